@@ -1,0 +1,265 @@
+import { randomUUID } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import type { Admission, Refusal } from './admission.js';
+import type { EventSink } from './events.js';
+import { type Asked, Flight } from './flights.js';
+import type { Operation } from './operation.js';
+import { isTombstone, type StoredOutcome } from './outcome.js';
+import type { HeldLock, RecordLock } from './ports/record-lock.js';
+import type { Claim, RecordStore, StandingRecord } from './ports/record-store.js';
+import type { WakeUp } from './ports/wake-up.js';
+import { retryWhileUnavailable } from './retry.js';
+import { LockUnavailableError, ShuttingDownError, StoreUnavailableError } from './errors.js';
+import { Tenure } from './tenure.js';
+import { type Watch, Watches } from './watches.js';
+
+export interface EngineParts {
+  readonly store: RecordStore;
+  /** Absent: the store's leases alone keep duplicates apart. */
+  readonly lock?: RecordLock;
+  /** Absent: waiters look from time to time. */
+  readonly wakeUp?: WakeUp;
+  readonly events: EventSink;
+  readonly onLockUnavailable: 'degrade' | 'reject';
+}
+
+/** How long a claim is sent again to a store that refuses at once, in milliseconds: a lost connection, not an outage. */
+const ASK_AGAIN_FOR = 1_000;
+
+/** What a refused duplicate is told to wait at the most, in milliseconds. */
+const LONGEST_RETRY_AFTER = 5_000;
+const SHORTEST_RETRY_AFTER = 1_000;
+
+/** The protocol: decides for each request whether it runs, is answered from the record, or is refused. */
+export class IdempotencyEngine {
+  private readonly flights = new Map<string, Flight>();
+  private readonly watches: Watches;
+  private readonly running = new Set<Tenure>();
+  private drained: (() => void) | undefined;
+  private draining = false;
+
+  constructor(private readonly parts: EngineParts) {
+    this.watches = new Watches(parts.store, parts.wakeUp);
+  }
+
+  /**
+   * Admits a request. `run` makes the caller responsible for {@link Tenure.carryOut}.
+   *
+   * @throws StoreUnavailableError where the store cannot be asked
+   * @throws LockUnavailableError where the lock is lost and `onLockUnavailable` is `'reject'`
+   * @throws ShuttingDownError where a new execution would begin after {@link drain}
+   */
+  async admit(operation: Operation): Promise<Admission> {
+    const { recordId, policy } = operation;
+    const startedAt = performance.now();
+    const patience = policy.onConflict === 'wait' ? policy.waitTimeoutMs : 0;
+    let watch: Watch | undefined;
+    try {
+      for (;;) {
+        const seen = this.watches.changesOf(recordId);
+        const joined = this.flights.get(recordId);
+        const flight = joined ?? this.takeOff(operation);
+        const asked = await flight.asked;
+        if (flight.tenure && !joined) return { kind: 'run', tenure: flight.tenure };
+
+        const refusal = mismatch(operation, asked, flight);
+        if (refusal) return this.refuse(operation, refusal);
+        if (isStanding(asked) && asked.status === 'held') return this.refuse(operation, { reason: 'held' });
+        if (isStanding(asked) && asked.status === 'done')
+          return this.replay(operation, asked.outcome!, startedAt, watch);
+
+        // Somebody runs it.
+        const left = startedAt + patience - performance.now();
+        if (left <= 0) return this.refuse(operation, { reason: 'running', retryAfterMs: retryAfter(asked) });
+        if (flight.tenure) {
+          const outcome = await flight.landed(left);
+          if (outcome && outcome !== 'timeout') return this.replay(operation, outcome, startedAt, flight);
+        } else {
+          watch ??= this.watches.join(recordId);
+          await watch.changed(seen, left, isStanding(asked) ? asked.leaseLeftMs : left);
+        }
+      }
+    } finally {
+      watch?.leave();
+    }
+  }
+
+  /** Claims nothing new from here on; resolves once what runs has ended. */
+  drain(): Promise<void> {
+    this.draining = true;
+    if (this.running.size === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.drained = resolve));
+  }
+
+  private takeOff(operation: Operation): Flight {
+    const flight = new Flight(operation);
+    this.flights.set(operation.recordId, flight);
+    flight.asked = this.ask(operation, flight);
+    flight.asked.then(
+      () => flight.tenure ?? this.forget(flight),
+      () => this.forget(flight),
+    );
+    return flight;
+  }
+
+  private async ask(operation: Operation, flight: Flight): Promise<Asked> {
+    const startedAt = performance.now();
+    const lock = await this.lock(operation);
+    if (lock === 'contended') {
+      // Whoever holds the lock runs the operation, or is about to. Only the store can say otherwise.
+      const standing = await this.reading(operation, () => this.parts.store.read(operation.recordId));
+      if (!standing) return 'locked';
+      if (!isFree(standing)) return standing;
+    }
+    const held = lock === 'contended' ? undefined : lock;
+    try {
+      const standing = await this.claim(operation, startedAt);
+      if (standing === undefined) throw new ShuttingDownError();
+      const { record, owner, sentAt } = standing;
+      if (record.owner === owner && record.status === 'processing') {
+        flight.tenure = this.tenure(operation, flight, record, sentAt, held);
+        this.tellClaimed(operation, record, performance.now() - startedAt);
+        return 'ours';
+      }
+      held?.release();
+      return record;
+    } catch (error) {
+      held?.release();
+      throw error;
+    }
+  }
+
+  private async claim(operation: Operation, startedAt: number) {
+    if (this.draining) {
+      const record = await this.reading(operation, () => this.parts.store.read(operation.recordId));
+      return record && !isFree(record) ? { record, owner: '', sentAt: startedAt } : undefined;
+    }
+    const { policy } = operation;
+    const claim: Claim = {
+      recordId: operation.recordId,
+      owner: randomUUID(),
+      endpoint: operation.endpoint,
+      fingerprint: operation.fingerprint,
+      binding: operation.binding,
+      request: operation.request,
+      leaseMs: policy.leaseMs,
+      retentionMs: policy.retentionMs,
+      holdOnCrash: policy.afterCrash === 'hold',
+    };
+    // A claim whose answer was lost is sent again under the same owner, and so recognised as ours.
+    return this.reading(operation, async () => {
+      const sentAt = performance.now();
+      return { record: await this.parts.store.claim(claim), owner: claim.owner, sentAt };
+    });
+  }
+
+  /** Asks the store, for a while again and again; tells of it when it is lost. */
+  private async reading<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    const giveUpAt = performance.now() + ASK_AGAIN_FOR;
+    try {
+      return await retryWhileUnavailable(work, (pause) => performance.now() + pause < giveUpAt);
+    } catch (error) {
+      if (error instanceof StoreUnavailableError && this.parts.events.observed) {
+        this.parts.events.next({ type: 'storeUnavailable', ...inEvents(operation), error: error.cause });
+      }
+      throw error;
+    }
+  }
+
+  private async lock(operation: Operation): Promise<HeldLock | 'contended' | undefined> {
+    const attempt = await this.parts.lock?.acquire(operation.recordId, operation.policy.leaseMs);
+    if (attempt === undefined) return undefined;
+    if (attempt.kind === 'acquired') return attempt.lock;
+    if (attempt.kind === 'contended') return 'contended';
+    if (this.parts.events.observed) {
+      this.parts.events.next({ type: 'lockDegraded', ...inEvents(operation), reason: attempt.reason });
+    }
+    if (this.parts.onLockUnavailable === 'reject') throw new LockUnavailableError(attempt.reason);
+    return undefined;
+  }
+
+  private tenure(
+    operation: Operation,
+    flight: Flight,
+    record: StandingRecord,
+    sentAt: number,
+    lock: HeldLock | undefined,
+  ): Tenure {
+    const tenure = new Tenure(operation, record, sentAt, lock, {
+      store: this.parts.store,
+      events: this.parts.events,
+      onEnd: (outcome, awaited) => {
+        this.running.delete(tenure);
+        this.forget(flight);
+        flight.land(outcome);
+        if (awaited) void this.parts.wakeUp?.announce(operation.recordId);
+        if (this.running.size === 0) this.drained?.();
+      },
+    });
+    this.running.add(tenure);
+    return tenure;
+  }
+
+  private forget(flight: Flight): void {
+    const { recordId } = flight.operation;
+    if (this.flights.get(recordId) === flight) this.flights.delete(recordId);
+  }
+
+  private replay(operation: Operation, outcome: StoredOutcome, startedAt: number, waitedOn?: unknown): Admission {
+    const { events } = this.parts;
+    if (waitedOn && events.observed) {
+      events.next({ type: 'waited', ...inEvents(operation), waitMs: performance.now() - startedAt });
+    }
+    if (isTombstone(outcome)) return this.refuse(operation, { reason: 'gone' });
+    if (events.observed) events.next({ type: 'replayed', ...inEvents(operation) });
+    return { kind: 'replay', outcome };
+  }
+
+  private refuse(operation: Operation, refusal: Refusal): Admission {
+    const { events } = this.parts;
+    if (events.observed) {
+      if (refusal.reason === 'running') events.next({ type: 'conflict', ...inEvents(operation) });
+      if (refusal.reason === 'held') events.next({ type: 'held', ...inEvents(operation) });
+      if (refusal.reason === 'reused' || refusal.reason === 'foreign') {
+        events.next({ type: 'mismatch', ...inEvents(operation), of: refusal.reason });
+      }
+    }
+    return { kind: 'refuse', refusal };
+  }
+
+  private tellClaimed(operation: Operation, record: StandingRecord, takeMs: number): void {
+    const { events } = this.parts;
+    if (!events.observed) return;
+    const details = { ...inEvents(operation), attempt: record.attempt, token: record.token };
+    events.next({ type: 'claimed', ...details, takeMs });
+    if (record.takenFrom === 'processing') events.next({ type: 'takenOver', ...details });
+  }
+}
+
+/** The fingerprint and the caller are compared before anything else is told of a record. */
+function mismatch(operation: Operation, asked: Asked, flight: Flight): Refusal | undefined {
+  const bound = isStanding(asked) ? asked : flight.operation;
+  const sameCaller =
+    bound.binding && operation.binding ? bound.binding.equals(operation.binding) : bound.binding === operation.binding;
+  if (!sameCaller) return { reason: 'foreign' };
+  if (!bound.fingerprint.equals(operation.fingerprint)) return { reason: 'reused' };
+  return undefined;
+}
+
+function isStanding(asked: Asked): asked is StandingRecord {
+  return typeof asked === 'object';
+}
+
+/** Whether a claim would win this record. */
+function isFree(record: StandingRecord): boolean {
+  return record.status === 'failed' || (record.status === 'processing' && record.leaseLeftMs <= 0);
+}
+
+function retryAfter(asked: Asked): number {
+  const left = isStanding(asked) ? asked.leaseLeftMs : SHORTEST_RETRY_AFTER;
+  return Math.min(Math.max(left, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER);
+}
+
+function inEvents({ recordId, endpoint }: Operation) {
+  return { recordId, endpoint };
+}

@@ -1,0 +1,124 @@
+import { deriveUuid } from './identity.js';
+import type { StepRunner, StepOptions } from './steps.js';
+import type { Ownership } from './ports/record-store.js';
+import type { Operation } from './operation.js';
+
+/**
+ * The running execution of an idempotent operation, as its handler sees it.
+ *
+ * `Manager` is the store's handle on a transaction: TypeORM's `EntityManager` in this library.
+ */
+export class Execution<Manager = unknown> {
+  /** 1 on a first run; one more each time the operation was begun again. */
+  readonly attempt: number;
+  /**
+   * The fencing token: grows at every claim of the record. Hand it to a resource that can refuse a token lower than one
+   * it has seen, and late writes of a lost execution are refused there too.
+   */
+  readonly token: number;
+
+  private controller: AbortController | undefined;
+  private lost: Error | undefined;
+  private currentManager: Manager | undefined;
+  private retention: number | undefined;
+  private store = true;
+
+  constructor(
+    private readonly operation: Operation,
+    ownership: Ownership,
+    attempt: number,
+    private readonly steps: StepRunner,
+  ) {
+    this.attempt = attempt;
+    this.token = ownership.token;
+  }
+
+  /** The client's key, as text. */
+  get key(): string {
+    return this.operation.key;
+  }
+
+  /** Aborted when the lease is lost: from then on the outcome of this execution will not be recorded. */
+  get signal(): AbortSignal {
+    if (!this.controller) {
+      this.controller = new AbortController();
+      if (this.lost) this.controller.abort(this.lost);
+    }
+    return this.controller.signal;
+  }
+
+  /**
+   * The transaction's `EntityManager`. Write through it, and the writes commit together with the outcome.
+   *
+   * @throws Error where the operation is not `transactional`
+   */
+  get manager(): Manager {
+    if (!this.currentManager) {
+      throw new Error(
+        'execution.manager is there in transactional operations only: @Idempotent({ transactional: true })',
+      );
+    }
+    return this.currentManager;
+  }
+
+  /**
+   * Runs `fn` once for this operation, however often the operation is begun again: its result is stored as JSON and
+   * returned on later attempts. A result that JSON cannot carry comes back changed.
+   *
+   * If the process dies inside `fn`, whether it happened is unknown. `verify` then decides: it returns the result if
+   * the step did happen, or `undefined` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the step
+   * again, `'hold'` holds the record. A step that threw is run again, after asking `verify` where there is one.
+   *
+   * @param name unique within the operation, at most 191 characters
+   * @throws LeaseLostError where the execution has lost its record
+   * @throws StepUnknownError where the outcome of the step is unknown and the record is held
+   */
+  step<T>(name: string, fn: () => Promise<T> | T, options?: StepOptions<T>): Promise<T> {
+    return this.steps.run(name, fn, options);
+  }
+
+  /**
+   * A UUID that is the same on every attempt of this operation: the idempotency key for a downstream call. Different
+   * for each name, and useless for guessing the client's key.
+   */
+  deriveKey(name: string): string {
+    return deriveUuid(this.operation.recordId, this.operation.key, name);
+  }
+
+  /** Does not record the outcome of this execution: the key is free for another try. */
+  doNotStore(): void {
+    this.store = false;
+  }
+
+  /** Sets how long the outcome is replayed, in milliseconds from its completion. */
+  setRetention(ms: number): void {
+    if (!Number.isFinite(ms) || ms <= 0) throw new RangeError('setRetention takes a number of milliseconds above zero');
+    this.retention = ms;
+  }
+
+  /** @internal */
+  get storable(): boolean {
+    return this.store;
+  }
+
+  /** @internal */
+  get retentionMs(): number {
+    return this.retention ?? this.operation.policy.retentionMs;
+  }
+
+  /** @internal */
+  useManager(manager: Manager | undefined): void {
+    this.currentManager = manager;
+  }
+
+  /** @internal */
+  get isLost(): boolean {
+    return this.lost !== undefined;
+  }
+
+  /** @internal */
+  lose(reason: Error): void {
+    this.lost = reason;
+    this.controller?.abort(reason);
+  }
+}

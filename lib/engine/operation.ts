@@ -1,0 +1,18 @@
+import type { Policy } from './policy.js';
+
+/** One request for an operation, as an edge hands it to the engine. */
+export interface Operation {
+  /** The client's key, for the handler; never stored or logged. */
+  readonly key: string;
+  /** See {@link Claim.recordId}. */
+  readonly recordId: string;
+  /** See {@link Claim.endpoint}. */
+  readonly endpoint: string;
+  /** See {@link Claim.fingerprint}. */
+  readonly fingerprint: Buffer;
+  /** See {@link Claim.binding}. */
+  readonly binding: Buffer | null;
+  /** What is kept of the request, if anything. */
+  readonly request: Buffer | null;
+  readonly policy: Policy;
+}

@@ -1,0 +1,3 @@
+export type * from './record-lock.js';
+export type * from './record-store.js';
+export type * from './wake-up.js';

@@ -1,0 +1,145 @@
+import type { StoredOutcome } from '../outcome.js';
+
+/**
+ * Where records live. The store decides who owns a record, on its own clock: no method takes a point in time, only
+ * durations in milliseconds.
+ *
+ * Every method rejects with {@link StoreUnavailableError} when the store cannot be asked within its time limit.
+ */
+export interface RecordStore {
+  /**
+   * Inserts the record, takes it over, or answers with what stands: one round trip, atomic among any number of
+   * claimants. The claim was won if the answer's owner is `claim.owner`; this also recognises a claim of ours whose
+   * first answer was lost.
+   */
+  claim(claim: Claim): Promise<StandingRecord>;
+
+  /** What stands under this id, or `undefined` if nothing does or it has expired. Takes no lock. */
+  read(recordId: string): Promise<StandingRecord | undefined>;
+
+  /** Records an outcome, fenced: only if `ownership` still holds the record. */
+  complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
+
+  /** Frees the key for the next request, fenced; the fingerprint still binds. */
+  release(ownership: Ownership): Promise<FencedAnswer>;
+
+  /** Takes back a claim whose operation never began, fenced: a first attempt leaves nothing behind. */
+  discard(ownership: Ownership): Promise<FencedAnswer>;
+
+  /** Marks the outcome as unknown, fenced. */
+  hold(ownership: Ownership): Promise<FencedAnswer>;
+
+  /** Extends the lease to `leaseMs` from now, fenced. Blocks while a transaction completes this record. */
+  renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer>;
+
+  /** Notes that somebody waits for the record, so that its completion is announced; answers with what stands. */
+  markAwaited(recordId: string): Promise<StandingRecord | undefined>;
+
+  /**
+   * Runs `work` in a transaction of the application's data source. Resolves after COMMIT; rejects after ROLLBACK with
+   * what `work` threw, or with {@link CommitUnknownError} when the answer to COMMIT was lost.
+   */
+  transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T>;
+
+  readonly steps: StepStore;
+
+  /** Whether `error` says that a transaction may be tried again (deadlock, serialization failure, lost connection). */
+  isRetryable(error: unknown): boolean;
+}
+
+/** A transaction that the handler's writes and the record's completion share. */
+export interface StoreTransaction {
+  /** The store's own handle on the transaction, opaque to the engine (TypeORM's EntityManager). */
+  readonly manager: unknown;
+  /** As {@link RecordStore.complete}, inside this transaction. */
+  complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
+}
+
+/**
+ * Progress inside an operation. All writes are fenced by the record's token. `within` is the transaction that the
+ * execution runs in, for stores that have only one connection.
+ */
+export interface StepStore {
+  /** Everything recorded of the steps of a record. */
+  load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]>;
+  /** Notes that a step has begun. */
+  begin(ownership: Ownership, name: string, within?: StoreTransaction): Promise<FencedAnswer>;
+  /** Notes a step's end: its result as JSON text (`null` for undefined), or that it threw. */
+  end(ownership: Ownership, name: string, end: StepEnd, within?: StoreTransaction): Promise<FencedAnswer>;
+}
+
+export type StepEnd = { readonly status: 'done'; readonly result: string | null } | { readonly status: 'failed' };
+
+export interface RecordedStep {
+  readonly name: string;
+  /** `begun` without an end means that the process died inside the step: whether it happened is unknown. */
+  readonly status: 'begun' | 'done' | 'failed';
+  /** JSON text, or `null` for undefined. */
+  readonly result: string | null;
+}
+
+/** Who asks for a record, and on what terms. */
+export interface Claim {
+  /** 128 bits of the SHA-256 of (scope, endpoint, key), as a UUID in lower case. */
+  readonly recordId: string;
+  /** Random, new for every execution: tells our own claim from another's. */
+  readonly owner: string;
+  /** What operators see of the operation, such as `POST /payments`. At most 255 characters. */
+  readonly endpoint: string;
+  /** 32 bytes: the request's fingerprint, with the full digest of (scope, endpoint, key) in it. */
+  readonly fingerprint: Buffer;
+  /** 16 bytes of the digest of the credential the record is bound to, if any. */
+  readonly binding: Buffer | null;
+  /** What is kept of the request, if anything. */
+  readonly request: Buffer | null;
+  readonly leaseMs: number;
+  readonly retentionMs: number;
+  /** Whether an owner that dies leaves an unknown outcome that someone must resolve. */
+  readonly holdOnCrash: boolean;
+  /** Set where the claim may be made durable together with a later commit on the same server. */
+  readonly durableLater?: boolean;
+}
+
+/** Proof of ownership: what every write of an execution is fenced by. */
+export interface Ownership {
+  readonly recordId: string;
+  readonly owner: string;
+  readonly token: number;
+}
+
+export interface Completion {
+  readonly outcome: StoredOutcome;
+  /** How long the outcome is kept, in milliseconds from now. */
+  readonly retentionMs: number;
+}
+
+/** The answer to a fenced write. */
+export interface FencedAnswer {
+  /** Whether the write took place: false when the record has another owner, token or state. */
+  readonly held: boolean;
+  /** Whether somebody waits for the record. */
+  readonly awaited: boolean;
+}
+
+export type RecordStatus = 'processing' | 'done' | 'failed' | 'held';
+
+/** A record as it stands in the store. */
+export interface StandingRecord {
+  readonly recordId: string;
+  readonly owner: string;
+  readonly status: RecordStatus;
+  /** The fencing token: grows at every claim. */
+  readonly token: number;
+  /** 1 on a first run. */
+  readonly attempt: number;
+  /**
+   * The state the present owner found the record in: `processing` means that it took over from an owner that fell
+   * silent, `done` that an expired outcome made room; `null` where there was no record.
+   */
+  readonly takenFrom: RecordStatus | null;
+  readonly fingerprint: Buffer;
+  readonly binding: Buffer | null;
+  /** What is left of the lease, in milliseconds, by the store's clock; negative when it ran out. */
+  readonly leaseLeftMs: number;
+  readonly outcome: StoredOutcome | null;
+}
