@@ -1,0 +1,23 @@
+import type { DataSource, EntityManager } from 'typeorm';
+import type { DialectName } from '../dialects/dialect-name.js';
+import type { Dialect } from '../dialects/dialect.js';
+
+/**
+ * Gives statements a connection of TypeORM's own pool: one of their own, or a transaction's. The hot path asks the
+ * driver directly, as TypeORM's query runner can neither prepare a statement by name nor answer with a row count.
+ */
+export interface Connector<Connection = unknown> {
+  readonly dialect: Dialect<Connection>;
+  /** Runs `work` outside of any transaction. */
+  alone<T>(work: (on: Connection) => Promise<T>): Promise<T>;
+  /** The connection of a TypeORM transaction. */
+  within(manager: EntityManager): Promise<Connection>;
+  /** Runs `work` while no other transaction of ours needs the same connection. */
+  exclusively<T>(work: () => Promise<T>): Promise<T>;
+  /** Whether statements inside a transaction have to go through its connection, because there is only one. */
+  readonly singleConnection: boolean;
+}
+
+export type ConnectorFactory = (dataSource: DataSource) => Connector;
+
+export type ConnectorFactories = Record<DialectName, ConnectorFactory>;

@@ -1,0 +1,36 @@
+import type { DataSource } from 'typeorm';
+import { dialectNameOf } from '../dialects/dialect-name.js';
+import type { TableNames } from '../dialects/dialect.js';
+import { MysqlDialect } from '../dialects/mysql.js';
+import { PostgresDialect } from '../dialects/postgres.js';
+import { SqliteDialect } from '../dialects/sqlite.js';
+import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
+import type { Connector } from './connector.js';
+import { MysqlConnector } from './mysql-connector.js';
+import { PostgresConnector } from './postgres-connector.js';
+import { SqliteConnector } from './sqlite-connector.js';
+
+/** Chooses the statements and the way to run them by the data source's driver. */
+export function connectorFor(dataSource: DataSource): Connector {
+  const tables = tableNames(dataSource);
+  switch (dialectNameOf(dataSource)) {
+    case 'postgres':
+      return new PostgresConnector(dataSource, new PostgresDialect(tables));
+    case 'mysql':
+      return new MysqlConnector(dataSource, new MysqlDialect(tables));
+    case 'sqlite':
+      return new SqliteConnector(dataSource, new SqliteDialect(tables));
+    case 'portable':
+      throw new Error(`IdempotencyModule: the "${dataSource.options.type}" driver is not supported yet`);
+  }
+}
+
+function tableNames(dataSource: DataSource): TableNames {
+  const quoted = (entity: typeof IdempotencyRecord | typeof IdempotencyStep) =>
+    dataSource
+      .getMetadata(entity)
+      .tablePath.split('.')
+      .map((part) => dataSource.driver.escape(part))
+      .join('.');
+  return { record: quoted(IdempotencyRecord), step: quoted(IdempotencyStep) };
+}

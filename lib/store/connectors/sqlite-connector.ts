@@ -1,0 +1,49 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource, EntityManager } from 'typeorm';
+import type { Dialect } from '../dialects/dialect.js';
+import type { SqliteConnection } from '../dialects/sqlite.js';
+import type { Connector } from './connector.js';
+
+/** How often to look whether the application's transaction has ended, in milliseconds. */
+const LOOK_AGAIN = 2;
+
+/**
+ * TypeORM keeps a single SQLite connection. A statement of ours that ran while the application's transaction is open
+ * would become part of it, and be rolled back with it: so ours wait until it has ended. They then run synchronously,
+ * so that no transaction can begin in between.
+ */
+export class SqliteConnector implements Connector<SqliteConnection> {
+  readonly singleConnection = true;
+  private lastTransaction: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly dataSource: DataSource,
+    readonly dialect: Dialect<SqliteConnection>,
+  ) {}
+
+  async alone<T>(work: (on: SqliteConnection) => Promise<T>): Promise<T> {
+    await this.untilFree();
+    return work(this.connection);
+  }
+
+  async within(_manager: EntityManager): Promise<SqliteConnection> {
+    return this.connection;
+  }
+
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.lastTransaction.then(async () => {
+      await this.untilFree();
+      return work();
+    });
+    this.lastTransaction = turn.catch(() => undefined);
+    return turn;
+  }
+
+  private async untilFree(): Promise<void> {
+    while (this.connection.inTransaction) await sleep(LOOK_AGAIN);
+  }
+
+  private get connection(): SqliteConnection {
+    return (this.dataSource.driver as unknown as { databaseConnection: SqliteConnection }).databaseConnection;
+  }
+}

@@ -1,0 +1,80 @@
+import type { Claim, FencedAnswer, Ownership, RecordedStep, RecordStatus } from '../../engine/ports/record-store.js';
+import type { DialectName } from './dialect-name.js';
+
+/** The quoted names of the two tables, as TypeORM was told to call them. */
+export interface TableNames {
+  readonly record: string;
+  readonly step: string;
+}
+
+/** A record as a statement returns it: bytes still sealed. */
+export interface RecordRow {
+  readonly recordId: string;
+  readonly owner: string;
+  readonly status: RecordStatus;
+  readonly token: number;
+  readonly attempt: number;
+  readonly takenFrom: RecordStatus | null;
+  readonly fingerprint: Buffer;
+  readonly binding: Buffer | null;
+  readonly leaseLeftMs: number;
+  readonly code: number | null;
+  readonly head: Buffer | null;
+  readonly body: Buffer | null;
+}
+
+export interface StepRow {
+  readonly name: string;
+  readonly status: RecordedStep['status'];
+  readonly result: Buffer | null;
+}
+
+/** A completion with its bytes sealed. */
+export interface CompletionRow extends Ownership {
+  readonly code: number;
+  readonly head: Buffer | null;
+  readonly body: Buffer | null;
+  readonly retentionMs: number;
+}
+
+/** The status a record moves to when its owner lets go of it. */
+export type LetGo = 'failed' | 'held';
+
+/**
+ * The statements of one database. Each method is one statement or one short transaction, and can be read beside the
+ * protocol: whatever is compared with a lease or an expiry is compared on the database's clock, inside the statement.
+ *
+ * `Connection` is the driver's own: a transaction's, or the pool for statements that stand alone.
+ */
+export interface Dialect<Connection = unknown> {
+  readonly name: DialectName;
+  /** Whether several claims or completions go as one statement. */
+  readonly batches: boolean;
+
+  /** One row for each claim, in any order. Ids are distinct and sorted, so that concurrent batches cannot deadlock. */
+  claim(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;
+  read(on: Connection, recordId: string): Promise<RecordRow | undefined>;
+  /** The ids that were completed, and whether somebody waits for them. */
+  complete(on: Connection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>>;
+  letGo(on: Connection, ownership: Ownership, status: LetGo): Promise<FencedAnswer>;
+  discard(on: Connection, ownership: Ownership): Promise<FencedAnswer>;
+  renew(on: Connection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer>;
+  markAwaited(on: Connection, recordId: string): Promise<void>;
+
+  loadSteps(on: Connection, recordId: string): Promise<readonly StepRow[]>;
+  putStep(on: Connection, ownership: Ownership, step: StepRow): Promise<FencedAnswer>;
+
+  /** Resolves a held record with an outcome, or frees it (`null`). Whether there was one. */
+  resolveHeld(
+    on: Connection,
+    recordId: string,
+    completion: Omit<CompletionRow, keyof Ownership> | null,
+  ): Promise<boolean>;
+  /** Deletes a record and its steps, whatever its state. Whether there was one. */
+  forget(on: Connection, recordId: string): Promise<boolean>;
+  /** Deletes up to `limit` expired records that nobody holds. How many. */
+  sweep(on: Connection, limit: number): Promise<number>;
+}
+
+/** The answer of a fenced write that found its record in other hands. */
+export const NOT_HELD: FencedAnswer = Object.freeze({ held: false, awaited: false });

@@ -1,0 +1,238 @@
+import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
+import {
+  type CompletionRow,
+  type Dialect,
+  type LetGo,
+  NOT_HELD,
+  type RecordRow,
+  type StepRow,
+  type TableNames,
+} from './dialect.js';
+
+/** What we use of a `mysql2` connection, with promises. */
+export interface MysqlConnection {
+  /** Prepared, cached by text on each connection. */
+  execute(sql: string, values: readonly unknown[]): Promise<MysqlAnswer>;
+  /** As text: for statements whose number of parameters varies. */
+  query(sql: string, values: readonly unknown[]): Promise<MysqlAnswer>;
+  /** MariaDB answers an INSERT with rows; MySQL has to be asked again. */
+  readonly returning: boolean;
+}
+
+export interface MysqlAnswer {
+  readonly rows: readonly MysqlRow[];
+  readonly affectedRows: number;
+  readonly insertId: number;
+}
+
+type MysqlRow = Record<string, unknown>;
+
+/** Milliseconds since 1970 on the server's clock, whatever time zone the session is in. */
+const NOW = `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)`;
+
+/** Long retentions end on a full minute, so that few completions touch the index. The parameter is given twice. */
+const EXPIRY = `IF(? < 3600000, ${NOW} + ?, ((${NOW} + ?) DIV 60000 + 1) * 60000)`;
+const expiry = (ms: number) => [ms, ms, ms];
+
+/** What a claim does to the record that stands; `VALUES(column)` is the claim's own. */
+const MOVE = `CASE
+  WHEN expires_at <= ${NOW} AND (status IN ('done', 'failed')
+    OR (status = 'processing' AND lease_until <= ${NOW} AND NOT hold_on_crash)) THEN 'restart'
+  WHEN fingerprint <> VALUES(fingerprint) OR NOT (binding <=> VALUES(binding)) THEN 'stand'
+  WHEN status = 'failed' THEN 'take'
+  WHEN status = 'processing' AND lease_until <= ${NOW}
+    THEN IF(hold_on_crash OR VALUES(hold_on_crash), 'hold', 'take')
+  ELSE 'stand' END`;
+
+const EXPIRED = `r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed') OR (r.status = 'processing' AND NOT r.hold_on_crash))`;
+const FREE = `(r.status <> 'processing' OR r.lease_until <= ${NOW})`;
+
+/** Held, or about to be: its owner fell silent, and nobody has asked since. */
+const UNKNOWN = `(status = 'held' OR (status = 'processing' AND hold_on_crash AND lease_until <= ${NOW}))`;
+
+const COLUMNS = `id, owner, status, token, attempt, taken_from, fingerprint, binding, lease_until - ${NOW} AS lease_left,
+  response_code, response_head, response_body`;
+
+const OWNED = `id = ? AND owner = ? AND token = ? AND status = 'processing'`;
+const owned = ({ recordId, owner, token }: Ownership) => [recordId, owner, token];
+
+/** Hands `awaited` to the client as the insert id of the same answer. */
+const TELL_AWAITED = `token = IF(LAST_INSERT_ID(awaited) IS NULL, token, token)`;
+
+function statements({ record, step }: TableNames) {
+  /**
+   * Assignments see those before them: first the columns that {@link MOVE} does not look at, the new owner among them;
+   * then, by who the owner now is, the columns it does look at, the status first.
+   */
+  const won = (column: string, value = `VALUES(${column})`) =>
+    `${column} = IF(owner = VALUES(owner), ${value}, ${column})`;
+  return {
+    claim: (count: number) => `INSERT INTO ${record} (id, owner, endpoint, fingerprint, binding, request, status, token,
+      attempt, hold_on_crash, awaited, lease_until, created_at, expires_at)
+    VALUES ${Array(count)
+      .fill(`(?, ?, ?, ?, ?, ?, 'processing', 1, 1, ?, 0, ${NOW} + ?, ${NOW}, ${EXPIRY})`)
+      .join(', ')}
+    ON DUPLICATE KEY UPDATE
+      token = token + (${MOVE} IN ('restart', 'take')),
+      attempt = CASE ${MOVE} WHEN 'restart' THEN 1 WHEN 'take' THEN attempt + 1 ELSE attempt END,
+      created_at = IF(${MOVE} = 'restart', VALUES(created_at), created_at),
+      taken_from = IF(${MOVE} IN ('restart', 'take'), status, taken_from),
+      owner = IF(${MOVE} IN ('restart', 'take'), VALUES(owner), owner),
+      ${won('endpoint')}, ${won('request')}, ${won('awaited', '0')}, ${won('completed_at', 'NULL')},
+      ${won('response_code', 'NULL')}, ${won('response_head', 'NULL')}, ${won('response_body', 'NULL')},
+      status = IF(owner = VALUES(owner), 'processing', IF(${MOVE} = 'hold', 'held', status)),
+      ${won('fingerprint')}, ${won('binding')}, ${won('hold_on_crash')}, ${won('lease_until')}, ${won('expires_at')}`,
+    returning: ` RETURNING ${COLUMNS}`,
+    readMany: (count: number) => `SELECT ${COLUMNS} FROM ${record} WHERE id IN (${Array(count).fill('?').join(', ')})`,
+    read: `SELECT ${COLUMNS} FROM ${record}
+      WHERE id = ? AND (expires_at > ${NOW} OR status IN ('processing', 'held'))`,
+    complete: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
+      completed_at = ${NOW}, expires_at = ${EXPIRY}, ${TELL_AWAITED} WHERE ${OWNED}`,
+    letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, ${TELL_AWAITED} WHERE ${OWNED}`,
+    discard: `DELETE FROM ${record} WHERE ${OWNED} AND attempt = 1`,
+    renew: `UPDATE ${record} SET lease_until = ${NOW} + ?, ${TELL_AWAITED} WHERE ${OWNED}`,
+    markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
+    /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */
+    loadSteps: `SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
+      WHERE s.record_id = ? AND s.token > r.token - r.attempt`,
+    putStep: `INSERT INTO ${step} (record_id, name, status, token, result, updated_at)
+      SELECT id, ?, ?, token, ?, ${NOW} FROM ${record} WHERE ${OWNED}
+      ON DUPLICATE KEY UPDATE status = VALUES(status), token = VALUES(token), result = VALUES(result),
+        updated_at = VALUES(updated_at)`,
+    resolveDone: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
+      completed_at = ${NOW}, expires_at = ${EXPIRY} WHERE id = ? AND ${UNKNOWN}`,
+    resolveFree: `UPDATE ${record} SET status = 'failed' WHERE id = ? AND ${UNKNOWN}`,
+    forget: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id WHERE r.id = ?`,
+    doomed: `SELECT r.id FROM ${record} r WHERE ${EXPIRED} AND ${FREE} LIMIT ? FOR UPDATE SKIP LOCKED`,
+    sweep: (count: number) => `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
+      WHERE r.id IN (${Array(count).fill('?').join(', ')}) AND ${EXPIRED} AND ${FREE}`,
+  };
+}
+
+/** MySQL 8 and MariaDB 10.6 or newer. */
+export class MysqlDialect implements Dialect<MysqlConnection> {
+  readonly name = 'mysql';
+  readonly batches = false;
+
+  private readonly sql: ReturnType<typeof statements>;
+
+  constructor(tables: TableNames) {
+    this.sql = statements(tables);
+  }
+
+  async claim(on: MysqlConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {
+    const values = claims.flatMap((c) => [
+      c.recordId,
+      c.owner,
+      c.endpoint,
+      c.fingerprint,
+      c.binding,
+      c.request,
+      c.holdOnCrash ? 1 : 0,
+      c.leaseMs,
+      ...expiry(c.retentionMs),
+    ]);
+    const insert = this.sql.claim(claims.length);
+    if (on.returning) return (await on.execute(insert + this.sql.returning, values)).rows.map(toRecord);
+    await on.execute(insert, values);
+    const ids = claims.map((claim) => claim.recordId);
+    return (await on.execute(this.sql.readMany(ids.length), ids)).rows.map(toRecord);
+  }
+
+  async read(on: MysqlConnection, recordId: string): Promise<RecordRow | undefined> {
+    const { rows } = await on.execute(this.sql.read, [recordId]);
+    return rows.length ? toRecord(rows[0]) : undefined;
+  }
+
+  async complete(
+    on: MysqlConnection,
+    completions: readonly CompletionRow[],
+  ): Promise<ReadonlyMap<string, FencedAnswer>> {
+    const answers = new Map<string, FencedAnswer>();
+    for (const c of completions) {
+      const answer = await on.execute(this.sql.complete, [
+        c.code,
+        c.head,
+        c.body,
+        ...expiry(c.retentionMs),
+        ...owned(c),
+      ]);
+      if (answer.affectedRows > 0) answers.set(c.recordId, fenced(answer));
+    }
+    return answers;
+  }
+
+  async letGo(on: MysqlConnection, ownership: Ownership, status: LetGo): Promise<FencedAnswer> {
+    return fenced(await on.execute(this.sql.letGo, [status, ...owned(ownership)]));
+  }
+
+  async discard(on: MysqlConnection, ownership: Ownership): Promise<FencedAnswer> {
+    const answer = await on.execute(this.sql.discard, owned(ownership));
+    return answer.affectedRows > 0 ? { held: true, awaited: true } : this.letGo(on, ownership, 'failed');
+  }
+
+  async renew(on: MysqlConnection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
+    return fenced(await on.execute(this.sql.renew, [leaseMs, ...owned(ownership)]));
+  }
+
+  async markAwaited(on: MysqlConnection, recordId: string): Promise<void> {
+    await on.execute(this.sql.markAwaited, [recordId]);
+  }
+
+  async loadSteps(on: MysqlConnection, recordId: string): Promise<readonly StepRow[]> {
+    return (await on.execute(this.sql.loadSteps, [recordId])).rows as unknown as StepRow[];
+  }
+
+  async putStep(on: MysqlConnection, ownership: Ownership, step: StepRow): Promise<FencedAnswer> {
+    const answer = await on.execute(this.sql.putStep, [step.name, step.status, step.result, ...owned(ownership)]);
+    return answer.affectedRows > 0 ? { held: true, awaited: false } : NOT_HELD;
+  }
+
+  async resolveHeld(
+    on: MysqlConnection,
+    recordId: string,
+    completion: Omit<CompletionRow, keyof Ownership> | null,
+  ): Promise<boolean> {
+    const { affectedRows } = completion
+      ? await on.execute(this.sql.resolveDone, [
+          completion.code,
+          completion.head,
+          completion.body,
+          ...expiry(completion.retentionMs),
+          recordId,
+        ])
+      : await on.execute(this.sql.resolveFree, [recordId]);
+    return affectedRows > 0;
+  }
+
+  async forget(on: MysqlConnection, recordId: string): Promise<boolean> {
+    return (await on.execute(this.sql.forget, [recordId])).affectedRows > 0;
+  }
+
+  async sweep(on: MysqlConnection, limit: number): Promise<number> {
+    const ids = (await on.query(this.sql.doomed, [limit])).rows.map((row) => row.id);
+    if (ids.length) await on.query(this.sql.sweep(ids.length), ids);
+    return ids.length;
+  }
+}
+
+function fenced({ affectedRows, insertId }: MysqlAnswer): FencedAnswer {
+  return affectedRows > 0 ? { held: true, awaited: insertId === 1 } : NOT_HELD;
+}
+
+function toRecord(row: MysqlRow): RecordRow {
+  return {
+    recordId: String(row.id),
+    owner: String(row.owner),
+    status: row.status as RecordRow['status'],
+    token: Number(row.token),
+    attempt: Number(row.attempt),
+    takenFrom: row.taken_from as RecordRow['takenFrom'],
+    fingerprint: row.fingerprint as Buffer,
+    binding: row.binding as Buffer | null,
+    leaseLeftMs: Number(row.lease_left),
+    code: row.response_code === null ? null : Number(row.response_code),
+    head: row.response_head as Buffer | null,
+    body: row.response_body as Buffer | null,
+  };
+}

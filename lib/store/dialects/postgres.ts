@@ -1,0 +1,276 @@
+import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
+import {
+  type CompletionRow,
+  type Dialect,
+  type LetGo,
+  NOT_HELD,
+  type RecordRow,
+  type StepRow,
+  type TableNames,
+} from './dialect.js';
+
+/** What we use of a `pg` pool or client. */
+export interface PgConnection {
+  query(statement: {
+    name: string;
+    text: string;
+    values: unknown[];
+  }): Promise<{ rows: PgRow[]; rowCount: number | null }>;
+}
+
+type PgRow = Record<string, unknown>;
+
+const NOW = 'clock_timestamp()';
+const after = (ms: string) => `${NOW} + ${ms} * interval '1 ms'`;
+
+/**
+ * Long retentions end on a full minute: a completion within the same minute as its claim then leaves the indexed column
+ * as it is, which makes the update heap-only.
+ */
+const expiry = (ms: string) =>
+  `CASE WHEN ${ms} < 3600000 THEN ${after(ms)} ELSE date_trunc('minute', ${after(ms)}) + interval '1 minute' END`;
+
+/** What a claim does to the record that stands: `r` is the record, `n` the claim. */
+const move = (r: string, n: string) => `CASE
+  WHEN ${r}.expires_at <= ${NOW} AND (${r}.status IN ('done', 'failed')
+    OR (${r}.status = 'processing' AND ${r}.lease_until <= ${NOW} AND NOT ${r}.hold_on_crash)) THEN 'restart'
+  WHEN ${r}.fingerprint <> ${n}.fingerprint OR ${r}.binding IS DISTINCT FROM ${n}.binding THEN 'stand'
+  WHEN ${r}.status = 'failed' THEN 'take'
+  WHEN ${r}.status = 'processing' AND ${r}.lease_until <= ${NOW}
+    THEN CASE WHEN ${r}.hold_on_crash OR ${n}.hold_on_crash THEN 'hold' ELSE 'take' END
+  ELSE 'stand' END`;
+
+const EXPIRED = `r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed') OR (r.status = 'processing' AND NOT r.hold_on_crash))`;
+const FREE = `(r.status <> 'processing' OR r.lease_until <= ${NOW})`;
+
+/** Held, or about to be: its owner fell silent, and nobody has asked since. */
+const UNKNOWN = `(r.status = 'held' OR (r.status = 'processing' AND r.hold_on_crash AND r.lease_until <= ${NOW}))`;
+
+const COLUMNS = `r.id, r.owner, r.status, r.token, r.attempt, r.taken_from, r.fingerprint, r.binding,
+  extract(epoch FROM r.lease_until - ${NOW})::float8 * 1000 AS lease_left,
+  r.response_code, r.response_head, r.response_body`;
+
+const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8', 'float8', 'boolean'];
+const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8'];
+
+const row = (types: readonly string[]) => `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
+const rows = (types: readonly string[]) => `unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')})`;
+
+function statements({ record, step }: TableNames) {
+  /**
+   * Reads first, so that a replay writes nothing. A record that became visible only after the statement's snapshot is
+   * found by ON CONFLICT, where a claim that must stand back writes the row as it is: so every claim gets a row.
+   */
+  const claim = (claims: string) => `
+WITH asked AS MATERIALIZED (
+  SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash)
+), standing AS MATERIALIZED (
+  SELECT ${COLUMNS} FROM asked i JOIN ${record} r ON r.id = i.id WHERE ${move('r', 'i')} = 'stand'
+), claimed AS (
+  INSERT INTO ${record} AS r (id, owner, endpoint, fingerprint, binding, request, status, token, attempt,
+    hold_on_crash, awaited, lease_until, created_at, expires_at)
+  SELECT i.id, i.owner, i.endpoint, i.fingerprint, i.binding, i.request, 'processing', 1, 1,
+    i.hold_on_crash, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}
+  FROM asked i WHERE NOT EXISTS (SELECT FROM standing s WHERE s.id = i.id)
+  ON CONFLICT (id) DO UPDATE SET
+    (owner, endpoint, fingerprint, binding, request, status, token, attempt, taken_from, hold_on_crash, awaited,
+      lease_until, created_at, completed_at, expires_at, response_code, response_head, response_body) = (
+    SELECT CASE WHEN won THEN excluded.owner ELSE r.owner END,
+      CASE WHEN won THEN excluded.endpoint ELSE r.endpoint END,
+      CASE WHEN won THEN excluded.fingerprint ELSE r.fingerprint END,
+      CASE WHEN won THEN excluded.binding ELSE r.binding END,
+      CASE WHEN won THEN excluded.request ELSE r.request END,
+      CASE WHEN won THEN 'processing' WHEN move = 'hold' THEN 'held' ELSE r.status END,
+      CASE WHEN won THEN r.token + 1 ELSE r.token END,
+      CASE move WHEN 'restart' THEN 1 WHEN 'take' THEN r.attempt + 1 ELSE r.attempt END,
+      CASE WHEN won THEN r.status ELSE r.taken_from END,
+      CASE WHEN won THEN excluded.hold_on_crash ELSE r.hold_on_crash END,
+      CASE WHEN won THEN false ELSE r.awaited END,
+      CASE WHEN won THEN excluded.lease_until ELSE r.lease_until END,
+      CASE move WHEN 'restart' THEN excluded.created_at ELSE r.created_at END,
+      CASE WHEN won THEN NULL ELSE r.completed_at END,
+      CASE WHEN won THEN excluded.expires_at ELSE r.expires_at END,
+      CASE WHEN won THEN NULL ELSE r.response_code END,
+      CASE WHEN won THEN NULL ELSE r.response_head END,
+      CASE WHEN won THEN NULL ELSE r.response_body END
+    FROM (SELECT move, move IN ('restart', 'take') AS won FROM (SELECT ${move('r', 'excluded')} AS move) a) b)
+  RETURNING ${COLUMNS}
+)
+SELECT * FROM standing UNION ALL SELECT * FROM claimed`;
+
+  const complete = (completions: string) => `
+UPDATE ${record} r SET status = 'done', response_code = i.code, response_head = i.head, response_body = i.body,
+  completed_at = ${NOW}, expires_at = ${expiry('i.retention')}
+FROM ${completions} AS i(id, owner, token, code, head, body, retention)
+WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing'
+RETURNING r.id, r.awaited`;
+
+  const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing'`;
+
+  return {
+    claimOne: claim(row(CLAIM_TYPES)),
+    claimMany: claim(rows(CLAIM_TYPES)),
+    completeOne: complete(row(COMPLETION_TYPES)),
+    completeMany: complete(rows(COMPLETION_TYPES)),
+    read: `SELECT ${COLUMNS} FROM ${record} r WHERE r.id = $1
+      AND (r.expires_at > ${NOW} OR r.status IN ('processing', 'held'))`,
+    letGo: `UPDATE ${record} r SET status = $4, lease_until = ${NOW} WHERE ${owned} RETURNING r.awaited`,
+    discard: `WITH gone AS (DELETE FROM ${record} r WHERE ${owned} AND r.attempt = 1 RETURNING r.awaited),
+      back AS (UPDATE ${record} r SET status = 'failed', lease_until = ${NOW} WHERE ${owned} AND r.attempt > 1
+        RETURNING r.awaited)
+      SELECT awaited FROM gone UNION ALL SELECT awaited FROM back`,
+    renew: `UPDATE ${record} r SET lease_until = ${after('$4::float8')} WHERE ${owned} RETURNING r.awaited`,
+    markAwaited: `UPDATE ${record} r SET awaited = true WHERE r.id = $1 AND r.status = 'processing' AND NOT r.awaited`,
+    /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */
+    loadSteps: `SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
+      WHERE s.record_id = $1 AND s.token > r.token - r.attempt`,
+    putStep: `INSERT INTO ${step} AS s (record_id, name, status, token, result, updated_at)
+      SELECT r.id, $4, $5, r.token, $6, ${NOW} FROM ${record} r WHERE ${owned} FOR UPDATE
+      ON CONFLICT (record_id, name) DO UPDATE SET status = excluded.status, token = excluded.token,
+        result = excluded.result, updated_at = excluded.updated_at
+      RETURNING false AS awaited`,
+    resolveDone: `UPDATE ${record} r SET status = 'done', response_code = $2, response_head = $3, response_body = $4,
+      completed_at = ${NOW}, expires_at = ${expiry('$5::float8')} WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id`,
+    resolveFree: `UPDATE ${record} r SET status = 'failed' WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id`,
+    forget: `WITH gone AS (DELETE FROM ${record} r WHERE r.id = $1 RETURNING r.id),
+      steps AS (DELETE FROM ${step} s USING gone WHERE s.record_id = gone.id)
+      SELECT id FROM gone`,
+    sweep: `WITH doomed AS (
+        SELECT r.ctid FROM ${record} r WHERE ${EXPIRED} AND ${FREE} LIMIT $1 FOR UPDATE SKIP LOCKED
+      ), gone AS (
+        DELETE FROM ${record} r USING doomed WHERE r.ctid = doomed.ctid RETURNING r.id
+      ), steps AS (
+        DELETE FROM ${step} s USING gone WHERE s.record_id = gone.id
+      ) SELECT count(*)::int AS count FROM gone`,
+  };
+}
+
+export class PostgresDialect implements Dialect<PgConnection> {
+  readonly name = 'postgres';
+  readonly batches = true;
+
+  private readonly sql: ReturnType<typeof statements>;
+
+  constructor(tables: TableNames) {
+    this.sql = statements(tables);
+  }
+
+  async claim(on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {
+    const values = (c: Claim) => [
+      c.recordId,
+      c.owner,
+      c.endpoint,
+      c.fingerprint,
+      c.binding,
+      c.request,
+      c.leaseMs,
+      c.retentionMs,
+      c.holdOnCrash,
+    ];
+    const answer =
+      claims.length === 1
+        ? await this.run(on, 'claimOne', values(claims[0]))
+        : await this.run(on, 'claimMany', columnwise(claims.map(values)));
+    return answer.rows.map(toRecord);
+  }
+
+  async read(on: PgConnection, recordId: string): Promise<RecordRow | undefined> {
+    const { rows } = await this.run(on, 'read', [recordId]);
+    return rows.length ? toRecord(rows[0]) : undefined;
+  }
+
+  async complete(on: PgConnection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>> {
+    const values = (c: CompletionRow) => [c.recordId, c.owner, c.token, c.code, c.head, c.body, c.retentionMs];
+    const answer =
+      completions.length === 1
+        ? await this.run(on, 'completeOne', values(completions[0]))
+        : await this.run(on, 'completeMany', columnwise(completions.map(values)));
+    return new Map(answer.rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }]));
+  }
+
+  letGo(on: PgConnection, ownership: Ownership, status: LetGo): Promise<FencedAnswer> {
+    return this.fenced(on, 'letGo', ownership, status);
+  }
+
+  discard(on: PgConnection, ownership: Ownership): Promise<FencedAnswer> {
+    return this.fenced(on, 'discard', ownership);
+  }
+
+  renew(on: PgConnection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
+    return this.fenced(on, 'renew', ownership, leaseMs);
+  }
+
+  async markAwaited(on: PgConnection, recordId: string): Promise<void> {
+    await this.run(on, 'markAwaited', [recordId]);
+  }
+
+  async loadSteps(on: PgConnection, recordId: string): Promise<readonly StepRow[]> {
+    const { rows } = await this.run(on, 'loadSteps', [recordId]);
+    return rows as unknown as StepRow[];
+  }
+
+  putStep(on: PgConnection, ownership: Ownership, step: StepRow): Promise<FencedAnswer> {
+    return this.fenced(on, 'putStep', ownership, step.name, step.status, step.result);
+  }
+
+  async resolveHeld(
+    on: PgConnection,
+    recordId: string,
+    completion: Omit<CompletionRow, keyof Ownership> | null,
+  ): Promise<boolean> {
+    const { rows } = completion
+      ? await this.run(on, 'resolveDone', [
+          recordId,
+          completion.code,
+          completion.head,
+          completion.body,
+          completion.retentionMs,
+        ])
+      : await this.run(on, 'resolveFree', [recordId]);
+    return rows.length > 0;
+  }
+
+  async forget(on: PgConnection, recordId: string): Promise<boolean> {
+    return (await this.run(on, 'forget', [recordId])).rows.length > 0;
+  }
+
+  async sweep(on: PgConnection, limit: number): Promise<number> {
+    return (await this.run(on, 'sweep', [limit])).rows[0].count as number;
+  }
+
+  private async fenced(
+    on: PgConnection,
+    name: 'letGo' | 'discard' | 'renew' | 'putStep',
+    { recordId, owner, token }: Ownership,
+    ...values: unknown[]
+  ): Promise<FencedAnswer> {
+    const { rows } = await this.run(on, name, [recordId, owner, token, ...values]);
+    return rows.length ? { held: true, awaited: rows[0].awaited as boolean } : NOT_HELD;
+  }
+
+  /** Prepared by name: planning a claim costs more than running it. */
+  private run(on: PgConnection, name: keyof ReturnType<typeof statements>, values: unknown[]) {
+    return on.query({ name: `nestjs_idempotency_${name}`, text: this.sql[name], values });
+  }
+}
+
+function toRecord(row: PgRow): RecordRow {
+  return {
+    recordId: row.id as string,
+    owner: row.owner as string,
+    status: row.status as RecordRow['status'],
+    token: Number(row.token),
+    attempt: row.attempt as number,
+    takenFrom: row.taken_from as RecordRow['takenFrom'],
+    fingerprint: row.fingerprint as Buffer,
+    binding: row.binding as Buffer | null,
+    leaseLeftMs: row.lease_left as number,
+    code: row.response_code as number | null,
+    head: row.response_head as Buffer | null,
+    body: row.response_body as Buffer | null,
+  };
+}
+
+function columnwise(rows: readonly unknown[][]): unknown[][] {
+  return rows[0].map((_, column) => rows.map((row) => row[column]));
+}

@@ -1,0 +1,252 @@
+import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
+import {
+  type CompletionRow,
+  type Dialect,
+  type LetGo,
+  NOT_HELD,
+  type RecordRow,
+  type StepRow,
+  type TableNames,
+} from './dialect.js';
+
+/** What we use of a better-sqlite3 database. Everything it does is synchronous. */
+export interface SqliteConnection {
+  prepare(sql: string): SqliteStatement;
+  exec(sql: string): unknown;
+  readonly inTransaction: boolean;
+}
+
+interface SqliteStatement {
+  all(...values: unknown[]): SqliteRow[];
+  get(...values: unknown[]): SqliteRow | undefined;
+  run(...values: unknown[]): { changes: number };
+}
+
+type SqliteRow = Record<string, unknown>;
+
+/** Milliseconds since 1970, UTC; the same throughout a statement. */
+const NOW = `CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)`;
+
+/** What a claim (`n`) does to the record that stands (`r`). */
+const MOVE = `CASE
+  WHEN r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed')
+    OR (r.status = 'processing' AND r.lease_until <= ${NOW} AND NOT r.hold_on_crash)) THEN 'restart'
+  WHEN r.fingerprint <> n.fingerprint OR r.binding IS NOT n.binding THEN 'stand'
+  WHEN r.status = 'failed' THEN 'take'
+  WHEN r.status = 'processing' AND r.lease_until <= ${NOW}
+    THEN CASE WHEN r.hold_on_crash OR n.hold_on_crash THEN 'hold' ELSE 'take' END
+  ELSE 'stand' END`;
+
+const EXPIRED = `expires_at <= ${NOW} AND (status IN ('done', 'failed') OR (status = 'processing' AND NOT hold_on_crash))`;
+const FREE = `(status <> 'processing' OR lease_until <= ${NOW})`;
+
+/** Held, or about to be: its owner fell silent, and nobody has asked since. */
+const UNKNOWN = `(status = 'held' OR (status = 'processing' AND hold_on_crash AND lease_until <= ${NOW}))`;
+
+const COLUMNS = `id, owner, status, token, attempt, taken_from, fingerprint, binding, lease_until - ${NOW} AS lease_left,
+  response_code, response_head, response_body`;
+
+const OWNED = `id = ? AND owner = ? AND token = ? AND status = 'processing'`;
+const owned = ({ recordId, owner, token }: Ownership) => [recordId, owner, token];
+
+function statements({ record, step }: TableNames) {
+  return {
+    look: `SELECT ${MOVE} AS move FROM ${record} r, (SELECT ? AS fingerprint, ? AS binding, ? AS hold_on_crash) n
+      WHERE r.id = ?`,
+    insert: `INSERT INTO ${record} (owner, endpoint, fingerprint, binding, request, hold_on_crash, lease_until,
+      expires_at, id, status, token, attempt, awaited, created_at)
+      VALUES (?, ?, ?, ?, ?, ?, ${NOW} + ?, ${NOW} + ?, ?, 'processing', 1, 1, 0, ${NOW})`,
+    take: `UPDATE ${record} SET owner = ?, endpoint = ?, fingerprint = ?, binding = ?, request = ?, hold_on_crash = ?,
+      lease_until = ${NOW} + ?, expires_at = ${NOW} + ?, taken_from = status, status = 'processing', token = token + 1,
+      attempt = attempt + 1, awaited = 0, completed_at = NULL, response_code = NULL, response_head = NULL,
+      response_body = NULL WHERE id = ?`,
+    restart: `UPDATE ${record} SET attempt = 1, created_at = ${NOW} WHERE id = ?`,
+    hold: `UPDATE ${record} SET status = 'held' WHERE id = ?`,
+    stands: `SELECT ${COLUMNS} FROM ${record} WHERE id = ?`,
+    read: `SELECT ${COLUMNS} FROM ${record}
+      WHERE id = ? AND (expires_at > ${NOW} OR status IN ('processing', 'held'))`,
+    complete: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
+      completed_at = ${NOW}, expires_at = ${NOW} + ? WHERE ${OWNED} RETURNING awaited`,
+    letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW} WHERE ${OWNED} RETURNING awaited`,
+    discard: `DELETE FROM ${record} WHERE ${OWNED} AND attempt = 1 RETURNING awaited`,
+    renew: `UPDATE ${record} SET lease_until = ${NOW} + ? WHERE ${OWNED} RETURNING awaited`,
+    markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
+    /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */
+    loadSteps: `SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
+      WHERE s.record_id = ? AND s.token > r.token - r.attempt`,
+    putStep: `INSERT INTO ${step} (record_id, name, status, token, result, updated_at)
+      SELECT id, ?, ?, token, ?, ${NOW} FROM ${record} WHERE ${OWNED}
+      ON CONFLICT (record_id, name) DO UPDATE SET status = excluded.status, token = excluded.token,
+        result = excluded.result, updated_at = excluded.updated_at
+      RETURNING 0 AS awaited`,
+    resolveDone: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
+      completed_at = ${NOW}, expires_at = ${NOW} + ? WHERE id = ? AND ${UNKNOWN}`,
+    resolveFree: `UPDATE ${record} SET status = 'failed' WHERE id = ? AND ${UNKNOWN}`,
+    forget: `DELETE FROM ${record} WHERE id = ?`,
+    forgetSteps: `DELETE FROM ${step} WHERE record_id = ?`,
+    doomed: `SELECT id FROM ${record} WHERE ${EXPIRED} AND ${FREE} LIMIT ?`,
+  };
+}
+
+export class SqliteDialect implements Dialect<SqliteConnection> {
+  readonly name = 'sqlite';
+  readonly batches = true;
+
+  private readonly sql: ReturnType<typeof statements>;
+  private readonly prepared = new WeakMap<SqliteConnection, Map<string, SqliteStatement>>();
+
+  constructor(tables: TableNames) {
+    this.sql = statements(tables);
+  }
+
+  async claim(on: SqliteConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {
+    return immediately(on, () => claims.map((claim) => this.claimOne(on, claim)));
+  }
+
+  private claimOne(on: SqliteConnection, c: Claim): RecordRow {
+    const hold = c.holdOnCrash ? 1 : 0;
+    const look = this.on(on, this.sql.look).get(c.fingerprint, c.binding, hold, c.recordId);
+    const move = look?.move ?? 'insert';
+    const values = [
+      c.owner,
+      c.endpoint,
+      c.fingerprint,
+      c.binding,
+      c.request,
+      hold,
+      c.leaseMs,
+      c.retentionMs,
+      c.recordId,
+    ];
+    if (move === 'insert') this.on(on, this.sql.insert).run(...values);
+    if (move === 'take' || move === 'restart') this.on(on, this.sql.take).run(...values);
+    if (move === 'restart') this.on(on, this.sql.restart).run(c.recordId);
+    if (move === 'hold') this.on(on, this.sql.hold).run(c.recordId);
+    return toRecord(this.on(on, this.sql.stands).get(c.recordId)!);
+  }
+
+  async read(on: SqliteConnection, recordId: string): Promise<RecordRow | undefined> {
+    const row = this.on(on, this.sql.read).get(recordId);
+    return row && toRecord(row);
+  }
+
+  async complete(
+    on: SqliteConnection,
+    completions: readonly CompletionRow[],
+  ): Promise<ReadonlyMap<string, FencedAnswer>> {
+    return immediately(on, () => {
+      const answers = new Map<string, FencedAnswer>();
+      for (const c of completions) {
+        const row = this.on(on, this.sql.complete).get(c.code, c.head, c.body, c.retentionMs, ...owned(c));
+        if (row) answers.set(c.recordId, fenced(row));
+      }
+      return answers;
+    });
+  }
+
+  async letGo(on: SqliteConnection, ownership: Ownership, status: LetGo): Promise<FencedAnswer> {
+    return fenced(this.on(on, this.sql.letGo).get(status, ...owned(ownership)));
+  }
+
+  async discard(on: SqliteConnection, ownership: Ownership): Promise<FencedAnswer> {
+    return immediately(on, () =>
+      fenced(
+        this.on(on, this.sql.discard).get(...owned(ownership)) ??
+          this.on(on, this.sql.letGo).get('failed', ...owned(ownership)),
+      ),
+    );
+  }
+
+  async renew(on: SqliteConnection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
+    return fenced(this.on(on, this.sql.renew).get(leaseMs, ...owned(ownership)));
+  }
+
+  async markAwaited(on: SqliteConnection, recordId: string): Promise<void> {
+    this.on(on, this.sql.markAwaited).run(recordId);
+  }
+
+  async loadSteps(on: SqliteConnection, recordId: string): Promise<readonly StepRow[]> {
+    return this.on(on, this.sql.loadSteps).all(recordId) as unknown as StepRow[];
+  }
+
+  async putStep(on: SqliteConnection, ownership: Ownership, step: StepRow): Promise<FencedAnswer> {
+    return fenced(this.on(on, this.sql.putStep).get(step.name, step.status, step.result, ...owned(ownership)));
+  }
+
+  async resolveHeld(
+    on: SqliteConnection,
+    recordId: string,
+    completion: Omit<CompletionRow, keyof Ownership> | null,
+  ): Promise<boolean> {
+    const { changes } = completion
+      ? this.on(on, this.sql.resolveDone).run(
+          completion.code,
+          completion.head,
+          completion.body,
+          completion.retentionMs,
+          recordId,
+        )
+      : this.on(on, this.sql.resolveFree).run(recordId);
+    return changes > 0;
+  }
+
+  async forget(on: SqliteConnection, recordId: string): Promise<boolean> {
+    return immediately(on, () => this.delete(on, recordId));
+  }
+
+  async sweep(on: SqliteConnection, limit: number): Promise<number> {
+    return immediately(on, () => {
+      const doomed = this.on(on, this.sql.doomed).all(limit);
+      for (const { id } of doomed) this.delete(on, id as string);
+      return doomed.length;
+    });
+  }
+
+  private delete(on: SqliteConnection, recordId: string): boolean {
+    this.on(on, this.sql.forgetSteps).run(recordId);
+    return this.on(on, this.sql.forget).run(recordId).changes > 0;
+  }
+
+  private on(connection: SqliteConnection, sql: string): SqliteStatement {
+    let statementsOf = this.prepared.get(connection);
+    if (!statementsOf) this.prepared.set(connection, (statementsOf = new Map()));
+    let statement = statementsOf.get(sql);
+    if (!statement) statementsOf.set(sql, (statement = connection.prepare(sql)));
+    return statement;
+  }
+}
+
+/** Takes the write lock before reading, so that what was read is still so when it is written. */
+function immediately<T>(on: SqliteConnection, work: () => T): T {
+  if (on.inTransaction) return work();
+  on.exec('BEGIN IMMEDIATE');
+  try {
+    const result = work();
+    on.exec('COMMIT');
+    return result;
+  } catch (error) {
+    if (on.inTransaction) on.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+function fenced(row: SqliteRow | undefined): FencedAnswer {
+  return row ? { held: true, awaited: row.awaited === 1 } : NOT_HELD;
+}
+
+function toRecord(row: SqliteRow): RecordRow {
+  return {
+    recordId: row.id as string,
+    owner: row.owner as string,
+    status: row.status as RecordRow['status'],
+    token: Number(row.token),
+    attempt: row.attempt as number,
+    takenFrom: row.taken_from as RecordRow['takenFrom'],
+    fingerprint: row.fingerprint as Buffer,
+    binding: row.binding as Buffer | null,
+    leaseLeftMs: Number(row.lease_left),
+    code: row.response_code as number | null,
+    head: row.response_head as Buffer | null,
+    body: row.response_body as Buffer | null,
+  };
+}

@@ -1,0 +1,68 @@
+import { BaseEntity, type ColumnType, type DataSource } from 'typeorm';
+import { dialectNameOf, type DialectName } from '../dialects/dialect-name.js';
+
+/** A column's type where TypeORM has no name for it that all databases share. */
+export type DialectType = 'id' | 'digest' | 'bytes' | 'instant';
+
+interface NativeType {
+  readonly type: ColumnType;
+  readonly length?: string;
+  readonly charset?: string;
+  readonly collation?: string;
+}
+
+const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
+  postgres: {
+    id: { type: 'uuid' },
+    digest: { type: 'bytea' },
+    bytes: { type: 'bytea' },
+    instant: { type: 'timestamp with time zone' },
+  },
+  mysql: {
+    id: { type: 'char', length: '36', charset: 'ascii', collation: 'ascii_bin' },
+    digest: { type: 'varbinary', length: '32' },
+    bytes: { type: 'longblob' },
+    instant: { type: 'bigint' },
+  },
+  sqlite: {
+    id: { type: 'varchar', length: '36' },
+    digest: { type: 'blob' },
+    bytes: { type: 'blob' },
+    instant: { type: 'bigint' },
+  },
+  portable: {
+    id: { type: 'varchar', length: '36' },
+    digest: { type: 'varchar', length: '64' },
+    bytes: { type: 'text' },
+    instant: { type: 'bigint' },
+  },
+};
+
+const columns = new Map<object, Map<string, DialectType>>();
+
+/** Declares the dialect's type of a column, beside `@Column`, which has to name a type that every driver knows. */
+export function DialectTyped(type: DialectType): PropertyDecorator {
+  return (prototype, property) => {
+    let ofEntity = columns.get(prototype.constructor);
+    if (!ofEntity) columns.set(prototype.constructor, (ofEntity = new Map()));
+    ofEntity.set(String(property), type);
+  };
+}
+
+/**
+ * An entity whose column types follow the data source. TypeORM fixes a decorator's types before it knows the database,
+ * and has no name for "bytes" or "an instant" that PostgreSQL, MySQL and SQLite share. `useDataSource` is its documented
+ * hook: called for each data source once its metadata is built, and before it synchronizes a schema.
+ */
+export abstract class DialectEntity extends BaseEntity {
+  static override useDataSource(dataSource: DataSource | null): void {
+    super.useDataSource(dataSource);
+    if (!dataSource?.hasMetadata(this)) return;
+    const native = NATIVE_TYPES[dialectNameOf(dataSource)];
+    const typed = columns.get(this);
+    for (const column of dataSource.getMetadata(this).columns) {
+      const type = typed?.get(column.propertyName);
+      if (type) Object.assign(column, native[type]);
+    }
+  }
+}

@@ -1,0 +1,32 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { RecordedStep } from '../../engine/ports/record-store.js';
+import { DialectEntity, DialectTyped } from './dialect-columns.js';
+import { asDate, asNumber } from './transformers.js';
+
+/** A step inside an operation that has begun or ended, so that the execution that takes over need not repeat it. */
+@Entity({ name: 'idempotency_step' })
+export class IdempotencyStep extends DialectEntity {
+  @PrimaryColumn({ name: 'record_id', type: 'varchar', length: 36 })
+  @DialectTyped('id')
+  recordId!: string;
+
+  @PrimaryColumn({ name: 'name', type: 'varchar', length: 191 })
+  name!: string;
+
+  /** `begun` with no execution running means that the process died inside it. */
+  @Column({ name: 'status', type: 'varchar', length: 10 })
+  status!: RecordedStep['status'];
+
+  /** Fencing token of the execution that wrote this. */
+  @Column({ name: 'token', type: 'bigint', transformer: asNumber })
+  token!: number;
+
+  /** The step's result: JSON as UTF-8 bytes, or sealed. */
+  @Column({ name: 'result', type: 'text', nullable: true })
+  @DialectTyped('bytes')
+  result!: Buffer | null;
+
+  @Column({ name: 'updated_at', type: 'bigint', transformer: asDate })
+  @DialectTyped('instant')
+  updatedAt!: Date;
+}

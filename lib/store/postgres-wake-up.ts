@@ -1,0 +1,104 @@
+import type { DataSource } from 'typeorm';
+import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
+
+/** What we use of a `pg` client that listens. */
+interface PgListener {
+  connect(): Promise<unknown>;
+  query(sql: string, values?: unknown[]): Promise<unknown>;
+  on(event: 'notification', listener: (message: { channel: string; payload?: string }) => void): unknown;
+  on(event: 'error' | 'end', listener: () => void): unknown;
+  end(): Promise<void>;
+}
+
+interface PgPool {
+  readonly Client: new (options: object) => PgListener;
+  readonly options: object;
+  query(sql: string, values: unknown[]): Promise<unknown>;
+}
+
+const CHANNEL = 'nestjs_idempotency';
+
+/** How long the listening connection is kept once nobody waits, in milliseconds. */
+const KEEP_FOR = 30_000;
+
+/**
+ * Wakes waiters through LISTEN and NOTIFY, where there is no Redis. One connection of its own in each process that
+ * has waiters; an announcement is sent only for a record that says that somebody waits, as each NOTIFY costs the
+ * database a place in the order of its commits.
+ */
+export class PostgresWakeUp implements WakeUp {
+  private readonly listeners = new Map<string, Set<() => void>>();
+  private connection: Promise<PgListener> | undefined;
+  private idle: NodeJS.Timeout | undefined;
+
+  constructor(private readonly dataSource: DataSource) {}
+
+  async subscribe(recordId: string, onWake: () => void): Promise<WakeUpSubscription> {
+    clearTimeout(this.idle);
+    let ofRecord = this.listeners.get(recordId);
+    if (!ofRecord) this.listeners.set(recordId, (ofRecord = new Set()));
+    ofRecord.add(onWake);
+    try {
+      await (this.connection ??= this.listen());
+    } catch (error) {
+      this.unsubscribe(recordId, onWake);
+      throw error;
+    }
+    return { close: () => this.unsubscribe(recordId, onWake) };
+  }
+
+  async announce(recordId: string): Promise<void> {
+    await this.pool.query('SELECT pg_notify($1, $2)', [CHANNEL, recordId]).catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.idle);
+    const { connection } = this;
+    this.connection = undefined;
+    await connection?.then((client) => client.end()).catch(() => undefined);
+  }
+
+  private unsubscribe(recordId: string, onWake: () => void): void {
+    const ofRecord = this.listeners.get(recordId);
+    ofRecord?.delete(onWake);
+    if (ofRecord?.size === 0) this.listeners.delete(recordId);
+    if (this.listeners.size > 0) return;
+    clearTimeout(this.idle);
+    this.idle = setTimeout(() => void this.close(), KEEP_FOR).unref();
+  }
+
+  private async listen(): Promise<PgListener> {
+    const client = new this.pool.Client(this.pool.options);
+    const lost = () => {
+      this.connection = undefined;
+      if (this.listeners.size > 0) this.relisten();
+    };
+    client.on('error', lost);
+    client.on('end', lost);
+    client.on('notification', ({ payload }) => {
+      for (const wake of this.listeners.get(payload ?? '') ?? []) wake();
+    });
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${CHANNEL}`);
+    } catch (error) {
+      this.connection = undefined;
+      void client.end().catch(() => undefined);
+      throw error;
+    }
+    return client;
+  }
+
+  /** Announcements made meanwhile were lost, so that everyone has to look. */
+  private relisten(): void {
+    const again = (this.connection = this.listen());
+    again.then(
+      () => this.listeners.forEach((ofRecord) => ofRecord.forEach((wake) => wake())),
+      () => undefined,
+    );
+  }
+
+  private get pool(): PgPool {
+    return (this.dataSource.driver as unknown as { master: PgPool }).master;
+  }
+}

@@ -1,0 +1,223 @@
+import type { DataSource, EntityManager } from 'typeorm';
+import type { StoredOutcome } from '../engine/outcome.js';
+import type {
+  Claim,
+  Completion,
+  FencedAnswer,
+  Ownership,
+  RecordedStep,
+  RecordStore,
+  StandingRecord,
+  StepEnd,
+  StepStore,
+  StoreTransaction,
+} from '../engine/ports/record-store.js';
+import { CommitUnknownError } from '../engine/errors.js';
+import type { Connector } from './connectors/connector.js';
+import { withDeadline } from './deadline.js';
+import { type CompletionRow, NOT_HELD, type RecordRow } from './dialects/dialect.js';
+import { GroupCommit } from './group-commit.js';
+import { isRetryable } from './retryable.js';
+import type { Sealer } from './sealer.js';
+import type { TransactionHost } from './transaction-host.js';
+
+export interface SqlRecordStoreSettings {
+  /** How long a statement may take before the store counts as lost, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly sealer: Sealer;
+  readonly transactionHost: TransactionHost;
+}
+
+/** More than one batch under way lets the database work on one while the next is on the wire. */
+const IN_FLIGHT = 2;
+const MAX_CLAIMS = 128;
+const MAX_COMPLETIONS = 64;
+
+/** Keeps records in a SQL database, through the statements of its dialect. */
+export class SqlRecordStore implements RecordStore {
+  readonly steps: StepStore;
+  private readonly claims: GroupCommit<Claim, RecordRow>;
+  private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly connector: Connector,
+    private readonly settings: SqlRecordStoreSettings,
+  ) {
+    const { dialect } = connector;
+    const places = (maxBatch: number) =>
+      dialect.batches ? { maxBatch, inFlight: IN_FLIGHT } : { maxBatch: 1, inFlight: Infinity };
+    this.claims = new GroupCommit(async (claims) => {
+      const rows = await connector.alone((on) => dialect.claim(on, claims));
+      const byId = new Map(rows.map((row) => [row.recordId, row]));
+      return claims.map((claim) => byId.get(claim.recordId)!);
+    }, places(MAX_CLAIMS));
+    this.completions = new GroupCommit(async (rows) => {
+      const answers = await connector.alone((on) => dialect.complete(on, rows));
+      return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
+    }, places(MAX_COMPLETIONS));
+    this.steps = new SqlStepStore(connector, settings);
+  }
+
+  async claim(claim: Claim): Promise<StandingRecord> {
+    const { recordId, owner } = claim;
+    const request = claim.request && this.settings.sealer.seal(claim.request, { recordId, field: 'request' });
+    const giveBack = (row: RecordRow) => {
+      if (row.owner === owner && row.status === 'processing') void this.discard(row).catch(() => undefined);
+    };
+    const row = await withDeadline(this.claims.add({ ...claim, request }), this.settings.timeoutMs, giveBack);
+    return this.standing(row);
+  }
+
+  async read(recordId: string): Promise<StandingRecord | undefined> {
+    const row = await this.ask((on) => this.connector.dialect.read(on, recordId));
+    return row && this.standing(row);
+  }
+
+  complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
+    return withDeadline(this.completions.add(this.completionRow(ownership, completion)), this.settings.timeoutMs);
+  }
+
+  release(ownership: Ownership): Promise<FencedAnswer> {
+    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'failed'));
+  }
+
+  hold(ownership: Ownership): Promise<FencedAnswer> {
+    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'held'));
+  }
+
+  discard(ownership: Ownership): Promise<FencedAnswer> {
+    return this.ask((on) => this.connector.dialect.discard(on, ownership));
+  }
+
+  renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
+    return this.ask((on) => this.connector.dialect.renew(on, ownership, leaseMs));
+  }
+
+  async markAwaited(recordId: string): Promise<StandingRecord | undefined> {
+    await this.ask((on) => this.connector.dialect.markAwaited(on, recordId));
+    return this.read(recordId);
+  }
+
+  async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
+    let worked = false;
+    try {
+      return await this.connector.exclusively(() =>
+        this.settings.transactionHost.run(this.dataSource, async (manager) => {
+          const result = await work({
+            manager,
+            complete: (ownership, completion) => this.completeWithin(manager, ownership, completion),
+          });
+          worked = true;
+          return result;
+        }),
+      );
+    } catch (error) {
+      throw worked ? new CommitUnknownError({ cause: error }) : error;
+    }
+  }
+
+  isRetryable(error: unknown): boolean {
+    return isRetryable(error);
+  }
+
+  /** Settles a held record: with an outcome, or free for the next request (`null`). Whether it was held. */
+  resolveHeld(recordId: string, completion: Completion | null): Promise<boolean> {
+    const row = completion && this.completionRow({ recordId, owner: '', token: 0 }, completion);
+    return this.ask((on) => this.connector.dialect.resolveHeld(on, recordId, row));
+  }
+
+  /** Deletes a record, whatever its state. Whether there was one. */
+  forget(recordId: string): Promise<boolean> {
+    return this.ask((on) => this.connector.dialect.forget(on, recordId));
+  }
+
+  /** Deletes up to `limit` expired records. How many. */
+  sweep(limit: number): Promise<number> {
+    return this.ask((on) => this.connector.dialect.sweep(on, limit));
+  }
+
+  private async completeWithin(
+    manager: EntityManager,
+    ownership: Ownership,
+    completion: Completion,
+  ): Promise<FencedAnswer> {
+    const connection = await this.connector.within(manager);
+    const answers = await this.connector.dialect.complete(connection, [this.completionRow(ownership, completion)]);
+    return answers.get(ownership.recordId) ?? NOT_HELD;
+  }
+
+  private ask<T>(work: (on: unknown) => Promise<T>): Promise<T> {
+    return withDeadline(this.connector.alone(work), this.settings.timeoutMs);
+  }
+
+  private completionRow(ownership: Ownership, { outcome, retentionMs }: Completion): CompletionRow {
+    const { recordId, owner, token } = ownership;
+    const seal = (plain: Buffer | null, field: string) =>
+      plain && this.settings.sealer.seal(plain, { recordId, field });
+    return {
+      recordId,
+      owner,
+      token,
+      code: outcome.code,
+      head: seal(outcome.head, 'head'),
+      body: seal(outcome.body, 'body'),
+      retentionMs,
+    };
+  }
+
+  private standing(row: RecordRow): StandingRecord {
+    const { code, head, body, ...rest } = row;
+    return { ...rest, outcome: code === null ? null : this.outcome(row.recordId, { code, head, body }) };
+  }
+
+  private outcome(recordId: string, { code, head, body }: StoredOutcome): StoredOutcome {
+    const open = (sealed: Buffer | null, field: string) =>
+      sealed && this.settings.sealer.open(sealed, { recordId, field });
+    return { code, head: open(head, 'head'), body: open(body, 'body') };
+  }
+}
+
+class SqlStepStore implements StepStore {
+  constructor(
+    private readonly connector: Connector,
+    private readonly settings: SqlRecordStoreSettings,
+  ) {}
+
+  async load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {
+    const rows = await this.ask(within, (on) => this.connector.dialect.loadSteps(on, recordId));
+    return rows.map(({ name, status, result }) => ({
+      name,
+      status,
+      result: result && this.settings.sealer.open(result, { recordId, field: `step:${name}` }).toString(),
+    }));
+  }
+
+  begin(ownership: Ownership, name: string, within?: StoreTransaction): Promise<FencedAnswer> {
+    return this.put(ownership, { name, status: 'begun', result: null }, within);
+  }
+
+  end(ownership: Ownership, name: string, end: StepEnd, within?: StoreTransaction): Promise<FencedAnswer> {
+    const text = end.status === 'done' ? end.result : null;
+    const place = { recordId: ownership.recordId, field: `step:${name}` };
+    const result = text === null ? null : this.settings.sealer.seal(Buffer.from(text), place);
+    return this.put(ownership, { name, status: end.status, result }, within);
+  }
+
+  private put(
+    ownership: Ownership,
+    step: { name: string; status: RecordedStep['status']; result: Buffer | null },
+    within: StoreTransaction | undefined,
+  ): Promise<FencedAnswer> {
+    return this.ask(within, (on) => this.connector.dialect.putStep(on, ownership, step));
+  }
+
+  /** Progress outlives the handler's transaction, except where the database has a single connection. */
+  private ask<T>(within: StoreTransaction | undefined, work: (on: unknown) => Promise<T>): Promise<T> {
+    const asked =
+      within && this.connector.singleConnection
+        ? this.connector.within(within.manager as EntityManager).then(work)
+        : this.connector.alone(work);
+    return withDeadline(asked, this.settings.timeoutMs);
+  }
+}
