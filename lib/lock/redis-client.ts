@@ -1,0 +1,63 @@
+/**
+ * What the library needs of a Redis client: an ioredis 5 or 6 `Redis` or `Cluster` is one. Structural, so that ioredis
+ * stays an optional peer: nothing here, and no declaration file, imports it.
+ */
+export interface RedisLike {
+  /** ioredis's connection state: `'wait'`, `'connecting'`, `'ready'`, `'reconnecting'`, `'end'`, … */
+  readonly status: string;
+  /** True for an ioredis `Cluster`, whose `duplicate` takes other arguments. */
+  readonly isCluster?: boolean;
+  evalsha(sha1: string, numkeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>;
+  eval(script: string, numkeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>;
+  ping(): Promise<unknown>;
+  publish(channel: string, message: string): Promise<unknown>;
+  /** A new connection to the same server, made only for subscribing. */
+  duplicate(options?: object): RedisSubscriberLike;
+}
+
+/** What the library needs of a connection that it made itself, in order to subscribe. */
+export interface RedisSubscriberLike {
+  readonly status: string;
+  on(event: 'message', listener: (channel: string, message: string) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'ready', listener: () => void): unknown;
+  subscribe(channel: string): Promise<unknown>;
+  unsubscribe(channel: string): Promise<unknown>;
+  disconnect(): void;
+}
+
+const METHODS = ['evalsha', 'eval', 'ping', 'publish', 'duplicate'] as const;
+
+function isRedisLike(value: unknown): value is RedisLike {
+  if (typeof value !== 'object' || value === null) return false;
+  const candidate = value as Record<string, unknown>;
+  return typeof candidate.status === 'string' && METHODS.every((method) => typeof candidate[method] === 'function');
+}
+
+function invalid(problem: string): Error {
+  return new Error(`IdempotencyModule: option \`redis\` ${problem}`);
+}
+
+/**
+ * Checks the `redis` option at boot and returns its nodes as a list of their own.
+ *
+ * An even number is refused: it tolerates no more failures than one node fewer, and Redlock's vote can be split so that
+ * it never ends. The same client twice is refused because it would be one vote counted as two.
+ *
+ * @throws Error that names the option
+ */
+export function assertRedisNodes(redis: RedisLike | readonly RedisLike[]): readonly RedisLike[] {
+  const nodes: readonly unknown[] = Array.isArray(redis) ? Array.from(redis as readonly unknown[]) : [redis];
+  if (nodes.length === 0) throw invalid('is an empty array; leave it out to run without Redis');
+  const stranger = nodes.findIndex((node) => !isRedisLike(node));
+  if (stranger !== -1)
+    throw invalid(
+      Array.isArray(redis)
+        ? `has something at index ${stranger} that is not an ioredis client`
+        : 'is not an ioredis client, nor an array of them',
+    );
+  if (new Set(nodes).size !== nodes.length) throw invalid('lists the same client twice');
+  if (nodes.length % 2 === 0)
+    throw invalid(`lists ${nodes.length} nodes; Redlock needs an odd number of independent ones, such as 1, 3 or 5`);
+  return nodes as readonly RedisLike[];
+}

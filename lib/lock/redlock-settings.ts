@@ -1,0 +1,70 @@
+/** The `redlock` option: how the lock in Redis is taken. Durations are milliseconds. */
+export interface RedlockSettings {
+  /**
+   * What the lock's names in Redis begin with; the record's id follows, in braces. Default `'nestjs-idempotency:lock:'`.
+   * An ioredis `keyPrefix` comes before it.
+   */
+  readonly prefix?: string;
+
+  /**
+   * How long one attempt to take the lock may last before the request goes on without it. Default 100 ms, the most that
+   * an outage of Redis may cost a request; each node has four fifths of it to answer.
+   */
+  readonly attemptTimeout?: number;
+
+  /**
+   * A lock with less time left than this after it was taken is given back as useless. Default 50 ms; never more than
+   * half of the lock's time to live.
+   */
+  readonly minValidity?: number;
+
+  /**
+   * How far the clocks of the Redis nodes may run apart, as a share of the lock's time to live. Default 0.01, Redlock's
+   * own; from 0 to less than 1.
+   */
+  readonly driftFactor?: number;
+
+  /**
+   * How long a node that did not answer is left alone before it is asked again, with a PING that no request waits for.
+   * Default 1000 ms; doubles up to sixteen times that while the node stays silent. A late answer ends it at once.
+   */
+  readonly retryAfter?: number;
+}
+
+export const REDLOCK_DEFAULTS: Readonly<Required<RedlockSettings>> = {
+  prefix: 'nestjs-idempotency:lock:',
+  attemptTimeout: 100,
+  minValidity: 50,
+  driftFactor: 0.01,
+  retryAfter: 1000,
+};
+
+/**
+ * Fills in the defaults and checks the rest.
+ *
+ * @throws Error that names the option
+ */
+export function resolveRedlockSettings(settings: RedlockSettings = {}): Required<RedlockSettings> {
+  const given = Object.fromEntries(
+    Object.entries(settings).filter(([, value]) => value !== undefined),
+  ) as RedlockSettings;
+  const resolved = { ...REDLOCK_DEFAULTS, ...given };
+  check('prefix', typeof resolved.prefix === 'string', 'a string');
+  check('attemptTimeout', isDuration(resolved.attemptTimeout, 1), 'a number of milliseconds, at least 1');
+  check('minValidity', isDuration(resolved.minValidity, 0), 'a number of milliseconds, at least 0');
+  check(
+    'driftFactor',
+    isDuration(resolved.driftFactor, 0) && resolved.driftFactor < 1,
+    'a number from 0 to less than 1',
+  );
+  check('retryAfter', isDuration(resolved.retryAfter, 1), 'a number of milliseconds, at least 1');
+  return resolved;
+}
+
+function isDuration(value: unknown, least: number): boolean {
+  return typeof value === 'number' && Number.isFinite(value) && value >= least;
+}
+
+function check(name: string, ok: boolean, expected: string): void {
+  if (!ok) throw new Error(`IdempotencyModule: option \`redlock.${name}\` must be ${expected}`);
+}
