@@ -1,0 +1,49 @@
+import { applyDecorators, UseFilters, UseInterceptors } from '@nestjs/common';
+import { IdempotencyInterceptor } from '../edges/idempotency.interceptor.js';
+import { IdempotencyProblemFilter } from '../edges/http/problem.filter.js';
+import type { IdempotentOptions } from '../options/idempotency-options.js';
+import { checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
+import { mark } from './metadata.js';
+import { watchHandler } from './watch-handler.js';
+
+/**
+ * Makes an operation idempotent: a request that comes again with the same key gets the first outcome, and the operation
+ * is not carried out twice.
+ *
+ * On a controller it covers the methods that change something (POST, PUT, PATCH, DELETE); options on a method come before
+ * those on its controller, and those before the module's.
+ *
+ * @throws IdempotencyOptionError for an option that cannot be used, naming it
+ */
+export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & ClassDecorator {
+  checkOperationOptionNames(options);
+  resolveOperationOptions(options);
+  const wire = applyDecorators(UseInterceptors(IdempotencyInterceptor), UseFilters(IdempotencyProblemFilter));
+
+  return ((target: object, key?: string | symbol, descriptor?: PropertyDescriptor) => {
+    if (key === undefined || !descriptor) {
+      mark(target, options);
+      watchMethods((target as { prototype: object }).prototype);
+      wire(target as never);
+      return;
+    }
+    descriptor.value = watchHandler(descriptor.value);
+    mark(descriptor.value, options);
+    wire(target, key, descriptor);
+  }) as MethodDecorator & ClassDecorator;
+}
+
+/** Exempts a method of an idempotent controller, or tells the boot audit that a route is meant to be unprotected. */
+export function NotIdempotent(): MethodDecorator & ClassDecorator {
+  return ((target: object, _key?: string | symbol, descriptor?: PropertyDescriptor) => {
+    mark((descriptor?.value as object | undefined) ?? target, 'exempt');
+  }) as MethodDecorator & ClassDecorator;
+}
+
+function watchMethods(prototype: object): void {
+  for (const name of Object.getOwnPropertyNames(prototype)) {
+    const descriptor = Object.getOwnPropertyDescriptor(prototype, name)!;
+    if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
+    Object.defineProperty(prototype, name, { ...descriptor, value: watchHandler(descriptor.value) });
+  }
+}

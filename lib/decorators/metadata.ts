@@ -1,0 +1,21 @@
+import type { IdempotentOptions } from '../options/idempotency-options.js';
+
+const OPTIONS = Symbol('nestjs-idempotency:options');
+
+type Target = object;
+
+/** What decorators say of a class or method: options, or that it is exempt. */
+export type Marking = IdempotentOptions | 'exempt';
+
+export function mark(target: Target, marking: Marking): void {
+  Reflect.defineMetadata(OPTIONS, marking, target);
+}
+
+/** The options that apply to a handler, the method's before the class's; `undefined` where it is not idempotent. */
+export function markingOf(controller: Target, handler: Target): IdempotentOptions | 'exempt' | undefined {
+  const onMethod = Reflect.getMetadata(OPTIONS, handler) as Marking | undefined;
+  const onClass = Reflect.getMetadata(OPTIONS, controller) as Marking | undefined;
+  if (onMethod === 'exempt') return 'exempt';
+  if (onMethod === undefined) return onClass;
+  return onClass === undefined || onClass === 'exempt' ? onMethod : { ...onClass, ...onMethod };
+}

@@ -1,0 +1,39 @@
+import { isObservable, lastValueFrom } from 'rxjs';
+import { current } from '../engine/current-execution.js';
+
+const WATCHED = Symbol('nestjs-idempotency:watched');
+
+type Method = (this: unknown, ...args: unknown[]) => unknown;
+
+/** Whether {@link watchHandler} made this method. */
+export function isWatched(method: unknown): boolean {
+  return typeof method === 'function' && WATCHED in method;
+}
+
+/**
+ * A method that tells the execution it runs in when it begins and when it has ended, which the pipeline around it does
+ * not always say: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
+ *
+ * An Observable is turned into the promise of its last value, which is what Nest sends, because Nest would unsubscribe
+ * from it when the client goes away.
+ */
+export function watchHandler(method: Method): Method {
+  if (isWatched(method)) return method;
+  const watched = function (this: unknown, ...args: unknown[]): unknown {
+    const execution = current();
+    if (!execution) return method.apply(this, args);
+    return execution.watch(() => {
+      const result = method.apply(this, args);
+      return isObservable(result) ? lastValueFrom(result) : result;
+    });
+  };
+  Object.defineProperties(watched, {
+    name: { value: method.name, configurable: true },
+    length: { value: method.length, configurable: true },
+    [WATCHED]: { value: true },
+  });
+  for (const key of Reflect.getOwnMetadataKeys(method)) {
+    Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, method), watched);
+  }
+  return watched;
+}

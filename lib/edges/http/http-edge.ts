@@ -1,0 +1,145 @@
+import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { type Observable, of } from 'rxjs';
+import { isWatched } from '../../decorators/watch-handler.js';
+import type { IdempotencyEngine } from '../../engine/engine.js';
+import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
+import type { Operation } from '../../engine/operation.js';
+import type { StoredOutcome } from '../../engine/outcome.js';
+import type { OperationOptions } from '../../options/operation-options.js';
+import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
+import { problemOf, problemOfError } from '../../problems/from-engine.js';
+import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
+import { type Exchange, exchangeOf } from './exchange.js';
+import { describeRequest } from './fingerprint.js';
+import { HttpRun } from './http-run.js';
+import { checkKey, readKeyHeader } from './key-header.js';
+import { principalOf } from './principal.js';
+import { mute } from './response-capture.js';
+import { storedRequest } from './stored-request.js';
+import { unpackHead } from './response-head.js';
+import { resetHeaders, writeOutcome } from './write-response.js';
+
+/** Safe by definition (RFC 9110, section 9.2.1): never touched. */
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
+/** HTTP requests, on Express and Fastify. */
+export class HttpEdge {
+  constructor(
+    private readonly engine: IdempotencyEngine,
+    private readonly module: ResolvedModuleOptions,
+    private readonly operations: OperationOptions,
+    private readonly isRetryable: (error: unknown) => boolean,
+  ) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const exchange = exchangeOf(context);
+    const options = this.operations.of(context.getClass(), context.getHandler());
+    if (!options || SAFE.has(exchange.method) || isTaken(exchange)) return next.handle();
+    const key = this.readKey(context, exchange, options);
+    if (key === undefined) return next.handle();
+
+    const { documentation } = this.module;
+    const operation = this.operation(context, exchange, options, key);
+    const admission = await this.engine.admit(operation).catch((error: unknown) => {
+      throw problemOfError(error, documentation);
+    });
+    switch (admission.kind) {
+      case 'refuse':
+        throw problemOf(admission.refusal, documentation);
+      case 'replay':
+        return replay(exchange, admission.outcome);
+      case 'run':
+        take(exchange);
+        return new HttpRun(admission.tenure, exchange, {
+          options,
+          documentation,
+          isRetryable: this.isRetryable,
+          watched: isWatched(context.getHandler()),
+        }).run(() => next.handle());
+    }
+  }
+
+  private readKey(
+    context: ExecutionContext,
+    exchange: Exchange,
+    options: ResolvedOperationOptions,
+  ): string | undefined {
+    const { header, keyFormat, documentation } = this.module;
+    const reading = options.key
+      ? keyOf(options.key(context), keyFormat)
+      : readKeyHeader(exchange.rawRequest.rawHeaders, header, keyFormat);
+    switch (reading.kind) {
+      case 'key':
+        return reading.key;
+      case 'invalid':
+        throw new IdempotencyKeyInvalidException({ detail: reading.problem, documentation });
+      case 'missing': {
+        if (!options.required) return undefined;
+        const detail = options.key ? undefined : `This operation requires the ${header} header.`;
+        throw new IdempotencyKeyMissingException({ detail, documentation });
+      }
+    }
+  }
+
+  private operation(
+    context: ExecutionContext,
+    exchange: Exchange,
+    options: ResolvedOperationOptions,
+    key: string,
+  ): Operation {
+    const { endpoint, request } = exchange;
+    const { scope, binding } = options.scope ? { scope: options.scope(context), binding: null } : principalOf(request);
+    const identity = digestIdentity({ scope, endpoint, key });
+    const { fingerprint } = options;
+    const description = describeRequest(exchange, typeof fingerprint === 'object' ? fingerprint : {});
+    const text = typeof fingerprint === 'function' ? fingerprint(context) : fingerprint ? description.fingerprint : '';
+    return {
+      key,
+      recordId: identity.recordId,
+      endpoint: endpoint.slice(0, 255),
+      fingerprint: bindFingerprint(identity, text),
+      binding,
+      request: storedRequest(exchange, description, this.module.request),
+      policy: options.policy,
+    };
+  }
+}
+
+function keyOf(key: string | undefined, format: ResolvedModuleOptions['keyFormat']) {
+  return key === undefined ? ({ kind: 'missing' } as const) : checkKey(key, 'idempotency key', format);
+}
+
+/** Marks requests that are being run, so that an interceptor that is wired twice does its work once. */
+const TAKEN = Symbol('nestjs-idempotency:taken');
+
+function take({ rawRequest }: Exchange): void {
+  (rawRequest as { [TAKEN]?: true })[TAKEN] = true;
+}
+
+function isTaken({ rawRequest }: Exchange): boolean {
+  return TAKEN in rawRequest;
+}
+
+/**
+ * Writes the stored response at once, since a handler with a native `@Res()` would leave nobody else to do it, and then
+ * lets outer interceptors complete, on a response that no longer hears them.
+ */
+function replay(exchange: Exchange, outcome: StoredOutcome): Observable<unknown> {
+  const { rawResponse } = exchange;
+  resetHeaders(rawResponse, exchange.headers());
+  exchange.silence();
+  writeOutcome(rawResponse, outcome);
+  mute(rawResponse);
+  return of(valueOf(outcome));
+}
+
+/** What outer interceptors see of a replay: the body they once made of the handler's value, where it is JSON. */
+function valueOf({ head, body }: StoredOutcome): unknown {
+  const contentType = unpackHead(head).headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
+  if (!body || !String(contentType ?? '').includes('json')) return undefined;
+  try {
+    return JSON.parse(body.toString());
+  } catch {
+    return undefined;
+  }
+}

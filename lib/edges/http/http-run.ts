@@ -1,0 +1,190 @@
+import { Logger } from '@nestjs/common';
+import type { OutgoingHttpHeaders } from 'node:http';
+import { Observable, type Subscriber } from 'rxjs';
+import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
+import { TOMBSTONE } from '../../engine/outcome.js';
+import type { Ending, Finish, Tenure } from '../../engine/tenure.js';
+import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
+import { insteadOf, problemOfError } from '../../problems/from-engine.js';
+import { IdempotencyProblem } from '../../problems/problem.js';
+import type { Exchange } from './exchange.js';
+import { type CapturedResponse, ResponseCapture } from './response-capture.js';
+import { headSince, packHead } from './response-head.js';
+import { resetHeaders, writeOutcome, writeProblem } from './write-response.js';
+
+/** Set by Nest 12 on a request that its pipes rejected. */
+const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
+
+/** How long after the client has gone the pipeline may still come to a response, in milliseconds. */
+const GRACE_AFTER_CLOSE = 1_000;
+
+export interface HttpRunSettings {
+  readonly options: ResolvedOperationOptions;
+  readonly documentation: string | undefined;
+  readonly isRetryable: (error: unknown) => boolean;
+  /** Whether the handler itself is watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
+  readonly watched: boolean;
+}
+
+/**
+ * Runs the rest of the pipeline for a request that won its record, holds the response until its outcome is on record,
+ * and then lets it go.
+ *
+ * The handler is never unsubscribed from: an operation that began is followed to its end, though its client or an outer
+ * interceptor has long given up on it.
+ */
+export class HttpRun {
+  private static readonly logger = new Logger('Idempotency');
+
+  private readonly current: CurrentExecution;
+  private readonly capture: ResponseCapture;
+  private readonly headersBefore: OutgoingHttpHeaders;
+  private readonly ending: Promise<Ending>;
+  private settleEnding!: (ending: Ending) => void;
+  /** What the handler, a pipe or an inner interceptor threw. */
+  private error: unknown;
+  private threw = false;
+  /** Whether the pipeline went on without the handler: an interceptor inside timed out, or one outside unsubscribed. */
+  private deserted = false;
+  private answered = false;
+
+  constructor(
+    private readonly tenure: Tenure,
+    private readonly exchange: Exchange,
+    private readonly settings: HttpRunSettings,
+  ) {
+    this.current = new CurrentExecution(tenure.execution);
+    this.ending = new Promise((resolve) => (this.settleEnding = resolve));
+    this.headersBefore = { ...exchange.headers() };
+    const { response, policy } = settings.options;
+    const limits = { maxBytes: response.maxBytes, maxMs: policy.leaseMs };
+    this.capture = new ResponseCapture(exchange.rawResponse, limits, (captured) => void this.onResponse(captured));
+  }
+
+  /** The pipeline's view of the run. Begins with the subscription. */
+  run(handle: () => Observable<unknown>): Observable<unknown> {
+    return new Observable((subscriber) => {
+      void this.carryOut(handle, subscriber);
+      return () => this.noteDesertion();
+    });
+  }
+
+  private async carryOut(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): Promise<void> {
+    try {
+      const finish = await this.tenure.carryOut(() => {
+        this.exchange.rawResponse.once('close', () => void this.onClose());
+        runWithin(this.current, () => this.follow(handle, subscriber));
+        return this.ending;
+      });
+      this.answer(finish, subscriber);
+    } catch (error) {
+      this.capture.release();
+      subscriber.error(problemOfError(error, this.settings.documentation));
+    }
+  }
+
+  private follow(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): void {
+    const { watched } = this.settings;
+    if (!watched) this.current.begin();
+    handle().subscribe({
+      next: (value) => subscriber.next(value),
+      error: (error: unknown) => {
+        this.error = error;
+        this.threw = true;
+        if (!watched) this.current.settle('failed');
+        this.noteDesertion();
+        subscriber.error(error);
+      },
+      complete: () => {
+        if (!watched) this.current.settle('succeeded');
+        subscriber.complete();
+      },
+    });
+  }
+
+  private noteDesertion(): void {
+    if (this.current.state === 'running') this.deserted = true;
+  }
+
+  /** The response has been made; nothing of it has gone out. */
+  private async onResponse(captured: CapturedResponse): Promise<void> {
+    if (this.answered) return;
+    this.answered = true;
+    if (this.deserted && this.current.state === 'running') return this.outlive();
+    this.settleEnding(this.endingOf(captured));
+  }
+
+  /**
+   * The response leaves while the handler still runs: it tells nothing of the operation. That ends when the handler
+   * does, and without a response that could be replayed.
+   */
+  private async outlive(): Promise<void> {
+    this.capture.release();
+    await this.current.settled();
+    this.settleEnding(this.endingWithoutResponse());
+  }
+
+  /** The client has gone, and perhaps nobody will make a response. */
+  private async onClose(): Promise<void> {
+    if (this.answered) return;
+    await this.current.settled();
+    setTimeout(() => {
+      if (this.answered) return;
+      this.answered = true;
+      this.settleEnding(this.endingWithoutResponse());
+    }, GRACE_AFTER_CLOSE).unref();
+  }
+
+  private endingWithoutResponse(): Ending {
+    const done = this.current.state === 'succeeded' && !this.settings.options.policy.transactional;
+    return done ? { kind: 'store', outcome: TOMBSTONE, failed: false } : { kind: 'release' };
+  }
+
+  private endingOf({ status, body }: CapturedResponse): Ending {
+    if (status >= 400 && this.neverBegan()) return { kind: 'discard' };
+    const { options } = this.settings;
+    if (options.outcome({ status, error: this.error }) === 'release') return { kind: 'release' };
+    const failed = this.threw || status >= 400;
+    if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
+    const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, options.response));
+    return { kind: 'store', outcome: { code: status, head, body }, failed };
+  }
+
+  private neverBegan(): boolean {
+    const request = this.exchange.request as { [REJECTED_BY_PIPES]?: boolean };
+    return this.current.state === 'not begun' || request[REJECTED_BY_PIPES] === true;
+  }
+
+  private answer(finish: Finish, subscriber: Subscriber<unknown>): void {
+    const instead = this.instead(finish);
+    if (!instead) return this.capture.release();
+    if (instead instanceof IdempotencyProblem) {
+      HttpRun.logger.warn(`${this.exchange.endpoint}: ${instead.message}`, causeOf(instead));
+      if (!this.capture.hasResponse) {
+        this.capture.release();
+        return subscriber.error(instead);
+      }
+    }
+    this.exchange.silence();
+    this.capture.replace((response) => {
+      resetHeaders(response, this.headersBefore);
+      if (instead instanceof IdempotencyProblem) writeProblem(response, instead);
+      else writeOutcome(response, instead);
+    });
+  }
+
+  private instead(finish: Finish) {
+    const { documentation, isRetryable, options } = this.settings;
+    // The database broke off the handler's transaction: what the handler made of that is no answer.
+    if (finish.kind === 'freed' && options.policy.transactional && isRetryable(this.error)) {
+      return insteadOf({ kind: 'rolledBack', error: this.error }, documentation);
+    }
+    return insteadOf(finish, documentation);
+  }
+}
+
+function causeOf(problem: IdempotencyProblem): string | undefined {
+  const { cause } = problem as { cause?: unknown };
+  const root = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+  return root instanceof Error ? root.stack : undefined;
+}

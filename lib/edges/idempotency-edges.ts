@@ -1,0 +1,17 @@
+import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import type { Observable } from 'rxjs';
+import type { HttpEdge } from './http/http-edge.js';
+
+/** Chooses the edge by the kind of request. */
+export class IdempotencyEdges {
+  constructor(private readonly http: HttpEdge) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
+    switch (context.getType<string>()) {
+      case 'http':
+        return this.http.intercept(context, next);
+      default:
+        throw new Error(`@Idempotent() does not cover "${context.getType<string>()}" handlers`);
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import { toMilliseconds } from './duration.js';
+import { IdempotencyOptionError } from './option-error.js';
+
+/** Refuses names that are not options: a misspelt option would otherwise fall back in silence. */
+export function checkNames(options: object, known: readonly string[], path = ''): void {
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    throw new IdempotencyOptionError(path + name, `does not exist; there are ${known.join(', ')}`);
+  }
+}
+
+export function oneOf<T>(option: string, value: unknown, allowed: readonly T[], fallback: T): T {
+  if (value === undefined) return fallback;
+  if (allowed.includes(value as T)) return value as T;
+  const names = allowed.map((one) => (typeof one === 'string' ? `'${one}'` : String(one)));
+  throw new IdempotencyOptionError(option, `must be ${names.join(' or ')}, not ${show(value)}`);
+}
+
+/** A duration as whole milliseconds. Timers and intervals take up to 2^31 - 1 of them; retentions may be longer. */
+export function duration(option: string, value: unknown, fallback: number, longest = Number.MAX_SAFE_INTEGER): number {
+  if (value === undefined) return fallback;
+  const ms = toMilliseconds(value);
+  if (ms === undefined) {
+    throw new IdempotencyOptionError(
+      option,
+      `must be milliseconds above zero or text such as '30s' (ms, s, m, h, d), not ${show(value)}`,
+    );
+  }
+  if (ms > longest) throw new IdempotencyOptionError(option, `must be at most ${longest} ms, not ${show(value)}`);
+  return Math.max(1, Math.round(ms));
+}
+
+export function positiveInteger(option: string, value: unknown, fallback: number): number {
+  if (value === undefined) return fallback;
+  if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
+  throw new IdempotencyOptionError(option, `must be a whole number above zero, not ${show(value)}`);
+}
+
+export function functionOr<T>(option: string, value: T): T {
+  if (value === undefined || typeof value === 'function') return value;
+  throw new IdempotencyOptionError(option, `must be a function, not ${show(value)}`);
+}
+
+/** RFC 6901. */
+export function jsonPointers(option: string, value: unknown): readonly string[] {
+  const pointers = strings(option, value);
+  const wrong = pointers.find((pointer) => !/^(\/([^~]|~[01])*)+$/.test(pointer));
+  if (wrong === undefined) return pointers;
+  throw new IdempotencyOptionError(option, `must hold JSON pointers such as '/card/number', not ${show(wrong)}`);
+}
+
+/** RFC 9110, section 5.1. */
+export function headerName(option: string, value: unknown): string {
+  if (typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value)) return value;
+  throw new IdempotencyOptionError(option, `must be the name of a header, not ${show(value)}`);
+}
+
+export function headerNames(option: string, value: unknown): readonly string[] {
+  return strings(option, value).map((name) => headerName(option, name).toLowerCase());
+}
+
+function strings(option: string, value: unknown): readonly string[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return value;
+  throw new IdempotencyOptionError(option, `must be an array of strings, not ${show(value)}`);
+}
+
+export function show(value: unknown): string {
+  if (typeof value === 'function') return 'a function';
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return typeof value;
+  }
+}

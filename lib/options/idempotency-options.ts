@@ -1,0 +1,142 @@
+import type { ExecutionContext, InjectionToken, ModuleMetadata, OptionalFactoryDependency, Type } from '@nestjs/common';
+import type { RedisLike } from '../lock/redis-client.js';
+import type { RedlockSettings } from '../lock/redlock-settings.js';
+import type { EncryptionOptions } from '../store/sealer.js';
+import type { TransactionHost } from '../store/transaction-host.js';
+import type { Duration } from './duration.js';
+
+/** What a fingerprint is made of, beside method, route, path parameters, query, content type and body. */
+export interface FingerprintOptions {
+  /** JSON pointers (RFC 6901) into the body, such as `/client/sentAt`: what may differ between retries. */
+  readonly ignore?: readonly string[];
+  /** Names of request headers that are part of the request's meaning. */
+  readonly headers?: readonly string[];
+}
+
+/** What an operation came to, as {@link IdempotentOptions.outcome} is asked about it. */
+export interface OutcomeContext {
+  /** HTTP status of the response; for messages and jobs 200, or 500 where they threw. */
+  readonly status: number;
+  /** What the handler, a pipe or an inner interceptor threw, if anything. */
+  readonly error: unknown;
+}
+
+/** Options that can differ between operations: defaults in `forRoot`, overridden in `@Idempotent({ ... })`. */
+export interface IdempotentOptions {
+  /** Whether a request without a key is refused (400) or passes through unprotected. Default: `true`. */
+  readonly required?: boolean;
+  /** Where the key comes from. Default: the request header. */
+  readonly key?: (context: ExecutionContext) => string | undefined;
+  /**
+   * The tenant or principal that keys belong to. Default: `id` or `sub` of `request.user`; without a principal, the
+   * record is bound to a digest of the `Authorization` header, where there is one.
+   */
+  readonly scope?: (context: ExecutionContext) => string;
+  /** How a request is told from another with the same key; `false`: not at all. Default: the whole request. */
+  readonly fingerprint?: FingerprintOptions | ((context: ExecutionContext) => string | Uint8Array) | false;
+  /** A duplicate of a running request is refused (409), or waits for its outcome. Default: `'reject'`. */
+  readonly onConflict?: 'reject' | 'wait';
+  /** How long such a duplicate waits before it is refused. Default: `'10s'`. */
+  readonly waitTimeout?: Duration;
+  /** How long an owner that falls silent keeps the record; renewed while the handler runs. Default: `'30s'`. */
+  readonly lease?: Duration;
+  /** How long an outcome is replayed, counted from its completion. Default: `'24h'`. */
+  readonly retention?: Duration;
+  /**
+   * When an owner died with no outcome on record: run the operation again, or hold the record until someone resolves
+   * it. Default: `'rerun'`.
+   */
+  readonly afterCrash?: 'rerun' | 'hold';
+  /** Runs the handler in a database transaction that the outcome commits with. Default: `false`. */
+  readonly transactional?: boolean;
+  /**
+   * Which outcomes are kept and replayed, and which free the key. Default: 2xx, 3xx and 4xx are stored, but 408, 425 and
+   * 429; the others are released.
+   */
+  readonly outcome?: (context: OutcomeContext) => 'store' | 'release';
+  /** Limits on what is kept of a response. */
+  readonly response?: ResponseOptions;
+}
+
+export interface ResponseOptions {
+  /** The largest body that is kept, in bytes. A larger one is sent as it is, and cannot be replayed. Default: 1 MiB. */
+  readonly maxBytes?: number;
+  /** Which headers are replayed. Default: all that were set since the interceptor began, but those never stored. */
+  readonly headers?: { readonly include?: readonly string[]; readonly exclude?: readonly string[] };
+}
+
+export interface RequestOptions {
+  /** Whether the request is kept beside its outcome. Default: `true`. */
+  readonly store?: boolean;
+  /** The largest request that is kept, in bytes; of a larger one, nothing is. Default: 64 KiB. */
+  readonly maxBytes?: number;
+  /** JSON pointers (RFC 6901) into the body of what is never kept, such as `/card/number`. */
+  readonly redact?: readonly string[];
+}
+
+export interface KeyFormat {
+  /** Default: 1. */
+  readonly minLength?: number;
+  /** Default: 255. */
+  readonly maxLength?: number;
+  /** What the whole key has to match. Default: visible ASCII. */
+  readonly pattern?: RegExp;
+}
+
+export interface SweepOptions {
+  /** Time between two sweeps. Default: `'60s'`. */
+  readonly every?: Duration;
+  /** Records deleted in one statement. Default: 1000. */
+  readonly batch?: number;
+}
+
+/** Options of `IdempotencyModule.forRoot()`. */
+export interface IdempotencyModuleOptions extends IdempotentOptions {
+  /** Name of the @nestjs/typeorm data source that holds the records. Default: the default data source. */
+  readonly dataSource?: string;
+  /**
+   * One ioredis client, an odd number of independent ones (a Redlock quorum), or a Cluster. Default: none, database
+   * leases alone. The clients stay yours: the library never closes them.
+   */
+  readonly redis?: RedisLike | readonly RedisLike[];
+  /** Settings for the lock. */
+  readonly redlock?: RedlockSettings;
+  /** When no quorum of Redis nodes answers: do without, or refuse with 503. Default: `'degrade'`. */
+  readonly onLockUnavailable?: 'degrade' | 'reject';
+  /** Name of the request header that carries the key. Default: `'Idempotency-Key'`. */
+  readonly header?: string;
+  readonly keyFormat?: KeyFormat;
+  readonly request?: RequestOptions;
+  /** AES-256-GCM for what is kept of requests and responses. Default: none. */
+  readonly encryption?: EncryptionOptions;
+  /** Deletes expired records; `false`: never. Default: every 60 s, 1000 a batch. */
+  readonly sweep?: SweepOptions | false;
+  /** At boot, tells of mutating routes with neither `@Idempotent()` nor `@NotIdempotent()`. Default: `'warn'`. */
+  readonly audit?: 'off' | 'warn' | 'error';
+  /** URL of your documentation of idempotency, for problem responses and their `Link` header. Default: none. */
+  readonly documentation?: string;
+  /** How long the database may take to answer before a request is refused with 503. Default: `'5s'`. */
+  readonly storeTimeout?: Duration;
+  /** Who begins the transactions of transactional operations. Default: the library. */
+  readonly transactionHost?: TransactionHost;
+}
+
+/** What has to be known before the options are: given beside a factory. */
+export interface IdempotencyModuleExtras {
+  /** Whether the module is visible everywhere. Default: `true`. */
+  readonly isGlobal?: boolean;
+  /** As {@link IdempotencyModuleOptions.dataSource}. */
+  readonly dataSource?: string;
+}
+
+export interface IdempotencyOptionsFactory {
+  createIdempotencyOptions(): Promise<IdempotencyModuleOptions> | IdempotencyModuleOptions;
+}
+
+/** Options of `IdempotencyModule.forRootAsync()`: one of `useFactory`, `useClass` and `useExisting`. */
+export interface IdempotencyModuleAsyncOptions extends IdempotencyModuleExtras, Pick<ModuleMetadata, 'imports'> {
+  readonly useFactory?: (...dependencies: never[]) => Promise<IdempotencyModuleOptions> | IdempotencyModuleOptions;
+  readonly inject?: (InjectionToken | OptionalFactoryDependency)[];
+  readonly useClass?: Type<IdempotencyOptionsFactory>;
+  readonly useExisting?: InjectionToken<IdempotencyOptionsFactory>;
+}

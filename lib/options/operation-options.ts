@@ -1,0 +1,35 @@
+import { markingOf } from '../decorators/metadata.js';
+import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
+import { resolveOperationOptions } from './resolve-options.js';
+
+/** The options of each handler, worked out once. */
+export class OperationOptions {
+  private readonly known = new WeakMap<object, WeakMap<object, ResolvedOperationOptions | undefined>>();
+  private defaults: ResolvedOperationOptions | undefined;
+
+  constructor(private readonly module: Pick<ResolvedModuleOptions, 'defaults'>) {}
+
+  /** The module's own defaults, for what no decorator stands at. */
+  get ofModule(): ResolvedOperationOptions {
+    return (this.defaults ??= resolveOperationOptions(this.module.defaults));
+  }
+
+  /** `undefined` where `@NotIdempotent()` exempts the handler. */
+  of(controller: object, handler: object): ResolvedOperationOptions | undefined {
+    let ofController = this.known.get(controller);
+    if (!ofController) this.known.set(controller, (ofController = new WeakMap()));
+    if (!ofController.has(handler)) ofController.set(handler, this.resolve(controller, handler));
+    return ofController.get(handler);
+  }
+
+  private resolve(controller: object, handler: object): ResolvedOperationOptions | undefined {
+    const marking = markingOf(controller, handler);
+    if (marking === 'exempt') return undefined;
+    return marking ? resolveOperationOptions({ ...this.module.defaults, ...definedIn(marking) }) : this.ofModule;
+  }
+}
+
+/** An option given as undefined is one not given. */
+function definedIn<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

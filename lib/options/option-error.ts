@@ -1,0 +1,11 @@
+/** An option that cannot be used, found at boot. The message names it. */
+export class IdempotencyOptionError extends Error {
+  override readonly name = 'IdempotencyOptionError';
+  constructor(
+    /** Path of the option, such as `sweep.every`. */
+    readonly option: string,
+    problem: string,
+  ) {
+    super(`IdempotencyModule: option \`${option}\` ${problem}`);
+  }
+}

@@ -1,0 +1,209 @@
+import { assertRedisNodes } from '../lock/redis-client.js';
+import {
+  checkNames,
+  duration,
+  functionOr,
+  headerName,
+  headerNames,
+  jsonPointers,
+  oneOf,
+  positiveInteger,
+  show,
+} from './checks.js';
+import type { IdempotencyModuleOptions, IdempotentOptions, OutcomeContext } from './idempotency-options.js';
+import { IdempotencyOptionError } from './option-error.js';
+import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
+
+const SECOND = 1_000;
+const HOUR = 3_600 * SECOND;
+const LONGEST_TIMER = 2 ** 31 - 1;
+const KIB = 1_024;
+
+const OPERATION_OPTIONS = [
+  'required',
+  'key',
+  'scope',
+  'fingerprint',
+  'onConflict',
+  'waitTimeout',
+  'lease',
+  'retention',
+  'afterCrash',
+  'transactional',
+  'outcome',
+  'response',
+] as const satisfies readonly (keyof IdempotentOptions)[];
+
+const MODULE_OPTIONS = [
+  ...OPERATION_OPTIONS,
+  'dataSource',
+  'redis',
+  'redlock',
+  'onLockUnavailable',
+  'header',
+  'keyFormat',
+  'request',
+  'encryption',
+  'sweep',
+  'audit',
+  'documentation',
+  'storeTimeout',
+  'transactionHost',
+] as const satisfies readonly (keyof IdempotencyModuleOptions)[];
+
+/** Statuses that say "not now": the operation may succeed when it is tried again. */
+const TRY_AGAIN = new Set([408, 425, 429]);
+
+function storeWhatIsFinal({ status }: OutcomeContext): 'store' | 'release' {
+  return status < 500 && !TRY_AGAIN.has(status) ? 'store' : 'release';
+}
+
+/**
+ * Validates and completes the options of one operation.
+ *
+ * @param where prefix that tells where they were given, such as `@Idempotent() on PaymentsController.pay: `
+ * @throws IdempotencyOptionError naming the option
+ */
+export function resolveOperationOptions(options: IdempotentOptions): ResolvedOperationOptions {
+  const { response = {} } = options;
+  const leaseMs = duration('lease', options.lease, 30 * SECOND, LONGEST_TIMER);
+  const retentionMs = duration('retention', options.retention, 24 * HOUR);
+  if (leaseMs > retentionMs) {
+    throw new IdempotencyOptionError(
+      'lease',
+      'must not be longer than `retention`: an outcome would expire before its lease',
+    );
+  }
+  checkNames(response, ['maxBytes', 'headers'], 'response.');
+  return {
+    policy: {
+      leaseMs,
+      retentionMs,
+      onConflict: oneOf('onConflict', options.onConflict, ['reject', 'wait'], 'reject'),
+      waitTimeoutMs: duration('waitTimeout', options.waitTimeout, 10 * SECOND, LONGEST_TIMER),
+      afterCrash: oneOf('afterCrash', options.afterCrash, ['rerun', 'hold'], 'rerun'),
+      transactional: oneOf('transactional', options.transactional, [true, false], false),
+    },
+    required: oneOf('required', options.required, [true, false], true),
+    key: functionOr('key', options.key),
+    scope: functionOr('scope', options.scope),
+    fingerprint: resolveFingerprint(options.fingerprint),
+    outcome: functionOr('outcome', options.outcome) ?? storeWhatIsFinal,
+    response: {
+      maxBytes: positiveInteger('response.maxBytes', response.maxBytes, KIB * KIB),
+      include: response.headers?.include && new Set(headerNames('response.headers.include', response.headers.include)),
+      exclude: new Set(headerNames('response.headers.exclude', response.headers?.exclude)),
+    },
+  };
+}
+
+/** @throws IdempotencyOptionError naming the option */
+export function resolveModuleOptions(options: IdempotencyModuleOptions): ResolvedModuleOptions {
+  checkNames(options, MODULE_OPTIONS);
+  const defaults = Object.fromEntries(OPERATION_OPTIONS.map((name) => [name, options[name]])) as IdempotentOptions;
+  resolveOperationOptions(defaults);
+  return {
+    defaults,
+    dataSource: options.dataSource,
+    redis: options.redis === undefined ? [] : assertRedisNodes(options.redis),
+    redlock: options.redlock ?? {},
+    onLockUnavailable: oneOf('onLockUnavailable', options.onLockUnavailable, ['degrade', 'reject'], 'degrade'),
+    header: headerName('header', options.header ?? 'Idempotency-Key'),
+    keyFormat: resolveKeyFormat(options.keyFormat),
+    request: resolveRequest(options.request),
+    encryption: resolveEncryption(options.encryption),
+    sweep: resolveSweep(options.sweep),
+    audit: oneOf('audit', options.audit, ['off', 'warn', 'error'], 'warn'),
+    documentation: resolveDocumentation(options.documentation),
+    storeTimeoutMs: duration('storeTimeout', options.storeTimeout, 5 * SECOND, LONGEST_TIMER),
+    transactionHost: resolveTransactionHost(options.transactionHost),
+  };
+}
+
+/** Refuses names that cannot be overridden on an operation. */
+export function checkOperationOptionNames(options: IdempotentOptions): void {
+  for (const name of Object.keys(options)) {
+    if ((OPERATION_OPTIONS as readonly string[]).includes(name)) continue;
+    const known = (MODULE_OPTIONS as readonly string[]).includes(name);
+    throw new IdempotencyOptionError(
+      name,
+      known ? 'belongs in IdempotencyModule.forRoot()' : `does not exist; there are ${OPERATION_OPTIONS.join(', ')}`,
+    );
+  }
+}
+
+function resolveFingerprint(value: IdempotentOptions['fingerprint']): ResolvedOperationOptions['fingerprint'] {
+  if (value === undefined) return {};
+  if (value === false || typeof value === 'function') return value;
+  if (typeof value !== 'object' || value === null) {
+    throw new IdempotencyOptionError('fingerprint', `must be an object, a function or false, not ${show(value)}`);
+  }
+  checkNames(value, ['ignore', 'headers'], 'fingerprint.');
+  return {
+    ignore: jsonPointers('fingerprint.ignore', value.ignore),
+    headers: headerNames('fingerprint.headers', value.headers),
+  };
+}
+
+function resolveKeyFormat(format: IdempotencyModuleOptions['keyFormat'] = {}): ResolvedModuleOptions['keyFormat'] {
+  checkNames(format, ['minLength', 'maxLength', 'pattern'], 'keyFormat.');
+  const minLength = positiveInteger('keyFormat.minLength', format.minLength, 1);
+  const maxLength = positiveInteger('keyFormat.maxLength', format.maxLength, 255);
+  if (minLength > maxLength) throw new IdempotencyOptionError('keyFormat.minLength', 'must not be above `maxLength`');
+  const { pattern = /^[\x21-\x7e]+$/ } = format;
+  if (!(pattern instanceof RegExp) || pattern.global || pattern.sticky) {
+    throw new IdempotencyOptionError('keyFormat.pattern', 'must be a regular expression without the flags g and y');
+  }
+  return { minLength, maxLength, pattern };
+}
+
+function resolveRequest(request: IdempotencyModuleOptions['request'] = {}): ResolvedModuleOptions['request'] {
+  checkNames(request, ['store', 'maxBytes', 'redact'], 'request.');
+  return {
+    store: oneOf('request.store', request.store, [true, false], true),
+    maxBytes: positiveInteger('request.maxBytes', request.maxBytes, 64 * KIB),
+    redact: jsonPointers('request.redact', request.redact),
+  };
+}
+
+function resolveEncryption(encryption: IdempotencyModuleOptions['encryption']): ResolvedModuleOptions['encryption'] {
+  if (encryption === undefined) return undefined;
+  checkNames(encryption, ['keys', 'current'], 'encryption.');
+  for (const [id, key] of Object.entries(encryption.keys ?? {})) {
+    if (id.length === 0 || Buffer.byteLength(id) > 255) {
+      throw new IdempotencyOptionError('encryption.keys', 'must have ids of 1 to 255 bytes');
+    }
+    if (!(key instanceof Uint8Array) || key.length !== 32) {
+      const has = key instanceof Uint8Array ? `${key.length} bytes` : `a ${typeof key}`;
+      throw new IdempotencyOptionError(`encryption.keys.${id}`, `must be a Buffer of 32 bytes (AES-256), not ${has}`);
+    }
+  }
+  if (!Object.hasOwn(encryption.keys ?? {}, encryption.current)) {
+    throw new IdempotencyOptionError('encryption.current', 'must be the id of one of `encryption.keys`');
+  }
+  return encryption;
+}
+
+function resolveSweep(sweep: IdempotencyModuleOptions['sweep'] = {}): ResolvedModuleOptions['sweep'] {
+  if (sweep === false) return undefined;
+  if (typeof sweep !== 'object' || sweep === null) {
+    throw new IdempotencyOptionError('sweep', `must be an object or false, not ${show(sweep)}`);
+  }
+  checkNames(sweep, ['every', 'batch'], 'sweep.');
+  return {
+    everyMs: duration('sweep.every', sweep.every, 60 * SECOND, LONGEST_TIMER),
+    batch: positiveInteger('sweep.batch', sweep.batch, 1_000),
+  };
+}
+
+function resolveDocumentation(url: IdempotencyModuleOptions['documentation']): string | undefined {
+  if (url === undefined || URL.canParse(url)) return url;
+  throw new IdempotencyOptionError('documentation', `must be an absolute URL, not ${show(url)}`);
+}
+
+function resolveTransactionHost(
+  host: IdempotencyModuleOptions['transactionHost'],
+): ResolvedModuleOptions['transactionHost'] {
+  if (host === undefined || typeof host?.run === 'function') return host;
+  throw new IdempotencyOptionError('transactionHost', 'must have a method `run`');
+}

@@ -1,0 +1,41 @@
+import type { Policy } from '../engine/policy.js';
+import type { RedisLike } from '../lock/redis-client.js';
+import type { RedlockSettings } from '../lock/redlock-settings.js';
+import type { EncryptionOptions } from '../store/sealer.js';
+import type { TransactionHost } from '../store/transaction-host.js';
+import type { IdempotentOptions, OutcomeContext } from './idempotency-options.js';
+
+/** The options of one operation, validated and complete. */
+export interface ResolvedOperationOptions {
+  readonly policy: Policy;
+  readonly required: boolean;
+  readonly key: IdempotentOptions['key'];
+  readonly scope: IdempotentOptions['scope'];
+  readonly fingerprint: NonNullable<IdempotentOptions['fingerprint']>;
+  readonly outcome: (context: OutcomeContext) => 'store' | 'release';
+  readonly response: {
+    readonly maxBytes: number;
+    /** In lower case. */
+    readonly include: ReadonlySet<string> | undefined;
+    readonly exclude: ReadonlySet<string>;
+  };
+}
+
+/** The options of the module, validated and complete. */
+export interface ResolvedModuleOptions {
+  /** What `@Idempotent()` falls back to. */
+  readonly defaults: IdempotentOptions;
+  readonly dataSource: string | undefined;
+  readonly redis: readonly RedisLike[];
+  readonly redlock: RedlockSettings;
+  readonly onLockUnavailable: 'degrade' | 'reject';
+  readonly header: string;
+  readonly keyFormat: { readonly minLength: number; readonly maxLength: number; readonly pattern: RegExp };
+  readonly request: { readonly store: boolean; readonly maxBytes: number; readonly redact: readonly string[] };
+  readonly encryption: EncryptionOptions | undefined;
+  readonly sweep: { readonly everyMs: number; readonly batch: number } | undefined;
+  readonly audit: 'off' | 'warn' | 'error';
+  readonly documentation: string | undefined;
+  readonly storeTimeoutMs: number;
+  readonly transactionHost: TransactionHost | undefined;
+}

@@ -1,0 +1,73 @@
+import type { Refusal } from '../engine/admission.js';
+import {
+  LockUnavailableError,
+  ShuttingDownError,
+  StoreUnavailableError,
+  UnreadableRecordError,
+} from '../engine/errors.js';
+import type { Finish } from '../engine/tenure.js';
+import { isTombstone, type StoredOutcome } from '../engine/outcome.js';
+import type { IdempotencyProblem } from './problem.js';
+import {
+  IdempotencyInProgressException,
+  IdempotencyKeyForeignException,
+  IdempotencyKeyReusedException,
+  IdempotencyOutcomeNotRecordedException,
+  IdempotencyOutcomeUnknownException,
+  IdempotencyRecordUnreadableException,
+  IdempotencyReplayUnavailableException,
+  IdempotencyStoreUnavailableException,
+} from './problems.js';
+
+/** Tells a refusal of the engine as a problem. */
+export function problemOf(refusal: Refusal, documentation?: string): IdempotencyProblem {
+  switch (refusal.reason) {
+    case 'reused':
+      return new IdempotencyKeyReusedException({ documentation });
+    case 'foreign':
+      return new IdempotencyKeyForeignException({ documentation });
+    case 'running':
+      return new IdempotencyInProgressException({ documentation, retryAfter: Math.ceil(refusal.retryAfterMs / 1_000) });
+    case 'held':
+      return new IdempotencyOutcomeUnknownException({ documentation });
+    case 'gone':
+      return new IdempotencyReplayUnavailableException({ documentation });
+  }
+}
+
+/** Tells an error of the engine as a problem; passes other errors on. */
+export function problemOfError(error: unknown, documentation?: string): unknown {
+  if (error instanceof UnreadableRecordError)
+    return new IdempotencyRecordUnreadableException({ documentation, cause: error });
+  const unavailable =
+    error instanceof StoreUnavailableError ||
+    error instanceof LockUnavailableError ||
+    error instanceof ShuttingDownError;
+  return unavailable ? new IdempotencyStoreUnavailableException({ documentation, cause: error }) : error;
+}
+
+/**
+ * What an execution answers with instead of its own outcome, where that is not on record: the outcome that is, or a
+ * problem. `undefined`: it may answer with its own.
+ */
+export function insteadOf(finish: Finish, documentation?: string): StoredOutcome | IdempotencyProblem | undefined {
+  switch (finish.kind) {
+    case 'stored':
+    case 'freed':
+      return undefined;
+    case 'lost': {
+      const { standing } = finish;
+      if (standing?.status === 'held') return new IdempotencyOutcomeUnknownException({ documentation });
+      if (!standing?.outcome) return new IdempotencyInProgressException({ documentation });
+      return isTombstone(standing.outcome)
+        ? new IdempotencyReplayUnavailableException({ documentation })
+        : standing.outcome;
+    }
+    case 'held':
+      return new IdempotencyOutcomeUnknownException({ documentation });
+    case 'rolledBack':
+      return new IdempotencyStoreUnavailableException({ documentation, cause: finish.error });
+    case 'unrecorded':
+      return new IdempotencyOutcomeNotRecordedException({ documentation, cause: finish.error });
+  }
+}

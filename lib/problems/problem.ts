@@ -1,0 +1,71 @@
+import { HttpException } from '@nestjs/common';
+
+/** Codes of the problems that the library answers with. */
+export type ProblemCode =
+  | 'key-missing'
+  | 'key-invalid'
+  | 'key-reused'
+  | 'key-foreign'
+  | 'in-progress'
+  | 'outcome-unknown'
+  | 'replay-unavailable'
+  | 'outcome-not-recorded'
+  | 'store-unavailable'
+  | 'record-unreadable';
+
+/** Problem details (RFC 9457), with two members of our own. */
+export interface ProblemDocument {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: ProblemCode;
+  /** Whether the same request may be sent again, after `Retry-After` where there is one. */
+  readonly retryable: boolean;
+}
+
+export interface ProblemOptions extends ErrorOptions {
+  /** Takes the place of the problem's usual explanation. Shown to the client. */
+  readonly detail?: string;
+  /** Seconds, for the `Retry-After` header. */
+  readonly retryAfter?: number;
+  /** URL of the application's documentation. */
+  readonly documentation?: string;
+}
+
+interface ProblemKind {
+  readonly code: ProblemCode;
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly retryable: boolean;
+}
+
+/**
+ * A request that idempotency refuses. Sent as `application/problem+json`.
+ *
+ * To answer in another form, catch this class, or one below it, in an exception filter of your own.
+ */
+export abstract class IdempotencyProblem extends HttpException {
+  readonly code: ProblemCode;
+  readonly retryable: boolean;
+  /** Seconds, or undefined where waiting does not help. */
+  readonly retryAfter: number | undefined;
+  readonly documentation: string | undefined;
+
+  protected constructor(kind: ProblemKind, options: ProblemOptions = {}) {
+    const { code, status, title, retryable } = kind;
+    const detail = options.detail ?? kind.detail;
+    const type = options.documentation ? `${options.documentation}#${code}` : `urn:nestjs-idempotency:problem:${code}`;
+    super({ type, title, status, detail, code, retryable } satisfies ProblemDocument, status, { cause: options.cause });
+    this.message = detail;
+    this.code = code;
+    this.retryable = retryable;
+    this.retryAfter = options.retryAfter;
+    this.documentation = options.documentation;
+  }
+
+  override getResponse(): ProblemDocument {
+    return super.getResponse() as ProblemDocument;
+  }
+}
