@@ -1,0 +1,76 @@
+import { type BeforeApplicationShutdown, Logger, type OnApplicationBootstrap, type OnModuleInit } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { IdempotencyEngine } from './engine/engine.js';
+import type { RecordLock } from './engine/ports/record-lock.js';
+import type { WakeUp } from './engine/ports/wake-up.js';
+import type { ResolvedModuleOptions } from './options/resolved-options.js';
+import type { EventStream } from './service/event-stream.js';
+import type { SqlRecordStore } from './store/sql-record-store.js';
+import { Sweeper } from './store/sweeper.js';
+
+/** At most one warning of a kind in so many milliseconds. */
+const WARN_EVERY = 10_000;
+
+/** How long shutting down waits for what runs, in milliseconds. */
+const DRAIN_FOR = 30_000;
+
+/** Begins and ends with the application: sweeping, warnings, and the end of what runs. */
+export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly logger = new Logger('Idempotency');
+  private readonly sweeper: Sweeper;
+  private readonly warnedAt = new Map<string, number>();
+
+  constructor(
+    private readonly parts: {
+      readonly options: ResolvedModuleOptions;
+      readonly engine: IdempotencyEngine;
+      readonly store: SqlRecordStore;
+      readonly lock: RecordLock | undefined;
+      readonly wakeUp: WakeUp | undefined;
+      readonly events: EventStream;
+      readonly audit: () => void;
+    },
+  ) {
+    this.sweeper = new Sweeper(
+      (limit) => parts.store.sweep(limit),
+      (error) => this.warn('sweep', `Expired records could not be deleted: ${reasonOf(error)}`),
+    );
+  }
+
+  onModuleInit(): void {
+    this.parts.events.events$.subscribe((event) => {
+      if (event.type === 'lockDegraded') this.warn('lock', `Doing without the lock in Redis: ${event.reason}`);
+      if (event.type === 'storeUnavailable')
+        this.warn('store', `The database cannot be asked: ${reasonOf(event.error)}`);
+      if (event.type === 'leaseLost') this.warn('lease', `An execution of ${event.endpoint} has lost its record`);
+    });
+  }
+
+  onApplicationBootstrap(): void {
+    this.parts.audit();
+    if (this.parts.options.sweep) this.sweeper.start(this.parts.options.sweep);
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    this.sweeper.stop();
+    const timeUp = new AbortController();
+    const tooLong = sleep(DRAIN_FOR, undefined, { signal: timeUp.signal, ref: false }).catch(() => undefined);
+    await Promise.race([this.parts.engine.drain(), tooLong]);
+    timeUp.abort();
+    await this.parts.lock?.close();
+    await this.parts.wakeUp?.close();
+    this.parts.events.complete();
+  }
+
+  private warn(kind: string, message: string): void {
+    const now = performance.now();
+    if (now - (this.warnedAt.get(kind) ?? -Infinity) < WARN_EVERY) return;
+    this.warnedAt.set(kind, now);
+    this.logger.warn(message);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const root = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return root instanceof Error ? root.message || root.name : String(root);
+}

@@ -1,0 +1,188 @@
+import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { DiscoveryModule, DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
+import type { DataSource } from 'typeorm';
+import { BootAudit } from './boot-audit.js';
+import { HttpEdge } from './edges/http/http-edge.js';
+import { IdempotencyEdges } from './edges/idempotency-edges.js';
+import { IdempotencyEngine } from './engine/engine.js';
+import { IdempotencyLifecycle } from './idempotency.lifecycle.js';
+import { IDEMPOTENCY_DATA_SOURCE, IDEMPOTENCY_OPTIONS, IDEMPOTENCY_RAW_OPTIONS } from './idempotency.tokens.js';
+import { RedisWakeUp, RedlockRecordLock } from './lock/index.js';
+import type {
+  IdempotencyModuleAsyncOptions,
+  IdempotencyModuleExtras,
+  IdempotencyModuleOptions,
+  IdempotencyOptionsFactory,
+} from './options/idempotency-options.js';
+import { OperationOptions } from './options/operation-options.js';
+import type { ResolvedModuleOptions } from './options/resolved-options.js';
+import { resolveModuleOptions } from './options/resolve-options.js';
+import { EventStream } from './service/event-stream.js';
+import { IdempotencyService } from './service/idempotency.service.js';
+import { connectorFor } from './store/connectors/index.js';
+import { dialectNameOf } from './store/dialects/dialect-name.js';
+import { IDEMPOTENCY_ENTITIES, IdempotencyRecord } from './store/entities/index.js';
+import { PostgresWakeUp } from './store/postgres-wake-up.js';
+import { AesGcmSealer, noSealer } from './store/sealer.js';
+import { SqlRecordStore } from './store/sql-record-store.js';
+import { ownTransactions } from './store/transaction-host.js';
+
+const LOCK = Symbol('IDEMPOTENCY_LOCK');
+const WAKE_UP = Symbol('IDEMPOTENCY_WAKE_UP');
+
+/** Idempotent operations for a Nest application, on its TypeORM data source. */
+@Module({})
+export class IdempotencyModule {
+  /** @throws IdempotencyOptionError for an option that cannot be used, naming it */
+  static forRoot(options: IdempotencyModuleOptions & IdempotencyModuleExtras = {}): DynamicModule {
+    const { isGlobal, ...rest } = options;
+    const resolved = resolveModuleOptions(rest);
+    return define({ isGlobal, dataSource: rest.dataSource }, [{ provide: IDEMPOTENCY_OPTIONS, useValue: resolved }]);
+  }
+
+  /** As {@link forRoot}, with options that come from a factory; `dataSource` and `isGlobal` stand beside it. */
+  static forRootAsync(options: IdempotencyModuleAsyncOptions): DynamicModule {
+    const resolve: Provider = {
+      provide: IDEMPOTENCY_OPTIONS,
+      useFactory: (raw: IdempotencyModuleOptions) => resolveModuleOptions(raw),
+      inject: [IDEMPOTENCY_RAW_OPTIONS],
+    };
+    const module = define(options, [...rawOptions(options), resolve]);
+    return { ...module, imports: [...(module.imports ?? []), ...(options.imports ?? [])] };
+  }
+}
+
+function rawOptions(options: IdempotencyModuleAsyncOptions): Provider[] {
+  if (options.useFactory) {
+    const { useFactory, inject = [] } = options;
+    return [{ provide: IDEMPOTENCY_RAW_OPTIONS, useFactory, inject }];
+  }
+  const factory = options.useExisting ?? options.useClass;
+  if (!factory) throw new Error('IdempotencyModule.forRootAsync() takes one of useFactory, useClass and useExisting');
+  return [
+    {
+      provide: IDEMPOTENCY_RAW_OPTIONS,
+      useFactory: (one: IdempotencyOptionsFactory) => one.createIdempotencyOptions(),
+      inject: [factory],
+    },
+    ...(options.useClass ? [options.useClass] : []),
+  ];
+}
+
+function define({ isGlobal = true, dataSource }: IdempotencyModuleExtras, options: Provider[]): DynamicModule {
+  // For its effect on `autoLoadEntities` alone: its repositories would fail without a word on what is missing.
+  TypeOrmModule.forFeature([...IDEMPOTENCY_ENTITIES], dataSource);
+  return {
+    module: IdempotencyModule,
+    global: isGlobal,
+    imports: [DiscoveryModule],
+    providers: [
+      ...options,
+      { provide: IDEMPOTENCY_DATA_SOURCE, useFactory: withEntities, inject: [getDataSourceToken(dataSource)] },
+      EventStream,
+      ...PROVIDERS,
+    ],
+    exports: [IdempotencyService, IdempotencyEdges],
+  };
+}
+
+function withEntities(dataSource: DataSource): DataSource {
+  if (dataSource.hasMetadata(IdempotencyRecord)) return dataSource;
+  throw new Error(
+    'IdempotencyModule: the data source does not know the entity IdempotencyRecord. Set `autoLoadEntities: true` in ' +
+      'TypeOrmModule.forRoot(), or add IDEMPOTENCY_ENTITIES to its `entities`.',
+  );
+}
+
+const PROVIDERS: Provider[] = [
+  {
+    provide: SqlRecordStore,
+    useFactory: (options: ResolvedModuleOptions, dataSource: DataSource) =>
+      new SqlRecordStore(dataSource, connectorFor(dataSource), {
+        timeoutMs: options.storeTimeoutMs,
+        sealer: options.encryption ? new AesGcmSealer(options.encryption) : noSealer,
+        transactionHost: options.transactionHost ?? ownTransactions(options.storeTimeoutMs),
+      }),
+    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE],
+  },
+  {
+    provide: LOCK,
+    useFactory: ({ redis, redlock }: ResolvedModuleOptions) =>
+      redis.length ? new RedlockRecordLock(redis, redlock) : undefined,
+    inject: [IDEMPOTENCY_OPTIONS],
+  },
+  {
+    provide: WAKE_UP,
+    useFactory: ({ redis }: ResolvedModuleOptions, dataSource: DataSource) => {
+      if (redis.length) return new RedisWakeUp(redis);
+      return dialectNameOf(dataSource) === 'postgres' ? new PostgresWakeUp(dataSource) : undefined;
+    },
+    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE],
+  },
+  {
+    provide: IdempotencyEngine,
+    useFactory: (
+      { onLockUnavailable }: ResolvedModuleOptions,
+      store: SqlRecordStore,
+      lock: RedlockRecordLock | undefined,
+      wakeUp: RedisWakeUp | PostgresWakeUp | undefined,
+      events: EventStream,
+    ) => new IdempotencyEngine({ store, lock, wakeUp, events, onLockUnavailable }),
+    inject: [IDEMPOTENCY_OPTIONS, SqlRecordStore, LOCK, WAKE_UP, EventStream],
+  },
+  {
+    provide: OperationOptions,
+    useFactory: (options: ResolvedModuleOptions) => new OperationOptions(options),
+    inject: [IDEMPOTENCY_OPTIONS],
+  },
+  {
+    provide: IdempotencyEdges,
+    useFactory: (
+      engine: IdempotencyEngine,
+      options: ResolvedModuleOptions,
+      operations: OperationOptions,
+      store: SqlRecordStore,
+    ) => new IdempotencyEdges(new HttpEdge(engine, options, operations, (error) => store.isRetryable(error))),
+    inject: [IdempotencyEngine, IDEMPOTENCY_OPTIONS, OperationOptions, SqlRecordStore],
+  },
+  {
+    provide: IdempotencyService,
+    useFactory: (
+      engine: IdempotencyEngine,
+      store: SqlRecordStore,
+      dataSource: DataSource,
+      options: ResolvedModuleOptions,
+      events: EventStream,
+    ) => new IdempotencyService(engine, store, dataSource, options, events),
+    inject: [IdempotencyEngine, SqlRecordStore, IDEMPOTENCY_DATA_SOURCE, IDEMPOTENCY_OPTIONS, EventStream],
+  },
+  {
+    provide: IdempotencyLifecycle,
+    useFactory: (
+      options: ResolvedModuleOptions,
+      engine: IdempotencyEngine,
+      store: SqlRecordStore,
+      lock: RedlockRecordLock | undefined,
+      wakeUp: RedisWakeUp | PostgresWakeUp | undefined,
+      events: EventStream,
+      operations: OperationOptions,
+      discovery: DiscoveryService,
+      scanner: MetadataScanner,
+    ) => {
+      const audit = new BootAudit(discovery, scanner, operations, options.audit);
+      return new IdempotencyLifecycle({ options, engine, store, lock, wakeUp, events, audit: () => audit.run() });
+    },
+    inject: [
+      IDEMPOTENCY_OPTIONS,
+      IdempotencyEngine,
+      SqlRecordStore,
+      LOCK,
+      WAKE_UP,
+      EventStream,
+      OperationOptions,
+      DiscoveryService,
+      MetadataScanner,
+    ],
+  },
+];

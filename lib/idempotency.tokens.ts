@@ -1,0 +1,6 @@
+/** The validated options of the module. */
+export const IDEMPOTENCY_OPTIONS = Symbol('IDEMPOTENCY_OPTIONS');
+/** The data source that holds the records. */
+export const IDEMPOTENCY_DATA_SOURCE = Symbol('IDEMPOTENCY_DATA_SOURCE');
+/** What the application gave to `forRootAsync`. */
+export const IDEMPOTENCY_RAW_OPTIONS = Symbol('IDEMPOTENCY_RAW_OPTIONS');

@@ -1,0 +1,30 @@
+import type { EntityManager } from 'typeorm';
+import type { Execution as EngineExecution } from './engine/execution.js';
+
+/** The running execution of an idempotent operation. */
+export type Execution = EngineExecution<EntityManager>;
+
+export { IdempotencyModule } from './idempotency.module.js';
+export { Idempotent, NotIdempotent } from './decorators/idempotent.decorator.js';
+export { IdempotencyKey, IdempotentExecution } from './decorators/parameters.js';
+export { IdempotencyInterceptor } from './edges/idempotency.interceptor.js';
+export { IdempotencyProblemFilter } from './edges/http/problem.filter.js';
+export {
+  IdempotencyService,
+  type ListOptions,
+  type RecordIdentity,
+  type Resolution,
+  type RunOptions,
+} from './service/idempotency.service.js';
+export type { IdempotencyEvent } from './engine/events.js';
+export type { RecordStatus } from './engine/ports/record-store.js';
+export { LeaseLostError, type StepOptions, StepUnknownError } from './engine/steps.js';
+export { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from './store/entities/index.js';
+export type { EncryptionOptions } from './store/sealer.js';
+export type { TransactionHost } from './store/transaction-host.js';
+export type { RedisLike } from './lock/redis-client.js';
+export type { RedlockSettings } from './lock/redlock-settings.js';
+export type { Duration } from './options/duration.js';
+export { IdempotencyOptionError } from './options/option-error.js';
+export type * from './options/idempotency-options.js';
+export * from './problems/index.js';
