@@ -62,7 +62,7 @@ export abstract class DialectEntity extends BaseEntity {
     const typed = columns.get(this);
     for (const column of dataSource.getMetadata(this).columns) {
       const type = typed?.get(column.propertyName);
-      if (type) Object.assign(column, native[type]);
+      if (type) Object.assign(column, { length: '' }, native[type]);
     }
   }
 }

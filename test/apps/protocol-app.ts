@@ -1,0 +1,244 @@
+import { randomUUID } from 'node:crypto';
+import { createRequire } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Body, Controller, Get, Module, Param, Post } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { InjectDataSource, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import { Redis } from 'ioredis';
+import { Column, DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
+import {
+  type Execution,
+  Idempotent,
+  type IdempotencyEvent,
+  IdempotencyModule,
+  type IdempotencyModuleOptions,
+  IdempotencyService,
+  IdempotentExecution,
+} from 'nestjs-idempotency';
+
+/** How an operation behaves, as told in its body. */
+interface Task {
+  /** What its effects are counted under. */
+  name: string;
+  /** How long it takes, in milliseconds, before its effect and after it. */
+  before?: number;
+  after?: number;
+  /** Throws after its effect. */
+  fail?: boolean;
+  /** Ends the process at this step of it. */
+  dieIn?: string;
+  /** Notes that the signal was aborted. */
+  watch?: boolean;
+  /** Updates these rows in turn, with a pause between: for deadlocks. */
+  rows?: string[];
+}
+
+@Entity('effect')
+class Effect {
+  @PrimaryColumn({ type: 'varchar', length: 36 }) id!: string;
+  @Column({ type: 'varchar', length: 100 }) name!: string;
+  @Column({ type: 'int' }) attempt!: number;
+  @Column({ type: 'int' }) token!: number;
+  @Column({ type: 'int' }) pid!: number;
+}
+
+const env = process.env;
+const tell = (message: object) => process.send?.(message);
+const work = async (ms = 0) => void (ms && (await sleep(ms)));
+
+@Controller()
+class TasksController {
+  constructor(
+    @InjectDataSource() private readonly dataSource: DataSource,
+    private readonly idempotency: IdempotencyService,
+  ) {}
+
+  @Post('plain')
+  @Idempotent()
+  plain(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.carryOut(task, execution, this.dataSource.manager);
+  }
+
+  @Post('waiting')
+  @Idempotent({ onConflict: 'wait', waitTimeout: '20s' })
+  waiting(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.carryOut(task, execution, this.dataSource.manager);
+  }
+
+  @Post('holding')
+  @Idempotent({ afterCrash: 'hold' })
+  holding(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.carryOut(task, execution, this.dataSource.manager);
+  }
+
+  @Post('transactional')
+  @Idempotent({ transactional: true })
+  transactional(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.carryOut(task, execution, execution.manager);
+  }
+
+  @Post('rows')
+  @Idempotent({ transactional: true })
+  async rows(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    for (const id of task.rows ?? []) {
+      await execution.manager.update(Effect, { id }, { name: task.name });
+      await work(task.before);
+    }
+    return { name: task.name };
+  }
+
+  @Post('steps')
+  @Idempotent()
+  steps(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.inSteps(task, execution);
+  }
+
+  @Post('steps-verified')
+  @Idempotent()
+  verifiedSteps(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.inSteps(task, execution, async (step) => {
+      const effect = await this.dataSource.manager.findOneBy(Effect, { name: `${task.name}:${step}` });
+      return effect ? { id: effect.id } : undefined;
+    });
+  }
+
+  @Post('steps-held')
+  @Idempotent({ afterCrash: 'hold' })
+  heldSteps(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.inSteps(task, execution);
+  }
+
+  @Post('jobs')
+  async job(@Body() task: Task & { key: string; input?: unknown }) {
+    const { key, input } = task;
+    return this.idempotency.run({ key, operation: 'job', input, onConflict: 'wait' }, (execution) =>
+      this.carryOut(task, execution, this.dataSource.manager),
+    );
+  }
+
+  @Get('effects/:name')
+  effects(@Param('name') name: string) {
+    return this.dataSource.manager.find(Effect, { where: { name } });
+  }
+
+  @Post('rows/:id')
+  async addRow(@Param('id') id: string) {
+    await this.addEffect(this.dataSource.manager, id, { attempt: 0, token: 0 }, id);
+  }
+
+  @Get('statements')
+  statements() {
+    return { count: statements };
+  }
+
+  private async carryOut(task: Task, execution: Execution, manager: EntityManager) {
+    if (task.watch) execution.signal.addEventListener('abort', () => tell({ aborted: task.name }));
+    tell({ began: task.name });
+    await work(task.before);
+    const id = await this.addEffect(manager, task.name, execution);
+    tell({ done: task.name });
+    await work(task.after);
+    if (task.fail) throw new Error(`${task.name} failed`);
+    return { id, name: task.name, attempt: execution.attempt, pid: process.pid };
+  }
+
+  private async inSteps(
+    task: Task,
+    execution: Execution,
+    verify?: (step: string) => Promise<{ id: string } | undefined>,
+  ) {
+    const ids: string[] = [];
+    for (const step of ['reserve', 'charge', 'confirm']) {
+      if (task.dieIn === `before ${step}` && execution.attempt === 1) process.kill(process.pid, 'SIGKILL');
+      const options = verify && { verify: () => verify(step) };
+      const { id } = await execution.step(step, () => this.step(task, step, execution), options);
+      ids.push(id);
+    }
+    return { ids, keys: ['reserve', 'charge'].map((name) => execution.deriveKey(name)) };
+  }
+
+  private async step(task: Task, step: string, execution: Execution) {
+    if (task.dieIn === `early in ${step}` && execution.attempt === 1) process.kill(process.pid, 'SIGKILL');
+    const id = await this.addEffect(this.dataSource.manager, `${task.name}:${step}`, execution);
+    if (task.dieIn === `late in ${step}` && execution.attempt === 1) process.kill(process.pid, 'SIGKILL');
+    return { id };
+  }
+
+  private async addEffect(
+    manager: EntityManager,
+    name: string,
+    { attempt, token }: { attempt: number; token: number },
+    id: string = randomUUID(),
+  ): Promise<string> {
+    await manager.insert(Effect, { id, name, attempt, token, pid: process.pid });
+    return id;
+  }
+}
+
+const redis = (env.REDIS_PORTS ?? '')
+  .split(',')
+  .filter(Boolean)
+  .map((port) => {
+    const client = new Redis(Number(port), '127.0.0.1', { maxRetriesPerRequest: 0, enableOfflineQueue: false });
+    client.on('error', () => undefined);
+    return client;
+  });
+
+/** Statements sent to PostgreSQL's pool, whoever sent them. */
+let statements = 0;
+
+const database = JSON.parse(env.DATABASE!) as TypeOrmModuleOptions;
+const options = JSON.parse(env.OPTIONS ?? '{}') as IdempotencyModuleOptions;
+
+@Module({
+  imports: [
+    TypeOrmModule.forRoot({
+      ...database,
+      autoLoadEntities: true,
+      entities: [Effect],
+      synchronize: env.SYNCHRONIZE !== 'off',
+      retryAttempts: 0,
+    } as TypeOrmModuleOptions),
+    IdempotencyModule.forRoot({ audit: 'off', ...options, ...(redis.length && { redis }) }),
+  ],
+  controllers: [TasksController],
+})
+class ProtocolApp {}
+
+function shiftClock(ms: number): void {
+  const RealDate = Date;
+  globalThis.Date = class extends RealDate {
+    constructor(...args: [] | [string]) {
+      super(...((args.length ? args : [RealDate.now() + ms]) as [string]));
+    }
+    static override now = () => RealDate.now() + ms;
+  } as DateConstructor;
+}
+
+function countStatements(dataSource: DataSource): void {
+  const pg = createRequire(import.meta.url)('pg') as {
+    Client: { prototype: { query: (...args: unknown[]) => unknown } };
+  };
+  if (dataSource.options.type !== 'postgres') return;
+  const { query } = pg.Client.prototype;
+  pg.Client.prototype.query = function (...args) {
+    statements++;
+    return query.apply(this, args);
+  };
+}
+
+if (env.CLOCK_OFFSET) shiftClock(Number(env.CLOCK_OFFSET));
+const log = env.LOG ? undefined : (['error', 'warn', 'fatal'] as const);
+const app =
+  env.PLATFORM === 'fastify'
+    ? await NestFactory.create(ProtocolApp, new FastifyAdapter(), { logger: log && [...log], abortOnError: false })
+    : await NestFactory.create(ProtocolApp, { logger: log && [...log], abortOnError: false });
+if (env.SHUTDOWN_HOOKS) app.enableShutdownHooks();
+countStatements(app.get(DataSource));
+app.get(IdempotencyService).events$.subscribe((event: IdempotencyEvent) => {
+  if (event.type !== 'replayed' && event.type !== 'conflict') tell({ event: { ...event, error: undefined } });
+});
+await app.listen(0, '127.0.0.1');
+tell({ port: Number(new URL(await app.getUrl()).port) });
+process.once('disconnect', () => process.exit(1));
