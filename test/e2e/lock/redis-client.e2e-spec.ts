@@ -1,0 +1,88 @@
+import {
+  assertRedisNodes,
+  type RedisLike,
+  RedlockRecordLock,
+  resolveRedlockSettings,
+} from '../../../lib/lock/index.js';
+import { Bench, VERSIONS } from './support.js';
+
+describe.each(VERSIONS)('the option `redis` with clients of $version', (version) => {
+  const bench = new Bench();
+  let clients: RedisLike[];
+
+  beforeAll(async () => {
+    clients = await bench.connect(version, [1, 2, 3, 4, 5], { lazyConnect: true });
+  });
+
+  afterAll(async () => {
+    await bench.close();
+  });
+
+  it('takes one client, a list of one, and other odd numbers', () => {
+    const [first] = clients as [RedisLike];
+    expect(assertRedisNodes(first)).toEqual([first]);
+    for (const count of [1, 3, 5]) {
+      const given = clients.slice(0, count);
+      const nodes = assertRedisNodes(given);
+      expect(nodes).toEqual(given);
+      expect(nodes).not.toBe(given);
+    }
+  });
+
+  it('takes a Cluster', () => {
+    const cluster = bench.open(version.cluster(1));
+    expect(assertRedisNodes(cluster)).toEqual([cluster]);
+  });
+
+  it.each([2, 4])('refuses %d nodes', (count) => {
+    const even = clients.slice(0, count);
+    expect(() => assertRedisNodes(even)).toThrow(
+      `IdempotencyModule: option \`redis\` lists ${count} nodes; Redlock needs an odd number`,
+    );
+    expect(() => new RedlockRecordLock(even)).toThrow('option `redis`');
+  });
+
+  it('refuses an empty list, and the same client twice', () => {
+    const [first, second] = clients as [RedisLike, RedisLike];
+    expect(() => assertRedisNodes([])).toThrow('IdempotencyModule: option `redis` is an empty array');
+    expect(() => assertRedisNodes([first, second, first])).toThrow(
+      'IdempotencyModule: option `redis` lists the same client twice',
+    );
+  });
+
+  it.each([undefined, null, 'redis://127.0.0.1', 6379, {}, { status: 'ready' }, new Map(), Promise.resolve()])(
+    'refuses %p',
+    (stranger) => {
+      const strange = stranger as unknown as RedisLike;
+      expect(() => assertRedisNodes(strange)).toThrow('IdempotencyModule: option `redis` is not an ioredis client');
+      expect(() => assertRedisNodes([...clients.slice(0, 2), strange])).toThrow(
+        'IdempotencyModule: option `redis` has something at index 2',
+      );
+    },
+  );
+});
+
+describe('the option `redlock`', () => {
+  it('has defaults, also for what is undefined', () => {
+    expect(resolveRedlockSettings({ prefix: undefined, retryAfter: 5 })).toEqual({
+      prefix: 'nestjs-idempotency:lock:',
+      attemptTimeout: 100,
+      minValidity: 50,
+      driftFactor: 0.01,
+      retryAfter: 5,
+    });
+  });
+
+  it.each([
+    ['prefix', 1],
+    ['attemptTimeout', 0],
+    ['attemptTimeout', '100'],
+    ['minValidity', -1],
+    ['driftFactor', 1],
+    ['retryAfter', Number.NaN],
+  ])('refuses %s: %p', (name, value) => {
+    expect(() => resolveRedlockSettings({ [name]: value })).toThrow(
+      `IdempotencyModule: option \`redlock.${name}\` must`,
+    );
+  });
+});

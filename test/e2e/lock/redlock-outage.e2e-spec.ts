@@ -1,0 +1,345 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { TcpProxy } from '../../support/proxy.js';
+import { type Server, startRedis } from '../../support/servers.mjs';
+import type { RedlockRecordLock } from '../../../lib/lock/index.js';
+import { anId, Bench, type Client, held, median, nameOf, timed, until, VERSIONS } from './support.js';
+
+/** What an attempt may last at most, and what a busy machine may add to it, in milliseconds. */
+const LIMIT = 100;
+const SLACK = 100;
+
+const OUT_OF_FIVE = /^no quorum: 3 of 5 Redis nodes out \((no answer|not connected)(, not connected)?\)$/;
+
+// jest fails a test during which a rejection goes unhandled.
+
+describe.each(VERSIONS)('an outage, seen with default clients of $version', (version) => {
+  let servers: Server[];
+  let bench: Bench;
+  let clients: Client[];
+  let lock: RedlockRecordLock;
+  /** Connections that see what is on the nodes whatever happens to the clients. */
+  let witnesses: Client[];
+  const proxies: TcpProxy[] = [];
+  const extras: Server[] = [];
+
+  beforeAll(async () => {
+    servers = await Promise.all(Array.from({ length: 5 }, () => startRedis()));
+  });
+
+  beforeEach(async () => {
+    bench = new Bench();
+    const ports = servers.map((server) => server.port);
+    witnesses = await bench.connect(version, ports);
+    clients = await bench.connect(version, ports);
+    lock = bench.lock(clients);
+    held(await lock.acquire(anId(), 10_000)).release();
+  });
+
+  afterEach(async () => {
+    for (const server of servers) server.resume();
+    await Promise.all(servers.filter((server) => server.pid === undefined).map((server) => server.start()));
+    await bench.close();
+    await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
+    await Promise.all(extras.splice(0).map((server) => server.dispose()));
+  });
+
+  afterAll(async () => {
+    await Promise.all(servers.map((server) => server.dispose()));
+  });
+
+  const outages = [
+    {
+      outage: 'stopped',
+      begin: async (server: Server) => server.pause(),
+      end: async (server: Server) => server.resume(),
+    },
+    {
+      outage: 'killed',
+      begin: async (server: Server) => await server.kill(),
+      end: async (server: Server) => void (await server.start()),
+    },
+  ];
+
+  async function lastingOf(count: number, attempt: () => Promise<unknown>): Promise<number[]> {
+    const durations: number[] = [];
+    for (let i = 0; i < count; i++) durations.push((await timed(attempt)).ms);
+    return durations;
+  }
+
+  async function acquireAndRelease(): Promise<void> {
+    held(await lock.acquire(anId(), 10_000)).release();
+  }
+
+  async function holders(id: string): Promise<(string | null)[]> {
+    return await Promise.all(witnesses.map((witness) => witness.get(nameOf(id))));
+  }
+
+  async function untilGone(id: string, ms = 3_000): Promise<void> {
+    await until(async () => (await holders(id)).every((holder) => holder === null), ms);
+  }
+
+  async function throughProxies(count: number): Promise<Client[]> {
+    const opened = await Promise.all(servers.slice(0, count).map((server) => TcpProxy.listen(server.port)));
+    proxies.push(...opened);
+    return await bench.connect(
+      version,
+      opened.map((proxy) => proxy.port),
+    );
+  }
+
+  describe.each(outages)('nodes $outage', ({ outage, begin, end }) => {
+    it('two of five: the lock works, and costs at most a time limit more', async () => {
+      const healthy = await lastingOf(50, acquireAndRelease);
+      await Promise.all(servers.slice(0, 2).map(begin));
+      const [first = 0, ...next] = await lastingOf(50, acquireAndRelease);
+      const id = anId();
+      const lockOfId = held(await lock.acquire(id, 10_000));
+      const refused = await timed(() => lock.acquire(id, 10_000));
+      console.log(
+        `${version.version}, 2 of 5 ${outage}: acquire ${median(healthy).toFixed(2)} ms before, ` +
+          `first ${first.toFixed(2)} ms, then ${median(next).toFixed(2)} ms (median); ` +
+          `contended in ${refused.ms.toFixed(2)} ms`,
+      );
+      expect(refused.result).toEqual({ kind: 'contended' });
+      expect(refused.ms).toBeLessThan(LIMIT + SLACK);
+      expect(median(next) - median(healthy)).toBeLessThan(LIMIT);
+      expect(Math.max(first, ...next)).toBeLessThan(LIMIT + SLACK);
+      lockOfId.release();
+    });
+
+    it('two of five: contention is still told from outage', async () => {
+      const id = anId();
+      const lockOfId = held(await lock.acquire(id, 10_000));
+      const other = bench.lock(clients);
+      await Promise.all(servers.slice(0, 2).map(begin));
+      const { result, ms } = await timed(() => other.acquire(id, 10_000));
+      expect(result).toEqual({ kind: 'contended' });
+      expect(ms).toBeLessThan(LIMIT + SLACK);
+      lockOfId.release();
+    });
+
+    it('three of five: unavailable within the time limit, then at once, and back when they are', async () => {
+      await Promise.all(servers.slice(0, 3).map(begin));
+      const first = await timed(() => lock.acquire(anId(), 10_000));
+      expect(first.result).toEqual({ kind: 'unavailable', reason: expect.stringMatching(OUT_OF_FIVE) });
+      expect(first.ms).toBeLessThan(LIMIT + SLACK);
+      const next = await lastingOf(200, async () => {
+        expect((await lock.acquire(anId(), 10_000)).kind).toBe('unavailable');
+      });
+      // Longer than the first pause of the circuit breaker, so that its probes are sent.
+      const later: number[] = [];
+      for (let i = 0; i < 15; i++) {
+        await sleep(100);
+        later.push((await timed(() => lock.acquire(anId(), 10_000))).ms);
+      }
+      expect(Math.max(...next, ...later)).toBeLessThan(SLACK);
+
+      await Promise.all(servers.slice(0, 3).map(end));
+      const recovery = await timed(() =>
+        until(async () => {
+          const attempt = await lock.acquire(anId(), 10_000);
+          if (attempt.kind === 'acquired') attempt.lock.release();
+          return attempt.kind === 'acquired';
+        }, 5_000),
+      );
+      console.log(
+        `${version.version}, 3 of 5 ${outage}: first ${first.ms.toFixed(1)} ms, then ${median(next).toFixed(3)} ms ` +
+          `(median), worst later one ${Math.max(...later).toFixed(2)} ms; back after ${recovery.ms.toFixed(0)} ms`,
+      );
+    });
+
+    it('the only one: unavailable within the time limit, and back when it is', async () => {
+      const single = bench.lock(clients.slice(0, 1));
+      await begin(servers[0] as Server);
+      const { result, ms } = await timed(() => single.acquire(anId(), 10_000));
+      expect(result).toMatchObject({ kind: 'unavailable', reason: expect.stringContaining('1 of 1') });
+      expect(ms).toBeLessThan(LIMIT + SLACK);
+      await end(servers[0] as Server);
+      await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired', 5_000);
+    });
+
+    it('a release delays nobody, and reaches the nodes when they are back', async () => {
+      const ids = Array.from({ length: 20 }, anId);
+      const locks = await Promise.all(ids.map(async (id) => held(await lock.acquire(id, 60_000))));
+      await sleep(20);
+      await Promise.all(servers.slice(0, 3).map(begin));
+      const { ms } = await timed(async () => {
+        for (const each of locks) each.release();
+      });
+      expect(ms).toBeLessThan(20);
+      await sleep(LIMIT + SLACK);
+      await Promise.all(servers.slice(0, 3).map(end));
+      for (const id of ids) await untilGone(id);
+    });
+  });
+
+  it('a lock that was refused for want of a quorum is left on no node', async () => {
+    for (const server of servers.slice(0, 3)) server.pause();
+    const id = anId();
+    expect((await lock.acquire(id, 60_000)).kind).toBe('unavailable');
+    for (const server of servers.slice(0, 3)) server.resume();
+    await untilGone(id);
+    held(await lock.acquire(id, 60_000)).release();
+  });
+
+  it('a lock that came late is given back', async () => {
+    const slow = await throughProxies(3);
+    const late = bench.lock(slow);
+    held(await late.acquire(anId(), 60_000)).release();
+    for (const proxy of proxies) proxy.delay(300);
+    const id = anId();
+    const { result, ms } = await timed(() => late.acquire(id, 60_000));
+    expect(result.kind).toBe('unavailable');
+    expect(ms).toBeLessThan(LIMIT + SLACK);
+    await until(async () => (await holders(id)).some((holder) => holder !== null));
+    await untilGone(id);
+    for (const proxy of proxies) proxy.delay(0);
+    await until(async () => (await late.acquire(id, 60_000)).kind === 'acquired');
+  });
+
+  it('a lock granted by a node that was cut off meanwhile is given back', async () => {
+    const slow = await throughProxies(3);
+    const late = bench.lock(slow);
+    held(await late.acquire(anId(), 60_000)).release();
+    for (const proxy of proxies) proxy.blackhole(true);
+    const id = anId();
+    expect((await late.acquire(id, 60_000)).kind).toBe('unavailable');
+    // The client sends the command again over its next connection.
+    for (const proxy of proxies) proxy.cut();
+    for (const proxy of proxies) proxy.blackhole(false);
+    await until(() => slow.every((client) => client.status === 'ready'));
+    await sleep(100);
+    await untilGone(id);
+    await until(async () => (await late.acquire(id, 60_000)).kind === 'acquired');
+  });
+
+  it('a lock whose answer was lost with the connection is recognised as ours', async () => {
+    const single = bench.lock(await throughProxies(1), { attemptTimeout: 5_000 });
+    held(await single.acquire(anId(), 60_000)).release();
+    await sleep(20);
+    proxies[0]?.cutAfterRequest();
+    const id = anId();
+    const taken = held(await single.acquire(id, 60_000));
+    taken.release();
+    await untilGone(id);
+  });
+
+  it('a silent node gets no commands piled up', async () => {
+    servers[0]?.pause();
+    const pending = (): number => (Reflect.get(clients[0] as Client, 'commandQueue') as { length: number }).length;
+    await lastingOf(100, acquireAndRelease);
+    await sleep(LIMIT + SLACK);
+    const before = pending();
+    expect(before).toBeGreaterThan(0);
+    for (let i = 0; i < 5; i++) {
+      await lastingOf(100, acquireAndRelease);
+      await sleep(300);
+    }
+    expect(pending() - before).toBeLessThan(5);
+  });
+
+  it('the watchdog keeps a lock on the nodes that are left', async () => {
+    const id = anId();
+    held(await lock.acquire(id, 500));
+    for (const server of servers.slice(0, 2)) server.pause();
+    const alive = witnesses.slice(2);
+    for (const end = performance.now() + 2_500; performance.now() < end; await sleep(50))
+      for (const witness of alive) expect(await witness.exists(nameOf(id))).toBe(1);
+  });
+
+  it('the watchdog lets go of a lock that it could not renew in time', async () => {
+    const id = anId();
+    const lost = held(await lock.acquire(id, 500));
+    for (const server of servers.slice(0, 3)) server.pause();
+    await sleep(1_500);
+    for (const server of servers.slice(0, 3)) server.resume();
+    await untilGone(id);
+    await until(async () => (await bench.lock(witnesses).acquire(id, 10_000)).kind === 'acquired');
+    const values = await holders(id);
+    lost.release();
+    await sleep(300);
+    expect(await holders(id)).toEqual(values);
+  });
+
+  it('a stall of our own process is not taken for an outage', async () => {
+    const attempt = lock.acquire(anId(), 10_000);
+    for (const end = performance.now() + 3 * LIMIT; performance.now() < end;);
+    expect((await attempt).kind).toBe('acquired');
+    expect((await lock.acquire(anId(), 10_000)).kind).toBe('acquired');
+  });
+
+  it('a node that was never there is unavailable', async () => {
+    const gone = await startRedis();
+    const [client] = await bench.connect(version, [gone.port], { lazyConnect: true });
+    await gone.dispose();
+    const lonely = bench.lock([client as Client]);
+    for (const ms of await lastingOf(10, async () =>
+      expect((await lonely.acquire(anId(), 10_000)).kind).toBe('unavailable'),
+    ))
+      expect(ms).toBeLessThan(LIMIT + SLACK);
+  });
+
+  it.each([
+    ['a command timeout of their own', { commandTimeout: 30 }],
+    ['no offline queue', { enableOfflineQueue: false }],
+    ['commands that wait for ever', { maxRetriesPerRequest: null }],
+    ['no resending', { autoResendUnfulfilledCommands: false }],
+    ['automatic pipelines', { enableAutoPipelining: true }],
+  ])('clients made with %s fare the same', async (_name, options) => {
+    const ports = servers.map((server) => server.port);
+    const other = bench.lock(await bench.connect(version, ports, options));
+    held(await other.acquire(anId(), 10_000)).release();
+    for (const server of servers.slice(0, 2)) server.pause();
+    await servers[2]?.kill();
+    for (let i = 0; i < 3; i++) {
+      const { result, ms } = await timed(() => other.acquire(anId(), 10_000));
+      expect(result.kind).toBe('unavailable');
+      expect(ms).toBeLessThan(LIMIT + SLACK);
+    }
+    for (const server of servers.slice(0, 2)) server.resume();
+    await servers[2]?.start();
+    await until(async () => (await other.acquire(anId(), 10_000)).kind === 'acquired', 5_000);
+  });
+
+  it('a node that never makes up for its silence is found again by a probe', async () => {
+    // With a command timeout, an answer that comes too late is lost in the client.
+    const [client] = (await bench.connect(version, [servers[0]?.port ?? 0], { commandTimeout: 30 })) as [Client];
+    const single = bench.lock([client], { retryAfter: 100 });
+    held(await single.acquire(anId(), 10_000)).release();
+    servers[0]?.pause();
+    const durations = await lastingOf(50, async () => {
+      expect((await single.acquire(anId(), 10_000)).kind).toBe('unavailable');
+      await sleep(10);
+    });
+    expect(Math.max(...durations)).toBeLessThan(LIMIT + SLACK);
+    expect(median(durations)).toBeLessThan(30);
+    servers[0]?.resume();
+    await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired', 2_000);
+  });
+
+  it('a client that its owner has closed is unavailable', async () => {
+    const single = bench.lock(clients.slice(0, 1));
+    clients[0]?.disconnect();
+    await until(() => clients[0]?.status === 'end');
+    expect(await single.acquire(anId(), 10_000)).toEqual({
+      kind: 'unavailable',
+      reason: 'no quorum: 1 of 1 Redis nodes out (not connected)',
+    });
+  });
+
+  it('a node that refuses is an outage, and is named by its code alone', async () => {
+    const replica = await startRedis();
+    extras.push(replica);
+    const [client] = (await bench.connect(version, [replica.port])) as [Client];
+    const single = bench.lock([client]);
+    held(await single.acquire(anId(), 10_000)).release();
+    await client.call('REPLICAOF', '127.0.0.1', String(servers[0]?.port));
+    expect(await single.acquire(anId(), 10_000)).toEqual({
+      kind: 'unavailable',
+      reason: 'no quorum: 1 of 1 Redis nodes out (refused: READONLY)',
+    });
+    await client.call('REPLICAOF', 'NO', 'ONE');
+    held(await single.acquire(anId(), 10_000)).release();
+  });
+});

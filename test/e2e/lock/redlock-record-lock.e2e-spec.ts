@@ -1,0 +1,214 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { type Server, startRedis } from '../../support/servers.mjs';
+import { NoLock, RedlockRecordLock } from '../../../lib/lock/index.js';
+import { anId, Bench, type Client, held, median, nameOf, timed, until, VERSIONS } from './support.js';
+
+const bench = new Bench();
+const own: Server[] = [];
+
+afterAll(async () => {
+  await bench.close();
+  await Promise.all(own.map((server) => server.dispose()));
+});
+
+function ports(count: number): number[] {
+  return (process.env.TEST_REDIS_PORTS ?? '').split(',').map(Number).slice(0, count);
+}
+
+async function holders(clients: readonly Client[], id: string): Promise<(string | null)[]> {
+  return await Promise.all(clients.map((client) => client.get(nameOf(id))));
+}
+
+describe.each(VERSIONS)('a lock on $version', (version) => {
+  describe.each([1, 3, 5])('with a quorum of %d', (count) => {
+    let clients: Client[];
+    let ours: RedlockRecordLock;
+    let theirs: RedlockRecordLock;
+
+    beforeAll(async () => {
+      clients = await bench.connect(version, ports(count));
+      ours = bench.lock(clients);
+      theirs = bench.lock(await bench.connect(version, ports(count)));
+    });
+
+    it('is one holder’s until it is released', async () => {
+      const id = anId();
+      const lock = held(await ours.acquire(id, 10_000));
+      expect(await theirs.acquire(id, 10_000)).toEqual({ kind: 'contended' });
+      expect(await ours.acquire(id, 10_000)).toEqual({ kind: 'contended' });
+      lock.release();
+      lock.release();
+      await until(async () => (await theirs.acquire(id, 10_000)).kind === 'acquired');
+    });
+
+    it('is there on every node, with its time to live, and gone after its release', async () => {
+      const id = anId();
+      const lock = held(await ours.acquire(id, 10_000));
+      await until(async () => new Set(await holders(clients, id)).size === 1);
+      for (const client of clients) expect(await client.pttl(nameOf(id))).toBeGreaterThan(9_000);
+      lock.release();
+      await until(async () => (await holders(clients, id)).every((holder) => holder === null));
+    });
+
+    it('does not delete what another holds by now', async () => {
+      const id = anId();
+      const lock = held(await ours.acquire(id, 10_000));
+      await sleep(20);
+      for (const client of clients) await client.set(nameOf(id), 'theirs', 'PX', 5_000);
+      lock.release();
+      await sleep(50);
+      expect(new Set(await holders(clients, id))).toEqual(new Set(['theirs']));
+    });
+
+    it('is given to at most one of many who ask at once, and all but always to one', async () => {
+      const rivals = [ours, theirs];
+      for (let i = 0; i < 3; i++) rivals.push(bench.lock(await bench.connect(version, ports(count))));
+      let granted = 0;
+      for (let round = 0; round < 100; round++) {
+        const id = anId();
+        const attempts = await Promise.all(rivals.map((rival) => rival.acquire(id, 10_000)));
+        const locks = attempts.flatMap((attempt) => (attempt.kind === 'acquired' ? [attempt.lock] : []));
+        expect(locks.length).toBeLessThanOrEqual(1);
+        expect(attempts.map(({ kind }) => kind)).not.toContain('unavailable');
+        granted += locks.length;
+        for (const lock of locks) lock.release();
+      }
+      expect(granted).toBeGreaterThanOrEqual(95);
+    });
+
+    it('is renewed past five times its time to live, and no more after its release', async () => {
+      const id = anId();
+      const lock = held(await ours.acquire(id, 300));
+      for (const end = performance.now() + 1_500; performance.now() < end; await sleep(50))
+        expect(await theirs.acquire(id, 300)).toEqual({ kind: 'contended' });
+      lock.release();
+      await until(async () => (await holders(clients, id)).every((holder) => holder === null));
+      await sleep(400);
+      expect(await holders(clients, id)).toEqual(clients.map(() => null));
+    });
+
+    it('is no longer renewed once the lock is closed, and refused', async () => {
+      const closing = bench.lock(clients);
+      const id = anId();
+      const lock = held(await closing.acquire(id, 300));
+      await closing.close();
+      await closing.close();
+      expect(await closing.acquire(anId(), 300)).toEqual({ kind: 'unavailable', reason: 'closed' });
+      await until(async () => (await holders(clients, id)).every((holder) => holder === null), 1_000);
+      lock.release();
+      expect(clients.map((client) => client.status)).toEqual(clients.map(() => 'ready'));
+    });
+
+    it('costs one round trip to take and one to be refused', async () => {
+      const taken: number[] = [];
+      const refused: number[] = [];
+      for (let i = 0; i < 200; i++) {
+        const id = anId();
+        const { result, ms } = await timed(() => ours.acquire(id, 10_000));
+        taken.push(ms);
+        refused.push((await timed(() => theirs.acquire(id, 10_000))).ms);
+        held(result).release();
+      }
+      console.log(
+        `${version.version}, ${count} nodes: taken in ${median(taken).toFixed(2)} ms, ` +
+          `refused in ${median(refused).toFixed(2)} ms (medians)`,
+      );
+      expect(median(taken)).toBeLessThan(20);
+      expect(median(refused)).toBeLessThan(20);
+    });
+  });
+
+  it('that was flushed and taken by another is neither extended nor deleted by its first holder', async () => {
+    const servers = await Promise.all(Array.from({ length: 3 }, () => startRedis()));
+    own.push(...servers);
+    const nodes = servers.map((server) => server.port);
+    const clients = await bench.connect(version, nodes);
+    const [ours, theirs] = [bench.lock(clients), bench.lock(await bench.connect(version, nodes))];
+    const id = anId();
+    const first = held(await ours.acquire(id, 600));
+    await sleep(20);
+    for (const client of clients) await client.flushall();
+    const second = held(await theirs.acquire(id, 600));
+    await sleep(20);
+    const values = await holders(clients, id);
+    expect(new Set(values).size).toBe(1);
+    await sleep(1_500);
+    expect(await holders(clients, id)).toEqual(values);
+    first.release();
+    await sleep(50);
+    expect(await holders(clients, id)).toEqual(values);
+    second.release();
+    await until(async () => (await holders(clients, id)).every((holder) => holder === null));
+  });
+
+  it('that was flushed and taken by nobody does not come back', async () => {
+    const [server] = [await startRedis()];
+    own.push(server);
+    const clients = await bench.connect(version, [server.port]);
+    const id = anId();
+    held(await bench.lock(clients).acquire(id, 300));
+    await clients[0]?.flushall();
+    await sleep(600);
+    expect(await holders(clients, id)).toEqual([null]);
+  });
+
+  it('survives the loss of the scripts', async () => {
+    const server = await startRedis();
+    own.push(server);
+    const clients = await bench.connect(version, [server.port]);
+    const lock = bench.lock(clients);
+    const id = anId();
+    const first = held(await lock.acquire(id, 300));
+    await clients[0]?.script('FLUSH');
+    await sleep(600);
+    expect(await lock.acquire(id, 300)).toEqual({ kind: 'contended' });
+    await clients[0]?.script('FLUSH');
+    first.release();
+    await until(async () => (await lock.acquire(id, 300)).kind === 'acquired', 200);
+  });
+
+  it('with too little time left is given back', async () => {
+    const clients = await bench.connect(version, ports(3));
+    const lock = bench.lock(clients, { driftFactor: 0.99, minValidity: 200 });
+    const id = anId();
+    expect(await lock.acquire(id, 1_000)).toEqual({ kind: 'unavailable', reason: 'acquired too late' });
+    await until(async () => (await holders(clients, id)).every((holder) => holder === null), 500);
+  });
+
+  it('carries the prefixes of its settings and of the client', async () => {
+    const [client] = await bench.connect(version, ports(1), { keyPrefix: 'shop:' });
+    const [plain] = await bench.connect(version, ports(1));
+    const id = anId();
+    const lock = held(await bench.lock([client as Client], { prefix: 'mine:' }).acquire(id, 10_000));
+    expect(await plain?.exists(`shop:mine:{${id}}`)).toBe(1);
+    lock.release();
+    await until(async () => (await plain?.exists(`shop:mine:{${id}}`)) === 0);
+  });
+
+  it.each([
+    ['lazyConnect', { lazyConnect: true }],
+    ['stringNumbers', { stringNumbers: true }],
+    ['enableAutoPipelining', { enableAutoPipelining: true }],
+  ])('works with clients made with %s', async (_name, options) => {
+    const lock = bench.lock(await bench.connect(version, ports(3), options));
+    const id = anId();
+    const first = held(await lock.acquire(id, 10_000));
+    expect(await lock.acquire(id, 10_000)).toEqual({ kind: 'contended' });
+    first.release();
+    await until(async () => (await lock.acquire(id, 10_000)).kind === 'acquired');
+  });
+
+  it('answers even where the time to live is nonsense', async () => {
+    const lock = bench.lock(await bench.connect(version, ports(1)));
+    for (const ttl of [Number.NaN, Number.POSITIVE_INFINITY, -1, 0.5])
+      expect((await lock.acquire(anId(), ttl)).kind).toMatch(/unavailable|acquired/);
+  });
+});
+
+it('NoLock is always taken', async () => {
+  const lock = new NoLock();
+  const attempts = [await lock.acquire(), await lock.acquire()];
+  for (const attempt of attempts) held(attempt).release();
+  await lock.close();
+});

@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { Cluster as Cluster5, Redis as Redis5, type RedisOptions } from 'ioredis';
+import { Cluster as Cluster6, Redis as Redis6 } from 'ioredis6';
+
+import type { HeldLock, LockAttempt } from '../../../lib/engine/ports/record-lock.js';
+import { type RedlockSettings, RedlockRecordLock } from '../../../lib/lock/index.js';
+
+export type Client = Redis5 | Redis6;
+export type ClusterClient = Cluster5 | Cluster6;
+
+export interface Version {
+  readonly version: string;
+  connect(port: number, options: RedisOptions): Client;
+  cluster(port: number): ClusterClient;
+}
+
+/** Closing a client while its server is down leaves a timer of two seconds by default, for which jest would wait. */
+const SHORT = { disconnectTimeout: 50 };
+
+/** The versions of ioredis that the library accepts. Clients are made with ioredis's own defaults unless a test says. */
+export const VERSIONS: readonly Version[] = [
+  {
+    version: 'ioredis 5',
+    connect: (port, options) => new Redis5({ host: '127.0.0.1', port, ...SHORT, ...options }),
+    cluster: (port) => new Cluster5([{ host: '127.0.0.1', port }], { redisOptions: SHORT }),
+  },
+  {
+    version: 'ioredis 6',
+    connect: (port, options) => new Redis6({ host: '127.0.0.1', port, ...SHORT, ...(options as object) }),
+    cluster: (port) => new Cluster6([{ host: '127.0.0.1', port }], { redisOptions: SHORT }),
+  },
+];
+
+/** Clients and locks of one test file, all closed at its end. */
+export class Bench {
+  readonly #clients: { disconnect(): void }[] = [];
+  readonly #locks: RedlockRecordLock[] = [];
+
+  async connect(version: Version, ports: readonly number[], options: RedisOptions = {}): Promise<Client[]> {
+    const clients = ports.map((port) => this.open(version.connect(port, options)));
+    if (!options.lazyConnect) await until(() => clients.every((client) => client.status === 'ready'));
+    return clients;
+  }
+
+  open<C extends Client | ClusterClient>(client: C): C {
+    (client as Redis5).on('error', () => undefined);
+    this.#clients.push(client);
+    return client;
+  }
+
+  lock(clients: readonly (Client | ClusterClient)[], settings?: RedlockSettings): RedlockRecordLock {
+    const lock = new RedlockRecordLock(clients, settings);
+    this.#locks.push(lock);
+    return lock;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#locks.map((lock) => lock.close()));
+    for (const client of this.#clients) client.disconnect();
+  }
+}
+
+/** A record's id like any other: 128 bits, different each time. */
+export const anId = (): string => randomUUID();
+
+export const nameOf = (id: string): string => `nestjs-idempotency:lock:{${id}}`;
+
+export function held(attempt: LockAttempt): HeldLock {
+  if (attempt.kind !== 'acquired') throw new Error(`not acquired: ${JSON.stringify(attempt)}`);
+  return attempt.lock;
+}
+
+export async function until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
+  for (const end = performance.now() + ms; ;) {
+    if (await condition()) return;
+    if (performance.now() > end) throw new Error(`not so after ${ms} ms: ${condition.toString()}`);
+    await sleep(5);
+  }
+}
+
+export async function timed<T>(work: () => Promise<T>): Promise<{ result: T; ms: number }> {
+  const start = performance.now();
+  const result = await work();
+  return { result, ms: performance.now() - start };
+}
+
+export function median(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+}
