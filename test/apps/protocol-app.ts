@@ -15,6 +15,7 @@ import {
   type IdempotencyModuleOptions,
   IdempotencyService,
   IdempotentExecution,
+  type Resolution,
 } from 'nestjs-idempotency';
 
 /** How an operation behaves, as told in its body. */
@@ -125,6 +126,12 @@ class TasksController {
   @Post('rows/:id')
   async addRow(@Param('id') id: string) {
     await this.addEffect(this.dataSource.manager, id, { attempt: 0, token: 0 }, id);
+  }
+
+  @Post('resolve')
+  async resolve(@Body() { key, operation, resolution }: { key: string; operation: string; resolution: Resolution }) {
+    const record = await this.idempotency.find({ key, operation });
+    return { status: record?.status, resolved: record && (await this.idempotency.resolve(record.id, resolution)) };
   }
 
   @Get('statements')
