@@ -4,6 +4,7 @@ import { isWatched } from '../../decorators/watch-handler.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
+import type { Policy } from '../../engine/policy.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
@@ -13,6 +14,7 @@ import { type Exchange, exchangeOf } from './exchange.js';
 import { describeRequest } from './fingerprint.js';
 import { HttpRun } from './http-run.js';
 import { checkKey, readKeyHeader } from './key-header.js';
+import { preferredWait } from './prefer-wait.js';
 import { principalOf } from './principal.js';
 import { mute } from './response-capture.js';
 import { storedRequest } from './stored-request.js';
@@ -100,9 +102,14 @@ export class HttpEdge {
       fingerprint: bindFingerprint(identity, text),
       binding,
       request: storedRequest(exchange, description, this.module.request),
-      policy: options.policy,
+      policy: withPreference(options.policy, preferredWait(request.headers.prefer)),
     };
   }
+}
+
+/** A client may wait for less than the operation allows, never for more. */
+function withPreference(policy: Policy, waitMs: number | undefined): Policy {
+  return waitMs === undefined ? policy : { ...policy, waitTimeoutMs: Math.min(policy.waitTimeoutMs, waitMs) };
 }
 
 function keyOf(key: string | undefined, format: ResolvedModuleOptions['keyFormat']) {

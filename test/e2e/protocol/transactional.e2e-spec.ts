@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto';
+import { Cluster } from '../../support/cluster.js';
+import { type Answer, call, callUntilDefinitive } from '../../support/http-client.js';
+
+describe.each(['postgres', 'mariadb'] as const)('transactions on %s', (dialect) => {
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    cluster = await Cluster.start(dialect, 2, { lease: '5s' });
+  });
+
+  afterAll(() => cluster?.stop());
+
+  test('a deadlock answers 503 with Retry-After and frees the key', async () => {
+    const rows = [randomUUID(), randomUUID()];
+    for (const id of rows) await call(cluster.urls(`rows/${id}`)[0]);
+    const tasks = [rows, rows.toReversed()].map((order, i) => ({
+      key: randomUUID(),
+      body: { name: `deadlock-${i}`, rows: order, before: 300 },
+    }));
+    const answers = await Promise.all(tasks.map((task, i) => call(cluster.urls('rows')[i], task)));
+    expect(answers.map((answer) => answer.status).sort()).toEqual([201, 503]);
+    const victim = answers.findIndex((answer) => answer.status === 503);
+    expectStoreUnavailable(answers[victim]);
+    const again = await callUntilDefinitive(cluster.urls('rows'), tasks[victim]);
+    expect(again.status).toBe(201);
+    expect(again.headers['idempotent-replayed']).toBeUndefined();
+  });
+
+  test('an exhausted pool answers 503 within a bounded time, and nothing is left behind', async () => {
+    const name = 'crowd';
+    // The pool has 10 connections; each handler keeps one for longer than the store may take.
+    const small = await cluster.add({ SYNCHRONIZE: 'off', OPTIONS: JSON.stringify({ storeTimeout: 400 }) });
+    const startedAt = Date.now();
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        call(`${small.url}/transactional`, { key: randomUUID(), body: { name, after: 1_500 } }),
+      ),
+    );
+    const refused = answers.filter(({ status }) => status === 503);
+    refused.forEach(expectStoreUnavailable);
+    expect(refused.length).toBeGreaterThan(0);
+    expect(Date.now() - startedAt).toBeLessThan(6_000);
+    expect(await cluster.effects(name)).toHaveLength(answers.length - refused.length);
+    const later = await callUntilDefinitive([`${small.url}/transactional`], {
+      key: randomUUID(),
+      body: { name: 'later' },
+    });
+    expect(later.status).toBe(201);
+  });
+});
+
+function expectStoreUnavailable(answer: Answer): void {
+  expect(JSON.parse(answer.body)).toMatchObject({ status: 503, code: 'store-unavailable', retryable: true });
+  expect(answer.headers['retry-after']).toBeDefined();
+}

@@ -1,0 +1,118 @@
+import { randomUUID } from 'node:crypto';
+import { began, Cluster, sleep } from '../../support/cluster.js';
+import { call } from '../../support/http-client.js';
+
+const WAITERS = 500;
+const LEASE = 800;
+
+/** How waiters in other processes learn of the end: the channel that there is. */
+const channels = [
+  ['postgres', 'NOTIFY', {}],
+  ['postgres', 'Redis', { REDIS_PORTS: process.env.TEST_REDIS_PORTS!.split(',')[0] }],
+  ['mariadb', 'Redis', { REDIS_PORTS: process.env.TEST_REDIS_PORTS!.split(',')[0] }],
+  ['mariadb', 'polling', {}],
+  ['better-sqlite3', 'polling', {}],
+] as const;
+
+describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    cluster = await Cluster.start(dialect, 3, { lease: LEASE }, env);
+  });
+
+  afterAll(() => cluster?.stop());
+
+  const statements = async () => {
+    const answers = await Promise.all(cluster.urls('statements').map((url) => call(url, { method: 'GET' })));
+    return answers.reduce((sum, { body }) => sum + (JSON.parse(body) as { count: number }).count, 0);
+  };
+
+  test(`${WAITERS} waiters over three processes get the first outcome, for a handful of statements`, async () => {
+    const urls = cluster.urls('waiting');
+    const key = randomUUID();
+    const body = { name: 'awaited', before: 1_200 };
+    const first = call(urls[0], { key, body });
+    await began(cluster.apps[0], 'awaited');
+    const before = await statements();
+
+    const endedAt: number[] = [];
+    const waiters = Array.from({ length: WAITERS }, async (_, i) => {
+      const answer = await call(urls[i % 3], { key, body });
+      endedAt.push(Date.now());
+      return answer;
+    });
+    const answer = await first;
+    const firstEndedAt = Date.now();
+    const answers = await Promise.all(waiters);
+
+    expect(answer.status).toBe(201);
+    for (const { status, body: text, headers } of answers) {
+      expect({ status, text, replayed: headers['idempotent-replayed'] }).toEqual({
+        status: 201,
+        text: answer.body,
+        replayed: 'true',
+      });
+    }
+    expect(await cluster.effects('awaited')).toHaveLength(1);
+    if (dialect === 'postgres') {
+      const spent = (await statements()) - before;
+      // Each process takes one look, marks the record, and looks again when woken.
+      expect(spent).toBeLessThan(40);
+    }
+    const late = endedAt.map((time) => time - firstEndedAt).sort((a, b) => a - b);
+    expect(late[WAITERS / 2]).toBeLessThan(channel === 'polling' ? 1_500 : 500);
+  });
+
+  test('a waiter whose owner died takes over', async () => {
+    const victim = await cluster.add({ SYNCHRONIZE: 'off' });
+    const key = randomUUID();
+    const body = { name: 'orphaned', before: 500 };
+    const lost = call(`${victim.url}/waiting`, { key, body }).catch(() => 'lost');
+    await began(victim, 'orphaned');
+    const waiters = cluster
+      .urls('waiting')
+      .slice(0, 3)
+      .map((url) => call(url, { key, body }));
+    await sleep(200);
+    await victim.stop('SIGKILL');
+    const killedAt = Date.now();
+    expect(await lost).toBe('lost');
+    const answers = await Promise.all(waiters);
+    expect(Date.now() - killedAt).toBeLessThan(LEASE + 500 + 2_000);
+    expect(new Set(answers.map((answer) => `${answer.status} ${answer.body}`)).size).toBe(1);
+    expect(await cluster.effects('orphaned')).toMatchObject([{ attempt: 2 }]);
+  });
+
+  test('a waiter of an execution that failed runs in its turn', async () => {
+    const [here, there] = cluster.urls('waiting');
+    const key = randomUUID();
+    const body = { name: 'failing-first', before: 300, fail: true };
+    const first = call(here, { key, body });
+    await began(cluster.apps[0], 'failing-first');
+    const second = call(there, { key, body });
+    expect((await first).status).toBe(500);
+    expect((await second).status).toBe(500);
+    expect((await cluster.effects('failing-first')).map(({ attempt }) => attempt)).toEqual([1, 2]);
+  });
+
+  test('Prefer: wait=N shortens the wait', async () => {
+    const urls = cluster.urls('waiting');
+    const key = randomUUID();
+    const body = { name: 'preferred', before: 2_500 };
+    const first = call(urls[0], { key, body });
+    await began(cluster.apps[0], 'preferred');
+    for (const url of urls) {
+      const startedAt = Date.now();
+      const refused = await call(url, { key, body, headers: { prefer: 'respond-async, wait=0' } });
+      expect(JSON.parse(refused.body)).toMatchObject({ code: 'in-progress' });
+      expect(Date.now() - startedAt).toBeLessThan(400);
+    }
+    const startedAt = Date.now();
+    const impatient = await call(urls[1], { key, body, headers: { prefer: 'wait=1' } });
+    expect(impatient.status).toBe(409);
+    expect(Date.now() - startedAt).toBeGreaterThanOrEqual(900);
+    const patient = await call(urls[1], { key, body, headers: { prefer: 'wait=600' } });
+    expect(patient.body).toBe((await first).body);
+  });
+});
