@@ -1,5 +1,6 @@
-import { BaseEntity, type ColumnType, type DataSource } from 'typeorm';
+import { BaseEntity, type ColumnType, type DataSource, type ValueTransformer } from 'typeorm';
 import { dialectNameOf, type DialectName } from '../dialects/dialect-name.js';
+import { asBase64, asMilliseconds } from './transformers.js';
 
 /** A column's type where TypeORM has no name for it that all databases share. */
 export type DialectType = 'id' | 'digest' | 'bytes' | 'instant';
@@ -9,6 +10,7 @@ interface NativeType {
   readonly length?: string;
   readonly charset?: string;
   readonly collation?: string;
+  readonly transformer?: ValueTransformer;
 }
 
 const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
@@ -22,19 +24,19 @@ const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
     id: { type: 'char', length: '36', charset: 'ascii', collation: 'ascii_bin' },
     digest: { type: 'varbinary', length: '32' },
     bytes: { type: 'longblob' },
-    instant: { type: 'bigint' },
+    instant: { type: 'bigint', transformer: asMilliseconds },
   },
   sqlite: {
     id: { type: 'varchar', length: '36' },
     digest: { type: 'blob' },
     bytes: { type: 'blob' },
-    instant: { type: 'bigint' },
+    instant: { type: 'bigint', transformer: asMilliseconds },
   },
   portable: {
     id: { type: 'varchar', length: '36' },
-    digest: { type: 'varchar', length: '64' },
-    bytes: { type: 'text' },
-    instant: { type: 'bigint' },
+    digest: { type: 'varchar', length: '64', transformer: asBase64 },
+    bytes: { type: 'text', transformer: asBase64 },
+    instant: { type: 'bigint', transformer: asMilliseconds },
   },
 };
 

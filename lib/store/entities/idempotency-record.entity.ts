@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import type { RecordStatus } from '../../engine/ports/record-store.js';
 import { DialectEntity, DialectTyped } from './dialect-columns.js';
-import { asDate, asNumber } from './transformers.js';
+import { asNumber } from './transformers.js';
 
 /**
  * One idempotency key of one caller at one endpoint: who runs it, and what it came to.
@@ -59,20 +59,20 @@ export class IdempotencyRecord extends DialectEntity {
   @Column({ name: 'awaited', type: Boolean })
   awaited!: boolean;
 
-  @Column({ name: 'lease_until', type: 'bigint', transformer: asDate })
+  @Column({ name: 'lease_until', type: 'bigint' })
   @DialectTyped('instant')
   leaseUntil!: Date;
 
-  @Column({ name: 'created_at', type: 'bigint', transformer: asDate })
+  @Column({ name: 'created_at', type: 'bigint' })
   @DialectTyped('instant')
   createdAt!: Date;
 
-  @Column({ name: 'completed_at', type: 'bigint', nullable: true, transformer: asDate })
+  @Column({ name: 'completed_at', type: 'bigint', nullable: true })
   @DialectTyped('instant')
   completedAt!: Date | null;
 
-  @Column({ name: 'expires_at', type: 'bigint', transformer: asDate })
-  @Index('idempotency_record_expires_at')
+  @Column({ name: 'expires_at', type: 'bigint' })
+  @Index()
   @DialectTyped('instant')
   expiresAt!: Date;
 

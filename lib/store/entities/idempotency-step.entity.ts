@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { RecordedStep } from '../../engine/ports/record-store.js';
 import { DialectEntity, DialectTyped } from './dialect-columns.js';
-import { asDate, asNumber } from './transformers.js';
+import { asNumber } from './transformers.js';
 
 /** A step inside an operation that has begun or ended, so that the execution that takes over need not repeat it. */
 @Entity({ name: 'idempotency_step' })
@@ -26,7 +26,7 @@ export class IdempotencyStep extends DialectEntity {
   @DialectTyped('bytes')
   result!: Buffer | null;
 
-  @Column({ name: 'updated_at', type: 'bigint', transformer: asDate })
+  @Column({ name: 'updated_at', type: 'bigint' })
   @DialectTyped('instant')
   updatedAt!: Date;
 }

@@ -6,9 +6,14 @@ export const asNumber: ValueTransformer = {
   from: (value: string | number | null) => (value === null ? null : Number(value)),
 };
 
-/** Instants are native timestamps on PostgreSQL, and milliseconds since 1970 (UTC) elsewhere. */
-export const asDate: ValueTransformer = {
-  to: (value: unknown) => value,
-  from: (value: Date | string | number | null) =>
-    value === null || value instanceof Date ? value : new Date(Number(value)),
+/** Instants where they are kept as milliseconds since 1970, UTC. */
+export const asMilliseconds: ValueTransformer = {
+  to: (value: unknown) => (value instanceof Date ? value.getTime() : value),
+  from: (value: string | number | null) => (value === null ? null : new Date(Number(value))),
+};
+
+/** Bytes where they are kept as text. */
+export const asBase64: ValueTransformer = {
+  to: (value: unknown) => (value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value),
+  from: (value: string | null) => (value === null ? null : Buffer.from(value, 'base64')),
 };

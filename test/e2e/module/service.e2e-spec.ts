@@ -1,0 +1,198 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Injectable, Module, UnprocessableEntityException } from '@nestjs/common';
+import type { INestApplicationContext } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
+import {
+  IdempotencyModule,
+  type IdempotencyEvent,
+  type IdempotencyModuleOptions,
+  IdempotencyKeyReusedException,
+  IdempotencyReplayUnavailableException,
+  IdempotencyService,
+} from '../../../lib/index.js';
+import { createDatabase, type TestDatabase } from '../../support/database.js';
+
+@Entity('payout')
+class Payout {
+  @PrimaryColumn({ type: 'varchar', length: 36 }) id!: string;
+  @Column({ type: 'int' }) amount!: number;
+}
+
+@Injectable()
+class Payouts {
+  runs = 0;
+  constructor(private readonly idempotency: IdempotencyService) {}
+
+  pay(key: string, amount: number) {
+    return this.idempotency.run({ key, operation: 'payout', input: { amount } }, async (execution) => {
+      this.runs++;
+      expect(this.idempotency.currentExecution()).toBe(execution);
+      await sleep(20);
+      return { paid: amount, at: new Date(0), attempt: execution.attempt };
+    });
+  }
+}
+
+describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencyService on %s', (dialect) => {
+  let database: TestDatabase;
+  let app: INestApplicationContext;
+  let service: IdempotencyService;
+
+  async function boot(options: IdempotencyModuleOptions = {}) {
+    @Module({
+      imports: [
+        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, entities: [Payout], synchronize: true }),
+        IdempotencyModule.forRootAsync({ useFactory: () => ({ sweep: false, ...options }) }),
+      ],
+      providers: [Payouts],
+    })
+    class App {}
+    const module = await Test.createTestingModule({ imports: [App] }).compile();
+    return module.init();
+  }
+
+  beforeAll(async () => {
+    database = await createDatabase(dialect);
+    app = await boot({ request: { redact: [] } });
+    service = app.get(IdempotencyService);
+  });
+
+  afterAll(async () => {
+    await app?.close();
+    await database?.drop();
+  });
+
+  test('run: once, then the same value as JSON carries it', async () => {
+    const payouts = app.get(Payouts);
+    const first = await payouts.pay('p1', 5);
+    expect(first).toEqual({ paid: 5, at: new Date(0), attempt: 1 });
+    expect(await payouts.pay('p1', 5)).toEqual({ paid: 5, at: new Date(0).toISOString(), attempt: 1 });
+    expect(payouts.runs).toBe(1);
+    await expect(payouts.pay('p1', 6)).rejects.toBeInstanceOf(IdempotencyKeyReusedException);
+    expect(service.currentExecution()).toBeUndefined();
+  });
+
+  test('run: scopes and operations are apart', async () => {
+    const run = (scope: string, operation: string) =>
+      service.run({ key: 'k', scope, operation }, () => scope + operation);
+    expect(await run('a', 'x')).toBe('ax');
+    expect(await run('b', 'x')).toBe('bx');
+    expect(await run('a', 'y')).toBe('ay');
+    expect(await run('a', 'x')).toBe('ax');
+  });
+
+  test('run: undefined, null and falsy values', async () => {
+    for (const [i, value] of [undefined, null, 0, false, ''].entries()) {
+      const run = () => service.run({ key: `falsy-${i}`, operation: 'value' }, () => value);
+      expect(await run()).toBe(value);
+      expect(await run()).toBe(value);
+    }
+  });
+
+  test('run: what throws frees the key, but HTTP errors below 500', async () => {
+    let runs = 0;
+    const failing = (error: Error) =>
+      service.run({ key: error.message, operation: 'failing' }, () => {
+        runs++;
+        throw error;
+      });
+    await expect(failing(new Error('passing'))).rejects.toThrow('passing');
+    await expect(failing(new Error('passing'))).rejects.toThrow('passing');
+    expect(runs).toBe(2);
+    await expect(failing(new UnprocessableEntityException('final'))).rejects.toThrow('final');
+    await expect(failing(new UnprocessableEntityException('final'))).rejects.toMatchObject({ status: 422 });
+    expect(runs).toBe(3);
+  });
+
+  test('run: a value that is too large is not run again', async () => {
+    const run = () =>
+      service.run({ key: 'large', operation: 'large', response: { maxBytes: 10 } }, () => 'x'.repeat(100));
+    expect(await run()).toHaveLength(100);
+    await expect(run()).rejects.toBeInstanceOf(IdempotencyReplayUnavailableException);
+  });
+
+  test('run: transactional, with doNotStore and setRetention', async () => {
+    const dataSource = app.get(DataSource);
+    const pay = (id: string, then: () => void = () => undefined) =>
+      service.run({ key: id, operation: 'transactional', transactional: true }, async (execution) => {
+        await execution.manager.insert(Payout, { id, amount: 1 });
+        then();
+        if (id === 'unstored') execution.doNotStore();
+        if (id === 'brief') execution.setRetention(1);
+        return id;
+      });
+    expect(await pay('kept')).toBe('kept');
+    expect(await pay('kept')).toBe('kept');
+    await expect(pay('failed', () => JSON.parse('{'))).rejects.toThrow(SyntaxError);
+    expect(await pay('unstored')).toBe('unstored');
+    expect((await dataSource.getRepository(Payout).find()).map((payout) => payout.id)).toEqual(['kept']);
+    await pay('brief');
+    await sleep(20);
+    await expect(pay('brief')).rejects.toThrow(/duplicate|unique/i);
+  });
+
+  test('find, list, forget', async () => {
+    await service.run({ key: 'found', scope: 'me', operation: 'find', input: { secret: 1 } }, () => 'v');
+    const record = (await service.find({ key: 'found', scope: 'me', operation: 'find' }))!;
+    expect(record).toMatchObject({ endpoint: 'find', status: 'done', attempt: 1, token: 1, takenFrom: null });
+    expect(record.createdAt.getTime()).toBeGreaterThan(Date.now() - 60_000);
+    expect(record.expiresAt.getTime() - record.completedAt!.getTime()).toBeGreaterThanOrEqual(24 * 3_600_000);
+    expect(record.responseBody!.toString()).toBe('"v"');
+    expect(await service.find(record.id)).toMatchObject({ id: record.id });
+    expect(await service.find({ key: 'found', operation: 'find' })).toBeNull();
+
+    const listed = await service.list({ operation: 'find', status: 'done' });
+    expect(listed.map(({ id }) => id)).toEqual([record.id]);
+    expect(await service.list({ operation: 'find', before: record.createdAt })).toEqual([]);
+
+    expect(await service.forget(record.id)).toBe(true);
+    expect(await service.forget(record.id)).toBe(false);
+    expect(await service.run({ key: 'found', scope: 'me', operation: 'find' }, () => 'new')).toBe('new');
+  });
+
+  test('retention: expired outcomes run again, and are purged', async () => {
+    let runs = 0;
+    const run = (key: string) =>
+      service.run({ key, operation: 'expiring', lease: 100, retention: 150 }, () => ({ run: ++runs }));
+    expect(await run('short')).toEqual({ run: 1 });
+    expect(await run('short')).toEqual({ run: 1 });
+    await sleep(200);
+    expect(await run('short')).toEqual({ run: 2 });
+    expect(await service.find({ key: 'short', operation: 'expiring' })).toMatchObject({ attempt: 1, token: 2 });
+    await sleep(200);
+    expect(await service.purgeExpired()).toBeGreaterThanOrEqual(1);
+    expect(await service.find({ key: 'short', operation: 'expiring' })).toBeNull();
+    expect(await service.purgeExpired()).toBe(0);
+  });
+
+  test('events$ tells what happens', async () => {
+    const events: IdempotencyEvent[] = [];
+    const subscription = service.events$.subscribe((event) => events.push(event));
+    const run = (input: number) =>
+      service.run({ key: 'watched', operation: 'watched', input, onConflict: 'wait' }, () => sleep(20, input));
+    await Promise.all([run(1), run(1)]);
+    await run(1);
+    await run(2).catch(() => undefined);
+    subscription.unsubscribe();
+    expect(events.map((event) => event.type)).toEqual([
+      'claimed',
+      'completed',
+      'waited',
+      'replayed',
+      'replayed',
+      'mismatch',
+    ]);
+    expect(JSON.stringify(events)).not.toContain('"key"');
+  });
+
+  test('the sweeper sweeps by itself, and its timer keeps no process alive', async () => {
+    const other = await boot({ sweep: { every: 50, batch: 2 }, retention: 100, lease: 50 });
+    const swept = other.get(IdempotencyService);
+    for (let i = 0; i < 7; i++) await swept.run({ key: `swept-${i}`, operation: 'swept' }, () => i);
+    await sleep(500);
+    expect(await swept.list({ operation: 'swept' })).toEqual([]);
+    await other.close();
+  });
+});
