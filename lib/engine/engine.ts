@@ -57,12 +57,14 @@ export class IdempotencyEngine {
     try {
       for (;;) {
         const seen = this.watches.changesOf(recordId);
+        // Whoever comes to wait while others do need not ask what they have just been told.
+        const known = patience > 0 && !watch ? this.watches.standingOf(recordId) : undefined;
         const joined = this.flights.get(recordId);
-        const flight = joined ?? this.takeOff(operation);
-        const asked = await flight.asked;
-        if (flight.tenure && !joined) return { kind: 'run', tenure: flight.tenure };
+        const flight = joined ?? (known ? undefined : this.takeOff(operation));
+        const asked = flight ? await flight.asked : known!;
+        if (flight?.tenure && !joined) return { kind: 'run', tenure: flight.tenure };
 
-        const refusal = mismatch(operation, asked, flight);
+        const refusal = mismatch(operation, isStanding(asked) ? asked : flight!.operation);
         if (refusal) return this.refuse(operation, refusal);
         if (isStanding(asked) && asked.status === 'held') return this.refuse(operation, { reason: 'held' });
         if (isStanding(asked) && asked.status === 'done')
@@ -71,12 +73,12 @@ export class IdempotencyEngine {
         // Somebody runs it.
         const left = startedAt + patience - performance.now();
         if (left <= 0) return this.refuse(operation, { reason: 'running', retryAfterMs: retryAfter(asked) });
-        if (flight.tenure) {
+        if (flight?.tenure) {
           const outcome = await flight.landed(left);
           if (outcome && outcome !== 'timeout') return this.replay(operation, outcome, startedAt, flight);
         } else {
           watch ??= this.watches.join(recordId);
-          await watch.changed(seen, left, isStanding(asked) ? asked.leaseLeftMs : left);
+          await watch.changed(seen, left, isStanding(asked) ? asked : undefined);
         }
       }
     } finally {
@@ -237,8 +239,7 @@ export class IdempotencyEngine {
 }
 
 /** The fingerprint and the caller are compared before anything else is told of a record. */
-function mismatch(operation: Operation, asked: Asked, flight: Flight): Refusal | undefined {
-  const bound = isStanding(asked) ? asked : flight.operation;
+function mismatch(operation: Operation, bound: Pick<Operation, 'binding' | 'fingerprint'>): Refusal | undefined {
   const sameCaller =
     bound.binding && operation.binding ? bound.binding.equals(operation.binding) : bound.binding === operation.binding;
   if (!sameCaller) return { reason: 'foreign' };

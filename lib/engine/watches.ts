@@ -1,5 +1,6 @@
+import { performance } from 'node:perf_hooks';
 import type { WakeUp, WakeUpSubscription } from './ports/wake-up.js';
-import type { RecordStore } from './ports/record-store.js';
+import type { RecordStore, StandingRecord } from './ports/record-store.js';
 
 /** Pauses between looks at a record that nobody announces, in milliseconds. */
 const POLL_FIRST = 20;
@@ -22,6 +23,11 @@ export class Watches {
     return this.watches.get(recordId)?.changes ?? 0;
   }
 
+  /** The record as those who wait for it saw it last, if nothing has changed since. */
+  standingOf(recordId: string): StandingRecord | undefined {
+    return this.watches.get(recordId)?.standing;
+  }
+
   /** Takes part in watching a record; {@link Watch.leave} ends it. */
   join(recordId: string): Watch {
     let watch = this.watches.get(recordId);
@@ -40,6 +46,13 @@ export class Watch {
   private readonly waking = new Set<() => void>();
   private subscription: WakeUpSubscription | undefined;
   private poll: NodeJS.Timeout | undefined;
+  private seen: StandingRecord | undefined;
+  private seenAt = 0;
+  private leaseEnds = 0;
+  private started = false;
+  private marking = false;
+  /** The owner that was told that somebody waits. */
+  private markedFor: string | undefined;
   private pause: number;
   private longest: number;
 
@@ -52,6 +65,11 @@ export class Watch {
     this.pause = wakeUp ? BACKSTOP_FIRST : POLL_FIRST;
     this.longest = wakeUp ? BACKSTOP_LONGEST : POLL_LONGEST;
     void this.start();
+  }
+
+  /** The record in processing, as it was seen last; `undefined` once that may have changed. */
+  get standing(): StandingRecord | undefined {
+    return this.seen && this.seenAt === this.changes && performance.now() < this.leaseEnds ? this.seen : undefined;
   }
 
   enter(): void {
@@ -68,9 +86,17 @@ export class Watch {
   /**
    * Resolves when it is worth looking at the record again: it changed since `seen`, its lease runs out, a look is due,
    * or `ms` milliseconds have passed.
+   *
+   * @param standing the record as it was just seen, processing; `undefined` if nobody has claimed it yet
    */
-  changed(seen: number, ms: number, leaseLeftMs: number): Promise<void> {
+  changed(seen: number, ms: number, standing: StandingRecord | undefined): Promise<void> {
     if (this.changes > seen) return Promise.resolve();
+    if (standing !== this.seen) {
+      this.seen = standing;
+      this.leaseEnds = performance.now() + (standing?.leaseLeftMs ?? ms);
+    }
+    this.seenAt = this.changes;
+    if (!standing || standing.owner !== this.markedFor) void this.mark();
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);
@@ -78,7 +104,7 @@ export class Watch {
         resolve();
       };
       // A few milliseconds past the lease's end, and not all processes at once.
-      const lapse = Math.max(leaseLeftMs, 0) + 5 + Math.random() * 20;
+      const lapse = Math.max(this.leaseEnds - performance.now(), 0) + 5 + Math.random() * 20;
       const timer = setTimeout(wake, Math.min(ms, lapse));
       this.waking.add(wake);
     });
@@ -92,11 +118,23 @@ export class Watch {
       this.pause = POLL_FIRST;
       this.longest = POLL_LONGEST;
     }
-    if (this.subscription) {
-      const standing = await this.store.markAwaited(this.recordId).catch(() => undefined);
-      if (standing?.status !== 'processing') this.wakeAll();
-    }
+    this.started = true;
+    await this.mark();
     this.schedulePoll();
+  }
+
+  /**
+   * Notes on the record that it is awaited, so that its owner announces its end. Each owner has to be told anew, and a
+   * record that is not there yet cannot be marked: the owner holds the lock, and is about to claim.
+   */
+  private async mark(): Promise<void> {
+    if (!this.subscription || !this.started || this.marking || this.waiters === 0) return;
+    this.marking = true;
+    const standing = await this.store.markAwaited(this.recordId).catch(() => undefined);
+    this.marking = false;
+    if (standing?.status === 'processing') this.markedFor = standing.owner;
+    else if (standing) this.wakeAll();
+    else setTimeout(() => this.wakeAll(), POLL_FIRST * (0.5 + Math.random()));
   }
 
   private schedulePoll(): void {
