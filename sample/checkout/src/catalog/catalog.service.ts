@@ -1,0 +1,48 @@
+import { ConflictException, Injectable, type OnModuleInit, UnprocessableEntityException } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import type { EntityManager } from 'typeorm';
+import { Repository } from 'typeorm';
+import { Product } from './product.entity.js';
+
+const ASSORTMENT: Product[] = [
+  { sku: 'MUG', name: 'Mug', price: 1250, stock: 1000 },
+  { sku: 'TEAPOT', name: 'Teapot', price: 3900, stock: 1000 },
+  { sku: 'SAMOVAR', name: 'Samovar, the last one', price: 48_000, stock: 1 },
+];
+
+@Injectable()
+export class CatalogService implements OnModuleInit {
+  constructor(@InjectRepository(Product) private readonly products: Repository<Product>) {}
+
+  /** Puts the assortment on the shelves of a new shop, and leaves those of an old one as they are. */
+  async onModuleInit(): Promise<void> {
+    await this.products.createQueryBuilder().insert().values(ASSORTMENT).orIgnore().execute();
+  }
+
+  list(): Promise<Product[]> {
+    return this.products.find({ order: { sku: 'ASC' } });
+  }
+
+  /** Takes pieces off the shelf, in the caller's transaction, and returns the product. */
+  async take(manager: EntityManager, sku: string, quantity: number): Promise<Product> {
+    const product = await manager.findOneBy(Product, { sku });
+    if (!product) {
+      throw new UnprocessableEntityException(`There is no product ${sku}`);
+    }
+    const { affected } = await manager
+      .createQueryBuilder()
+      .update(Product)
+      .set({ stock: () => 'stock - :quantity' })
+      .where('sku = :sku AND stock >= :quantity', { sku, quantity })
+      .execute();
+    if (!affected) {
+      throw new ConflictException(`${product.name} is out of stock`);
+    }
+    return product;
+  }
+
+  /** Puts pieces back, in the caller's transaction. */
+  async putBack(manager: EntityManager, sku: string, quantity: number): Promise<void> {
+    await manager.increment(Product, { sku }, 'stock', quantity);
+  }
+}

@@ -1,0 +1,129 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ChargeRequest, Ledger, LedgerEntry } from './ledger.js';
+
+/**
+ * - `ok`: book, answer
+ * - `slow`: book, answer after `delayMs`
+ * - `fail`: answer 500, book nothing
+ * - `drop-answer`: book, cut the connection
+ */
+const MODES = ['ok', 'slow', 'fail', 'drop-answer'] as const;
+
+interface Behaviour {
+  mode: (typeof MODES)[number];
+  delayMs: number;
+}
+
+/** A payment provider as small as can be: it books charges, one for each idempotency key, and misbehaves to order. */
+export function createProvider(ledger: Ledger): Server {
+  let behaviour: Behaviour = { mode: 'ok', delayMs: 0 };
+
+  async function charge(request: IncomingMessage, response: ServerResponse) {
+    const key = request.headers['idempotency-key'];
+    if (typeof key !== 'string' || !key) {
+      return answer(response, 400, { message: 'Idempotency-Key is missing' });
+    }
+    const wanted = await readJson<ChargeRequest>(request);
+    if (!isChargeRequest(wanted)) {
+      return answer(response, 400, { message: 'This is not a charge' });
+    }
+
+    const { mode, delayMs } = behaviour;
+    if (mode === 'fail') {
+      say(`charge for ${short(wanted.reference)}: failing with 500`);
+      return answer(response, 500, { message: 'Out of order' });
+    }
+
+    const known = ledger.find(key);
+    if (known && !isSameCharge(known, wanted)) {
+      return answer(response, 422, { message: 'This key has another charge' });
+    }
+    const entry = known ?? ledger.book(key, wanted);
+    const amount = `${entry.amount / 100} ${entry.currency}`;
+    say(`charge for ${short(entry.reference)}: ` + (known ? `${entry.id} again` : `${entry.id}, ${amount}, booked`));
+
+    if (mode === 'drop-answer') {
+      say(`charge for ${short(entry.reference)}: dropping the answer`);
+      return request.socket.destroy();
+    }
+    if (mode === 'slow') await sleep(delayMs);
+    answer(response, statusOf(entry, known !== undefined), entry);
+  }
+
+  async function setBehaviour(request: IncomingMessage, response: ServerResponse) {
+    const wanted = await readJson<Behaviour>(request);
+    if (!wanted || !MODES.includes(wanted.mode)) {
+      return answer(response, 400, { message: `mode: ${MODES.join(', ')}` });
+    }
+    behaviour = { mode: wanted.mode, delayMs: Number(wanted.delayMs ?? 0) };
+    say(`from now on: ${JSON.stringify(behaviour)}`);
+    answer(response, 200, behaviour);
+  }
+
+  function find(key: string, response: ServerResponse) {
+    const entry = ledger.find(key);
+    if (!entry) return answer(response, 404, { message: 'No such charge' });
+    answer(response, 200, entry);
+  }
+
+  async function route(request: IncomingMessage, response: ServerResponse) {
+    const { method, url = '/' } = request;
+    const [, resource, id] = url.split('/');
+    switch (`${method} /${resource}`) {
+      case 'POST /charges':
+        return charge(request, response);
+      case 'GET /charges':
+        return find(decodeURIComponent(id ?? ''), response);
+      case 'GET /ledger':
+        return answer(response, 200, ledger.list());
+      case 'PUT /behaviour':
+        return setBehaviour(request, response);
+      default:
+        return answer(response, 404, { message: 'Not found' });
+    }
+  }
+
+  return createServer((request, response) => {
+    route(request, response).catch((error: unknown) => {
+      say(`error: ${String(error)}`);
+      if (!response.headersSent) answer(response, 500, { message: 'Error' });
+    });
+  });
+}
+
+function statusOf(entry: LedgerEntry, known: boolean): number {
+  if (entry.status === 'declined') return 402;
+  return known ? 200 : 201;
+}
+
+function isChargeRequest(value: ChargeRequest | undefined): value is ChargeRequest {
+  return Number.isInteger(value?.amount) && typeof value?.currency === 'string' && typeof value?.reference === 'string';
+}
+
+function isSameCharge(a: ChargeRequest, b: ChargeRequest): boolean {
+  return a.amount === b.amount && a.currency === b.currency && a.reference === b.reference;
+}
+
+async function readJson<T>(request: IncomingMessage): Promise<T | undefined> {
+  let text = '';
+  for await (const chunk of request.setEncoding('utf8')) text += chunk;
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    return undefined;
+  }
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'Content-Type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+function short(reference: string): string {
+  return reference.slice(0, 8);
+}
+
+function say(text: string): void {
+  console.log(`[provider] ${text}`);
+}
