@@ -1,20 +1,7 @@
-import { Logger, RequestMethod } from '@nestjs/common';
-import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { Logger } from '@nestjs/common';
 import { markingOf } from './decorators/metadata.js';
 import type { OperationOptions } from './options/operation-options.js';
-
-/** Nest's metadata keys for a route's method and path, and for server-sent events. */
-const METHOD = 'method';
-const PATH = 'path';
-const SSE = '__sse__';
-
-const MUTATING = new Set([RequestMethod.POST, RequestMethod.PUT, RequestMethod.PATCH, RequestMethod.DELETE]);
-
-interface Route {
-  readonly controller: object;
-  readonly handler: object;
-  readonly name: string;
-}
+import type { Route, Routes } from './routes.js';
 
 /**
  * Looks at every route when the application boots: options that cannot be used and `@Sse()` under `@Idempotent()` fail
@@ -24,29 +11,25 @@ export class BootAudit {
   private readonly logger = new Logger('Idempotency');
 
   constructor(
-    private readonly discovery: DiscoveryService,
-    private readonly scanner: MetadataScanner,
+    private readonly routes: Routes,
     private readonly operations: OperationOptions,
     private readonly mode: 'off' | 'warn' | 'error',
   ) {}
 
   run(): void {
-    const undecided = this.routes().filter((route) => !this.check(route));
+    const undecided = this.routes.all().filter((route) => !this.check(route));
     if (this.mode === 'off' || undecided.length === 0) return;
-    const message =
-      `Mutating routes with neither @Idempotent() nor @NotIdempotent(): ` +
-      undecided.map(({ name }) => name).join(', ');
+    const names = undecided.map(({ name }) => name).join(', ');
+    const message = `Mutating routes with neither @Idempotent() nor @NotIdempotent(): ${names}`;
     if (this.mode === 'error') throw new Error(`IdempotencyModule: ${message}`);
     this.logger.warn(message);
   }
 
   /** Whether somebody decided about a route, or it needs no decision. */
-  private check({ controller, handler, name }: Route): boolean {
-    const method = Reflect.getMetadata(METHOD, handler) as RequestMethod;
-    const marking = markingOf(controller, handler);
-    if (marking === undefined) return !MUTATING.has(method);
+  private check({ controller, handler, name, isMutating, isEventStream, marking }: Route): boolean {
+    if (marking === undefined) return !isMutating;
     if (marking === 'exempt') return true;
-    if (Reflect.getMetadata(SSE, handler) && isMarkedItself(handler)) {
+    if (isEventStream && isMarkedItself(handler)) {
       throw new Error(
         `@Idempotent() on ${name}: server-sent events cannot be replayed, remove @Idempotent() or @Sse()`,
       );
@@ -57,18 +40,6 @@ export class BootAudit {
       throw new Error(`@Idempotent() on ${name}: ${(error as Error).message}`, { cause: error });
     }
     return true;
-  }
-
-  private routes(): Route[] {
-    return this.discovery.getControllers().flatMap(({ metatype, instance }) => {
-      const prototype = (metatype as { prototype?: object } | null)?.prototype ?? (instance as object | undefined);
-      if (!metatype || !prototype) return [];
-      return this.scanner.getAllMethodNames(prototype).flatMap((method) => {
-        const handler = (prototype as Record<string, object>)[method];
-        if (Reflect.getMetadata(PATH, handler) === undefined) return [];
-        return [{ controller: metatype, handler, name: `${metatype.name}.${method}` }];
-      });
-    });
   }
 }
 

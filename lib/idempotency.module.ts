@@ -7,7 +7,13 @@ import { HttpEdge } from './edges/http/http-edge.js';
 import { IdempotencyEdges } from './edges/idempotency-edges.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyLifecycle } from './idempotency.lifecycle.js';
-import { IDEMPOTENCY_DATA_SOURCE, IDEMPOTENCY_OPTIONS, IDEMPOTENCY_RAW_OPTIONS } from './idempotency.tokens.js';
+import {
+  type EngineFactory,
+  IDEMPOTENCY_DATA_SOURCE,
+  IDEMPOTENCY_ENGINE_FACTORY,
+  IDEMPOTENCY_OPTIONS,
+  IDEMPOTENCY_RAW_OPTIONS,
+} from './idempotency.tokens.js';
 import { RedisWakeUp, RedlockRecordLock } from './lock/index.js';
 import type {
   IdempotencyModuleAsyncOptions,
@@ -18,8 +24,10 @@ import type {
 import { OperationOptions } from './options/operation-options.js';
 import type { ResolvedModuleOptions } from './options/resolved-options.js';
 import { resolveModuleOptions } from './options/resolve-options.js';
+import { Routes } from './routes.js';
 import { EventStream } from './service/event-stream.js';
 import { IdempotencyService } from './service/idempotency.service.js';
+import { policyOf } from './service/policy.js';
 import { connectorFor } from './store/connectors/index.js';
 import { dialectNameOf } from './store/dialects/dialect-name.js';
 import { IDEMPOTENCY_ENTITIES, IdempotencyRecord } from './store/entities/index.js';
@@ -128,13 +136,29 @@ const PROVIDERS: Provider[] = [
       lock: RedlockRecordLock | undefined,
       wakeUp: RedisWakeUp | PostgresWakeUp | undefined,
       events: EventStream,
-    ) => new IdempotencyEngine({ store, lock, wakeUp, events, onLockUnavailable }),
-    inject: [IDEMPOTENCY_OPTIONS, SqlRecordStore, LOCK, WAKE_UP, EventStream],
+      factory: EngineFactory | undefined,
+    ) => {
+      const parts = { store, lock, wakeUp, events, onLockUnavailable };
+      return factory?.createEngine(parts) ?? new IdempotencyEngine(parts);
+    },
+    inject: [
+      IDEMPOTENCY_OPTIONS,
+      SqlRecordStore,
+      LOCK,
+      WAKE_UP,
+      EventStream,
+      { token: IDEMPOTENCY_ENGINE_FACTORY, optional: true },
+    ],
   },
   {
     provide: OperationOptions,
     useFactory: (options: ResolvedModuleOptions) => new OperationOptions(options),
     inject: [IDEMPOTENCY_OPTIONS],
+  },
+  {
+    provide: Routes,
+    useFactory: (discovery: DiscoveryService, scanner: MetadataScanner) => new Routes(discovery, scanner),
+    inject: [DiscoveryService, MetadataScanner],
   },
   {
     provide: IdempotencyEdges,
@@ -154,8 +178,26 @@ const PROVIDERS: Provider[] = [
       dataSource: DataSource,
       options: ResolvedModuleOptions,
       events: EventStream,
-    ) => new IdempotencyService(engine, store, dataSource, options, events),
-    inject: [IdempotencyEngine, SqlRecordStore, IDEMPOTENCY_DATA_SOURCE, IDEMPOTENCY_OPTIONS, EventStream],
+      operations: OperationOptions,
+      routes: Routes,
+    ) =>
+      new IdempotencyService({
+        engine,
+        store,
+        dataSource,
+        options,
+        events,
+        policy: () => policyOf(options, operations, routes),
+      }),
+    inject: [
+      IdempotencyEngine,
+      SqlRecordStore,
+      IDEMPOTENCY_DATA_SOURCE,
+      IDEMPOTENCY_OPTIONS,
+      EventStream,
+      OperationOptions,
+      Routes,
+    ],
   },
   {
     provide: IdempotencyLifecycle,
@@ -167,10 +209,9 @@ const PROVIDERS: Provider[] = [
       wakeUp: RedisWakeUp | PostgresWakeUp | undefined,
       events: EventStream,
       operations: OperationOptions,
-      discovery: DiscoveryService,
-      scanner: MetadataScanner,
+      routes: Routes,
     ) => {
-      const audit = new BootAudit(discovery, scanner, operations, options.audit);
+      const audit = new BootAudit(routes, operations, options.audit);
       return new IdempotencyLifecycle({ options, engine, store, lock, wakeUp, events, audit: () => audit.run() });
     },
     inject: [
@@ -181,8 +222,7 @@ const PROVIDERS: Provider[] = [
       WAKE_UP,
       EventStream,
       OperationOptions,
-      DiscoveryService,
-      MetadataScanner,
+      Routes,
     ],
   },
 ];

@@ -16,6 +16,7 @@ export {
   type Resolution,
   type RunOptions,
 } from './service/idempotency.service.js';
+export type { IdempotencyPolicy, OperationPolicy } from './service/policy.js';
 export type { IdempotencyEvent } from './engine/events.js';
 export type { RecordStatus } from './engine/ports/record-store.js';
 export { LeaseLostError, type StepOptions, StepUnknownError } from './engine/steps.js';

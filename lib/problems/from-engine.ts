@@ -35,15 +35,23 @@ export function problemOf(refusal: Refusal, documentation?: string): Idempotency
   }
 }
 
-/** Tells an error of the engine as a problem; passes other errors on. */
-export function problemOfError(error: unknown, documentation?: string): unknown {
-  if (error instanceof UnreadableRecordError)
-    return new IdempotencyRecordUnreadableException({ documentation, cause: error });
-  const unavailable =
+/**
+ * Tells an error of the engine as a problem. Nothing of the error itself is shown to the client: a statement that failed
+ * tells of tables and values.
+ */
+export function problemOfError(error: unknown, documentation?: string): IdempotencyProblem {
+  return error instanceof UnreadableRecordError
+    ? new IdempotencyRecordUnreadableException({ documentation, cause: error })
+    : new IdempotencyStoreUnavailableException({ documentation, cause: error });
+}
+
+/** Whether an error of the engine says that something is down, and not that something is wrong. */
+export function isOutage(error: unknown): boolean {
+  return (
     error instanceof StoreUnavailableError ||
     error instanceof LockUnavailableError ||
-    error instanceof ShuttingDownError;
-  return unavailable ? new IdempotencyStoreUnavailableException({ documentation, cause: error }) : error;
+    error instanceof ShuttingDownError
+  );
 }
 
 /**

@@ -1,17 +1,20 @@
 import { HttpException } from '@nestjs/common';
 
-/** Codes of the problems that the library answers with. */
-export type ProblemCode =
-  | 'key-missing'
-  | 'key-invalid'
-  | 'key-reused'
-  | 'key-foreign'
-  | 'in-progress'
-  | 'outcome-unknown'
-  | 'replay-unavailable'
-  | 'outcome-not-recorded'
-  | 'store-unavailable'
-  | 'record-unreadable';
+/** The problems that the library answers with, and their HTTP status. */
+export const PROBLEM_STATUS = {
+  'key-missing': 400,
+  'key-invalid': 400,
+  'key-reused': 422,
+  'key-foreign': 422,
+  'in-progress': 409,
+  'outcome-unknown': 409,
+  'replay-unavailable': 409,
+  'outcome-not-recorded': 503,
+  'store-unavailable': 503,
+  'record-unreadable': 500,
+} as const;
+
+export type ProblemCode = keyof typeof PROBLEM_STATUS;
 
 /** Problem details (RFC 9457), with two members of our own. */
 export interface ProblemDocument {
@@ -35,7 +38,6 @@ export interface ProblemOptions extends ErrorOptions {
 
 interface ProblemKind {
   readonly code: ProblemCode;
-  readonly status: number;
   readonly title: string;
   readonly detail: string;
   readonly retryable: boolean;
@@ -54,7 +56,8 @@ export abstract class IdempotencyProblem extends HttpException {
   readonly documentation: string | undefined;
 
   protected constructor(kind: ProblemKind, options: ProblemOptions = {}) {
-    const { code, status, title, retryable } = kind;
+    const { code, title, retryable } = kind;
+    const status = PROBLEM_STATUS[code];
     const detail = options.detail ?? kind.detail;
     const type = options.documentation ? `${options.documentation}#${code}` : `urn:nestjs-idempotency:problem:${code}`;
     super({ type, title, status, detail, code, retryable } satisfies ProblemDocument, status, { cause: options.cause });

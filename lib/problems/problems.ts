@@ -6,7 +6,6 @@ export class IdempotencyKeyMissingException extends IdempotencyProblem {
     super(
       {
         code: 'key-missing',
-        status: 400,
         title: 'Idempotency key is missing',
         detail: 'This operation requires an idempotency key.',
         retryable: false,
@@ -22,7 +21,6 @@ export class IdempotencyKeyInvalidException extends IdempotencyProblem {
     super(
       {
         code: 'key-invalid',
-        status: 400,
         title: 'Idempotency key is invalid',
         detail: 'The idempotency key is malformed.',
         retryable: false,
@@ -38,7 +36,6 @@ export class IdempotencyKeyReusedException extends IdempotencyProblem {
     super(
       {
         code: 'key-reused',
-        status: 422,
         title: 'Idempotency key is already used',
         detail: 'This idempotency key was used with another request. Use a new key for a new operation.',
         retryable: false,
@@ -54,7 +51,6 @@ export class IdempotencyKeyForeignException extends IdempotencyProblem {
     super(
       {
         code: 'key-foreign',
-        status: 422,
         title: 'Idempotency key is already used',
         detail: 'This idempotency key was used with other credentials.',
         retryable: false,
@@ -70,7 +66,6 @@ export class IdempotencyInProgressException extends IdempotencyProblem {
     super(
       {
         code: 'in-progress',
-        status: 409,
         title: 'A request is outstanding for this idempotency key',
         detail: 'A request with this idempotency key is being processed. Try again later.',
         retryable: true,
@@ -86,7 +81,6 @@ export class IdempotencyOutcomeUnknownException extends IdempotencyProblem {
     super(
       {
         code: 'outcome-unknown',
-        status: 409,
         title: 'The outcome of this operation is unknown',
         detail: 'An earlier request with this idempotency key did not finish. Its outcome has to be looked into.',
         retryable: false,
@@ -102,7 +96,6 @@ export class IdempotencyReplayUnavailableException extends IdempotencyProblem {
     super(
       {
         code: 'replay-unavailable',
-        status: 409,
         title: 'The response cannot be replayed',
         detail: 'The operation was carried out, but its response was not kept.',
         retryable: false,
@@ -118,7 +111,6 @@ export class IdempotencyOutcomeNotRecordedException extends IdempotencyProblem {
     super(
       {
         code: 'outcome-not-recorded',
-        status: 503,
         title: 'The outcome could not be recorded',
         detail: 'The operation ran, but its outcome could not be recorded. Try again with the same idempotency key.',
         retryable: true,
@@ -134,7 +126,6 @@ export class IdempotencyStoreUnavailableException extends IdempotencyProblem {
     super(
       {
         code: 'store-unavailable',
-        status: 503,
         title: 'Idempotency cannot be guaranteed at the moment',
         detail: 'The operation was not carried out. Try again with the same idempotency key.',
         retryable: true,
@@ -150,7 +141,6 @@ export class IdempotencyRecordUnreadableException extends IdempotencyProblem {
     super(
       {
         code: 'record-unreadable',
-        status: 500,
         title: 'The outcome on record cannot be read',
         detail: 'The operation has an outcome on record, but it cannot be read.',
         retryable: false,

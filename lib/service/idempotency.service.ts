@@ -19,6 +19,7 @@ import { IdempotencyRecord } from '../store/entities/index.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
 import { packValue } from '../edges/value-outcome.js';
+import type { IdempotencyPolicy } from './policy.js';
 import type { EventStream } from './event-stream.js';
 
 /** Names a record. */
@@ -64,19 +65,31 @@ export interface ListOptions {
   readonly limit?: number;
 }
 
+export interface IdempotencyServiceParts {
+  readonly engine: IdempotencyEngine;
+  readonly store: SqlRecordStore;
+  readonly dataSource: DataSource;
+  readonly options: ResolvedModuleOptions;
+  readonly events: EventStream;
+  readonly policy: () => IdempotencyPolicy;
+}
+
 /** Idempotency beyond the decorator: for jobs, consumers and operators. */
 export class IdempotencyService {
   /** What happens to records, as it happens in this process. */
   readonly events$: Observable<IdempotencyEvent>;
 
-  constructor(
-    private readonly engine: IdempotencyEngine,
-    private readonly store: SqlRecordStore,
-    private readonly dataSource: DataSource,
-    private readonly options: ResolvedModuleOptions,
-    events: EventStream,
-  ) {
-    this.events$ = events.events$;
+  private readonly engine: IdempotencyEngine;
+  private readonly store: SqlRecordStore;
+  private readonly dataSource: DataSource;
+  private readonly options: ResolvedModuleOptions;
+
+  constructor(private readonly parts: IdempotencyServiceParts) {
+    this.engine = parts.engine;
+    this.store = parts.store;
+    this.dataSource = parts.dataSource;
+    this.options = parts.options;
+    this.events$ = parts.events.events$;
   }
 
   /**
@@ -118,6 +131,11 @@ export class IdempotencyService {
   /** The execution that the caller runs in, through AsyncLocalStorage; `undefined` outside of one. */
   currentExecution(): Execution<EntityManager> | undefined {
     return current()?.execution as Execution<EntityManager> | undefined;
+  }
+
+  /** The rules for keys and how long they are good for, as a document to publish. */
+  policy(): IdempotencyPolicy {
+    return this.parts.policy();
   }
 
   /** A record by its id, or by what names it. Bodies are as stored: sealed, where encryption is on. */

@@ -1,0 +1,111 @@
+import type { INestApplication } from '@nestjs/common';
+import {
+  ApiExtension,
+  ApiHeader,
+  type OpenAPIObject,
+  type SwaggerDocumentOptions,
+  SwaggerModule,
+} from '@nestjs/swagger';
+import { IDEMPOTENCY_OPTIONS } from '../../idempotency.tokens.js';
+import { OperationOptions } from '../../options/operation-options.js';
+import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
+import { type ProblemCode, PROBLEM_STATUS } from '../../problems/problem.js';
+import { Routes } from '../../routes.js';
+import { operationPolicy, type OperationPolicy } from '../../service/policy.js';
+
+const EXTENSION = 'x-idempotency';
+
+type Responses = Record<string, object>;
+type Operation = { responses: Responses; [EXTENSION]?: { problems: readonly ProblemCode[] } };
+
+const described = new WeakSet<object>();
+
+/**
+ * As `SwaggerModule.createDocument()`, with every idempotent operation described: the key's header, the problem
+ * responses, and the policy as `x-idempotency`. A response that is already described under the same status stays as it
+ * is.
+ */
+export function createDocument(
+  app: INestApplication,
+  config: Omit<OpenAPIObject, 'paths'>,
+  options?: SwaggerDocumentOptions,
+): OpenAPIObject {
+  describeOperations(app);
+  const document = SwaggerModule.createDocument(app, config, options);
+  for (const path of Object.values(document.paths)) {
+    for (const operation of Object.values(path) as (Operation | undefined)[]) {
+      if (operation?.[EXTENSION]) addProblems(operation.responses, operation[EXTENSION].problems);
+    }
+  }
+  return document;
+}
+
+/** By decorators: only those find the operations that belong to a handler. */
+function describeOperations(app: INestApplication): void {
+  const module = app.get<ResolvedModuleOptions>(IDEMPOTENCY_OPTIONS, { strict: false });
+  const operations = app.get(OperationOptions, { strict: false });
+  for (const route of app.get(Routes, { strict: false }).idempotent()) {
+    if (described.has(route.handler)) continue;
+    described.add(route.handler);
+    const options = operations.of(route.controller, route.handler)!;
+    const { handler: _name, ...policy } = operationPolicy(route, options);
+    const apply = (decorator: MethodDecorator) => decorator({}, '', { value: route.handler } as never);
+    apply(ApiExtension(EXTENSION, policy));
+    if (!options.key) apply(ApiHeader(header(module, policy)));
+  }
+}
+
+function addProblems(responses: Responses, problems: readonly ProblemCode[]): void {
+  for (const [status, codes] of byStatus(problems)) responses[status] ??= problemResponse(status, codes);
+}
+
+function header({ header: name, keyFormat }: ResolvedModuleOptions, policy: Omit<OperationPolicy, 'handler'>) {
+  const { minLength, maxLength, pattern } = keyFormat;
+  return {
+    name,
+    required: policy.required,
+    description:
+      `A key of your choosing, new for each operation: ${minLength} to ${maxLength} characters, as a String of RFC 8941 ` +
+      `or bare. A request that comes again with the same key gets the first outcome, for ${text(policy.retentionSeconds)} ` +
+      `after it was completed.`,
+    schema: { type: 'string', minLength, maxLength, pattern: pattern.source } as const,
+    example: '8e03978e-40d5-43e8-bc93-6894a57f9324',
+  };
+}
+
+function text(seconds: number): string {
+  if (seconds % 86_400 === 0) return `${seconds / 86_400} d`;
+  if (seconds % 3_600 === 0) return `${seconds / 3_600} h`;
+  return `${seconds} s`;
+}
+
+function byStatus(codes: readonly ProblemCode[]): Map<number, ProblemCode[]> {
+  const statuses = new Map<number, ProblemCode[]>();
+  for (const code of codes) statuses.set(PROBLEM_STATUS[code], [...(statuses.get(PROBLEM_STATUS[code]) ?? []), code]);
+  return statuses;
+}
+
+function problemResponse(status: number, codes: readonly ProblemCode[]): object {
+  return {
+    description: `Idempotency: ${codes.join(', ')}`,
+    ...(codes.some((code) => code === 'in-progress' || status === 503) && {
+      headers: { 'Retry-After': { description: 'Seconds', schema: { type: 'integer' } } },
+    }),
+    content: {
+      'application/problem+json': {
+        schema: {
+          type: 'object',
+          required: ['type', 'title', 'status', 'detail', 'code', 'retryable'],
+          properties: {
+            type: { type: 'string', format: 'uri' },
+            title: { type: 'string' },
+            status: { type: 'integer', enum: [status] },
+            detail: { type: 'string' },
+            code: { type: 'string', enum: [...codes] },
+            retryable: { type: 'boolean' },
+          },
+        },
+      },
+    },
+  };
+}
