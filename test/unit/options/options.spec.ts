@@ -1,0 +1,136 @@
+import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { Idempotent, IdempotencyModule, IdempotencyOptionError } from '../../../lib/index.js';
+import { toMilliseconds } from '../../../lib/options/duration.js';
+import { resolveModuleOptions, resolveOperationOptions } from '../../../lib/options/resolve-options.js';
+
+const client = () => new Redis({ lazyConnect: true });
+
+const bad: [name: string, options: object, problem: RegExp][] = [
+  ['lease', { lease: '30 seconds' }, /must be milliseconds above zero or text such as '30s'/],
+  ['lease', { lease: 0 }, /not 0/],
+  ['lease', { lease: -1 }, /not -1/],
+  ['lease', { lease: Number.NaN }, /must be milliseconds/],
+  ['lease', { lease: '60d' }, /at most 2147483647 ms/],
+  ['lease', { lease: '2h', retention: '1h' }, /must not be longer than `retention`/],
+  ['retention', { retention: 'forever' }, /not "forever"/],
+  ['waitTimeout', { waitTimeout: true }, /not true/],
+  ['onConflict', { onConflict: 'queue' }, /must be 'reject' or 'wait', not "queue"/],
+  ['afterCrash', { afterCrash: 'retry' }, /must be 'rerun' or 'hold'/],
+  ['transactional', { transactional: 'yes' }, /must be true or false/],
+  ['required', { required: 1 }, /must be true or false/],
+  ['key', { key: 'header' }, /must be a function/],
+  ['scope', { scope: 'tenant' }, /must be a function/],
+  ['outcome', { outcome: 'store' }, /must be a function/],
+  ['fingerprint', { fingerprint: true }, /must be an object, a function or false/],
+  ['fingerprint.ignore', { fingerprint: { ignore: ['client.sentAt'] } }, /JSON pointers/],
+  ['fingerprint.header', { fingerprint: { header: ['X-Tenant'] } }, /does not exist; there are ignore, headers/],
+  ['fingerprint.headers', { fingerprint: { headers: ['X Tenant'] } }, /name of a header/],
+  ['response.maxBytes', { response: { maxBytes: '1mb' } }, /whole number above zero/],
+  ['response.headers.exclude', { response: { headers: { exclude: 'X-Trace' } } }, /array of strings/],
+  ['response.maxSize', { response: { maxSize: 1 } }, /does not exist/],
+];
+
+const badModule: typeof bad = [
+  ...bad,
+  ['retentoin', { retentoin: '1d' }, /does not exist; there are required, key/],
+  ['header', { header: 'Idempotency Key' }, /name of a header/],
+  ['keyFormat.minLength', { keyFormat: { minLength: 10, maxLength: 5 } }, /must not be above/],
+  ['keyFormat.pattern', { keyFormat: { pattern: /a/g } }, /without the flags/],
+  ['request.redact', { request: { redact: ['card.number'] } }, /JSON pointers such as/],
+  ['request.maxBytes', { request: { maxBytes: 0 } }, /above zero/],
+  ['sweep', { sweep: true }, /object or false/],
+  ['sweep.every', { sweep: { every: '0s' } }, /must be milliseconds/],
+  ['sweep.batch', { sweep: { batch: 1.5 } }, /whole number/],
+  ['audit', { audit: 'on' }, /must be 'off' or 'warn' or 'error'/],
+  ['onLockUnavailable', { onLockUnavailable: 'ignore' }, /must be 'degrade' or 'reject'/],
+  ['documentation', { documentation: '/docs' }, /absolute URL/],
+  ['storeTimeout', { storeTimeout: '-5s' }, /must be milliseconds/],
+  ['transactionHost', { transactionHost: {} }, /method `run`/],
+  ['encryption.current', { encryption: { keys: {}, current: 'a' } }, /id of one of/],
+  [
+    'encryption.keys.a',
+    { encryption: { keys: { a: randomBytes(16) }, current: 'a' } },
+    /32 bytes \(AES-256\), not 16 bytes/,
+  ],
+  ['encryption.keys.a', { encryption: { keys: { a: 'secret' }, current: 'a' } }, /not a string/],
+];
+
+test.each(bad)('@Idempotent() refuses %s: %o', (name, options, problem) => {
+  expect(() => Idempotent(options)).toThrow(problem);
+  expect(() => Idempotent(options)).toThrow(`option \`${name}\``);
+});
+
+test.each(badModule)('forRoot() refuses %s: %o', (name, options, problem) => {
+  expect(() => IdempotencyModule.forRoot(options)).toThrow(problem);
+  expect(() => IdempotencyModule.forRoot(options)).toThrow(`IdempotencyModule: option \`${name}\``);
+});
+
+test.each([2, 4])('forRoot() refuses %i Redis nodes', (count) => {
+  const redis = Array.from({ length: count }, client);
+  expect(() => IdempotencyModule.forRoot({ redis })).toThrow(/option `redis`.*odd number/s);
+});
+
+test('@Idempotent() tells options that belong to the module from ones that do not exist', () => {
+  expect(() => Idempotent({ sweep: false } as object)).toThrow(/belongs in IdempotencyModule.forRoot\(\)/);
+  expect(() => Idempotent({ leese: 1 } as object)).toThrow(/does not exist/);
+});
+
+test('errors narrow', () => {
+  try {
+    IdempotencyModule.forRoot({ lease: 0 });
+    throw new Error('not refused');
+  } catch (error) {
+    expect(error).toBeInstanceOf(IdempotencyOptionError);
+    expect((error as IdempotencyOptionError).option).toBe('lease');
+  }
+});
+
+test('defaults', () => {
+  expect(resolveOperationOptions({})).toMatchObject({
+    required: true,
+    fingerprint: {},
+    policy: {
+      leaseMs: 30_000,
+      retentionMs: 86_400_000,
+      onConflict: 'reject',
+      waitTimeoutMs: 10_000,
+      afterCrash: 'rerun',
+      transactional: false,
+    },
+    response: { maxBytes: 1_048_576 },
+  });
+  expect(resolveModuleOptions({})).toMatchObject({
+    header: 'Idempotency-Key',
+    keyFormat: { minLength: 1, maxLength: 255 },
+    request: { store: true, maxBytes: 65_536 },
+    sweep: { everyMs: 60_000, batch: 1_000 },
+    audit: 'warn',
+    onLockUnavailable: 'degrade',
+    storeTimeoutMs: 5_000,
+    redis: [],
+  });
+  expect(resolveModuleOptions({ sweep: false }).sweep).toBeUndefined();
+});
+
+test('which outcomes are stored', () => {
+  const { outcome } = resolveOperationOptions({});
+  const stored = (status: number) => outcome({ status, error: undefined });
+  for (const status of [200, 201, 204, 302, 400, 401, 403, 404, 409, 422]) expect(stored(status)).toBe('store');
+  for (const status of [408, 425, 429, 500, 502, 503]) expect(stored(status)).toBe('release');
+});
+
+test.each([
+  ['250ms', 250],
+  ['1.5s', 1_500],
+  ['10m', 600_000],
+  ['24h', 86_400_000],
+  ['7d', 604_800_000],
+  [42, 42],
+  ['42', undefined],
+  ['1 h', undefined],
+  ['1w', undefined],
+  ['', undefined],
+  [Infinity, undefined],
+  [undefined, undefined],
+])('duration %p is %p ms', (duration, ms) => expect(toMilliseconds(duration)).toBe(ms));
