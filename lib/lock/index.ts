@@ -1,4 +1,3 @@
-export { NoLock } from './no-lock.js';
 export { assertRedisNodes, type RedisLike } from './redis-client.js';
 export { RedisWakeUp, type RedisWakeUpSettings } from './redis-wake-up.js';
 export { RedlockRecordLock } from './redlock-record-lock.js';

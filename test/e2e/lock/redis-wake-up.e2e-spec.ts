@@ -187,12 +187,12 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
     await waiting.subscribe(id, () => woken++);
     servers[0]?.pause();
     await servers[1]?.kill();
-    expect((await timed(() => announcing.announce(id))).ms).toBeLessThan(350);
+    expect((await timed(() => announcing.announce(id))).ms).toBeLessThan(600);
     await until(() => woken === 1);
-    expect((await timed(() => announcing.announce(id))).ms).toBeLessThan(50);
+    expect((await timed(() => announcing.announce(id))).ms).toBeLessThan(200);
     await until(() => woken === 2);
     const late = await timed(() => waiting.subscribe(anId(), () => undefined));
-    expect(late.ms).toBeLessThan(350);
+    expect(late.ms).toBeLessThan(600);
   });
 
   it('with no node left, subscribing is refused and announcing does nothing, in bounded time', async () => {
@@ -202,8 +202,8 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
     const { ms } = await timed(() =>
       expect(waiting.subscribe(anId(), () => undefined)).rejects.toThrow('no Redis node'),
     );
-    expect(ms).toBeLessThan(350);
-    expect((await timed(() => announcing.announce(anId()))).ms).toBeLessThan(350);
+    expect(ms).toBeLessThan(600);
+    expect((await timed(() => announcing.announce(anId()))).ms).toBeLessThan(600);
     for (const server of servers) server.resume();
     await until(() => waiting.subscribe(anId(), () => undefined).then(Boolean, () => false));
   });

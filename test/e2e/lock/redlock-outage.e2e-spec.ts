@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TcpProxy } from '../../support/proxy.js';
 import { type Server, startRedis } from '../../support/servers.mjs';
 import type { RedlockRecordLock } from '../../../lib/lock/index.js';
-import { anId, Bench, type Client, held, median, nameOf, timed, until, VERSIONS } from './support.js';
+import { anId, Bench, type Client, take, median, nameOf, timed, until, VERSIONS } from './support.js';
 
 /** What an attempt may last at most, and what a busy machine may add to it, in milliseconds. */
 const LIMIT = 100;
-const SLACK = 100;
+const SLACK = 300;
 
 const OUT_OF_FIVE = /^no quorum: 3 of 5 Redis nodes out \((no answer|not connected)(, not connected)?\)$/;
 
@@ -33,7 +33,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     witnesses = await bench.connect(version, ports);
     clients = await bench.connect(version, ports);
     lock = bench.lock(clients);
-    held(await lock.acquire(anId(), 10_000)).release();
+    (await take(lock, anId(), 10_000)).release();
   });
 
   afterEach(async () => {
@@ -67,8 +67,20 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     return durations;
   }
 
-  async function acquireAndRelease(): Promise<void> {
-    held(await lock.acquire(anId(), 10_000)).release();
+  async function acquireAndRelease(): Promise<boolean> {
+    const attempt = await lock.acquire(anId(), 10_000);
+    if (attempt.kind === 'acquired') attempt.lock.release();
+    return attempt.kind === 'acquired';
+  }
+
+  /** The first attempt that ends in contention; the others are a busy machine's. */
+  async function contended(rival: RedlockRecordLock, id: string): Promise<{ ms: number }> {
+    for (let i = 0; i < 5; i++) {
+      const { result, ms } = await timed(() => rival.acquire(id, 10_000));
+      if (result.kind === 'contended') return { ms };
+      expect(result.kind).toBe('unavailable');
+    }
+    throw new Error('never told of the contention');
   }
 
   async function holders(id: string): Promise<(string | null)[]> {
@@ -77,6 +89,12 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
   async function untilGone(id: string, ms = 3_000): Promise<void> {
     await until(async () => (await holders(id)).every((holder) => holder === null), ms);
+  }
+
+  /** How often a node has been asked to run a script. */
+  async function scriptsRun(node: number): Promise<number> {
+    const info = (await witnesses[node]?.info('commandstats')) ?? '';
+    return Number(/cmdstat_evalsha:calls=(\d+)/.exec(info)?.[1] ?? 0);
   }
 
   async function throughProxies(count: number): Promise<Client[]> {
@@ -92,16 +110,19 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     it('two of five: the lock works, and costs at most a time limit more', async () => {
       const healthy = await lastingOf(50, acquireAndRelease);
       await Promise.all(servers.slice(0, 2).map(begin));
-      const [first = 0, ...next] = await lastingOf(50, acquireAndRelease);
+      let acquired = 0;
+      const [first = 0, ...next] = await lastingOf(50, async () => {
+        if (await acquireAndRelease()) acquired++;
+      });
+      expect(acquired).toBeGreaterThanOrEqual(45);
       const id = anId();
-      const lockOfId = held(await lock.acquire(id, 10_000));
-      const refused = await timed(() => lock.acquire(id, 10_000));
+      const lockOfId = await take(lock, id, 10_000);
+      const refused = await contended(lock, id);
       console.log(
         `${version.version}, 2 of 5 ${outage}: acquire ${median(healthy).toFixed(2)} ms before, ` +
           `first ${first.toFixed(2)} ms, then ${median(next).toFixed(2)} ms (median); ` +
           `contended in ${refused.ms.toFixed(2)} ms`,
       );
-      expect(refused.result).toEqual({ kind: 'contended' });
       expect(refused.ms).toBeLessThan(LIMIT + SLACK);
       expect(median(next) - median(healthy)).toBeLessThan(LIMIT);
       expect(Math.max(first, ...next)).toBeLessThan(LIMIT + SLACK);
@@ -110,11 +131,10 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
     it('two of five: contention is still told from outage', async () => {
       const id = anId();
-      const lockOfId = held(await lock.acquire(id, 10_000));
+      const lockOfId = await take(lock, id, 10_000);
       const other = bench.lock(clients);
       await Promise.all(servers.slice(0, 2).map(begin));
-      const { result, ms } = await timed(() => other.acquire(id, 10_000));
-      expect(result).toEqual({ kind: 'contended' });
+      const { ms } = await contended(other, id);
       expect(ms).toBeLessThan(LIMIT + SLACK);
       lockOfId.release();
     });
@@ -124,16 +144,20 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       const first = await timed(() => lock.acquire(anId(), 10_000));
       expect(first.result).toEqual({ kind: 'unavailable', reason: expect.stringMatching(OUT_OF_FIVE) });
       expect(first.ms).toBeLessThan(LIMIT + SLACK);
+      const scripts = await scriptsRun(4);
       const next = await lastingOf(200, async () => {
         expect((await lock.acquire(anId(), 10_000)).kind).toBe('unavailable');
       });
+      // Those that are left are not bothered in vain. One more where a release was still on its way.
+      expect(await scriptsRun(4)).toBeLessThanOrEqual(scripts + 1);
       // Longer than the first pause of the circuit breaker, so that its probes are sent.
       const later: number[] = [];
       for (let i = 0; i < 15; i++) {
         await sleep(100);
         later.push((await timed(() => lock.acquire(anId(), 10_000))).ms);
       }
-      expect(Math.max(...next, ...later)).toBeLessThan(SLACK);
+      expect(median(next)).toBeLessThan(10);
+      expect(median(later)).toBeLessThan(10);
 
       await Promise.all(servers.slice(0, 3).map(end));
       const recovery = await timed(() =>
@@ -161,17 +185,41 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
     it('a release delays nobody, and reaches the nodes when they are back', async () => {
       const ids = Array.from({ length: 20 }, anId);
-      const locks = await Promise.all(ids.map(async (id) => held(await lock.acquire(id, 60_000))));
+      const locks = await Promise.all(ids.map((id) => take(lock, id, 60_000)));
       await sleep(20);
       await Promise.all(servers.slice(0, 3).map(begin));
       const { ms } = await timed(async () => {
         for (const each of locks) each.release();
       });
-      expect(ms).toBeLessThan(20);
-      await sleep(LIMIT + SLACK);
+      expect(ms).toBeLessThan(SLACK);
+      await sleep(2 * LIMIT);
       await Promise.all(servers.slice(0, 3).map(end));
       for (const id of ids) await untilGone(id);
     });
+  });
+
+  it('nodes that are out are not somebody’s lock', async () => {
+    const id = anId();
+    const left = [witnesses[0], witnesses[4]];
+    for (const witness of left) await witness?.set(nameOf(id), 'theirs', 'PX', 60_000);
+    for (const server of servers.slice(1, 4)) server.pause();
+    expect(await lock.acquire(id, 60_000)).toEqual({
+      kind: 'unavailable',
+      reason: 'no quorum: 3 of 5 Redis nodes out (no answer)',
+    });
+    for (const witness of left) await witness?.del(nameOf(id));
+  });
+
+  it('a lost race costs one command, for there is nothing to release', async () => {
+    const [ours, theirs] = [0, 1].map(() => bench.lock(clients.slice(0, 1), { attemptTimeout: 5_000 })) as [
+      RedlockRecordLock,
+      RedlockRecordLock,
+    ];
+    const id = anId();
+    await take(ours, id, 60_000);
+    const scripts = await scriptsRun(0);
+    for (let i = 0; i < 10; i++) expect(await theirs.acquire(id, 60_000)).toEqual({ kind: 'contended' });
+    expect(await scriptsRun(0)).toBe(scripts + 10);
   });
 
   it('a lock that was refused for want of a quorum is left on no node', async () => {
@@ -180,13 +228,13 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     expect((await lock.acquire(id, 60_000)).kind).toBe('unavailable');
     for (const server of servers.slice(0, 3)) server.resume();
     await untilGone(id);
-    held(await lock.acquire(id, 60_000)).release();
+    (await take(lock, id, 60_000)).release();
   });
 
   it('a lock that came late is given back', async () => {
     const slow = await throughProxies(3);
     const late = bench.lock(slow);
-    held(await late.acquire(anId(), 60_000)).release();
+    (await take(late, anId(), 60_000)).release();
     for (const proxy of proxies) proxy.delay(300);
     const id = anId();
     const { result, ms } = await timed(() => late.acquire(id, 60_000));
@@ -201,7 +249,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   it('a lock granted by a node that was cut off meanwhile is given back', async () => {
     const slow = await throughProxies(3);
     const late = bench.lock(slow);
-    held(await late.acquire(anId(), 60_000)).release();
+    (await take(late, anId(), 60_000)).release();
     for (const proxy of proxies) proxy.blackhole(true);
     const id = anId();
     expect((await late.acquire(id, 60_000)).kind).toBe('unavailable');
@@ -214,13 +262,56 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     await until(async () => (await late.acquire(id, 60_000)).kind === 'acquired');
   });
 
+  it('a lock granted long after its release could not be sent is given back', async () => {
+    const opened = await TcpProxy.listen(servers[0]?.port ?? 0);
+    proxies.push(opened);
+    const [client] = (await bench.connect(version, [opened.port], { enableOfflineQueue: false })) as [Client];
+    const single = bench.lock([client]);
+    (await take(single, anId(), 60_000)).release();
+    await sleep(20);
+    opened.blackhole(true);
+    const id = anId();
+    const attempt = single.acquire(id, 60_000);
+    await opened.refuse(true);
+    opened.cut();
+    expect((await attempt).kind).toBe('unavailable');
+    opened.blackhole(false);
+    const scripts = await scriptsRun(0);
+    await opened.refuse(false);
+    // Taken and given back.
+    await until(async () => (await scriptsRun(0)) >= scripts + 2);
+    await untilGone(id);
+  });
+
+  it('a lock that came after a split vote, too late, is given back', async () => {
+    const [first, second, third] = (await throughProxies(3)) as [Client, Client, Client];
+    const [, slow] = proxies as [TcpProxy, TcpProxy];
+    const late = bench.lock([first, second, third], { attemptTimeout: 2_000 });
+    (await take(late, anId(), 60_000)).release();
+    await sleep(20);
+    const id = anId();
+    await witnesses[0]?.set(nameOf(id), 'theirs', 'PX', 60_000);
+    servers[2]?.pause();
+    third.disconnect();
+    slow.delay(400);
+    const attempt = late.acquire(id, 60_000);
+    // The first vote is split after 800 ms; the second would be won after another 1400.
+    await sleep(600);
+    await witnesses[0]?.del(nameOf(id));
+    slow.delay(700);
+    expect(await attempt).toEqual({ kind: 'unavailable', reason: 'no quorum within 2000 ms' });
+    servers[2]?.resume();
+    await until(async () => (await holders(id))[1] !== null, 2_000);
+    await untilGone(id);
+  });
+
   it('a lock whose answer was lost with the connection is recognised as ours', async () => {
     const single = bench.lock(await throughProxies(1), { attemptTimeout: 5_000 });
-    held(await single.acquire(anId(), 60_000)).release();
+    (await take(single, anId(), 60_000)).release();
     await sleep(20);
     proxies[0]?.cutAfterRequest();
     const id = anId();
-    const taken = held(await single.acquire(id, 60_000));
+    const taken = await take(single, id, 60_000);
     taken.release();
     await untilGone(id);
   });
@@ -229,7 +320,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     servers[0]?.pause();
     const pending = (): number => (Reflect.get(clients[0] as Client, 'commandQueue') as { length: number }).length;
     await lastingOf(100, acquireAndRelease);
-    await sleep(LIMIT + SLACK);
+    await sleep(2 * LIMIT);
     const before = pending();
     expect(before).toBeGreaterThan(0);
     for (let i = 0; i < 5; i++) {
@@ -241,7 +332,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
   it('the watchdog keeps a lock on the nodes that are left', async () => {
     const id = anId();
-    held(await lock.acquire(id, 500));
+    await take(lock, id, 500);
     for (const server of servers.slice(0, 2)) server.pause();
     const alive = witnesses.slice(2);
     for (const end = performance.now() + 2_500; performance.now() < end; await sleep(50))
@@ -250,11 +341,16 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
   it('the watchdog lets go of a lock that it could not renew in time', async () => {
     const id = anId();
-    const lost = held(await lock.acquire(id, 500));
+    const lost = await take(lock, id, 1_000);
     for (const server of servers.slice(0, 3)) server.pause();
-    await sleep(1_500);
+    // The nodes that are left renew it until it has expired for want of a quorum, and then give it up.
+    await sleep(900);
+    for (const witness of witnesses.slice(3)) expect(await witness.pttl(nameOf(id))).toBeGreaterThan(200);
+    await until(
+      async () => (await Promise.all(witnesses.slice(3).map((w) => w.exists(nameOf(id))))).every((e) => !e),
+      600,
+    );
     for (const server of servers.slice(0, 3)) server.resume();
-    await untilGone(id);
     await until(async () => (await bench.lock(witnesses).acquire(id, 10_000)).kind === 'acquired');
     const values = await holders(id);
     lost.release();
@@ -289,7 +385,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   ])('clients made with %s fare the same', async (_name, options) => {
     const ports = servers.map((server) => server.port);
     const other = bench.lock(await bench.connect(version, ports, options));
-    held(await other.acquire(anId(), 10_000)).release();
+    (await take(other, anId(), 10_000)).release();
     for (const server of servers.slice(0, 2)) server.pause();
     await servers[2]?.kill();
     for (let i = 0; i < 3; i++) {
@@ -306,14 +402,17 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     // With a command timeout, an answer that comes too late is lost in the client.
     const [client] = (await bench.connect(version, [servers[0]?.port ?? 0], { commandTimeout: 30 })) as [Client];
     const single = bench.lock([client], { retryAfter: 100 });
-    held(await single.acquire(anId(), 10_000)).release();
+    (await take(single, anId(), 10_000)).release();
     servers[0]?.pause();
-    const durations = await lastingOf(50, async () => {
-      expect((await single.acquire(anId(), 10_000)).kind).toBe('unavailable');
+    const durations: number[] = [];
+    for (let i = 0; i < 50; i++) {
+      const { result, ms } = await timed(() => single.acquire(anId(), 10_000));
+      expect(result.kind).toBe('unavailable');
+      durations.push(ms);
       await sleep(10);
-    });
+    }
     expect(Math.max(...durations)).toBeLessThan(LIMIT + SLACK);
-    expect(median(durations)).toBeLessThan(30);
+    expect(median(durations)).toBeLessThan(20);
     servers[0]?.resume();
     await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired', 2_000);
   });
@@ -333,13 +432,13 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     extras.push(replica);
     const [client] = (await bench.connect(version, [replica.port])) as [Client];
     const single = bench.lock([client]);
-    held(await single.acquire(anId(), 10_000)).release();
+    (await take(single, anId(), 10_000)).release();
     await client.call('REPLICAOF', '127.0.0.1', String(servers[0]?.port));
     expect(await single.acquire(anId(), 10_000)).toEqual({
       kind: 'unavailable',
       reason: 'no quorum: 1 of 1 Redis nodes out (refused: READONLY)',
     });
     await client.call('REPLICAOF', 'NO', 'ONE');
-    held(await single.acquire(anId(), 10_000)).release();
+    (await take(single, anId(), 10_000)).release();
   });
 });

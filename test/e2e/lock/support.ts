@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Cluster as Cluster5, Redis as Redis5, type RedisOptions } from 'ioredis';
 import { Cluster as Cluster6, Redis as Redis6 } from 'ioredis6';
 
-import type { HeldLock, LockAttempt } from '../../../lib/engine/ports/record-lock.js';
+import type { HeldLock, RecordLock } from '../../../lib/engine/ports/record-lock.js';
 import { type RedlockSettings, RedlockRecordLock } from '../../../lib/lock/index.js';
 
 export type Client = Redis5 | Redis6;
@@ -38,6 +38,9 @@ export class Bench {
   readonly #clients: { disconnect(): void }[] = [];
   readonly #locks: RedlockRecordLock[] = [];
 
+  /** @param settings those of every lock that is given none */
+  constructor(private readonly settings?: RedlockSettings) {}
+
   async connect(version: Version, ports: readonly number[], options: RedisOptions = {}): Promise<Client[]> {
     const clients = ports.map((port) => this.open(version.connect(port, options)));
     if (!options.lazyConnect) await until(() => clients.every((client) => client.status === 'ready'));
@@ -50,7 +53,7 @@ export class Bench {
     return client;
   }
 
-  lock(clients: readonly (Client | ClusterClient)[], settings?: RedlockSettings): RedlockRecordLock {
+  lock(clients: readonly (Client | ClusterClient)[], settings = this.settings): RedlockRecordLock {
     const lock = new RedlockRecordLock(clients, settings);
     this.#locks.push(lock);
     return lock;
@@ -67,9 +70,15 @@ export const anId = (): string => randomUUID();
 
 export const nameOf = (id: string): string => `nestjs-idempotency:lock:{${id}}`;
 
-export function held(attempt: LockAttempt): HeldLock {
-  if (attempt.kind !== 'acquired') throw new Error(`not acquired: ${JSON.stringify(attempt)}`);
-  return attempt.lock;
+/** Takes a lock that a test builds on. Tries again where a busy machine has missed the time limit. */
+export async function take(lock: RecordLock, id: string, ttlMs: number): Promise<HeldLock> {
+  let taken: HeldLock | undefined;
+  await until(async () => {
+    const attempt = await lock.acquire(id, ttlMs);
+    if (attempt.kind === 'acquired') taken = attempt.lock;
+    return taken !== undefined;
+  });
+  return taken as HeldLock;
 }
 
 export async function until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
