@@ -40,10 +40,14 @@ export function NotIdempotent(): MethodDecorator & ClassDecorator {
   }) as MethodDecorator & ClassDecorator;
 }
 
+/** Those of a base class too, for this controller alone. */
 function watchMethods(prototype: object): void {
-  for (const name of Object.getOwnPropertyNames(prototype)) {
-    const descriptor = Object.getOwnPropertyDescriptor(prototype, name)!;
-    if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
-    Object.defineProperty(prototype, name, { ...descriptor, value: watchHandler(descriptor.value) });
+  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
+    for (const name of Object.getOwnPropertyNames(at)) {
+      const descriptor = Object.getOwnPropertyDescriptor(at, name)!;
+      if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
+      if (at !== prototype && Object.hasOwn(prototype, name)) continue;
+      Object.defineProperty(prototype, name, { ...descriptor, value: watchHandler(descriptor.value) });
+    }
   }
 }

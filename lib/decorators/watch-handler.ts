@@ -14,8 +14,8 @@ export function isWatched(method: unknown): boolean {
  * A method that tells the execution it runs in when it begins and when it has ended, which the pipeline around it does
  * not always say: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
  *
- * An Observable is turned into the promise of its last value, which is what Nest sends, because Nest would unsubscribe
- * from it when the client goes away.
+ * An Observable, also a promised one, is turned into the promise of its last value, which is what Nest sends, because
+ * Nest would unsubscribe from it when the client goes away.
  */
 export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
@@ -24,7 +24,8 @@ export function watchHandler(method: Method): Method {
     if (!execution) return method.apply(this, args);
     return execution.watch(() => {
       const result = method.apply(this, args);
-      return isObservable(result) ? lastValueFrom(result) : result;
+      if (isObservable(result)) return lastValueFrom(result);
+      return isThenable(result) ? settled(result) : result;
     });
   };
   Object.defineProperties(watched, {
@@ -36,4 +37,14 @@ export function watchHandler(method: Method): Method {
     Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, method), watched);
   }
   return watched;
+}
+
+/** A promise, as the query builders of some libraries begin anew each time that somebody calls their `then`. */
+async function settled(result: PromiseLike<unknown>): Promise<unknown> {
+  const value = await result;
+  return isObservable(value) ? lastValueFrom(value) : value;
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';
 }

@@ -6,6 +6,8 @@ export interface Exchange {
   readonly method: string;
   /** Method and route template, such as `POST /payments/:id`. */
   readonly endpoint: string;
+  /** Of the handler, where it has one: a version may be told by a header, and not by the route. */
+  readonly version: string;
   readonly request: PlatformRequest;
   readonly rawRequest: IncomingMessage;
   readonly rawResponse: ServerResponse;
@@ -21,12 +23,19 @@ export interface PlatformRequest {
   readonly params?: unknown;
   readonly body?: unknown;
   readonly user?: unknown;
+  /** What an interceptor for uploads has read. */
+  readonly file?: unknown;
+  readonly files?: unknown;
 }
 
 interface ExpressRequest extends IncomingMessage, PlatformRequest {
   readonly headers: IncomingMessage['headers'];
   readonly originalUrl?: string;
   readonly route?: { readonly path?: string | RegExp | readonly (string | RegExp)[] };
+}
+
+interface ExpressResponse extends ServerResponse {
+  render?: (view: string) => unknown;
 }
 
 interface FastifyRequest extends PlatformRequest {
@@ -40,32 +49,45 @@ interface FastifyReply {
   send(payload?: unknown): unknown;
 }
 
+/** Nest's metadata key. */
+const VERSION = '__version__';
+
 export function exchangeOf(context: ExecutionContext): Exchange {
   const http = context.switchToHttp();
+  const version = versionOf(context);
   const request = http.getRequest<ExpressRequest | FastifyRequest>();
   return 'raw' in request
-    ? fastifyExchange(request, http.getResponse<FastifyReply>())
-    : expressExchange(request, http.getResponse<ServerResponse>());
+    ? fastifyExchange(request, http.getResponse<FastifyReply>(), version)
+    : expressExchange(request, http.getResponse<ExpressResponse>(), version);
 }
 
-function expressExchange(request: ExpressRequest, response: ServerResponse): Exchange {
+function versionOf(context: ExecutionContext): string {
+  const version: unknown =
+    Reflect.getMetadata(VERSION, context.getHandler()) ?? Reflect.getMetadata(VERSION, context.getClass());
+  return version === undefined ? '' : [version].flat().map(String).join();
+}
+
+function expressExchange(request: ExpressRequest, response: ExpressResponse, version: string): Exchange {
   const method = request.method ?? '';
   return {
     method,
+    version,
     endpoint: `${method} ${String(request.route?.path ?? pathOf(request.originalUrl ?? request.url))}`,
     request,
     rawRequest: request,
     rawResponse: response,
     headers: () => response.getHeaders(),
-    silence: () => undefined,
+    // Its view would be rendered for nothing, and of nothing.
+    silence: () => void (response.render = () => undefined),
   };
 }
 
-function fastifyExchange(request: FastifyRequest, reply: FastifyReply): Exchange {
+function fastifyExchange(request: FastifyRequest, reply: FastifyReply, version: string): Exchange {
   const { raw } = request;
   const method = raw.method ?? '';
   return {
     method,
+    version,
     endpoint: `${method} ${request.routeOptions?.url ?? pathOf(raw.url)}`,
     request,
     rawRequest: raw,
@@ -73,7 +95,7 @@ function fastifyExchange(request: FastifyRequest, reply: FastifyReply): Exchange
     // Fastify keeps headers of its own until it sends.
     headers: () => ({ ...reply.raw.getHeaders(), ...reply.getHeaders() }),
     // It would warn of a reply that was already sent.
-    silence: () => void (reply.send = () => reply),
+    silence: () => void Object.assign(reply, { send: () => reply, view: () => reply }),
   };
 }
 

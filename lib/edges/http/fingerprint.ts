@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto';
-import canonicalize from 'canonicalize';
+import { Readable } from 'node:stream';
 import type { FingerprintOptions } from '../../options/idempotency-options.js';
+import { canonicalJson } from './canonical-json.js';
 import type { Exchange } from './exchange.js';
 import { withoutPointers } from './json-pointer.js';
+import { digestUnread, unreadBodyOf } from './unread-body.js';
+import { describeFiles, withoutContent } from './uploads.js';
 
 /** Bumped when the same request would be described otherwise: records of an older version then do not match. */
 const FORMAT = 'v1';
@@ -12,39 +15,71 @@ export interface RequestDescription {
   /** The text that is hashed into the fingerprint. */
   readonly fingerprint: string;
   readonly mediaType: string;
-  /** The body as canonical JSON (RFC 8785), or `undefined` where it is not JSON. */
-  readonly json: string | undefined;
+  /** The body, where it is JSON or fields of a form. */
+  readonly content?: unknown;
 }
 
-/** Describes a request: method, route, parameters, sorted query, media type, chosen headers, and the body. */
-export function describeRequest(exchange: Exchange, options: FingerprintOptions): RequestDescription {
+interface BodyDescription {
+  readonly text: string;
+  readonly content?: unknown;
+}
+
+/** Describes a request: method, route, version, parameters, sorted query, media type, chosen headers, and the body. */
+export async function describeRequest(
+  exchange: Exchange,
+  { ignore = [], headers = [] }: FingerprintOptions,
+): Promise<RequestDescription> {
   const { request, rawRequest } = exchange;
   const mediaType = mediaTypeOf(request.headers['content-type']);
-  const body = describeBody(request.body, options.ignore ?? []);
-  const headers = (options.headers ?? []).map((name) => `${name}: ${String(request.headers[name] ?? '')}`);
+  const unread = unreadBodyOf(exchange);
+  const body = unread
+    ? { text: `bytes ${await digestUnread(unread, exchange)}` }
+    : await describeBody(exchange, mediaType, ignore);
   return {
     fingerprint: [
       FORMAT,
       exchange.endpoint,
-      canonicalize(request.params ?? {}),
+      exchange.version,
+      canonicalJson(request.params ?? {}),
       sortedQuery(rawRequest.url ?? ''),
       mediaType,
-      ...headers,
+      ...headers.map((name) => `${name}: ${String(request.headers[name] ?? '')}`),
       '',
       body.text,
     ].join('\n'),
     mediaType,
-    json: body.json,
+    content: body.content,
   };
 }
 
-function describeBody(body: unknown, ignore: readonly string[]): { text: string; json?: string } {
+/** For requests whose fingerprint does not depend on their body: reads nothing. */
+export function describeBriefly({ request }: Exchange): RequestDescription {
+  const mediaType = mediaTypeOf(request.headers['content-type']);
+  const { body } = request;
+  const isContent = typeof body === 'object' && !(body instanceof Uint8Array || body instanceof Readable);
+  const mayHoldFiles = mediaType.startsWith('multipart/');
+  return { fingerprint: '', mediaType, content: isContent && !mayHoldFiles ? (body ?? undefined) : undefined };
+}
+
+async function describeBody(
+  { request }: Exchange,
+  mediaType: string,
+  ignore: readonly string[],
+): Promise<BodyDescription> {
+  const { body } = request;
+  if (mediaType.startsWith('multipart/') && typeof body === 'object' && body !== null) {
+    const files = await describeFiles(request);
+    const { text, content } = describeContent(files ? body : await withoutContent(body), ignore);
+    return { text: files ? `${text}\nfiles ${canonicalJson(files)}` : text, content };
+  }
   if (body === undefined || body === null) return { text: 'none' };
   if (body instanceof Uint8Array) return { text: `bytes ${createHash('sha256').update(body).digest('base64')}` };
   if (typeof body === 'string') return { text: `text ${body}` };
-  const json = canonicalize(body) ?? '';
-  const told = ignore.length ? (canonicalize(withoutPointers(body, ignore)) ?? '') : json;
-  return { text: `json ${told}`, json };
+  return describeContent(body, ignore);
+}
+
+function describeContent(content: unknown, ignore: readonly string[]): BodyDescription {
+  return { text: `json ${canonicalJson(withoutPointers(content, ignore))}`, content };
 }
 
 /** Without parameters: a multipart boundary is new on every attempt. */

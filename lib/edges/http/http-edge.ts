@@ -1,4 +1,4 @@
-import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
@@ -8,14 +8,14 @@ import type { Policy } from '../../engine/policy.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
-import { problemOf, problemOfError } from '../../problems/from-engine.js';
+import { isOutage, problemOf, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
 import { type Exchange, exchangeOf } from './exchange.js';
-import { describeRequest } from './fingerprint.js';
+import { describeBriefly, describeRequest } from './fingerprint.js';
 import { HttpRun } from './http-run.js';
 import { checkKey, readKeyHeader } from './key-header.js';
 import { preferredWait } from './prefer-wait.js';
-import { principalOf } from './principal.js';
+import { type Principal, principalOf } from './principal.js';
 import { mute } from './response-capture.js';
 import { storedRequest } from './stored-request.js';
 import { unpackHead } from './response-head.js';
@@ -26,6 +26,8 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
+  private static readonly logger = new Logger('Idempotency');
+
   constructor(
     private readonly engine: IdempotencyEngine,
     private readonly module: ResolvedModuleOptions,
@@ -41,8 +43,9 @@ export class HttpEdge {
     if (key === undefined) return next.handle();
 
     const { documentation } = this.module;
-    const operation = this.operation(context, exchange, options, key);
+    const operation = await this.operation(context, exchange, options, key);
     const admission = await this.engine.admit(operation).catch((error: unknown) => {
+      if (!isOutage(error)) HttpEdge.logger.error(`${exchange.endpoint}: ${String(error)}`, causeOf(error));
       throw problemOfError(error, documentation);
     });
     switch (admission.kind) {
@@ -83,18 +86,19 @@ export class HttpEdge {
     }
   }
 
-  private operation(
+  private async operation(
     context: ExecutionContext,
     exchange: Exchange,
     options: ResolvedOperationOptions,
     key: string,
-  ): Operation {
+  ): Promise<Operation> {
     const { endpoint, request } = exchange;
-    const { scope, binding } = options.scope ? { scope: options.scope(context), binding: null } : principalOf(request);
-    const identity = digestIdentity({ scope, endpoint, key });
     const { fingerprint } = options;
-    const description = describeRequest(exchange, typeof fingerprint === 'object' ? fingerprint : {});
-    const text = typeof fingerprint === 'function' ? fingerprint(context) : fingerprint ? description.fingerprint : '';
+    const { scope, binding } = options.scope ? scopeOf(options.scope(context)) : principalOf(request);
+    const identity = digestIdentity({ scope, endpoint, key });
+    const description =
+      typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
+    const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
     return {
       key,
       recordId: identity.recordId,
@@ -112,8 +116,26 @@ function withPreference(policy: Policy, waitMs: number | undefined): Policy {
   return waitMs === undefined ? policy : { ...policy, waitTimeoutMs: Math.min(policy.waitTimeoutMs, waitMs) };
 }
 
-function keyOf(key: string | undefined, format: ResolvedModuleOptions['keyFormat']) {
-  return key === undefined ? ({ kind: 'missing' } as const) : checkKey(key, 'idempotency key', format);
+function causeOf(error: unknown): string | undefined {
+  const { cause, stack } = error as Error;
+  return cause instanceof Error ? cause.stack : stack;
+}
+
+function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']) {
+  if (key === undefined || key === null) return { kind: 'missing' } as const;
+  if (typeof key !== 'string') throw new TypeError('The option `key` has to return a string or undefined.');
+  return checkKey(key, 'idempotency key', format);
+}
+
+/** Types do not stop an `async` function: all its callers would share their keys. */
+function scopeOf(scope: unknown): Principal {
+  if (typeof scope !== 'string') throw new TypeError('The option `scope` has to return a string.');
+  return { scope, binding: null };
+}
+
+function fingerprintOf(fingerprint: unknown): string | Uint8Array {
+  if (typeof fingerprint === 'string' || fingerprint instanceof Uint8Array) return fingerprint;
+  throw new TypeError('The option `fingerprint` has to return a string or bytes.');
 }
 
 /** Marks requests that are being run, so that an interceptor that is wired twice does its work once. */

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
@@ -46,6 +47,8 @@ export class HttpRun {
   private threw = false;
   /** Whether the pipeline went on without the handler: an interceptor inside timed out, or one outside unsubscribed. */
   private deserted = false;
+  /** Whether pipes, inner interceptors and the handler have come to an end: nothing begins after that. */
+  private followed = false;
   private answered = false;
 
   constructor(
@@ -72,7 +75,9 @@ export class HttpRun {
   private async carryOut(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): Promise<void> {
     try {
       const finish = await this.tenure.carryOut(() => {
-        this.exchange.rawResponse.once('close', () => void this.onClose());
+        const { rawResponse } = this.exchange;
+        if (rawResponse.closed) void this.onClose();
+        else rawResponse.once('close', () => void this.onClose());
         runWithin(this.current, () => this.follow(handle, subscriber));
         return this.ending;
       });
@@ -91,11 +96,13 @@ export class HttpRun {
       error: (error: unknown) => {
         this.error = error;
         this.threw = true;
+        this.followed = true;
         if (!watched) this.current.settle('failed');
         this.noteDesertion();
         subscriber.error(error);
       },
       complete: () => {
+        this.followed = true;
         if (!watched) this.current.settle('succeeded');
         subscriber.complete();
       },
@@ -111,7 +118,7 @@ export class HttpRun {
     if (this.answered) return;
     this.answered = true;
     if (this.deserted && this.current.state === 'running') return this.outlive();
-    this.settleEnding(this.endingOf(captured));
+    this.settleEnding(this.soundEndingOf(captured));
   }
 
   /**
@@ -126,13 +133,29 @@ export class HttpRun {
 
   /** The client has gone, and perhaps nobody will make a response. */
   private async onClose(): Promise<void> {
-    if (this.answered) return;
-    await this.current.settled();
-    setTimeout(() => {
+    do {
       if (this.answered) return;
-      this.answered = true;
-      this.settleEnding(this.endingWithoutResponse());
-    }, GRACE_AFTER_CLOSE).unref();
+      await this.current.settled();
+      await sleep(GRACE_AFTER_CLOSE, undefined, { ref: false });
+    } while (this.mayStillRun());
+    if (this.answered) return;
+    this.answered = true;
+    this.settleEnding(this.endingWithoutResponse());
+  }
+
+  private mayStillRun(): boolean {
+    const { state } = this.current;
+    return state === 'running' || (state === 'not begun' && !this.followed);
+  }
+
+  /** A response that cannot be packed must not leave its record without an end. */
+  private soundEndingOf(captured: CapturedResponse): Ending {
+    try {
+      return this.endingOf(captured);
+    } catch (error) {
+      HttpRun.logger.error(`${this.exchange.endpoint}: the response cannot be kept`, (error as Error).stack);
+      return { kind: 'store', outcome: TOMBSTONE, failed: captured.status >= 400 };
+    }
   }
 
   private endingWithoutResponse(): Ending {
@@ -143,11 +166,25 @@ export class HttpRun {
   private endingOf({ status, body }: CapturedResponse): Ending {
     if (status >= 400 && this.neverBegan()) return { kind: 'discard' };
     const { options } = this.settings;
-    if (options.outcome({ status, error: this.error }) === 'release') return { kind: 'release' };
+    if (this.isToBeReleased(status)) {
+      // Streams break off when their client goes away, and platforms make an error of that which tells nothing.
+      const brokenOff = this.exchange.rawResponse.closed && !this.threw;
+      return brokenOff ? this.endingWithoutResponse() : { kind: 'release' };
+    }
     const failed = this.threw || status >= 400;
     if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
     const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, options.response));
     return { kind: 'store', outcome: { code: status, head, body }, failed };
+  }
+
+  private isToBeReleased(status: number): boolean {
+    try {
+      return this.settings.options.outcome({ status, error: this.error }) === 'release';
+    } catch (error) {
+      // The operation was carried out: to keep what came of it is the safe choice.
+      HttpRun.logger.error(`${this.exchange.endpoint}: the option \`outcome\` threw`, (error as Error)?.stack);
+      return false;
+    }
   }
 
   private neverBegan(): boolean {

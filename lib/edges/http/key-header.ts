@@ -6,6 +6,9 @@ export type KeyReading =
   | { readonly kind: 'missing' }
   | { readonly kind: 'invalid'; readonly problem: string };
 
+/** Optional white space around a value (RFC 9110, section 5.6.3): no other counts as such. */
+const OUTER_SPACE = /^[ \t]+|[ \t]+$/g;
+
 const MISSING: KeyReading = { kind: 'missing' };
 const invalid = (problem: string): KeyReading => ({ kind: 'invalid', problem });
 
@@ -31,7 +34,7 @@ export function readKeyHeader(
 
 /** As {@link readKeyHeader}, for one value. */
 export function readKeyText(text: string, headerName: string, format: ResolvedModuleOptions['keyFormat']): KeyReading {
-  const key = unquote(text.trim());
+  const key = unquote(text.replace(OUTER_SPACE, ''));
   if (key === undefined) return invalid(`The ${headerName} header is neither a quoted string nor a bare token.`);
   if (key.length === 0) return invalid(`The ${headerName} header is empty.`);
   return checkKey(key, headerName, format);

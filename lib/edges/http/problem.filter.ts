@@ -33,6 +33,7 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
 }
 
 function names(filter: ExceptionFilter, problem: IdempotencyProblem): boolean {
+  if (filter instanceof IdempotencyProblemFilter) return false;
   const classes = (Reflect.getMetadata(CATCHES, filter.constructor) ?? []) as unknown[];
   return classes.some(
     (one) =>

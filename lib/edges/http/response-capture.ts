@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse, validateHeaderValue } from 'node:http';
 
 /** A response that was made, but has not gone out. */
 export interface CapturedResponse {
@@ -14,7 +14,8 @@ type Done = (error?: Error | null) => void;
  * its outcome is on record; then lets it go out, or puts another in its place.
  *
  * Middleware that wrapped the response before (such as compression) is called when it goes out, and so is not seen in
- * what is captured.
+ * what is captured. Informational responses (early hints) tell nothing of an outcome, and pass. Trailers cannot be
+ * replayed: a response that was held goes out without them.
  */
 export class ResponseCapture {
   private mode: 'holding' | 'open' | 'muted' = 'holding';
@@ -26,6 +27,7 @@ export class ResponseCapture {
   private readonly callbacks: Done[] = [];
   private endless: NodeJS.Timeout | undefined;
   private readonly original: Pick<ServerResponse, 'write' | 'end' | 'writeHead' | 'flushHeaders'>;
+  private unlock: (() => void) | undefined;
 
   /**
    * @param onResponse called once: when the response has ended, or turns out not to be kept
@@ -55,7 +57,9 @@ export class ResponseCapture {
     if (this.ended) {
       // All of it is known by now, so that its length is told in place of chunks; a replay looks the same.
       response.removeHeader('Transfer-Encoding');
-      original.end.call(response, Buffer.concat(this.chunks), 'utf8', () => this.callBack());
+      response.removeHeader('Trailer');
+      if (this.callbacks.length) response.once('finish', () => this.callBack());
+      original.end.call(response, Buffer.concat(this.chunks), 'utf8');
     } else if (this.begun) {
       if (this.chunks.length) original.write.call(response, Buffer.concat(this.chunks), 'utf8');
       else original.flushHeaders.call(response);
@@ -92,6 +96,9 @@ export class ResponseCapture {
     };
     response.write = ((...args: unknown[]) => {
       if (this.mode !== 'holding') return this.original.write.apply(response, args as never);
+      checkChunk(args[0]);
+      if (this.ended) return false;
+      checkHead(response);
       this.begin();
       this.hold(args);
       return this.size <= this.limits.maxBytes;
@@ -99,10 +106,12 @@ export class ResponseCapture {
     response.end = ((...args: unknown[]) => {
       if (this.mode !== 'holding') return this.original.end.apply(response, args as never);
       if (this.ended) return response;
-      this.begun = true;
+      checkChunk(args[0]);
+      checkHead(response);
       this.ended = true;
+      if (!this.begun) this.pretendSent();
+      this.begun = true;
       this.hold(args);
-      this.pretendSent();
       this.tell();
       return response;
     }) as ServerResponse['end'];
@@ -123,7 +132,8 @@ export class ResponseCapture {
     if (typeof chunk === 'string') {
       this.keep(Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'));
     } else if (chunk instanceof Uint8Array) {
-      this.keep(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      // The writer of one chunk of many may use its memory again once its callback was called.
+      this.keep(this.ended ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength) : Buffer.from(chunk));
     }
     if (typeof callback === 'function') this.callbacks.push(callback as Done);
     // A writer that waits for each chunk to be taken must go on, as nothing goes out before the end.
@@ -158,6 +168,7 @@ export class ResponseCapture {
   private pretendSent(): void {
     Object.defineProperty(this.response, 'headersSent', { configurable: true, get: () => true });
     Object.defineProperty(this.response, 'writableEnded', { configurable: true, get: () => this.ended });
+    this.unlock = lockHead(this.response);
   }
 
   private open(): void {
@@ -166,13 +177,14 @@ export class ResponseCapture {
     const own = this.response as unknown as Record<string, unknown>;
     delete own.headersSent;
     delete own.writableEnded;
+    this.unlock?.();
   }
 }
 
 /** Makes everything that would still write to a response a no-op. */
 export function mute(response: ServerResponse): void {
   const nothing = () => response;
-  Object.assign(response, {
+  const muted = {
     writeHead: nothing,
     flushHeaders: () => undefined,
     write: (...args: unknown[]) => (settle(args), true),
@@ -185,7 +197,54 @@ export function mute(response: ServerResponse): void {
     writeContinue: () => undefined,
     writeProcessing: () => undefined,
     writeEarlyHints: () => undefined,
+  };
+  const open = pick(response, Object.keys(muted));
+  const { statusCode } = response;
+  Object.assign(response, muted, {
+    // Middleware may still have to send what it was given, as sessions do once they are saved.
+    _implicitHeader: () => {
+      Object.assign(response, open);
+      response.writeHead(statusCode);
+      Object.assign(response, muted);
+    },
   });
+}
+
+/**
+ * From here on the head is what it is, as if it had been sent: node refuses changes of headers then, and does not hear of
+ * another status.
+ */
+function lockHead(response: ServerResponse): () => void {
+  const { statusCode, statusMessage } = response;
+  const open = pick(response, ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader']);
+  const refuse = () => {
+    throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
+      code: 'ERR_HTTP_HEADERS_SENT',
+    });
+  };
+  for (const name of Object.keys(open)) Object.assign(response, { [name]: refuse });
+  return () => Object.assign(response, open, { statusCode, statusMessage });
+}
+
+function pick(response: ServerResponse, names: readonly string[]): object {
+  return Object.fromEntries(names.map((name) => [name, response[name as keyof ServerResponse]]));
+}
+
+/** As node does at once, so that the handler or its filters hear of it. */
+function checkChunk(chunk: unknown): void {
+  if (chunk === undefined || chunk === null || typeof chunk === 'function') return;
+  if (typeof chunk === 'string' || chunk instanceof Uint8Array) return;
+  const message = 'The "chunk" argument must be of type string or an instance of Buffer or Uint8Array.';
+  throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
+}
+
+function checkHead({ statusCode, statusMessage }: ServerResponse): void {
+  if (!(statusCode >= 100 && statusCode <= 999)) {
+    throw Object.assign(new RangeError(`Invalid status code: ${String(statusCode)}`), {
+      code: 'ERR_HTTP_INVALID_STATUS_CODE',
+    });
+  }
+  if (statusMessage) validateHeaderValue('statusMessage', statusMessage);
 }
 
 function settle(args: readonly unknown[]): void {

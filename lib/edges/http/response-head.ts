@@ -4,6 +4,8 @@ import type { ResolvedOperationOptions } from '../../options/resolved-options.js
 /** Headers of a stored response, in the order and spelling they were sent in. */
 export interface ResponseHead {
   readonly headers: readonly (readonly [name: string, value: string | string[]])[];
+  /** Headers of earlier middleware that were taken away, in lower case. */
+  readonly removed?: readonly string[];
   readonly statusMessage?: string;
 }
 
@@ -31,17 +33,23 @@ export function headSince(
   { include, exclude }: ResolvedOperationOptions['response'],
 ): ResponseHead {
   const headers: [string, string | string[]][] = [];
-  // Missing from the types of a ServerResponse, which inherits it from OutgoingMessage.
-  const names = (response as unknown as { getRawHeaderNames(): string[] }).getRawHeaderNames();
-  for (const name of names) {
+  for (const name of namesOf(response)) {
     const lower = name.toLowerCase();
     if (NEVER.has(lower) || exclude.has(lower) || (include && !include.has(lower))) continue;
     const value = response.getHeader(name)!;
     if (lower in before && String(before[lower]) === String(value)) continue;
     headers.push([name, Array.isArray(value) ? value : String(value)]);
   }
+  const removed = Object.keys(before).filter((name) => !NEVER.has(name) && !response.hasHeader(name));
   const { statusMessage } = response;
-  return statusMessage ? { headers, statusMessage } : { headers };
+  return { headers, ...(removed.length && { removed }), ...(statusMessage && { statusMessage }) };
+}
+
+/** As they were spelt; HTTP/2 knows lower case alone. */
+function namesOf(response: ServerResponse): string[] {
+  // Missing from the types of a ServerResponse, which inherits it from OutgoingMessage.
+  const { getRawHeaderNames } = response as unknown as { getRawHeaderNames?: (this: ServerResponse) => string[] };
+  return getRawHeaderNames?.call(response) ?? response.getHeaderNames();
 }
 
 export function packHead(head: ResponseHead): Buffer {

@@ -1,4 +1,5 @@
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
+import { canonicalJson } from './canonical-json.js';
 import type { Exchange } from './exchange.js';
 import type { RequestDescription } from './fingerprint.js';
 import { withoutPointers } from './json-pointer.js';
@@ -6,24 +7,21 @@ import { withoutPointers } from './json-pointer.js';
 const REDACTED = '[redacted]';
 
 /**
- * What is kept of a request, as JSON: method, path, media type and the JSON body. No headers, and so neither
- * credentials nor cookies. `null` where nothing is to be kept, or it is too large.
+ * What is kept of a request, as JSON: method, path, media type and the body, where that is JSON or fields of a form. No
+ * headers, and so neither credentials nor cookies. `null` where nothing is to be kept, or it is too large.
  */
 export function storedRequest(
-  exchange: Exchange,
-  description: RequestDescription,
+  { method, rawRequest }: Exchange,
+  { mediaType, content }: RequestDescription,
   { store, maxBytes, redact }: ResolvedModuleOptions['request'],
 ): Buffer | null {
   if (!store) return null;
-  const head = JSON.stringify({
-    method: exchange.method,
-    path: exchange.rawRequest.url ?? '',
-    mediaType: description.mediaType,
-  });
-  const { json } = description;
-  if (json === undefined) return withinLimit(head, maxBytes);
-  const kept = redact.length ? JSON.stringify(withoutPointers(exchange.request.body, redact, REDACTED)) : json;
-  return withinLimit(`${head.slice(0, -1)},"body":${kept}}`, maxBytes);
+  const head = JSON.stringify({ method, path: rawRequest.url ?? '', mediaType });
+  if (content === undefined) return withinLimit(head, maxBytes);
+  return withinLimit(
+    `${head.slice(0, -1)},"body":${canonicalJson(withoutPointers(content, redact, REDACTED))}}`,
+    maxBytes,
+  );
 }
 
 function withinLimit(text: string, maxBytes: number): Buffer | null {

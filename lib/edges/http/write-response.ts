@@ -1,6 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { IdempotencyProblem } from '../../problems/problem.js';
+import { decodedFor } from './content-coding.js';
 import { unpackHead } from './response-head.js';
 
 export const REPLAYED_HEADER = 'Idempotent-Replayed';
@@ -15,12 +16,27 @@ export function resetHeaders(response: ServerResponse, before: OutgoingHttpHeade
 
 /** Writes a stored response: what went over the wire the first time. */
 export function writeOutcome(response: ServerResponse, outcome: StoredOutcome): void {
-  const { headers, statusMessage } = unpackHead(outcome.head);
+  const { headers, removed = [], statusMessage } = unpackHead(outcome.head);
   response.statusCode = outcome.code;
   if (statusMessage) response.statusMessage = statusMessage;
+  for (const name of removed) response.removeHeader(name);
   for (const [name, value] of headers) response.setHeader(name, value);
   response.setHeader(REPLAYED_HEADER, 'true');
-  response.end(outcome.body ?? undefined);
+  response.end(bodyFor(response, outcome) ?? undefined);
+}
+
+/** The stored body, in a coding that the client accepts. */
+function bodyFor(response: ServerResponse, { body }: StoredOutcome): Buffer | null {
+  const coding = response.getHeader('content-encoding');
+  if (!body || coding === undefined) return body;
+  const decoded = decodedFor(String(response.req.headers['accept-encoding'] ?? ''), String(coding), body);
+  if (!decoded) return body;
+  response.removeHeader('content-encoding');
+  if (response.hasHeader('content-length')) response.setHeader('Content-Length', decoded.length);
+  const etag = response.getHeader('etag');
+  // It names other bytes of the same meaning.
+  if (typeof etag === 'string' && !etag.startsWith('W/')) response.setHeader('ETag', `W/${etag}`);
+  return decoded;
 }
 
 /** A problem as it is sent: the same on both platforms. */

@@ -1,0 +1,308 @@
+import { randomUUID } from 'node:crypto';
+import * as nest from '@nestjs/common';
+import {
+  type ArgumentsHost,
+  Body,
+  type CallHandler,
+  Catch,
+  Controller,
+  type ExceptionFilter,
+  type ExecutionContext,
+  HttpException,
+  Injectable,
+  type NestInterceptor,
+  Param,
+  ParseIntPipe,
+  type PipeTransform,
+  Post,
+  RequestTimeoutException,
+  type Type,
+  UseFilters,
+  UseInterceptors,
+  ValidationPipe,
+} from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import { IsInt } from 'class-validator';
+import { catchError, map, mergeMap, of, tap, throwError, timeout, TimeoutError } from 'rxjs';
+import { Idempotent, IdempotentExecution, type Execution } from '../../../lib/index.js';
+import { ran } from './cases.js';
+
+/** Every exception that Nest has a class for, and its status. */
+export const EXCEPTIONS: readonly [name: string, status: number][] = Object.entries(nest)
+  .filter(([name, value]) => name.endsWith('Exception') && (value as Type)?.prototype instanceof HttpException)
+  .filter(([name]) => name !== 'IntrinsicException')
+  .map(([name, value]) => [name, new (value as Type<HttpException>)('told').getStatus()]);
+
+class OutOfStock extends Error {}
+class Overloaded extends Error {}
+
+@Catch(OutOfStock, Overloaded)
+export class ShopFilter implements ExceptionFilter {
+  constructor(private readonly host: HttpAdapterHost) {}
+  catch(error: unknown, host: ArgumentsHost): void {
+    const response = host.switchToHttp().getResponse<unknown>();
+    const status = error instanceof OutOfStock ? 409 : 503;
+    this.host.httpAdapter.reply(response, { problem: (error as Error).message }, status);
+  }
+}
+
+class Order {
+  @IsInt() amount!: number;
+}
+
+@Injectable()
+class SlowPipe implements PipeTransform {
+  async transform(value: { wrong?: boolean }) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    if (value.wrong) throw new nest.BadRequestException('wrong');
+    return value;
+  }
+}
+
+const before: NestInterceptor = {
+  intercept(context: ExecutionContext, next: CallHandler) {
+    const { body } = context.switchToHttp().getRequest<{ body: { refuse?: boolean } }>();
+    return body.refuse ? throwError(() => new nest.ForbiddenException('before the handler')) : next.handle();
+  },
+};
+const after = (error: Error): NestInterceptor => ({
+  intercept: (_context, next) =>
+    next.handle().pipe(
+      map(() => {
+        throw error;
+      }),
+    ),
+});
+const within = (ms: number): NestInterceptor => ({
+  intercept: (_context, next) =>
+    next.handle().pipe(
+      timeout(ms),
+      catchError((error: unknown) =>
+        throwError(() => (error instanceof TimeoutError ? new RequestTimeoutException() : error)),
+      ),
+    ),
+});
+const withFallback: NestInterceptor = {
+  intercept: (_context, next) =>
+    next.handle().pipe(catchError((error: Error) => of({ fallback: `${error.message} ${randomUUID()}` }))),
+};
+const remapped: NestInterceptor = {
+  intercept: (_context, next) =>
+    next.handle().pipe(catchError((error: Error) => throwError(() => new nest.ConflictException(error.message)))),
+};
+const slowly: NestInterceptor = {
+  intercept: (_context, next) =>
+    next.handle().pipe(
+      mergeMap(async (value: unknown) => {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return value;
+      }),
+      tap(),
+    ),
+};
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Every way to fail. */
+@Controller('failures')
+export class FailuresController {
+  @Post('exception/:name')
+  @Idempotent()
+  exception(@Param('name') name: string) {
+    ran();
+    throw new (nest as unknown as Record<string, Type<HttpException>>)[name](`told ${randomUUID()}`);
+  }
+
+  @Post('status/:status')
+  @Idempotent()
+  status(@Param('status', ParseIntPipe) status: number) {
+    ran();
+    throw new HttpException({ reason: randomUUID(), nested: { list: [1] } }, status);
+  }
+
+  @Post('error')
+  @Idempotent()
+  error() {
+    ran();
+    throw new Error('a secret');
+  }
+
+  @Post('no-error')
+  @Idempotent()
+  noError() {
+    ran();
+    throw 'a string'; // oxlint-disable-line no-throw-literal, typescript/only-throw-error
+  }
+
+  @Post('rejected')
+  @Idempotent()
+  async rejected() {
+    ran();
+    await pause(1);
+    throw new nest.NotFoundException({ message: randomUUID() });
+  }
+
+  @Post('out-of-stock')
+  @UseFilters(ShopFilter)
+  @Idempotent()
+  outOfStock() {
+    ran();
+    throw new OutOfStock(randomUUID());
+  }
+
+  @Post('overloaded')
+  @UseFilters(ShopFilter)
+  @Idempotent()
+  overloaded() {
+    ran();
+    throw new Overloaded('later');
+  }
+
+  @Post('validated')
+  @Idempotent()
+  validated(@Body(new ValidationPipe({ transform: true })) order: Order) {
+    ran();
+    return { order, id: randomUUID() };
+  }
+
+  @Post('slow-pipe')
+  @Idempotent()
+  slowPipe(@Body(new SlowPipe()) body: object) {
+    ran();
+    return { body, id: randomUUID() };
+  }
+
+  @Post('refused-inside')
+  @UseInterceptors(before)
+  @Idempotent()
+  refusedInside(@Body() body: object) {
+    ran();
+    return { body, id: randomUUID() };
+  }
+
+  @Post('refused-outside')
+  @Idempotent()
+  @UseInterceptors(before)
+  refusedOutside(@Body() body: object) {
+    ran();
+    return { body, id: randomUUID() };
+  }
+
+  @Post('failed-inside')
+  @UseInterceptors(after(new Error('inside')))
+  @Idempotent()
+  failedInside() {
+    ran();
+    return 'done';
+  }
+
+  @Post('refused-after-inside')
+  @UseInterceptors(after(new nest.GoneException('inside')))
+  @Idempotent()
+  refusedAfterInside() {
+    ran();
+    return 'done';
+  }
+
+  @Post('failed-outside')
+  @Idempotent()
+  @UseInterceptors(after(new Error('outside')))
+  failedOutside() {
+    ran();
+    return 'done';
+  }
+
+  @Post('refused-after-outside')
+  @Idempotent()
+  @UseInterceptors(after(new nest.GoneException('outside')))
+  refusedAfterOutside() {
+    ran();
+    return 'done';
+  }
+
+  @Post('fallback-inside')
+  @UseInterceptors(withFallback)
+  @Idempotent()
+  fallbackInside() {
+    ran();
+    throw new Error('caught');
+  }
+
+  @Post('fallback-outside')
+  @Idempotent()
+  @UseInterceptors(withFallback)
+  fallbackOutside() {
+    ran();
+    throw new Error('caught');
+  }
+
+  @Post('remapped-outside')
+  @Idempotent()
+  @UseInterceptors(remapped)
+  remappedOutside() {
+    ran();
+    throw new Error(randomUUID());
+  }
+
+  @Post('slowly-outside')
+  @Idempotent()
+  @UseInterceptors(slowly)
+  slowlyOutside() {
+    ran();
+    return { id: randomUUID() };
+  }
+
+  @Post('timeout-inside')
+  @UseInterceptors(within(40))
+  @Idempotent()
+  timeoutInside(@Body() body: { fail?: boolean }) {
+    return late(body);
+  }
+
+  @Post('timeout-outside')
+  @Idempotent()
+  @UseInterceptors(within(40))
+  timeoutOutside(@Body() body: { fail?: boolean }) {
+    return late(body);
+  }
+
+  @Post('not-stored')
+  @Idempotent()
+  notStored(@IdempotentExecution() execution: Execution) {
+    ran();
+    execution.doNotStore();
+    return 'not stored';
+  }
+
+  @Post('released-404')
+  @Idempotent({ outcome: ({ status, error }) => (status === 404 && error instanceof Error ? 'release' : 'store') })
+  released() {
+    ran();
+    throw new nest.NotFoundException('not yet');
+  }
+
+  @Post('stored-500')
+  @Idempotent({ outcome: () => 'store' })
+  stored() {
+    ran();
+    throw new Error('for good');
+  }
+
+  @Post('outcome-throws')
+  @Idempotent({
+    outcome: () => {
+      throw new Error('in the option');
+    },
+  })
+  outcomeThrows() {
+    ran();
+    return randomUUID();
+  }
+}
+
+async function late({ fail }: { fail?: boolean }): Promise<string> {
+  ran();
+  await pause(250);
+  if (fail) throw new Error('late');
+  return 'late';
+}

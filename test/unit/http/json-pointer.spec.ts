@@ -1,0 +1,70 @@
+import fc from 'fast-check';
+import { canonicalJson } from '../../../lib/edges/http/canonical-json.js';
+import { withoutPointers } from '../../../lib/edges/http/json-pointer.js';
+
+describe('JSON pointers', () => {
+  const body = { a: { b: [1, { c: 2 }], 'x/y': 3, 'x~y': 4 }, d: null };
+
+  test.each([
+    ['/a/b', { a: { 'x/y': 3, 'x~y': 4 }, d: null }],
+    ['/a/b/1/c', { a: { b: [1, {}], 'x/y': 3, 'x~y': 4 }, d: null }],
+    ['/a/x~1y', { a: { b: [1, { c: 2 }], 'x~y': 4 }, d: null }],
+    ['/a/x~0y', { a: { b: [1, { c: 2 }], 'x/y': 3 }, d: null }],
+    ['/d', { a: body.a }],
+    ['/d/e', body],
+    ['/nowhere', body],
+    ['/a/b/length', body],
+    ['/__proto__/toString', body],
+  ])('%s taken away', (pointer, expected) => {
+    const before = structuredClone(body);
+    const changed = withoutPointers(body, [pointer]);
+    expect(changed).toEqual(expected);
+    expect(body).toEqual(before);
+  });
+
+  test('replaced, several at once', () => {
+    expect(withoutPointers(body, ['/a/b/0', '/a/b/1/c', '/d'], '*')).toEqual({
+      a: { b: ['*', { c: '*' }], 'x/y': 3, 'x~y': 4 },
+      d: '*',
+    });
+  });
+
+  test.each([undefined, null, 'text', 17, true])('%j has no members', (value) => {
+    expect(withoutPointers(value, ['/a'])).toBe(value);
+  });
+
+  test('nothing beside the path is copied', () => {
+    const deep = JSON.parse(`${'['.repeat(1e5)}${']'.repeat(1e5)}`) as unknown;
+    expect((withoutPointers({ deep, a: 1 }, ['/a']) as { deep: unknown }).deep).toBe(deep);
+  });
+});
+
+describe('canonical JSON', () => {
+  test('members in order, and the same for the same', () => {
+    expect(canonicalJson({ b: 1, a: [{ d: 1.0, c: 'é' }] })).toBe('{"a":[{"c":"é","d":1}],"b":1}');
+  });
+
+  test('what canonical JSON cannot carry is told apart all the same', () => {
+    const odd = [
+      { a: Infinity },
+      { a: -Infinity },
+      { a: null },
+      { a: '\ud800' },
+      { a: '\ud801' },
+      { a: '\ufffd' },
+      { a: 'Infinity' },
+    ];
+    expect(new Set(odd.map(canonicalJson)).size).toBe(odd.length);
+    expect(canonicalJson({ b: 1, a: Infinity })).toBe(canonicalJson({ a: Infinity, b: 1 }));
+  });
+
+  test('two texts of one JSON value are one', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const text = canonicalJson(value);
+        expect(canonicalJson(JSON.parse(JSON.stringify(value)))).toBe(text);
+        expect(canonicalJson(JSON.parse(text))).toBe(text);
+      }),
+    );
+  });
+});
