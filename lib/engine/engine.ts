@@ -64,21 +64,22 @@ export class IdempotencyEngine {
         const asked = flight ? await flight.asked : known!;
         if (flight?.tenure && !joined) return { kind: 'run', tenure: flight.tenure };
 
-        const refusal = mismatch(operation, isStanding(asked) ? asked : flight!.operation);
+        const refusal = mismatch(operation, asked === 'ours' ? flight!.operation : asked);
         if (refusal) return this.refuse(operation, refusal);
-        if (isStanding(asked) && asked.status === 'held') return this.refuse(operation, { reason: 'held' });
-        if (isStanding(asked) && asked.status === 'done')
-          return this.replay(operation, asked.outcome!, startedAt, watch);
+        if (asked !== 'ours' && asked.status === 'held') return this.refuse(operation, { reason: 'held' });
+        if (asked !== 'ours' && asked.status === 'done') {
+          return this.replay(operation, asked.outcome!, startedAt, watch !== undefined);
+        }
 
         // Somebody runs it.
         const left = startedAt + patience - performance.now();
         if (left <= 0) return this.refuse(operation, { reason: 'running', retryAfterMs: retryAfter(asked) });
-        if (flight?.tenure) {
-          const outcome = await flight.landed(left);
-          if (outcome && outcome !== 'timeout') return this.replay(operation, outcome, startedAt, flight);
+        if (asked === 'ours') {
+          const outcome = await flight!.landed(left);
+          if (outcome && outcome !== 'timeout') return this.replay(operation, outcome, startedAt, true);
         } else {
           watch ??= this.watches.join(recordId);
-          await watch.changed(seen, left, isStanding(asked) ? asked : undefined);
+          await watch.changed(seen, left, asked);
         }
       }
     } finally {
@@ -108,10 +109,10 @@ export class IdempotencyEngine {
     const startedAt = performance.now();
     const lock = await this.lock(operation);
     if (lock === 'contended') {
-      // Whoever holds the lock runs the operation, or is about to. Only the store can say otherwise.
+      // Whoever holds the lock runs the operation, most likely. If the store knows of nobody, the lock is one that was
+      // left behind, or a vote that was split: the claim decides.
       const standing = await this.reading(operation, () => this.parts.store.read(operation.recordId));
-      if (!standing) return 'locked';
-      if (!isFree(standing)) return standing;
+      if (standing && !isFree(standing)) return standing;
     }
     const held = lock === 'contended' ? undefined : lock;
     try {
@@ -148,10 +149,24 @@ export class IdempotencyEngine {
       retentionMs: policy.retentionMs,
       holdOnCrash: policy.afterCrash === 'hold',
     };
+    let gaveUp = false;
+    let late: StandingRecord | undefined;
+    const giveBack = () => {
+      if (gaveUp && late?.owner === claim.owner) void this.parts.store.discard(late).catch(() => undefined);
+    };
+    const onLate = (record: StandingRecord) => {
+      late = record;
+      giveBack();
+    };
     // A claim whose answer was lost is sent again under the same owner, and so recognised as ours.
-    return this.reading(operation, async () => {
+    const ask = async () => {
       const sentAt = performance.now();
-      return { record: await this.parts.store.claim(claim), owner: claim.owner, sentAt };
+      return { record: await this.parts.store.claim(claim, onLate), owner: claim.owner, sentAt };
+    };
+    return this.reading(operation, ask).catch((error: unknown) => {
+      gaveUp = true;
+      giveBack();
+      throw error;
     });
   }
 
@@ -207,9 +222,9 @@ export class IdempotencyEngine {
     if (this.flights.get(recordId) === flight) this.flights.delete(recordId);
   }
 
-  private replay(operation: Operation, outcome: StoredOutcome, startedAt: number, waitedOn?: unknown): Admission {
+  private replay(operation: Operation, outcome: StoredOutcome, startedAt: number, waited: boolean): Admission {
     const { events } = this.parts;
-    if (waitedOn && events.observed) {
+    if (waited && events.observed) {
       events.next({ type: 'waited', ...inEvents(operation), waitMs: performance.now() - startedAt });
     }
     if (isTombstone(outcome)) return this.refuse(operation, { reason: 'gone' });
@@ -247,17 +262,13 @@ function mismatch(operation: Operation, bound: Pick<Operation, 'binding' | 'fing
   return undefined;
 }
 
-function isStanding(asked: Asked): asked is StandingRecord {
-  return typeof asked === 'object';
-}
-
 /** Whether a claim would win this record. */
 function isFree(record: StandingRecord): boolean {
   return record.status === 'failed' || (record.status === 'processing' && record.leaseLeftMs <= 0);
 }
 
 function retryAfter(asked: Asked): number {
-  const left = isStanding(asked) ? asked.leaseLeftMs : SHORTEST_RETRY_AFTER;
+  const left = asked === 'ours' ? SHORTEST_RETRY_AFTER : asked.leaseLeftMs;
   return Math.min(Math.max(left, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER);
 }
 

@@ -4,7 +4,7 @@ import type { Tenure } from './tenure.js';
 import type { StandingRecord } from './ports/record-store.js';
 
 /** What a flight found out when it asked the store: that its own process runs the operation, or what stands. */
-export type Asked = 'ours' | StandingRecord | 'locked';
+export type Asked = 'ours' | StandingRecord;
 
 /**
  * An operation that this process is asking for or running. Its duplicates in the same process join it, and cost no I/O.

@@ -87,16 +87,16 @@ export class Watch {
    * Resolves when it is worth looking at the record again: it changed since `seen`, its lease runs out, a look is due,
    * or `ms` milliseconds have passed.
    *
-   * @param standing the record as it was just seen, processing; `undefined` if nobody has claimed it yet
+   * @param standing the record as it was just seen, processing
    */
-  changed(seen: number, ms: number, standing: StandingRecord | undefined): Promise<void> {
+  changed(seen: number, ms: number, standing: StandingRecord): Promise<void> {
     if (this.changes > seen) return Promise.resolve();
     if (standing !== this.seen) {
       this.seen = standing;
-      this.leaseEnds = performance.now() + (standing?.leaseLeftMs ?? ms);
+      this.leaseEnds = performance.now() + standing.leaseLeftMs;
     }
     this.seenAt = this.changes;
-    if (!standing || standing.owner !== this.markedFor) void this.mark();
+    if (standing.owner !== this.markedFor) void this.mark();
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);
@@ -124,8 +124,7 @@ export class Watch {
   }
 
   /**
-   * Notes on the record that it is awaited, so that its owner announces its end. Each owner has to be told anew, and a
-   * record that is not there yet cannot be marked: the owner holds the lock, and is about to claim.
+   * Notes on the record that it is awaited, so that its owner announces its end. Each owner has to be told anew.
    */
   private async mark(): Promise<void> {
     if (!this.subscription || !this.started || this.marking || this.waiters === 0) return;
@@ -133,8 +132,7 @@ export class Watch {
     const standing = await this.store.markAwaited(this.recordId).catch(() => undefined);
     this.marking = false;
     if (standing?.status === 'processing') this.markedFor = standing.owner;
-    else if (standing) this.wakeAll();
-    else setTimeout(() => this.wakeAll(), POLL_FIRST * (0.5 + Math.random()));
+    else this.wakeAll();
   }
 
   private schedulePoll(): void {

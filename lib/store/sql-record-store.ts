@@ -17,7 +17,7 @@ import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
 import { type CompletionRow, NOT_HELD, type RecordRow } from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
-import { isRetryable } from './retryable.js';
+import { isRetryable, retryingConflicts } from './retryable.js';
 import type { Sealer } from './sealer.js';
 import type { TransactionHost } from './transaction-host.js';
 
@@ -28,8 +28,8 @@ export interface SqlRecordStoreSettings {
   readonly transactionHost: TransactionHost;
 }
 
-/** More than one batch under way lets the database work on one while the next is on the wire. */
-const IN_FLIGHT = 2;
+/** One batch under way gathers the most into the next, and so takes the fewest commits. */
+const IN_FLIGHT = 1;
 const MAX_CLAIMS = 128;
 const MAX_COMPLETIONS = 64;
 
@@ -45,28 +45,28 @@ export class SqlRecordStore implements RecordStore {
     private readonly settings: SqlRecordStoreSettings,
   ) {
     const { dialect } = connector;
-    const places = (maxBatch: number) =>
-      dialect.batches ? { maxBatch, inFlight: IN_FLIGHT } : { maxBatch: 1, inFlight: Infinity };
+    const places = (maxBatch: number) => ({
+      ...(dialect.batches ? { maxBatch, inFlight: IN_FLIGHT } : { maxBatch: 1, inFlight: Infinity }),
+      patienceMs: settings.timeoutMs,
+      isCommon: isRetryable,
+    });
     this.claims = new GroupCommit(async (claims) => {
-      const rows = await connector.alone((on) => dialect.claim(on, claims));
+      const rows = await this.alone((on) => dialect.claim(on, claims));
       const byId = new Map(rows.map((row) => [row.recordId, row]));
       return claims.map((claim) => byId.get(claim.recordId)!);
     }, places(MAX_CLAIMS));
     this.completions = new GroupCommit(async (rows) => {
-      const answers = await connector.alone((on) => dialect.complete(on, rows));
+      const answers = await this.alone((on) => dialect.complete(on, rows));
       return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
     }, places(MAX_COMPLETIONS));
     this.steps = new SqlStepStore(connector, settings);
   }
 
-  async claim(claim: Claim): Promise<StandingRecord> {
-    const { recordId, owner } = claim;
+  async claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
+    const { recordId } = claim;
     const request = claim.request && this.settings.sealer.seal(claim.request, { recordId, field: 'request' });
-    const giveBack = (row: RecordRow) => {
-      if (row.owner === owner && row.status === 'processing') void this.discard(row).catch(() => undefined);
-    };
-    const row = await withDeadline(this.claims.add({ ...claim, request }), this.settings.timeoutMs, giveBack);
-    return this.standing(row);
+    const asked = this.claims.add(request === claim.request ? claim : { ...claim, request });
+    return this.standing(await withDeadline(asked, this.settings.timeoutMs, (row) => onLate?.(this.standing(row))));
   }
 
   async read(recordId: string): Promise<StandingRecord | undefined> {
@@ -124,17 +124,17 @@ export class SqlRecordStore implements RecordStore {
   /** Settles a held record: with an outcome, or free for the next request (`null`). Whether it was held. */
   resolveHeld(recordId: string, completion: Completion | null): Promise<boolean> {
     const row = completion && this.completionRow({ recordId, owner: '', token: 0 }, completion);
-    return this.ask((on) => this.connector.dialect.resolveHeld(on, recordId, row));
+    return this.askAtomically((on) => this.connector.dialect.resolveHeld(on, recordId, row));
   }
 
   /** Deletes a record, whatever its state. Whether there was one. */
   forget(recordId: string): Promise<boolean> {
-    return this.ask((on) => this.connector.dialect.forget(on, recordId));
+    return this.askAtomically((on) => this.connector.dialect.forget(on, recordId));
   }
 
   /** Deletes up to `limit` expired records. How many. */
   sweep(limit: number): Promise<number> {
-    return this.ask((on) => this.connector.dialect.sweep(on, limit));
+    return this.askAtomically((on) => this.connector.dialect.sweep(on, limit));
   }
 
   private async completeWithin(
@@ -142,13 +142,25 @@ export class SqlRecordStore implements RecordStore {
     ownership: Ownership,
     completion: Completion,
   ): Promise<FencedAnswer> {
-    const connection = await this.connector.within(manager);
-    const answers = await this.connector.dialect.complete(connection, [this.completionRow(ownership, completion)]);
+    const row = this.completionRow(ownership, completion);
+    const completed = this.connector.within(manager).then((on) => this.connector.dialect.complete(on, [row]));
+    const answers = await withDeadline(completed, this.settings.timeoutMs);
     return answers.get(ownership.recordId) ?? NOT_HELD;
   }
 
+  private alone<T>(work: (on: unknown) => Promise<T>): Promise<T> {
+    return retryingConflicts(() => this.connector.alone(work));
+  }
+
   private ask<T>(work: (on: unknown) => Promise<T>): Promise<T> {
-    return withDeadline(this.connector.alone(work), this.settings.timeoutMs);
+    return withDeadline(this.alone(work), this.settings.timeoutMs);
+  }
+
+  private askAtomically<T>(work: (on: unknown) => Promise<T>): Promise<T> {
+    return withDeadline(
+      retryingConflicts(() => this.connector.atomically(work)),
+      this.settings.timeoutMs,
+    );
   }
 
   private completionRow(ownership: Ownership, { outcome, retentionMs }: Completion): CompletionRow {
@@ -217,7 +229,7 @@ class SqlStepStore implements StepStore {
     const asked =
       within && this.connector.singleConnection
         ? this.connector.within(within.manager as EntityManager).then(work)
-        : this.connector.alone(work);
+        : retryingConflicts(() => this.connector.alone(work));
     return withDeadline(asked, this.settings.timeoutMs);
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
 import { withDeadline } from './deadline.js';
 
@@ -16,23 +17,36 @@ export interface TransactionHost {
   run<T>(dataSource: DataSource, work: (manager: EntityManager) => Promise<T>): Promise<T>;
 }
 
-/** Begins and commits on a connection of the data source's own pool, for which it waits at most `timeoutMs`. */
+/** How often to look whether another's transaction has ended, in milliseconds. */
+const LOOK_AGAIN = 2;
+
+/**
+ * Begins and commits on a connection of the data source's own pool. Waits at most `timeoutMs` for each of the connection,
+ * BEGIN, COMMIT and ROLLBACK; a connection that is still busy with one of them goes back to the pool after that.
+ */
 export function ownTransactions(timeoutMs: number): TransactionHost {
   return {
     async run(dataSource, work) {
       const runner = dataSource.createQueryRunner('master');
+      let last: Promise<unknown> = Promise.resolve();
+      const bounded = (asked: Promise<unknown>) => withDeadline((last = asked), timeoutMs);
+      const end = async () => {
+        if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => undefined);
+        await runner.release();
+      };
       try {
-        await withDeadline(runner.connect(), timeoutMs, () => void runner.release());
-        await runner.startTransaction();
+        await bounded(runner.connect());
+        // SQLite has one connection for everybody: inside of another's transaction, ours would be a savepoint.
+        while (runner.isTransactionActive) await sleep(LOOK_AGAIN);
+        await bounded(runner.startTransaction());
         const result = await work(runner.manager);
-        await runner.commitTransaction();
+        await bounded(runner.commitTransaction());
+        await runner.release();
         return result;
       } catch (error) {
         // The first error tells more than a ROLLBACK on a connection that is gone.
-        if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => undefined);
+        await bounded(last.then(end, end)).catch(() => undefined);
         throw error;
-      } finally {
-        await runner.release();
       }
     },
   };

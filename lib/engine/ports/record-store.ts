@@ -11,8 +11,10 @@ export interface RecordStore {
    * Inserts the record, takes it over, or answers with what stands: one round trip, atomic among any number of
    * claimants. The claim was won if the answer's owner is `claim.owner`; this also recognises a claim of ours whose
    * first answer was lost.
+   *
+   * @param onLate gets an answer that comes after the store was given up on
    */
-  claim(claim: Claim): Promise<StandingRecord>;
+  claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord>;
 
   /** What stands under this id, or `undefined` if nothing does or it has expired. Takes no lock. */
   read(recordId: string): Promise<StandingRecord | undefined>;
@@ -96,8 +98,6 @@ export interface Claim {
   readonly retentionMs: number;
   /** Whether an owner that dies leaves an unknown outcome that someone must resolve. */
   readonly holdOnCrash: boolean;
-  /** Set where the claim may be made durable together with a later commit on the same server. */
-  readonly durableLater?: boolean;
 }
 
 /** Proof of ownership: what every write of an execution is fenced by. */

@@ -1,5 +1,4 @@
-import type { DataSource, EntityManager } from 'typeorm';
-import type { DialectName } from '../dialects/dialect-name.js';
+import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 
 /**
@@ -10,6 +9,8 @@ export interface Connector<Connection = unknown> {
   readonly dialect: Dialect<Connection>;
   /** Runs `work` outside of any transaction. */
   alone<T>(work: (on: Connection) => Promise<T>): Promise<T>;
+  /** Runs `work` in a short transaction of its own, in which each statement sees what was committed before it. */
+  atomically<T>(work: (on: Connection) => Promise<T>): Promise<T>;
   /** The connection of a TypeORM transaction. */
   within(manager: EntityManager): Promise<Connection>;
   /** Runs `work` while no other transaction of ours needs the same connection. */
@@ -17,7 +18,3 @@ export interface Connector<Connection = unknown> {
   /** Whether statements inside a transaction have to go through its connection, because there is only one. */
   readonly singleConnection: boolean;
 }
-
-export type ConnectorFactory = (dataSource: DataSource) => Connector;
-
-export type ConnectorFactories = Record<DialectName, ConnectorFactory>;

@@ -1,12 +1,16 @@
+import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
+import { clockOf } from '../dialects/clock.js';
 import { dialectNameOf } from '../dialects/dialect-name.js';
 import type { TableNames } from '../dialects/dialect.js';
 import { MysqlDialect } from '../dialects/mysql.js';
+import { PortableDialect } from '../dialects/portable.js';
 import { PostgresDialect } from '../dialects/postgres.js';
 import { SqliteDialect } from '../dialects/sqlite.js';
 import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
 import type { Connector } from './connector.js';
 import { MysqlConnector } from './mysql-connector.js';
+import { hasSingleConnection, PortableConnector } from './portable-connector.js';
 import { PostgresConnector } from './postgres-connector.js';
 import { SqliteConnector } from './sqlite-connector.js';
 
@@ -21,8 +25,22 @@ export function connectorFor(dataSource: DataSource): Connector {
     case 'sqlite':
       return new SqliteConnector(dataSource, new SqliteDialect(tables));
     case 'portable':
-      throw new Error(`IdempotencyModule: the "${dataSource.options.type}" driver is not supported yet`);
+      return portable(dataSource);
   }
+}
+
+function portable(dataSource: DataSource): Connector {
+  const { driver, options } = dataSource;
+  const dialect = new PortableDialect({
+    now: clockOf(dataSource),
+    no: driver.normalizeType({ type: Boolean }).startsWith('bool') ? 'false' : '0',
+    transactions: !hasSingleConnection(dataSource),
+    escape: (name) => driver.escape(name),
+  });
+  new Logger('Idempotency').warn(
+    `There are no statements made for the "${options.type}" driver: portable ones are used, which take more round trips`,
+  );
+  return new PortableConnector(dataSource, dialect);
 }
 
 function tableNames(dataSource: DataSource): TableNames {

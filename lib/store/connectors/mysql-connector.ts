@@ -7,10 +7,16 @@ import type { Connector } from './connector.js';
 interface Mysql2Connection {
   execute(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
   query(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
+  /** Back to the pool. */
   release(): void;
+  /** Closes the connection, and takes it out of the pool. */
+  destroy(): void;
 }
 
 type Mysql2Callback = (error: Error | null, result: unknown) => void;
+
+/** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
+const GIVE_UP_AFTER = 30_000;
 
 export class MysqlConnector implements Connector<MysqlConnection> {
   readonly singleConnection = false;
@@ -24,11 +30,35 @@ export class MysqlConnector implements Connector<MysqlConnection> {
   async alone<T>(work: (on: MysqlConnection) => Promise<T>): Promise<T> {
     const driver = this.dataSource.driver as unknown as { obtainMasterConnection(): Promise<Mysql2Connection> };
     const connection = await driver.obtainMasterConnection();
+    let broken = false;
+    // Not mysql2's own timeout: its timer outlives a connection that is lost, and keeps the process from ending.
+    const timer = setTimeout(() => connection.destroy(), GIVE_UP_AFTER);
+    timer.unref();
     try {
       return await work(await this.wrap(connection));
+    } catch (error) {
+      broken = !leavesConnection(error);
+      throw error;
     } finally {
-      connection.release();
+      clearTimeout(timer);
+      if (broken) connection.destroy();
+      else connection.release();
     }
+  }
+
+  atomically<T>(work: (on: MysqlConnection) => Promise<T>): Promise<T> {
+    return this.alone(async (on) => {
+      await on.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED', []);
+      await on.query('START TRANSACTION', []);
+      try {
+        const result = await work(on);
+        await on.query('COMMIT', []);
+        return result;
+      } catch (error) {
+        if (leavesConnection(error)) await on.query('ROLLBACK', []);
+        throw error;
+      }
+    });
   }
 
   async within(manager: EntityManager): Promise<MysqlConnection> {
@@ -40,21 +70,24 @@ export class MysqlConnector implements Connector<MysqlConnection> {
   }
 
   private async wrap(connection: Mysql2Connection): Promise<MysqlConnection> {
-    this.returning ??= await isMariadb(connection);
-    return {
-      returning: this.returning,
-      execute: (sql, values) => ask(connection, 'execute', sql, values),
-      query: (sql, values) => ask(connection, 'query', sql, values),
-    };
+    const ask = (method: 'execute' | 'query') => (sql: string, values: readonly unknown[]) =>
+      answerOf(connection, method, sql, values);
+    this.returning ??= await isMariadb(ask('query'));
+    return { returning: this.returning, execute: ask('execute'), query: ask('query') };
   }
 }
 
-async function isMariadb(connection: Mysql2Connection): Promise<boolean> {
-  const { rows } = await ask(connection, 'query', 'SELECT VERSION() AS version', []);
+/** Whether the connection is as good as before: the server itself reported the error. */
+function leavesConnection(error: unknown): boolean {
+  return (error as { sqlState?: unknown } | undefined)?.sqlState !== undefined;
+}
+
+async function isMariadb(query: MysqlConnection['query']): Promise<boolean> {
+  const { rows } = await query('SELECT VERSION() AS version', []);
   return String(rows[0].version).includes('MariaDB');
 }
 
-function ask(
+function answerOf(
   connection: Mysql2Connection,
   method: 'execute' | 'query',
   sql: string,

@@ -22,8 +22,14 @@ export class SqliteConnector implements Connector<SqliteConnection> {
   ) {}
 
   async alone<T>(work: (on: SqliteConnection) => Promise<T>): Promise<T> {
-    await this.untilFree();
+    do await this.untilFree();
+    while (this.connection.inTransaction);
     return work(this.connection);
+  }
+
+  /** The dialect's methods are each a transaction already. */
+  atomically<T>(work: (on: SqliteConnection) => Promise<T>): Promise<T> {
+    return this.alone(work);
   }
 
   async within(_manager: EntityManager): Promise<SqliteConnection> {

@@ -64,15 +64,21 @@ export interface Dialect<Connection = unknown> {
   loadSteps(on: Connection, recordId: string): Promise<readonly StepRow[]>;
   putStep(on: Connection, ownership: Ownership, step: StepRow): Promise<FencedAnswer>;
 
-  /** Resolves a held record with an outcome, or frees it (`null`). Whether there was one. */
+  /**
+   * Resolves a held record with an outcome, or frees it (`null`). Whether there was one. Whoever frees it has found out
+   * that what had begun did not happen: its steps may run again. Asked for in a transaction.
+   */
   resolveHeld(
     on: Connection,
     recordId: string,
     completion: Omit<CompletionRow, keyof Ownership> | null,
   ): Promise<boolean>;
-  /** Deletes a record and its steps, whatever its state. Whether there was one. */
+  /**
+   * Deletes a record and its steps, whatever its state. Whether there was one. Asked for in a transaction, so that no
+   * step outlives its record: the next operation with this id would take it for its own.
+   */
   forget(on: Connection, recordId: string): Promise<boolean>;
-  /** Deletes up to `limit` expired records that nobody holds. How many. */
+  /** Deletes up to `limit` expired records that nobody holds, and their steps, in a transaction. How many. */
   sweep(on: Connection, limit: number): Promise<number>;
 }
 

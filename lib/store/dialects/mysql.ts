@@ -1,4 +1,5 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
+import { MYSQL_NOW as NOW } from './clock.js';
 import {
   type CompletionRow,
   type Dialect,
@@ -27,9 +28,6 @@ export interface MysqlAnswer {
 
 type MysqlRow = Record<string, unknown>;
 
-/** Milliseconds since 1970 on the server's clock, whatever time zone the session is in. */
-const NOW = `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)`;
-
 /** Long retentions end on a full minute, so that few completions touch the index. The parameter is given twice. */
 const EXPIRY = `IF(? < 3600000, ${NOW} + ?, ((${NOW} + ?) DIV 60000 + 1) * 60000)`;
 const expiry = (ms: number) => [ms, ms, ms];
@@ -56,16 +54,17 @@ const COLUMNS = `id, owner, status, token, attempt, taken_from, fingerprint, bin
 const OWNED = `id = ? AND owner = ? AND token = ? AND status = 'processing'`;
 const owned = ({ recordId, owner, token }: Ownership) => [recordId, owner, token];
 
-/** Hands `awaited` to the client as the insert id of the same answer. */
-const TELL_AWAITED = `token = IF(LAST_INSERT_ID(awaited) IS NULL, token, token)`;
+/** Tells the client of the row in the same answer, as its insert id: 1 for a row, 2 for one that somebody waits for. */
+const TELL = `awaited = LAST_INSERT_ID(awaited + 1) - 1`;
 
 function statements({ record, step }: TableNames) {
   /**
-   * Assignments see those before them: first the columns that {@link MOVE} does not look at, the new owner among them;
-   * then, by who the owner now is, the columns it does look at, the status first.
+   * Assignments see those before them. First go the columns that {@link MOVE} does not look at and the owner, then the
+   * status, then, by those two, the rest: an owner that claims again what it runs extends its lease, no more.
    */
+  const move = (column: string, cases: string) => `${column} = CASE ${MOVE} ${cases} ELSE ${column} END`;
   const won = (column: string, value = `VALUES(${column})`) =>
-    `${column} = IF(owner = VALUES(owner), ${value}, ${column})`;
+    `${column} = IF(owner = VALUES(owner) AND status = 'processing', ${value}, ${column})`;
   return {
     claim: (count: number) => `INSERT INTO ${record} (id, owner, endpoint, fingerprint, binding, request, status, token,
       attempt, hold_on_crash, awaited, lease_until, created_at, expires_at)
@@ -73,39 +72,43 @@ function statements({ record, step }: TableNames) {
       .fill(`(?, ?, ?, ?, ?, ?, 'processing', 1, 1, ?, 0, ${NOW} + ?, ${NOW}, ${EXPIRY})`)
       .join(', ')}
     ON DUPLICATE KEY UPDATE
-      token = token + (${MOVE} IN ('restart', 'take')),
-      attempt = CASE ${MOVE} WHEN 'restart' THEN 1 WHEN 'take' THEN attempt + 1 ELSE attempt END,
-      created_at = IF(${MOVE} = 'restart', VALUES(created_at), created_at),
-      taken_from = IF(${MOVE} IN ('restart', 'take'), status, taken_from),
-      owner = IF(${MOVE} IN ('restart', 'take'), VALUES(owner), owner),
-      ${won('endpoint')}, ${won('request')}, ${won('awaited', '0')}, ${won('completed_at', 'NULL')},
+      ${move('token', `WHEN 'restart' THEN token + 1 WHEN 'take' THEN token + 1`)},
+      ${move('attempt', `WHEN 'restart' THEN 1 WHEN 'take' THEN attempt + 1`)},
+      ${move('created_at', `WHEN 'restart' THEN VALUES(created_at)`)},
+      ${move('taken_from', `WHEN 'restart' THEN status WHEN 'take' THEN status`)},
+      ${move('awaited', `WHEN 'restart' THEN 0 WHEN 'take' THEN 0`)},
+      ${move('owner', `WHEN 'restart' THEN VALUES(owner) WHEN 'take' THEN VALUES(owner)`)},
+      ${move('status', `WHEN 'restart' THEN 'processing' WHEN 'take' THEN 'processing' WHEN 'hold' THEN 'held'`)},
+      ${won('endpoint')}, ${won('request')}, ${won('completed_at', 'NULL')},
       ${won('response_code', 'NULL')}, ${won('response_head', 'NULL')}, ${won('response_body', 'NULL')},
-      status = IF(owner = VALUES(owner), 'processing', IF(${MOVE} = 'hold', 'held', status)),
       ${won('fingerprint')}, ${won('binding')}, ${won('hold_on_crash')}, ${won('lease_until')}, ${won('expires_at')}`,
     returning: ` RETURNING ${COLUMNS}`,
     readMany: (count: number) => `SELECT ${COLUMNS} FROM ${record} WHERE id IN (${Array(count).fill('?').join(', ')})`,
     read: `SELECT ${COLUMNS} FROM ${record}
       WHERE id = ? AND (expires_at > ${NOW} OR status IN ('processing', 'held'))`,
     complete: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
-      completed_at = ${NOW}, expires_at = ${EXPIRY}, ${TELL_AWAITED} WHERE ${OWNED}`,
-    letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, ${TELL_AWAITED} WHERE ${OWNED}`,
-    discard: `DELETE FROM ${record} WHERE ${OWNED} AND attempt = 1`,
-    renew: `UPDATE ${record} SET lease_until = ${NOW} + ?, ${TELL_AWAITED} WHERE ${OWNED}`,
+      completed_at = ${NOW}, expires_at = ${EXPIRY}, ${TELL} WHERE ${OWNED}`,
+    letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, ${TELL} WHERE ${OWNED}`,
+    /** The steps are those of an operation that had expired. */
+    discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
+      WHERE r.id = ? AND r.owner = ? AND r.token = ? AND r.status = 'processing' AND r.attempt = 1`,
+    renew: `UPDATE ${record} SET lease_until = ${NOW} + ?, ${TELL} WHERE ${OWNED}`,
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
     /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */
     loadSteps: `SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
       WHERE s.record_id = ? AND s.token > r.token - r.attempt`,
     putStep: `INSERT INTO ${step} (record_id, name, status, token, result, updated_at)
-      SELECT id, ?, ?, token, ?, ${NOW} FROM ${record} WHERE ${OWNED}
+      SELECT id, ?, ?, token, ?, ${NOW} FROM ${record} WHERE ${OWNED} FOR UPDATE
       ON DUPLICATE KEY UPDATE status = VALUES(status), token = VALUES(token), result = VALUES(result),
         updated_at = VALUES(updated_at)`,
     resolveDone: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
       completed_at = ${NOW}, expires_at = ${EXPIRY} WHERE id = ? AND ${UNKNOWN}`,
     resolveFree: `UPDATE ${record} SET status = 'failed' WHERE id = ? AND ${UNKNOWN}`,
-    forget: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id WHERE r.id = ?`,
+    freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
+    forget: `DELETE FROM ${record} WHERE id = ?`,
+    forgetSteps: (count: number) => `DELETE FROM ${step} WHERE record_id IN (${Array(count).fill('?').join(', ')})`,
     doomed: `SELECT r.id FROM ${record} r WHERE ${EXPIRED} AND ${FREE} LIMIT ? FOR UPDATE SKIP LOCKED`,
-    sweep: (count: number) => `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
-      WHERE r.id IN (${Array(count).fill('?').join(', ')}) AND ${EXPIRED} AND ${FREE}`,
+    sweep: (count: number) => `DELETE FROM ${record} WHERE id IN (${Array(count).fill('?').join(', ')})`,
   };
 }
 
@@ -134,9 +137,13 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
     ]);
     const insert = this.sql.claim(claims.length);
     if (on.returning) return (await on.execute(insert + this.sql.returning, values)).rows.map(toRecord);
-    await on.execute(insert, values);
     const ids = claims.map((claim) => claim.recordId);
-    return (await on.execute(this.sql.readMany(ids.length), ids)).rows.map(toRecord);
+    for (;;) {
+      await on.execute(insert, values);
+      const { rows } = await on.execute(this.sql.readMany(ids.length), ids);
+      // Somebody may have deleted a record in between: the claim is as good as not made.
+      if (rows.length === ids.length) return rows.map(toRecord);
+    }
   }
 
   async read(on: MysqlConnection, recordId: string): Promise<RecordRow | undefined> {
@@ -157,7 +164,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
         ...expiry(c.retentionMs),
         ...owned(c),
       ]);
-      if (answer.affectedRows > 0) answers.set(c.recordId, fenced(answer));
+      answers.set(c.recordId, fenced(answer));
     }
     return answers;
   }
@@ -202,22 +209,28 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
           recordId,
         ])
       : await on.execute(this.sql.resolveFree, [recordId]);
+    if (!completion && affectedRows > 0) await on.execute(this.sql.freeSteps, [recordId]);
     return affectedRows > 0;
   }
 
   async forget(on: MysqlConnection, recordId: string): Promise<boolean> {
-    return (await on.execute(this.sql.forget, [recordId])).affectedRows > 0;
+    const { affectedRows } = await on.execute(this.sql.forget, [recordId]);
+    await on.execute(this.sql.forgetSteps(1), [recordId]);
+    return affectedRows > 0;
   }
 
   async sweep(on: MysqlConnection, limit: number): Promise<number> {
     const ids = (await on.query(this.sql.doomed, [limit])).rows.map((row) => row.id);
-    if (ids.length) await on.query(this.sql.sweep(ids.length), ids);
+    if (ids.length === 0) return 0;
+    await on.query(this.sql.sweep(ids.length), ids);
+    await on.query(this.sql.forgetSteps(ids.length), ids);
     return ids.length;
   }
 }
 
-function fenced({ affectedRows, insertId }: MysqlAnswer): FencedAnswer {
-  return affectedRows > 0 ? { held: true, awaited: insertId === 1 } : NOT_HELD;
+/** Affected rows would not do: a server may count only rows that changed. */
+function fenced({ insertId }: MysqlAnswer): FencedAnswer {
+  return insertId > 0 ? { held: true, awaited: insertId === 2 } : NOT_HELD;
 }
 
 function toRecord(row: MysqlRow): RecordRow {

@@ -11,14 +11,20 @@ import {
 
 /** What we use of a `pg` pool or client. */
 export interface PgConnection {
-  query(statement: {
-    name: string;
-    text: string;
-    values: unknown[];
-  }): Promise<{ rows: PgRow[]; rowCount: number | null }>;
+  query(statement: { text: string; name?: string; values?: unknown[] }): Promise<PgAnswer>;
+}
+
+export interface PgAnswer {
+  readonly rows: PgRow[];
 }
 
 type PgRow = Record<string, unknown>;
+
+/**
+ * A claim waits for a row only while its owner commits, or hangs in its transaction. The claims that share its batch must
+ * not hang with it. Set for the statement's own transaction.
+ */
+const LOCK_TIMEOUT = '500ms';
 
 const NOW = 'clock_timestamp()';
 const after = (ms: string) => `${NOW} + ${ms} * interval '1 ms'`;
@@ -54,24 +60,41 @@ const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8'
 const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8'];
 
 const row = (types: readonly string[]) => `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
-const rows = (types: readonly string[]) => `unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')})`;
+/**
+ * The arrays stand in sub-selects, so that the planner does not see how long they are: seeing it, it would make a new
+ * plan for every batch.
+ */
+const rows = (types: readonly string[]) =>
+  `unnest(${types.map((type, i) => `(SELECT $${i + 1}::${type}[])`).join(', ')})`;
+
+/**
+ * Always true, and decided by its first half. To the planner it makes a row dear to look at, and so the whole table,
+ * however few rows that has: a plan is made once for a connection, perhaps while the table is empty, and kept while it
+ * grows.
+ */
+const BY_INDEX = `(r.token > 0 OR (SELECT count(*) FROM generate_series(1, r.token)) < 0)`;
 
 function statements({ record, step }: TableNames) {
   /**
    * Reads first, so that a replay writes nothing. A record that became visible only after the statement's snapshot is
    * found by ON CONFLICT, where a claim that must stand back writes the row as it is: so every claim gets a row.
+   * Locks are taken in the order of ids, however the claims are joined, so that concurrent batches do not deadlock.
    */
   const claim = (claims: string) => `
 WITH asked AS MATERIALIZED (
   SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash)
+  WHERE set_config('lock_timeout', '${LOCK_TIMEOUT}', true) <> ''
 ), standing AS MATERIALIZED (
-  SELECT ${COLUMNS} FROM asked i JOIN ${record} r ON r.id = i.id WHERE ${move('r', 'i')} = 'stand'
+  SELECT ${COLUMNS}
+  FROM asked i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
+  WHERE ${move('r', 'i')} = 'stand'
 ), claimed AS (
   INSERT INTO ${record} AS r (id, owner, endpoint, fingerprint, binding, request, status, token, attempt,
     hold_on_crash, awaited, lease_until, created_at, expires_at)
   SELECT i.id, i.owner, i.endpoint, i.fingerprint, i.binding, i.request, 'processing', 1, 1,
     i.hold_on_crash, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}
   FROM asked i WHERE NOT EXISTS (SELECT FROM standing s WHERE s.id = i.id)
+  ORDER BY i.id
   ON CONFLICT (id) DO UPDATE SET
     (owner, endpoint, fingerprint, binding, request, status, token, attempt, taken_from, hold_on_crash, awaited,
       lease_until, created_at, completed_at, expires_at, response_code, response_head, response_body) = (
@@ -102,7 +125,7 @@ SELECT * FROM standing UNION ALL SELECT * FROM claimed`;
 UPDATE ${record} r SET status = 'done', response_code = i.code, response_head = i.head, response_body = i.body,
   completed_at = ${NOW}, expires_at = ${expiry('i.retention')}
 FROM ${completions} AS i(id, owner, token, code, head, body, retention)
-WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing'
+WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX}
 RETURNING r.id, r.awaited`;
 
   const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing'`;
@@ -115,7 +138,9 @@ RETURNING r.id, r.awaited`;
     read: `SELECT ${COLUMNS} FROM ${record} r WHERE r.id = $1
       AND (r.expires_at > ${NOW} OR r.status IN ('processing', 'held'))`,
     letGo: `UPDATE ${record} r SET status = $4, lease_until = ${NOW} WHERE ${owned} RETURNING r.awaited`,
-    discard: `WITH gone AS (DELETE FROM ${record} r WHERE ${owned} AND r.attempt = 1 RETURNING r.awaited),
+    /** The steps are those of an operation that had expired. */
+    discard: `WITH gone AS (DELETE FROM ${record} r WHERE ${owned} AND r.attempt = 1 RETURNING r.id, r.awaited),
+      steps AS (DELETE FROM ${step} s USING gone WHERE s.record_id = gone.id),
       back AS (UPDATE ${record} r SET status = 'failed', lease_until = ${NOW} WHERE ${owned} AND r.attempt > 1
         RETURNING r.awaited)
       SELECT awaited FROM gone UNION ALL SELECT awaited FROM back`,
@@ -131,17 +156,14 @@ RETURNING r.id, r.awaited`;
       RETURNING false AS awaited`,
     resolveDone: `UPDATE ${record} r SET status = 'done', response_code = $2, response_head = $3, response_body = $4,
       completed_at = ${NOW}, expires_at = ${expiry('$5::float8')} WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id`,
-    resolveFree: `UPDATE ${record} r SET status = 'failed' WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id`,
-    forget: `WITH gone AS (DELETE FROM ${record} r WHERE r.id = $1 RETURNING r.id),
-      steps AS (DELETE FROM ${step} s USING gone WHERE s.record_id = gone.id)
-      SELECT id FROM gone`,
+    resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed' WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id),
+      steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
+      SELECT id FROM freed`,
+    forget: `DELETE FROM ${record} r WHERE r.id = $1 RETURNING r.id`,
     sweep: `WITH doomed AS (
         SELECT r.ctid FROM ${record} r WHERE ${EXPIRED} AND ${FREE} LIMIT $1 FOR UPDATE SKIP LOCKED
-      ), gone AS (
-        DELETE FROM ${record} r USING doomed WHERE r.ctid = doomed.ctid RETURNING r.id
-      ), steps AS (
-        DELETE FROM ${step} s USING gone WHERE s.record_id = gone.id
-      ) SELECT count(*)::int AS count FROM gone`,
+      ) DELETE FROM ${record} r USING doomed WHERE r.ctid = doomed.ctid RETURNING r.id`,
+    forgetSteps: `DELETE FROM ${step} s WHERE s.record_id = ANY($1::uuid[])`,
   };
 }
 
@@ -231,11 +253,18 @@ export class PostgresDialect implements Dialect<PgConnection> {
   }
 
   async forget(on: PgConnection, recordId: string): Promise<boolean> {
-    return (await this.run(on, 'forget', [recordId])).rows.length > 0;
+    return (await this.delete(on, 'forget', recordId)) > 0;
   }
 
-  async sweep(on: PgConnection, limit: number): Promise<number> {
-    return (await this.run(on, 'sweep', [limit])).rows[0].count as number;
+  sweep(on: PgConnection, limit: number): Promise<number> {
+    return this.delete(on, 'sweep', limit);
+  }
+
+  /** Steps by a statement of their own, which sees those that were written until the record was locked. */
+  private async delete(on: PgConnection, name: 'forget' | 'sweep', value: unknown): Promise<number> {
+    const { rows } = await this.run(on, name, [value]);
+    if (rows.length) await this.run(on, 'forgetSteps', [rows.map((row) => row.id)]);
+    return rows.length;
   }
 
   private async fenced(

@@ -1,4 +1,5 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
+import { SQLITE_NOW as NOW } from './clock.js';
 import {
   type CompletionRow,
   type Dialect,
@@ -23,9 +24,6 @@ interface SqliteStatement {
 }
 
 type SqliteRow = Record<string, unknown>;
-
-/** Milliseconds since 1970, UTC; the same throughout a statement. */
-const NOW = `CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)`;
 
 /** What a claim (`n`) does to the record that stands (`r`). */
 const MOVE = `CASE
@@ -82,6 +80,7 @@ function statements({ record, step }: TableNames) {
     resolveDone: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
       completed_at = ${NOW}, expires_at = ${NOW} + ? WHERE id = ? AND ${UNKNOWN}`,
     resolveFree: `UPDATE ${record} SET status = 'failed' WHERE id = ? AND ${UNKNOWN}`,
+    freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
     forget: `DELETE FROM ${record} WHERE id = ?`,
     forgetSteps: `DELETE FROM ${step} WHERE record_id = ?`,
     doomed: `SELECT id FROM ${record} WHERE ${EXPIRED} AND ${FREE} LIMIT ?`,
@@ -149,12 +148,12 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
   }
 
   async discard(on: SqliteConnection, ownership: Ownership): Promise<FencedAnswer> {
-    return immediately(on, () =>
-      fenced(
-        this.on(on, this.sql.discard).get(...owned(ownership)) ??
-          this.on(on, this.sql.letGo).get('failed', ...owned(ownership)),
-      ),
-    );
+    return immediately(on, () => {
+      const gone = this.on(on, this.sql.discard).get(...owned(ownership));
+      // The steps are those of an operation that had expired.
+      if (gone) this.on(on, this.sql.forgetSteps).run(ownership.recordId);
+      return fenced(gone ?? this.on(on, this.sql.letGo).get('failed', ...owned(ownership)));
+    });
   }
 
   async renew(on: SqliteConnection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
@@ -178,16 +177,19 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
     recordId: string,
     completion: Omit<CompletionRow, keyof Ownership> | null,
   ): Promise<boolean> {
-    const { changes } = completion
-      ? this.on(on, this.sql.resolveDone).run(
-          completion.code,
-          completion.head,
-          completion.body,
-          completion.retentionMs,
-          recordId,
-        )
-      : this.on(on, this.sql.resolveFree).run(recordId);
-    return changes > 0;
+    return immediately(on, () => {
+      const { changes } = completion
+        ? this.on(on, this.sql.resolveDone).run(
+            completion.code,
+            completion.head,
+            completion.body,
+            completion.retentionMs,
+            recordId,
+          )
+        : this.on(on, this.sql.resolveFree).run(recordId);
+      if (!completion && changes > 0) this.on(on, this.sql.freeSteps).run(recordId);
+      return changes > 0;
+    });
   }
 
   async forget(on: SqliteConnection, recordId: string): Promise<boolean> {

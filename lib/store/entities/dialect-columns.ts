@@ -60,7 +60,11 @@ export abstract class DialectEntity extends BaseEntity {
   static override useDataSource(dataSource: DataSource | null): void {
     super.useDataSource(dataSource);
     if (!dataSource?.hasMetadata(this)) return;
-    const native = NATIVE_TYPES[dialectNameOf(dataSource)];
+    const native = { ...NATIVE_TYPES[dialectNameOf(dataSource)] };
+    // MySQL's "text" ends at 64 KiB.
+    if (native.bytes.type === 'text' && /mysql|mariadb/.test(dataSource.options.type)) {
+      native.bytes = { ...native.bytes, type: 'longtext' };
+    }
     const typed = columns.get(this);
     for (const column of dataSource.getMetadata(this).columns) {
       const type = typed?.get(column.propertyName);

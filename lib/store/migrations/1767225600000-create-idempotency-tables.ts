@@ -1,0 +1,126 @@
+import { type DataSource, type MigrationInterface, type QueryRunner, Table, TableIndex } from 'typeorm';
+import { type DialectName, dialectNameOf } from '../dialects/dialect-name.js';
+
+interface ColumnOptions {
+  readonly type: string;
+  readonly length?: string;
+  readonly charset?: string;
+  readonly collation?: string;
+}
+
+type Kind = 'id' | 'digest' | 'bytes' | 'instant';
+
+const TYPES: Record<DialectName, Record<Kind, ColumnOptions>> = {
+  postgres: {
+    id: { type: 'uuid' },
+    digest: { type: 'bytea' },
+    bytes: { type: 'bytea' },
+    instant: { type: 'timestamp with time zone' },
+  },
+  mysql: {
+    id: { type: 'char', length: '36', charset: 'ascii', collation: 'ascii_bin' },
+    digest: { type: 'varbinary', length: '32' },
+    bytes: { type: 'longblob' },
+    instant: { type: 'bigint' },
+  },
+  sqlite: {
+    id: { type: 'varchar', length: '36' },
+    digest: { type: 'blob' },
+    bytes: { type: 'blob' },
+    instant: { type: 'bigint' },
+  },
+  portable: {
+    id: { type: 'varchar', length: '36' },
+    digest: { type: 'varchar', length: '64' },
+    bytes: { type: 'text' },
+    instant: { type: 'bigint' },
+  },
+};
+
+/**
+ * Half of each page is left for new versions of its rows. A record is updated once or twice soon after it is written;
+ * where the new version fits beside the old one, no index has to be touched.
+ */
+const FILLFACTOR = 50;
+
+/** The tables as `synchronize` would make them. */
+export class CreateIdempotencyTables1767225600000 implements MigrationInterface {
+  readonly name = 'CreateIdempotencyTables1767225600000';
+
+  async up(runner: QueryRunner): Promise<void> {
+    const { record, step } = tables(runner);
+    await runner.createTable(record);
+    await runner.createTable(step);
+    if (dialectNameOf(runner.connection) === 'postgres') {
+      await runner.query(`ALTER TABLE ${quoted(runner, record)} SET (fillfactor = ${FILLFACTOR})`);
+    }
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    const { record, step } = tables(runner);
+    await runner.dropTable(step.name);
+    await runner.dropTable(record.name);
+  }
+}
+
+function tables(runner: QueryRunner): { record: Table; step: Table } {
+  // TypeORM 0.3 has no `dataSource` here.
+  const dataSource = runner.connection;
+  const types = { ...TYPES[dialectNameOf(dataSource)] };
+  // MySQL's "text" ends at 64 KiB.
+  if (types.bytes.type === 'text' && /mysql|mariadb/.test(dataSource.options.type)) types.bytes = { type: 'longtext' };
+  const boolean = { type: dataSource.driver.normalizeType({ type: Boolean }) };
+  const integer = { type: dataSource.driver.normalizeType({ type: 'integer' }) };
+  const token = { type: 'bigint' };
+  const optional = { isNullable: true };
+  const record = new Table({
+    name: pathOf(dataSource, 'idempotency_record'),
+    columns: [
+      { name: 'id', ...types.id, isPrimary: true },
+      { name: 'endpoint', type: 'varchar', length: '255' },
+      { name: 'fingerprint', ...types.digest },
+      { name: 'binding', ...types.digest, ...optional },
+      { name: 'status', type: 'varchar', length: '10' },
+      { name: 'owner', ...types.id },
+      { name: 'token', ...token },
+      { name: 'attempt', ...integer },
+      { name: 'taken_from', type: 'varchar', length: '10', ...optional },
+      { name: 'hold_on_crash', ...boolean },
+      { name: 'awaited', ...boolean },
+      { name: 'lease_until', ...types.instant },
+      { name: 'created_at', ...types.instant },
+      { name: 'completed_at', ...types.instant, ...optional },
+      { name: 'expires_at', ...types.instant },
+      { name: 'request', ...types.bytes, ...optional },
+      { name: 'response_code', type: 'smallint', ...optional },
+      { name: 'response_head', ...types.bytes, ...optional },
+      { name: 'response_body', ...types.bytes, ...optional },
+    ],
+    indices: [new TableIndex({ columnNames: ['expires_at'] })],
+  });
+  const step = new Table({
+    name: pathOf(dataSource, 'idempotency_step'),
+    columns: [
+      { name: 'record_id', ...types.id, isPrimary: true },
+      { name: 'name', type: 'varchar', length: '191', isPrimary: true },
+      { name: 'status', type: 'varchar', length: '10' },
+      { name: 'token', ...token },
+      { name: 'result', ...types.bytes, ...optional },
+      { name: 'updated_at', ...types.instant },
+    ],
+  });
+  return { record, step };
+}
+
+/** The table's name with the data source's `entityPrefix` and `schema`. */
+function pathOf(dataSource: DataSource, name: string): string {
+  const { entityPrefix = '', schema } = dataSource.options as { entityPrefix?: string; schema?: string };
+  return dataSource.driver.buildTableName(dataSource.namingStrategy.prefixTableName(entityPrefix, name), schema);
+}
+
+function quoted(runner: QueryRunner, table: Table): string {
+  return table.name
+    .split('.')
+    .map((part) => runner.connection.driver.escape(part))
+    .join('.');
+}

@@ -1,0 +1,170 @@
+import type { RecordStatus } from '../../../lib/engine/ports/record-store.js';
+
+/**
+ * What a store of records does, said as plainly as possible: the specification that the databases are compared with.
+ * Time does not pass; it is moved by {@link Model.lapse} and {@link Model.expire}.
+ */
+export class Model {
+  private readonly records = new Map<string, ModelRecord>();
+  private operations = 0;
+
+  get(key: string): ModelRecord | undefined {
+    return this.records.get(key);
+  }
+
+  claim(key: string, claim: ModelClaim): ModelRecord {
+    const record = this.records.get(key);
+    if (!record) return this.put(key, { ...this.begin(claim), token: 1, attempt: 1, takenFrom: null });
+
+    const { status, token, attempt } = record;
+    const silent = status === 'processing' && record.lapsed;
+    if (record.expired && (status === 'done' || status === 'failed' || (silent && !record.hold))) {
+      return this.put(key, { ...this.begin(claim), token: token + 1, attempt: 1, takenFrom: status });
+    }
+    if (record.request !== claim.request || record.caller !== claim.caller) return record;
+    if (silent && (record.hold || claim.hold)) return this.put(key, { ...record, status: 'held' });
+    if (silent || status === 'failed') {
+      const { operation, steps } = record;
+      const taken = { ...this.begin(claim), operation, steps, token: token + 1, attempt: attempt + 1 };
+      return this.put(key, { ...taken, takenFrom: status });
+    }
+    return record;
+  }
+
+  /** What a read answers: nothing where the record is over and has expired. */
+  read(key: string): ModelRecord | undefined {
+    const record = this.records.get(key);
+    const isOver = record?.status === 'done' || record?.status === 'failed';
+    return record?.expired && isOver ? undefined : record;
+  }
+
+  complete(key: string, hold: ModelHold, code: number) {
+    return this.fenced(key, hold, (record) => ({ ...record, status: 'done', code, expired: false }));
+  }
+
+  release(key: string, hold: ModelHold) {
+    return this.fenced(key, hold, (record) => ({ ...record, status: 'failed' }));
+  }
+
+  hold(key: string, hold: ModelHold) {
+    return this.fenced(key, hold, (record) => ({ ...record, status: 'held' }));
+  }
+
+  discard(key: string, hold: ModelHold) {
+    return this.fenced(key, hold, (record) => (record.attempt === 1 ? undefined : { ...record, status: 'failed' }));
+  }
+
+  renew(key: string, hold: ModelHold) {
+    return this.fenced(key, hold, (record) => ({ ...record, lapsed: false }));
+  }
+
+  step(key: string, hold: ModelHold, name: string, status: string) {
+    return this.fenced(key, hold, (record) => {
+      const steps = record.steps.filter((step) => step.name !== name);
+      return { ...record, steps: [...steps, { name, status, operation: record.operation }] };
+    });
+  }
+
+  steps(key: string): { name: string; status: string }[] {
+    const record = this.records.get(key);
+    if (!record) return [];
+    return record.steps
+      .filter((step) => step.operation === record.operation)
+      .map(({ name, status }) => ({ name, status }));
+  }
+
+  await(key: string): void {
+    const record = this.records.get(key);
+    if (record?.status === 'processing') this.put(key, { ...record, awaited: true });
+  }
+
+  resolve(key: string, code: number | null): boolean {
+    const record = this.records.get(key);
+    const isUnknown = record?.status === 'held' || (record?.status === 'processing' && record.hold && record.lapsed);
+    if (!record || !isUnknown) return false;
+    this.put(
+      key,
+      code === null ? { ...record, status: 'failed' } : { ...record, status: 'done', code, expired: false },
+    );
+    return true;
+  }
+
+  forget(key: string): boolean {
+    return this.records.delete(key);
+  }
+
+  sweep(): number {
+    let swept = 0;
+    for (const [key, { status, expired, lapsed, hold }] of this.records) {
+      const isOver = status === 'done' || status === 'failed' || (status === 'processing' && lapsed && !hold);
+      if (expired && isOver && this.records.delete(key)) swept++;
+    }
+    return swept;
+  }
+
+  lapse(key: string): void {
+    const record = this.records.get(key);
+    if (record) this.put(key, { ...record, lapsed: true });
+  }
+
+  expire(key: string): void {
+    const record = this.records.get(key);
+    if (record) this.put(key, { ...record, expired: true });
+  }
+
+  private begin({ owner, request, caller, hold }: ModelClaim) {
+    return {
+      owner,
+      request,
+      caller,
+      hold,
+      status: 'processing' as const,
+      lapsed: false,
+      expired: false,
+      awaited: false,
+      code: null,
+      operation: ++this.operations,
+      steps: [],
+    };
+  }
+
+  private fenced(key: string, { owner, token }: ModelHold, move: (record: ModelRecord) => ModelRecord | undefined) {
+    const record = this.records.get(key);
+    if (record?.owner !== owner || record.token !== token || record.status !== 'processing') return { held: false };
+    const moved = move(record);
+    if (moved) this.put(key, moved);
+    else this.records.delete(key);
+    return { held: true, awaited: record.awaited };
+  }
+
+  private put(key: string, record: ModelRecord): ModelRecord {
+    this.records.set(key, record);
+    return record;
+  }
+}
+
+export interface ModelClaim {
+  readonly owner: string;
+  readonly request: number;
+  readonly caller: number | null;
+  readonly hold: boolean;
+}
+
+export interface ModelHold {
+  readonly owner: string;
+  readonly token: number;
+}
+
+export interface ModelRecord extends ModelClaim, ModelHold {
+  readonly status: RecordStatus;
+  readonly attempt: number;
+  readonly takenFrom: RecordStatus | null;
+  /** Its lease has run out. */
+  readonly lapsed: boolean;
+  readonly expired: boolean;
+  readonly awaited: boolean;
+  readonly code: number | null;
+  /** Which operation it is that the record is of: another one once it has expired. */
+  readonly operation: number;
+  readonly steps: readonly { readonly name: string; readonly status: string; readonly operation: number }[];
+}

@@ -1,0 +1,108 @@
+import type { Claim } from '../../../lib/engine/ports/record-store.js';
+import { PostgresDialect } from '../../../lib/store/dialects/postgres.js';
+import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
+import { aClaim, again, Bench, COMPLETION, NATIVE, ownership } from './support.js';
+
+interface Plan {
+  readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly 'Index Name'?: string;
+  readonly 'WAL Records'?: number;
+  readonly Plans?: readonly Plan[];
+}
+
+const { sql: statements } = new PostgresDialect({
+  record: 'idempotency_record',
+  step: 'idempotency_step',
+}) as unknown as { sql: Record<string, string> };
+
+describe('On PostgreSQL', () => {
+  const [postgres] = NATIVE;
+  const RECORDS = 20_000;
+  let bench: Bench;
+  let store: SqlRecordStore;
+
+  beforeAll(async () => {
+    bench = await Bench.open(postgres);
+    store = bench.store();
+    await bench.dataSource.query(`
+      INSERT INTO idempotency_record (id, owner, endpoint, fingerprint, status, token, attempt, hold_on_crash, awaited,
+        lease_until, created_at, completed_at, expires_at, response_code)
+      SELECT gen_random_uuid(), gen_random_uuid(), 'POST /payments', sha256(i::text::bytea), 'done', 1, 1, false, false,
+        now(), now(), now(), now() + interval '1 day', 201 FROM generate_series(1, ${RECORDS}) i`);
+    await bench.dataSource.query('VACUUM ANALYZE idempotency_record');
+  });
+  afterAll(() => bench?.close());
+
+  async function completed(): Promise<Claim> {
+    const claim = aClaim();
+    await store.complete(ownership(await store.claim(claim)), COMPLETION);
+    return claim;
+  }
+
+  /** Which version of the row stands, and who has locked it. */
+  async function version({ recordId }: Claim): Promise<unknown> {
+    const rows: unknown[] = await bench.dataSource.query(
+      'SELECT ctid::text, xmin::text, xmax::text FROM idempotency_record WHERE id = $1',
+      [recordId],
+    );
+    return rows[0];
+  }
+
+  async function explain(name: string, values: readonly string[], options = ''): Promise<Plan> {
+    const runner = bench.dataSource.createQueryRunner();
+    try {
+      await runner.query(`PREPARE statement AS ${statements[name]}`);
+      // The plan that is kept for all values, as is the one of a statement that is prepared by name.
+      await runner.query('SET plan_cache_mode = force_generic_plan');
+      const [row] = await runner.query(`EXPLAIN (${options} FORMAT JSON) EXECUTE statement(${values.join(', ')})`);
+      return (row['QUERY PLAN'] as { Plan: Plan }[])[0].Plan;
+    } finally {
+      await runner.query('DEALLOCATE ALL');
+      await runner.query('RESET plan_cache_mode');
+      await runner.release();
+    }
+  }
+
+  const explainClaim = ({ recordId, owner, fingerprint }: Claim) => {
+    const digest = `'\\x${fingerprint.toString('hex')}'`;
+    const values = [`'${recordId}'`, `'${owner}'`, `'POST /'`, digest, 'NULL', 'NULL', '30000', '86400000', 'false'];
+    return explain('claimOne', values, 'ANALYZE, WAL,');
+  };
+
+  it('a replay writes nothing and locks nothing', async () => {
+    const claims = await Promise.all(Array.from({ length: 20 }, completed));
+    const [claim] = claims;
+    const before = await Promise.all(claims.map(version));
+    for (const answer of await Promise.all(claims.map((one) => store.claim(again(one))))) {
+      expect(answer.status).toBe('done');
+    }
+    await store.read(claim.recordId);
+    expect(await Promise.all(claims.map(version))).toEqual(before);
+
+    // The first to read a row notes on its page that it is committed.
+    await explainClaim(again(claim));
+    expect((await explainClaim(again(claim)))['WAL Records'] ?? 0).toBe(0);
+    expect((await explainClaim(aClaim()))['WAL Records']).toBeGreaterThan(0);
+  });
+
+  it.each(['claimOne', 'claimMany', 'completeOne', 'completeMany', 'read', 'renew', 'letGo', 'discard', 'putStep'])(
+    '%s goes by the primary key',
+    async (name) => {
+      const parameters = Math.max(...[...statements[name].matchAll(/\$(\d+)/g)].map(([, n]) => Number(n)));
+      const plan = await explain(name, Array<string>(parameters).fill('NULL'));
+      const scans = flatten(plan).filter(
+        (node) => node['Relation Name'] === 'idempotency_record' && node['Node Type'].includes('Scan'),
+      );
+      expect(scans.length).toBeGreaterThan(0);
+      for (const scan of scans) {
+        expect(scan['Node Type']).toMatch(/^Index (Only )?Scan$/);
+        expect(scan['Index Name']).toMatch(/^PK_/);
+      }
+    },
+  );
+});
+
+function flatten(plan: Plan): Plan[] {
+  return [plan, ...(plan.Plans ?? []).flatMap(flatten)];
+}

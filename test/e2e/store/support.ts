@@ -1,0 +1,155 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Logger } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import type { StoredOutcome } from '../../../lib/engine/outcome.js';
+import type { Claim, Completion, Ownership, StandingRecord } from '../../../lib/engine/ports/record-store.js';
+import type { Connector } from '../../../lib/store/connectors/connector.js';
+import { connectorFor } from '../../../lib/store/connectors/index.js';
+import { usePortableStatements } from '../../../lib/store/dialects/dialect-name.js';
+import { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from '../../../lib/store/entities/index.js';
+import { noSealer } from '../../../lib/store/sealer.js';
+import { SqlRecordStore, type SqlRecordStoreSettings } from '../../../lib/store/sql-record-store.js';
+import { ownTransactions } from '../../../lib/store/transaction-host.js';
+import { createDatabase, type TestDatabase, type TestDialect } from '../../support/database.js';
+
+export interface Backend {
+  readonly name: string;
+  readonly dialect: TestDialect;
+  /** The statements for databases that have none of their own. */
+  readonly portable: boolean;
+}
+
+/** The databases with statements of their own. */
+export const NATIVE: readonly Backend[] = [
+  { name: 'PostgreSQL', dialect: 'postgres', portable: false },
+  { name: 'MariaDB', dialect: 'mariadb', portable: false },
+  { name: 'SQLite', dialect: 'better-sqlite3', portable: false },
+];
+
+export const BACKENDS: readonly Backend[] = [
+  ...NATIVE,
+  ...NATIVE.map(({ name, dialect }) => ({ name: `${name}, portable statements`, dialect, portable: true })),
+];
+
+// The portable statements say so each time they are chosen.
+Logger.overrideLogger(false);
+
+export const SECOND = 1_000;
+export const HOUR = 3_600_000;
+
+/** A database with our tables, and stores on it. */
+export class Bench {
+  private readonly dataSources: DataSource[] = [];
+
+  private constructor(
+    readonly backend: Backend,
+    private readonly database: TestDatabase,
+  ) {}
+
+  static async open(backend: Backend, options: object = {}): Promise<Bench> {
+    const bench = new Bench(backend, await createDatabase(backend.dialect));
+    try {
+      await bench.connect({ synchronize: true, ...options });
+    } catch (error) {
+      await bench.close();
+      throw error;
+    }
+    return bench;
+  }
+
+  /** A data source with a pool of its own, on the same database. */
+  async connect(options: object = {}): Promise<DataSource> {
+    const dataSource = new DataSource({
+      ...this.database.options,
+      entities: [...IDEMPOTENCY_ENTITIES],
+      ...options,
+    });
+    if (this.backend.portable) usePortableStatements(dataSource);
+    this.dataSources.push(dataSource);
+    return dataSource.initialize();
+  }
+
+  get port(): number {
+    return (this.database.options as { port: number }).port;
+  }
+
+  get dataSource(): DataSource {
+    return this.dataSources[0];
+  }
+
+  store(settings: Partial<SqlRecordStoreSettings> & { dataSource?: DataSource; connector?: Connector } = {}) {
+    const { dataSource = this.dataSource, connector = connectorFor(dataSource), timeoutMs = 5_000, ...rest } = settings;
+    return new SqlRecordStore(dataSource, connector, {
+      timeoutMs,
+      sealer: noSealer,
+      transactionHost: ownTransactions(timeoutMs),
+      ...rest,
+    });
+  }
+
+  /** Moves an instant of a record into the past, instead of waiting. */
+  async age(recordId: string, column: 'lease_until' | 'expires_at', ms: number): Promise<void> {
+    const { portable, dialect } = this.backend;
+    const aged = dialect === 'postgres' && !portable ? `${column} - interval '${ms} ms'` : `${column} - ${ms}`;
+    await this.dataSource.query(`UPDATE idempotency_record SET ${column} = ${aged} WHERE id = '${recordId}'`);
+  }
+
+  lapse(recordId: string): Promise<void> {
+    return this.age(recordId, 'lease_until', HOUR);
+  }
+
+  expire(recordId: string): Promise<void> {
+    return this.age(recordId, 'expires_at', 48 * HOUR);
+  }
+
+  /** What is in the table, read as users do. */
+  record(recordId: string): Promise<IdempotencyRecord | null> {
+    return this.dataSource.getRepository(IdempotencyRecord).findOneBy({ id: recordId });
+  }
+
+  steps(recordId: string): Promise<IdempotencyStep[]> {
+    return this.dataSource.getRepository(IdempotencyStep).findBy({ recordId });
+  }
+
+  async close(): Promise<void> {
+    for (const dataSource of this.dataSources) {
+      // Closing says so where a test has cut a connection.
+      if (dataSource.isInitialized) await dataSource.destroy().catch(() => undefined);
+    }
+    await this.database.drop();
+  }
+}
+
+export function aClaim(terms: Partial<Claim> = {}): Claim {
+  return {
+    recordId: randomUUID(),
+    owner: randomUUID(),
+    endpoint: 'POST /payments',
+    fingerprint: randomBytes(32),
+    binding: null,
+    request: null,
+    leaseMs: 30 * SECOND,
+    retentionMs: 24 * HOUR,
+    holdOnCrash: false,
+    ...terms,
+  };
+}
+
+/** The same request by another execution. */
+export function again(claim: Claim, terms: Partial<Claim> = {}): Claim {
+  return { ...claim, owner: randomUUID(), ...terms };
+}
+
+/** Every byte there is, so that none of them is lost on the way. */
+export const ALL_BYTES = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+
+export const OUTCOME: StoredOutcome = { code: 201, head: Buffer.from('{"headers":[]}'), body: ALL_BYTES };
+
+export const COMPLETION: Completion = { outcome: OUTCOME, retentionMs: 24 * HOUR };
+
+export const HELD = { held: true, awaited: false };
+export const LOST = { held: false, awaited: false };
+
+export function ownership({ recordId, owner, token }: StandingRecord): Ownership {
+  return { recordId, owner, token };
+}

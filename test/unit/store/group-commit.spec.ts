@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { GroupCommit, type GroupCommitSettings } from '../../../lib/store/group-commit.js';
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+interface Item {
+  readonly recordId: string;
+  readonly n: number;
+}
+
+/** A database that answers when it is told to. */
+class Database {
+  readonly batches: (readonly Item[])[] = [];
+  private readonly answers: { resolve(): void; reject(error: Error): void }[] = [];
+
+  readonly run = (items: readonly Item[]): Promise<readonly number[]> => {
+    this.batches.push(items);
+    return new Promise((resolve, reject) => {
+      this.answers.push({ resolve: () => resolve(items.map((item) => item.n)), reject });
+    });
+  };
+
+  async answer(batch: number, error?: Error): Promise<void> {
+    if (error) this.answers[batch].reject(error);
+    else this.answers[batch].resolve();
+    await turn();
+    await turn();
+  }
+
+  get sent(): string[][] {
+    return this.batches.map((batch) => batch.map((item) => `${item.recordId}${item.n}`));
+  }
+}
+
+describe('GroupCommit', () => {
+  const settings: GroupCommitSettings = { maxBatch: 3, inFlight: 1, patienceMs: 50, isCommon: () => false };
+  let database: Database;
+  const group = (more: Partial<GroupCommitSettings> = {}) =>
+    new GroupCommit<Item, number>(database.run, { ...settings, ...more });
+
+  beforeEach(() => {
+    database = new Database();
+  });
+
+  it('sends together what comes in one turn of the event loop, and what comes meanwhile', async () => {
+    const commits = group();
+    const answers = [commits.add({ recordId: 'd', n: 1 }), commits.add({ recordId: 'c', n: 2 })];
+    expect(database.sent).toEqual([]);
+    await turn();
+    expect(database.sent).toEqual([['c2', 'd1']]);
+    answers.push(commits.add({ recordId: 'b', n: 3 }));
+    await turn();
+    answers.push(commits.add({ recordId: 'a', n: 4 }));
+    await turn();
+    await database.answer(0);
+    expect(database.sent).toEqual([
+      ['c2', 'd1'],
+      ['a4', 'b3'],
+    ]);
+    await database.answer(1);
+    expect(await Promise.all(answers)).toEqual([1, 2, 3, 4]);
+  });
+
+  it('never has one id twice in a batch, nor more than fit', async () => {
+    const commits = group();
+    const ids = ['a', 'a', 'b', 'c', 'd'];
+    const answers = ids.map((recordId, n) => commits.add({ recordId, n }));
+    await turn();
+    for (let batch = 0; batch < 2; batch++) await database.answer(batch);
+    expect(database.sent).toEqual([
+      ['a0', 'b2', 'c3'],
+      ['a1', 'd4'],
+    ]);
+    expect(await Promise.all(answers)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it('has as many batches under way as it may', async () => {
+    const commits = group({ inFlight: 2 });
+    for (const [n, recordId] of ['a', 'b', 'c'].entries()) {
+      void commits.add({ recordId, n });
+      await turn();
+    }
+    expect(database.sent).toEqual([['a0'], ['b1']]);
+    await database.answer(1);
+    expect(database.sent).toEqual([['a0'], ['b1'], ['c2']]);
+  });
+
+  it('tries one by one what the database refuses together', async () => {
+    const commits = group();
+    const settled = Promise.allSettled(['a', 'b'].map((recordId, n) => commits.add({ recordId, n })));
+    await turn();
+    await database.answer(0, new Error('a bad row'));
+    await database.answer(1, new Error('this one'));
+    await database.answer(2);
+    expect(database.sent).toEqual([['a0', 'b1'], ['a0'], ['b1']]);
+    expect(await settled).toMatchObject([{ reason: new Error('this one') }, { value: 1 }]);
+  });
+
+  it('does not, where the trouble is not with a row', async () => {
+    const commits = group({ isCommon: () => true });
+    const settled = Promise.allSettled(['a', 'b'].map((recordId, n) => commits.add({ recordId, n })));
+    await turn();
+    const lost = new Error('connection lost');
+    await database.answer(0, lost);
+    expect(database.sent).toEqual([['a0', 'b1']]);
+    expect(await settled).toMatchObject([{ reason: lost }, { reason: lost }]);
+  });
+
+  it('gives the place of a batch without an answer to the next, and takes the answer all the same', async () => {
+    const commits = group();
+    const first = commits.add({ recordId: 'a', n: 1 });
+    await sleep(30);
+    const second = commits.add({ recordId: 'b', n: 2 });
+    await sleep(40);
+    expect(database.sent).toEqual([['a1'], ['b2']]);
+    await database.answer(0);
+    expect(await first).toBe(1);
+    await database.answer(1);
+    expect(await second).toBe(2);
+  });
+
+  it('does not send what waited too long', async () => {
+    const commits = group({ patienceMs: 20 });
+    void commits.add({ recordId: 'a', n: 1 });
+    await turn();
+    const settled = Promise.allSettled([commits.add({ recordId: 'b', n: 2 })]);
+    await sleep(60);
+    expect(await settled).toMatchObject([{ reason: new Error('waited too long to be sent') }]);
+    expect(database.sent).toEqual([['a1']]);
+  });
+});

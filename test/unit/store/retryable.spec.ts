@@ -1,0 +1,64 @@
+import { QueryFailedError } from 'typeorm';
+import { CommitUnknownError, StoreUnavailableError } from '../../../lib/engine/errors.js';
+import { isRetryable, retryingConflicts } from '../../../lib/store/retryable.js';
+
+const withCode = (code: unknown) => Object.assign(new Error('x'), { code });
+const withErrno = (errno: number) => Object.assign(new Error('x'), { errno });
+
+describe('isRetryable', () => {
+  it.each(['08006', '57P01', '40001', '40P01', '53300', 'ECONNRESET', 'EPIPE', 'SQLITE_BUSY', 'SQLITE_BUSY_SNAPSHOT'])(
+    'says so of %s',
+    (code) => expect(isRetryable(withCode(code))).toBe(true),
+  );
+
+  it.each([1205, 1213, 1020, 1040, 2006, 2013])('says so of MySQL’s %i', (errno) =>
+    expect(isRetryable(withErrno(errno))).toBe(true),
+  );
+
+  it.each(['23505', '42P01', 'SQLITE_CONSTRAINT', undefined])('does not of %s', (code) =>
+    expect(isRetryable(withCode(code))).toBe(false),
+  );
+
+  it('looks at what an error was caused by, and at what TypeORM wraps', () => {
+    expect(isRetryable(new CommitUnknownError({ cause: withCode('40001') }))).toBe(true);
+    expect(isRetryable(new StoreUnavailableError({ cause: new CommitUnknownError({ cause: withErrno(1213) }) }))).toBe(
+      true,
+    );
+    expect(isRetryable(new QueryFailedError('SELECT', [], withCode('40P01')))).toBe(true);
+    expect(isRetryable(new Error('Connection terminated unexpectedly'))).toBe(true);
+    expect(isRetryable('a string')).toBe(false);
+  });
+});
+
+describe('retryingConflicts', () => {
+  const failing = (times: number, error: Error) => {
+    let calls = 0;
+    const work = () => (++calls <= times ? Promise.reject(error) : Promise.resolve('done'));
+    return { work, calls: () => calls };
+  };
+
+  it.each([
+    ['a deadlock', withCode('40P01')],
+    ['a serialization failure', withCode('40001')],
+    ['MySQL’s deadlock', withErrno(1213)],
+    ['a deadlock that TypeORM wrapped', new QueryFailedError('UPDATE', [], withErrno(1213))],
+  ])('tries again after %s', async (_, error) => {
+    const { work, calls } = failing(3, error);
+    expect(await retryingConflicts(work)).toBe('done');
+    expect(calls()).toBe(4);
+  });
+
+  it('gives up after a few', async () => {
+    const error = withCode('40P01');
+    const { work, calls } = failing(100, error);
+    await expect(retryingConflicts(work)).rejects.toBe(error);
+    expect(calls()).toBe(6);
+  });
+
+  it('leaves other errors alone', async () => {
+    const error = withCode('ECONNRESET');
+    const { work, calls } = failing(1, error);
+    await expect(retryingConflicts(work)).rejects.toBe(error);
+    expect(calls()).toBe(1);
+  });
+});

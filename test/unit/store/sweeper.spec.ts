@@ -1,0 +1,67 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Sweeper } from '../../../lib/store/sweeper.js';
+
+describe('Sweeper', () => {
+  const errors: unknown[] = [];
+  let expired: number;
+  let batches: number[];
+  let sweeper: Sweeper;
+  let sweepBatch: (limit: number) => Promise<number>;
+
+  beforeEach(() => {
+    expired = 0;
+    batches = [];
+    errors.length = 0;
+    sweepBatch = async (limit) => {
+      const count = Math.min(limit, expired);
+      expired -= count;
+      batches.push(count);
+      return count;
+    };
+    sweeper = new Sweeper(
+      (limit) => sweepBatch(limit),
+      (error) => errors.push(error),
+    );
+  });
+  afterEach(() => sweeper.stop());
+
+  it('deletes batch after batch until nothing is left', async () => {
+    expired = 25;
+    expect(await sweeper.purge(10)).toBe(25);
+    expect(batches).toEqual([10, 10, 5]);
+  });
+
+  it('sweeps from time to time', async () => {
+    sweeper.start({ everyMs: 10, batch: 10 });
+    expired = 5;
+    await sleep(60);
+    expect(expired).toBe(0);
+    expired = 3;
+    await sleep(60);
+    expect(expired).toBe(0);
+  });
+
+  it('goes on after an error, which it tells', async () => {
+    const error = new Error('the database is away');
+    const works = sweepBatch;
+    let failures = 1;
+    sweepBatch = (limit) => (failures-- > 0 ? Promise.reject(error) : works(limit));
+    expired = 5;
+    sweeper.start({ everyMs: 10, batch: 10 });
+    await sleep(80);
+    expect(errors).toEqual([error]);
+    expect(expired).toBe(0);
+  });
+
+  it('stops, also in the middle of a sweep', async () => {
+    sweeper.start({ everyMs: 10, batch: 10 });
+    expired = 1_000_000;
+    await sleep(40);
+    sweeper.stop();
+    const { length } = batches;
+    expect(length).toBeGreaterThan(0);
+    await sleep(80);
+    expect(batches.length).toBeLessThanOrEqual(length + 1);
+    expect(expired).toBeGreaterThan(0);
+  });
+});
