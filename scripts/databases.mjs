@@ -22,7 +22,7 @@ function missingPackages() {
 }
 
 /** @returns {string[] | undefined} what to write before apt-get, if it can be used without asking anybody */
-function aptGetPrefix() {
+export function aptGetPrefix() {
   try {
     accessSync('/usr/bin/apt-get', constants.X_OK);
   } catch {

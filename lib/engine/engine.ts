@@ -159,10 +159,8 @@ export class IdempotencyEngine {
       giveBack();
     };
     // A claim whose answer was lost is sent again under the same owner, and so recognised as ours.
-    const ask = async () => {
-      const sentAt = performance.now();
-      return { record: await this.parts.store.claim(claim, onLate), owner: claim.owner, sentAt };
-    };
+    const sentAt = performance.now();
+    const ask = async () => ({ record: await this.parts.store.claim(claim, onLate), owner: claim.owner, sentAt });
     return this.reading(operation, ask).catch((error: unknown) => {
       gaveUp = true;
       giveBack();

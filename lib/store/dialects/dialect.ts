@@ -82,5 +82,11 @@ export interface Dialect<Connection = unknown> {
   sweep(on: Connection, limit: number): Promise<number>;
 }
 
+/**
+ * Owner of a record that was settled by hand. The execution that owned it may come back, and must not take the outcome
+ * for its own.
+ */
+export const NOBODY = '00000000-0000-0000-0000-000000000000';
+
 /** The answer of a fenced write that found its record in other hands. */
 export const NOT_HELD: FencedAnswer = Object.freeze({ held: false, awaited: false });

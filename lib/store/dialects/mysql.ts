@@ -4,6 +4,7 @@ import {
   type CompletionRow,
   type Dialect,
   type LetGo,
+  NOBODY,
   NOT_HELD,
   type RecordRow,
   type StepRow,
@@ -101,7 +102,7 @@ function statements({ record, step }: TableNames) {
       SELECT id, ?, ?, token, ?, ${NOW} FROM ${record} WHERE ${OWNED} FOR UPDATE
       ON DUPLICATE KEY UPDATE status = VALUES(status), token = VALUES(token), result = VALUES(result),
         updated_at = VALUES(updated_at)`,
-    resolveDone: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
+    resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NOBODY}', response_code = ?, response_head = ?, response_body = ?,
       completed_at = ${NOW}, expires_at = ${EXPIRY} WHERE id = ? AND ${UNKNOWN}`,
     resolveFree: `UPDATE ${record} SET status = 'failed' WHERE id = ? AND ${UNKNOWN}`,
     freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,

@@ -1,7 +1,15 @@
 import { type EntityManager, In, type ObjectLiteral } from 'typeorm';
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
 import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
-import { type CompletionRow, type Dialect, type LetGo, NOT_HELD, type RecordRow, type StepRow } from './dialect.js';
+import {
+  type CompletionRow,
+  type Dialect,
+  type LetGo,
+  NOBODY,
+  NOT_HELD,
+  type RecordRow,
+  type StepRow,
+} from './dialect.js';
 
 export interface PortableSettings {
   /** The database's clock as an expression: milliseconds since 1970. */
@@ -213,7 +221,7 @@ export class PortableDialect implements Dialect<EntityManager> {
     recordId: string,
     completion: Omit<CompletionRow, keyof Ownership> | null,
   ): Promise<boolean> {
-    const values = completion ? { ...this.outcome(completion), status: 'done' } : { status: 'failed' };
+    const values = completion ? { ...this.outcome(completion), status: 'done', owner: NOBODY } : { status: 'failed' };
     return this.together(on, async (tx) => {
       const { affected } = await this.update(tx, values).where({ id: recordId }).andWhere(this.unknown).execute();
       if (!completion && affected) {

@@ -3,6 +3,7 @@ import {
   type CompletionRow,
   type Dialect,
   type LetGo,
+  NOBODY,
   NOT_HELD,
   type RecordRow,
   type StepRow,
@@ -154,7 +155,7 @@ RETURNING r.id, r.awaited`;
       ON CONFLICT (record_id, name) DO UPDATE SET status = excluded.status, token = excluded.token,
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING false AS awaited`,
-    resolveDone: `UPDATE ${record} r SET status = 'done', response_code = $2, response_head = $3, response_body = $4,
+    resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NOBODY}', response_code = $2, response_head = $3, response_body = $4,
       completed_at = ${NOW}, expires_at = ${expiry('$5::float8')} WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id`,
     resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed' WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id),
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')

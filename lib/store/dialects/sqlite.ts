@@ -4,6 +4,7 @@ import {
   type CompletionRow,
   type Dialect,
   type LetGo,
+  NOBODY,
   NOT_HELD,
   type RecordRow,
   type StepRow,
@@ -77,7 +78,7 @@ function statements({ record, step }: TableNames) {
       ON CONFLICT (record_id, name) DO UPDATE SET status = excluded.status, token = excluded.token,
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING 0 AS awaited`,
-    resolveDone: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
+    resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NOBODY}', response_code = ?, response_head = ?, response_body = ?,
       completed_at = ${NOW}, expires_at = ${NOW} + ? WHERE id = ? AND ${UNKNOWN}`,
     resolveFree: `UPDATE ${record} SET status = 'failed' WHERE id = ? AND ${UNKNOWN}`,
     freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,

@@ -91,7 +91,7 @@ describe.each(combinations)('$platform on $database with $nodes Redis nodes', ({
     expect((await call(here, { key, body })).status).toBe(500);
     expect((await call(there, { key, body })).status).toBe(500);
     const attempts = (await effectsOf('failing')).map((effect) => (effect as { attempt: number }).attempt);
-    expect(attempts.sort()).toEqual([1, 2]);
+    expect(new Set(attempts)).toEqual(new Set([1, 2]));
     expectProblem(await call(here, { key, body: { name: 'other' } }), 422, 'key-reused');
   });
 

@@ -19,7 +19,7 @@ describe.each(['postgres', 'mariadb'] as const)('transactions on %s', (dialect) 
       body: { name: `deadlock-${i}`, rows: order, before: 300 },
     }));
     const answers = await Promise.all(tasks.map((task, i) => call(cluster.urls('rows')[i], task)));
-    expect(answers.map((answer) => answer.status).sort()).toEqual([201, 503]);
+    expect(new Set(answers.map((answer) => answer.status))).toEqual(new Set([201, 503]));
     const victim = answers.findIndex((answer) => answer.status === 503);
     expectStoreUnavailable(answers[victim]);
     const again = await callUntilDefinitive(cluster.urls('rows'), tasks[victim]);

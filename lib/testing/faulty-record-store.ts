@@ -1,0 +1,111 @@
+import { CommitUnknownError } from '../engine/errors.js';
+import type {
+  Claim,
+  Completion,
+  FencedAnswer,
+  Ownership,
+  RecordedStep,
+  RecordStore,
+  StandingRecord,
+  StepEnd,
+  StepStore,
+  StoreTransaction,
+} from '../engine/ports/record-store.js';
+import type { FaultCall, FaultHook, FaultSite } from './points.js';
+
+/**
+ * A record store that calls a hook before and after each call to another. A hook that throws `StoreUnavailableError`
+ * before a call loses the request, after it the answer; one that never returns is a process that stopped there.
+ */
+export class FaultyRecordStore implements RecordStore {
+  readonly steps: StepStore;
+
+  constructor(
+    private readonly store: RecordStore,
+    private readonly reach: FaultHook,
+  ) {
+    this.steps = {
+      load: (recordId, within) => this.loadSteps(recordId, within),
+      begin: (ownership, name, within) =>
+        this.fenced('step begin', ownership, () => this.store.steps.begin(ownership, name, within)),
+      end: (ownership, name, end: StepEnd, within) =>
+        this.fenced('step end', ownership, () => this.store.steps.end(ownership, name, end, within)),
+    };
+  }
+
+  claim(claim: Claim): Promise<StandingRecord> {
+    return this.around('claim', { recordId: claim.recordId, claim }, () => this.store.claim(claim));
+  }
+
+  read(recordId: string): Promise<StandingRecord | undefined> {
+    return this.around('read', { recordId }, () => this.store.read(recordId));
+  }
+
+  complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
+    return this.fenced('complete', ownership, () => this.store.complete(ownership, completion));
+  }
+
+  release(ownership: Ownership): Promise<FencedAnswer> {
+    return this.fenced('release', ownership, () => this.store.release(ownership));
+  }
+
+  discard(ownership: Ownership): Promise<FencedAnswer> {
+    return this.fenced('release', ownership, () => this.store.discard(ownership));
+  }
+
+  hold(ownership: Ownership): Promise<FencedAnswer> {
+    return this.fenced('release', ownership, () => this.store.hold(ownership));
+  }
+
+  renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
+    return this.fenced('renew', ownership, () => this.store.renew(ownership, leaseMs));
+  }
+
+  markAwaited(recordId: string): Promise<StandingRecord | undefined> {
+    return this.around('read', { recordId }, () => this.store.markAwaited(recordId));
+  }
+
+  async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
+    let completes: Omit<FaultSite, 'point'> = { recordId: '' };
+    const result = await this.store.transaction(async (transaction) => {
+      const done = await work({
+        manager: transaction.manager,
+        complete: (ownership, completion) => {
+          completes = { recordId: ownership.recordId, ownership };
+          return this.fenced('complete', ownership, () => transaction.complete(ownership, completion));
+        },
+      });
+      await this.reach({ ...completes, point: 'before commit' });
+      return done;
+    });
+    try {
+      await this.reach({ ...completes, point: 'after commit' });
+    } catch (error) {
+      throw new CommitUnknownError({ cause: error });
+    }
+    return result;
+  }
+
+  isRetryable(error: unknown): boolean {
+    return this.store.isRetryable(error);
+  }
+
+  private loadSteps(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {
+    return this.around('read', { recordId }, () => this.store.steps.load(recordId, within));
+  }
+
+  private fenced(call: FaultCall, ownership: Ownership, work: () => Promise<FencedAnswer>): Promise<FencedAnswer> {
+    return this.around(call, { recordId: ownership.recordId, ownership }, work);
+  }
+
+  private async around<T>(call: FaultCall, details: Omit<FaultSite, 'point'>, work: () => Promise<T>): Promise<T> {
+    await this.reach({ ...details, point: `before ${call}` });
+    const answer = await work();
+    await this.reach({ ...details, point: `after ${call}`, answer: answerOf(answer) });
+    return answer;
+  }
+}
+
+function answerOf(answer: unknown): FaultSite['answer'] {
+  return Array.isArray(answer) ? undefined : (answer as FaultSite['answer']);
+}

@@ -1,0 +1,117 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Admission } from '../engine/admission.js';
+import { type EngineParts, IdempotencyEngine } from '../engine/engine.js';
+import type { Operation } from '../engine/operation.js';
+import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
+import type { RecordStore, StoreTransaction } from '../engine/ports/record-store.js';
+import type { Ending, Finish, Tenure } from '../engine/tenure.js';
+import { FaultyRecordStore } from './faulty-record-store.js';
+import type { FaultSite } from './points.js';
+
+/** What callers of an execution get that "died" in a process that lives on. */
+export class SimulatedCrashError extends Error {
+  override readonly name = 'SimulatedCrashError';
+  constructor() {
+    super('The process "died" here: a simulated crash');
+  }
+}
+
+const never = new Promise<never>(() => undefined);
+
+/** The execution that code runs in. */
+const running = new AsyncLocalStorage<{ readonly life: Life; readonly recordId: string }>();
+
+/** Comes to a point of the application's own, in the execution at hand; nothing outside of one. */
+export async function reachOwnPoint(point: string): Promise<void> {
+  const execution = running.getStore();
+  await execution?.life.pass({ point, recordId: execution.recordId });
+}
+
+/**
+ * One life of an engine. Once it is dead, nothing of it reaches the store any more, whatever was asked of it stays
+ * without an answer, and its transactions roll back: what a process that was killed leaves behind.
+ */
+export class Life {
+  readonly engine: IdempotencyEngine;
+  private dead = false;
+  private readonly death: Promise<never>;
+  private kill!: (error: SimulatedCrashError) => void;
+  private readonly locks = new Set<HeldLock>();
+
+  constructor(
+    parts: EngineParts,
+    private readonly reach: (site: FaultSite, life: Life) => void | Promise<void>,
+    wrap: (parts: EngineParts) => EngineParts,
+  ) {
+    this.death = new Promise((_, reject) => (this.kill = reject));
+    this.death.catch(() => undefined);
+    const store = new FaultyRecordStore(this.transactionsRollBack(parts.store), (site) => this.pass(site));
+    this.engine = new IdempotencyEngine(wrap({ ...parts, store, lock: parts.lock && this.watched(parts.lock) }));
+  }
+
+  async admit(operation: Operation): Promise<Admission> {
+    const admission = await this.orDeath(this.engine.admit(operation));
+    if (admission.kind !== 'run') return admission;
+    return { kind: 'run', tenure: this.mortal(admission.tenure, operation.recordId) };
+  }
+
+  /** Ends this life. What was asked of it from outside rejects with {@link SimulatedCrashError}. */
+  die(): void {
+    if (this.dead) return;
+    this.dead = true;
+    this.kill(new SimulatedCrashError());
+    // A lock's time to live ends by itself in a process that was killed; here nobody else would stop renewing it.
+    for (const lock of this.locks) lock.release();
+  }
+
+  async pass(site: FaultSite): Promise<void> {
+    if (this.dead) return never;
+    await this.reach(site, this);
+    if (this.dead) return never;
+  }
+
+  private orDeath<T>(work: Promise<T>): Promise<T> {
+    return Promise.race([work, this.death]);
+  }
+
+  private mortal(tenure: Tenure, recordId: string): Tenure {
+    const carryOut = (body: () => Promise<Ending>): Promise<Finish> =>
+      this.orDeath(
+        running.run({ life: this, recordId }, () =>
+          tenure.carryOut(async () => {
+            await this.pass({ point: 'before handler', recordId });
+            const ending = await body();
+            await this.pass({ point: 'after handler', recordId });
+            return ending;
+          }),
+        ),
+      );
+    return Object.create(tenure, { carryOut: { value: carryOut } }) as Tenure;
+  }
+
+  private transactionsRollBack(store: RecordStore): RecordStore {
+    const transaction = <T>(work: (transaction: StoreTransaction) => Promise<T>) =>
+      store.transaction((within) => this.orDeath(work(within)));
+    return Object.create(store, { transaction: { value: transaction } }) as RecordStore;
+  }
+
+  private watched(lock: RecordLock): RecordLock {
+    return {
+      acquire: async (recordId, ttlMs): Promise<LockAttempt> => {
+        if (this.dead) return never;
+        const attempt = await lock.acquire(recordId, ttlMs);
+        if (attempt.kind !== 'acquired') return attempt;
+        const held: HeldLock = {
+          release: () => {
+            this.locks.delete(held);
+            attempt.lock.release();
+          },
+        };
+        this.locks.add(held);
+        if (this.dead) held.release();
+        return { kind: 'acquired', lock: held };
+      },
+      close: () => lock.close(),
+    };
+  }
+}

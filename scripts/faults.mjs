@@ -1,0 +1,32 @@
+/**
+ * `npm run test:faults`: the model, the regressions, and the fault lab, from a fresh clone to a verdict. Arguments go to
+ * the lab (test/faults/main.ts), which then runs alone. `npm run soak -- --minutes 60`: the lab for as long as told.
+ */
+import { ensureDatabases } from './databases.mjs';
+import { buildLibrary, install, succeeds } from './workspace.mjs';
+
+const args = process.argv.slice(2);
+const soak = args[0] === 'soak';
+const labArgs = soak ? withMinutes(args.slice(1)) : args;
+
+const nodeOptions = ['--experimental-vm-modules', '--no-warnings'];
+
+await install();
+await ensureDatabases();
+if (process.env.LAB_DIST !== 'as is') await buildLibrary();
+const { compileLab } = await import('./compile-lab.mjs');
+const lab = compileLab();
+
+let success = true;
+if (args.length === 0) {
+  success = await succeeds(process.execPath, ['scripts/model.mjs']);
+  const jest = ['node_modules/jest/bin/jest.js', '--config', 'test/faults/jest.config.mjs'];
+  success = (await succeeds(process.execPath, [...nodeOptions, ...jest])) && success;
+}
+success = (await succeeds(process.execPath, ['--no-warnings', lab, ...labArgs])) && success;
+process.exit(success ? 0 : 1);
+
+/** @param {string[]} given */
+function withMinutes(given) {
+  return given.includes('--minutes') ? given : ['--minutes', '10', ...given];
+}

@@ -1,0 +1,10 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+
+/** What transactional handlers write. */
+@Entity('effect_row')
+export class EffectRow {
+  @PrimaryColumn({ type: 'varchar', length: 36 }) id!: string;
+  @Column({ type: 'varchar', length: 100 }) op!: string;
+  @Column({ type: 'int' }) token!: number;
+  @Column({ type: 'int' }) attempt!: number;
+}

@@ -1,0 +1,42 @@
+import type { IdempotencyEvent } from 'nestjs-idempotency';
+import type { FaultAction, FencedAnswer, StandingRecord } from 'nestjs-idempotency/testing';
+import { type Log, now } from '../history/log.js';
+
+/** Writes down what the engine asks of its store, and what it believes to be on record. */
+export class Observer {
+  /** When an owner first sent its claim, and when an execution first sent its completion. */
+  private readonly firstSent = new Map<string, number>();
+  /** When an owner last sent a renewal. */
+  private readonly renewalSent = new Map<string, number>();
+
+  constructor(private readonly log: Log) {}
+
+  readonly atEveryPoint: FaultAction = ({ site }) => {
+    const { point, recordId: record, claim, ownership, answer } = site;
+    if (point === 'before claim') this.noteFirst(claim!.owner);
+    if (point === 'before complete') this.noteFirst(`${record} ${ownership!.token}`);
+    if (point === 'before renew') this.renewalSent.set(ownership!.owner, now());
+    if (point === 'after claim') this.claimed(answer as StandingRecord, claim!.owner);
+    if (point === 'after renew' && (answer as FencedAnswer).held) {
+      const { owner, token } = ownership!;
+      this.log.say({ kind: 'renewed', record, token, sentAt: this.renewalSent.get(owner)! });
+    }
+  };
+
+  readonly onEvent = (event: IdempotencyEvent): void => {
+    if (event.type !== 'completed' && event.type !== 'leaseLost' && event.type !== 'released') return;
+    const { recordId: record, token, type } = event;
+    if (type !== 'completed') return this.log.say({ kind: 'told', record, token, event: type });
+    this.log.say({ kind: 'completed', record, token, sentAt: this.firstSent.get(`${record} ${token}`) ?? now() });
+  };
+
+  private claimed(answer: StandingRecord, owner: string): void {
+    if (answer.owner !== owner || answer.status !== 'processing') return;
+    const { recordId: record, token, attempt, takenFrom } = answer;
+    this.log.say({ kind: 'claimed', record, owner, token, attempt, takenFrom, sentAt: this.firstSent.get(owner)! });
+  }
+
+  private noteFirst(what: string): void {
+    if (!this.firstSent.has(what)) this.firstSent.set(what, now());
+  }
+}

@@ -1,0 +1,57 @@
+import type { Answer, Claimed, Entry, Operation } from '../history/entry.js';
+
+type OfKind<K extends Entry['kind']> = Extract<Entry, { kind: K }>;
+
+/** A history, by kind, operation and record. */
+export class History {
+  readonly operations: readonly Operation[];
+  private readonly byKind = new Map<string, Entry[]>();
+  private readonly byOp = new Map<string, Entry[]>();
+  private readonly byRecord = new Map<string, Entry[]>();
+
+  /** @param entries in the order of time */
+  constructor(readonly entries: readonly Entry[]) {
+    for (const entry of entries) {
+      push(this.byKind, entry.kind, entry);
+      if ('op' in entry) push(this.byOp, entry.op, entry);
+      if ('record' in entry) push(this.byRecord, entry.record, entry);
+    }
+    this.operations = this.all('operation');
+  }
+
+  all<K extends Entry['kind']>(kind: K): OfKind<K>[] {
+    return (this.byKind.get(kind) ?? []) as OfKind<K>[];
+  }
+
+  /** What was said of an operation, or of its record. */
+  of<K extends Entry['kind']>({ op, record }: Operation, kind: K): OfKind<K>[] {
+    const said = [...(this.byOp.get(op) ?? []), ...(this.byRecord.get(record) ?? [])];
+    return [...new Set(said)].filter((entry) => entry.kind === kind) as OfKind<K>[];
+  }
+
+  /** The claims that were won, each once. */
+  claims(operation: Operation): Claimed[] {
+    const said = this.of(operation, 'claimed');
+    return said.filter(
+      (claim, i) => said.findIndex(({ owner, token }) => owner === claim.owner && token === claim.token) === i,
+    );
+  }
+
+  /** The definitive answers to an operation. */
+  answers(operation: Operation): Answer[] {
+    return this.of(operation, 'answer').filter((answer) => answer.definitive && !answer.misuse);
+  }
+
+  /** Everything that was said of an operation and its record, in the order of time. */
+  story({ op, record }: Operation): Entry[] {
+    return this.entries.filter(
+      (entry) => ('op' in entry && entry.op === op) || ('record' in entry && entry.record === record),
+    );
+  }
+}
+
+function push(map: Map<string, Entry[]>, key: string, entry: Entry): void {
+  const entries = map.get(key);
+  if (entries) entries.push(entry);
+  else map.set(key, [entry]);
+}

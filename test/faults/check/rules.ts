@@ -1,0 +1,211 @@
+import type { Answer, Claimed, Renewed } from '../history/entry.js';
+import type { Guarantee, Rule } from './violation.js';
+
+/** What handlers of the lab answer. */
+interface Body {
+  readonly op?: string;
+  readonly principal?: string;
+  readonly token?: number;
+}
+
+/** An execution's lease cannot have run out earlier than a lease after it asked for it. */
+const leaseIsKept: Rule = function* (history, operation, { leaseMs }) {
+  const extensions: (Claimed | Renewed)[] = [...history.claims(operation), ...history.of(operation, 'renewed')];
+  for (const claim of history.claims(operation)) {
+    if (claim.takenFrom !== 'processing') continue;
+    for (const held of extensions) {
+      if (held.token !== claim.token - 1) continue;
+      const left = held.sentAt + leaseMs - claim.at;
+      if (left > 0)
+        yield `token ${claim.token} took over ${Math.round(left)} ms before the lease of its predecessor ended`;
+    }
+  }
+};
+
+/** Of claims that a handler ran under: others may have been taken back, and left nothing behind. */
+const tokensGrow: Rule = function* (history, operation) {
+  const tokens = new Set<number>();
+  const claims = history.claims(operation);
+  const used: Claimed[] = [];
+  for (const { token, who, at } of history.of(operation, 'began')) {
+    if (tokens.has(token)) yield `two executions have the token ${token}`;
+    tokens.add(token);
+    const claim = claims.findLast((one) => one.token === token && one.who === who && one.at <= at);
+    if (claim) used.push(claim);
+  }
+  for (const earlier of used) {
+    const late = used.find((later) => later.sentAt > earlier.at && later.token <= earlier.token && later !== earlier);
+    if (late) yield `token ${late.token} was given after token ${earlier.token}`;
+  }
+};
+
+/** One effect, and one more for each owner that fell silent after it. */
+const effectsAreCounted: Rule = function* (history, operation) {
+  if (operation.workload === 'held') return;
+  const effects = history.of(operation, 'effect').length;
+  const takeovers = history.claims(operation).filter((claim) => claim.takenFrom === 'processing').length;
+  if (effects > 1 + takeovers) yield `${effects} effects with ${takeovers} takeovers`;
+};
+
+const answersAreTheSame: Rule = function* (history, operation) {
+  const [first, ...later] = history.answers(operation);
+  const other = later.find((answer) => !same(first, answer));
+  if (other) yield `answered ${print(first)}, and later ${print(other)}`;
+};
+
+/** An execution's own answer comes after its outcome is on record. A replay may overtake the news of that. */
+const answersAreDurable: Rule = function* (history, operation) {
+  const completed = history.of(operation, 'completed');
+  for (const answer of history.answers(operation)) {
+    if (answer.status >= 300 || answer.replayed || completed.some(({ at }) => at <= answer.at)) continue;
+    yield `answered ${print(answer)} with nothing on record`;
+    return;
+  }
+};
+
+const answersAreExpected: Rule = function* (history, operation) {
+  const odd = history.answers(operation).find((answer) => answer.status !== 201);
+  if (odd) yield `answered ${print(odd)}`;
+};
+
+const lateWritersAreFenced: Rule = function* (history, operation) {
+  const completed = history.of(operation, 'completed');
+  for (const { token, sentAt } of completed) {
+    const winner = history.claims(operation).find((claim) => claim.token > token && claim.at < sentAt);
+    if (winner) yield `token ${token} recorded an outcome after token ${winner.token} was given`;
+  }
+  const tokens = [...new Set(completed.map(({ token }) => token))];
+  if (tokens.length > 1) yield `outcomes were recorded under tokens ${tokens.join(' and ')}`;
+};
+
+const answersAreOnRecord: Rule = function* (history, operation) {
+  const standing = history.of(operation, 'standing').at(-1);
+  if (!standing || history.of(operation, 'resolved').length) return;
+  for (const answer of history.answers(operation)) {
+    const { token } = bodyOf(answer);
+    if (answer.status !== 201 || token === undefined) continue;
+    if (standing.status === 'done' && standing.token === token) continue;
+    yield `the answer is of token ${token}; on record is token ${standing.token}, ${standing.status}`;
+    return;
+  }
+};
+
+const rowsAreCounted: Rule = function* (history, operation) {
+  if (operation.workload !== 'transactional' || history.all('standing').length === 0) return;
+  const rows = history.of(operation, 'row').length;
+  if (rows > 1) yield `${rows} effects`;
+  const answered = history.answers(operation).some((answer) => answer.status === 201);
+  if (answered && rows === 0) yield 'answered, and no effect';
+};
+
+const effectsAreThere: Rule = function* (history, operation) {
+  if (operation.workload === 'transactional' || history.of(operation, 'resolved').length) return;
+  if (!history.answers(operation).some((answer) => answer.status === 201)) return;
+  const kind = operation.workload === 'checkout' ? 'charge' : 'effect';
+  if (history.of(operation, kind).length === 0) yield 'answered, and no effect';
+};
+
+const stepsAreNotRepeated: Rule = function* (history, operation) {
+  const done = history.of(operation, 'step done');
+  for (const ran of history.of(operation, 'step ran')) {
+    const earlier = done.find((one) => one.step === ran.step && one.token < ran.token);
+    if (earlier) yield `step ${ran.step} was done under token ${earlier.token} and ran again under ${ran.token}`;
+  }
+};
+
+const chargesAreCounted: Rule = function* (history, operation) {
+  const charges = history.of(operation, 'charge').filter(({ first }) => first).length;
+  if (charges > 1) yield `charged ${charges} times`;
+};
+
+const heldIsHeld: Rule = function* (history, operation) {
+  if (operation.workload !== 'held') return;
+  const effects = history.of(operation, 'effect').length;
+  if (effects > 1) yield `${effects} effects`;
+};
+
+const handlersHaveClaims: Rule = function* (history, operation) {
+  const claims = history.claims(operation);
+  for (const { token } of history.of(operation, 'began')) {
+    if (!claims.some((claim) => claim.token === token))
+      yield `the handler ran under token ${token}, which nobody was given`;
+  }
+};
+
+const silenceIsBounded: Rule = function* (history, operation, { answerWithinMs, workMs }) {
+  const limit = answerWithinMs + workMs(operation);
+  const asks = new Map(history.of(operation, 'ask').map((ask) => [ask.ask, ask]));
+  for (const end of [...history.of(operation, 'answer'), ...history.of(operation, 'lost')]) {
+    const ask = asks.get(end.ask);
+    if (!ask || end.at - ask.at <= limit || (end.kind === 'lost' && end.why === 'gaveUp')) continue;
+    const excused = history
+      .all('fault')
+      .some((f) => STANDS_STILL.has(f.fault) && f.on === ask.app && f.at < end.at && (f.end ?? Infinity) > ask.at);
+    if (!excused) yield `${ask.app} said nothing for ${Math.round(end.at - ask.at)} ms`;
+  }
+};
+
+/** While these last, an application cannot answer. */
+const STANDS_STILL = new Set(['pause']);
+
+const answersStayAtHome: Rule = function* (history, operation) {
+  for (const answer of history.of(operation, 'answer')) {
+    if (answer.status >= 300) continue;
+    if (answer.misuse) yield `another request with the same key was answered ${print(answer)}`;
+    const { op, principal } = bodyOf(answer);
+    if (op !== undefined && (op !== operation.op || principal !== operation.principal)) {
+      yield `${operation.principal} was given the answer to ${op} of ${principal}`;
+    }
+  }
+};
+
+const keysComeBack: Rule = function* (history, operation, { leaseMs, workMs }) {
+  const healed = history.all('healed').at(-1)?.at;
+  if (healed === undefined) return;
+  const limit = leaseMs + GRACE + workMs(operation);
+  const asked = history.of(operation, 'ask').find((ask) => !ask.misuse)?.at;
+  if (asked === undefined) return;
+  const answered = history.answers(operation)[0]?.at ?? Infinity;
+  const late = answered - Math.max(healed, asked);
+  if (late > limit)
+    yield `not answered within ${limit} ms after the faults${late < Infinity ? ` but ${Math.round(late)}` : ''}`;
+};
+
+/** What a key may take beyond its lease, in milliseconds. */
+const GRACE = 2_000;
+
+export const RULES: readonly (readonly [Guarantee, Rule])[] = [
+  ['one winner', leaseIsKept],
+  ['one winner', tokensGrow],
+  ['one winner', effectsAreCounted],
+  ['durable before sent', answersAreTheSame],
+  ['durable before sent', answersAreDurable],
+  ['durable before sent', answersAreExpected],
+  ['durable before sent', effectsAreThere],
+  ['no stale writes', lateWritersAreFenced],
+  ['no stale writes', answersAreOnRecord],
+  ['transactional', rowsAreCounted],
+  ['resumable', stepsAreNotRepeated],
+  ['resumable', chargesAreCounted],
+  ['unknown is not retried in the dark', heldIsHeld],
+  ['fail closed', handlersHaveClaims],
+  ['fail closed', silenceIsBounded],
+  ['no leaks', answersStayAtHome],
+  ['available again', keysComeBack],
+];
+
+function same(a: Answer, b: Answer): boolean {
+  return a.status === b.status && a.type === b.type && a.body === b.body;
+}
+
+function print({ status, body }: Answer): string {
+  return `${status} ${body.slice(0, 200)}`;
+}
+
+function bodyOf({ body }: Answer): Body {
+  try {
+    return JSON.parse(body) as Body;
+  } catch {
+    return {};
+  }
+}

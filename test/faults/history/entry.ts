@@ -1,0 +1,172 @@
+/** Kinds of operations that clients ask for. */
+export const WORKLOADS = ['plain', 'transactional', 'checkout', 'waiting', 'long', 'held'] as const;
+export type Workload = (typeof WORKLOADS)[number];
+
+interface Said<Kind extends string> {
+  readonly kind: Kind;
+  /** Milliseconds on the machine's monotonic clock, which all processes share. */
+  readonly at: number;
+  /** Which process says so. */
+  readonly who: string;
+}
+
+/** An operation that clients are going to ask for, and the record that belongs to it. */
+export interface Operation extends Said<'operation'> {
+  readonly op: string;
+  readonly workload: Workload;
+  readonly key: string;
+  readonly principal: string;
+  readonly record: string;
+}
+
+/** A client sends a request. `misuse`: with the operation's key, but another body. */
+export interface Ask extends Said<'ask'> {
+  readonly op: string;
+  readonly ask: number;
+  readonly app: string;
+  readonly misuse?: true;
+}
+
+export interface Answer extends Said<'answer'> {
+  readonly op: string;
+  readonly ask: number;
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+  readonly replayed: boolean;
+  readonly definitive: boolean;
+  readonly misuse?: true;
+}
+
+/** No answer: the connection broke, or the client gave up (`gaveUp`: on purpose, `timeout`: it took too long). */
+export interface Lost extends Said<'lost'> {
+  readonly op: string;
+  readonly ask: number;
+  readonly why: 'broken' | 'gaveUp' | 'timeout';
+  readonly error?: string;
+}
+
+/** A claim was won. One whose answer was lost is sent again by the same owner, and said again. */
+export interface Claimed extends Said<'claimed'> {
+  readonly record: string;
+  readonly owner: string;
+  readonly token: number;
+  readonly attempt: number;
+  readonly takenFrom: string | null;
+  /** When its owner sent it first. */
+  readonly sentAt: number;
+}
+
+/** A lease was renewed. */
+export interface Renewed extends Said<'renewed'> {
+  readonly record: string;
+  readonly token: number;
+  readonly sentAt: number;
+}
+
+/** An outcome is on record, as the application was told. `sentAt`: when it was first sent to the store. */
+export interface Completed extends Said<'completed'> {
+  readonly record: string;
+  readonly token: number;
+  readonly sentAt: number;
+}
+
+/** What else the engine tells of: a lease lost, a key freed. */
+export interface Told extends Said<'told'> {
+  readonly record: string;
+  readonly event: string;
+  readonly token: number;
+}
+
+/** A handler was called. */
+export interface Began extends Said<'began'> {
+  readonly op: string;
+  readonly token: number;
+  readonly attempt: number;
+}
+
+/** The world outside was changed, past any transaction. */
+export interface Effect extends Said<'effect'> {
+  readonly op: string;
+  readonly token: number;
+  readonly attempt: number;
+}
+
+/** A step's function was called, or its step was acknowledged as recorded. */
+interface StepNews {
+  readonly op: string;
+  readonly step: string;
+  readonly token: number;
+}
+
+export interface StepRan extends Said<'step ran'>, StepNews {}
+
+export interface StepDone extends Said<'step done'>, StepNews {}
+
+/** The provider was asked to charge; `first` for its key. */
+export interface Charge extends Said<'charge'> {
+  readonly op: string;
+  readonly key: string;
+  readonly first: boolean;
+}
+
+/** An operator settled a held record as having happened. */
+export interface Resolved extends Said<'resolved'> {
+  readonly op: string;
+}
+
+/** A fault begins; `end` is when it was over, where it has a length. */
+export interface Fault extends Said<'fault'> {
+  readonly fault: string;
+  readonly on: string;
+  readonly end?: number;
+}
+
+/** All faults are over, and all processes up. */
+export interface Healed extends Said<'healed'> {}
+
+/** At the end: a row that a transactional handler wrote. */
+export interface Row extends Said<'row'> {
+  readonly op: string;
+  readonly token: number;
+  readonly attempt: number;
+}
+
+/** At the end: a record as it stands. */
+export interface Standing extends Said<'standing'> {
+  readonly record: string;
+  readonly status: string;
+  readonly token: number;
+}
+
+/** At the end: what is left after everything has expired and was swept. */
+export interface Left extends Said<'left'> {
+  readonly records: number;
+  readonly steps: number;
+}
+
+export type Entry =
+  | Operation
+  | Ask
+  | Answer
+  | Lost
+  | Claimed
+  | Renewed
+  | Completed
+  | Told
+  | Began
+  | Effect
+  | StepRan
+  | StepDone
+  | Charge
+  | Resolved
+  | Fault
+  | Healed
+  | Row
+  | Standing
+  | Left;
+
+type WithoutStamp<E> = E extends Entry ? Omit<E, 'at' | 'who'> & { at?: number } : never;
+
+/** An entry as it is handed to a log, which adds who says it and when. */
+export type News = WithoutStamp<Entry>;

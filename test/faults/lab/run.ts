@@ -1,0 +1,210 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { freePort } from '../../support/free-port.mjs';
+import { EffectRow } from '../app/effect-row.js';
+import { check } from '../check/checker.js';
+import type { Terms, Violation } from '../check/violation.js';
+import type { Entry, Operation, Workload } from '../history/entry.js';
+import { Log, readHistory } from '../history/log.js';
+import { App } from './app.js';
+import { Clients } from './clients.js';
+import { Nemesis } from './nemesis.js';
+import { Network } from './network.js';
+import { Provider } from './provider.js';
+import { Random } from './random.js';
+import { flush, type Servers } from './servers.js';
+
+export interface RunSettings {
+  readonly seed: string;
+  /** How long faults are inflicted, in milliseconds. */
+  readonly forMs: number;
+  readonly folder: string;
+  /** A way in which the library is broken on purpose; the run ends once that was noticed. */
+  readonly broken?: string;
+  readonly workers?: number;
+}
+
+export interface RunResult {
+  readonly settings: RunSettings;
+  readonly history: readonly Entry[];
+  readonly violations: readonly Violation[];
+  readonly tookMs: number;
+  /** What the processes printed. */
+  readonly output: string;
+}
+
+export const LEASE = 1_500;
+const STORE_TIMEOUT = 600;
+/** Lock, claim, completion and look-ups, each with its tries. */
+const ANSWER_WITHIN = 7_000;
+/** By how many milliseconds the clocks of the processes are off from the beginning. */
+const CLOCKS = [0, 4_000, -3_600_000];
+const LOOK_EVERY = 1_000;
+
+const WORKLOADS: readonly (readonly [Workload, number])[] = [
+  ['plain', 5],
+  ['transactional', 5],
+  ['checkout', 4],
+  ['waiting', 3],
+  ['long', 1],
+  ['held', 2],
+];
+
+export const TERMS: Terms = {
+  leaseMs: LEASE,
+  answerWithinMs: ANSWER_WITHIN,
+  workMs: ({ workload }: Operation) => (workload === 'long' ? 2 * LEASE : workload === 'waiting' ? 3_000 : 500),
+};
+
+/** One run: processes, clients and nemesis over a database of its own, and what the checker says of it. */
+export async function run(settings: RunSettings, servers: Servers): Promise<RunResult> {
+  const { seed, folder, broken } = settings;
+  const startedAt = performance.now();
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const log = new Log(folder, 'lab');
+  const database = await createDatabase(servers.dialect);
+  await putOnDisk(database, servers);
+  await Promise.all(servers.redis.map(flush));
+  const network = await Network.connect(CLOCKS.length, servers);
+  const provider = new Provider(log, new Random(`${seed} provider`));
+  const providerUrl = await provider.listen();
+  const apps = await Promise.all(
+    network.links.map(async (links, i) => {
+      const port = await freePort();
+      return new App({
+        name: `app${i + 1}`,
+        port,
+        platform: i === 2 ? 'fastify' : 'express',
+        folder,
+        database: { ...database.options, port: links.database.port, extra: { max: 10 }, synchronize: i === 0 },
+        redisPorts: links.redis.map((proxy) => proxy.port),
+        providerUrl,
+        clockOffset: CLOCKS[i],
+        options: { lease: LEASE, storeTimeout: STORE_TIMEOUT, sweep: { every: '1s' } },
+        broken,
+      });
+    }),
+  );
+  const clients = new Clients(
+    {
+      seed,
+      apps,
+      workloads: WORKLOADS,
+      leaseMs: LEASE,
+      workers: settings.workers ?? 12,
+      patienceMs: ANSWER_WITHIN + 1_000,
+    },
+    log,
+  );
+  const nemesis = new Nemesis({ apps, network, servers, leaseMs: LEASE, random: new Random(`${seed} nemesis`), log });
+  try {
+    await apps[0].start(0);
+    await Promise.all(apps.slice(1).map((app) => app.start()));
+    const working = clients.run();
+    const harming = nemesis.run();
+    const early = await watch(settings, folder);
+    nemesis.stop();
+    clients.stop();
+    await harming;
+    if (early.length === 0) {
+      await heal(apps, network, provider);
+      log.say({ kind: 'healed' });
+      await clients.settle(LEASE + 2 * LEASE + 5_000);
+      await working;
+      await clients.askAgain();
+      await conclude(database, log, apps[0], clients);
+    }
+  } finally {
+    clients.close();
+    await Promise.all(apps.map((app) => app.close()));
+    provider.close();
+    await network.close();
+    await database.drop();
+    log.close();
+  }
+  const history = readHistory(folder);
+  const output = apps.map((app) => `--- ${app.name}\n${app.output}`).join('\n');
+  return { settings, history, violations: check(history, TERMS), tookMs: performance.now() - startedAt, output };
+}
+
+/** Has the tables of a database made where the disk can be filled up. */
+async function putOnDisk(database: TestDatabase, { disk }: Servers): Promise<void> {
+  if (!disk) return;
+  const dataSource = await new DataSource(database.options as DataSourceOptions).initialize();
+  try {
+    const known = await query(dataSource, "SELECT 1 FROM pg_tablespace WHERE spcname = 'lab_disk'");
+    if (known.length === 0) await query(dataSource, `CREATE TABLESPACE lab_disk LOCATION '${disk.folder}'`);
+    await query(dataSource, `ALTER DATABASE ${String(database.options.database)} SET default_tablespace = lab_disk`);
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+/** Waits until the time is up; where the library is broken, until that was noticed. */
+async function watch({ forMs, broken }: RunSettings, folder: string): Promise<readonly Violation[]> {
+  const until = performance.now() + forMs;
+  while (performance.now() < until) {
+    await sleep(Math.min(LOOK_EVERY, Math.max(0, until - performance.now())));
+    if (broken === undefined) continue;
+    const violations = check(readHistory(folder), TERMS);
+    if (violations.length) return violations;
+  }
+  return [];
+}
+
+async function heal(apps: readonly App[], network: Network, provider: Provider): Promise<void> {
+  provider.difficult = false;
+  await network.heal();
+  for (const app of apps) {
+    app.signal('SIGCONT');
+    app.tell({ do: 'disarm' });
+    app.tell({ do: 'shift clock', ms: 0 });
+    await app.start();
+  }
+  const until = performance.now() + 10_000;
+  for (const app of apps) {
+    while (!(await app.healthy()) && performance.now() < until) await sleep(50);
+  }
+}
+
+/** Writes down what is in the database, then lets everything expire, and looks what sweeping leaves. */
+async function conclude(database: TestDatabase, log: Log, app: App, clients: Clients): Promise<void> {
+  const options = { ...database.options, entities: [EffectRow] } as DataSourceOptions;
+  const dataSource = await new DataSource(options).initialize();
+  try {
+    for (const { op, token, attempt } of await dataSource.manager.find(EffectRow)) {
+      log.say({ kind: 'row', op, token, attempt });
+    }
+    const records = await query(dataSource, 'SELECT id, status, token FROM idempotency_record');
+    for (const { id, status, token } of records) {
+      log.say({ kind: 'standing', record: String(id), status: String(status), token: Number(token) });
+    }
+    const past = database.dialect === 'postgres' ? "'2001-01-01'" : '1';
+    await query(dataSource, `UPDATE idempotency_record SET expires_at = ${past} WHERE status <> 'held'`);
+    await purge(app, clients);
+    const [{ records: left }] = await query(
+      dataSource,
+      "SELECT COUNT(*) AS records FROM idempotency_record WHERE status <> 'held'",
+    );
+    const [{ steps }] = await query(dataSource, 'SELECT COUNT(*) AS steps FROM idempotency_step');
+    log.say({ kind: 'left', records: Number(left), steps: Number(steps) });
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+/** A connection that was kept alive may be closed just as it is used again: then, and only then, once more. */
+async function purge({ url }: App, clients: Clients): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const reply = await clients.post(`${url}/operator/purge`, {}, {}, 10_000);
+    if ('body' in reply && reply.status === 201) return;
+    if ('body' in reply || attempt === 3) throw new Error(`sweeping failed: ${JSON.stringify(reply)}`);
+  }
+}
+
+function query(dataSource: DataSource, sql: string): Promise<Record<string, unknown>[]> {
+  return dataSource.query(sql);
+}

@@ -1,0 +1,235 @@
+/*
+ * The protocol for one record: claim, lease, heartbeat, fenced completion, take-over, and transactions that a completion
+ * commits with, among owners that crash, stand still for any length of time, and lose the answers to what they ask.
+ *
+ *   OWNERS  how many processes
+ *   RUNS    how often each may begin anew (a crash, or a retry of its client)
+ *   FENCE   1: a completion is fenced by owner and token, as it is; 0: it only looks whether the record is in processing
+ *   LATE    1: a completion may stay on the wire until its sender has long given up on it
+ *   TXN     1: the handler's effect is part of the completion's transaction; 0: it happens before
+ *
+ * Each atomic block is one statement of the database. Leases run out by a process of their own, so at any time: an owner
+ * that stands still longer than its lease is one that was overtaken between two of its steps.
+ */
+#ifndef OWNERS
+#define OWNERS 2
+#endif
+#ifndef RUNS
+#define RUNS 2
+#endif
+#ifndef FENCE
+#define FENCE 1
+#endif
+#ifndef LATE
+#define LATE 1
+#endif
+#ifndef TXN
+#define TXN 0
+#endif
+
+#define NONE 0
+#define PROCESSING 1
+#define DONE 2
+#define FAILED 3
+
+/* The record. An outcome is named by the token of the execution that made it. */
+byte status = NONE;
+byte token = 0;
+byte owner = 0;
+byte outcome = 0;
+bool lease = false;
+
+/* What has happened, for the guarantees. */
+byte effects = 0;
+byte takeovers = 0;
+byte releases = 0;
+byte answered = 0;      /* the outcome that a client was given first; 0: none yet */
+byte lastRecorded = 0;  /* the token under which the outcome was recorded */
+
+inline claim(me, mine, won, seen) {
+  atomic {
+    won = false;
+    seen = 0;
+    if
+    :: status == NONE ->
+         status = PROCESSING; token = 1; owner = me; lease = true; won = true
+    :: status == FAILED ->
+         status = PROCESSING; token++; owner = me; lease = true; won = true
+    :: status == PROCESSING && owner == me ->
+         won = true /* our own claim, whose answer was lost */
+    :: status == PROCESSING && owner != me && !lease ->
+         takeovers++; status = PROCESSING; token++; owner = me; lease = true; won = true
+    :: status == PROCESSING && owner != me && lease -> skip
+    :: status == DONE -> seen = outcome
+    fi;
+    mine = (won -> token : 0)
+  }
+}
+
+inline complete(me, mine, held) {
+  atomic {
+    if
+#if FENCE
+    :: status == PROCESSING && owner == me && token == mine ->
+#else
+    :: status == PROCESSING || status == DONE ->
+#endif
+         held = true;
+#if TXN
+         effects++;
+#endif
+         /* No stale writes: whoever records is the latest to have claimed, and nobody recorded before. */
+         assert(mine == token);
+         assert(lastRecorded == 0 || lastRecorded == mine);
+         lastRecorded = mine; outcome = mine; status = DONE; lease = false
+    :: else -> held = false
+    fi
+  }
+}
+
+/* All definitive answers are the same, and what was answered is on record. */
+inline answer(which) {
+  atomic {
+    assert(status == DONE && outcome == which);
+    assert(answered == 0 || answered == which);
+    answered = which
+  }
+}
+
+/* A completion that stayed on the wire, and arrives when its sender has long given up on it. */
+proctype Late(byte me; byte mine) {
+  bool held;
+  complete(me, mine, held)
+}
+
+/* An owner id is new for each execution, and a process that crashed comes back as another. */
+proctype Process(byte index) {
+  byte life = 0;
+  byte me, mine, seen;
+  bool won, held, again;
+
+begin:
+  life++;
+  if
+  :: life > RUNS -> goto end
+  :: else -> skip
+  fi;
+  me = index * 8 + life;
+  again = false;
+
+asking:
+  claim(me, mine, won, seen);
+  if
+  :: true -> skip           /* the answer arrives */
+  :: won && !again -> again = true; goto asking /* the answer is lost: asked again under the same owner */
+  :: true -> goto begin     /* crash, or the answer is lost for good */
+  fi;
+  if
+  :: seen != 0 -> answer(seen); goto begin
+  :: !won && seen == 0 -> goto begin
+  :: won -> skip
+  fi;
+
+  /* The handler. It may stand still before and after its effect, and be overtaken. */
+#if !TXN
+  effects++;
+#endif
+  if
+  :: true -> skip
+  :: true -> goto begin     /* crash after the effect, or between claim and commit */
+  :: atomic { status == PROCESSING && owner == me && token == mine -> status = FAILED; releases++ }; goto begin
+  fi;
+
+  /* A heartbeat renews a lease, also one that ran out, as long as nobody has taken over. */
+  if
+  :: atomic { status == PROCESSING && owner == me && token == mine -> lease = true }
+  :: true -> skip
+  fi;
+
+  if
+  :: complete(me, mine, held)
+#if LATE
+  :: run Late(me, mine); goto lost
+#endif
+  fi;
+  if
+  :: true -> skip           /* the answer arrives */
+  :: true -> goto lost      /* the answer is lost */
+  :: true -> goto begin     /* crash */
+  fi;
+  if
+  :: held -> goto sending
+  :: !held -> goto look
+  fi;
+
+lost:
+#if TXN
+  /* A fenced write waits for a COMMIT that is under way, and so knows: in processing still, it never happened. */
+  if
+  :: atomic { status == PROCESSING && owner == me && token == mine -> status = FAILED; releases++ }; goto begin
+  :: atomic { !(status == PROCESSING && owner == me && token == mine) -> skip }
+  fi;
+#else
+  /* Sent again: finds no row in processing if it was recorded, and records it if not. */
+  complete(me, mine, held);
+  if
+  :: held -> goto sending
+  :: else -> skip
+  fi;
+#endif
+
+look:
+  atomic {
+    if
+    :: status == DONE -> seen = outcome
+    :: else -> seen = 0
+    fi
+  };
+  if
+  :: seen != 0 -> answer(seen); goto begin  /* ours, or that of whoever overtook us */
+  :: else -> goto begin                     /* a conflict */
+  fi;
+
+sending:
+  if
+  :: true -> answer(mine)
+  :: true -> skip           /* crash between record and response */
+  fi;
+  goto begin;
+
+end:
+  skip
+}
+
+/* The database's clock: a lease may run out at any time. */
+proctype Clock() {
+end:
+  do
+  :: atomic { status == PROCESSING && lease -> lease = false }
+  od
+}
+
+/* Effects are counted when nobody does anything any more. */
+proctype Auditor() {
+  atomic {
+    timeout ->
+#if TXN
+      assert(effects <= 1);
+      assert((status == DONE) == (effects == 1))
+#else
+      assert(effects <= 1 + takeovers + releases)
+#endif
+  }
+}
+
+init {
+  byte i = 1;
+  atomic {
+    do
+    :: i <= OWNERS -> run Process(i); i++
+    :: else -> break
+    od;
+    run Clock();
+    run Auditor()
+  }
+}

@@ -1,0 +1,241 @@
+import { check } from '../../faults/check/checker.js';
+import type { Terms, Violation } from '../../faults/check/violation.js';
+import type { Entry, News, Workload } from '../../faults/history/entry.js';
+
+const TERMS: Terms = { leaseMs: 1_000, answerWithinMs: 500, workMs: () => 100 };
+const RECORD = 'record-1';
+
+/** A history by hand: each entry 10 ms after the one before, unless it says when. */
+class Told {
+  private readonly entries: Entry[] = [];
+  private at = 0;
+
+  constructor(workload: Workload = 'plain') {
+    this.say({ kind: 'operation', op: 'one', workload, key: 'k', principal: 'alice', record: RECORD });
+    this.say({ kind: 'ask', op: 'one', ask: 1, app: 'app1' });
+  }
+
+  say(news: News, who = 'app1'): this {
+    this.at = news.at ?? this.at + 10;
+    this.entries.push({ who, ...news, at: this.at } as Entry);
+    return this;
+  }
+
+  claimed(token: number, takenFrom: string | null = null, at?: number): this {
+    const sentAt = (at ?? this.at + 10) - 1;
+    return this.say({
+      kind: 'claimed',
+      record: RECORD,
+      owner: `o${token}`,
+      token,
+      attempt: token,
+      takenFrom,
+      sentAt,
+      at,
+    });
+  }
+
+  began(token: number): this {
+    return this.say({ kind: 'began', op: 'one', token, attempt: token });
+  }
+
+  effect(token: number): this {
+    return this.say({ kind: 'effect', op: 'one', token, attempt: token });
+  }
+
+  completed(token: number, sentAt = this.at): this {
+    return this.say({ kind: 'completed', record: RECORD, token, sentAt });
+  }
+
+  answered(token: number, { ask = 1, replayed = false, body = {}, status = 201 } = {}): this {
+    const text = JSON.stringify({ op: 'one', principal: 'alice', token, ...body });
+    const answer = { op: 'one', ask, status, type: 'application/json', body: text, replayed, definitive: true };
+    return this.say({ kind: 'answer', ...answer });
+  }
+
+  /** What ends every run in which all went well. */
+  ended(token = 1): this {
+    return this.say({ kind: 'healed' })
+      .say({ kind: 'standing', record: RECORD, status: 'done', token })
+      .say({ kind: 'left', records: 0, steps: 0 });
+  }
+
+  violations(): Violation[] {
+    return check(
+      [...this.entries].sort((a, b) => a.at - b.at),
+      TERMS,
+    );
+  }
+}
+
+/** One execution, from its claim to its answer. */
+const good = (workload?: Workload) => new Told(workload).claimed(1).began(1).effect(1).completed(1).answered(1);
+
+/** The guarantees that are violated, where one of the violations reads like this. */
+function violated(told: Told, detail: RegExp): string[] {
+  const violations = told.violations();
+  return violations.some((violation) => detail.test(violation.detail))
+    ? [...new Set(violations.map(({ guarantee }) => guarantee))]
+    : violations.map((violation) => violation.detail);
+}
+
+describe('the checker finds nothing in', () => {
+  test('one execution and its replay', () => {
+    expect(good().answered(1, { replayed: true }).ended().violations()).toEqual([]);
+  });
+
+  test('a takeover after the lease, with an effect of each owner', () => {
+    const told = new Told().claimed(1).began(1).effect(1).claimed(2, 'processing', 1_100).began(2).effect(2);
+    expect(told.completed(2).answered(2, { ask: 2 }).ended(2).violations()).toEqual([]);
+  });
+
+  test('a claim that was sent twice by one owner', () => {
+    const told = new Told().claimed(1).claimed(1).began(1).effect(1).completed(1).answered(1);
+    expect(told.ended().violations()).toEqual([]);
+  });
+
+  test('a run that was broken off', () => {
+    expect(new Told().claimed(1).began(1).effect(1).violations()).toEqual([]);
+  });
+
+  test('silence of a process that was stopped', () => {
+    const told = new Told().say({ kind: 'fault', fault: 'pause', on: 'app1', end: 3_000 });
+    told.say({ kind: 'lost', op: 'one', ask: 1, why: 'timeout', at: 3_000 });
+    expect(told.violations()).toEqual([]);
+  });
+});
+
+describe('the checker finds', () => {
+  test('one winner: two effects without a takeover', () => {
+    expect(violated(good().effect(1), /^2 effects with 0 takeovers/)).toEqual(['one winner']);
+  });
+
+  test('one winner: a lease that was not waited for', () => {
+    const told = new Told().claimed(1).claimed(2, 'processing', 700).began(2).effect(2).completed(2);
+    expect(violated(told, /before the lease of its predecessor ended/)).toEqual(['one winner']);
+  });
+
+  test('one winner: a renewed lease that was not waited for', () => {
+    const told = new Told().claimed(1).say({ kind: 'renewed', record: RECORD, token: 1, sentAt: 500, at: 505 });
+    expect(violated(told.claimed(2, 'processing', 1_200), /took over 300 ms before/)).toEqual(['one winner']);
+  });
+
+  test('one winner: a token that was given twice', () => {
+    const told = new Told().claimed(1).began(1).say({
+      kind: 'claimed',
+      record: RECORD,
+      owner: 'another',
+      token: 1,
+      attempt: 1,
+      takenFrom: null,
+      sentAt: 500,
+      at: 510,
+    });
+    expect(violated(told.began(1), /two executions have the token 1|given after token 1/)).toEqual(['one winner']);
+  });
+
+  test('durable before sent: an answer with nothing on record', () => {
+    expect(violated(new Told().claimed(1).began(1).effect(1).answered(1), /nothing on record/)).toEqual([
+      'durable before sent',
+    ]);
+  });
+
+  test('durable before sent: two answers', () => {
+    const told = good().answered(1, { replayed: true, body: { id: 'other' } });
+    expect(violated(told, /and later/)).toEqual(['durable before sent']);
+  });
+
+  test('durable before sent: an answer that nobody would expect', () => {
+    const told = new Told().answered(1, { status: 400 });
+    expect(violated(told, /^answered 400/)).toEqual(['durable before sent']);
+  });
+
+  test('durable before sent: an answer without its effect', () => {
+    expect(violated(new Told().claimed(1).began(1).completed(1).answered(1), /no effect/)).toEqual([
+      'durable before sent',
+    ]);
+  });
+
+  test('no stale writes: a late writer', () => {
+    const told = new Told().claimed(1).began(1).effect(1).claimed(2, 'processing', 1_100).began(2).effect(2);
+    expect(violated(told.completed(1, 1_200), /token 1 recorded an outcome after token 2 was given/)).toEqual([
+      'no stale writes',
+    ]);
+  });
+
+  test('no stale writes: an answer of another than the recorded execution', () => {
+    expect(violated(good().ended(2), /the answer is of token 1; on record is token 2/)).toEqual(['no stale writes']);
+  });
+
+  test('no stale writes: a recorded outcome that is gone', () => {
+    const told = good().say({ kind: 'standing', record: RECORD, status: 'processing', token: 1 });
+    expect(violated(told, /on record is token 1, processing/)).toEqual(['no stale writes']);
+  });
+
+  test('transactional: an effect of each of two executions', () => {
+    const told = new Told('transactional').claimed(1).began(1).completed(1).answered(1).ended();
+    told.say({ kind: 'row', op: 'one', token: 1, attempt: 1 }).say({ kind: 'row', op: 'one', token: 2, attempt: 2 });
+    expect(violated(told, /^2 effects/)).toEqual(['transactional']);
+  });
+
+  test('transactional: an answer without its effect', () => {
+    const told = new Told('transactional').claimed(1).began(1).completed(1).answered(1).ended();
+    expect(violated(told, /no effect/)).toEqual(['transactional']);
+  });
+
+  test('resumable: a step that is repeated', () => {
+    const step = { op: 'one', step: 'charge' } as const;
+    const told = new Told('checkout').claimed(1).say({ kind: 'step ran', ...step, token: 1 });
+    told.say({ kind: 'step done', ...step, token: 1 }).claimed(2, 'processing', 1_100);
+    expect(violated(told.say({ kind: 'step ran', ...step, token: 2 }), /ran again under 2/)).toEqual(['resumable']);
+  });
+
+  test('resumable: two charges', () => {
+    const told = new Told('checkout').say({ kind: 'charge', op: 'one', key: 'a', first: true });
+    expect(violated(told.say({ kind: 'charge', op: 'one', key: 'b', first: true }), /charged 2 times/)).toEqual([
+      'resumable',
+    ]);
+  });
+
+  test('unknown is not retried in the dark: a second effect', () => {
+    const told = new Told('held').claimed(1).began(1).effect(1).claimed(2, 'processing', 1_100).began(2).effect(2);
+    expect(violated(told, /^2 effects/)).toEqual(['unknown is not retried in the dark']);
+  });
+
+  test('fail closed: a handler without a claim', () => {
+    expect(violated(new Told().began(1), /under token 1, which nobody was given/)).toEqual(['fail closed']);
+  });
+
+  test('fail closed: a process that says nothing', () => {
+    const told = new Told().say({ kind: 'lost', op: 'one', ask: 1, why: 'timeout', at: 2_000 });
+    expect(violated(told, /said nothing for 1980 ms/)).toEqual(['fail closed']);
+  });
+
+  test("no leaks: another principal's answer", () => {
+    const told = new Told().claimed(1).began(1).effect(1).completed(1);
+    expect(violated(told.answered(1, { body: { principal: 'bob' } }), /of bob/)).toEqual(['no leaks']);
+  });
+
+  test('no leaks: an answer to another request with the same key', () => {
+    const answer = { op: 'one', ask: 9, status: 201, type: '', body: '{}', replayed: true, definitive: true };
+    expect(violated(good().say({ kind: 'answer', ...answer, misuse: true }), /another request/)).toEqual(['no leaks']);
+  });
+
+  test('available again: a key that nobody is answered for', () => {
+    expect(violated(new Told().claimed(1).say({ kind: 'healed' }), /not answered within 3100 ms/)).toEqual([
+      'available again',
+    ]);
+  });
+
+  test('available again: a key that takes too long', () => {
+    const told = new Told().say({ kind: 'ask', op: 'one', ask: 2, app: 'app1' }).say({ kind: 'healed' });
+    told.claimed(1, null, 3_900).began(1).effect(1).completed(1).answered(1, { ask: 2 });
+    expect(told.violations().map(({ guarantee }) => guarantee)).toContain('available again');
+  });
+
+  test('no orphans: steps without a record', () => {
+    expect(violated(good().say({ kind: 'left', records: 0, steps: 2 }), /0 records and 2 steps/)).toEqual([
+      'no orphans',
+    ]);
+  });
+});
