@@ -1,3 +1,4 @@
+import { NOBODY } from '../../../lib/store/dialects/dialect.js';
 import type { RecordStatus } from '../../../lib/engine/ports/record-store.js';
 
 /**
@@ -82,10 +83,11 @@ export class Model {
     const record = this.records.get(key);
     const isUnknown = record?.status === 'held' || (record?.status === 'processing' && record.hold && record.lapsed);
     if (!record || !isUnknown) return false;
-    this.put(
-      key,
-      code === null ? { ...record, status: 'failed' } : { ...record, status: 'done', code, expired: false },
-    );
+    if (code === null) {
+      // Whoever frees it has found out that what had begun did not happen.
+      const steps = record.steps.map((step) => (step.status === 'begun' ? { ...step, status: 'failed' } : step));
+      this.put(key, { ...record, status: 'failed', steps });
+    } else this.put(key, { ...record, status: 'done', owner: NOBODY, code, expired: false });
     return true;
   }
 
