@@ -172,7 +172,8 @@ export class SqlRecordStore implements RecordStore {
       owner,
       token,
       code: outcome.code,
-      head: seal(outcome.head, 'head'),
+      // With the status, which is not sealed itself: it cannot be changed unnoticed.
+      head: seal(outcome.head, `head of ${outcome.code}`),
       body: seal(outcome.body, 'body'),
       retentionMs,
     };
@@ -186,7 +187,7 @@ export class SqlRecordStore implements RecordStore {
   private outcome(recordId: string, { code, head, body }: StoredOutcome): StoredOutcome {
     const open = (sealed: Buffer | null, field: string) =>
       sealed && this.settings.sealer.open(sealed, { recordId, field });
-    return { code, head: open(head, 'head'), body: open(body, 'body') };
+    return { code, head: open(head, `head of ${code}`), body: open(body, 'body') };
   }
 }
 
