@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { markingOf } from './decorators/metadata.js';
+import { isMarkedItself } from './decorators/metadata.js';
 import type { OperationOptions } from './options/operation-options.js';
 import type { Route, Routes } from './routes.js';
 
@@ -29,6 +29,7 @@ export class BootAudit {
   private check({ controller, handler, name, isMutating, isEventStream, marking }: Route): boolean {
     if (marking === undefined) return !isMutating;
     if (marking === 'exempt') return true;
+    // On a method of an idempotent controller it is a GET, and so not covered.
     if (isEventStream && isMarkedItself(handler)) {
       throw new Error(
         `@Idempotent() on ${name}: server-sent events cannot be replayed, remove @Idempotent() or @Sse()`,
@@ -41,9 +42,4 @@ export class BootAudit {
     }
     return true;
   }
-}
-
-/** `@Sse()` on a method of an idempotent controller is a GET, and so not covered; on the method itself it is a mistake. */
-function isMarkedItself(handler: object): boolean {
-  return markingOf(Object, handler) !== undefined;
 }

@@ -19,3 +19,8 @@ export function markingOf(controller: Target, handler: Target): IdempotentOption
   if (onMethod === undefined) return onClass;
   return onClass === undefined || onClass === 'exempt' ? onMethod : { ...onClass, ...onMethod };
 }
+
+/** Whether a decorator stands at the method, and not only at its class. */
+export function isMarkedItself(handler: Target): boolean {
+  return Reflect.hasMetadata(OPTIONS, handler);
+}

@@ -1,5 +1,6 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { Observable } from 'rxjs';
+import { isMarkedItself } from '../decorators/metadata.js';
 import type { HttpEdge } from './http/http-edge.js';
 
 /** Chooses the edge by the kind of request. */
@@ -11,6 +12,8 @@ export class IdempotencyEdges {
       case 'http':
         return this.http.intercept(context, next);
       default:
+        // On a controller, it covers the methods that change something over HTTP.
+        if (!isMarkedItself(context.getHandler())) return next.handle();
         throw new Error(`@Idempotent() does not cover "${context.getType<string>()}" handlers`);
     }
   }

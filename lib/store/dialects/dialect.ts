@@ -1,4 +1,4 @@
-import type { Claim, FencedAnswer, Ownership, RecordedStep, RecordStatus } from '../../engine/ports/record-store.js';
+import type { Claim, FencedAnswer, Ownership, RecordedStep, StandingRecord } from '../../engine/ports/record-store.js';
 import type { DialectName } from './dialect-name.js';
 
 /** The quoted names of the two tables, as TypeORM was told to call them. */
@@ -8,16 +8,7 @@ export interface TableNames {
 }
 
 /** A record as a statement returns it: bytes still sealed. */
-export interface RecordRow {
-  readonly recordId: string;
-  readonly owner: string;
-  readonly status: RecordStatus;
-  readonly token: number;
-  readonly attempt: number;
-  readonly takenFrom: RecordStatus | null;
-  readonly fingerprint: Buffer;
-  readonly binding: Buffer | null;
-  readonly leaseLeftMs: number;
+export interface RecordRow extends Omit<StandingRecord, 'outcome'> {
   readonly code: number | null;
   readonly head: Buffer | null;
   readonly body: Buffer | null;
@@ -90,3 +81,21 @@ export const NOBODY = '00000000-0000-0000-0000-000000000000';
 
 /** The answer of a fenced write that found its record in other hands. */
 export const NOT_HELD: FencedAnswer = Object.freeze({ held: false, awaited: false });
+
+/** Reads a row by the columns' names. Drivers give some numbers as text. */
+export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {
+  return {
+    recordId: row.id as string,
+    owner: row.owner as string,
+    status: row.status as RecordRow['status'],
+    token: Number(row.token),
+    attempt: Number(row.attempt),
+    takenFrom: row.taken_from as RecordRow['takenFrom'],
+    fingerprint: row.fingerprint as Buffer,
+    binding: row.binding as Buffer | null,
+    leaseLeftMs: Number(row.lease_left),
+    code: row.response_code === null ? null : Number(row.response_code),
+    head: row.response_head as Buffer | null,
+    body: row.response_body as Buffer | null,
+  };
+}

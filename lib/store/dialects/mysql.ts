@@ -9,6 +9,7 @@ import {
   type RecordRow,
   type StepRow,
   type TableNames,
+  toRecord,
 } from './dialect.js';
 
 /** What we use of a `mysql2` connection, with promises. */
@@ -232,21 +233,4 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
 /** Affected rows would not do: a server may count only rows that changed. */
 function fenced({ insertId }: MysqlAnswer): FencedAnswer {
   return insertId > 0 ? { held: true, awaited: insertId === 2 } : NOT_HELD;
-}
-
-function toRecord(row: MysqlRow): RecordRow {
-  return {
-    recordId: String(row.id),
-    owner: String(row.owner),
-    status: row.status as RecordRow['status'],
-    token: Number(row.token),
-    attempt: Number(row.attempt),
-    takenFrom: row.taken_from as RecordRow['takenFrom'],
-    fingerprint: row.fingerprint as Buffer,
-    binding: row.binding as Buffer | null,
-    leaseLeftMs: Number(row.lease_left),
-    code: row.response_code === null ? null : Number(row.response_code),
-    head: row.response_head as Buffer | null,
-    body: row.response_body as Buffer | null,
-  };
 }

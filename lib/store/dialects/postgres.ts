@@ -8,6 +8,7 @@ import {
   type RecordRow,
   type StepRow,
   type TableNames,
+  toRecord,
 } from './dialect.js';
 
 /** What we use of a `pg` pool or client. */
@@ -282,23 +283,6 @@ export class PostgresDialect implements Dialect<PgConnection> {
   private run(on: PgConnection, name: keyof ReturnType<typeof statements>, values: unknown[]) {
     return on.query({ name: `nestjs_idempotency_${name}`, text: this.sql[name], values });
   }
-}
-
-function toRecord(row: PgRow): RecordRow {
-  return {
-    recordId: row.id as string,
-    owner: row.owner as string,
-    status: row.status as RecordRow['status'],
-    token: Number(row.token),
-    attempt: row.attempt as number,
-    takenFrom: row.taken_from as RecordRow['takenFrom'],
-    fingerprint: row.fingerprint as Buffer,
-    binding: row.binding as Buffer | null,
-    leaseLeftMs: row.lease_left as number,
-    code: row.response_code as number | null,
-    head: row.response_head as Buffer | null,
-    body: row.response_body as Buffer | null,
-  };
 }
 
 function columnwise(rows: readonly unknown[][]): unknown[][] {

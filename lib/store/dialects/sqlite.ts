@@ -9,6 +9,7 @@ import {
   type RecordRow,
   type StepRow,
   type TableNames,
+  toRecord,
 } from './dialect.js';
 
 /** What we use of a better-sqlite3 database. Everything it does is synchronous. */
@@ -235,21 +236,4 @@ function immediately<T>(on: SqliteConnection, work: () => T): T {
 
 function fenced(row: SqliteRow | undefined): FencedAnswer {
   return row ? { held: true, awaited: row.awaited === 1 } : NOT_HELD;
-}
-
-function toRecord(row: SqliteRow): RecordRow {
-  return {
-    recordId: row.id as string,
-    owner: row.owner as string,
-    status: row.status as RecordRow['status'],
-    token: Number(row.token),
-    attempt: row.attempt as number,
-    takenFrom: row.taken_from as RecordRow['takenFrom'],
-    fingerprint: row.fingerprint as Buffer,
-    binding: row.binding as Buffer | null,
-    leaseLeftMs: Number(row.lease_left),
-    code: row.response_code as number | null,
-    head: row.response_head as Buffer | null,
-    body: row.response_body as Buffer | null,
-  };
 }
