@@ -5,7 +5,7 @@ import { startMariadb, startPostgres, startRedis, startTogether, type Server } f
 
 export type LabDialect = 'postgres' | 'mariadb';
 
-/** The servers that all runs of a session share. */
+/** The servers that all runs share. */
 export class Servers {
   private constructor(
     readonly dialect: LabDialect,
