@@ -1,0 +1,113 @@
+import { randomUUID } from 'node:crypto';
+import { Session } from 'node:inspector/promises';
+import { type DynamicModule, type INestApplication, Module, type ModuleMetadata, type Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import { Column, DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
+
+/** How an application of the bench is started. */
+export interface Settings {
+  readonly platform: 'express' | 'fastify';
+  /** Options for TypeORM. */
+  readonly database: TypeOrmModuleOptions;
+  readonly redisPorts?: readonly number[];
+  /** Further options of the idempotency module. */
+  readonly module?: object;
+}
+
+export const settings = JSON.parse(process.env.SETTINGS!) as Settings;
+
+@Entity('charge')
+export class Charge {
+  @PrimaryColumn({ type: 'uuid' }) id!: string;
+  @Column({ type: 'int' }) amount!: number;
+  @Column({ type: 'varchar', length: 3 }) currency!: string;
+  @Column({ type: 'varchar', length: 40 }) customer!: string;
+}
+
+export type NewCharge = Omit<Charge, 'id'>;
+
+/** The one INSERT of the handler, in all variants the same: raw SQL, the cheapest that TypeORM has. */
+export async function charge(on: DataSource | EntityManager, { amount, currency, customer }: NewCharge) {
+  const id = randomUUID();
+  await on.query('INSERT INTO charge (id, amount, currency, customer) VALUES ($1, $2, $3, $4)', [
+    id,
+    amount,
+    currency,
+    customer,
+  ]);
+  return { id, amount, currency, status: 'charged' };
+}
+
+const profiler = new Session();
+profiler.connect();
+
+/** Serves controllers, tells the port by message, and answers questions about the process. */
+export async function serve(
+  controllers: Type[],
+  imports: ModuleMetadata['imports'] = [],
+  answer: Answer = () => Promise.resolve({}),
+): Promise<void> {
+  @Module({})
+  class BenchModule {}
+  const root: DynamicModule = {
+    module: BenchModule,
+    imports: [
+      TypeOrmModule.forRoot({
+        ...settings.database,
+        entities: [Charge],
+        autoLoadEntities: true,
+        synchronize: true,
+      } as TypeOrmModuleOptions),
+      ...imports,
+    ],
+    controllers,
+  };
+  const app = await (settings.platform === 'fastify'
+    ? NestFactory.create(root, new FastifyAdapter(), { logger: ['error', 'warn'] })
+    : NestFactory.create(root, { logger: ['error', 'warn'] }));
+  await app.listen(0, '127.0.0.1');
+  process.on('message', (question: Question) => {
+    void reply(question, app, answer).then((given) => process.send!(given ?? {}));
+  });
+  process.once('disconnect', () => process.exit());
+  process.send!({ port: Number(new URL(await app.getUrl()).port) });
+}
+
+export interface Question {
+  readonly ask: string;
+  readonly [detail: string]: unknown;
+}
+
+type Answer = (question: Question, app: INestApplication) => Promise<unknown>;
+
+/** What the bench asks of any application, and what it asks of this one. */
+async function reply(question: Question, app: INestApplication, answer: Answer): Promise<unknown> {
+  switch (question.ask) {
+    case 'publish':
+      return publishStatistics(app.get(DataSource));
+    case 'profile':
+      await profiler.post('Profiler.enable');
+      await profiler.post('Profiler.setSamplingInterval', { interval: 250 });
+      return profiler.post('Profiler.start');
+    case 'profiled':
+      return profiler.post('Profiler.stop');
+    default:
+      return answer(question, app);
+  }
+}
+
+interface PgPool {
+  readonly totalCount: number;
+  connect(): Promise<{ query(sql: string): Promise<unknown>; release(): void }>;
+}
+
+/** PostgreSQL's connections tell of their statistics once a second at the most, unless they are asked to. */
+async function publishStatistics(dataSource: DataSource): Promise<object> {
+  const { master } = dataSource.driver as unknown as { master: PgPool };
+  const clients = await Promise.all(Array.from({ length: master.totalCount }, () => master.connect()));
+  await Promise.all(clients.map((client) => client.query('SELECT pg_stat_force_next_flush()')));
+  for (const client of clients) client.release();
+  return { statements: clients.length };
+}

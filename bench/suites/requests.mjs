@@ -1,0 +1,84 @@
+/** A route with one INSERT: bare, and with the library in all the ways a request can go. */
+import { countStatements } from '../support/counters.mjs';
+import { answersOnly, begin, fresh, run } from '../support/keys.mjs';
+import { measure } from '../support/measure.mjs';
+import { Stage } from '../support/stage.mjs';
+
+/**
+ * @param {'express' | 'fastify'} platform
+ * @param {{ load: import('../support/load.mjs').Load, rounds: number, ms: number }} options
+ */
+export function measureRequests(platform, options) {
+  return Stage.use(async (stage) => {
+    const postgres = await stage.postgres();
+    const database = await postgres.createDatabase('bench');
+    const nodes = await stage.redis(3);
+    const on = { platform, postgres, database };
+    const bare = await stage.place('bare', on);
+    const ours = await stage.place('ours', on);
+    const other = await stage.place('ours', on);
+    const oneRedis = await stage.place('ours', { ...on, redis: nodes.slice(0, 1) });
+    const threeRedis = await stage.place('ours', { ...on, redis: nodes });
+
+    const body = JSON.stringify({ ms: options.ms + 1000 });
+    await run(ours.app, '/charges', { kind: 'cycle', prefix: 'replay', count: 1000 }, options.load);
+
+    /** @type {import('../support/measure.mjs').Variant[]} */
+    const variants = [
+      { name: 'bare', place: bare, path: '/charges', keys: fresh('bare'), check: answersOnly(201) },
+      { name: 'fresh', place: ours, path: '/charges', keys: fresh('fresh'), check: answersOnly(201) },
+      { name: 'fresh, one Redis', place: oneRedis, path: '/charges', keys: fresh('one'), check: answersOnly(201) },
+      {
+        name: 'fresh, three Redis',
+        place: threeRedis,
+        path: '/charges',
+        keys: fresh('three'),
+        check: answersOnly(201),
+      },
+      { name: 'transactional', place: ours, path: '/transactional', keys: fresh('tx'), check: answersOnly(201) },
+      {
+        name: '10 % duplicates',
+        place: ours,
+        path: '/charges',
+        keys: (round) => ({ kind: 'duplicates', prefix: `dup${round}-`, share: 0.1 }),
+        check: answersOnly(201, 409),
+      },
+      {
+        name: 'replay',
+        place: ours,
+        path: '/charges',
+        keys: () => ({ kind: 'cycle', prefix: 'replay', count: 1000 }),
+        check: answersOnly(201),
+      },
+      {
+        name: '409, runs here',
+        place: ours,
+        path: '/slow',
+        body,
+        keys: (round) => ({ kind: 'cycle', prefix: `here${round}-`, count: 1 }),
+        prepare: (round) => begin(ours.app, '/slow', `here${round}-`, body),
+        check: answersOnly(409),
+      },
+      {
+        name: '409, runs elsewhere',
+        place: ours,
+        path: '/slow',
+        body,
+        keys: (round) => ({ kind: 'cycle', prefix: `elsewhere${round}-`, count: 1 }),
+        prepare: (round) => begin(other.app, '/slow', `elsewhere${round}-`, body),
+        check: answersOnly(409),
+      },
+      {
+        name: 'joined, 32 at once',
+        place: ours,
+        path: '/joined',
+        // More of them than wait for one operation, or its latency would be measured, and not what joining costs.
+        connections: 128,
+        keys: (round) => ({ kind: 'shared', prefix: `join${round}-`, times: 32 }),
+        check: answersOnly(201),
+      },
+    ];
+    const onRound = (/** @type {number} */ round) => (round < 2 ? countStatements(postgres, round === 0) : undefined);
+    return measure(variants, { ...options, onRound });
+  });
+}

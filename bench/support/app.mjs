@@ -1,0 +1,96 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { transform } from '@swc/core';
+
+const APPS = join(import.meta.dirname, '../apps');
+const BUILT = join(import.meta.dirname, '../.built');
+
+/** An application in a process of its own. */
+export class App {
+  #child;
+
+  /**
+   * @param {import('node:child_process').ChildProcess} child
+   * @param {number} port
+   */
+  constructor(child, port) {
+    this.#child = child;
+    this.port = port;
+  }
+
+  /**
+   * @param {string} file
+   * @param {Record<string, unknown>} settings
+   * @param {{ execArgv?: string[] }} [options]
+   */
+  static async start(file, settings, { execArgv = [] } = {}) {
+    const env = { ...process.env, SETTINGS: JSON.stringify(settings), NODE_ENV: 'production' };
+    const child = fork(file, { env, execArgv: [...process.execArgv, '--no-warnings', ...execArgv], stdio: 'inherit' });
+    const [message] = await Promise.race([
+      once(child, 'message'),
+      once(child, 'exit').then(([code]) => {
+        throw new Error(`${file} ended with ${code}`);
+      }),
+    ]);
+    return new App(child, message.port);
+  }
+
+  get pid() {
+    return /** @type {number} */ (this.#child.pid);
+  }
+
+  /**
+   * Asks the application something by message.
+   *
+   * @param {object} question
+   * @returns {Promise<any>}
+   */
+  async ask(question) {
+    this.#child.send(question);
+    const [answer] = await once(this.#child, 'message');
+    return answer;
+  }
+
+  async stop() {
+    if (this.#child.exitCode !== null) return;
+    const exit = once(this.#child, 'exit');
+    this.#child.disconnect();
+    await exit;
+  }
+}
+
+/** @type {Promise<void> | undefined} */
+let built;
+
+/**
+ * An application of `bench/apps`, compiled where it can import the library by its name, as the package's own `dist`.
+ *
+ * @param {string} name
+ */
+export async function nestApp(name) {
+  await (built ??= buildAll());
+  return join(BUILT, `${name}.js`);
+}
+
+async function buildAll() {
+  await mkdir(BUILT, { recursive: true });
+  const sources = (await readdir(APPS)).filter((name) => name.endsWith('.ts'));
+  await Promise.all(
+    sources.map(async (name) => {
+      const { code } = await transform(await readFile(join(APPS, name), 'utf8'), {
+        swcrc: false,
+        filename: name,
+        module: { type: 'es6' },
+        jsc: {
+          target: 'es2023',
+          keepClassNames: true,
+          parser: { syntax: 'typescript', decorators: true },
+          transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: true },
+        },
+      });
+      await writeFile(join(BUILT, name.replace(/\.ts$/, '.js')), code);
+    }),
+  );
+}

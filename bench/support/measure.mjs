@@ -1,0 +1,88 @@
+import { counting } from './counters.mjs';
+
+/**
+ * One way to serve a request.
+ *
+ * @typedef {object} Variant
+ * @property {string} name
+ * @property {import('./counters.mjs').Place} place
+ * @property {string} path
+ * @property {(round: number) => import('./load-generator.mjs').Keys} keys
+ * @property {number} [connections]
+ * @property {string} [body]
+ * @property {(round: number) => Promise<unknown>} [prepare] before each measurement
+ * @property {(measured: import('./load-generator.mjs').Measured) => void} [check] throws if the answers are not right
+ */
+
+/**
+ * What one measurement found: of the counters a request's share.
+ *
+ * @typedef {{ perSecond: number, p50: number, p99: number } & import('./counters.mjs').Counters} Sample
+ *
+ * @typedef {Sample & { ratio: Sample }} Summary medians, and medians of the ratios to a baseline in the same round
+ */
+
+export const CONNECTIONS = 32;
+
+/**
+ * Measures variants in turn, round after round, so that all of them meet the same machine. The first round is not
+ * counted: it warms up.
+ *
+ * @param {readonly Variant[]} variants
+ * @param {{ load: import('./load.mjs').Load, rounds: number, ms: number, onRound?: (round: number) => unknown }} options
+ * @returns {Promise<Map<string, Sample[]>>} by name, a sample a round; the first is the one that warmed up
+ */
+export async function measure(variants, { load, rounds, ms, onRound }) {
+  /** @type {Map<string, Sample[]>} */
+  const samples = new Map(variants.map(({ name }) => [name, []]));
+  for (let round = 0; round <= rounds; round++) {
+    await onRound?.(round);
+    // Forwards and backwards in turn, so that no variant always comes after the same other one.
+    for (const variant of round % 2 ? variants : variants.toReversed()) {
+      samples.get(variant.name)?.push(await once(variant, round, load, round === 0 ? Math.min(ms, 700) : ms));
+    }
+  }
+  return samples;
+}
+
+/**
+ * @param {Variant} variant
+ * @param {number} round
+ * @param {import('./load.mjs').Load} load
+ * @param {number} ms
+ * @returns {Promise<Sample>}
+ */
+async function once(variant, round, load, ms) {
+  const { place, path, keys, connections = CONNECTIONS, body } = variant;
+  await variant.prepare?.(round);
+  const job = { port: place.app.port, path, connections, warmUpMs: 150, ms, keys: keys(round), body };
+  const { result, used } = await counting(place, () => load.run(job));
+  variant.check?.(result);
+  const { total, perSecond, p50, p99 } = result;
+  const each = Object.entries(used).map(([name, amount]) => [name, amount / total]);
+  return { perSecond, p50, p99, ...Object.fromEntries(each) };
+}
+
+/** @param {readonly number[]} numbers */
+export function median(numbers) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * @param {readonly Sample[]} samples the first is the one that warmed up, and alone has counted statements
+ * @param {readonly Sample[]} baseline
+ * @returns {Summary}
+ */
+export function summarize(samples, baseline) {
+  const counted = samples.slice(1);
+  const names = /** @type {(keyof Sample)[]} */ (Object.keys(samples[0]));
+  const over = (/** @type {(name: keyof Sample) => number} */ of) =>
+    /** @type {Sample} */ (Object.fromEntries(names.map((name) => [name, of(name)])));
+  return {
+    ...over((name) => median(counted.map((sample) => sample[name]))),
+    statements: samples[0].statements,
+    ratio: over((name) => median(counted.map((sample, i) => sample[name] / baseline[i + 1][name]))),
+  };
+}
