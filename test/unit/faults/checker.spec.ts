@@ -190,6 +190,13 @@ describe('the checker finds', () => {
     expect(violated(told.say({ kind: 'step ran', ...step, token: 2 }), /ran again under 2/)).toEqual(['resumable']);
   });
 
+  test('resumable: a zombie that reads what its successor did', () => {
+    const step = { op: 'one', step: 'mail' } as const;
+    const told = new Told('checkout').claimed(1).claimed(2, 'processing', 1_100);
+    told.say({ kind: 'step ran', ...step, token: 2 }).say({ kind: 'step done', ...step, token: 2 });
+    expect(violated(told.say({ kind: 'step done', ...step, token: 1 }), /ran again/)).toEqual([]);
+  });
+
   test('resumable: two charges', () => {
     const told = new Told('checkout').say({ kind: 'charge', op: 'one', key: 'a', first: true });
     expect(violated(told.say({ kind: 'charge', op: 'one', key: 'b', first: true }), /charged 2 times/)).toEqual([
