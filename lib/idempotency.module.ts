@@ -1,8 +1,10 @@
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
-import { DiscoveryModule, DiscoveryService, MetadataScanner } from '@nestjs/core';
+import { DiscoveryModule, DiscoveryService, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
+import { wantsAsyncContext } from './async-context.js';
 import { BootAudit } from './boot-audit.js';
+import { HandedOver } from './edges/http/handed-over.js';
 import { HttpEdge } from './edges/http/http-edge.js';
 import { IdempotencyEdges } from './edges/idempotency-edges.js';
 import { IdempotencyEngine } from './engine/engine.js';
@@ -38,6 +40,7 @@ import { ownTransactions } from './store/transaction-host.js';
 
 const LOCK = Symbol('IDEMPOTENCY_LOCK');
 const WAKE_UP = Symbol('IDEMPOTENCY_WAKE_UP');
+const ASYNC_CONTEXT = Symbol('IDEMPOTENCY_ASYNC_CONTEXT');
 
 /** Idempotent operations for a Nest application, on its TypeORM data source. */
 @Module({})
@@ -161,14 +164,29 @@ const PROVIDERS: Provider[] = [
     inject: [DiscoveryService, MetadataScanner],
   },
   {
+    provide: ASYNC_CONTEXT,
+    useFactory: ({ asyncContext }: ResolvedModuleOptions, modules: ModulesContainer) =>
+      asyncContext ?? wantsAsyncContext(modules),
+    inject: [IDEMPOTENCY_OPTIONS, ModulesContainer],
+  },
+  {
     provide: IdempotencyEdges,
     useFactory: (
       engine: IdempotencyEngine,
       options: ResolvedModuleOptions,
       operations: OperationOptions,
       store: SqlRecordStore,
-    ) => new IdempotencyEdges(new HttpEdge(engine, options, operations, (error) => store.isRetryable(error))),
-    inject: [IdempotencyEngine, IDEMPOTENCY_OPTIONS, OperationOptions, SqlRecordStore],
+      routes: Routes,
+      asyncContext: boolean,
+    ) =>
+      new IdempotencyEdges(
+        new HttpEdge(engine, options, operations, {
+          isRetryable: (error) => store.isRetryable(error),
+          handedOver: new HandedOver(routes.idempotent()),
+          asyncContext,
+        }),
+      ),
+    inject: [IdempotencyEngine, IDEMPOTENCY_OPTIONS, OperationOptions, SqlRecordStore, Routes, ASYNC_CONTEXT],
   },
   {
     provide: IdempotencyService,
@@ -180,8 +198,10 @@ const PROVIDERS: Provider[] = [
       events: EventStream,
       operations: OperationOptions,
       routes: Routes,
+      asyncContext: boolean,
     ) =>
       new IdempotencyService({
+        asyncContext,
         engine,
         store,
         dataSource,
@@ -197,6 +217,7 @@ const PROVIDERS: Provider[] = [
       EventStream,
       OperationOptions,
       Routes,
+      ASYNC_CONTEXT,
     ],
   },
   {

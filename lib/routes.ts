@@ -6,6 +6,8 @@ import { type Marking, markingOf } from './decorators/metadata.js';
 const METHOD = 'method';
 const PATH = 'path';
 const SSE = '__sse__';
+/** That of @nestjs/microservices for handlers of messages and events. */
+const MESSAGE_HANDLER = 'microservices:handler_type';
 
 const MUTATING = new Set([
   RequestMethod.POST,
@@ -19,10 +21,14 @@ const MUTATING = new Set([
 export interface Route {
   readonly controller: object;
   readonly handler: object;
+  /** The handler's name in its class. */
+  readonly method: string;
   /** Such as `PaymentsController.pay`. */
   readonly name: string;
   readonly isMutating: boolean;
   readonly isEventStream: boolean;
+  /** Whether messages come to it as well. */
+  readonly isMessageHandler: boolean;
   /** What decorators say of it. */
   readonly marking: Marking | undefined;
 }
@@ -45,9 +51,11 @@ export class Routes {
         .map(([method, handler]) => ({
           controller: metatype,
           handler,
+          method,
           name: `${metatype.name}.${method}`,
           isMutating: MUTATING.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
           isEventStream: Boolean(Reflect.getMetadata(SSE, handler)),
+          isMessageHandler: Reflect.hasMetadata(MESSAGE_HANDLER, handler),
           marking: markingOf(metatype, handler),
         }));
     });

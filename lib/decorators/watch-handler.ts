@@ -1,5 +1,6 @@
 import { isObservable, lastValueFrom } from 'rxjs';
 import { current } from '../engine/current-execution.js';
+import { executionOfTicket, isTicket } from './ticket.js';
 
 const WATCHED = Symbol('nestjs-idempotency:watched');
 
@@ -20,7 +21,10 @@ export function isWatched(method: unknown): boolean {
 export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
   const watched = function (this: unknown, ...args: unknown[]): unknown {
-    const execution = current();
+    const last = args.at(-1);
+    const told = isTicket(last);
+    if (told) args.pop();
+    const execution = (told ? executionOfTicket(last) : undefined) ?? current();
     if (!execution) return method.apply(this, args);
     return execution.watch(() => {
       const result = method.apply(this, args);

@@ -87,6 +87,11 @@ export class IdempotencyEngine {
     }
   }
 
+  /** Whether anything runs in this process. */
+  get isRunning(): boolean {
+    return this.running.size > 0;
+  }
+
   /** Claims nothing new from here on; resolves once what runs has ended. */
   drain(): Promise<void> {
     this.draining = true;

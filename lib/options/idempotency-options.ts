@@ -117,6 +117,12 @@ export interface IdempotencyModuleOptions extends IdempotentOptions {
   readonly documentation?: string;
   /** How long the database may take to answer before a request is refused with 503. Default: `'5s'`. */
   readonly storeTimeout?: Duration;
+  /**
+   * Whether requests run within an async context, by which `IdempotencyService.currentExecution()` finds their execution.
+   * Before Node 24 that costs up to a sixth of a process's time, unless something else makes use of AsyncLocalStorage.
+   * Default: from Node 24 on, and wherever IdempotencyService is injected.
+   */
+  readonly asyncContext?: boolean;
   /** Who begins the transactions of transactional operations. Default: the library. */
   readonly transactionHost?: TransactionHost;
 }

@@ -48,6 +48,7 @@ const MODULE_OPTIONS = [
   'audit',
   'documentation',
   'storeTimeout',
+  'asyncContext',
   'transactionHost',
 ] as const satisfies readonly (keyof IdempotencyModuleOptions)[];
 
@@ -116,6 +117,7 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
     audit: oneOf('audit', options.audit, ['off', 'warn', 'error'], 'warn'),
     documentation: resolveDocumentation(options.documentation),
     storeTimeoutMs: duration('storeTimeout', options.storeTimeout, 5 * SECOND, LONGEST_TIMER),
+    asyncContext: oneOf<boolean | undefined>('asyncContext', options.asyncContext, [true, false], undefined),
     transactionHost: resolveTransactionHost(options.transactionHost),
   };
 }

@@ -37,5 +37,6 @@ export interface ResolvedModuleOptions {
   readonly audit: 'off' | 'warn' | 'error';
   readonly documentation: string | undefined;
   readonly storeTimeoutMs: number;
+  readonly asyncContext: boolean | undefined;
   readonly transactionHost: TransactionHost | undefined;
 }

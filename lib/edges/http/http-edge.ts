@@ -6,16 +6,19 @@ import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import type { Policy } from '../../engine/policy.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
+import type { Tenure } from '../../engine/tenure.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { isOutage, problemOf, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
+import type { HandedOver } from './handed-over.js';
 import { HttpRun } from './http-run.js';
 import { checkKey, readKeyHeader } from './key-header.js';
 import { preferredWait } from './prefer-wait.js';
 import { type Principal, principalOf } from './principal.js';
+import { isMarkedRun } from './request-run.js';
 import { mute } from './response-capture.js';
 import { storedRequest } from './stored-request.js';
 import { unpackHead } from './response-head.js';
@@ -32,13 +35,17 @@ export class HttpEdge {
     private readonly engine: IdempotencyEngine,
     private readonly module: ResolvedModuleOptions,
     private readonly operations: OperationOptions,
-    private readonly isRetryable: (error: unknown) => boolean,
+    private readonly settings: {
+      readonly isRetryable: (error: unknown) => boolean;
+      readonly handedOver: HandedOver;
+      readonly asyncContext: boolean;
+    },
   ) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const exchange = exchangeOf(context);
     const options = this.operations.of(context.getClass(), context.getHandler());
-    if (!options || SAFE.has(exchange.method) || isTaken(exchange)) return next.handle();
+    if (!options || SAFE.has(exchange.method) || isMarkedRun(exchange.rawRequest)) return next.handle();
     const key = this.readKey(context, exchange, options);
     if (key === undefined) return next.handle();
 
@@ -54,14 +61,26 @@ export class HttpEdge {
       case 'replay':
         return replay(exchange, admission.outcome);
       case 'run':
-        take(exchange);
-        return new HttpRun(admission.tenure, exchange, {
-          options,
-          documentation,
-          isRetryable: this.isRetryable,
-          watched: isWatched(context.getHandler()),
-        }).run(() => next.handle());
+        return this.run(context, exchange, options, admission.tenure).run(() => next.handle());
     }
+  }
+
+  private run(
+    context: ExecutionContext,
+    exchange: Exchange,
+    options: ResolvedOperationOptions,
+    tenure: Tenure,
+  ): HttpRun {
+    const { isRetryable, handedOver, asyncContext } = this.settings;
+    const handler = context.getHandler();
+    const watched = isWatched(handler);
+    return new HttpRun(tenure, exchange, {
+      options,
+      documentation: this.module.documentation,
+      isRetryable,
+      watched,
+      asyncContext: asyncContext || (watched && !handedOver.has(context.getClass(), handler)),
+    });
   }
 
   private readKey(
@@ -136,17 +155,6 @@ function scopeOf(scope: unknown): Principal {
 function fingerprintOf(fingerprint: unknown): string | Uint8Array {
   if (typeof fingerprint === 'string' || fingerprint instanceof Uint8Array) return fingerprint;
   throw new TypeError('The option `fingerprint` has to return a string or bytes.');
-}
-
-/** Marks requests that are being run, so that an interceptor that is wired twice does its work once. */
-const TAKEN = Symbol('nestjs-idempotency:taken');
-
-function take({ rawRequest }: Exchange): void {
-  (rawRequest as { [TAKEN]?: true })[TAKEN] = true;
-}
-
-function isTaken({ rawRequest }: Exchange): boolean {
-  return TAKEN in rawRequest;
 }
 
 /**

@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Observable, type Subscriber } from 'rxjs';
+import { issueTicket, returnTicket } from '../../decorators/ticket.js';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../../engine/tenure.js';
@@ -9,6 +10,7 @@ import type { ResolvedOperationOptions } from '../../options/resolved-options.js
 import { insteadOf, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import type { Exchange } from './exchange.js';
+import { markRun, type RequestRun } from './request-run.js';
 import { type CapturedResponse, ResponseCapture } from './response-capture.js';
 import { headSince, packHead } from './response-head.js';
 import { resetHeaders, writeOutcome, writeProblem } from './write-response.js';
@@ -25,6 +27,8 @@ export interface HttpRunSettings {
   readonly isRetryable: (error: unknown) => boolean;
   /** Whether the handler itself is watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
   readonly watched: boolean;
+  /** Whether the handler runs within an async context, by which it can be found from anywhere in it. */
+  readonly asyncContext: boolean;
 }
 
 /**
@@ -34,10 +38,11 @@ export interface HttpRunSettings {
  * The handler is never unsubscribed from: an operation that began is followed to its end, though its client or an outer
  * interceptor has long given up on it.
  */
-export class HttpRun {
+export class HttpRun implements RequestRun {
   private static readonly logger = new Logger('Idempotency');
 
-  private readonly current: CurrentExecution;
+  readonly current: CurrentExecution;
+  readonly ticket: number;
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
   private readonly ending: Promise<Ending>;
@@ -57,6 +62,8 @@ export class HttpRun {
     private readonly settings: HttpRunSettings,
   ) {
     this.current = new CurrentExecution(tenure.execution);
+    this.ticket = issueTicket(this.current);
+    markRun(exchange.rawRequest, this);
     this.ending = new Promise((resolve) => (this.settleEnding = resolve));
     this.headersBefore = { ...exchange.headers() };
     const { response, policy } = settings.options;
@@ -78,13 +85,17 @@ export class HttpRun {
         const { rawResponse } = this.exchange;
         if (rawResponse.closed) void this.onClose();
         else rawResponse.once('close', () => void this.onClose());
-        runWithin(this.current, () => this.follow(handle, subscriber));
+        const follow = () => this.follow(handle, subscriber);
+        if (this.settings.asyncContext) runWithin(this.current, follow);
+        else follow();
         return this.ending;
       });
       this.answer(finish, subscriber);
     } catch (error) {
       this.capture.release();
       subscriber.error(problemOfError(error, this.settings.documentation));
+    } finally {
+      returnTicket(this.ticket);
     }
   }
 

@@ -1,0 +1,34 @@
+import type { CurrentExecution } from '../engine/current-execution.js';
+
+/**
+ * A ticket stands for a request's execution among its handler's arguments. It is a number, since pipes that apply to all
+ * arguments leave a number as it is, and has a fraction by which it is known.
+ */
+const FRACTION = (1 + Math.floor(Math.random() * (2 ** 20 - 1))) / 2 ** 20;
+const MOST = 2 ** 31;
+
+let last = 0;
+const executions = new Map<number, CurrentExecution>();
+
+/** Of a request that is not idempotent. */
+export const NO_TICKET = FRACTION;
+
+/** To be given back by {@link returnTicket}. */
+export function issueTicket(execution: CurrentExecution): number {
+  last = (last + 1) % MOST;
+  const ticket = last + FRACTION;
+  executions.set(ticket, execution);
+  return ticket;
+}
+
+export function returnTicket(ticket: number): void {
+  executions.delete(ticket);
+}
+
+export function isTicket(value: unknown): value is number {
+  return typeof value === 'number' && value % 1 === FRACTION;
+}
+
+export function executionOfTicket(ticket: number): CurrentExecution | undefined {
+  return executions.get(ticket);
+}

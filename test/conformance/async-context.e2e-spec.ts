@@ -1,0 +1,217 @@
+import { randomUUID } from 'node:crypto';
+import {
+  Body,
+  type CanActivate,
+  ConflictException,
+  Controller,
+  Inject,
+  Injectable,
+  type PipeTransform,
+  Post,
+  Res,
+  Scope,
+  UseGuards,
+} from '@nestjs/common';
+import {
+  type Execution,
+  Idempotent,
+  IdempotencyKey,
+  IdempotencyService,
+  IdempotentExecution,
+} from '../../lib/index.js';
+import { type AppSettings, type Platform, PLATFORMS, type RunningApp, startApp } from './support/app.js';
+import { isReplay } from './support/cases.js';
+import { type RawAnswer, send } from './support/raw-http.js';
+
+/** What the handlers ask for the current execution: as got from the application, since nothing is to inject it. */
+let service: Pick<IdempotencyService, 'currentExecution'>;
+let runs = 0;
+
+/** Counts, and fails with what is stored only of a handler that began. */
+function fail(told: unknown): never {
+  runs++;
+  throw new ConflictException({ run: runs, told });
+}
+
+class Base {
+  @Idempotent()
+  @Post('inherited')
+  inherited(...args: unknown[]) {
+    fail(args);
+  }
+}
+
+@Controller('told')
+class ToldController extends Base {
+  @Idempotent()
+  @Post('nothing')
+  nothing(...args: unknown[]) {
+    fail(args);
+  }
+
+  @Post('below')
+  @Idempotent()
+  below(@Body('text') text: string, ...more: unknown[]) {
+    fail([text, more]);
+  }
+
+  @Idempotent()
+  @Post('default')
+  withDefault(@Body('text') text: string, more = 'default') {
+    fail([text, more]);
+  }
+
+  @Idempotent()
+  @Post('execution')
+  execution(@IdempotentExecution() execution: Execution, @IdempotencyKey() key: string) {
+    fail([execution.attempt, execution.key === key]);
+  }
+
+  @Idempotent()
+  @Post('native')
+  native(@Res() response: { status: (code: number) => { send: (body: unknown) => void } }, ...more: unknown[]) {
+    runs++;
+    response.status(409).send({ run: runs, told: more });
+  }
+
+  @Idempotent()
+  @Post('optional')
+  current() {
+    fail(service.currentExecution()?.attempt);
+  }
+
+  @Idempotent({ required: false })
+  @Post('without')
+  without(@Body('text') text: string, ...more: unknown[]) {
+    fail([text, more]);
+  }
+}
+
+/** Its methods are told as well, though two of them have the same function. */
+@Idempotent()
+@Controller('class')
+class ToldClass extends Base {
+  @Post('own')
+  own(...args: unknown[]) {
+    fail(args);
+  }
+}
+
+@Controller({ path: 'per-request', scope: Scope.REQUEST })
+class ToldPerRequest {
+  @Idempotent()
+  @Post()
+  once(...args: unknown[]) {
+    fail(args);
+  }
+}
+
+/** As sanitizers of inputs do with what is no object of theirs. */
+class CloningPipe implements PipeTransform {
+  transform(value: unknown): unknown {
+    return typeof value === 'object' ? value : structuredClone(value);
+  }
+}
+
+@Injectable()
+class AskingGuard implements CanActivate {
+  constructor(@Inject(IdempotencyService) readonly idempotency: IdempotencyService) {}
+  canActivate(): boolean {
+    return true;
+  }
+}
+
+@Controller('guarded')
+@UseGuards(AskingGuard)
+class GuardedController {
+  @Idempotent()
+  @Post()
+  current() {
+    fail(service.currentExecution()?.attempt);
+  }
+}
+
+function contentOf({ body }: RawAnswer) {
+  return JSON.parse(body.toString()) as { readonly told: unknown };
+}
+
+const controllers = [ToldController, ToldClass, ToldPerRequest];
+
+describe.each(PLATFORMS)('handlers are told their execution, on %s', (platform) => {
+  async function withApp(settings: AppSettings, work: (app: RunningApp) => Promise<void>) {
+    const app = await startApp(platform as Platform, settings);
+    service = app.app.get(IdempotencyService);
+    try {
+      await work(app);
+    } finally {
+      await app.close();
+    }
+  }
+
+  /** Asks twice, and says what the handler was told; its failure is kept only if it was noticed to have begun. */
+  async function told(app: RunningApp, path: string) {
+    const request = { path, key: randomUUID(), body: { text: 'text' } };
+    const before = runs;
+    const first = await send(app.port, request);
+    const second = await send(app.port, request);
+    expect([first.status, second.status, isReplay(second), runs - before]).toEqual([409, 409, true, 1]);
+    expect(second.body.equals(first.body)).toBe(true);
+    return contentOf(first).told;
+  }
+
+  const CASES = [
+    ['/told/nothing', []],
+    ['/told/below', ['text', []]],
+    ['/told/default', ['text', 'default']],
+    ['/told/execution', [1, true]],
+    ['/told/native', []],
+    ['/told/inherited', []],
+    ['/class/inherited', []],
+    ['/class/own', []],
+    ['/per-request', []],
+  ] as const;
+
+  // From Node 24 on there is one unless the options say otherwise.
+  const without: AppSettings = { controllers, options: { asyncContext: false } };
+
+  test.each([
+    ['without an async context', without],
+    ['within one', { controllers, options: { asyncContext: true } }],
+    ['behind a pipe for all arguments', { ...without, configure: (app) => void app.useGlobalPipes(new CloningPipe()) }],
+  ] satisfies [string, AppSettings][])('%s, and see no other arguments than their own', async (_, settings) => {
+    await withApp(settings, async (app) => {
+      const seen = [];
+      for (const [path] of CASES) seen.push([path, await told(app, path)]);
+      expect(seen).toEqual(CASES);
+    });
+  });
+
+  test('a request without a key passes with no other arguments than its own', async () => {
+    await withApp(without, async (app) => {
+      const answer = await send(app.port, { path: '/told/without', body: { text: 'text' } });
+      expect(contentOf(answer)).toMatchObject({ told: ['text', []] });
+    });
+  });
+
+  test('currentExecution() finds it within an async context', async () => {
+    await withApp({ controllers, options: { asyncContext: true } }, async (app) => {
+      expect(await told(app, '/told/optional')).toBe(1);
+      expect(service.currentExecution()).toBeUndefined();
+    });
+  });
+
+  test('there is one where the service is injected, even into a guard', async () => {
+    await withApp({ controllers: [...controllers, GuardedController] }, async (app) => {
+      expect(await told(app, '/guarded')).toBe(1);
+      expect(await told(app, '/told/optional')).toBe(1);
+    });
+  });
+
+  test('currentExecution() does not guess without one, and says what to do', async () => {
+    await withApp(without, async (app) => {
+      const answer = await send(app.port, { path: '/told/optional', key: randomUUID() });
+      expect([answer.status, app.log.toString()]).toEqual([500, expect.stringContaining('asyncContext: true')]);
+      expect(service.currentExecution()).toBeUndefined();
+    });
+  });
+});
