@@ -18,8 +18,8 @@ const LONGEST_BACK_OFF = 16;
  * would cost each request the full limit and pile up commands without bound; instead it is left alone until it has
  * answered something: the very command that it owed, or a PING sent now and then, one at a time, that no request waits for.
  */
-export class GuardedClient {
-  readonly #client: RedisLike;
+export class GuardedClient<Client extends Pick<RedisLike, 'status' | 'ping'> = RedisLike> {
+  readonly #client: Client;
   readonly #timeoutMs: number;
   readonly #retryAfterMs: number;
   #silent = false;
@@ -30,7 +30,7 @@ export class GuardedClient {
    * @param timeoutMs how long a command may take, in milliseconds
    * @param retryAfterMs how long a silent node is left alone before the first PING, in milliseconds
    */
-  constructor(client: RedisLike, timeoutMs: number, retryAfterMs: number) {
+  constructor(client: Client, timeoutMs: number, retryAfterMs: number) {
     this.#client = client;
     this.#timeoutMs = timeoutMs;
     this.#retryAfterMs = retryAfterMs;
@@ -52,7 +52,7 @@ export class GuardedClient {
    *
    * @throws NodeFailure
    */
-  async run<T>(command: (client: RedisLike) => Promise<T>): Promise<T> {
+  async run<T>(command: (client: Client) => Promise<T>): Promise<T> {
     const refusal = this.refusal();
     if (refusal !== undefined) throw new NodeFailure(refusal);
     return await this.#ask(command);
@@ -64,14 +64,14 @@ export class GuardedClient {
    *
    * @throws NodeFailure
    */
-  async undo<T>(command: (client: RedisLike) => Promise<T>): Promise<T> {
+  async undo<T>(command: (client: Client) => Promise<T>): Promise<T> {
     const refusal = this.refusal();
     if (refusal === undefined) return await this.#ask(command);
     void this.#send(command);
     throw new NodeFailure(refusal);
   }
 
-  async #ask<T>(command: (client: RedisLike) => Promise<T>): Promise<T> {
+  async #ask<T>(command: (client: Client) => Promise<T>): Promise<T> {
     let answer: T | typeof TIME_IS_UP;
     try {
       answer = await settleWithin(this.#send(command), this.#timeoutMs);
@@ -84,7 +84,7 @@ export class GuardedClient {
   }
 
   /** Whenever it comes, an answer shows that the node is alive. */
-  #send<T>(command: (client: RedisLike) => Promise<T>): Promise<T> {
+  #send<T>(command: (client: Client) => Promise<T>): Promise<T> {
     const sent = command(this.#client);
     sent.then(
       () => (this.#silent = false),

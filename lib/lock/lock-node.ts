@@ -1,5 +1,5 @@
 import { type GuardedClient, isReply } from './guarded-client.js';
-import type { RedisLike } from './redis-client.js';
+import type { LockClient } from './turn-pipeline.js';
 
 /** Redlock's scripts, as `Redlock.scripts` has them. */
 export interface LockScripts {
@@ -46,12 +46,12 @@ export const ACQUIRE_SCRIPT = `
  * that the node grants when nobody wants it any more is given back, rather than blocking others until it expires.
  */
 export class LockNode {
-  readonly #client: GuardedClient;
+  readonly #client: GuardedClient<LockClient>;
   readonly #scripts: () => LockScripts;
   readonly #claims = new Map<string, Claim>();
 
   /** @param scripts asked for late, because a Redlock is made after its nodes */
-  constructor(client: GuardedClient, scripts: () => LockScripts) {
+  constructor(client: GuardedClient<LockClient>, scripts: () => LockScripts) {
     this.#client = client;
     this.#scripts = scripts;
   }
@@ -106,7 +106,7 @@ export class LockNode {
 }
 
 async function evaluate(
-  client: RedisLike,
+  client: LockClient,
   script: LockScript,
   args: ScriptArguments,
   cancelled: () => boolean = () => false,

@@ -9,6 +9,7 @@ import { ACQUIRE_SCRIPT, LockNode } from './lock-node.js';
 import { assertRedisNodes, type RedisLike } from './redis-client.js';
 import { type RedlockSettings, resolveRedlockSettings } from './redlock-settings.js';
 import { settleWithin, TIME_IS_UP } from './settle-within.js';
+import { TurnPipeline } from './turn-pipeline.js';
 import { WatchedLock } from './watched-lock.js';
 
 /** A node's share of the attempt's time: the rest is for counting the votes of those that did answer. */
@@ -42,7 +43,10 @@ export class RedlockRecordLock implements RecordLock {
     const { attemptTimeout, retryAfter, driftFactor } = this.#settings;
     this.#nodes = assertRedisNodes(clients).map(
       (client) =>
-        new LockNode(new GuardedClient(client, attemptTimeout * NODE_SHARE, retryAfter), () => this.#redlock.scripts),
+        new LockNode(
+          new GuardedClient(TurnPipeline.over(client), attemptTimeout * NODE_SHARE, retryAfter),
+          () => this.#redlock.scripts,
+        ),
     );
     this.#redlock = new Redlock(
       this.#nodes as unknown as ConstructorParameters<typeof Redlock>[0],

@@ -272,6 +272,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     opened.blackhole(true);
     const id = anId();
     const attempt = single.acquire(id, 60_000);
+    await sleep(5); // it is sent at the end of this turn
     await opened.refuse(true);
     opened.cut();
     expect((await attempt).kind).toBe('unavailable');

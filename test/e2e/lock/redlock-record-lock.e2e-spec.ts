@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jest } from '@jest/globals';
 
 import { type Server, startRedis } from '../../support/servers.mjs';
 import { RedlockRecordLock } from '../../../lib/lock/index.js';
@@ -49,6 +50,21 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
       for (const client of clients) expect(await client.pttl(nameOf(id))).toBeGreaterThan(9_000);
       lock.release();
       await until(async () => (await holders(clients, id)).every((holder) => holder === null));
+    });
+
+    it('is asked for together with others of the same turn, and answered for itself', async () => {
+      const pipelines = clients.map((client) => jest.spyOn(client, 'pipeline'));
+      const ids = Array.from({ length: 20 }, anId);
+      const held = await take(theirs, ids[7], 10_000);
+      await clients[0].script('FLUSH');
+      const attempts = await Promise.all(ids.map((id) => ours.acquire(id, 10_000)));
+      expect(attempts.map(({ kind }) => kind)).toEqual(ids.map((_, i) => (i === 7 ? 'contended' : 'acquired')));
+      expect(pipelines.map((pipeline) => pipeline.mock.calls.length)).toEqual(clients.map(() => 1));
+      for (const attempt of attempts) if (attempt.kind === 'acquired') attempt.lock.release();
+      held.release();
+      await until(async () => (await Promise.all(ids.map((id) => holders(clients, id)))).flat().every((one) => !one));
+      expect(pipelines.map((pipeline) => pipeline.mock.calls.length)).toEqual(clients.map(() => 2));
+      jest.restoreAllMocks();
     });
 
     it('does not delete what another holds by now', async () => {
