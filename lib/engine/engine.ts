@@ -153,6 +153,7 @@ export class IdempotencyEngine {
       leaseMs: policy.leaseMs,
       retentionMs: policy.retentionMs,
       holdOnCrash: policy.afterCrash === 'hold',
+      forgettable: policy.transactional && policy.afterCrash !== 'hold',
     };
     let gaveUp = false;
     let late: StandingRecord | undefined;

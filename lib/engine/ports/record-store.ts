@@ -98,6 +98,11 @@ export interface Claim {
   readonly retentionMs: number;
   /** Whether an owner that dies leaves an unknown outcome that someone must resolve. */
   readonly holdOnCrash: boolean;
+  /**
+   * Whether nothing lasts of the operation but what commits with its completion. The store may then forget this claim if
+   * its own server crashes before the completion: that finds no record, and undoes the operation.
+   */
+  readonly forgettable: boolean;
 }
 
 /** Proof of ownership: what every write of an execution is fenced by. */

@@ -28,6 +28,9 @@ type PgRow = Record<string, unknown>;
  */
 const LOCK_TIMEOUT = '500ms';
 
+/** Answers before the claim is on disk, where it may be forgotten: the wait for the disk is the handler's own commit's. */
+const COMMIT_LATER = `AND set_config('synchronous_commit', 'off', true) <> ''`;
+
 const NOW = 'clock_timestamp()';
 const after = (ms: string) => `${NOW} + ${ms} * interval '1 ms'`;
 
@@ -82,10 +85,10 @@ function statements({ record, step }: TableNames) {
    * found by ON CONFLICT, where a claim that must stand back writes the row as it is: so every claim gets a row.
    * Locks are taken in the order of ids, however the claims are joined, so that concurrent batches do not deadlock.
    */
-  const claim = (claims: string) => `
+  const claim = (claims: string, andWhere = '') => `
 WITH asked AS MATERIALIZED (
   SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash)
-  WHERE set_config('lock_timeout', '${LOCK_TIMEOUT}', true) <> ''
+  WHERE set_config('lock_timeout', '${LOCK_TIMEOUT}', true) <> '' ${andWhere}
 ), standing AS MATERIALIZED (
   SELECT ${COLUMNS}
   FROM asked i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
@@ -135,6 +138,8 @@ RETURNING r.id, r.awaited`;
   return {
     claimOne: claim(row(CLAIM_TYPES)),
     claimMany: claim(rows(CLAIM_TYPES)),
+    claimOneLater: claim(row(CLAIM_TYPES), COMMIT_LATER),
+    claimManyLater: claim(rows(CLAIM_TYPES), COMMIT_LATER),
     completeOne: complete(row(COMPLETION_TYPES)),
     completeMany: complete(rows(COMPLETION_TYPES)),
     read: `SELECT ${COLUMNS} FROM ${record} r WHERE r.id = $1
@@ -191,10 +196,11 @@ export class PostgresDialect implements Dialect<PgConnection> {
       c.retentionMs,
       c.holdOnCrash,
     ];
+    const later = claims.every((claim) => claim.forgettable) ? 'Later' : '';
     const answer =
       claims.length === 1
-        ? await this.run(on, 'claimOne', values(claims[0]))
-        : await this.run(on, 'claimMany', columnwise(claims.map(values)));
+        ? await this.run(on, `claimOne${later}`, values(claims[0]))
+        : await this.run(on, `claimMany${later}`, columnwise(claims.map(values)));
     return answer.rows.map(toRecord);
   }
 

@@ -131,6 +131,7 @@ export function aClaim(terms: Partial<Claim> = {}): Claim {
     leaseMs: 30 * SECOND,
     retentionMs: 24 * HOUR,
     holdOnCrash: false,
+    forgettable: false,
     ...terms,
   };
 }
