@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { SWITCH_NAMES } from './app/switches.js';
 import { run, type RunResult } from './lab/run.js';
 import { type LabDialect, Servers } from './lab/servers.js';
-import { tableOf } from './report/table.js';
+import { NOTHING, sum, tableOf, tally } from './report/table.js';
 import { writeReport } from './report/write.js';
 
 const { values } = parseArgs({
@@ -29,6 +29,7 @@ const forMs = Number(values.seconds) * 1_000;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
 let passed = 0;
 let failed = 0;
+let all = NOTHING;
 
 /** Servers are for one run after the other. */
 async function withServers(dialect: LabDialect, work: (servers: Servers) => Promise<void>): Promise<void> {
@@ -58,7 +59,9 @@ async function one(servers: Servers, name: string, runSeed: string, broken?: str
 async function good(servers: Servers, runSeed: string): Promise<void> {
   console.log(`\n${servers.dialect}, SEED=${runSeed}`);
   const result = await one(servers, servers.dialect, runSeed);
-  console.log(tableOf(result));
+  const told = tally(result);
+  all = sum(all, told);
+  console.log(tableOf(told));
   for (const { guarantee, op, detail } of result.violations.slice(0, 20)) {
     console.log(`  ${guarantee}: ${op ?? ''}: ${detail}`);
   }
@@ -92,6 +95,7 @@ if (values.minutes) {
   for (let i = 1; performance.now() < until; i++) {
     await withServers(chosen[i % chosen.length], (servers) => good(servers, `${seed}-${i}`));
   }
+  console.log(`\nIn all, ${chosen.join(' and ')} in turn:\n${tableOf(all)}`);
 } else {
   await withServers(chosen[0], async (servers) => {
     if (!values.broken) await good(servers, seed);
