@@ -17,11 +17,14 @@ export interface RequestDescription {
   readonly mediaType: string;
   /** The body, where it is JSON or fields of a form. */
   readonly content?: unknown;
+  /** The same as canonical JSON, where that is known already. */
+  readonly json?: string;
 }
 
 interface BodyDescription {
   readonly text: string;
   readonly content?: unknown;
+  readonly json?: string;
 }
 
 /** Describes a request: method, route, version, parameters, sorted query, media type, chosen headers, and the body. */
@@ -40,7 +43,7 @@ export async function describeRequest(
       FORMAT,
       exchange.endpoint,
       exchange.version,
-      canonicalJson(request.params ?? {}),
+      parameters(request.params),
       sortedQuery(rawRequest.url ?? ''),
       mediaType,
       ...headers.map((name) => `${name}: ${String(request.headers[name] ?? '')}`),
@@ -49,6 +52,7 @@ export async function describeRequest(
     ].join('\n'),
     mediaType,
     content: body.content,
+    json: body.json,
   };
 }
 
@@ -69,8 +73,8 @@ async function describeBody(
   const { body } = request;
   if (mediaType.startsWith('multipart/') && typeof body === 'object' && body !== null) {
     const files = await describeFiles(request);
-    const { text, content } = describeContent(files ? body : await withoutContent(body), ignore);
-    return { text: files ? `${text}\nfiles ${canonicalJson(files)}` : text, content };
+    const { text, ...content } = describeContent(files ? body : await withoutContent(body), ignore);
+    return { text: files ? `${text}\nfiles ${canonicalJson(files)}` : text, ...content };
   }
   if (body === undefined || body === null) return { text: 'none' };
   if (body instanceof Uint8Array) return { text: `bytes ${createHash('sha256').update(body).digest('base64')}` };
@@ -79,7 +83,14 @@ async function describeBody(
 }
 
 function describeContent(content: unknown, ignore: readonly string[]): BodyDescription {
-  return { text: `json ${canonicalJson(withoutPointers(content, ignore))}`, content };
+  const json = canonicalJson(withoutPointers(content, ignore));
+  return { text: `json ${json}`, content, json: ignore.length ? undefined : json };
+}
+
+/** Of the path: few routes have any. */
+function parameters(params: unknown): string {
+  for (const _ in params as object | undefined) return canonicalJson(params);
+  return '{}';
 }
 
 /** Without parameters: a multipart boundary is new on every attempt. */

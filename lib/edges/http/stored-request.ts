@@ -12,16 +12,14 @@ const REDACTED = '[redacted]';
  */
 export function storedRequest(
   { method, rawRequest }: Exchange,
-  { mediaType, content }: RequestDescription,
+  { mediaType, content, json }: RequestDescription,
   { store, maxBytes, redact }: ResolvedModuleOptions['request'],
 ): Buffer | null {
   if (!store) return null;
   const head = JSON.stringify({ method, path: rawRequest.url ?? '', mediaType });
   if (content === undefined) return withinLimit(head, maxBytes);
-  return withinLimit(
-    `${head.slice(0, -1)},"body":${canonicalJson(withoutPointers(content, redact, REDACTED))}}`,
-    maxBytes,
-  );
+  const body = redact.length || json === undefined ? canonicalJson(withoutPointers(content, redact, REDACTED)) : json;
+  return withinLimit(`${head.slice(0, -1)},"body":${body}}`, maxBytes);
 }
 
 function withinLimit(text: string, maxBytes: number): Buffer | null {
