@@ -4,6 +4,7 @@ import { type DynamicModule, type INestApplication, Module, type ModuleMetadata,
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import { IDEMPOTENCY_MIGRATIONS } from 'nestjs-idempotency/migrations';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
 
 /** How an application of the bench is started. */
@@ -46,7 +47,7 @@ profiler.connect();
 /** Serves controllers, tells the port by message, and answers questions about the process. */
 export async function serve(
   controllers: Type[],
-  imports: ModuleMetadata['imports'] = [],
+  imports: NonNullable<ModuleMetadata['imports']> = [],
   answer: Answer = () => Promise.resolve({}),
 ): Promise<void> {
   @Module({})
@@ -59,6 +60,8 @@ export async function serve(
         entities: [Charge],
         autoLoadEntities: true,
         synchronize: true,
+        // Before that: what they make of the tables is more than "synchronize" would.
+        ...(imports.length > 0 && { migrations: [...IDEMPOTENCY_MIGRATIONS], migrationsRun: true }),
       } as TypeOrmModuleOptions),
       ...imports,
     ],
