@@ -15,7 +15,7 @@ export type StoreFailureReason =
 
 export interface StoreFailure {
   readonly reason: StoreFailureReason;
-  /** The driver's code, such as `42P01` or `ECONNREFUSED`. */
+  /** The driver's own code, such as `42P01` or `ECONNREFUSED`. */
   readonly code?: string;
 }
 
@@ -41,8 +41,9 @@ interface Wrapper extends DriverError {
 /** Tells an error of the store in words that may be shown: without addresses, names of users or statements. */
 export function storeFailure(error: unknown): StoreFailure {
   const root = rootOf(error);
-  const code = [root.code, root.errno].find((one) => /^\w{2,40}$/.test(String(one ?? '')));
-  return { reason: reasonOf(root, error), ...(code !== undefined && { code: String(code) }) };
+  const { code } = root;
+  const isCode = typeof code === 'string' && /^\w{2,40}$/.test(code);
+  return { reason: reasonOf(root, error), ...(isCode && { code }) };
 }
 
 function reasonOf(root: DriverError, error: unknown): StoreFailureReason {
