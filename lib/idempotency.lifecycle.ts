@@ -38,12 +38,13 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   }
 
   onModuleInit(): void {
-    this.parts.events.events$.subscribe((event) => {
+    this.parts.events.onTrouble = (event) => {
       if (event.type === 'lockDegraded') this.warn('lock', `Doing without the lock in Redis: ${event.reason}`);
+      if (event.type === 'lockUnavailable') this.warn('lock', `The lock in Redis cannot be taken: ${event.reason}`);
       if (event.type === 'storeUnavailable')
         this.warn('store', `The database cannot be asked: ${reasonOf(event.error)}`);
       if (event.type === 'leaseLost') this.warn('lease', `An execution of ${event.endpoint} has lost its record`);
-    });
+    };
   }
 
   onApplicationBootstrap(): void {

@@ -13,6 +13,7 @@ import {
   type EngineFactory,
   IDEMPOTENCY_DATA_SOURCE,
   IDEMPOTENCY_ENGINE_FACTORY,
+  IDEMPOTENCY_LOCK,
   IDEMPOTENCY_OPTIONS,
   IDEMPOTENCY_RAW_OPTIONS,
 } from './idempotency.tokens.js';
@@ -38,7 +39,6 @@ import { AesGcmSealer, noSealer } from './store/sealer.js';
 import { SqlRecordStore } from './store/sql-record-store.js';
 import { ownTransactions } from './store/transaction-host.js';
 
-const LOCK = Symbol('IDEMPOTENCY_LOCK');
 const WAKE_UP = Symbol('IDEMPOTENCY_WAKE_UP');
 const ASYNC_CONTEXT = Symbol('IDEMPOTENCY_ASYNC_CONTEXT');
 
@@ -118,7 +118,7 @@ const PROVIDERS: Provider[] = [
     inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE],
   },
   {
-    provide: LOCK,
+    provide: IDEMPOTENCY_LOCK,
     useFactory: ({ redis, redlock }: ResolvedModuleOptions) =>
       redis.length ? new RedlockRecordLock(redis, redlock) : undefined,
     inject: [IDEMPOTENCY_OPTIONS],
@@ -147,7 +147,7 @@ const PROVIDERS: Provider[] = [
     inject: [
       IDEMPOTENCY_OPTIONS,
       SqlRecordStore,
-      LOCK,
+      IDEMPOTENCY_LOCK,
       WAKE_UP,
       EventStream,
       { token: IDEMPOTENCY_ENGINE_FACTORY, optional: true },
@@ -239,7 +239,7 @@ const PROVIDERS: Provider[] = [
       IDEMPOTENCY_OPTIONS,
       IdempotencyEngine,
       SqlRecordStore,
-      LOCK,
+      IDEMPOTENCY_LOCK,
       WAKE_UP,
       EventStream,
       OperationOptions,

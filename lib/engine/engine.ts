@@ -54,6 +54,7 @@ export class IdempotencyEngine {
     const startedAt = performance.now();
     const patience = policy.onConflict === 'wait' ? policy.waitTimeoutMs : 0;
     let watch: Watch | undefined;
+    let waited = false;
     try {
       for (;;) {
         const seen = this.watches.changesOf(recordId);
@@ -68,22 +69,30 @@ export class IdempotencyEngine {
         if (refusal) return this.refuse(operation, refusal);
         if (asked !== 'ours' && asked.status === 'held') return this.refuse(operation, { reason: 'held' });
         if (asked !== 'ours' && asked.status === 'done') {
-          return this.replay(operation, asked.outcome!, startedAt, watch !== undefined);
+          return this.replay(operation, asked.outcome!, waited);
         }
 
         // Somebody runs it.
         const left = startedAt + patience - performance.now();
         if (left <= 0) return this.refuse(operation, { reason: 'running', retryAfterMs: retryAfter(asked) });
+        waited = true;
         if (asked === 'ours') {
           const outcome = await flight!.landed(left);
-          if (outcome && outcome !== 'timeout') return this.replay(operation, outcome, startedAt, true);
+          if (outcome && outcome !== 'timeout') return this.replay(operation, outcome, true);
         } else {
           watch ??= this.watches.join(recordId);
           await watch.changed(seen, left, asked);
         }
       }
+    } catch (error) {
+      this.tellRefused(operation, error);
+      throw error;
     } finally {
       watch?.leave();
+      if (waited && this.parts.events.observed) {
+        const waitMs = performance.now() - startedAt;
+        this.parts.events.next({ type: 'waited', ...inEvents(operation), waitMs });
+      }
     }
   }
 
@@ -116,7 +125,7 @@ export class IdempotencyEngine {
     if (lock === 'contended') {
       // Whoever holds the lock runs the operation, most likely. If the store knows of nobody, the lock is one that was
       // left behind, or a vote that was split: the claim decides.
-      const standing = await this.reading(operation, () => this.parts.store.read(operation.recordId));
+      const standing = await this.reading(() => this.parts.store.read(operation.recordId));
       if (standing && !isFree(standing)) return standing;
     }
     const held = lock === 'contended' ? undefined : lock;
@@ -126,7 +135,7 @@ export class IdempotencyEngine {
       const { record, owner, sentAt } = standing;
       if (record.owner === owner && record.status === 'processing') {
         flight.tenure = this.tenure(operation, flight, record, sentAt, held);
-        this.tellClaimed(operation, record, performance.now() - startedAt);
+        this.tellClaimed(operation, record, startedAt);
         return 'ours';
       }
       held?.release();
@@ -139,7 +148,7 @@ export class IdempotencyEngine {
 
   private async claim(operation: Operation, startedAt: number) {
     if (this.draining) {
-      const record = await this.reading(operation, () => this.parts.store.read(operation.recordId));
+      const record = await this.reading(() => this.parts.store.read(operation.recordId));
       return record && !isFree(record) ? { record, owner: '', sentAt: startedAt } : undefined;
     }
     const { policy } = operation;
@@ -167,24 +176,17 @@ export class IdempotencyEngine {
     // A claim whose answer was lost is sent again under the same owner, and so recognised as ours.
     const sentAt = performance.now();
     const ask = async () => ({ record: await this.parts.store.claim(claim, onLate), owner: claim.owner, sentAt });
-    return this.reading(operation, ask).catch((error: unknown) => {
+    return this.reading(ask).catch((error: unknown) => {
       gaveUp = true;
       giveBack();
       throw error;
     });
   }
 
-  /** Asks the store, for a while again and again; tells of it when it is lost. */
-  private async reading<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+  /** Asks the store, for a while again and again. */
+  private reading<T>(work: () => Promise<T>): Promise<T> {
     const giveUpAt = performance.now() + ASK_AGAIN_FOR;
-    try {
-      return await retryWhileUnavailable(work, (pause) => performance.now() + pause < giveUpAt);
-    } catch (error) {
-      if (error instanceof StoreUnavailableError && this.parts.events.observed) {
-        this.parts.events.next({ type: 'storeUnavailable', ...inEvents(operation), error: error.cause });
-      }
-      throw error;
-    }
+    return retryWhileUnavailable(work, (pause) => performance.now() + pause < giveUpAt);
   }
 
   private async lock(operation: Operation): Promise<HeldLock | 'contended' | undefined> {
@@ -192,10 +194,8 @@ export class IdempotencyEngine {
     if (attempt === undefined) return undefined;
     if (attempt.kind === 'acquired') return attempt.lock;
     if (attempt.kind === 'contended') return 'contended';
-    if (this.parts.events.observed) {
-      this.parts.events.next({ type: 'lockDegraded', ...inEvents(operation), reason: attempt.reason });
-    }
     if (this.parts.onLockUnavailable === 'reject') throw new LockUnavailableError(attempt.reason);
+    this.parts.events.next({ type: 'lockDegraded', ...inEvents(operation), reason: attempt.reason });
     return undefined;
   }
 
@@ -226,13 +226,10 @@ export class IdempotencyEngine {
     if (this.flights.get(recordId) === flight) this.flights.delete(recordId);
   }
 
-  private replay(operation: Operation, outcome: StoredOutcome, startedAt: number, waited: boolean): Admission {
+  private replay(operation: Operation, outcome: StoredOutcome, waited: boolean): Admission {
     const { events } = this.parts;
-    if (waited && events.observed) {
-      events.next({ type: 'waited', ...inEvents(operation), waitMs: performance.now() - startedAt });
-    }
     if (isTombstone(outcome)) return this.refuse(operation, { reason: 'gone' });
-    if (events.observed) events.next({ type: 'replayed', ...inEvents(operation) });
+    if (events.observed) events.next({ type: 'replayed', ...inEvents(operation), waited });
     return { kind: 'replay', outcome };
   }
 
@@ -240,6 +237,7 @@ export class IdempotencyEngine {
     const { events } = this.parts;
     if (events.observed) {
       if (refusal.reason === 'running') events.next({ type: 'conflict', ...inEvents(operation) });
+      if (refusal.reason === 'gone') events.next({ type: 'replayUnavailable', ...inEvents(operation) });
       if (refusal.reason === 'held') events.next({ type: 'held', ...inEvents(operation) });
       if (refusal.reason === 'reused' || refusal.reason === 'foreign') {
         events.next({ type: 'mismatch', ...inEvents(operation), of: refusal.reason });
@@ -248,12 +246,22 @@ export class IdempotencyEngine {
     return { kind: 'refuse', refusal };
   }
 
-  private tellClaimed(operation: Operation, record: StandingRecord, takeMs: number): void {
+  private tellRefused(operation: Operation, error: unknown): void {
+    const { events } = this.parts;
+    if (error instanceof StoreUnavailableError) {
+      events.next({ type: 'storeUnavailable', ...inEvents(operation), error: error.cause });
+    } else if (error instanceof LockUnavailableError) {
+      events.next({ type: 'lockUnavailable', ...inEvents(operation), reason: error.message });
+    }
+  }
+
+  private tellClaimed(operation: Operation, record: StandingRecord, startedAt: number): void {
     const { events } = this.parts;
     if (!events.observed) return;
     const details = { ...inEvents(operation), attempt: record.attempt, token: record.token };
-    events.next({ type: 'claimed', ...details, takeMs });
-    if (record.takenFrom === 'processing') events.next({ type: 'takenOver', ...details });
+    const takenOver = record.takenFrom === 'processing';
+    events.next({ type: 'claimed', ...details, takeMs: performance.now() - startedAt, takenOver });
+    if (takenOver) events.next({ type: 'takenOver', ...details });
   }
 }
 

@@ -12,33 +12,46 @@ interface OfExecution extends OfRecord {
 
 /** What happens to records, as it happens in this process. */
 export type IdempotencyEvent =
-  /** A request won its record and runs. `takeMs`: what lock and claim took, in milliseconds. */
-  | (OfExecution & { readonly type: 'claimed'; readonly takeMs: number })
+  /**
+   * A request won its record and runs. `takeMs`: what lock and claim took, in milliseconds. `takenOver`: whether the
+   * owner before fell silent.
+   */
+  | (OfExecution & { readonly type: 'claimed'; readonly takeMs: number; readonly takenOver: boolean })
   /** As `claimed`, where the owner before fell silent. Follows it. */
   | (OfExecution & { readonly type: 'takenOver' })
-  /** A duplicate was given the outcome on record. */
-  | (OfRecord & { readonly type: 'replayed' })
+  /** A duplicate was given the outcome on record. `waited`: whether it had to wait for it. */
+  | (OfRecord & { readonly type: 'replayed'; readonly waited: boolean })
+  /** A duplicate was refused: the operation is done, but its answer was not kept. */
+  | (OfRecord & { readonly type: 'replayUnavailable' })
   /** A duplicate of a running request was refused. */
   | (OfRecord & { readonly type: 'conflict' })
-  /** A duplicate has waited for a running request: `waitMs` milliseconds. */
+  /** A duplicate has waited for a running request, `waitMs` milliseconds, whatever came of it. Follows what did. */
   | (OfRecord & { readonly type: 'waited'; readonly waitMs: number })
   /** The same key came with another request (`reused`), or from another caller (`foreign`). */
   | (OfRecord & { readonly type: 'mismatch'; readonly of: 'reused' | 'foreign' })
   /** A running execution lost its record: its outcome will not be recorded. */
   | (OfExecution & { readonly type: 'leaseLost' })
-  /** An outcome was recorded. `takeMs`: what that took, in milliseconds. */
+  /** An outcome was recorded. `takeMs`: what that took, with a transaction's COMMIT, in milliseconds. */
   | (OfExecution & { readonly type: 'completed'; readonly takeMs: number })
   /** A key was freed for the next request. */
   | (OfExecution & { readonly type: 'released' })
-  /** An outcome is unknown until someone resolves it. */
-  | (OfRecord & { readonly type: 'held' })
-  /** The store could not be asked. */
+  /** How an execution ended could not be recorded, as the store was lost. */
+  | (OfExecution & { readonly type: 'unrecorded'; readonly error: unknown })
+  /**
+   * An outcome is unknown until someone resolves it. `attempt` and `token` are those of the execution that ended so; a
+   * duplicate that was refused has none.
+   */
+  | (OfRecord & { readonly type: 'held'; readonly attempt?: number; readonly token?: number })
+  /** The store could not be asked, and the request was refused. */
   | (OfRecord & { readonly type: 'storeUnavailable'; readonly error: unknown })
   /** No quorum of Redis nodes answered: the database alone decides. */
-  | (OfRecord & { readonly type: 'lockDegraded'; readonly reason: string });
+  | (OfRecord & { readonly type: 'lockDegraded'; readonly reason: string })
+  /** No quorum of Redis nodes answered, and the request was refused: `onLockUnavailable: 'reject'`. */
+  | (OfRecord & { readonly type: 'lockUnavailable'; readonly reason: string });
 
-/** Where events go. `observed` is false while nobody listens, so that none need be made. */
+/** Where events go. */
 export interface EventSink {
+  /** False while nobody listens to what every request does, so that these events need not be made. */
   readonly observed: boolean;
   next(event: IdempotencyEvent): void;
 }

@@ -113,12 +113,12 @@ export class Tenure {
     try {
       return await retryWhileUnavailable(record, (pause) => this.leaseAllows(pause));
     } catch (error) {
-      return { kind: 'unrecorded', error };
+      return this.unrecorded(error);
     }
   }
 
   private async inTransaction(body: () => Promise<Ending>): Promise<Finish> {
-    const startedAt = performance.now();
+    let startedAt = performance.now();
     let outcome: StoredOutcome | undefined;
     let began = false;
     let bodyFailed = false;
@@ -134,6 +134,7 @@ export class Tenure {
           throw new RollBack(ending);
         }
         outcome = ending.outcome;
+        startedAt = performance.now();
         const completion = { outcome, retentionMs: this.execution.retentionMs };
         const fenced = await transaction.complete(this.ownership, completion);
         if (!fenced.held) throw new LeaseLostError();
@@ -170,7 +171,7 @@ export class Tenure {
     try {
       return await retryWhileUnavailable(look, (pause) => this.leaseAllows(pause));
     } catch (error) {
-      return { kind: 'unrecorded', error };
+      return this.unrecorded(error);
     }
   }
 
@@ -178,21 +179,19 @@ export class Tenure {
     try {
       const answer = await this.settings.store[how](this.ownership);
       if (!answer.held) return this.lost(await this.look());
-      this.emit('released');
+      if (this.settings.events.observed) this.settings.events.next({ type: 'released', ...this.inEvents() });
       this.end(undefined, answer.awaited);
     } catch (error) {
       // The lease runs out by itself; until then the key is taken.
       if (!(error instanceof StoreUnavailableError)) throw error;
+      this.unrecorded(error);
     }
     return { kind: 'freed' };
   }
 
   private async hold(): Promise<Finish> {
-    const { recordId } = this.ownership;
     await this.settings.store.hold(this.ownership).catch(() => undefined);
-    if (this.settings.events.observed) {
-      this.settings.events.next({ type: 'held', recordId, endpoint: this.operation.endpoint });
-    }
+    if (this.settings.events.observed) this.settings.events.next({ type: 'held', ...this.inEvents() });
     return { kind: 'held' };
   }
 
@@ -203,6 +202,11 @@ export class Tenure {
     }
     this.end(outcome, awaited);
     return { kind: 'stored' };
+  }
+
+  private unrecorded(error: unknown): Finish {
+    this.settings.events.next({ type: 'unrecorded', ...this.inEvents(), error });
+    return { kind: 'unrecorded', error };
   }
 
   private lost(standing: StandingRecord | undefined): Finish {
@@ -249,7 +253,7 @@ export class Tenure {
   private lose(): void {
     if (this.over || this.execution.isLost) return;
     clearTimeout(this.heartbeat);
-    this.emit('leaseLost');
+    this.settings.events.next({ type: 'leaseLost', ...this.inEvents() });
     this.execution.lose(new LeaseLostError());
   }
 
@@ -263,10 +267,6 @@ export class Tenure {
     clearTimeout(this.heartbeat);
     this.lock?.release();
     this.settings.onEnd(outcome, awaited);
-  }
-
-  private emit(type: 'released' | 'leaseLost'): void {
-    if (this.settings.events.observed) this.settings.events.next({ type, ...this.inEvents() });
   }
 
   private inEvents() {

@@ -23,11 +23,13 @@ export function readBallot(stats: ExecutionStats): Ballot {
   return {
     contended: locked >= stats.quorumSize || failed.length === 0,
     split: locked > 0 && stats.votesFor.size > 0,
-    reason: describeOutage(
-      failed.map((e) => (e instanceof NodeFailure ? e.message : 'failed')),
-      stats.membershipSize,
-    ),
+    reason: describeOutage(failed.map(describeFailure), stats.membershipSize),
   };
+}
+
+/** Why a node is out, in words that hold no addresses, names or credentials. */
+export function describeFailure(error: unknown): string {
+  return error instanceof NodeFailure ? error.message : 'failed';
 }
 
 /** Such as `no quorum: 3 of 5 Redis nodes out (no answer, not connected)`. */

@@ -61,6 +61,16 @@ export class LockNode {
     return this.#client.refusal();
   }
 
+  /**
+   * Takes a lock that nobody wants, for a millisecond: a node that answers a PING may still refuse writes.
+   *
+   * @throws NodeFailure that says why the node gave no answer
+   */
+  async probe(name: string): Promise<void> {
+    const { acquireScript } = this.#scripts();
+    await this.#client.run((client) => evaluate(client, acquireScript, [name, 'probe', 1]));
+  }
+
   /** What Redlock calls. It takes 1 for done, 0 for another's lock, and an error for a node that is out. */
   async evalsha(hash: string, _keyCount: number, args: ScriptArguments): Promise<number> {
     const { acquireScript, extendScript } = this.#scripts();

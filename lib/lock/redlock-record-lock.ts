@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Redlock, { ExecutionError, type Lock } from 'redlock';
 
 import type { LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
-import { type Ballot, describeOutage, readBallot } from './ballot.js';
+import { type Ballot, describeFailure, describeOutage, readBallot } from './ballot.js';
 import { GuardedClient } from './guarded-client.js';
 import { ACQUIRE_SCRIPT, LockNode } from './lock-node.js';
 import { assertRedisNodes, type RedisLike } from './redis-client.js';
@@ -19,6 +19,16 @@ const SPLIT_VOTE_RETRIES = 2;
 
 /** The longest pause after a split vote, in milliseconds; some round trips, so that the next vote is not split as well. */
 const SPLIT_VOTE_PAUSE = 10;
+
+/** Which of the nodes answer. */
+export interface LockProbe {
+  readonly nodes: number;
+  readonly answering: number;
+  /** How many have to. */
+  readonly quorum: number;
+  /** Why each of the others did not; without addresses, names or credentials. */
+  readonly failures: readonly string[];
+}
 
 /**
  * The lock of a record on a quorum of Redis nodes.
@@ -63,6 +73,14 @@ export class RedlockRecordLock implements RecordLock {
     } catch {
       return unavailable('the attempt failed');
     }
+  }
+
+  /** Asks every node whether it would lock, as a request would ask it. Settles within the time limit of an attempt. */
+  async probe(): Promise<LockProbe> {
+    const probes = await Promise.allSettled(this.#nodes.map((node) => node.probe(`${this.#settings.prefix}{probe}`)));
+    const failures = probes.flatMap((probe) => (probe.status === 'rejected' ? describeFailure(probe.reason) : []));
+    const nodes = this.#nodes.length;
+    return { nodes, answering: nodes - failures.length, quorum: Math.floor(nodes / 2) + 1, failures };
   }
 
   close(): Promise<void> {

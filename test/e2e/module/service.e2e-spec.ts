@@ -179,8 +179,8 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     expect(events.map((event) => event.type)).toEqual([
       'claimed',
       'completed',
-      'waited',
       'replayed',
+      'waited',
       'replayed',
       'mismatch',
     ]);

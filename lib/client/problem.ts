@@ -1,0 +1,23 @@
+/** A refusal of the idempotency layer: problem details (RFC 9457), with two members of its own. */
+export interface IdempotencyProblemDocument {
+  readonly type?: string;
+  readonly title?: string;
+  readonly status?: number;
+  readonly detail?: string;
+  /** Such as `in-progress`, `key-reused` or `outcome-unknown`. */
+  readonly code: string;
+  /** Whether the same request may be sent again. */
+  readonly retryable: boolean;
+}
+
+/** The problem that a response tells of, if it does. */
+export function problemIn(response: Response, body: ArrayBuffer): IdempotencyProblemDocument | undefined {
+  if (response.status < 400 || !response.headers.get('content-type')?.includes('json')) return undefined;
+  try {
+    const problem = JSON.parse(new TextDecoder().decode(body)) as Partial<IdempotencyProblemDocument> | null;
+    const isOne = typeof problem?.code === 'string' && typeof problem.retryable === 'boolean';
+    return isOne ? (problem as IdempotencyProblemDocument) : undefined;
+  } catch {
+    return undefined;
+  }
+}

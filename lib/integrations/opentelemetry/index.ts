@@ -1,0 +1,4 @@
+export {
+  IdempotencyOpenTelemetryModule,
+  type IdempotencyOpenTelemetryOptions,
+} from './idempotency-opentelemetry.module.js';

@@ -1,0 +1,56 @@
+import type { IdempotencyEvent } from '../../engine/events.js';
+
+/** What became of a request: each request has one. */
+export type RequestOutcome =
+  | 'fresh'
+  | 'taken_over'
+  | 'replayed'
+  | 'waited'
+  | 'conflict'
+  | 'mismatch'
+  | 'held'
+  | 'replay_unavailable'
+  | 'store_unavailable'
+  | 'lock_unavailable';
+
+/** How an execution ended. */
+export type ExecutionOutcome = 'completed' | 'released' | 'held' | 'lease_lost' | 'unrecorded';
+
+/** What an event says of its request; `undefined` where that was said before, or is still to come. */
+export function requestOutcome(event: IdempotencyEvent): RequestOutcome | undefined {
+  switch (event.type) {
+    case 'claimed':
+      return event.takenOver ? 'taken_over' : 'fresh';
+    case 'replayed':
+      return event.waited ? 'waited' : 'replayed';
+    case 'conflict':
+    case 'mismatch':
+      return event.type;
+    case 'held':
+      return event.token === undefined ? 'held' : undefined;
+    case 'replayUnavailable':
+      return 'replay_unavailable';
+    case 'storeUnavailable':
+      return 'store_unavailable';
+    case 'lockUnavailable':
+      return 'lock_unavailable';
+    default:
+      return undefined;
+  }
+}
+
+/** What an event says of the end of an execution. */
+export function executionOutcome(event: IdempotencyEvent): ExecutionOutcome | undefined {
+  switch (event.type) {
+    case 'completed':
+    case 'released':
+    case 'unrecorded':
+      return event.type;
+    case 'held':
+      return event.token === undefined ? undefined : 'held';
+    case 'leaseLost':
+      return 'lease_lost';
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,497 @@
+import { jest } from '@jest/globals';
+import {
+  createIdempotentFetch,
+  forgetKey,
+  idempotentFetch,
+  IdempotentFetchError,
+  type IdempotentFetchOptions,
+  type KeyStorage,
+  type Retry,
+} from '../../../lib/client/index.js';
+
+interface Sent {
+  readonly at: number;
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: string;
+  readonly init: RequestInit;
+}
+
+type Reply = (sent: Sent, signal: AbortSignal) => Response | Error | Promise<Response>;
+
+/** A server with a reply for each request, the last of them for all that follow; the clock is jest's. */
+function server(...replies: Reply[]) {
+  const sent: Sent[] = [];
+  const fetch = async (url: string, init: RequestInit) => {
+    const { method, headers, body, signal } = init as {
+      method: string;
+      headers: Headers;
+      body?: Blob;
+      signal: AbortSignal;
+    };
+    const one = {
+      at: performance.now(),
+      url,
+      method,
+      headers: new Headers(headers),
+      body: (await body?.text()) ?? '',
+      init,
+    };
+    sent.push(one);
+    const reply = await replies[Math.min(sent.length, replies.length) - 1](one, signal);
+    if (reply instanceof Error) throw reply;
+    return reply;
+  };
+  return {
+    sent,
+    fetch: fetch as typeof globalThis.fetch,
+    keys: () => sent.map(({ headers }) => headers.get('idempotency-key')),
+    pauses: () => sent.slice(1).map(({ at }, i) => at - sent[i].at),
+  };
+}
+
+/** Lets time pass until `work` has come to an end. */
+async function done<T>(work: Promise<T>): Promise<T> {
+  let over = false;
+  work.then(
+    () => (over = true),
+    () => (over = true),
+  );
+  for (let i = 0; !over && i < 20_000; i++) {
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+    if (!over) await jest.advanceTimersByTimeAsync(25);
+  }
+  return work;
+}
+
+const URL_ = 'https://shop.example/payments';
+const POST = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"amount":5}' };
+const lost = () => new TypeError('fetch failed');
+const created = () => new Response('{"id":1}', { status: 201 });
+const replayed = () => new Response('{"id":1}', { status: 201, headers: { 'idempotent-replayed': 'true' } });
+const plain =
+  (status: number, headers: Record<string, string> = {}) =>
+  () =>
+    new Response('no', { status, headers });
+const problem =
+  (code: string, status: number, retryable: boolean, headers: Record<string, string> = {}) =>
+  () =>
+    new Response(JSON.stringify({ code, retryable, status }), {
+      status,
+      headers: { 'content-type': 'application/problem+json; charset=utf-8', ...headers },
+    });
+const never: Reply = (_sent, signal) =>
+  new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
+
+beforeEach(() => {
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+});
+afterEach(() => {
+  jest.restoreAllMocks();
+  jest.useRealTimers();
+});
+
+const ask = (fetch: typeof globalThis.fetch, options: IdempotentFetchOptions = {}, init: RequestInit = POST) =>
+  done(idempotentFetch(URL_, init, { fetch, ...options }));
+
+describe('what is sent again', () => {
+  const again: [string, Reply][] = [
+    ['a lost connection', lost],
+    ['in-progress', problem('in-progress', 409, true, { 'retry-after': '1' })],
+    ['store-unavailable', problem('store-unavailable', 503, true, { 'retry-after': '1' })],
+    ['outcome-not-recorded', problem('outcome-not-recorded', 503, true)],
+    ['a problem of another service that is retryable', problem('busy', 418, true)],
+    ['a conflict with Retry-After', plain(409, { 'retry-after': '1' })],
+    ...[408, 425, 429, 502, 503, 504].map((status): [string, Reply] => [String(status), plain(status)]),
+    [
+      'a body that breaks off',
+      () => new Response(new ReadableStream({ pull: (c) => c.error(lost()) }), { status: 201 }),
+    ],
+  ];
+  test.each(again)('%s', async (_name, reply) => {
+    const { fetch, sent, keys } = server(reply, reply, replayed);
+    const result = await ask(fetch);
+    expect(result).toMatchObject({ attempts: 3, replayed: true, definitive: true });
+    expect(await result.response.json()).toEqual({ id: 1 });
+    expect(new Set(keys())).toEqual(new Set([result.key]));
+    expect(sent.map(({ method, url, body }) => [method, url, body])).toEqual(Array(3).fill(['POST', URL_, POST.body]));
+    expect(sent.map(({ headers }) => headers.get('content-type'))).toEqual(Array(3).fill('application/json'));
+  });
+});
+
+describe('what is final', () => {
+  const settled: [string, Reply][] = [
+    ['201', created],
+    ['303', plain(303)],
+    ['a replay', replayed],
+    ['a replay of a failure', plain(503, { 'idempotent-replayed': 'true' })],
+    ...[400, 402, 404, 409, 410, 422].map((status): [string, Reply] => [String(status), plain(status)]),
+    ['key-missing', problem('key-missing', 400, false)],
+    ['key-invalid', problem('key-invalid', 400, false)],
+  ];
+  const unsettled: [string, Reply][] = [
+    ['key-reused', problem('key-reused', 422, false)],
+    ['key-foreign', problem('key-foreign', 422, false)],
+    ['outcome-unknown', problem('outcome-unknown', 409, false)],
+    ['replay-unavailable', problem('replay-unavailable', 409, false)],
+    ['record-unreadable', problem('record-unreadable', 500, false)],
+    ['a status that would be passing, were it not for the problem', problem('outcome-unknown', 503, false)],
+    ['500', plain(500)],
+    ['401, which tells nothing of earlier attempts', plain(401)],
+    ['403', plain(403)],
+  ];
+  test.each([
+    ...settled.map(([name, reply]) => [name, reply, true] as const),
+    ...unsettled.map(([name, reply]) => [name, reply, false] as const),
+  ])('%s', async (_name, reply, definitive) => {
+    const { fetch, sent } = server(reply, created);
+    const result = await ask(fetch);
+    expect(sent).toHaveLength(1);
+    expect(result).toMatchObject({ attempts: 1, definitive });
+    // The body is still to be read.
+    expect(result.response.bodyUsed).toBe(false);
+    expect(await result.response.text()).not.toBe('unread');
+  });
+
+  test('a problem is told', async () => {
+    const { problem: told } = await ask(server(problem('outcome-unknown', 409, false)).fetch);
+    expect(told).toMatchObject({ code: 'outcome-unknown', retryable: false });
+    expect(await ask(server(plain(409)).fetch)).not.toHaveProperty('problem');
+  });
+});
+
+describe('when it is sent again', () => {
+  test.each([
+    [0, [100, 200, 400, 800, 800]],
+    [0.999999, [200, 400, 800, 1_600, 1_600]],
+  ])('doubling pauses, half of them random: %d', async (random, pauses) => {
+    jest.spyOn(Math, 'random').mockReturnValue(random);
+    const { fetch, pauses: taken } = server(lost, lost, lost, lost, lost, created);
+    await ask(fetch, { firstPause: 200, longestPause: 1_600 });
+    taken().forEach((pause, i) => {
+      expect(pause).toBeGreaterThanOrEqual(pauses[i] - 1);
+      expect(pause).toBeLessThanOrEqual(pauses[i] + 50);
+    });
+    expect(taken()).toHaveLength(pauses.length);
+  });
+
+  test.each([
+    ['seconds', () => '3'],
+    ['a date', () => new Date(Date.now() + 3_900).toUTCString()],
+  ])('not before Retry-After: %s', async (_form, value) => {
+    const { fetch, pauses } = server(() => problem('in-progress', 409, true, { 'retry-after': value() })(), created);
+    await ask(fetch);
+    // A date has no milliseconds.
+    expect(pauses()[0]).toBeGreaterThanOrEqual(2_900);
+    expect(pauses()[0]).toBeLessThanOrEqual(4_300);
+  });
+
+  test('a shorter Retry-After does not take the place of the back-off', async () => {
+    const { fetch, pauses } = server(plain(429, { 'retry-after': '0' }));
+    await ask(fetch, { firstPause: 1_000, longestPause: 8_000, maxAttempts: 5 });
+    expect(pauses()[3]).toBeGreaterThanOrEqual(4_000);
+  });
+
+  test('onRetry is told of each', async () => {
+    const told: Retry[] = [];
+    await ask(server(lost, plain(503), created).fetch, { onRetry: (retry) => told.push(retry) });
+    expect(told).toMatchObject([
+      { attempts: 1, error: { message: 'fetch failed' } },
+      { attempts: 2, response: { status: 503 } },
+    ]);
+    expect(await told[1].response!.text()).toBe('no');
+  });
+});
+
+describe('when it is given up', () => {
+  test('after so many attempts, with the last answer', async () => {
+    const { fetch, sent } = server(problem('in-progress', 409, true, { 'retry-after': '1' }));
+    const result = await ask(fetch, { maxAttempts: 3 });
+    expect(sent).toHaveLength(3);
+    expect(result).toMatchObject({ attempts: 3, definitive: false, problem: { code: 'in-progress' } });
+    expect(result.response.status).toBe(409);
+  });
+
+  test('after so many attempts, unanswered: an error that has the key', async () => {
+    const { fetch, keys } = server(lost);
+    const error = await ask(fetch, { maxAttempts: 2 }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(IdempotentFetchError);
+    expect(error).toMatchObject({ attempts: 2, key: keys()[0], cause: { message: 'fetch failed' } });
+    expect((error as Error).message).toContain('POST /payments');
+  });
+
+  test('an attempt that takes too long is broken off, and sent again', async () => {
+    const { fetch, sent, pauses } = server(never, never, created);
+    expect(await ask(fetch, { attemptTimeout: 2_000 })).toMatchObject({ attempts: 3 });
+    expect(sent.map(({ init }) => init.signal!.aborted)).toEqual([true, true, false]);
+    for (const pause of pauses()) expect(pause).toBeGreaterThanOrEqual(2_000);
+  });
+
+  test('at the deadline, in the middle of an attempt', async () => {
+    const startedAt = performance.now();
+    const { fetch } = server(never);
+    const asked = ask(fetch, { deadline: 5_000, attemptTimeout: 60_000 });
+    await expect(asked).rejects.toMatchObject({ attempts: 1, cause: { name: 'TimeoutError' } });
+    expect(performance.now() - startedAt).toBeLessThan(5_200);
+  });
+
+  test('at once, where a pause would outlast the deadline', async () => {
+    const startedAt = performance.now();
+    const { fetch, sent } = server(problem('store-unavailable', 503, true, { 'retry-after': '99999999999' }));
+    expect(await ask(fetch, { deadline: 30_000 })).toMatchObject({ attempts: 1, definitive: false });
+    expect(sent).toHaveLength(1);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
+  test('a minute by default', async () => {
+    const startedAt = performance.now();
+    await expect(ask(server(lost).fetch)).rejects.toBeInstanceOf(IdempotentFetchError);
+    const took = performance.now() - startedAt;
+    expect(took).toBeGreaterThan(25_000);
+    expect(took).toBeLessThanOrEqual(60_100);
+  });
+});
+
+describe('AbortSignal', () => {
+  test.each([
+    ['before anything is sent', 0, 0],
+    ['during an attempt', 100, 1],
+    ['during a pause', 700, 1],
+  ])('%s', async (_when, ms, attempts) => {
+    const controller = new AbortController();
+    const reason = new Error('the user left');
+    if (ms === 0) controller.abort(reason);
+    else setTimeout(() => controller.abort(reason), ms);
+    const first: Reply = (sent, signal) => (ms > 500 ? lost() : never(sent, signal));
+    const { fetch, sent } = server(first, created);
+    const asked = ask(fetch, { firstPause: 4_000 }, { ...POST, signal: controller.signal });
+    await expect(asked).rejects.toBe(reason);
+    expect(sent).toHaveLength(attempts);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  test('of a Request', async () => {
+    const controller = new AbortController();
+    const { fetch } = server(never);
+    setTimeout(() => controller.abort(), 100);
+    const request = new Request(URL_, { ...POST, signal: controller.signal });
+    await expect(done(idempotentFetch(request, undefined, { fetch }))).rejects.toMatchObject({ name: 'AbortError' });
+  });
+
+  test('no listener is left on a signal that lives on', async () => {
+    const { signal } = new AbortController();
+    const [add, remove] = [jest.spyOn(signal, 'addEventListener'), jest.spyOn(signal, 'removeEventListener')];
+    await ask(server(lost, lost, created).fetch, {}, { ...POST, signal });
+    // One more is the Request's own.
+    expect(remove.mock.calls.length).toBeGreaterThanOrEqual(5);
+    expect(add.mock.calls.length - remove.mock.calls.length).toBeLessThanOrEqual(1);
+  });
+});
+
+describe('bodies', () => {
+  const form = () => {
+    const data = new FormData();
+    data.set('amount', '5');
+    data.set('receipt', new Blob(['scan'], { type: 'image/png' }), 'receipt.png');
+    return data;
+  };
+  test.each<[string, RequestInit['body'], RegExp, RegExp]>([
+    ['text', 'text', /^text\/plain/, /^text$/],
+    ['URLSearchParams', new URLSearchParams({ a: '1' }), /^application\/x-www-form-urlencoded/, /^a=1$/],
+    ['FormData', form(), /^multipart\/form-data; boundary=/, /receipt\.png[^]*scan/],
+    ['a Blob', new Blob(['blob'], { type: 'text/csv' }), /^text\/csv$/, /^blob$/],
+    ['an ArrayBuffer', new TextEncoder().encode('bytes').buffer, /^none$/, /^bytes$/],
+    ['a view', new TextEncoder().encode('view'), /^none$/, /^view$/],
+    ['none', undefined, /^none$/, /^$/],
+    ['an empty one', '', /^text\/plain/, /^$/],
+  ])('%s: the same bytes each time', async (_name, body, type, text) => {
+    const { fetch, sent } = server(lost, plain(503), created);
+    await ask(fetch, {}, { method: 'POST', body });
+    expect(sent).toHaveLength(3);
+    expect(sent[0].body).toMatch(text);
+    expect(sent[0].headers.get('content-type') ?? 'none').toMatch(type);
+    expect(new Set(sent.map((one) => one.body)).size).toBe(1);
+    expect(new Set(sent.map((one) => one.headers.get('content-type'))).size).toBe(1);
+  });
+
+  test('a form that is changed meanwhile', async () => {
+    const data = form();
+    const { fetch, sent } = server(() => (data.set('amount', '6'), lost()), created);
+    await ask(fetch, {}, { method: 'POST', body: data });
+    expect(sent[1].body).toBe(sent[0].body);
+  });
+
+  test.each([
+    ['a ReadableStream', new ReadableStream()],
+    ['an async iterable', (async function* () {})()],
+  ])('%s is refused, and nothing sent', async (_name, body) => {
+    const { fetch, sent } = server(created);
+    const asked = ask(fetch, {}, { method: 'POST', body: body as RequestInit['body'], duplex: 'half' } as RequestInit);
+    await expect(asked).rejects.toThrow(/a stream can be sent only once/);
+    expect(sent).toHaveLength(0);
+  });
+
+  test('a Request', async () => {
+    const { fetch, sent } = server(lost, created);
+    const request = new Request(URL_, { ...POST, method: 'PUT', redirect: 'manual', headers: { 'x-tenant': 'a' } });
+    await done(idempotentFetch(request, undefined, { fetch }));
+    for (const one of sent) {
+      expect(one).toMatchObject({ url: URL_, method: 'PUT', body: POST.body, init: { redirect: 'manual' } });
+      expect(one.headers.get('x-tenant')).toBe('a');
+    }
+    expect(sent).toHaveLength(2);
+    await expect(idempotentFetch(request, undefined, { fetch })).rejects.toMatchObject({ name: 'TypeError' });
+  });
+
+  test('a Request, and what takes its place', async () => {
+    const { fetch, sent } = server(created);
+    const request = new Request(URL_, POST);
+    await done(idempotentFetch(request, { body: 'other', headers: { 'x-a': '1' } }, { fetch }));
+    expect(sent[0]).toMatchObject({ method: 'POST', body: 'other' });
+    expect(sent[0].headers.get('x-a')).toBe('1');
+  });
+
+  test('an event stream is handed on as it comes, and can be aborted', async () => {
+    const controller = new AbortController();
+    const stream = () => new Response(new ReadableStream(), { headers: { 'content-type': 'text/event-stream' } });
+    const { fetch, sent } = server(stream);
+    const { response } = await ask(fetch, {}, { ...POST, signal: controller.signal });
+    expect(response.bodyUsed).toBe(false);
+    controller.abort();
+    expect(sent[0].init.signal!.aborted).toBe(true);
+  });
+
+  test.each([
+    ['not a URL', 'http://', {}],
+    ['no-cors', URL_, { method: 'POST', mode: 'no-cors' as const }],
+    ['a GET with a body', URL_, { method: 'GET', body: 'x' }],
+  ])('refused without a retry: %s', async (_name, url, init) => {
+    const { fetch, sent } = server(created);
+    await expect(idempotentFetch(url, init, { fetch })).rejects.toMatchObject({ name: 'TypeError' });
+    expect(sent).toHaveLength(0);
+  });
+});
+
+describe('keys', () => {
+  test("the option's, the header's, or a new one for each operation", async () => {
+    const { fetch, keys } = server(created);
+    await ask(fetch, { key: 'mine' });
+    await ask(fetch, {}, { ...POST, headers: { 'Idempotency-Key': 'theirs' } });
+    await ask(fetch);
+    await ask(fetch);
+    expect(keys().slice(0, 2)).toEqual(['mine', 'theirs']);
+    expect(new Set(keys()).size).toBe(4);
+    for (const key of keys().slice(2)) expect(key).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+  });
+
+  test('under another header', async () => {
+    const { fetch, sent } = server(created);
+    await done(createIdempotentFetch({ fetch, header: 'X-Request-Key' })(URL_, POST, { key: 'k' }));
+    expect(sent[0].headers.get('x-request-key')).toBe('k');
+    expect(sent[0].headers.has('idempotency-key')).toBe(false);
+  });
+
+  test.each<[string, IdempotentFetchOptions, RequestInit]>([
+    ['`key`', { key: '' }, POST],
+    ['`storage` and `operation`', { operation: 'pay' }, POST],
+    ['`storage` and `operation`', { storage: memory() }, POST],
+    ['not several', { key: 'a', storage: memory(), operation: 'pay' }, POST],
+    ['not several', { key: 'a' }, { ...POST, headers: { 'idempotency-key': 'b' } }],
+    ['`maxAttempts`', { maxAttempts: 0 }, POST],
+    ['`deadline`', { deadline: Infinity }, POST],
+    ['`attemptTimeout`', { attemptTimeout: Number.NaN }, POST],
+    ['`longestPause`', { longestPause: 2 ** 31 }, POST],
+  ])('an option that cannot be used is named: %s', async (text, options, init) => {
+    const { fetch, sent } = server(created);
+    await expect(idempotentFetch(URL_, init, { fetch, ...options })).rejects.toThrow(text);
+    expect(sent).toHaveLength(0);
+  });
+});
+
+/** A storage that outlives "reloads"; asynchronous, where `turns` says so. */
+function memory(turns = 0): KeyStorage & { readonly items: Map<string, string> } {
+  const items = new Map<string, string>();
+  const later = <T>(value: () => T) =>
+    turns === 0 ? value() : (new Promise((resolve) => setImmediate(() => resolve(value()))) as T);
+  return {
+    items,
+    getItem: (name) => later(() => items.get(name) ?? null),
+    setItem: (name, value) => later(() => void items.set(name, value)),
+    removeItem: (name) => later(() => void items.delete(name)),
+  };
+}
+
+describe.each([0, 1])('a key in storage, %d turns away', (turns) => {
+  test('is kept before anything is sent, over failures, and until the answer is definitive', async () => {
+    const storage = memory(turns);
+    const options = { storage, operation: 'pay', maxAttempts: 2 };
+    const kept = () => storage.items.get('idempotency-key:pay');
+    const whenSent: (string | undefined)[] = [];
+    const note = (reply: Reply): Reply => {
+      return (...args) => {
+        whenSent.push(kept());
+        return reply(...args);
+      };
+    };
+    await expect(ask(server(note(lost)).fetch, options)).rejects.toBeInstanceOf(IdempotentFetchError);
+    const key = kept();
+    expect(key).toBeDefined();
+    for (const reply of [
+      plain(500),
+      plain(401),
+      problem('in-progress', 409, true),
+      problem('outcome-unknown', 409, false),
+      problem('key-reused', 422, false),
+    ]) {
+      expect(await ask(server(note(reply)).fetch, options)).toMatchObject({ key, definitive: false });
+    }
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 100);
+    await ask(server(note(never)).fetch, options, { ...POST, signal: controller.signal }).catch(() => undefined);
+    expect(await ask(server(note(replayed)).fetch, options)).toMatchObject({ key, definitive: true });
+    expect(new Set(whenSent)).toEqual(new Set([key]));
+    expect(storage.items.size).toBe(0);
+    expect((await ask(server(created).fetch, options)).key).not.toBe(key);
+  });
+
+  test('is one for a double click, and another for another operation', async () => {
+    const storage = memory(turns);
+    const { fetch, keys } = server(created);
+    const pay = (operation: string) => idempotentFetch(URL_, POST, { fetch, storage, operation });
+    const [a, b, c] = await done(Promise.all([pay('a'), pay('a'), pay('b')]));
+    expect(a.key).toBe(b.key);
+    expect(c.key).not.toBe(a.key);
+    expect(keys()).toHaveLength(3);
+    expect(storage.items.size).toBe(0);
+  });
+
+  test('is forgotten when told so', async () => {
+    const storage = memory(turns);
+    const options = { storage, operation: 'pay' };
+    const first = await ask(server(problem('outcome-unknown', 409, false)).fetch, options);
+    await forgetKey(storage, 'pay');
+    expect((await ask(server(created).fetch, options)).key).not.toBe(first.key);
+  });
+});
+
+describe('a storage that fails', () => {
+  test('to keep the key: nothing is sent', async () => {
+    const storage = { ...memory(), setItem: () => Promise.reject(new Error('quota')) };
+    const { fetch, sent } = server(created);
+    await expect(ask(fetch, { storage, operation: 'pay' })).rejects.toThrow('quota');
+    expect(sent).toHaveLength(0);
+  });
+
+  test('to forget it: the answer is there', async () => {
+    const storage = { ...memory(), removeItem: () => Promise.reject(new Error('gone')) };
+    expect(await ask(server(created).fetch, { storage, operation: 'pay' })).toMatchObject({ definitive: true });
+  });
+
+  test('a key that has taken the place of the answered one stays', async () => {
+    const storage = memory();
+    const { fetch } = server(() => (storage.items.set('idempotency-key:pay', 'newer'), created()));
+    await ask(fetch, { storage, operation: 'pay' });
+    expect(storage.items.get('idempotency-key:pay')).toBe('newer');
+  });
+});
