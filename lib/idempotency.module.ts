@@ -3,8 +3,11 @@ import { DiscoveryModule, DiscoveryService, MetadataScanner } from '@nestjs/core
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import { BootAudit } from './boot-audit.js';
+import { GraphQLEdge } from './edges/graphql/graphql-edge.js';
 import { HttpEdge } from './edges/http/http-edge.js';
 import { IdempotencyEdges } from './edges/idempotency-edges.js';
+import { RpcEdge } from './edges/rpc/rpc-edge.js';
+import { ValueEdge } from './edges/value-edge.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyLifecycle } from './idempotency.lifecycle.js';
 import {
@@ -167,7 +170,15 @@ const PROVIDERS: Provider[] = [
       options: ResolvedModuleOptions,
       operations: OperationOptions,
       store: SqlRecordStore,
-    ) => new IdempotencyEdges(new HttpEdge(engine, options, operations, (error) => store.isRetryable(error))),
+    ) => {
+      const isRetryable = (error: unknown) => store.isRetryable(error);
+      const values = new ValueEdge(engine, options, isRetryable);
+      return new IdempotencyEdges(
+        new HttpEdge(engine, options, operations, isRetryable),
+        new RpcEdge(values, operations),
+        new GraphQLEdge(values, operations),
+      );
+    },
     inject: [IdempotencyEngine, IDEMPOTENCY_OPTIONS, OperationOptions, SqlRecordStore],
   },
   {
