@@ -4,8 +4,8 @@ import type { OperationOptions } from './options/operation-options.js';
 import type { Route, Routes } from './routes.js';
 
 /**
- * Looks at every route when the application boots: options that cannot be used and `@Sse()` under `@Idempotent()` fail
- * the boot; mutating routes that nobody decided about are told of.
+ * Looks at every handler when the application boots: options that cannot be used, and `@Idempotent()` where it cannot
+ * work, fail the boot; mutating routes and GraphQL mutations that nobody decided about are told of.
  */
 export class BootAudit {
   private readonly logger = new Logger('Idempotency');
@@ -26,15 +26,11 @@ export class BootAudit {
   }
 
   /** Whether somebody decided about a route, or it needs no decision. */
-  private check({ controller, handler, name, isMutating, isEventStream, marking }: Route): boolean {
+  private check({ controller, handler, name, isMutating, unfit, marking }: Route): boolean {
     if (marking === undefined) return !isMutating;
     if (marking === 'exempt') return true;
-    // On a method of an idempotent controller it is a GET, and so not covered.
-    if (isEventStream && isMarkedItself(handler)) {
-      throw new Error(
-        `@Idempotent() on ${name}: server-sent events cannot be replayed, remove @Idempotent() or @Sse()`,
-      );
-    }
+    // On the class, it does not cover such methods.
+    if (unfit && isMarkedItself(handler)) throw new Error(`@Idempotent() on ${name}: ${unfit}`);
     try {
       this.operations.of(controller, handler);
     } catch (error) {

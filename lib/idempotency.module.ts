@@ -4,9 +4,12 @@ import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import { wantsAsyncContext } from './async-context.js';
 import { BootAudit } from './boot-audit.js';
+import { GraphQLEdge } from './edges/graphql/graphql-edge.js';
 import { HandedOver } from './edges/http/handed-over.js';
 import { HttpEdge } from './edges/http/http-edge.js';
 import { IdempotencyEdges } from './edges/idempotency-edges.js';
+import { RpcEdge } from './edges/rpc/rpc-edge.js';
+import { ValueEdge } from './edges/value-edge.js';
 import { IdempotencyEngine } from './engine/engine.js';
 import { IdempotencyLifecycle } from './idempotency.lifecycle.js';
 import {
@@ -178,14 +181,16 @@ const PROVIDERS: Provider[] = [
       store: SqlRecordStore,
       routes: Routes,
       asyncContext: boolean,
-    ) =>
-      new IdempotencyEdges(
-        new HttpEdge(engine, options, operations, {
-          isRetryable: (error) => store.isRetryable(error),
-          handedOver: new HandedOver(routes.idempotent()),
-          asyncContext,
-        }),
-      ),
+    ) => {
+      const isRetryable = (error: unknown) => store.isRetryable(error);
+      const handedOver = new HandedOver(routes.idempotent());
+      const values = new ValueEdge(engine, options, isRetryable);
+      return new IdempotencyEdges(
+        new HttpEdge(engine, options, operations, { isRetryable, handedOver, asyncContext }),
+        new RpcEdge(values, operations),
+        new GraphQLEdge(values, operations),
+      );
+    },
     inject: [IdempotencyEngine, IDEMPOTENCY_OPTIONS, OperationOptions, SqlRecordStore, Routes, ASYNC_CONTEXT],
   },
   {

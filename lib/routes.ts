@@ -1,13 +1,13 @@
 import { RequestMethod } from '@nestjs/common';
 import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
-import { type Marking, markingOf } from './decorators/metadata.js';
+import { isMarkedItself, type Marking, markingOf } from './decorators/metadata.js';
+import { isMutation, isResolvedField } from './edges/graphql/field.js';
+import { isEventHandler, isMessageHandler, takesStream } from './edges/rpc/message.js';
 
 /** Nest's metadata keys for a route's method and path, and for server-sent events. */
 const METHOD = 'method';
 const PATH = 'path';
 const SSE = '__sse__';
-/** That of @nestjs/microservices for handlers of messages and events. */
-const MESSAGE_HANDLER = 'microservices:handler_type';
 
 const MUTATING = new Set([
   RequestMethod.POST,
@@ -17,23 +17,29 @@ const MUTATING = new Set([
   RequestMethod.ALL,
 ]);
 
-/** An HTTP route of the application. */
+/** How requests come to a handler. A method may have several, in a hybrid application. */
+export type RouteKind = 'http' | 'message' | 'event' | 'mutation' | 'field';
+
+/** A handler of the application that `@Idempotent()` may stand at. */
 export interface Route {
+  readonly kind: RouteKind;
   readonly controller: object;
   readonly handler: object;
   /** The handler's name in its class. */
   readonly method: string;
   /** Such as `PaymentsController.pay`. */
   readonly name: string;
+  /** Whether requests change something, as far as can be told: a message does not say. */
   readonly isMutating: boolean;
-  readonly isEventStream: boolean;
-  /** Whether messages come to it as well. */
-  readonly isMessageHandler: boolean;
+  /** Why `@Idempotent()` cannot stand at it, if so. */
+  readonly unfit?: string;
   /** What decorators say of it. */
   readonly marking: Marking | undefined;
 }
 
-/** Finds the routes of all controllers. */
+type Method = Pick<Route, 'controller' | 'handler' | 'method' | 'name' | 'marking'>;
+
+/** Finds the HTTP routes and message handlers of all controllers, and the mutations of all resolvers. */
 export class Routes {
   constructor(
     private readonly discovery: DiscoveryService,
@@ -41,28 +47,72 @@ export class Routes {
   ) {}
 
   all(): Route[] {
-    return this.discovery.getControllers().flatMap(({ metatype, instance }) => {
-      const prototype = (metatype as { prototype?: object } | null)?.prototype ?? (instance as object | undefined);
-      if (!metatype || !prototype) return [];
-      return this.scanner
-        .getAllMethodNames(prototype)
-        .map((method) => [method, (prototype as Record<string, object>)[method]] as const)
-        .filter(([, handler]) => Reflect.getMetadata(PATH, handler) !== undefined)
-        .map(([method, handler]) => ({
-          controller: metatype,
-          handler,
-          method,
-          name: `${metatype.name}.${method}`,
-          isMutating: MUTATING.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
-          isEventStream: Boolean(Reflect.getMetadata(SSE, handler)),
-          isMessageHandler: Reflect.hasMetadata(MESSAGE_HANDLER, handler),
-          marking: markingOf(metatype, handler),
-        }));
-    });
+    const ofControllers = this.methodsOf(this.discovery.getControllers());
+    const ofProviders = this.methodsOf(this.discovery.getProviders());
+    return [
+      ...ofControllers.filter(({ handler }) => Reflect.getMetadata(PATH, handler) !== undefined).map(httpRoute),
+      ...ofControllers.filter(({ handler }) => isMessageHandler(handler)).map(messageRoute),
+      ...ofProviders.filter(({ handler }) => isMutation(handler)).map(mutationRoute),
+      ...ofProviders.filter(({ handler }) => isResolvedField(handler)).map(fieldRoute),
+    ];
   }
 
   /** Those that `@Idempotent()` covers. */
   idempotent(): Route[] {
-    return this.all().filter(({ isMutating, marking }) => isMutating && marking !== undefined && marking !== 'exempt');
+    return this.all().filter(({ kind, isMutating, handler, marking }) => {
+      if (marking === undefined || marking === 'exempt') return false;
+      return isMutating || ((kind === 'message' || kind === 'event') && isMarkedItself(handler));
+    });
   }
+
+  private methodsOf(wrappers: ReturnType<DiscoveryService['getProviders']>): Method[] {
+    return [...new Set(wrappers.map(({ metatype }) => metatype))].flatMap((metatype) => {
+      const prototype = (metatype as { prototype?: object } | null)?.prototype;
+      if (!metatype || !prototype) return [];
+      return this.scanner.getAllMethodNames(prototype).map((method) => {
+        const handler = (prototype as Record<string, object>)[method];
+        return {
+          controller: metatype,
+          handler,
+          method,
+          name: `${metatype.name}.${method}`,
+          marking: markingOf(metatype, handler),
+        };
+      });
+    });
+  }
+}
+
+function httpRoute(method: Method): Route {
+  const { handler } = method;
+  const isEventStream = Boolean(Reflect.getMetadata(SSE, handler));
+  return {
+    ...method,
+    kind: 'http',
+    isMutating: MUTATING.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
+    ...(isEventStream && { unfit: 'server-sent events cannot be replayed, remove @Idempotent() or @Sse()' }),
+  };
+}
+
+function messageRoute(method: Method): Route {
+  const { handler } = method;
+  return {
+    ...method,
+    kind: isEventHandler(handler) ? 'event' : 'message',
+    isMutating: false,
+    ...(takesStream(handler) && { unfit: 'a stream of requests has neither one key nor one content' }),
+  };
+}
+
+function mutationRoute(method: Method): Route {
+  return { ...method, kind: 'mutation', isMutating: true };
+}
+
+function fieldRoute(method: Method): Route {
+  return {
+    ...method,
+    kind: 'field',
+    isMutating: false,
+    unfit: 'Nest runs no interceptors for resolved fields, put it on the mutation',
+  };
 }

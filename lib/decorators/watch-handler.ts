@@ -1,5 +1,5 @@
-import { isObservable, lastValueFrom } from 'rxjs';
-import { current } from '../engine/current-execution.js';
+import { isObservable, lastValueFrom, type Observable } from 'rxjs';
+import { current, type CurrentExecution } from '../engine/current-execution.js';
 import { executionOfTicket, isTicket } from './ticket.js';
 
 const WATCHED = Symbol('nestjs-idempotency:watched');
@@ -15,8 +15,9 @@ export function isWatched(method: unknown): boolean {
  * A method that tells the execution it runs in when it begins and when it has ended, which the pipeline around it does
  * not always say: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
  *
- * An Observable, also a promised one, is turned into the promise of its last value, which is what Nest sends, because
- * Nest would unsubscribe from it when the client goes away.
+ * An Observable, also a promised one, is turned into the promise of its last value, which is what Nest sends over HTTP,
+ * because Nest would unsubscribe from it when the client goes away. Message handlers may answer with all of its values:
+ * their edge follows it.
  */
 export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
@@ -28,8 +29,8 @@ export function watchHandler(method: Method): Method {
     if (!execution) return method.apply(this, args);
     return execution.watch(() => {
       const result = method.apply(this, args);
-      if (isObservable(result)) return lastValueFrom(result);
-      return isThenable(result) ? settled(result) : result;
+      if (isObservable(result)) return followed(result, execution);
+      return isThenable(result) ? settled(result, execution) : result;
     });
   };
   Object.defineProperties(watched, {
@@ -44,9 +45,13 @@ export function watchHandler(method: Method): Method {
 }
 
 /** A promise, as the query builders of some libraries begin anew each time that somebody calls their `then`. */
-async function settled(result: PromiseLike<unknown>): Promise<unknown> {
+async function settled(result: PromiseLike<unknown>, execution: CurrentExecution): Promise<unknown> {
   const value = await result;
-  return isObservable(value) ? lastValueFrom(value) : value;
+  return isObservable(value) ? followed(value, execution) : value;
+}
+
+function followed(stream: Observable<unknown>, execution: CurrentExecution): unknown {
+  return execution.follow ? execution.follow(stream, execution) : lastValueFrom(stream);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,56 +1,62 @@
-import { HttpException } from '@nestjs/common';
 import { type StoredOutcome, TOMBSTONE, VALUE_CODE } from '../engine/outcome.js';
+import { fromValueJson, toValueJson, type ValueJson } from './value-json.js';
+import { type StoredError, toError, toStoredError } from './value-error.js';
 
-/** An error as it is kept: enough to be thrown again. Never its stack. */
-interface StoredError {
-  readonly name: string;
-  readonly message: string;
-  /** Of an HttpException. */
-  readonly status?: number;
-  readonly response?: string | object;
+/** What an operation answers with outside HTTP: a value, the values of a stream, an error, or values and then an error. */
+export interface Answer {
+  readonly values: readonly unknown[];
+  readonly thrown?: { readonly error: unknown };
 }
 
-type Head = { readonly kind: 'value' } | { readonly kind: 'error'; readonly error: StoredError };
+type Head =
+  | { readonly kind: 'value'; readonly types?: ValueJson['types'] }
+  /** None, or several, or with an error after them: the body is an array. */
+  | { readonly kind: 'values'; readonly types?: ValueJson['types']; readonly error?: StoredError }
+  | { readonly kind: 'error'; readonly error: StoredError };
 
-/** Packs a handler's value, as JSON; a tombstone where it is larger than `maxBytes`. */
+/** Packs an answer, as JSON; a tombstone where its values are larger than `maxBytes`. */
+export function packAnswer({ values, thrown }: Answer, maxBytes: number): StoredOutcome {
+  const error = thrown && toStoredError(thrown.error);
+  if (error && values.length === 0) return pack({ kind: 'error', error }, undefined, maxBytes);
+  if (!error && values.length === 1) {
+    const { json, types } = toValueJson(values[0]);
+    return pack({ kind: 'value', types }, json, maxBytes);
+  }
+  const { json, types } = toValueJson(values);
+  return pack({ kind: 'values', types, error }, json, maxBytes);
+}
+
+/** As {@link packAnswer}, for one value. */
 export function packValue(value: unknown, maxBytes: number): StoredOutcome {
-  return pack({ kind: 'value' }, JSON.stringify(value), maxBytes);
+  return packAnswer({ values: [value] }, maxBytes);
 }
 
-/** Packs what a handler threw. */
-export function packError(error: unknown, maxBytes: number): StoredOutcome {
-  return pack({ kind: 'error', error: toStored(error) }, undefined, maxBytes);
+/** The answer on record. */
+export async function unpackAnswer({ head, body }: StoredOutcome): Promise<Answer> {
+  const packed = JSON.parse(head?.toString() ?? '{"kind":"value"}') as Head;
+  const json = body?.toString();
+  switch (packed.kind) {
+    case 'error':
+      return { values: [], thrown: { error: await toError(packed.error) } };
+    case 'values':
+      return {
+        values: fromValueJson({ json, types: packed.types }) as unknown[],
+        ...(packed.error && { thrown: { error: await toError(packed.error) } }),
+      };
+    default:
+      return { values: [fromValueJson({ json, types: packed.types })] };
+  }
 }
 
-/** Returns the value on record, or throws the error on record. */
-export function unpackValue({ head, body }: StoredOutcome): unknown {
-  const { kind, ...rest } = JSON.parse(head?.toString() ?? '{"kind":"value"}') as Head;
-  if (kind === 'error') throw toError((rest as { error: StoredError }).error);
-  return body ? JSON.parse(body.toString()) : undefined;
-}
-
-/** The status that stands for an error outside HTTP. */
-export function statusOf(error: unknown): number {
-  return error instanceof HttpException ? error.getStatus() : 500;
+/** Returns the value on record, the last one where there are several, or throws the error on record. */
+export async function unpackValue(outcome: StoredOutcome): Promise<unknown> {
+  const { values, thrown } = await unpackAnswer(outcome);
+  if (thrown) throw thrown.error;
+  return values.at(-1);
 }
 
 function pack(head: Head, body: string | undefined, maxBytes: number): StoredOutcome {
   const bytes = body === undefined ? null : Buffer.from(body);
   if (bytes && bytes.length > maxBytes) return TOMBSTONE;
   return { code: VALUE_CODE, head: Buffer.from(JSON.stringify(head)), body: bytes };
-}
-
-function toStored(error: unknown): StoredError {
-  if (error instanceof HttpException) {
-    return { name: error.name, message: error.message, status: error.getStatus(), response: error.getResponse() };
-  }
-  return error instanceof Error
-    ? { name: error.name, message: error.message }
-    : { name: 'Error', message: String(error) };
-}
-
-function toError({ name, message, status, response }: StoredError): Error {
-  const error = status === undefined ? new Error(message) : new HttpException(response ?? message, status);
-  error.name = name;
-  return error;
 }

@@ -9,7 +9,11 @@ export class CurrentExecution {
   state: HandlerState = 'not begun';
   private readonly waiting: (() => void)[] = [];
 
-  constructor(readonly execution: Execution) {}
+  /** @param follow what becomes of a stream that the handler returns, where the edge can answer with more than a value */
+  constructor(
+    readonly execution: Execution,
+    readonly follow?: (stream: unknown, current: CurrentExecution) => unknown,
+  ) {}
 
   /** Calls `handler` and notes how it ends. Calls of other handlers from within it are part of it. */
   watch<T>(handler: () => T): T {

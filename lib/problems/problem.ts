@@ -71,4 +71,9 @@ export abstract class IdempotencyProblem extends HttpException {
   override getResponse(): ProblemDocument {
     return super.getResponse() as ProblemDocument;
   }
+
+  /** What GraphQL servers show of an error beside its message. */
+  get extensions(): ProblemDocument & { readonly retryAfter?: number } {
+    return { ...this.getResponse(), ...(this.retryAfter !== undefined && { retryAfter: this.retryAfter }) };
+  }
 }

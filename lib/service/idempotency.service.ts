@@ -124,7 +124,7 @@ export class IdempotencyService {
       case 'run':
         return runForValue(admission.tenure, resolved, handler as (execution: Execution) => Promise<T> | T);
       case 'replay':
-        return unpackValue(admission.outcome) as T;
+        return (await unpackValue(admission.outcome)) as T;
       case 'refuse':
         throw problemOf(admission.refusal);
     }

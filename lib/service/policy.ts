@@ -18,6 +18,8 @@ export interface IdempotencyPolicy {
 export interface OperationPolicy {
   /** Such as `PaymentsController.pay`. */
   readonly handler: string;
+  /** How requests come to it. */
+  readonly kind: 'http' | 'message' | 'event' | 'mutation';
   readonly required: boolean;
   /** How long an outcome is replayed, in seconds from its completion. */
   readonly retentionSeconds: number;
@@ -46,10 +48,11 @@ export function policyOf(
   };
 }
 
-export function operationPolicy({ name }: Pick<Route, 'name'>, options: ResolvedOperationOptions): OperationPolicy {
+export function operationPolicy({ name, kind }: Route, options: ResolvedOperationOptions): OperationPolicy {
   const { retentionMs, onConflict, waitTimeoutMs, afterCrash } = options.policy;
   return {
     handler: name,
+    kind: kind as OperationPolicy['kind'],
     required: options.required,
     retentionSeconds: Math.floor(retentionMs / 1_000),
     onConflict,
@@ -59,7 +62,7 @@ export function operationPolicy({ name }: Pick<Route, 'name'>, options: Resolved
       ...(options.required ? (['key-missing'] as const) : []),
       'key-invalid',
       ...(options.fingerprint === false ? [] : (['key-reused'] as const)),
-      ...(options.scope ? [] : (['key-foreign'] as const)),
+      ...(options.scope || !hasCaller(kind) ? [] : (['key-foreign'] as const)),
       'in-progress',
       ...(afterCrash === 'hold' ? (['outcome-unknown'] as const) : []),
       'replay-unavailable',
@@ -67,4 +70,9 @@ export function operationPolicy({ name }: Pick<Route, 'name'>, options: Resolved
       'store-unavailable',
     ],
   };
+}
+
+/** Messages say nothing of who sends them. */
+function hasCaller(kind: Route['kind']): boolean {
+  return kind === 'http' || kind === 'mutation';
 }

@@ -1,8 +1,8 @@
-/** Finds the database servers that the tests start. Imports nothing that `npm ci` would have to install first. */
+/** Finds the servers that the tests start. Imports nothing that `npm ci` would have to install first. */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** @typedef {{ binary: string, variable: string, packages: string[] }} Requirement */
+/** @typedef {{ binary: string, variable: string, packages: string[], folder?: string }} Requirement */
 
 /** @type {Requirement} */
 export const REDIS = { binary: 'redis-server', variable: 'REDIS_SERVER', packages: ['redis-server'] };
@@ -21,7 +21,29 @@ export const MARIADB_INSTALL = {
   packages: MARIADB.packages,
 };
 
-export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL];
+/** @type {Requirement} */
+export const NATS = { binary: 'nats-server', variable: 'NATS_SERVER', packages: ['nats-server'] };
+
+/**
+ * Debian's command of this name is for root and the user of the service alone; the one that it calls is for everybody.
+ *
+ * @type {Requirement}
+ */
+export const RABBITMQ = {
+  binary: 'rabbitmq-server',
+  variable: 'RABBITMQ_SERVER',
+  packages: ['rabbitmq-server'],
+  folder: '/usr/lib/rabbitmq/bin',
+};
+
+/**
+ * Where the nodes of Erlang find each other: RabbitMQ would leave one behind.
+ *
+ * @type {Requirement}
+ */
+export const EPMD = { binary: 'epmd', variable: 'EPMD', packages: RABBITMQ.packages };
+
+export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL, NATS, RABBITMQ, EPMD];
 
 /** Debian keeps servers where an ordinary user's PATH does not look. */
 const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/libexec'];
@@ -30,11 +52,14 @@ const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/libexec'];
  * @param {Requirement} requirement
  * @returns {string | undefined} the path of the executable
  */
-export function find({ binary, variable }) {
+export function find({ binary, variable, folder }) {
   const named = process.env[variable];
   if (named) return named;
   const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean);
-  return [...folders, ...SYSTEM_FOLDERS].map((folder) => join(folder, binary)).find(isExecutable);
+  return [folder ?? [], folders, SYSTEM_FOLDERS]
+    .flat()
+    .map((one) => join(one, binary))
+    .find(isExecutable);
 }
 
 /**

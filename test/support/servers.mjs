@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { MARIADB, MARIADB_INSTALL, need, REDIS } from './binaries.mjs';
+import { EPMD, MARIADB, MARIADB_INSTALL, NATS, need, RABBITMQ, REDIS } from './binaries.mjs';
 import { freePort } from './free-port.mjs';
 
-const START_TIMEOUT = 30_000;
+const START_TIMEOUT = 60_000;
 const START_ATTEMPTS = 5;
 const asRoot = process.getuid?.() === 0;
 
@@ -125,6 +125,66 @@ export async function startRedis() {
     ready: 'Ready to accept connections',
     stopSignal: 'SIGKILL',
   }).start();
+}
+
+export async function startNats() {
+  return new Server({
+    name: 'nats-server',
+    folder: makeFolder('nats'),
+    command: need(NATS),
+    args: (port) => ['--addr', '127.0.0.1', '--port', `${port}`],
+    ready: 'Server is ready',
+    stopSignal: 'SIGTERM',
+  }).start();
+}
+
+/** Takes five seconds or so. */
+export async function startRabbitmq() {
+  const epmd = await new Server({
+    name: 'epmd',
+    folder: makeFolder('epmd'),
+    command: need(EPMD),
+    args: (port) => ['-d', '-address', '127.0.0.1', '-port', `${port}`],
+    ready: 'epmd running',
+    stopSignal: 'SIGKILL',
+  }).start();
+  const folder = makeFolder('rabbitmq');
+  const plugins = join(folder, 'plugins');
+  writeFileSync(plugins, '[].');
+  const distribution = await freePort();
+  const server = new Server({
+    name: 'rabbitmq-server',
+    folder,
+    command: 'env',
+    args: (port) => [
+      `HOME=${folder}`,
+      `ERL_EPMD_PORT=${epmd.port}`,
+      `RABBITMQ_NODENAME=test-${port}@localhost`,
+      `RABBITMQ_NODE_PORT=${port}`,
+      'RABBITMQ_NODE_IP_ADDRESS=127.0.0.1',
+      `RABBITMQ_DIST_PORT=${distribution}`,
+      `RABBITMQ_MNESIA_BASE=${folder}`,
+      `RABBITMQ_ENABLED_PLUGINS_FILE=${plugins}`,
+      `RABBITMQ_CONFIG_FILE=${folder}/none`,
+      `RABBITMQ_CONF_ENV_FILE=${folder}/none`,
+      'RABBITMQ_LOGS=-',
+      // The broker itself in this process, and no shell that waits for it.
+      'RUNNING_UNDER_SYSTEMD=true',
+      'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}',
+      need(RABBITMQ),
+    ],
+    ready: 'Server startup complete',
+    stopSignal: 'SIGKILL',
+  });
+  const dispose = server.dispose.bind(server);
+  server.dispose = async () => {
+    await dispose();
+    await epmd.dispose();
+  };
+  return server.start().catch(async (error) => {
+    await server.dispose();
+    throw error;
+  });
 }
 
 export async function startPostgres() {

@@ -1,23 +1,24 @@
-import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
+import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
-import type { Policy } from '../../engine/policy.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Tenure } from '../../engine/tenure.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
-import { isOutage, problemOf, problemOfError } from '../../problems/from-engine.js';
+import { problemOf } from '../../problems/from-engine.js';
 import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
+import { admit } from '../admit.js';
+import { fingerprintOf, keyOf, scopeOf } from '../option-values.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
 import type { HandedOver } from './handed-over.js';
 import { HttpRun } from './http-run.js';
-import { checkKey, readKeyHeader } from './key-header.js';
-import { preferredWait } from './prefer-wait.js';
-import { type Principal, principalOf } from './principal.js';
+import { readKeyHeader } from './key-header.js';
+import { withPreference } from './prefer-wait.js';
+import { principalOf } from './principal.js';
 import { isMarkedRun } from './request-run.js';
 import { mute } from './response-capture.js';
 import { storedRequest } from './stored-request.js';
@@ -29,8 +30,6 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
-  private static readonly logger = new Logger('Idempotency');
-
   constructor(
     private readonly engine: IdempotencyEngine,
     private readonly module: ResolvedModuleOptions,
@@ -51,10 +50,7 @@ export class HttpEdge {
 
     const { documentation } = this.module;
     const operation = await this.operation(context, exchange, options, key);
-    const admission = await this.engine.admit(operation).catch((error: unknown) => {
-      if (!isOutage(error)) HttpEdge.logger.error(`${exchange.endpoint}: ${String(error)}`, causeOf(error));
-      throw problemOfError(error, documentation);
-    });
+    const admission = await admit(this.engine, operation, documentation);
     switch (admission.kind) {
       case 'refuse':
         throw problemOf(admission.refusal, documentation);
@@ -125,36 +121,9 @@ export class HttpEdge {
       fingerprint: bindFingerprint(identity, text),
       binding,
       request: storedRequest(exchange, description, this.module.request),
-      policy: withPreference(options.policy, preferredWait(request.headers.prefer)),
+      policy: withPreference(options.policy, request.headers.prefer),
     };
   }
-}
-
-/** A client may wait for less than the operation allows, never for more. */
-function withPreference(policy: Policy, waitMs: number | undefined): Policy {
-  return waitMs === undefined ? policy : { ...policy, waitTimeoutMs: Math.min(policy.waitTimeoutMs, waitMs) };
-}
-
-function causeOf(error: unknown): string | undefined {
-  const { cause, stack } = error as Error;
-  return cause instanceof Error ? cause.stack : stack;
-}
-
-function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']) {
-  if (key === undefined || key === null) return { kind: 'missing' } as const;
-  if (typeof key !== 'string') throw new TypeError('The option `key` has to return a string or undefined.');
-  return checkKey(key, 'idempotency key', format);
-}
-
-/** Types do not stop an `async` function: all its callers would share their keys. */
-function scopeOf(scope: unknown): Principal {
-  if (typeof scope !== 'string') throw new TypeError('The option `scope` has to return a string.');
-  return { scope, binding: null };
-}
-
-function fingerprintOf(fingerprint: unknown): string | Uint8Array {
-  if (typeof fingerprint === 'string' || fingerprint instanceof Uint8Array) return fingerprint;
-  throw new TypeError('The option `fingerprint` has to return a string or bytes.');
 }
 
 /**

@@ -1,6 +1,8 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Injectable } from '@nestjs/common';
 import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
+import { throwError } from 'rxjs';
 import { IdempotencyProblem } from '../../problems/problem.js';
+import { rpcErrorOf } from '../rpc/rpc-error.js';
 import { problemHeaders } from './write-response.js';
 
 /** Nest's metadata key for what `@Catch()` names. */
@@ -8,7 +10,8 @@ const CATCHES = '__filterCatchExceptions__';
 
 /**
  * Sends problems as `application/problem+json`, also in applications whose global filter puts every other error into a
- * form of its own. A global filter that names one of our classes in `@Catch()` comes first.
+ * form of its own; to clients of message handlers, as objects with the same members; to those of GraphQL, as errors with
+ * these members as `extensions`. A global filter that names one of our classes in `@Catch()` comes first.
  */
 @Catch(IdempotencyProblem)
 @Injectable()
@@ -23,6 +26,12 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
     // oxlint-disable-next-line promise/valid-params -- a filter, not a promise
     if (ofApplication) return ofApplication.catch(problem, host);
 
+    switch (host.getType<string>()) {
+      case 'rpc':
+        return throwError(() => rpcErrorOf(problem));
+      case 'graphql':
+        throw problem;
+    }
     const adapter = this.adapterHost.httpAdapter;
     const response = host.switchToHttp().getResponse<unknown>();
     if (adapter.isHeadersSent(response)) return new BaseExceptionFilter(adapter).catch(problem, host);

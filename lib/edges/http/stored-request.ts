@@ -4,7 +4,7 @@ import type { Exchange } from './exchange.js';
 import type { RequestDescription } from './fingerprint.js';
 import { withoutPointers } from './json-pointer.js';
 
-const REDACTED = '[redacted]';
+export const REDACTED = '[redacted]';
 
 /**
  * What is kept of a request, as JSON: method, path, media type and the body, where that is JSON or fields of a form. No
@@ -22,7 +22,8 @@ export function storedRequest(
   return withinLimit(`${head.slice(0, -1)},"body":${body}}`, maxBytes);
 }
 
-function withinLimit(text: string, maxBytes: number): Buffer | null {
+/** The text's bytes, where they are not too many. */
+export function withinLimit(text: string, maxBytes: number): Buffer | null {
   if (text.length > maxBytes) return null;
   const bytes = Buffer.from(text);
   return bytes.length > maxBytes ? null : bytes;

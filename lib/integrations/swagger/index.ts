@@ -45,10 +45,10 @@ function describeOperations(app: INestApplication): void {
   const module = app.get<ResolvedModuleOptions>(IDEMPOTENCY_OPTIONS, { strict: false });
   const operations = app.get(OperationOptions, { strict: false });
   for (const route of app.get(Routes, { strict: false }).idempotent()) {
-    if (described.has(route.handler)) continue;
+    if (route.kind !== 'http' || described.has(route.handler)) continue;
     described.add(route.handler);
     const options = operations.of(route.controller, route.handler)!;
-    const { handler: _name, ...policy } = operationPolicy(route, options);
+    const { handler: _name, kind: _kind, ...policy } = operationPolicy(route, options);
     const apply = (decorator: MethodDecorator) => decorator({}, '', { value: route.handler } as never);
     apply(ApiExtension(EXTENSION, policy));
     if (!options.key) apply(ApiHeader(header(module, policy)));
@@ -59,7 +59,7 @@ function addProblems(responses: Responses, problems: readonly ProblemCode[]): vo
   for (const [status, codes] of byStatus(problems)) responses[status] ??= problemResponse(status, codes);
 }
 
-function header({ header: name, keyFormat }: ResolvedModuleOptions, policy: Omit<OperationPolicy, 'handler'>) {
+function header({ header: name, keyFormat }: ResolvedModuleOptions, policy: Omit<OperationPolicy, 'handler' | 'kind'>) {
   const { minLength, maxLength, pattern } = keyFormat;
   return {
     name,

@@ -64,11 +64,11 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     await database?.drop();
   });
 
-  test('run: once, then the same value as JSON carries it', async () => {
+  test('run: once, then the same value', async () => {
     const payouts = app.get(Payouts);
     const first = await payouts.pay('p1', 5);
     expect(first).toEqual({ paid: 5, at: new Date(0), attempt: 1 });
-    expect(await payouts.pay('p1', 5)).toEqual({ paid: 5, at: new Date(0).toISOString(), attempt: 1 });
+    expect(await payouts.pay('p1', 5)).toEqual({ paid: 5, at: new Date(0), attempt: 1 });
     expect(payouts.runs).toBe(1);
     await expect(payouts.pay('p1', 6)).rejects.toBeInstanceOf(IdempotencyKeyReusedException);
     expect(service.currentExecution()).toBeUndefined();

@@ -1,0 +1,50 @@
+import type { ExecutionContext } from '@nestjs/common';
+import type { PlatformRequest } from '../http/exchange.js';
+
+/** Metadata keys of @nestjs/graphql. */
+const RESOLVER_TYPE = 'graphql:resolver_type';
+const RESOLVED_FIELD = 'graphql:resolve_property';
+
+/** As much of graphql's GraphQLResolveInfo as is looked at. */
+interface ResolveInfo {
+  readonly fieldName: string;
+  readonly path: { readonly prev: unknown; readonly key: string | number };
+  readonly operation: { readonly operation: string };
+}
+
+/** An Express or a Fastify request. */
+export interface GraphQLRequest extends PlatformRequest {
+  readonly rawHeaders?: readonly string[];
+  readonly raw?: { readonly rawHeaders?: readonly string[] };
+}
+
+/** A field at the root of a mutation. */
+export interface MutationField {
+  readonly name: string;
+  /** What the client calls it in this operation: its alias, or its name. */
+  readonly responseName: string;
+  readonly args: unknown;
+  /** The HTTP request, where the GraphQL context has it as `req` or `request`. */
+  readonly request: GraphQLRequest | undefined;
+}
+
+/** `undefined` where the handler resolves something else: a query, a subscription, a field below the root. */
+export function mutationFieldOf(context: ExecutionContext): MutationField | undefined {
+  const [, args, graphql, info] = context.getArgs<[unknown, unknown, Record<string, unknown>?, ResolveInfo?]>();
+  if (info?.operation?.operation !== 'mutation' || info.path.prev !== undefined) return undefined;
+  const request = (graphql?.req ?? graphql?.request) as GraphQLRequest | undefined;
+  return {
+    name: info.fieldName,
+    responseName: String(info.path.key),
+    args,
+    request: request?.headers ? request : undefined,
+  };
+}
+
+export function isMutation(handler: object): boolean {
+  return Reflect.getMetadata(RESOLVER_TYPE, handler) === 'Mutation';
+}
+
+export function isResolvedField(handler: object): boolean {
+  return Boolean(Reflect.getMetadata(RESOLVED_FIELD, handler));
+}

@@ -1,0 +1,57 @@
+import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import type { Observable } from 'rxjs';
+import type { OperationOptions } from '../../options/operation-options.js';
+import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
+import { type KeyReading, readKeyHeader, readKeyText } from '../http/key-header.js';
+import { withPreference } from '../http/prefer-wait.js';
+import { type Principal, principalOf } from '../http/principal.js';
+import type { ValueEdge } from '../value-edge.js';
+import { type GraphQLRequest, mutationFieldOf } from './field.js';
+
+/** GraphQL mutations: each field at the root of one is an operation of its own. */
+export class GraphQLEdge {
+  constructor(
+    private readonly edge: ValueEdge,
+    private readonly operations: OperationOptions,
+  ) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const field = mutationFieldOf(context);
+    const options = field && this.operations.of(context.getClass(), context.getHandler());
+    if (!options || this.edge.isRunning(context)) return next.handle();
+    const { module } = this.edge;
+    const { name, responseName, args, request } = field;
+    const expected = `This mutation requires the ${module.header} header.`;
+    const key = this.edge.readKey(context, options, () => readRequestKey(request, module), expected);
+    if (key === undefined) return next.handle();
+
+    // A header is for the whole request, in which a mutation may stand twice. A key of its own is for this field alone.
+    const isNamed = options.key === undefined && responseName !== name;
+    return this.edge.handle(context, next, options, key, {
+      endpoint: isNamed ? `MUTATION ${name} as ${responseName}` : `MUTATION ${name}`,
+      policy: withPreference(options.policy, request?.headers.prefer),
+      head: { mutation: name },
+      header: (header) => request?.headers[header]?.toString(),
+      input: args,
+      principal: () => principalIn(request),
+    });
+  }
+}
+
+function readRequestKey(
+  request: GraphQLRequest | undefined,
+  { header, keyFormat }: Pick<ResolvedModuleOptions, 'header' | 'keyFormat'>,
+): KeyReading {
+  if (!request) return { kind: 'missing' };
+  const rawHeaders = request.rawHeaders ?? request.raw?.rawHeaders;
+  if (rawHeaders) return readKeyHeader(rawHeaders, header, keyFormat);
+  const text = request.headers[header.toLowerCase()];
+  return text === undefined ? { kind: 'missing' } : readKeyText(String(text), header, keyFormat);
+}
+
+function principalIn(request: GraphQLRequest | undefined): Principal {
+  if (request) return principalOf(request);
+  throw new Error(
+    'Idempotency cannot tell callers apart: the GraphQL context has no request as `req`. Set the option `scope`.',
+  );
+}

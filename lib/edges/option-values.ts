@@ -1,0 +1,21 @@
+/** What the options of an operation that are functions have returned: types do not stop JavaScript, or an `async` function. */
+import type { ResolvedModuleOptions } from '../options/resolved-options.js';
+import { checkKey, type KeyReading } from './http/key-header.js';
+import type { Principal } from './http/principal.js';
+
+export function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']): KeyReading {
+  if (key === undefined || key === null) return { kind: 'missing' };
+  if (typeof key !== 'string') throw new TypeError('The option `key` has to return a string or undefined.');
+  return checkKey(key, 'idempotency key', format);
+}
+
+/** All callers of an `async` function would share their keys. */
+export function scopeOf(scope: unknown): Principal {
+  if (typeof scope !== 'string') throw new TypeError('The option `scope` has to return a string.');
+  return { scope, binding: null };
+}
+
+export function fingerprintOf(fingerprint: unknown): string | Uint8Array {
+  if (typeof fingerprint === 'string' || fingerprint instanceof Uint8Array) return fingerprint;
+  throw new TypeError('The option `fingerprint` has to return a string or bytes.');
+}

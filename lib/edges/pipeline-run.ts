@@ -1,0 +1,213 @@
+import { Logger } from '@nestjs/common';
+import { Observable, type Subscriber } from 'rxjs';
+import { CurrentExecution, runWithin } from '../engine/current-execution.js';
+import { TOMBSTONE } from '../engine/outcome.js';
+import type { Ending, Finish, Tenure } from '../engine/tenure.js';
+import type { ResolvedOperationOptions } from '../options/resolved-options.js';
+import { insteadOf, problemOfError } from '../problems/from-engine.js';
+import { IdempotencyProblem } from '../problems/problem.js';
+import { toValueJson } from './value-json.js';
+import { statusOfError } from './value-error.js';
+import { type Answer, packAnswer, unpackAnswer } from './value-outcome.js';
+
+export interface PipelineRunSettings {
+  readonly endpoint: string;
+  readonly options: ResolvedOperationOptions;
+  readonly documentation: string | undefined;
+  readonly isRetryable: (error: unknown) => boolean;
+  /** Whether the handler itself is watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
+  readonly watched: boolean;
+}
+
+/**
+ * Runs the rest of the pipeline for a request that won its record and is answered with values, not over HTTP: holds the
+ * values until they are on record, and then lets them go.
+ *
+ * The handler is never unsubscribed from: an operation that began is followed to its end, though an interceptor has long
+ * given up on it. What an interceptor inside has made of that is answered at once, and not kept.
+ */
+export class PipelineRun {
+  private static readonly logger = new Logger('Idempotency');
+
+  private readonly current: CurrentExecution;
+  private readonly ending: Promise<Ending>;
+  private settleEnding!: (ending: Ending) => void;
+  private subscriber!: Subscriber<unknown>;
+  private readonly values: unknown[] = [];
+  private thrown: Answer['thrown'];
+  /** Whether pipes, inner interceptors and the handler have come to an end. */
+  private ended = false;
+  /** Whether values go out as they come. */
+  private open = false;
+  private size = 0;
+  private tooLong: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly tenure: Tenure,
+    private readonly settings: PipelineRunSettings,
+  ) {
+    this.current = new CurrentExecution(tenure.execution, toItsEnd);
+    this.ending = new Promise((resolve) => (this.settleEnding = resolve));
+  }
+
+  /** The pipeline's view of the run. Begins with the subscription. */
+  run(handle: () => Observable<unknown>, onEnd: () => void): Observable<unknown> {
+    return new Observable((subscriber) => {
+      this.subscriber = subscriber;
+      void this.carryOut(handle, onEnd);
+    });
+  }
+
+  private async carryOut(handle: () => Observable<unknown>, onEnd: () => void): Promise<void> {
+    try {
+      const finish = await this.tenure.carryOut(() => {
+        runWithin(this.current, () => this.follow(handle));
+        return this.ending;
+      });
+      onEnd();
+      await this.answer(finish);
+    } catch (error) {
+      onEnd();
+      this.subscriber.error(problemOfError(error, this.settings.documentation));
+    }
+  }
+
+  private follow(handle: () => Observable<unknown>): void {
+    const { watched } = this.settings;
+    if (!watched) this.current.begin();
+    handle().subscribe({
+      next: (value) => this.collect(value),
+      error: (error: unknown) => {
+        this.thrown = { error };
+        if (!watched) this.current.settle('failed');
+        void this.onEnd();
+      },
+      complete: () => {
+        if (!watched) this.current.settle('succeeded');
+        void this.onEnd();
+      },
+    });
+  }
+
+  private collect(value: unknown): void {
+    if (this.open) return this.subscriber.next(value);
+    this.values.push(value);
+    if (this.settings.options.policy.transactional) return;
+    this.tooLong ??= setTimeout(() => this.letGo(), this.settings.options.policy.leaseMs).unref();
+    // A single value is measured when it is packed.
+    if (this.values.length === 2) this.size = sizeOf(this.values[0]);
+    if (this.values.length > 1) this.size += sizeOf(value);
+    if (this.size > this.settings.options.response.maxBytes) this.letGo();
+  }
+
+  /** A stream that is too large to keep, or that perhaps has no end, passes through: a retry is told that it was. */
+  private letGo(): void {
+    clearTimeout(this.tooLong);
+    this.settleEnding({ kind: 'store', outcome: TOMBSTONE, failed: false });
+  }
+
+  private async onEnd(): Promise<void> {
+    clearTimeout(this.tooLong);
+    this.ended = true;
+    if (this.open) return end(this.subscriber, this.thrown);
+    if (this.current.state !== 'running') return this.settleEnding(this.soundEnding());
+    // An interceptor inside went on without the handler. Its answer tells nothing of the operation.
+    this.letThrough();
+    await this.current.settled();
+    this.settleEnding(this.isDone() ? { kind: 'store', outcome: TOMBSTONE, failed: false } : { kind: 'release' });
+  }
+
+  private isDone(): boolean {
+    return this.current.state === 'succeeded' && !this.settings.options.policy.transactional;
+  }
+
+  /** An answer that cannot be packed must not leave its record without an end. */
+  private soundEnding(): Ending {
+    try {
+      return this.endingOf();
+    } catch (error) {
+      PipelineRun.logger.error(`${this.settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
+      return { kind: 'store', outcome: TOMBSTONE, failed: this.thrown !== undefined };
+    }
+  }
+
+  private endingOf(): Ending {
+    const { thrown } = this;
+    if (thrown && this.current.state === 'not begun') return { kind: 'discard' };
+    if (this.isToBeReleased(thrown ? statusOfError(thrown.error) : 200)) return { kind: 'release' };
+    const outcome = packAnswer({ values: this.values, thrown }, this.settings.options.response.maxBytes);
+    return { kind: 'store', outcome, failed: thrown !== undefined };
+  }
+
+  private isToBeReleased(status: number): boolean {
+    try {
+      return this.settings.options.outcome({ status, error: this.thrown?.error }) === 'release';
+    } catch (error) {
+      // The operation was carried out: to keep what came of it is the safe choice.
+      PipelineRun.logger.error(`${this.settings.endpoint}: the option \`outcome\` threw`, (error as Error)?.stack);
+      return false;
+    }
+  }
+
+  private async answer(finish: Finish): Promise<void> {
+    const instead = this.instead(finish);
+    if (!instead) return this.letThrough();
+    this.open = true;
+    if (!(instead instanceof IdempotencyProblem)) return tell(this.subscriber, await unpackAnswer(instead));
+    PipelineRun.logger.warn(`${this.settings.endpoint}: ${instead.message}`, causeOf(instead));
+    this.subscriber.error(instead);
+  }
+
+  private instead(finish: Finish) {
+    const { documentation, isRetryable, options } = this.settings;
+    // The database broke off the handler's transaction: what the handler made of that is no answer.
+    if (finish.kind === 'freed' && options.policy.transactional && isRetryable(this.thrown?.error)) {
+      return insteadOf({ kind: 'rolledBack', error: this.thrown?.error }, documentation);
+    }
+    return insteadOf(finish, documentation);
+  }
+
+  private letThrough(): void {
+    this.open = true;
+    for (const value of this.values.splice(0)) this.subscriber.next(value);
+    if (this.ended) end(this.subscriber, this.thrown);
+  }
+}
+
+/** Tells an answer that is on record. */
+export function tell(subscriber: Subscriber<unknown>, { values, thrown }: Answer): void {
+  for (const value of values) subscriber.next(value);
+  end(subscriber, thrown);
+}
+
+/** The stream of a handler, for as long as it has values, whoever stops listening. */
+function toItsEnd(stream: unknown, current: CurrentExecution): Observable<unknown> {
+  return new Observable((subscriber) => {
+    current.begin();
+    (stream as Observable<unknown>).subscribe({
+      next: (value) => subscriber.next(value),
+      error: (error: unknown) => {
+        current.settle('failed');
+        subscriber.error(error);
+      },
+      complete: () => {
+        current.settle('succeeded');
+        subscriber.complete();
+      },
+    });
+  });
+}
+
+function end(subscriber: Subscriber<unknown>, thrown: Answer['thrown']): void {
+  if (thrown) subscriber.error(thrown.error);
+  else subscriber.complete();
+}
+
+function sizeOf(value: unknown): number {
+  return Buffer.byteLength(toValueJson(value).json ?? '');
+}
+
+function causeOf({ cause }: IdempotencyProblem): string | undefined {
+  const root = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+  return root instanceof Error ? root.stack : undefined;
+}

@@ -1,0 +1,105 @@
+import type { ExecutionContext } from '@nestjs/common';
+import { canonicalJson } from '../http/canonical-json.js';
+import { type MessageHeaders, messageHeaders } from './message-headers.js';
+
+/** Metadata keys of @nestjs/microservices. */
+const PATTERN = 'microservices:pattern';
+const HANDLER_TYPE = 'microservices:handler_type';
+const EVENT = 2;
+
+/** How a gRPC method reads its requests: one, or a stream of them. */
+const NO_STREAM = 'no_stream';
+
+/** What the contexts of Nest's transports have in common, as far as they have it. */
+interface TransportContext {
+  getPattern?(): unknown;
+  getSubject?(): unknown;
+  getChannel?(): unknown;
+  getTopic?(): unknown;
+}
+
+interface GrpcPattern {
+  readonly service: string;
+  readonly rpc: string;
+  readonly streaming: string;
+}
+
+/** A message for a `@MessagePattern()` or `@EventPattern()` handler. */
+export interface Message {
+  readonly isEvent: boolean;
+  /**
+   * `RPC orders.create`; `EVENT order.placed Stock.onOrder` for an event, which every handler of its pattern is given, and
+   * each has to carry out once.
+   */
+  readonly endpoint: string;
+  /** What the message was sent to, which a pattern with wildcards does not say. */
+  readonly subject: string;
+  readonly payload: unknown;
+  readonly headers: MessageHeaders;
+  /** The transport's context, such as an RmqContext. */
+  readonly context: unknown;
+}
+
+export function messageOf(context: ExecutionContext): Message {
+  const rpc = context.switchToRpc();
+  const handler = context.getHandler();
+  const transport = rpc.getContext<unknown>();
+  const patterns = patternsOf(handler);
+  const subject = subjectOf(transport);
+  const isEvent = isEventHandler(handler);
+  const pattern = patterns.find((one) => one === subject) ?? patterns.join(' | ');
+  return {
+    isEvent,
+    endpoint: isEvent ? `EVENT ${pattern} ${context.getClass().name}.${handler.name}` : `RPC ${pattern}`,
+    subject: subject ?? pattern,
+    payload: rpc.getData<unknown>(),
+    headers: messageHeaders(transport),
+    context: transport,
+  };
+}
+
+export function isMessageHandler(handler: object): boolean {
+  return Reflect.hasMetadata(HANDLER_TYPE, handler);
+}
+
+export function isEventHandler(handler: object): boolean {
+  return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
+}
+
+/** Whether a handler is given a stream of requests, as gRPC has them: there is nothing to compare or keep. */
+export function takesStream(handler: object): boolean {
+  return rawPatternsOf(handler).some((pattern) => isGrpc(pattern) && pattern.streaming !== NO_STREAM);
+}
+
+function patternsOf(handler: object): string[] {
+  return rawPatternsOf(handler).map(textOf);
+}
+
+function rawPatternsOf(handler: object): unknown[] {
+  return (Reflect.getMetadata(PATTERN, handler) as unknown[] | undefined) ?? [];
+}
+
+function subjectOf(transport: unknown): string | undefined {
+  const context = (transport ?? {}) as TransportContext;
+  const subject = context.getPattern?.() ?? context.getSubject?.() ?? context.getChannel?.() ?? context.getTopic?.();
+  return typeof subject === 'string' ? textOf(parsed(subject)) : undefined;
+}
+
+/** Transports write patterns that are objects as JSON, with members in an order of their own. */
+function parsed(subject: string): unknown {
+  if (!subject.startsWith('{')) return subject;
+  try {
+    return JSON.parse(subject) as unknown;
+  } catch {
+    return subject;
+  }
+}
+
+function textOf(pattern: unknown): string {
+  if (isGrpc(pattern)) return `${pattern.service}/${pattern.rpc}`;
+  return typeof pattern === 'object' ? canonicalJson(pattern) : String(pattern);
+}
+
+function isGrpc(pattern: unknown): pattern is GrpcPattern {
+  return typeof pattern === 'object' && pattern !== null && 'rpc' in pattern && 'streaming' in pattern;
+}

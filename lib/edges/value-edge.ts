@@ -1,0 +1,145 @@
+import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { from, mergeMap, Observable } from 'rxjs';
+import { isWatched } from '../decorators/watch-handler.js';
+import type { IdempotencyEngine } from '../engine/engine.js';
+import { bindFingerprint, digestIdentity } from '../engine/identity.js';
+import type { Policy } from '../engine/policy.js';
+import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../options/resolved-options.js';
+import { problemOf } from '../problems/from-engine.js';
+import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../problems/problems.js';
+import { admit } from './admit.js';
+import { canonicalJson } from './http/canonical-json.js';
+import { withoutPointers } from './http/json-pointer.js';
+import type { KeyReading } from './http/key-header.js';
+import type { Principal } from './http/principal.js';
+import { REDACTED, withinLimit } from './http/stored-request.js';
+import { fingerprintOf, keyOf, scopeOf } from './option-values.js';
+import { PipelineRun, tell } from './pipeline-run.js';
+import { unpackAnswer } from './value-outcome.js';
+
+/** What an edge knows of a request that is answered with values. */
+export interface ValueRequest {
+  readonly endpoint: string;
+  readonly policy: Policy;
+  /** What tells this request from another under the same key, beside its input; stored, where requests are. */
+  readonly head: Readonly<Record<string, string>>;
+  /** Names and values of `fingerprint.headers`. */
+  readonly header: (name: string) => string | undefined;
+  readonly input: unknown;
+  /** Where the operation has no option `scope`. */
+  readonly principal: () => Principal;
+}
+
+/** Bumped when the same request would be described otherwise: records of an older version then do not match. */
+const FORMAT = 'values v1';
+
+/** What message handlers and GraphQL mutations have in common: they answer with values. */
+export class ValueEdge {
+  /** The arguments of the requests that are being run: an interceptor that is wired twice does its work once. */
+  private readonly running = new WeakSet<object>();
+
+  constructor(
+    private readonly engine: IdempotencyEngine,
+    readonly module: ResolvedModuleOptions,
+    private readonly isRetryable: (error: unknown) => boolean,
+  ) {}
+
+  isRunning(context: ExecutionContext): boolean {
+    return this.running.has(context.getArgs());
+  }
+
+  /**
+   * The key of the option `key`, or where there is none, what `otherwise` reads; `undefined` where the request has none
+   * and needs none.
+   *
+   * @param expected what a request without a key is told
+   * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
+   */
+  readKey(
+    context: ExecutionContext,
+    options: ResolvedOperationOptions,
+    otherwise: () => KeyReading,
+    expected: string,
+  ): string | undefined {
+    const { keyFormat, documentation } = this.module;
+    const reading = options.key ? keyOf(options.key(context), keyFormat) : otherwise();
+    switch (reading.kind) {
+      case 'key':
+        return reading.key;
+      case 'invalid':
+        throw new IdempotencyKeyInvalidException({ detail: reading.problem, documentation });
+      case 'missing':
+        if (!options.required) return undefined;
+        throw new IdempotencyKeyMissingException({ detail: options.key ? undefined : expected, documentation });
+    }
+  }
+
+  /** Runs the request, answers it from the record, or refuses it. */
+  async handle(
+    context: ExecutionContext,
+    next: CallHandler,
+    options: ResolvedOperationOptions,
+    key: string,
+    request: ValueRequest,
+  ): Promise<Observable<unknown>> {
+    const { endpoint, policy } = request;
+    const { documentation } = this.module;
+    const { scope, binding } = options.scope ? scopeOf(options.scope(context)) : request.principal();
+    const identity = digestIdentity({ scope, endpoint, key });
+    const { fingerprint } = options;
+    const text =
+      typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : describe(request, fingerprint);
+    const admission = await admit(
+      this.engine,
+      {
+        key,
+        recordId: identity.recordId,
+        endpoint: endpoint.slice(0, 255),
+        fingerprint: bindFingerprint(identity, text),
+        binding,
+        request: stored(request, this.module.request),
+        policy,
+      },
+      documentation,
+    );
+    switch (admission.kind) {
+      case 'refuse':
+        throw problemOf(admission.refusal, documentation);
+      case 'replay':
+        return from(unpackAnswer(admission.outcome)).pipe(
+          mergeMap((answer) => new Observable((subscriber) => tell(subscriber, answer))),
+        );
+      case 'run': {
+        const args = context.getArgs();
+        this.running.add(args);
+        const { isRetryable } = this;
+        const watched = isWatched(context.getHandler());
+        const run = new PipelineRun(admission.tenure, { endpoint, options, documentation, isRetryable, watched });
+        return run.run(
+          () => next.handle(),
+          () => this.running.delete(args),
+        );
+      }
+    }
+  }
+}
+
+function describe(
+  { endpoint, head, header, input }: ValueRequest,
+  fingerprint: Exclude<ResolvedOperationOptions['fingerprint'], (...args: never[]) => unknown>,
+): string | Uint8Array {
+  if (fingerprint === false) return '';
+  const { ignore = [], headers = [] } = fingerprint;
+  const lines = [FORMAT, endpoint, canonicalJson(head), ...headers.map((name) => `${name}: ${header(name) ?? ''}`), ''];
+  return input instanceof Uint8Array
+    ? Buffer.concat([Buffer.from(`${lines.join('\n')}\nbytes `), input])
+    : `${lines.join('\n')}\njson ${canonicalJson(withoutPointers(input, ignore))}`;
+}
+
+/** As JSON; `null` where nothing is to be kept, or it is too large. */
+function stored({ head, input }: ValueRequest, { store, maxBytes, redact }: ResolvedModuleOptions['request']) {
+  if (!store) return null;
+  const content = input instanceof Uint8Array ? undefined : withoutPointers(input, redact, REDACTED);
+  const text = content === undefined ? '' : `,"input":${canonicalJson(content) || 'null'}`;
+  return withinLimit(`${JSON.stringify(head).slice(0, -1)}${text}}`, maxBytes);
+}

@@ -1,0 +1,103 @@
+/** What a place in a JSON text stood for, where JSON has no word for it. */
+type TypeName = 'date' | 'bigint' | 'number' | 'buffer' | 'bytes' | 'map' | 'set' | 'undefined';
+
+/** From the root to a value that JSON cannot carry, and what it was. */
+export type TypedPlace = readonly [path: readonly string[], type: TypeName];
+
+/** A value as JSON, and beside it what became text on the way: the JSON itself stays plain, for people to read. */
+export interface ValueJson {
+  /** `undefined` for what JSON leaves out: undefined, functions, symbols. */
+  readonly json: string | undefined;
+  /** Outer places before those inside them. Absent where there are none. */
+  readonly types?: readonly TypedPlace[];
+}
+
+type Holder = Record<string, unknown>;
+
+interface Type {
+  encode(value: never): unknown;
+  decode(json: never): unknown;
+}
+
+const TYPES: Record<TypeName, Type> = {
+  date: {
+    encode: (date: Date) => (Number.isNaN(date.getTime()) ? null : date.toISOString()),
+    decode: (text: string | null) => new Date(text ?? Number.NaN),
+  },
+  bigint: { encode: String, decode: (text: string) => BigInt(text) },
+  number: { encode: String, decode: Number },
+  buffer: {
+    encode: (bytes: Buffer) => bytes.toString('base64'),
+    decode: (text: string) => Buffer.from(text, 'base64'),
+  },
+  bytes: {
+    encode: (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64'),
+    decode: (text: string) => new Uint8Array(Buffer.from(text, 'base64')),
+  },
+  map: {
+    encode: (map: Map<unknown, unknown>) => [...map],
+    decode: (entries: [unknown, unknown][]) => new Map(entries),
+  },
+  set: { encode: (set: Set<unknown>) => [...set], decode: (members: unknown[]) => new Set(members) },
+  undefined: { encode: () => null, decode: () => undefined },
+};
+
+/**
+ * Writes a value as `JSON.stringify()` does, `toJSON()` included, but for dates, bigints, numbers that are not finite,
+ * bytes, Maps, Sets, and undefined in arrays: these are written as text or arrays, and noted.
+ *
+ * @throws TypeError for a value that contains itself
+ */
+export function toValueJson(value: unknown): ValueJson {
+  const types: TypedPlace[] = [];
+  /** Where the objects are that have been come to. */
+  const places = new Map<unknown, { readonly holder: unknown; readonly name: string }>();
+
+  const pathOf = (holder: unknown, name: string): string[] => {
+    const path = [name];
+    for (let at = places.get(holder); at; at = places.get(at.holder)) path.unshift(at.name);
+    return path.slice(1);
+  };
+
+  const json = JSON.stringify(value, function (this: Holder, name: string, member: unknown) {
+    const type = typeOf(this[name], member, this);
+    const written = type ? TYPES[type].encode(this[name] as never) : member;
+    if (type) types.push([pathOf(this, name), type]);
+    if (typeof written === 'object' && written !== null) places.set(written, { holder: this, name });
+    return written;
+  }) as string | undefined;
+  return types.length ? { json, types } : { json };
+}
+
+export function fromValueJson({ json, types = [] }: ValueJson): unknown {
+  if (json === undefined) return undefined;
+  const root: Holder = { '': JSON.parse(json) as unknown };
+  for (const [path, type] of [...types].reverse()) {
+    const places = ['', ...path];
+    const name = places.pop()!;
+    const holder = places.reduce((at, step) => at[step] as Holder, root);
+    holder[name] = TYPES[type].decode(holder[name] as never);
+  }
+  return root[''];
+}
+
+/** `member` is what `toJSON()` has made of `original`. */
+function typeOf(original: unknown, member: unknown, holder: Holder): TypeName | undefined {
+  switch (typeof original) {
+    case 'bigint':
+      return 'bigint';
+    case 'number':
+      return Number.isFinite(original) ? undefined : 'number';
+    case 'undefined':
+      return Array.isArray(holder) ? 'undefined' : undefined;
+    case 'object':
+      if (original instanceof Date) return 'date';
+      if (Buffer.isBuffer(original)) return 'buffer';
+      if (original !== member) return undefined;
+      if (original instanceof Uint8Array) return 'bytes';
+      if (original instanceof Map) return 'map';
+      return original instanceof Set ? 'set' : undefined;
+    default:
+      return undefined;
+  }
+}

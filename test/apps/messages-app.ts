@@ -1,0 +1,165 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type CallHandler,
+  Controller,
+  type ExecutionContext,
+  Get,
+  Injectable,
+  Module,
+  type NestInterceptor,
+  Param,
+  Post,
+  Query,
+  UseInterceptors,
+} from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import {
+  EventPattern,
+  MessagePattern,
+  type MicroserviceOptions,
+  Payload,
+  RmqContext,
+  RpcException,
+} from '@nestjs/microservices';
+import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import type { Channel, Message } from 'amqplib';
+import { type Observable, tap } from 'rxjs';
+import { Column, DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
+import {
+  type Execution,
+  Idempotent,
+  type IdempotencyEvent,
+  IdempotencyModule,
+  type IdempotencyModuleOptions,
+  IdempotencyProblem,
+  IdempotencyService,
+  IdempotentExecution,
+} from 'nestjs-idempotency';
+
+/** How an operation behaves, as told in its message. */
+interface Task {
+  /** What its effects are counted under. */
+  name: string;
+  /** How long it takes, in milliseconds, before its effect and after it. */
+  before?: number;
+  after?: number;
+  /** Ends the process before this step of it, in the first attempt. */
+  dieBefore?: string;
+  /** Throws this. */
+  fail?: 'final' | 'once';
+}
+
+@Entity('effect')
+class Effect {
+  @PrimaryColumn({ type: 'varchar', length: 36 }) id!: string;
+  @Column({ type: 'varchar', length: 100 }) name!: string;
+  @Column({ type: 'int' }) attempt!: number;
+}
+
+const env = process.env;
+const tell = (message: object) => process.send?.(message);
+
+/** For consumers with `noAck: false`: a message is acknowledged once its outcome is on record. */
+@Injectable()
+class AckInterceptor implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const rmq = context.switchToRpc().getContext<RmqContext>();
+    if (!(rmq instanceof RmqContext)) return next.handle();
+    const channel = rmq.getChannelRef() as Channel;
+    const message = rmq.getMessage() as unknown as Message;
+    return next.handle().pipe(
+      tap({
+        complete: () => channel.ack(message),
+        error: (error: unknown) => channel.nack(message, false, isWorthAnotherTry(error)),
+      }),
+    );
+  }
+}
+
+function isWorthAnotherTry(error: unknown): boolean {
+  return error instanceof IdempotencyProblem ? error.retryable : !(error instanceof RpcException);
+}
+
+// On the class, and so outside of what stands on its methods.
+@UseInterceptors(AckInterceptor)
+@Controller()
+class TasksController {
+  constructor(private readonly dataSource: DataSource) {}
+
+  @MessagePattern('charge')
+  @Idempotent({ onConflict: 'wait', waitTimeout: '20s' })
+  charge(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.carryOut(task, execution, this.dataSource.manager);
+  }
+
+  @MessagePattern('fax')
+  @Idempotent({ onConflict: 'wait', waitTimeout: '20s', afterCrash: 'hold' })
+  fax(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.carryOut(task, execution, this.dataSource.manager);
+  }
+
+  @MessagePattern('checkout')
+  @Idempotent({ onConflict: 'wait', waitTimeout: '20s' })
+  async checkout(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
+    for (const step of ['reserve', 'charge']) {
+      if (task.dieBefore === step && execution.attempt === 1) process.kill(process.pid, 'SIGKILL');
+      await execution.step(step, () => this.addEffect(this.dataSource.manager, `${task.name} ${step}`, execution));
+    }
+    return { attempt: execution.attempt };
+  }
+
+  @EventPattern<string>('order.placed')
+  @Idempotent({ transactional: true, onConflict: 'wait', waitTimeout: '20s' })
+  async placed(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
+    await this.carryOut(task, execution, execution.manager);
+  }
+
+  @Get('effects')
+  effects(@Query('name') name: string) {
+    return this.dataSource.manager.findBy(Effect, { name });
+  }
+
+  @Post('records/:id/release')
+  async release(@Param('id') id: string) {
+    return { released: await service().resolve(id, 'release') };
+  }
+
+  private async carryOut(task: Task, execution: Execution, manager: EntityManager) {
+    tell({ began: task.name, key: execution.key });
+    await sleep(task.before ?? 0);
+    await this.addEffect(manager, task.name, execution);
+    tell({ done: task.name });
+    await sleep(task.after ?? 0);
+    if (task.fail === 'final') throw new RpcException('declined');
+    if (task.fail === 'once' && execution.attempt === 1) throw new Error('not now');
+    return { name: task.name, attempt: execution.attempt };
+  }
+
+  private async addEffect(manager: EntityManager, name: string, { attempt }: Execution): Promise<void> {
+    await manager.insert(Effect, { id: randomUUID(), name, attempt });
+  }
+}
+
+@Module({
+  imports: [
+    TypeOrmModule.forRoot({
+      ...(JSON.parse(env.DATABASE!) as TypeOrmModuleOptions),
+      autoLoadEntities: true,
+      entities: [Effect],
+      synchronize: env.SYNCHRONIZE !== 'off',
+    } as TypeOrmModuleOptions),
+    IdempotencyModule.forRoot(JSON.parse(env.OPTIONS!) as IdempotencyModuleOptions),
+  ],
+  controllers: [TasksController],
+})
+class MessagesApp {}
+
+const app = await NestFactory.create(MessagesApp, { logger: ['error', 'warn', 'fatal'], abortOnError: false });
+const service = () => app.get(IdempotencyService);
+service().events$.subscribe((event: IdempotencyEvent) => tell({ event: { ...event, error: undefined } }));
+app.connectMicroservice(JSON.parse(env.TRANSPORT!) as MicroserviceOptions);
+await app.startAllMicroservices();
+await app.listen(0, '127.0.0.1');
+tell({ port: Number(new URL(await app.getUrl()).port) });
+process.once('disconnect', () => process.exit(1));

@@ -1,0 +1,89 @@
+import fc from 'fast-check';
+import { fromValueJson, toValueJson } from '../../../lib/edges/value-json.js';
+
+const throughJson = (value: unknown) => {
+  const stored = JSON.parse(JSON.stringify(toValueJson(value))) as ReturnType<typeof toValueJson>;
+  return fromValueJson(stored);
+};
+
+describe('values as JSON', () => {
+  test.each([
+    ['a date', new Date(12)],
+    ['a bigint', 2n ** 80n],
+    ['numbers that are not finite', [Number.NaN, Infinity, -Infinity, 1]],
+    ['bytes', { buffer: Buffer.from('ab'), bytes: new Uint8Array([1, 255]), part: Buffer.from('abcd').subarray(1, 3) }],
+    [
+      'maps and sets',
+      new Map<unknown, unknown>([
+        ['a', new Set([new Date(1), 'b'])],
+        [{ c: 1n }, new Map()],
+      ]),
+    ],
+    ['undefined in an array', [undefined, { a: [undefined] }]],
+    ['members with odd names', { '': { '': new Date(3) }, 'a/b': { '~': 1n }, 0: [new Date(4)] }],
+    ['undefined', undefined],
+    ['null', null],
+  ])('%s', (_what, value) => {
+    expect(throughJson(value)).toEqual(value);
+  });
+
+  test('a date that is none', () => {
+    expect((throughJson([new Date(Number.NaN)]) as Date[])[0].getTime()).toBeNaN();
+  });
+
+  test('what JSON can carry stays plain, and text that looks like a date stays text', () => {
+    expect(toValueJson({ a: [1, 'x', null, true], at: new Date(0).toISOString() })).toEqual({
+      json: '{"a":[1,"x",null,true],"at":"1970-01-01T00:00:00.000Z"}',
+    });
+  });
+
+  test('a date is text for whoever reads the JSON', () => {
+    expect(toValueJson({ at: new Date(0) })).toEqual({
+      json: '{"at":"1970-01-01T00:00:00.000Z"}',
+      types: [[['at'], 'date']],
+    });
+  });
+
+  test('the same object twice', () => {
+    const shared = { at: new Date(5) };
+    expect(throughJson({ a: shared, b: [shared] })).toEqual({ a: shared, b: [shared] });
+  });
+
+  test('toJSON() of a class is respected, also where it makes a date', () => {
+    class Money {
+      constructor(readonly cents: bigint) {}
+      toJSON = () => ({ cents: this.cents, seen: new Date(7) });
+    }
+    expect(throughJson({ price: new Money(5n) })).toEqual({ price: { cents: 5n, seen: new Date(7) } });
+  });
+
+  test('what contains itself is refused', () => {
+    const loop: { self?: unknown } = {};
+    loop.self = loop;
+    expect(() => toValueJson(loop)).toThrow(TypeError);
+  });
+
+  test('any value of these types comes back', () => {
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { depthSize: 'small' },
+        fc.jsonValue(),
+        fc.date(),
+        fc.bigInt(),
+        fc.uint8Array(),
+        fc.constant(Number.NaN),
+        fc.array(tie('value')),
+        fc.dictionary(fc.string(), tie('value')),
+        fc.array(tie('value')).map((members) => new Set(members)),
+        fc.array(fc.tuple(fc.string(), tie('value'))).map((entries) => new Map(entries)),
+      ),
+    }));
+    fc.assert(
+      fc.property(value, (one) => {
+        // JSON knows of no negative zero.
+        expect(throughJson(one)).toEqual(throughJson(throughJson(one)));
+        expect(JSON.stringify(toValueJson(throughJson(one)))).toBe(JSON.stringify(toValueJson(one)));
+      }),
+    );
+  });
+});
