@@ -7,6 +7,9 @@ const METHOD = 'method';
 const PATH = 'path';
 const SSE = '__sse__';
 
+/** Safe by definition (RFC 9110, section 9.2.1): never touched. */
+const SAFE = new Set([RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIONS]);
+
 const MUTATING = new Set([
   RequestMethod.POST,
   RequestMethod.PUT,
@@ -22,6 +25,8 @@ export interface Route {
   /** Such as `PaymentsController.pay`. */
   readonly name: string;
   readonly isMutating: boolean;
+  /** Whether `@Idempotent()` has no effect on it, whatever decorators say. */
+  readonly isSafe: boolean;
   readonly isEventStream: boolean;
   /** What decorators say of it. */
   readonly marking: Marking | undefined;
@@ -47,6 +52,7 @@ export class Routes {
           handler,
           name: `${metatype.name}.${method}`,
           isMutating: MUTATING.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
+          isSafe: SAFE.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
           isEventStream: Boolean(Reflect.getMetadata(SSE, handler)),
           marking: markingOf(metatype, handler),
         }));

@@ -10,6 +10,7 @@ import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { isOutage, problemOf, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
+import type { AnonymousCallers } from './anonymous-callers.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
 import { HttpRun } from './http-run.js';
@@ -33,6 +34,7 @@ export class HttpEdge {
     private readonly module: ResolvedModuleOptions,
     private readonly operations: OperationOptions,
     private readonly isRetryable: (error: unknown) => boolean,
+    private readonly anonymous: AnonymousCallers,
   ) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
@@ -95,6 +97,7 @@ export class HttpEdge {
     const { endpoint, request } = exchange;
     const { fingerprint } = options;
     const { scope, binding } = options.scope ? scopeOf(options.scope(context)) : principalOf(request);
+    if (!options.scope && scope === '' && !binding) this.anonymous.note(context, endpoint);
     const identity = digestIdentity({ scope, endpoint, key });
     const description =
       typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
