@@ -5,7 +5,8 @@ import type { Route, Routes } from './routes.js';
 
 /**
  * Looks at every handler when the application boots: options that cannot be used, and `@Idempotent()` where it cannot
- * work, fail the boot; mutating routes and GraphQL mutations that nobody decided about are told of.
+ * work, fail the boot; mutating routes and GraphQL mutations that nobody decided about are told of, and so is
+ * `@Idempotent()` where it has no effect.
  */
 export class BootAudit {
   private readonly logger = new Logger('Idempotency');
@@ -17,10 +18,18 @@ export class BootAudit {
   ) {}
 
   run(): void {
-    const undecided = this.routes.all().filter((route) => !this.check(route));
-    if (this.mode === 'off' || undecided.length === 0) return;
-    const names = undecided.map(({ name }) => name).join(', ');
-    const message = `Mutating routes with neither @Idempotent() nor @NotIdempotent(): ${names}`;
+    const routes = this.routes.all();
+    const undecided = routes.filter((route) => !this.check(route));
+    const safe = routes.filter(
+      ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
+    );
+    this.tell(safe, 'GET, HEAD and OPTIONS change nothing and are never touched: remove @Idempotent() from');
+    this.tell(undecided, 'Mutating routes with neither @Idempotent() nor @NotIdempotent():');
+  }
+
+  private tell(routes: readonly Route[], what: string): void {
+    if (this.mode === 'off' || routes.length === 0) return;
+    const message = `${what} ${routes.map(({ name }) => name).join(', ')}`;
     if (this.mode === 'error') throw new Error(`IdempotencyModule: ${message}`);
     this.logger.warn(message);
   }

@@ -5,11 +5,15 @@ import type { RecordLock } from './engine/ports/record-lock.js';
 import type { WakeUp } from './engine/ports/wake-up.js';
 import type { ResolvedModuleOptions } from './options/resolved-options.js';
 import type { EventStream } from './service/event-stream.js';
+import { MISSING_TABLES, saysMissingTables } from './store/missing-tables.js';
 import type { SqlRecordStore } from './store/sql-record-store.js';
 import { Sweeper } from './store/sweeper.js';
 
 /** At most one warning of a kind in so many milliseconds. */
 const WARN_EVERY = 10_000;
+
+/** The id of no record. */
+const NO_RECORD = '00000000-0000-0000-0000-000000000000';
 
 /** How long shutting down waits for what runs, in milliseconds. */
 const DRAIN_FOR = 30_000;
@@ -47,8 +51,9 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     };
   }
 
-  onApplicationBootstrap(): void {
+  async onApplicationBootstrap(): Promise<void> {
     this.parts.audit();
+    await this.lookAtTables();
     if (this.parts.options.sweep) this.sweeper.start(this.parts.options.sweep);
   }
 
@@ -63,6 +68,15 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     this.parts.events.complete();
   }
 
+  /** Tells of missing tables when the application boots, rather than by a 503 to its first client. */
+  private async lookAtTables(): Promise<void> {
+    try {
+      await this.parts.store.read(NO_RECORD);
+    } catch (error) {
+      if (saysMissingTables(error)) this.logger.error(`The database cannot be asked: ${reasonOf(error)}`);
+    }
+  }
+
   private warn(kind: string, message: string): void {
     const now = performance.now();
     if (now - (this.warnedAt.get(kind) ?? -Infinity) < WARN_EVERY) return;
@@ -73,5 +87,6 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
 
 function reasonOf(error: unknown): string {
   const root = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return root instanceof Error ? root.message || root.name : String(root);
+  const reason = root instanceof Error ? root.message || root.name : String(root);
+  return saysMissingTables(error) ? `${reason}: ${MISSING_TABLES}` : reason;
 }

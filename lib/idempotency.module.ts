@@ -1,11 +1,12 @@
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
-import { DiscoveryModule, DiscoveryService, MetadataScanner, ModulesContainer } from '@nestjs/core';
+import { ApplicationConfig, DiscoveryModule, DiscoveryService, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import { wantsAsyncContext } from './async-context.js';
 import { BootAudit } from './boot-audit.js';
 import { GraphQLEdge } from './edges/graphql/graphql-edge.js';
 import { HandedOver } from './edges/http/handed-over.js';
+import { AnonymousCallers } from './edges/http/anonymous-callers.js';
 import { HttpEdge } from './edges/http/http-edge.js';
 import { IdempotencyEdges } from './edges/idempotency-edges.js';
 import { RpcEdge } from './edges/rpc/rpc-edge.js';
@@ -27,6 +28,7 @@ import type {
   IdempotencyModuleOptions,
   IdempotencyOptionsFactory,
 } from './options/idempotency-options.js';
+import { IdempotencyOptionError } from './options/option-error.js';
 import { OperationOptions } from './options/operation-options.js';
 import type { ResolvedModuleOptions } from './options/resolved-options.js';
 import { resolveModuleOptions } from './options/resolve-options.js';
@@ -59,7 +61,10 @@ export class IdempotencyModule {
   static forRootAsync(options: IdempotencyModuleAsyncOptions): DynamicModule {
     const resolve: Provider = {
       provide: IDEMPOTENCY_OPTIONS,
-      useFactory: (raw: IdempotencyModuleOptions) => resolveModuleOptions(raw),
+      useFactory: (raw: IdempotencyModuleOptions) => {
+        checkDataSource(raw.dataSource, options.dataSource);
+        return resolveModuleOptions(raw);
+      },
       inject: [IDEMPOTENCY_RAW_OPTIONS],
     };
     const module = define(options, [...rawOptions(options), resolve]);
@@ -93,7 +98,14 @@ function define({ isGlobal = true, dataSource }: IdempotencyModuleExtras, option
     imports: [DiscoveryModule],
     providers: [
       ...options,
-      { provide: IDEMPOTENCY_DATA_SOURCE, useFactory: withEntities, inject: [getDataSourceToken(dataSource)] },
+      {
+        provide: IDEMPOTENCY_DATA_SOURCE,
+        useFactory: (found: DataSource | undefined, modules: ModulesContainer) => {
+          assertImportedOnce(modules);
+          return withEntities(found, dataSource);
+        },
+        inject: [{ token: getDataSourceToken(dataSource), optional: true }, ModulesContainer],
+      },
       EventStream,
       ...PROVIDERS,
     ],
@@ -101,7 +113,37 @@ function define({ isGlobal = true, dataSource }: IdempotencyModuleExtras, option
   };
 }
 
-function withEntities(dataSource: DataSource): DataSource {
+/** Which data source it is decides what is injected, and so cannot wait for a factory. */
+function checkDataSource(inFactory: string | undefined, beside: string | undefined): void {
+  if (inFactory === undefined || inFactory === beside) return;
+  throw new IdempotencyOptionError(
+    'dataSource',
+    `stands beside \`useFactory\` in forRootAsync(), not in what the factory returns: { dataSource: '${inFactory}', useFactory }`,
+  );
+}
+
+/** Two of them would each sweep, tell events and keep options, and which one a controller gets would be left to chance. */
+function assertImportedOnce(modules: ModulesContainer): void {
+  const instances = [...modules.values()].filter(
+    ({ metatype, isGlobal }) => metatype === IdempotencyModule && isGlobal,
+  );
+  if (instances.length < 2) return;
+  throw new Error(
+    `IdempotencyModule: forRoot() is imported ${instances.length} times. Import it once, in the root module: it is global. ` +
+      'For a second one with a data source of its own, set `isGlobal: false` on both.',
+  );
+}
+
+function withEntities(dataSource: DataSource | undefined, name: string | undefined): DataSource {
+  if (!dataSource) {
+    throw new Error(
+      name === undefined
+        ? 'IdempotencyModule: there is no default data source. Import TypeOrmModule.forRoot() in the root module, or name ' +
+            "yours: IdempotencyModule.forRoot({ dataSource: 'name' }), beside `useFactory` in forRootAsync()."
+        : `IdempotencyModule: there is no data source "${name}". Give the option \`dataSource\` the \`name\` that ` +
+            'TypeOrmModule.forRoot() has.',
+    );
+  }
   if (dataSource.hasMetadata(IdempotencyRecord)) return dataSource;
   throw new Error(
     'IdempotencyModule: the data source does not know the entity IdempotencyRecord. Set `autoLoadEntities: true` in ' +
@@ -181,17 +223,27 @@ const PROVIDERS: Provider[] = [
       store: SqlRecordStore,
       routes: Routes,
       asyncContext: boolean,
+      application: ApplicationConfig,
     ) => {
       const isRetryable = (error: unknown) => store.isRetryable(error);
       const handedOver = new HandedOver(routes.idempotent());
+      const anonymous = new AnonymousCallers(application);
       const values = new ValueEdge(engine, options, isRetryable);
       return new IdempotencyEdges(
-        new HttpEdge(engine, options, operations, { isRetryable, handedOver, asyncContext }),
+        new HttpEdge(engine, options, operations, { isRetryable, handedOver, asyncContext, anonymous }),
         new RpcEdge(values, operations),
         new GraphQLEdge(values, operations),
       );
     },
-    inject: [IdempotencyEngine, IDEMPOTENCY_OPTIONS, OperationOptions, SqlRecordStore, Routes, ASYNC_CONTEXT],
+    inject: [
+      IdempotencyEngine,
+      IDEMPOTENCY_OPTIONS,
+      OperationOptions,
+      SqlRecordStore,
+      Routes,
+      ASYNC_CONTEXT,
+      ApplicationConfig,
+    ],
   },
   {
     provide: IdempotencyService,

@@ -9,6 +9,9 @@ const METHOD = 'method';
 const PATH = 'path';
 const SSE = '__sse__';
 
+/** Safe by definition (RFC 9110, section 9.2.1): never touched. */
+const SAFE = new Set([RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIONS]);
+
 const MUTATING = new Set([
   RequestMethod.POST,
   RequestMethod.PUT,
@@ -31,6 +34,8 @@ export interface Route {
   readonly name: string;
   /** Whether requests change something, as far as can be told: a message does not say. */
   readonly isMutating: boolean;
+  /** Whether `@Idempotent()` has no effect on it, whatever decorators say. */
+  readonly isSafe: boolean;
   /** Why `@Idempotent()` cannot stand at it, if so. */
   readonly unfit?: string;
   /** What decorators say of it. */
@@ -90,6 +95,7 @@ function httpRoute(method: Method): Route {
     ...method,
     kind: 'http',
     isMutating: MUTATING.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
+    isSafe: SAFE.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
     ...(isEventStream && { unfit: 'server-sent events cannot be replayed, remove @Idempotent() or @Sse()' }),
   };
 }
@@ -100,12 +106,13 @@ function messageRoute(method: Method): Route {
     ...method,
     kind: isEventHandler(handler) ? 'event' : 'message',
     isMutating: false,
+    isSafe: false,
     ...(takesStream(handler) && { unfit: 'a stream of requests has neither one key nor one content' }),
   };
 }
 
 function mutationRoute(method: Method): Route {
-  return { ...method, kind: 'mutation', isMutating: true };
+  return { ...method, kind: 'mutation', isMutating: true, isSafe: false };
 }
 
 function fieldRoute(method: Method): Route {
@@ -113,6 +120,7 @@ function fieldRoute(method: Method): Route {
     ...method,
     kind: 'field',
     isMutating: false,
+    isSafe: false,
     unfit: 'Nest runs no interceptors for resolved fields, put it on the mutation',
   };
 }

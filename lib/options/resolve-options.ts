@@ -177,7 +177,10 @@ function resolveEncryption(encryption: IdempotencyModuleOptions['encryption']): 
     }
     if (!(key instanceof Uint8Array) || key.length !== 32) {
       const has = key instanceof Uint8Array ? `${key.length} bytes` : `a ${typeof key}`;
-      throw new IdempotencyOptionError(`encryption.keys.${id}`, `must be a Buffer of 32 bytes (AES-256), not ${has}`);
+      throw new IdempotencyOptionError(
+        `encryption.keys.${id}`,
+        `must be a Buffer of 32 bytes (AES-256), not ${has}: \`openssl rand -base64 32\` makes one, Buffer.from(text, 'base64') reads it`,
+      );
     }
   }
   if (!Object.hasOwn(encryption.keys ?? {}, encryption.current)) {

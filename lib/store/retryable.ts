@@ -56,14 +56,14 @@ function isConflict(error: unknown): boolean {
   return causes(error).some(({ code, errno }) => CONFLICT.has(code) || CONFLICT.has(errno));
 }
 
-interface DriverError extends Error {
+export interface DriverError extends Error {
   readonly code?: unknown;
   readonly errno?: unknown;
   readonly driverError?: unknown;
 }
 
 /** An error, what caused it, and what TypeORM wrapped. */
-function causes(error: unknown): DriverError[] {
+export function causes(error: unknown): DriverError[] {
   const chain: DriverError[] = [];
   for (let at = error; at instanceof Error; at = at.cause ?? (at as DriverError).driverError) chain.push(at);
   return chain;

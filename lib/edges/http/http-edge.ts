@@ -12,6 +12,7 @@ import { problemOf } from '../../problems/from-engine.js';
 import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
 import { admit } from '../admit.js';
 import { fingerprintOf, keyOf, scopeOf } from '../option-values.js';
+import type { AnonymousCallers } from './anonymous-callers.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
 import type { HandedOver } from './handed-over.js';
@@ -38,6 +39,7 @@ export class HttpEdge {
       readonly isRetryable: (error: unknown) => boolean;
       readonly handedOver: HandedOver;
       readonly asyncContext: boolean;
+      readonly anonymous: AnonymousCallers;
     },
   ) {}
 
@@ -110,6 +112,7 @@ export class HttpEdge {
     const { endpoint, request } = exchange;
     const { fingerprint } = options;
     const { scope, binding } = options.scope ? scopeOf(options.scope(context)) : principalOf(request);
+    if (!options.scope && scope === '' && !binding) this.settings.anonymous.note(context, endpoint);
     const identity = digestIdentity({ scope, endpoint, key });
     const description =
       typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);

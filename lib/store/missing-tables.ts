@@ -1,0 +1,18 @@
+import { causes } from './retryable.js';
+
+/** Undefined table and undefined column: SQLSTATE, and the same as MySQL's numbers. */
+const SQLSTATE = new Set<unknown>(['42P01', '42703', '42S02', '42S22']);
+const ERRNO = new Set<unknown>([1146, 1054]);
+const MESSAGE = /^(SqliteError: )?no such (table|column): |^SQLITE_ERROR: no such |^ORA-00942|^Invalid object name/;
+
+/** What to do, where a statement of ours failed for want of a table or a column. */
+export const MISSING_TABLES =
+  "the library's tables are missing or older than this version. Run the migrations of nestjs-idempotency/migrations, or " +
+  'set `synchronize: true` in TypeOrmModule.forRoot() for development';
+
+/** Whether a database error says that a table, or a column, does not exist. */
+export function saysMissingTables(error: unknown): boolean {
+  return causes(error).some(
+    ({ code, errno, message }) => SQLSTATE.has(code) || ERRNO.has(errno) || MESSAGE.test(message),
+  );
+}

@@ -1,0 +1,68 @@
+/** What the examples of README.md take for granted. */
+import type { Redis } from 'ioredis';
+import { PrimaryColumn } from 'typeorm';
+import type { IdempotencyService } from 'nestjs-idempotency';
+
+export { Body, Controller, Module, Post } from '@nestjs/common';
+export { TypeOrmModule } from '@nestjs/typeorm';
+export { type Execution, Idempotent, IdempotencyModule, IdempotentExecution } from 'nestjs-idempotency';
+
+export declare const redisA: Redis;
+export declare const redisB: Redis;
+export declare const redisC: Redis;
+
+export class PaymentDto {
+  amount!: number;
+}
+
+export interface Payment extends PaymentDto {
+  id: string;
+}
+
+export declare class PaymentsService {
+  pay(payment: PaymentDto): Promise<Payment>;
+}
+
+export declare const yours: (new () => { up(): Promise<void>; down(): Promise<void> })[];
+
+export class TransferDto {
+  from!: string;
+  to!: string;
+  amount!: number;
+}
+
+export class Account {
+  @PrimaryColumn({ type: 'varchar', length: 36 }) id!: string;
+  balance!: number;
+}
+
+export class CartDto {
+  items!: string[];
+}
+
+export class FaxDto {
+  to!: string;
+}
+
+interface Order {
+  id: string;
+  total: number;
+}
+
+interface Charge {
+  id: string;
+}
+
+export abstract class Members {
+  protected readonly stock!: { reserve(cart: CartDto): Promise<Order> };
+  protected readonly provider!: {
+    charge(amount: number, reference: string): Promise<Charge>;
+    find(reference: string): Promise<Charge | undefined>;
+  };
+  protected readonly orders!: { confirm(order: Order, charge: Charge): Promise<Order> };
+  protected readonly faxes!: { send(fax: FaxDto): Promise<{ sent: true }> };
+}
+
+export declare const idempotency: IdempotencyService;
+export declare const job: { id: string; data: { order: string } };
+export declare const invoices: { make(data: { order: string }): Promise<{ number: string }> };

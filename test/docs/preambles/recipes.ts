@@ -1,0 +1,21 @@
+/** What the examples of docs/recipes.md take for granted. */
+// For the global namespace of its files.
+import type {} from 'multer';
+import type { IdempotencyService } from 'nestjs-idempotency';
+import type { IdempotencyFaults } from 'nestjs-idempotency/testing';
+
+export { Post, UploadedFile, UseInterceptors } from '@nestjs/common';
+export { FileInterceptor } from '@nestjs/platform-express';
+export { Idempotent, IdempotencyInProgressException, IdempotencyModule } from 'nestjs-idempotency';
+
+/** As `@nestjs/schedule` has it. */
+export declare function Cron(expression: string): MethodDecorator;
+
+export abstract class Members {
+  protected readonly idempotency!: IdempotencyService;
+  protected readonly documents!: { store(name: string, content: Buffer): Promise<{ id: string }> };
+  protected readonly reports!: { make(day: string): Promise<{ pages: number }> };
+}
+
+export declare const faults: IdempotencyFaults;
+export declare function pay(key: string): Promise<unknown>;

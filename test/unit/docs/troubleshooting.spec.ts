@@ -1,0 +1,103 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { root } from '../../../scripts/workspace.mjs';
+import { PROBLEM_STATUS } from '../../../lib/problems/problem.js';
+
+const PAGE = readFileSync(join(root, 'docs/troubleshooting.md'), 'utf8').replace(/\s+/g, ' ');
+
+/** Shorter pieces of a message are in every text. */
+const TELLING = 12;
+
+/** What no user reads: caught where it is thrown, or a reason inside of a message that is on the page. */
+const INTERNAL = new Set([
+  'too many others claim this record',
+  'no Redis node confirmed the subscription in time',
+  'not a sealed value',
+  'unknown encryption key "',
+  'never called',
+  // As node's own response says them: of a response that is held back.
+  'Cannot change headers after they are sent to the client',
+  'Invalid status code:',
+]);
+
+/** The first argument names the option, and not what is wrong. */
+const NAMES_FIRST = /^(IdempotencyOptionError|check)$/;
+
+/** Whose arguments are messages: what is thrown, what is logged, and what makes either of them. */
+const CLASSES = /^(\w*Error|NodeFailure)$/;
+const FUNCTIONS = /(^|\.)(warn|error|tell|check|invalid)$/;
+
+test.each(Object.entries(PROBLEM_STATUS))('the problem %s is told of', (code, status) => {
+  expect(PAGE).toContain(`| \`${code}\` | ${status} |`);
+});
+
+test('every error and log line is told of', () => {
+  const messages = sources().flatMap(messagesIn);
+  expect(messages.length).toBeGreaterThan(50);
+  const missing = messages.flatMap(({ at, pieces }) =>
+    pieces.filter((piece) => !INTERNAL.has(piece) && !PAGE.includes(piece)).map((piece) => `${at}: ${piece}`),
+  );
+  expect(missing).toEqual([]);
+});
+
+function sources(): string[] {
+  return readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts') && !path.startsWith('testing/'))
+    .map((path) => join('lib', path));
+}
+
+interface Message {
+  readonly at: string;
+  readonly pieces: string[];
+}
+
+function messagesIn(path: string): Message[] {
+  const source = ts.createSourceFile(path, readFileSync(join(root, path), 'utf8'), ts.ScriptTarget.ES2023, true);
+  const messages: Message[] = [];
+  const visit = (node: ts.Node): void => {
+    if (makesMessage(node, source)) {
+      const said = (node.arguments ?? []).slice(NAMES_FIRST.test(node.expression.getText(source)) ? 1 : 0);
+      const pieces = said.flatMap((argument) => piecesOf(argument));
+      const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1;
+      const telling = pieces
+        .map((piece) => piece.replace(/\s+/g, ' ').trim())
+        .filter(({ length }) => length >= TELLING);
+      if (telling.length > 0) messages.push({ at: `${path}:${line}`, pieces: telling });
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return messages;
+}
+
+function makesMessage(node: ts.Node, source: ts.SourceFile): node is ts.NewExpression | ts.CallExpression {
+  if (ts.isNewExpression(node)) return CLASSES.test(node.expression.getText(source));
+  if (!ts.isCallExpression(node)) return false;
+  return node.expression.kind === ts.SyntaxKind.SuperKeyword
+    ? classOf(node).endsWith('Error')
+    : FUNCTIONS.test(node.expression.getText(source));
+}
+
+function classOf(node: ts.Node): string {
+  for (let at = node; at; at = at.parent) if (ts.isClassDeclaration(at)) return at.name?.text ?? '';
+  return '';
+}
+
+/** The parts of a message that are always the same. */
+function piecesOf(node: ts.Node): string[] {
+  if (ts.isStringLiteralLike(node)) return [node.text];
+  if (ts.isTemplateExpression(node)) {
+    return [node.head.text, ...node.templateSpans.flatMap((span) => [...piecesOf(span.expression), span.literal.text])];
+  }
+  if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken) {
+    return joined(piecesOf(node.left), piecesOf(node.right));
+  }
+  if (ts.isConditionalExpression(node)) return [...piecesOf(node.whenTrue), ...piecesOf(node.whenFalse)];
+  return [];
+}
+
+/** `'a' + 'b'` is one piece. */
+function joined(left: string[], right: string[]): string[] {
+  return [...left.slice(0, -1), (left.at(-1) ?? '') + (right[0] ?? ''), ...right.slice(1)];
+}
