@@ -11,11 +11,11 @@ export { IdempotencyInterceptor } from './edges/idempotency.interceptor.js';
 export { IdempotencyProblemFilter } from './edges/http/problem.filter.js';
 export {
   IdempotencyService,
-  type ListOptions,
   type RecordIdentity,
   type Resolution,
   type RunOptions,
 } from './service/idempotency.service.js';
+export type { ListOptions, RecordStats } from './service/record-view.js';
 export type { IdempotencyPolicy, OperationPolicy } from './service/policy.js';
 export type { IdempotencyEvent } from './engine/events.js';
 export type { RecordStatus } from './engine/ports/record-store.js';

@@ -1,6 +1,6 @@
 import canonicalize from 'canonicalize';
 import type { Observable } from 'rxjs';
-import { type DataSource, type EntityManager, type FindOptionsWhere, LessThan } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 import { runForValue } from '../edges/value-run.js';
 import { unpackValue } from '../edges/value-outcome.js';
 import { packHead } from '../edges/http/response-head.js';
@@ -10,17 +10,17 @@ import type { IdempotencyEvent } from '../engine/events.js';
 import type { Execution } from '../engine/execution.js';
 import { bindFingerprint, digestIdentity } from '../engine/identity.js';
 import type { StoredOutcome } from '../engine/outcome.js';
-import type { RecordStatus } from '../engine/ports/record-store.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
 import { problemOf, problemOfError } from '../problems/from-engine.js';
-import { IdempotencyRecord } from '../store/entities/index.js';
+import { type IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
 import { packValue } from '../edges/value-outcome.js';
 import type { IdempotencyPolicy } from './policy.js';
 import type { EventStream } from './event-stream.js';
+import { type ListOptions, type RecordStats, RecordView } from './record-view.js';
 
 /** Names a record. */
 export interface RecordIdentity {
@@ -56,15 +56,6 @@ export type Resolution =
   /** It happened, with this value ({@link IdempotencyService.run}). */
   | { readonly value: unknown };
 
-export interface ListOptions {
-  readonly status?: RecordStatus;
-  readonly operation?: string;
-  /** Only records created before this time: for paging, as the newest come first. */
-  readonly before?: Date;
-  /** Default: 100. */
-  readonly limit?: number;
-}
-
 export interface IdempotencyServiceParts {
   readonly engine: IdempotencyEngine;
   readonly store: SqlRecordStore;
@@ -85,6 +76,7 @@ export class IdempotencyService {
   private readonly store: SqlRecordStore;
   private readonly dataSource: DataSource;
   private readonly options: ResolvedModuleOptions;
+  private readonly records: RecordView;
 
   constructor(private readonly parts: IdempotencyServiceParts) {
     this.engine = parts.engine;
@@ -92,6 +84,7 @@ export class IdempotencyService {
     this.dataSource = parts.dataSource;
     this.options = parts.options;
     this.events$ = parts.events.events$;
+    this.records = new RecordView(parts.dataSource);
   }
 
   /**
@@ -149,23 +142,31 @@ export class IdempotencyService {
     return this.parts.policy();
   }
 
-  /** A record by its id, or by what names it. Bodies are as stored: sealed, where encryption is on. */
+  /**
+   * A record by its id, or by what names it. Bodies are as stored: sealed, where encryption is on. A record whose owner
+   * died under `afterCrash: 'hold'` is `held`, whether or not anybody has asked since.
+   */
   find(record: string | RecordIdentity): Promise<IdempotencyRecord | null> {
     const id =
       typeof record === 'string'
         ? record
         : digestIdentity({ scope: record.scope ?? '', endpoint: record.operation, key: record.key }).recordId;
-    return this.dataSource.getRepository(IdempotencyRecord).findOneBy({ id });
+    return this.records.find(id);
   }
 
-  /** Records, the newest first. */
-  list({ status, operation, before, limit = 100 }: ListOptions = {}): Promise<IdempotencyRecord[]> {
-    const where: FindOptionsWhere<IdempotencyRecord> = {
-      ...(status && { status }),
-      ...(operation && { endpoint: operation }),
-      ...(before && { createdAt: LessThan(before) }),
-    };
-    return this.dataSource.getRepository(IdempotencyRecord).find({ where, order: { createdAt: 'DESC' }, take: limit });
+  /** Records, the newest first; their status as in {@link find}. */
+  list(options: ListOptions = {}): Promise<IdempotencyRecord[]> {
+    return this.records.list(options);
+  }
+
+  /** The steps of a record in the order in which they were last written. Results are as stored: sealed, with encryption. */
+  steps(recordId: string): Promise<IdempotencyStep[]> {
+    return this.dataSource.getRepository(IdempotencyStep).find({ where: { recordId }, order: { updatedAt: 'ASC' } });
+  }
+
+  /** Counts what is in the table. Reads all of it: for operators and slow schedules, not for requests. */
+  stats(): Promise<RecordStats> {
+    return this.records.stats();
   }
 
   /** Deletes a record, whatever its state: its key is as good as new. Whether there was one. */
@@ -181,13 +182,17 @@ export class IdempotencyService {
     return this.store.resolveHeld(recordId, { outcome, retentionMs });
   }
 
-  /** Deletes all expired records now. How many. */
-  purgeExpired(): Promise<number> {
+  /**
+   * Deletes all expired records now, in batches. How many.
+   *
+   * @param onProgress is told after each batch how many there have been
+   */
+  purgeExpired(onProgress?: (purged: number) => void): Promise<number> {
     const sweeper = new Sweeper(
       (limit) => this.store.sweep(limit),
       () => undefined,
     );
-    return sweeper.purge(this.options.sweep?.batch ?? 1_000);
+    return sweeper.purge(this.options.sweep?.batch ?? 1_000, onProgress);
   }
 }
 

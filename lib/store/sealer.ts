@@ -50,7 +50,7 @@ export class AesGcmSealer implements Sealer {
     try {
       if (sealed[0] !== VERSION) throw new Error('not a sealed value');
       const head = sealed.subarray(0, 2 + sealed[1]);
-      const keyId = head.subarray(2).toString();
+      const keyId = keyIdOf(sealed);
       if (!Object.hasOwn(this.options.keys, keyId)) throw new Error(`unknown encryption key "${keyId}"`);
       const body = sealed.subarray(head.length);
       const decipher = createDecipheriv('aes-256-gcm', this.options.keys[keyId], body.subarray(0, NONCE), {
@@ -63,6 +63,11 @@ export class AesGcmSealer implements Sealer {
       throw new UnreadableRecordError({ cause: error });
     }
   }
+}
+
+/** The id of the key that a value was sealed with. */
+export function keyIdOf(sealed: Buffer): string {
+  return sealed.subarray(2, 2 + sealed[1]).toString();
 }
 
 function associatedData({ recordId, field }: SealedPlace, head: Buffer): Buffer {

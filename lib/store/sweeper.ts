@@ -40,11 +40,12 @@ export class Sweeper {
   }
 
   /** Deletes everything that has expired. How many records that were. */
-  async purge(batch: number): Promise<number> {
+  async purge(batch: number, onProgress?: (purged: number) => void): Promise<number> {
     let purged = 0;
     for (;;) {
       const count = await this.sweepBatch(batch);
       purged += count;
+      onProgress?.(purged);
       if (count < batch || this.stopped) return purged;
       await sleep(PAUSE);
     }

@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { dialectNameOf } from './dialect-name.js';
 
 /** Milliseconds since 1970 on the server's clock, whatever time zone the session is in. The same within a statement. */
 export const MYSQL_NOW = `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)`;
@@ -27,4 +28,18 @@ export function clockOf({ options }: DataSource): string {
   const now = NOW_OF.get(options.type);
   if (now) return now;
   throw new Error(`IdempotencyModule: the "${options.type}" driver of TypeORM is not supported`);
+}
+
+/** A condition: whether an instant of ours, or the one `ms` milliseconds before it, has come by the database's clock. */
+export function isPast(dataSource: DataSource, instant: string, ms = 0): string {
+  return dialectNameOf(dataSource) === 'postgres'
+    ? `${instant} <= clock_timestamp() + ${ms} * interval '1 ms'`
+    : `${instant} <= ${clockOf(dataSource)} + ${ms}`;
+}
+
+/** An expression: for how many milliseconds an instant of ours has been past. */
+export function millisecondsAgo(dataSource: DataSource, instant: string): string {
+  return dialectNameOf(dataSource) === 'postgres'
+    ? `extract(epoch FROM clock_timestamp() - ${instant}) * 1000`
+    : `(${clockOf(dataSource)} - ${instant})`;
 }

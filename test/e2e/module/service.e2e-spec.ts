@@ -152,6 +152,37 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     expect(await service.run({ key: 'found', scope: 'me', operation: 'find' }, () => 'new')).toBe('new');
   });
 
+  test('held: as a request would find the record, though nobody has asked yet', async () => {
+    let wake: () => void = () => undefined;
+    const silence = new Promise<void>((resolve) => (wake = resolve));
+    const run = (key: string, afterCrash: 'hold' | 'rerun', lease: number) =>
+      void service
+        .run({ key, operation: 'dying', afterCrash, lease, retention: '1h' }, () => silence)
+        .catch(() => undefined);
+    run('silent', 'hold', 60_000);
+    run('rerun', 'rerun', 60_000);
+    run('alive', 'hold', 60_000);
+    const idOf = async (key: string) => (await service.find({ key, operation: 'dying' }))?.id;
+    for (const key of ['silent', 'rerun', 'alive']) while (!(await idOf(key))) await sleep(5);
+    const [silent, rerun, alive] = (await Promise.all(['silent', 'rerun', 'alive'].map(idOf))) as string[];
+    // Their heartbeats come a third of a lease later.
+    const past = dialect === 'postgres' ? `now() - interval '1 minute'` : String(Date.now() - 60_000);
+    await app
+      .get(DataSource)
+      .query(`UPDATE idempotency_record SET lease_until = ${past} WHERE id IN ('${silent}', '${rerun}')`);
+
+    const idsOf = async (status: 'held' | 'processing') =>
+      new Set((await service.list({ operation: 'dying', status })).map(({ id }) => id));
+    expect(await idsOf('held')).toEqual(new Set([silent]));
+    expect(await idsOf('processing')).toEqual(new Set([rerun, alive]));
+    expect(await service.find(silent)).toMatchObject({ status: 'held' });
+    expect(await service.stats()).toMatchObject({ byStatus: { held: 1, processing: 2 }, abandoned: 1 });
+    expect(await service.resolve(silent, 'release')).toBe(true);
+    expect(await service.find(silent)).toMatchObject({ status: 'failed' });
+    for (const id of [silent, rerun, alive]) await service.forget(id);
+    wake();
+  });
+
   test('retention: expired outcomes run again, and are purged', async () => {
     let runs = 0;
     const run = (key: string) =>

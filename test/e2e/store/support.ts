@@ -69,6 +69,10 @@ export class Bench {
     return dataSource.initialize();
   }
 
+  get options(): TestDatabase['options'] {
+    return this.database.options;
+  }
+
   get port(): number {
     return (this.database.options as { port: number }).port;
   }
@@ -88,7 +92,7 @@ export class Bench {
   }
 
   /** Moves an instant of a record into the past, instead of waiting. */
-  async age(recordId: string, column: 'lease_until' | 'expires_at', ms: number): Promise<void> {
+  async age(recordId: string, column: 'lease_until' | 'expires_at' | 'created_at', ms: number): Promise<void> {
     const { portable, dialect } = this.backend;
     const aged = dialect === 'postgres' && !portable ? `${column} - interval '${ms} ms'` : `${column} - ${ms}`;
     await this.dataSource.query(`UPDATE idempotency_record SET ${column} = ${aged} WHERE id = '${recordId}'`);

@@ -1,0 +1,63 @@
+import type { RecordStatus } from '../../engine/ports/record-store.js';
+import type { Command } from '../command.js';
+import { ExitCode, usageError } from '../exit-codes.js';
+import { outcome, status, when } from '../output/format.js';
+import { table } from '../output/table.js';
+import { summaryOf } from '../record-json.js';
+import { wholeNumber } from '../values.js';
+
+const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held'];
+
+export const list: Command = {
+  name: 'list',
+  operands: '',
+  summary: 'Records, the newest first',
+  options: {
+    status: { type: 'string', value: '<status>', description: STATUSES.join(', ') },
+    held: { type: 'boolean', description: 'the same as --status held' },
+    endpoint: { type: 'string', value: '<endpoint>', description: "such as 'POST /payments/:id'" },
+    before: { type: 'string', value: '<time>', description: 'created before this time (ISO 8601), for the next page' },
+    limit: { type: 'string', value: '<n>', description: 'how many at the most; 50' },
+  },
+  arity: [0, 0],
+  async run(invocation) {
+    const { terminal, json, text } = invocation;
+    const query = {
+      status: statusOf(text('status'), invocation.flag('held')),
+      operation: text('endpoint'),
+      before: timeOf(text('before')),
+      limit: wholeNumber('limit', text('limit')) ?? 50,
+    };
+    const records = await (await invocation.service()).list(query);
+    if (json) terminal.json(records.map(summaryOf));
+    else if (records.length > 0) {
+      const rows = records.map((record) => [
+        record.id,
+        status(terminal, record.status),
+        outcome(record.responseCode),
+        String(record.attempt),
+        when(record.createdAt),
+        record.status === 'held' ? '' : when(record.expiresAt),
+        record.endpoint,
+      ]);
+      terminal.print(table(['ID', 'STATUS', 'OUTCOME', 'ATTEMPT', 'CREATED', 'EXPIRES', 'ENDPOINT'], rows));
+    }
+    if (records.length > 0) return ExitCode.fine;
+    terminal.note('No records found');
+    return ExitCode.refused;
+  },
+};
+
+function statusOf(given: string | undefined, held: boolean): RecordStatus | undefined {
+  if (held && given !== undefined && given !== 'held') throw usageError('--held and --status contradict each other');
+  if (held) return 'held';
+  if (given === undefined || STATUSES.includes(given as RecordStatus)) return given as RecordStatus | undefined;
+  throw usageError(`--status must be one of ${STATUSES.join(', ')}`);
+}
+
+function timeOf(given: string | undefined): Date | undefined {
+  if (given === undefined) return undefined;
+  const time = new Date(given);
+  if (Number.isNaN(time.getTime())) throw usageError('--before must be a time such as 2026-03-01T12:00:00Z');
+  return time;
+}

@@ -1,0 +1,38 @@
+import type { Command } from '../command.js';
+import { sizeOnDisk } from '../database/size-on-disk.js';
+import { ExitCode } from '../exit-codes.js';
+import { bytes, instant } from '../output/format.js';
+import { pairs } from '../output/table.js';
+
+export const stats: Command = {
+  name: 'stats',
+  operands: '',
+  summary: 'How many records there are, in which state, and how large; reads the whole table',
+  options: {},
+  arity: [0, 0],
+  async run(invocation) {
+    const { terminal, json } = invocation;
+    const counted = await (await invocation.service()).stats();
+    const onDisk = await sizeOnDisk(await invocation.dataSource());
+    if (json) {
+      terminal.json({ ...counted, bytesOnDisk: onDisk });
+      return ExitCode.fine;
+    }
+    const { byStatus } = counted;
+    const lines: [string, string][] = [
+      ['records', String(counted.total)],
+      ['  processing', `${byStatus.processing}${counted.abandoned ? ` (${counted.abandoned} abandoned)` : ''}`],
+      ['  done', String(byStatus.done)],
+      ['  failed', String(byStatus.failed)],
+      ['  held', terminal.style(byStatus.held ? 'red' : 'reset', String(byStatus.held))],
+      ['expired', `${counted.expired}, not deleted yet`],
+      ['expiring', `${counted.expiringWithinAnHour} within an hour`],
+      ['oldest', counted.oldest ? instant(counted.oldest) : ''],
+      ['oldest held', counted.oldestHeld ? instant(counted.oldestHeld) : ''],
+      ['content', bytes(counted.storedBytes)],
+      ['on disk', onDisk === null ? '' : `${bytes(onDisk)} with indexes and steps`],
+    ];
+    terminal.print(pairs(lines.filter(([, value]) => value !== '')));
+    return ExitCode.fine;
+  },
+};

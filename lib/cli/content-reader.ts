@@ -1,0 +1,44 @@
+import type { IdempotencyRecord } from '../store/entities/index.js';
+import { AesGcmSealer, type EncryptionOptions, keyIdOf } from '../store/sealer.js';
+import { isSealed, KEYS_VARIABLE } from './encryption-keys.js';
+import { messageOf } from './database/connection.js';
+
+/** What is kept, or why it cannot be shown. */
+export type Content =
+  { readonly kind: 'plain'; readonly bytes: Buffer } | { readonly kind: 'sealed'; readonly why: string };
+
+/** Opens what is kept of one record, where there are keys. */
+export class ContentReader {
+  constructor(
+    private readonly recordId: string,
+    private readonly encryption: EncryptionOptions | undefined,
+  ) {}
+
+  /** Reads what is JSON where it is not sealed. */
+  read(bytes: Buffer | null, field: string): Content | null {
+    if (!bytes) return null;
+    return isSealed({ request: bytes, responseHead: null }) ? this.open(bytes, field) : { kind: 'plain', bytes };
+  }
+
+  /** A body can begin with any byte: it is sealed if its head is. */
+  readBody({ responseBody, responseHead, request }: IdempotencyRecord): Content | null {
+    if (!responseBody) return null;
+    if (!isSealed({ request, responseHead })) return { kind: 'plain', bytes: responseBody };
+    return this.open(responseBody, 'body');
+  }
+
+  private open(bytes: Buffer, field: string): Content {
+    const keyId = keyIdOf(bytes);
+    if (!this.encryption)
+      return { kind: 'sealed', why: `encrypted with key "${keyId}"; give keys in ${KEYS_VARIABLE}` };
+    try {
+      return {
+        kind: 'plain',
+        bytes: new AesGcmSealer(this.encryption).open(bytes, { recordId: this.recordId, field }),
+      };
+    } catch (error) {
+      const reason = messageOf((error as Error).cause ?? error);
+      return { kind: 'sealed', why: `encrypted with key "${keyId}", and cannot be read: ${reason}` };
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import type { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
+import type { EncryptionOptions } from '../store/sealer.js';
+import { resolveModuleOptions } from '../options/resolve-options.js';
+import { usageError } from './exit-codes.js';
+
+export const KEYS_VARIABLE = 'IDEMPOTENCY_KEYS';
+export const CURRENT_VARIABLE = 'IDEMPOTENCY_CURRENT_KEY';
+
+/**
+ * The application's `encryption` out of the environment: `IDEMPOTENCY_KEYS` is a JSON object of base64 by key id, and
+ * `IDEMPOTENCY_CURRENT_KEY` the id that new values are sealed with, where there are several.
+ *
+ * @param env the environment
+ * @param use for reading, any key will do as the current one
+ * @throws CliError naming the variable, without its content
+ */
+export function encryptionFrom(env: NodeJS.ProcessEnv, use: 'read' | 'write'): EncryptionOptions | undefined {
+  const text = env[KEYS_VARIABLE];
+  if (!text) return undefined;
+  const keys = Object.fromEntries(entriesOf(text).map(([id, base64]) => [id, Buffer.from(base64, 'base64')]));
+  const ids = Object.keys(keys);
+  const current = env[CURRENT_VARIABLE] ?? ids[0];
+  if (use === 'write' && ids.length > 1 && env[CURRENT_VARIABLE] === undefined) {
+    throw usageError(`${KEYS_VARIABLE} has several keys: name the current one in ${CURRENT_VARIABLE}`);
+  }
+  try {
+    return resolveModuleOptions({ encryption: { keys, current } }).encryption;
+  } catch (error) {
+    throw usageError(`${KEYS_VARIABLE}: ${(error as Error).message}`);
+  }
+}
+
+function entriesOf(text: string): [string, string][] {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    parsed = undefined;
+  }
+  const entries = parsed && typeof parsed === 'object' && !Array.isArray(parsed) ? Object.entries(parsed) : [];
+  if (entries.length === 0 || entries.some(([, value]) => typeof value !== 'string')) {
+    throw usageError(`${KEYS_VARIABLE} must be a JSON object of keys in base64 by their ids`);
+  }
+  return entries as [string, string][];
+}
+
+/** What is kept plain begins as JSON does; what is sealed, with its version, which is a control character. */
+const SEALED = 1;
+
+/**
+ * Whether what is kept of a record is sealed; `undefined` where it keeps nothing that would tell. A body alone can hold
+ * anything, but never comes without a head.
+ */
+export function isSealed(
+  record: Pick<IdempotencyRecord, 'request' | 'responseHead'>,
+  steps: readonly Pick<IdempotencyStep, 'result'>[] = [],
+): boolean | undefined {
+  const kept = [record.responseHead, record.request, ...steps.map((step) => step.result)].find(Boolean);
+  return kept ? kept[0] === SEALED : undefined;
+}

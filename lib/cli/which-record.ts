@@ -1,0 +1,26 @@
+import { digestIdentity } from '../engine/identity.js';
+import type { Invocation, Options } from './command.js';
+import { usageError } from './exit-codes.js';
+
+/** Options of commands that deal with one record: by its id, or by what the client sent. */
+export const WHICH_RECORD: Options = {
+  key: { type: 'string', value: '<key>', description: 'the idempotency key, in place of a record id' },
+  endpoint: { type: 'string', value: '<endpoint>', description: "with --key: such as 'POST /payments/:id'" },
+  scope: { type: 'string', value: '<scope>', description: "with --key: the user's id, or what `scope` answered" },
+};
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+export function recordIdOf({ operands, text }: Invocation): string {
+  const [key, endpoint, scope] = ['key', 'endpoint', 'scope'].map(text);
+  if (operands.length > 0) {
+    if (key ?? endpoint ?? scope) throw usageError('Give a record id, or --key with --endpoint, not both');
+    const id = operands[0].toLowerCase();
+    if (ID.test(id)) return id;
+    throw usageError('A record id looks like 0f8fad5b-d9cb-469f-a165-70867728950e; for a key, use --key');
+  }
+  if (key === undefined || endpoint === undefined) {
+    throw usageError('Give a record id, or --key with --endpoint (and --scope)');
+  }
+  return digestIdentity({ scope: scope ?? '', endpoint, key }).recordId;
+}

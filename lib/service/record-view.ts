@@ -1,0 +1,134 @@
+import { type DataSource, LessThan, type SelectQueryBuilder } from 'typeorm';
+import type { RecordStatus } from '../engine/ports/record-store.js';
+import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
+import { IdempotencyRecord } from '../store/entities/index.js';
+
+export interface ListOptions {
+  /** As a request with this key would find the record: `held` includes those whose owner died under `hold`. */
+  readonly status?: RecordStatus;
+  readonly operation?: string;
+  /** Only records created before this time: for paging, as the newest come first. */
+  readonly before?: Date;
+  /** Default: 100. */
+  readonly limit?: number;
+}
+
+/** What is in the table of records. */
+export interface RecordStats {
+  readonly total: number;
+  /** By state, as a request would find them: `held` includes records whose owner died under `hold`. */
+  readonly byStatus: Readonly<Record<RecordStatus, number>>;
+  /** Of those `processing`: whose lease has run out, so that the next request takes over. */
+  readonly abandoned: number;
+  /** Past their retention, and not yet deleted. */
+  readonly expired: number;
+  /** What expires within the next hour. */
+  readonly expiringWithinAnHour: number;
+  /** Bytes kept of requests and responses, without steps and indexes. On drivers that store bytes as text, their base64. */
+  readonly storedBytes: number;
+  readonly oldest: Date | null;
+  /** When the longest held record was asked for. */
+  readonly oldestHeld: Date | null;
+}
+
+const HOUR = 3_600_000;
+
+/** Reads the table for operators. A record whose owner fell silent under `hold` is shown as held: a claim finds it so. */
+export class RecordView {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async find(id: string): Promise<IdempotencyRecord | null> {
+    const [record] = await this.load(this.query().where({ id }));
+    return record ?? null;
+  }
+
+  list({ status, operation, before, limit = 100 }: ListOptions): Promise<IdempotencyRecord[]> {
+    const query = this.query().orderBy('r.createdAt', 'DESC').limit(limit);
+    if (status === 'held') query.andWhere(`(r.status = 'held' OR ${this.deserted})`);
+    else if (status) query.andWhere('r.status = :status', { status });
+    if (status === 'processing') query.andWhere(`NOT ${this.deserted}`);
+    if (operation) query.andWhere({ endpoint: operation });
+    if (before) query.andWhere({ createdAt: LessThan(before) });
+    return this.load(query);
+  }
+
+  async stats(): Promise<RecordStats> {
+    const sum = (condition: string) => `SUM(CASE WHEN ${condition} THEN 1 ELSE 0 END)`;
+    const bytes = ['request', 'responseHead', 'responseBody'].map(
+      (column) => `COALESCE(${this.length}(r.${column}), 0)`,
+    );
+    const gone = `(r.status IN ('done', 'failed') OR (r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed}))`;
+    const row = (await this.query()
+      .select('COUNT(*)', 'total')
+      .addSelect(sum(`r.status = 'processing' AND NOT ${this.deserted}`), 'processing')
+      .addSelect(sum(`r.status = 'done'`), 'done')
+      .addSelect(sum(`r.status = 'failed'`), 'failed')
+      .addSelect(sum(`r.status = 'held' OR ${this.deserted}`), 'held')
+      .addSelect(sum(`r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed}`), 'abandoned')
+      .addSelect(sum(`${gone} AND ${isPast(this.dataSource, 'r.expiresAt')}`), 'expired')
+      .addSelect(
+        sum(
+          `r.status IN ('done', 'failed') AND ${isPast(this.dataSource, 'r.expiresAt', HOUR)}
+            AND NOT (${isPast(this.dataSource, 'r.expiresAt')})`,
+        ),
+        'expiring',
+      )
+      .addSelect(`SUM(${bytes.join(' + ')})`, 'bytes')
+      .addSelect(`MAX(${millisecondsAgo(this.dataSource, 'r.createdAt')})`, 'oldest')
+      .addSelect(
+        `MAX(CASE WHEN r.status = 'held' OR ${this.deserted} THEN ${millisecondsAgo(this.dataSource, 'r.createdAt')} END)`,
+        'oldest_held',
+      )
+      .getRawOne<Record<string, string | number | null>>())!;
+    const number = (name: string) => Number(row[name] ?? 0);
+    const ago = (name: string) => (row[name] === null ? null : new Date(Date.now() - number(name)));
+    return {
+      total: number('total'),
+      byStatus: {
+        processing: number('processing'),
+        done: number('done'),
+        failed: number('failed'),
+        held: number('held'),
+      },
+      abandoned: number('abandoned'),
+      expired: number('expired'),
+      expiringWithinAnHour: number('expiring'),
+      storedBytes: number('bytes'),
+      oldest: ago('oldest'),
+      oldestHeld: ago('oldest_held'),
+    };
+  }
+
+  private query(): SelectQueryBuilder<IdempotencyRecord> {
+    return this.dataSource.createQueryBuilder(IdempotencyRecord, 'r').setParameters({ yes: true });
+  }
+
+  private async load(query: SelectQueryBuilder<IdempotencyRecord>): Promise<IdempotencyRecord[]> {
+    const deserted = `CASE WHEN ${this.deserted} THEN 1 ELSE 0 END`;
+    const { entities, raw } = await query
+      .addSelect(deserted, 'deserted')
+      .getRawAndEntities<{ deserted: number | string }>();
+    entities.forEach((record, i) => {
+      if (Number(raw[i].deserted) === 1) record.status = 'held';
+    });
+    return entities;
+  }
+
+  /** Held by the rules of a claim, and not yet marked so: its owner fell silent, and nobody has asked since. */
+  private get deserted(): string {
+    return `(r.status = 'processing' AND ${this.held} AND ${this.lapsed})`;
+  }
+
+  private get held(): string {
+    return '(r.holdOnCrash = :yes)';
+  }
+
+  private get lapsed(): string {
+    return isPast(this.dataSource, 'r.leaseUntil');
+  }
+
+  /** How the database calls the length of bytes. */
+  private get length(): string {
+    return /postgres|mysql|mariadb/.test(this.dataSource.options.type) ? 'OCTET_LENGTH' : 'LENGTH';
+  }
+}
