@@ -18,8 +18,8 @@ import { REDIS_CLIENTS, RedisModule } from './redis/redis.module.js';
       inject: [REDIS_CLIENTS],
       useFactory: (clients: Redis[]) => ({
         redis: clients.length > 0 ? clients : undefined,
-        // Short, so that the demonstration of a killed shop goes on after seconds. The default is 30s.
-        lease: '5s',
+        // The library's default is 30s.
+        lease: config.lease,
         // A customer who clicks twice wants the order, not a conflict.
         onConflict: 'wait',
       }),

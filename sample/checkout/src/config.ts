@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Duration } from 'nestjs-idempotency';
 
 /** Everything that can be set from outside, read once. README.md lists the variables. */
 export interface Config {
@@ -15,6 +16,8 @@ export interface Config {
     /** How long the shop waits for the payment provider's answer. */
     timeoutMs: number;
   };
+  /** How long a shop that fell silent keeps a payment. Short: a demonstration goes on after seconds. */
+  lease: Duration;
   /** `PROTECTION=off` leaves `@Idempotent()` out, to show what it is for. */
   protection: boolean;
 }
@@ -31,6 +34,7 @@ function readConfig(env: NodeJS.ProcessEnv): Config {
       url: `http://127.0.0.1:${providerPort}`,
       timeoutMs: 30_000,
     },
+    lease: (env.LEASE as Duration | undefined) ?? '3s',
     protection: env.PROTECTION !== 'off',
   };
 }

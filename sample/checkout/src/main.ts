@@ -1,18 +1,10 @@
 import 'reflect-metadata';
-import { Logger, ValidationPipe } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
+import { Logger } from '@nestjs/common';
 import { AppModule } from './app.module.js';
 import { config } from './config.js';
+import { createShop } from './create-shop.js';
 
-const app = await NestFactory.create(AppModule);
-app.useGlobalPipes(
-  new ValidationPipe({
-    transform: true,
-    whitelist: true,
-    forbidNonWhitelisted: true,
-  }),
-);
-app.enableShutdownHooks();
+const app = await createShop(AppModule);
 await app.listen(config.port);
 
 const protection = config.protection ? 'on' : 'OFF';

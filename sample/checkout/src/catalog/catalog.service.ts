@@ -5,8 +5,8 @@ import { Repository } from 'typeorm';
 import { Product } from './product.entity.js';
 
 const ASSORTMENT: Product[] = [
-  { sku: 'MUG', name: 'Mug', price: 1250, stock: 1000 },
-  { sku: 'TEAPOT', name: 'Teapot', price: 3900, stock: 1000 },
+  { sku: 'MUG', name: 'Mug', price: 1250, stock: 100_000 },
+  { sku: 'TEAPOT', name: 'Teapot', price: 3900, stock: 100_000 },
   { sku: 'SAMOVAR', name: 'Samovar, the last one', price: 48_000, stock: 1 },
 ];
 
@@ -25,16 +25,17 @@ export class CatalogService implements OnModuleInit {
 
   /** Takes pieces off the shelf, in the caller's transaction, and returns the product. */
   async take(manager: EntityManager, sku: string, quantity: number): Promise<Product> {
-    const product = await manager.findOneBy(Product, { sku });
-    if (!product) {
-      throw new UnprocessableEntityException(`There is no product ${sku}`);
-    }
+    // Written before anything is read: SQLite refuses to write upon what another process has changed since it was read.
     const { affected } = await manager
       .createQueryBuilder()
       .update(Product)
       .set({ stock: () => 'stock - :quantity' })
       .where('sku = :sku AND stock >= :quantity', { sku, quantity })
       .execute();
+    const product = await manager.findOneBy(Product, { sku });
+    if (!product) {
+      throw new UnprocessableEntityException(`There is no product ${sku}`);
+    }
     if (!affected) {
       throw new ConflictException(`${product.name} is out of stock`);
     }

@@ -10,5 +10,6 @@ import { UnprotectedCheckoutController } from './unprotected-checkout.controller
   imports: [OrdersModule, PaymentsModule],
   controllers: [config.protection ? CheckoutController : UnprotectedCheckoutController],
   providers: [CheckoutService],
+  exports: [CheckoutService],
 })
 export class CheckoutModule {}

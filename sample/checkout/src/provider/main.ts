@@ -4,7 +4,10 @@ import { config } from '../config.js';
 import { Ledger } from './ledger.js';
 import { createProvider } from './server.js';
 
-const server = createProvider(new Ledger(join(config.dataDir, 'ledger.jsonl')));
+const server = createProvider(new Ledger(join(config.dataDir, 'ledger.jsonl')), (text) => {
+  console.log(`[provider] ${text}`);
+  process.send?.({ said: text });
+});
 
 server.listen(config.provider.port, '127.0.0.1', () => {
   console.log(`[provider] listening on ${config.provider.url}`);

@@ -13,11 +13,20 @@ const MODES = ['ok', 'slow', 'fail', 'drop-answer'] as const;
 interface Behaviour {
   mode: (typeof MODES)[number];
   delayMs: number;
+  /** After so many charges, `ok` again. Without it: for good. */
+  times?: number;
 }
 
 /** A payment provider as small as can be: it books charges, one for each idempotency key, and misbehaves to order. */
-export function createProvider(ledger: Ledger): Server {
+export function createProvider(ledger: Ledger, say: (text: string) => void): Server {
   let behaviour: Behaviour = { mode: 'ok', delayMs: 0 };
+
+  function nextBehaviour(): Behaviour {
+    const now = behaviour;
+    if (now.times !== undefined)
+      behaviour = now.times > 1 ? { ...now, times: now.times - 1 } : { mode: 'ok', delayMs: 0 };
+    return now;
+  }
 
   async function charge(request: IncomingMessage, response: ServerResponse) {
     const key = request.headers['idempotency-key'];
@@ -29,7 +38,7 @@ export function createProvider(ledger: Ledger): Server {
       return answer(response, 400, { message: 'This is not a charge' });
     }
 
-    const { mode, delayMs } = behaviour;
+    const { mode, delayMs } = nextBehaviour();
     if (mode === 'fail') {
       say(`charge for ${short(wanted.reference)}: failing with 500`);
       return answer(response, 500, { message: 'Out of order' });
@@ -56,13 +65,14 @@ export function createProvider(ledger: Ledger): Server {
     if (!wanted || !MODES.includes(wanted.mode)) {
       return answer(response, 400, { message: `mode: ${MODES.join(', ')}` });
     }
-    behaviour = { mode: wanted.mode, delayMs: Number(wanted.delayMs ?? 0) };
+    behaviour = { mode: wanted.mode, delayMs: Number(wanted.delayMs ?? 0), times: wanted.times };
     say(`from now on: ${JSON.stringify(behaviour)}`);
     answer(response, 200, behaviour);
   }
 
   function find(key: string, response: ServerResponse) {
     const entry = ledger.find(key);
+    say(`was asked whether it has charged: ${entry ? `yes, ${entry.id} for ${short(entry.reference)}` : 'no'}`);
     if (!entry) return answer(response, 404, { message: 'No such charge' });
     answer(response, 200, entry);
   }
@@ -122,8 +132,4 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
 
 function short(reference: string): string {
   return reference.slice(0, 8);
-}
-
-function say(text: string): void {
-  console.log(`[provider] ${text}`);
 }
