@@ -22,6 +22,8 @@ function describe(event: IdempotencyEvent): string {
       return `took the record over: its owner fell silent`;
     case 'replayed':
       return 'answered with the outcome on record';
+    case 'replayUnavailable':
+      return 'refused a duplicate: the answer was too large to keep';
     case 'conflict':
       return 'refused a duplicate: the first request is still running';
     case 'waited':
@@ -34,11 +36,15 @@ function describe(event: IdempotencyEvent): string {
       return `recorded the outcome under token ${event.token}, then answered`;
     case 'released':
       return 'freed the key: the next retry may run';
+    case 'unrecorded':
+      return 'the database was lost before the outcome was on record';
     case 'held':
       return 'the outcome is unknown until someone resolves it';
     case 'storeUnavailable':
       return 'the database cannot be asked';
     case 'lockDegraded':
       return 'no lock from Redis: the database alone decides';
+    case 'lockUnavailable':
+      return 'refused: no lock from Redis';
   }
 }
