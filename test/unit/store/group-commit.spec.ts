@@ -33,7 +33,7 @@ class Database {
 }
 
 describe('GroupCommit', () => {
-  const settings: GroupCommitSettings = { maxBatch: 3, inFlight: 1, patienceMs: 50, isCommon: () => false };
+  const settings: GroupCommitSettings = { maxBatch: 3, inFlight: 1, patienceMs: 60_000, isCommon: () => false };
   let database: Database;
   const group = (more: Partial<GroupCommitSettings> = {}) =>
     new GroupCommit<Item, number>(database.run, { ...settings, ...more });
@@ -107,11 +107,11 @@ describe('GroupCommit', () => {
   });
 
   it('gives the place of a batch without an answer to the next, and takes the answer all the same', async () => {
-    const commits = group();
+    const commits = group({ patienceMs: 1_000 });
     const first = commits.add({ recordId: 'a', n: 1 });
-    await sleep(30);
+    await sleep(500);
     const second = commits.add({ recordId: 'b', n: 2 });
-    await sleep(40);
+    await sleep(700);
     expect(database.sent).toEqual([['a1'], ['b2']]);
     await database.answer(0);
     expect(await first).toBe(1);
@@ -120,11 +120,11 @@ describe('GroupCommit', () => {
   });
 
   it('does not send what waited too long', async () => {
-    const commits = group({ patienceMs: 20 });
+    const commits = group({ patienceMs: 100 });
     void commits.add({ recordId: 'a', n: 1 });
     await turn();
     const settled = Promise.allSettled([commits.add({ recordId: 'b', n: 2 })]);
-    await sleep(60);
+    await sleep(200);
     expect(await settled).toMatchObject([{ reason: new Error('waited too long to be sent') }]);
     expect(database.sent).toEqual([['a1']]);
   });
