@@ -13,8 +13,7 @@ export class Execution<Manager = unknown> {
   readonly attempt: number;
   /**
    * The fencing token: grows at every claim of the record. Hand it to a resource that can refuse a token lower than one
-   * it has seen, and late writes of a lost execution are refused there too. Not that of a transactional operation, whose
-   * claim a crash of the database may forget.
+   * it has seen, and late writes of a lost execution are refused there too.
    */
   readonly token: number;
 

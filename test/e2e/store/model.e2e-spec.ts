@@ -98,7 +98,7 @@ const commands = () => [
           leaseMs: HOUR,
           retentionMs: 24 * HOUR,
           holdOnCrash: claim.hold,
-          forgettable: !claim.hold,
+          forgettable: false,
         });
         expectStanding(standing, expected);
         if (standing.owner === owner && standing.status === 'processing') {

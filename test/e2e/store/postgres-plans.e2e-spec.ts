@@ -66,7 +66,18 @@ describe('On PostgreSQL', () => {
 
   const explainClaim = ({ recordId, owner, fingerprint }: Claim) => {
     const digest = `'\\x${fingerprint.toString('hex')}'`;
-    const values = [`'${recordId}'`, `'${owner}'`, `'POST /'`, digest, 'NULL', 'NULL', '30000', '86400000', 'false'];
+    const values = [
+      `'${recordId}'`,
+      `'${owner}'`,
+      `'POST /'`,
+      digest,
+      'NULL',
+      'NULL',
+      '30000',
+      '86400000',
+      'false',
+      'false',
+    ];
     return explain('claimOne', values, 'ANALYZE, WAL,');
   };
 
@@ -86,21 +97,31 @@ describe('On PostgreSQL', () => {
     expect((await explainClaim(aClaim()))['WAL Records']).toBeGreaterThan(0);
   });
 
-  it.each(['claimOne', 'claimMany', 'completeOne', 'completeMany', 'read', 'renew', 'letGo', 'discard', 'putStep'])(
-    '%s goes by the primary key',
-    async (name) => {
-      const parameters = Math.max(...[...statements[name].matchAll(/\$(\d+)/g)].map(([, n]) => Number(n)));
-      const plan = await explain(name, Array<string>(parameters).fill('NULL'));
-      const scans = flatten(plan).filter(
-        (node) => node['Relation Name'] === 'idempotency_record' && node['Node Type'].includes('Scan'),
-      );
-      expect(scans.length).toBeGreaterThan(0);
-      for (const scan of scans) {
-        expect(scan['Node Type']).toMatch(/^Index (Only )?Scan$/);
-        expect(scan['Index Name']).toMatch(/^PK_/);
-      }
-    },
-  );
+  it.each([
+    'claimOne',
+    'claimMany',
+    'claimOneLater',
+    'claimManyLater',
+    'settle',
+    'completeOne',
+    'completeMany',
+    'read',
+    'renew',
+    'letGo',
+    'discard',
+    'putStep',
+  ])('%s goes by the primary key', async (name) => {
+    const parameters = Math.max(...[...statements[name].matchAll(/\$(\d+)/g)].map(([, n]) => Number(n)));
+    const plan = await explain(name, Array<string>(parameters).fill('NULL'));
+    const scans = flatten(plan).filter(
+      (node) => node['Relation Name'] === 'idempotency_record' && node['Node Type'].includes('Scan'),
+    );
+    expect(scans.length).toBeGreaterThan(0);
+    for (const scan of scans) {
+      expect(scan['Node Type']).toMatch(/^Index (Only )?Scan$/);
+      expect(scan['Index Name']).toMatch(/^PK_/);
+    }
+  });
 });
 
 function flatten(plan: Plan): Plan[] {

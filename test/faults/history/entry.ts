@@ -110,7 +110,7 @@ export interface Charge extends Said<'charge'> {
   readonly first: boolean;
 }
 
-/** An operator settled a held record as having happened. */
+/** An operator is about to settle a held record as having happened. */
 export interface Resolved extends Said<'resolved'> {
   readonly op: string;
 }

@@ -146,7 +146,7 @@ export class Clients {
 
   private later(task: Task, ms: number): void {
     setTimeout(() => {
-      if (!this.gaveUp) void this.untilDefinitive(task);
+      if (!this.stopped) void this.untilDefinitive(task);
     }, ms).unref();
   }
 
@@ -195,8 +195,9 @@ export class Clients {
   private async resolve({ op, key, principal, workload }: Task): Promise<void> {
     const app = this.random.pick(this.settings.apps);
     const order = { op, key, scope: principal, operation: `POST /${workload}` };
-    const reply = await this.post(`${app.url}/operator/resolve`, order, {}, this.settings.patienceMs);
-    if ('body' in reply && reply.body.includes('true')) this.log.say({ kind: 'resolved', op });
+    // Said before, as the answer may get lost.
+    this.log.say({ kind: 'resolved', op });
+    await this.post(`${app.url}/operator/resolve`, order, {}, this.settings.patienceMs);
   }
 
   post(url: string, body: object, headers: Record<string, string>, patienceMs: number) {

@@ -115,6 +115,7 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
       await clients.settle(LEASE + 2 * LEASE + 5_000);
       await working;
       await clients.askAgain();
+      await clients.settle(ANSWER_WITHIN);
       await conclude(database, log, apps[0], clients);
     }
   } finally {
