@@ -1,8 +1,8 @@
-/** Finds the database servers that the tests start. Imports nothing that `npm ci` would have to install first. */
+/** Finds the servers, and the browser, that the tests start. Imports nothing that `npm ci` would have to install first. */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** @typedef {{ binary: string, variable: string, packages: string[] }} Requirement */
+/** @typedef {{ binary: string, variable: string, packages: string[], elsewhere?: string[] }} Requirement */
 
 /** @type {Requirement} */
 export const REDIS = { binary: 'redis-server', variable: 'REDIS_SERVER', packages: ['redis-server'] };
@@ -21,6 +21,24 @@ export const MARIADB_INSTALL = {
   packages: MARIADB.packages,
 };
 
+/**
+ * For the tests of the sample's page.
+ *
+ * @type {Requirement}
+ */
+export const CHROMIUM = {
+  binary: 'chromium',
+  variable: 'CHROMIUM',
+  packages: ['chromium'],
+  elsewhere: [
+    '/usr/bin/chromium-browser',
+    '/usr/bin/google-chrome',
+    '/opt/google/chrome/chrome',
+    '/Applications/Chromium.app/Contents/MacOS/Chromium',
+    '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+  ],
+};
+
 export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL];
 
 /** Debian keeps servers where an ordinary user's PATH does not look. */
@@ -30,11 +48,11 @@ const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/libexec'];
  * @param {Requirement} requirement
  * @returns {string | undefined} the path of the executable
  */
-export function find({ binary, variable }) {
+export function find({ binary, variable, elsewhere = [] }) {
   const named = process.env[variable];
   if (named) return named;
   const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean);
-  return [...folders, ...SYSTEM_FOLDERS].map((folder) => join(folder, binary)).find(isExecutable);
+  return [...[...folders, ...SYSTEM_FOLDERS].map((folder) => join(folder, binary)), ...elsewhere].find(isExecutable);
 }
 
 /**
