@@ -78,7 +78,7 @@ function viewOf({ run, payment }) {
   const orders = new Set(charges.map(({ reference }) => reference)).size;
   if (run) return { ...run, charges: Math.max(run.charges, charges.length), orders };
   const { key, protection: on, requests, answers, message } = payment;
-  const settled = answers.paid + answers.replayed + answers.refused + answers.lost;
+  const settled = Object.values(answers).reduce((sum, n) => sum + n);
   return {
     id: key,
     title: 'Pay',

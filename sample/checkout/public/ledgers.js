@@ -45,12 +45,6 @@ function renderRecord({ id, status, attempt, token, leaseUntil, expiresAt, respo
       h('span.badge', { data: { status } }, status),
       h('code', { title: id }, short(id)),
       mine && h('span.mine', null, 'this payment'),
-      h(
-        'span.until',
-        null,
-        status === 'processing' ? 'lease ' : 'expires in ',
-        h('span', { data: { until: Date.parse(until), ended: 'run out' } }),
-      ),
     ),
     status === 'processing' &&
       h('span.lease', {
@@ -60,22 +54,24 @@ function renderRecord({ id, status, attempt, token, leaseUntil, expiresAt, respo
     h(
       'dl.facts',
       null,
-      ...fact('attempt', attempt),
-      ...fact('fencing token', token),
-      ...(responseCode === null ? [] : fact('answer', responseCode)),
+      fact('attempt', attempt),
+      fact('fencing token', token),
+      responseCode !== null && fact('answer', responseCode),
+      fact(
+        status === 'processing' ? 'lease' : 'expires in',
+        h('span', { data: { until: Date.parse(until), ended: 'run out' } }),
+      ),
     ),
     h('ol.steps', { 'aria-label': 'Steps' }, ...steps.map(renderStep)),
   );
 }
 
-const STEP_WORDS = { begun: 'begun', done: 'done', failed: 'failed' };
-
 function renderStep({ name, status, token }) {
-  return h('li', { data: { status } }, name, h('small', null, `${STEP_WORDS[status] ?? status}, token ${token}`));
+  return h('li', { data: { status } }, name, h('small', null, `${status}, token ${token}`));
 }
 
 function fact(name, value) {
-  return [h('div', null, h('dt', null, name), h('dd', null, value))];
+  return h('div', null, h('dt', null, name), h('dd', null, value));
 }
 
 function showCharges({ total, newest }, card) {
@@ -98,7 +94,7 @@ function showCharges({ total, newest }, card) {
         { data: { status: again ? 'again' : status } },
         again ? 'charged again' : status === 'succeeded' ? 'charged' : status,
       ),
-      h('span.what', null, h('code', null, key), h('small', null, `order ${short(reference)}`)),
+      h('span.what', null, h('code', null, key), h('small', null, `for ${short(reference)}`)),
     ),
   );
   empty('ledger', charges, 'Nobody has been charged yet.');

@@ -7,7 +7,7 @@ export class Payment {
   /** A token for this payment alone, as payment providers hand them out: it tells whose the charges are. */
   card = `tok_${crypto.randomUUID().slice(0, 8)}`;
   requests = 0;
-  answers = { paid: 0, replayed: 0, refused: 0, lost: 0 };
+  answers = { paid: 0, replayed: 0, refused: 0, failed: 0, lost: 0 };
   message = '';
 
   constructor(items, protection) {
@@ -23,7 +23,8 @@ export class Payment {
       if (replayed) this.answers.replayed++;
       else if (status === 0) this.answers.lost++;
       else if (status < 300) this.answers.paid++;
-      else this.answers.refused++;
+      else if (status < 500) this.answers.refused++;
+      else this.answers.failed++;
       const mayRetry = status === 0 || status >= 500 || (status === 409 && body.code === 'in-progress');
       this.message = status < 300 && status > 0 ? '' : (body.detail ?? body.message ?? 'The connection broke');
       onChange();

@@ -6,7 +6,7 @@ import { plural } from './format.js';
  * What came of a payment, in one number and a few sentences.
  *
  * @param {{ id: string, title: string, protection: boolean, phase: string, story: string[], requests: number,
- *   answers: Record<'paid' | 'replayed' | 'refused' | 'lost', number>, charges: number, orders: number,
+ *   answers: Record<'paid' | 'replayed' | 'refused' | 'failed' | 'lost', number>, charges: number, orders: number,
  *   verdict?: string }} run
  */
 export function showVerdict(run) {
@@ -34,12 +34,13 @@ function moodOf({ charges, phase }) {
   return charges === 1 ? 'once' : 'idle';
 }
 
-function countsOf(requests, { paid, replayed, refused, lost }, orders) {
+function countsOf(requests, { paid, replayed, refused, failed, lost }, orders) {
   return [
     { key: 'requests', n: requests, one: 'request' },
     { key: 'carried out', n: paid },
     { key: 'replayed', n: replayed },
     { key: 'refused', n: refused },
+    { key: 'failed', n: failed },
     { key: 'lost', n: lost },
     { key: 'orders', n: orders, one: 'order' },
   ];
