@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { CHROMIUM, find, REQUIREMENTS } from '../test/support/binaries.mjs';
-import { run } from './workspace.mjs';
+import { run, succeeds } from './workspace.mjs';
 
 /** @typedef {import('../test/support/binaries.mjs').Requirement} Requirement */
 
@@ -9,7 +9,7 @@ import { run } from './workspace.mjs';
 export function ensureDatabases() {
   return ensure(REQUIREMENTS, [
     'Install Redis and MariaDB, then run this again:',
-    '  macOS:          brew install redis mariadb',
+    '  Ubuntu:         the same; macOS: brew install redis mariadb',
     'The unit tests alone need no servers: npm run test:unit',
   ]);
 }
@@ -20,7 +20,7 @@ export function ensureBrowser() {
     [CHROMIUM],
     [
       'The page of the sample is tested in Chromium. Install it, then run this again:',
-      '  macOS:          brew install --cask chromium',
+      '  Ubuntu:         sudo snap install chromium; macOS: brew install --cask chromium',
       "The library's tests alone need no browser: npm test -- --selectProjects unit e2e conformance",
     ],
   );
@@ -39,7 +39,9 @@ async function ensure(requirements, advice) {
   const [command, ...args] = [...prefix, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=300'];
   await run(command, [...args, 'update']);
   // Nothing that the machine already has may be removed for the sake of these tests.
-  await run(command, [...args, 'install', '--yes', '--no-remove', '--no-install-recommends', ...missing]);
+  const install = [...args, 'install', '--yes', '--no-remove', '--no-install-recommends', ...missing];
+  console.log(`> ${[command, ...install].join(' ')}`);
+  await succeeds(command, install);
   if (missingOf(requirements).length > 0) giveUp(missing, requirements, advice);
 }
 
@@ -69,7 +71,7 @@ function giveUp(packages, requirements, [what, elsewhere, otherwise]) {
   console.error(
     [
       what,
-      `  Debian, Ubuntu: sudo apt-get install ${packages.join(' ')}`,
+      `  Debian:         sudo apt-get install ${packages.join(' ')}`,
       elsewhere,
       'or name the executables in ' + requirements.map((one) => one.variable).join(', ') + '.',
       otherwise,
