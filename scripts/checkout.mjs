@@ -1,4 +1,4 @@
-/** `npm run checkout`: from a fresh clone to the running sample. Ctrl-C stops it. */
+/** `npm run checkout`: from a fresh clone to the running sample and its page. Ctrl-C stops it. */
 import { spawn } from 'node:child_process';
 import { buildLibrary, install, root, run, SAMPLE, SIGNALS } from './workspace.mjs';
 
@@ -9,7 +9,7 @@ await buildLibrary();
 await run('npm', ['run', '--silent', 'build', '-w', SAMPLE]);
 
 // In a process group of its own, so that each of its processes gets a signal once, whoever sends it to this one.
-const sample = spawn('npm', ['run', '--silent', 'start', '-w', SAMPLE, '--', ...process.argv.slice(2)], {
+const sample = spawn('npm', ['run', '--silent', 'stage', '-w', SAMPLE, '--', ...process.argv.slice(2)], {
   cwd: root,
   stdio: ['ignore', 'inherit', 'inherit'],
   detached: true,

@@ -1,24 +1,53 @@
 import { accessSync, constants } from 'node:fs';
 import { spawnSync } from 'node:child_process';
-import { find, REQUIREMENTS } from '../test/support/binaries.mjs';
-import { run } from './workspace.mjs';
+import { CHROMIUM, find, REQUIREMENTS } from '../test/support/binaries.mjs';
+import { run, succeeds } from './workspace.mjs';
+
+/** @typedef {import('../test/support/binaries.mjs').Requirement} Requirement */
 
 /** Sees to it that the servers of the tests can be started; PostgreSQL comes with the npm packages. */
-export async function ensureDatabases() {
-  const missing = missingPackages();
+export function ensureDatabases() {
+  return ensure(REQUIREMENTS, [
+    'Install Redis, MariaDB, NATS and RabbitMQ, then run this again:',
+    '  Ubuntu:         the same; macOS: brew install redis mariadb nats-server rabbitmq',
+    'The unit tests alone need no servers: npm run test:unit',
+  ]);
+}
+
+/** Sees to it that the page of the sample can be tested. */
+export function ensureBrowser() {
+  return ensure(
+    [CHROMIUM],
+    [
+      'The page of the sample is tested in Chromium. Install it, then run this again:',
+      '  Ubuntu:         sudo snap install chromium; macOS: brew install --cask chromium',
+      "The library's tests alone need no browser: npm test -- --selectProjects unit e2e conformance",
+    ],
+  );
+}
+
+/**
+ * @param {Requirement[]} requirements
+ * @param {[string, string, string]} advice
+ */
+async function ensure(requirements, advice) {
+  const missing = missingOf(requirements);
   if (missing.length === 0) return;
-  console.log(`The tests start real servers; missing: ${missing.join(', ')}.`);
+  console.log(`The tests start what they test with; missing: ${missing.join(', ')}.`);
   const prefix = aptGetPrefix();
-  if (!prefix) return giveUp(missing);
+  if (!prefix) return giveUp(missing, requirements, advice);
   const [command, ...args] = [...prefix, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=300'];
   await run(command, [...args, 'update']);
   // Nothing that the machine already has may be removed for the sake of these tests.
-  await run(command, [...args, 'install', '--yes', '--no-remove', '--no-install-recommends', ...missing]);
-  if (missingPackages().length > 0) giveUp(missing);
+  const install = [...args, 'install', '--yes', '--no-remove', '--no-install-recommends', ...missing];
+  console.log(`> ${[command, ...install].join(' ')}`);
+  await succeeds(command, install);
+  if (missingOf(requirements).length > 0) giveUp(missing, requirements, advice);
 }
 
-function missingPackages() {
-  return [...new Set(REQUIREMENTS.filter((one) => !find(one)).flatMap((one) => one.packages))];
+/** @param {Requirement[]} requirements */
+function missingOf(requirements) {
+  return [...new Set(requirements.filter((one) => !find(one)).flatMap((one) => one.packages))];
 }
 
 /** @returns {string[] | undefined} what to write before apt-get, if it can be used without asking anybody */
@@ -33,15 +62,19 @@ export function aptGetPrefix() {
   return spawnSync('sudo', ['-n', 'true']).status === 0 ? ['sudo', '-n', ...environment] : undefined;
 }
 
-/** @param {string[]} packages */
-function giveUp(packages) {
+/**
+ * @param {string[]} packages
+ * @param {Requirement[]} requirements
+ * @param {[string, string, string]} advice
+ */
+function giveUp(packages, requirements, [what, elsewhere, otherwise]) {
   console.error(
     [
-      'Install Redis, MariaDB, NATS and RabbitMQ, then run this again:',
-      `  Debian, Ubuntu: sudo apt-get install ${packages.join(' ')}`,
-      '  macOS:          brew install redis mariadb nats-server rabbitmq',
-      'or name the executables in ' + REQUIREMENTS.map((one) => one.variable).join(', ') + '.',
-      'The unit tests alone need no servers: npm run test:unit',
+      what,
+      `  Debian:         sudo apt-get install ${packages.join(' ')}`,
+      elsewhere,
+      'or name the executables in ' + requirements.map((one) => one.variable).join(', ') + '.',
+      otherwise,
     ].join('\n'),
   );
   process.exit(1);

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ensureDatabases } from './databases.mjs';
+import { ensureBrowser, ensureDatabases } from './databases.mjs';
 import { buildLibrary, install, root, run, SAMPLE, sampleHas, succeeds } from './workspace.mjs';
 
 const TIME_LIMIT = 20 * 60_000;
@@ -12,6 +12,7 @@ const jestArgs = process.argv.slice(2);
 
 await install();
 if (!isUnitOnly()) await ensureDatabases();
+if (jestArgs.length === 0 && sampleHas('test')) await ensureBrowser();
 await buildLibrary();
 const sample = jestArgs.length > 0 || (await testSample());
 const jest = await succeeds(

@@ -1,8 +1,8 @@
-/** Finds the servers that the tests start. Imports nothing that `npm ci` would have to install first. */
+/** Finds the servers, and the browser, that the tests start. Imports nothing that `npm ci` would have to install first. */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** @typedef {{ binary: string, variable: string, packages: string[], folder?: string }} Requirement */
+/** @typedef {{ binary: string, variable: string, packages: string[], folder?: string, elsewhere?: string[] }} Requirement */
 
 /** @type {Requirement} */
 export const REDIS = { binary: 'redis-server', variable: 'REDIS_SERVER', packages: ['redis-server'] };
@@ -43,6 +43,24 @@ export const RABBITMQ = {
  */
 export const EPMD = { binary: 'epmd', variable: 'EPMD', packages: RABBITMQ.packages };
 
+/**
+ * For the tests of the sample's page.
+ *
+ * @type {Requirement}
+ */
+export const CHROMIUM = {
+  binary: 'chromium',
+  variable: 'CHROMIUM',
+  packages: ['chromium'],
+  elsewhere: [
+    '/usr/bin/chromium-browser',
+    '/usr/bin/google-chrome',
+    '/opt/google/chrome/chrome',
+    '/Applications/Chromium.app/Contents/MacOS/Chromium',
+    '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+  ],
+};
+
 export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL, NATS, RABBITMQ, EPMD];
 
 /** Debian keeps servers where an ordinary user's PATH does not look. */
@@ -52,14 +70,12 @@ const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/libexec'];
  * @param {Requirement} requirement
  * @returns {string | undefined} the path of the executable
  */
-export function find({ binary, variable, folder }) {
+export function find({ binary, variable, folder, elsewhere = [] }) {
   const named = process.env[variable];
   if (named) return named;
   const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean);
-  return [folder ?? [], folders, SYSTEM_FOLDERS]
-    .flat()
-    .map((one) => join(one, binary))
-    .find(isExecutable);
+  const places = [folder ?? [], folders, SYSTEM_FOLDERS].flat().map((one) => join(one, binary));
+  return [...places, ...elsewhere].find(isExecutable);
 }
 
 /**

@@ -34,7 +34,7 @@ function readConfig(env: NodeJS.ProcessEnv): Config {
       url: `http://127.0.0.1:${providerPort}`,
       timeoutMs: 30_000,
     },
-    lease: (env.LEASE as Duration | undefined) ?? '3s',
+    lease: (env.LEASE as Duration | undefined) ?? '5s',
     protection: env.PROTECTION !== 'off',
   };
 }

@@ -7,18 +7,17 @@ export async function play(stage: Stage, trouble: Trouble, items: Items, protect
   const scene = new Scene(stage, items, { trouble: trouble.id, title: trouble.title, protection });
   const { view } = scene;
   stage.run = view;
+  let phase: typeof view.phase = 'done';
   try {
     view.verdict = await trouble.play(scene);
-    view.charges = (await scene.charges()).length;
-    view.phase = 'done';
   } catch (error) {
     view.verdict = `This could not be played to its end: ${error instanceof Error ? error.message : String(error)}.`;
-    view.charges = (await scene.charges()).length;
-    view.phase = 'failed';
-  } finally {
-    await mend(stage);
-    await stage.refresh();
+    phase = 'failed';
   }
+  await mend(stage);
+  view.charges = (await scene.charges()).length;
+  view.phase = phase;
+  await stage.refresh();
 }
 
 async function mend({ provider, redis, shops }: Stage): Promise<void> {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 
 /** Ends Redis with SIGKILL when its input closes: on request, and however the stage ends. */
-const KEEPER = 'trap "" INT TERM HUP; "$@" & read -r _; kill -9 $!; wait $! 2>/dev/null';
+const KEEPER = 'trap "" INT TERM HUP; "$@" & read -r _; kill -9 $! 2>/dev/null; wait $! 2>/dev/null';
 
 const START_TIMEOUT = 10_000;
 

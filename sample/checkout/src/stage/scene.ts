@@ -28,7 +28,7 @@ export interface RunView {
   /** What happened so far, a sentence each. */
   story: string[];
   requests: number;
-  answers: { paid: number; replayed: number; refused: number; lost: number };
+  answers: { paid: number; replayed: number; refused: number; failed: number; lost: number };
   charges: number;
   verdict?: string;
 }
@@ -58,7 +58,7 @@ export class Scene {
       phase: 'running',
       story: [],
       requests: 0,
-      answers: { paid: 0, replayed: 0, refused: 0, lost: 0 },
+      answers: { paid: 0, replayed: 0, refused: 0, failed: 0, lost: 0 },
       charges: 0,
     };
   }
@@ -145,7 +145,8 @@ export class Scene {
     if (status === 0) answers.lost++;
     else if (replayed) answers.replayed++;
     else if (status < 300) answers.paid++;
-    else answers.refused++;
+    else if (status < 500) answers.refused++;
+    else answers.failed++;
   }
 }
 

@@ -8,6 +8,8 @@ import { ShopProcess } from './shop-process.js';
 
 /** How often to look whether something has changed while somebody watches, in milliseconds. */
 const LOOK_EVERY = 200;
+/** Brisker than a shop alone: an audience waits for every lease that runs out. */
+const LEASE = process.env.LEASE ?? '3s';
 const HAPPENINGS_KEPT = 150;
 const CHARGES_SHOWN = 60;
 
@@ -41,6 +43,7 @@ export class Stage {
   private readonly happenings: Happening[] = [];
   private lastId = 0;
   private lastState = '';
+  private looking: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
 
   async open(): Promise<void> {
@@ -89,8 +92,13 @@ export class Stage {
     return (await this.provider.ledger()).filter((entry) => entry.card === card);
   }
 
-  /** Shows what has changed, if anything has. */
-  async refresh(): Promise<void> {
+  /** Shows what has changed, if anything has. One look at a time, so that no older state follows a newer one. */
+  refresh(): Promise<void> {
+    this.looking ??= this.look().finally(() => (this.looking = undefined));
+    return this.looking;
+  }
+
+  private async look(): Promise<void> {
     if (!this.live.watched || !this.observer) return;
     const state = await this.state().catch(() => undefined);
     const text = JSON.stringify(state);
@@ -101,7 +109,7 @@ export class Stage {
 
   private newShop(name: string): ShopProcess {
     return new ShopProcess(name, {
-      env: () => ({ ...process.env, ...(this.redis && { REDIS_URLS: this.redis.url }) }),
+      env: () => ({ ...process.env, LEASE, ...(this.redis && { REDIS_URLS: this.redis.url }) }),
       onChange: (what) => this.note(name, 'said', what),
       onEvent: ({ type, text, recordId }) => this.note(name, type, text, recordId),
     });
@@ -116,7 +124,7 @@ export class Stage {
       this.provider.ledger(),
     ]);
     return {
-      lease: config.lease,
+      lease: LEASE,
       protectionPossible: config.protection,
       shops: this.shops.map(({ name, state, pid }) => ({ name, state, pid })),
       provider: { mode: this.provider.mode },

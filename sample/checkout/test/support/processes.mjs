@@ -32,6 +32,9 @@ export async function newPlace(env = {}) {
 /** `npm start`: the shop with the provider as its child. */
 export const startBoth = (place) => start('start.js', place, place.url);
 
+/** `npm run stage`: two shops, the provider, Redis, and the page. */
+export const startStage = (place) => start('stage/main.js', place, place.url);
+
 export const startShop = (place) => start('main.js', place, place.url);
 
 export const startProvider = (place) => start('provider/main.js', place, `${place.providerUrl}/ledger`);
@@ -43,6 +46,7 @@ async function start(script, place, probe) {
   });
   const started = {
     output: '',
+    pid: child.pid,
     async stop(signal = 'SIGTERM') {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const gone = once(child, 'exit');
