@@ -1,16 +1,17 @@
 import canonicalize from 'canonicalize';
 import type { Observable } from 'rxjs';
-import { type DataSource, type EntityManager, type FindOptionsWhere, LessThan } from 'typeorm';
+import { type DataSource, type FindOptionsWhere, LessThan } from 'typeorm';
 import { runForValue } from '../edges/value-run.js';
 import { unpackValue } from '../edges/value-outcome.js';
 import { packHead } from '../edges/http/response-head.js';
 import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
 import type { IdempotencyEvent } from '../engine/events.js';
-import type { Execution } from '../engine/execution.js';
+import type { Execution as EngineExecution } from '../engine/execution.js';
 import { bindFingerprint, digestIdentity } from '../engine/identity.js';
 import type { StoredOutcome } from '../engine/outcome.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
+import type { Execution } from '../execution.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
@@ -56,6 +57,7 @@ export type Resolution =
   /** It happened, with this value ({@link IdempotencyService.run}). */
   | { readonly value: unknown };
 
+/** Which records {@link IdempotencyService.list} returns. */
 export interface ListOptions {
   readonly status?: RecordStatus;
   readonly operation?: string;
@@ -84,6 +86,7 @@ export class IdempotencyService {
   private readonly dataSource: DataSource;
   private readonly options: ResolvedModuleOptions;
 
+  /** @internal */
   constructor(private readonly parts: IdempotencyServiceParts) {
     this.engine = parts.engine;
     this.store = parts.store;
@@ -99,7 +102,7 @@ export class IdempotencyService {
    *
    * @throws IdempotencyProblem where the operation is neither run nor answered
    */
-  async run<T>(options: RunOptions, handler: (execution: Execution<EntityManager>) => Promise<T> | T): Promise<T> {
+  async run<T>(options: RunOptions, handler: (execution: Execution) => Promise<T> | T): Promise<T> {
     const { key, scope = '', operation: endpoint, input, ...overrides } = options;
     const resolved = resolveOperationOptions({ ...this.options.defaults, ...overrides });
     const identity = digestIdentity({ scope, endpoint, key });
@@ -120,7 +123,7 @@ export class IdempotencyService {
       });
     switch (admission.kind) {
       case 'run':
-        return runForValue(admission.tenure, resolved, handler as (execution: Execution) => Promise<T> | T);
+        return runForValue(admission.tenure, resolved, handler as (execution: EngineExecution) => Promise<T> | T);
       case 'replay':
         return unpackValue(admission.outcome) as T;
       case 'refuse':
@@ -129,8 +132,8 @@ export class IdempotencyService {
   }
 
   /** The execution that the caller runs in, through AsyncLocalStorage; `undefined` outside of one. */
-  currentExecution(): Execution<EntityManager> | undefined {
-    return current()?.execution as Execution<EntityManager> | undefined;
+  currentExecution(): Execution | undefined {
+    return current()?.execution as Execution | undefined;
   }
 
   /** The rules for keys and how long they are good for, as a document to publish. */
