@@ -115,7 +115,10 @@ export interface IdempotencyModuleOptions extends IdempotentOptions {
   readonly encryption?: EncryptionOptions;
   /** Deletes expired records; `false`: never. Default: every 60 s, 1000 a batch. */
   readonly sweep?: SweepOptions | false;
-  /** At boot, tells of mutating routes with neither `@Idempotent()` nor `@NotIdempotent()`. Default: `'warn'`. */
+  /**
+   * At boot, tells of mutating routes with neither `@Idempotent()` nor `@NotIdempotent()`, and of `@Idempotent()` where it
+   * has no effect. Default: `'warn'`.
+   */
   readonly audit?: 'off' | 'warn' | 'error';
   /** URL of your documentation of idempotency, for problem responses and their `Link` header. Default: none. */
   readonly documentation?: string;
