@@ -64,6 +64,7 @@ afterAll(async () => {
   await app?.close();
   await database?.drop();
   elsewhere?.close();
+  elsewhere?.closeAllConnections();
 });
 
 beforeEach(() => sent.splice(0));
