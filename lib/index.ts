@@ -1,10 +1,5 @@
-import type { EntityManager } from 'typeorm';
-import type { Execution as EngineExecution } from './engine/execution.js';
-
-/** The running execution of an idempotent operation. */
-export type Execution = EngineExecution<EntityManager>;
-
 export { IdempotencyModule } from './idempotency.module.js';
+export type { Execution } from './execution.js';
 export { Idempotent, NotIdempotent } from './decorators/idempotent.decorator.js';
 export { IdempotencyKey, IdempotentExecution } from './decorators/parameters.js';
 export { IdempotencyInterceptor } from './edges/idempotency.interceptor.js';
@@ -23,7 +18,7 @@ export { LeaseLostError, type StepOptions, StepUnknownError } from './engine/ste
 export { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from './store/entities/index.js';
 export type { EncryptionOptions } from './store/sealer.js';
 export type { TransactionHost } from './store/transaction-host.js';
-export type { RedisLike } from './lock/redis-client.js';
+export type { RedisLike, RedisSubscriberLike } from './lock/redis-client.js';
 export type { RedlockSettings } from './lock/redlock-settings.js';
 export type { Duration } from './options/duration.js';
 export { IdempotencyOptionError } from './options/option-error.js';

@@ -1,7 +1,25 @@
-/** `npm run docs:check`: checks the types and the format of the code blocks in README.md, docs/ and the samples. */
-import { checkCodeBlocks } from './docs/check.mjs';
+/**
+ * What the npm scripts for the documentation run:
+ *
+ * - `npm run docs:check`: types and format of the code blocks in all pages
+ * - `npm run docs:api`: the API reference, into docs/api
+ */
+const API = 'docs/api';
 
-const problems = await checkCodeBlocks();
-for (const problem of problems) console.error(problem);
-console.log(problems.length === 0 ? 'All code blocks are sound.' : `${problems.length} problems in code blocks.`);
-process.exit(problems.length === 0 ? 0 : 1);
+const tasks = {
+  check: async () => {
+    const { checkCodeBlocks } = await import('./docs/check.mjs');
+    const problems = await checkCodeBlocks();
+    for (const problem of problems) console.error(problem);
+    console.log(problems.length === 0 ? 'All code blocks are sound.' : `${problems.length} problems in code blocks.`);
+    return problems.length === 0;
+  },
+  api: async () => {
+    const { makeApiReference } = await import('./docs/api.mjs');
+    return makeApiReference(API);
+  },
+};
+
+const task = tasks[/** @type {keyof typeof tasks} */ (process.argv[2])];
+if (!task) throw new Error(`Name a task: ${Object.keys(tasks).join(', ')}`);
+process.exit((await task()) ? 0 : 1);

@@ -1,20 +1,20 @@
 /**
- * `npm test`: from a fresh clone to a verdict. Installs what is missing, builds, tests the sample, then the library.
- * Arguments go to jest and leave the sample's tests out: `npm test -- --selectProjects unit`.
+ * `npm test`: from a fresh clone to a verdict. Installs what is missing, builds, tests the samples, then the library.
+ * Arguments go to jest and leave the samples' tests out: `npm test -- --selectProjects unit`.
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ensureBrowser, ensureDatabases } from './databases.mjs';
-import { buildLibrary, install, root, run, SAMPLE, sampleHas, succeeds } from './workspace.mjs';
+import { buildLibrary, install, root, run, SAMPLE, sampleHas, SAMPLES, succeeds } from './workspace.mjs';
 
 const TIME_LIMIT = 20 * 60_000;
 const jestArgs = process.argv.slice(2);
 
 await install();
 if (!isUnitOnly()) await ensureDatabases();
-if (jestArgs.length === 0 && sampleHas('test')) await ensureBrowser();
+if (jestArgs.length === 0 && sampleHas(SAMPLE, 'test')) await ensureBrowser();
 await buildLibrary();
-const sample = jestArgs.length > 0 || (await testSample());
+const failed = jestArgs.length > 0 ? [] : await testSamples();
 const jest = await succeeds(
   process.execPath,
   [
@@ -26,14 +26,24 @@ const jest = await succeeds(
   ],
   { timeout: TIME_LIMIT },
 );
-if (!sample) console.error(`The tests of ${SAMPLE} failed, see above.`);
-process.exit(sample && jest ? 0 : 1);
+for (const sample of failed) console.error(`The tests of ${sample} failed, see above.`);
+process.exit(failed.length === 0 && jest ? 0 : 1);
 
-async function testSample() {
-  if (!sampleHas('test')) return true;
-  if (sampleHas('build') && !sampleHas('pretest')) await run('npm', ['run', '--silent', 'build', '-w', SAMPLE]);
-  console.log(`> npm test -w ${SAMPLE}`);
-  return succeeds('npm', ['test', '--silent', '-w', SAMPLE], { timeout: TIME_LIMIT });
+/** @returns {Promise<string[]>} the samples whose tests failed */
+async function testSamples() {
+  const failures = [];
+  for (const sample of SAMPLES) if (!(await testSample(sample))) failures.push(sample);
+  return failures;
+}
+
+/** @param {string} sample */
+async function testSample(sample) {
+  if (!sampleHas(sample, 'test')) return true;
+  if (sampleHas(sample, 'build') && !sampleHas(sample, 'pretest')) {
+    await run('npm', ['run', '--silent', 'build', '-w', sample]);
+  }
+  console.log(`> npm test -w ${sample}`);
+  return succeeds('npm', ['test', '--silent', '-w', sample], { timeout: TIME_LIMIT });
 }
 
 function isUnitOnly() {

@@ -1,10 +1,15 @@
 /** What `npm test` and `npm run checkout` share. Imports nothing but Node: it runs before `npm ci` did. */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export const root = join(import.meta.dirname, '..');
 export const SAMPLE = 'sample/checkout';
+
+/** All samples, the shop among them. */
+export const SAMPLES = readdirSync(join(root, 'sample'))
+  .map((name) => `sample/${name}`)
+  .filter((sample) => existsSync(join(root, sample, 'package.json')));
 
 /** What asks a process to end. */
 export const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
@@ -71,9 +76,12 @@ export async function buildLibrary() {
   await run('npm', ['run', '--silent', 'build']);
 }
 
-/** @param {string} script */
-export function sampleHas(script) {
-  const manifest = readJson(join(SAMPLE, 'package.json'));
+/**
+ * @param {string} sample
+ * @param {string} script
+ */
+export function sampleHas(sample, script) {
+  const manifest = readJson(join(sample, 'package.json'));
   return Boolean(manifest?.scripts?.[script]);
 }
 

@@ -7,6 +7,7 @@ import { IdempotencyEdges } from './idempotency-edges.js';
 export class IdempotencyInterceptor implements NestInterceptor {
   private readonly edges: IdempotencyEdges;
 
+  /** @internal */
   constructor(@Optional() edges: IdempotencyEdges) {
     if (!edges) {
       throw new Error(

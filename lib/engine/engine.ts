@@ -13,6 +13,7 @@ import { LockUnavailableError, ShuttingDownError, StoreUnavailableError } from '
 import { Tenure } from './tenure.js';
 import { type Watch, Watches } from './watches.js';
 
+/** What an engine is made of. */
 export interface EngineParts {
   readonly store: RecordStore;
   /** Absent: the store's leases alone keep duplicates apart. */

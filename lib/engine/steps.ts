@@ -1,6 +1,7 @@
 import { retryWhileUnavailable } from './retry.js';
 import type { Ownership, RecordedStep, StepStore, StoreTransaction } from './ports/record-store.js';
 
+/** How a step is found out about after a crash. */
 export interface StepOptions<T> {
   /**
    * Asked where it is unknown whether the step happened: returns the step's result if it did, `undefined` if it did

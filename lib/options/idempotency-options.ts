@@ -58,6 +58,7 @@ export interface IdempotentOptions {
   readonly response?: ResponseOptions;
 }
 
+/** What is kept of a response. */
 export interface ResponseOptions {
   /** The largest body that is kept, in bytes. A larger one is sent as it is, and cannot be replayed. Default: 1 MiB. */
   readonly maxBytes?: number;
@@ -65,6 +66,7 @@ export interface ResponseOptions {
   readonly headers?: { readonly include?: readonly string[]; readonly exclude?: readonly string[] };
 }
 
+/** What is kept of a request. */
 export interface RequestOptions {
   /** Whether the request is kept beside its outcome. Default: `true`. */
   readonly store?: boolean;
@@ -74,6 +76,7 @@ export interface RequestOptions {
   readonly redact?: readonly string[];
 }
 
+/** Which keys are accepted. Others are refused with 400 `key-invalid`. */
 export interface KeyFormat {
   /** Default: 1. */
   readonly minLength?: number;
@@ -83,6 +86,7 @@ export interface KeyFormat {
   readonly pattern?: RegExp;
 }
 
+/** How expired records are deleted. */
 export interface SweepOptions {
   /** Time between two sweeps. Default: `'60s'`. */
   readonly every?: Duration;
@@ -111,7 +115,10 @@ export interface IdempotencyModuleOptions extends IdempotentOptions {
   readonly encryption?: EncryptionOptions;
   /** Deletes expired records; `false`: never. Default: every 60 s, 1000 a batch. */
   readonly sweep?: SweepOptions | false;
-  /** At boot, tells of mutating routes with neither `@Idempotent()` nor `@NotIdempotent()`. Default: `'warn'`. */
+  /**
+   * At boot, tells of mutating routes with neither `@Idempotent()` nor `@NotIdempotent()`, and of `@Idempotent()` where it
+   * has no effect. Default: `'warn'`.
+   */
   readonly audit?: 'off' | 'warn' | 'error';
   /** URL of your documentation of idempotency, for problem responses and their `Link` header. Default: none. */
   readonly documentation?: string;
@@ -135,6 +142,7 @@ export interface IdempotencyModuleExtras {
   readonly dataSource?: string;
 }
 
+/** Makes the options, for `useClass` and `useExisting` of `IdempotencyModule.forRootAsync()`. */
 export interface IdempotencyOptionsFactory {
   createIdempotencyOptions(): Promise<IdempotencyModuleOptions> | IdempotencyModuleOptions;
 }

@@ -1,2 +1,2 @@
-export { IdempotencyProblem, type ProblemCode, type ProblemDocument } from './problem.js';
+export { IdempotencyProblem, type ProblemCode, type ProblemDocument, type ProblemOptions } from './problem.js';
 export * from './problems.js';

@@ -14,6 +14,7 @@ export const PROBLEM_STATUS = {
   'record-unreadable': 500,
 } as const;
 
+/** Which kind of problem it is: stable, for clients to look at. */
 export type ProblemCode = keyof typeof PROBLEM_STATUS;
 
 /** Problem details (RFC 9457), with two members of our own. */
@@ -27,6 +28,7 @@ export interface ProblemDocument {
   readonly retryable: boolean;
 }
 
+/** How one problem differs from others of its kind. */
 export interface ProblemOptions extends ErrorOptions {
   /** Takes the place of the problem's usual explanation. Shown to the client. */
   readonly detail?: string;
@@ -55,6 +57,7 @@ export abstract class IdempotencyProblem extends HttpException {
   readonly retryAfter: number | undefined;
   readonly documentation: string | undefined;
 
+  /** @internal */
   protected constructor(kind: ProblemKind, options: ProblemOptions = {}) {
     const { code, title, retryable } = kind;
     const status = PROBLEM_STATUS[code];
@@ -68,6 +71,7 @@ export abstract class IdempotencyProblem extends HttpException {
     this.documentation = options.documentation;
   }
 
+  /** The problem details, as they are sent. */
   override getResponse(): ProblemDocument {
     return super.getResponse() as ProblemDocument;
   }

@@ -1,15 +1,16 @@
 import canonicalize from 'canonicalize';
 import type { Observable } from 'rxjs';
-import type { DataSource, EntityManager } from 'typeorm';
+import type { DataSource } from 'typeorm';
 import { runForValue } from '../edges/value-run.js';
 import { unpackValue } from '../edges/value-outcome.js';
 import { packHead } from '../edges/http/response-head.js';
 import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
 import type { IdempotencyEvent } from '../engine/events.js';
-import type { Execution } from '../engine/execution.js';
+import type { Execution as EngineExecution } from '../engine/execution.js';
 import { bindFingerprint, digestIdentity } from '../engine/identity.js';
 import type { StoredOutcome } from '../engine/outcome.js';
+import type { Execution } from '../execution.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
@@ -78,6 +79,7 @@ export class IdempotencyService {
   private readonly options: ResolvedModuleOptions;
   private readonly records: RecordView;
 
+  /** @internal */
   constructor(private readonly parts: IdempotencyServiceParts) {
     this.engine = parts.engine;
     this.store = parts.store;
@@ -94,7 +96,7 @@ export class IdempotencyService {
    *
    * @throws IdempotencyProblem where the operation is neither run nor answered
    */
-  async run<T>(options: RunOptions, handler: (execution: Execution<EntityManager>) => Promise<T> | T): Promise<T> {
+  async run<T>(options: RunOptions, handler: (execution: Execution) => Promise<T> | T): Promise<T> {
     const { key, scope = '', operation: endpoint, input, ...overrides } = options;
     const resolved = resolveOperationOptions({ ...this.options.defaults, ...overrides });
     const identity = digestIdentity({ scope, endpoint, key });
@@ -115,7 +117,7 @@ export class IdempotencyService {
       });
     switch (admission.kind) {
       case 'run':
-        return runForValue(admission.tenure, resolved, handler as (execution: Execution) => Promise<T> | T);
+        return runForValue(admission.tenure, resolved, handler as (execution: EngineExecution) => Promise<T> | T);
       case 'replay':
         return (await unpackValue(admission.outcome)) as T;
       case 'refuse':
@@ -128,8 +130,8 @@ export class IdempotencyService {
    *
    * @throws Error where requests are run without an async context, and it would have to guess: see the option `asyncContext`
    */
-  currentExecution(): Execution<EntityManager> | undefined {
-    const found = current()?.execution as Execution<EntityManager> | undefined;
+  currentExecution(): Execution | undefined {
+    const found = current()?.execution as Execution | undefined;
     if (found || this.parts.asyncContext || !this.engine.isRunning) return found;
     throw new Error(
       'IdempotencyService.currentExecution() needs an async context, which is left out for speed where nothing injects ' +

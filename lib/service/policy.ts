@@ -15,6 +15,7 @@ export interface IdempotencyPolicy {
   readonly operations: readonly OperationPolicy[];
 }
 
+/** The rules for keys of one operation. */
 export interface OperationPolicy {
   /** Such as `PaymentsController.pay`. */
   readonly handler: string;

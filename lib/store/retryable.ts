@@ -65,6 +65,11 @@ export interface DriverError extends Error {
 /** An error, what caused it, and what TypeORM wrapped. */
 export function causes(error: unknown): DriverError[] {
   const chain: DriverError[] = [];
-  for (let at = error; at instanceof Error; at = at.cause ?? (at as DriverError).driverError) chain.push(at);
+  for (let at = error; isErrorLike(at); at = at.cause ?? at.driverError) chain.push(at);
   return chain;
+}
+
+/** Not `instanceof`: a native driver is loaded once a process, and throws errors of the realm that loaded it first. */
+function isErrorLike(value: unknown): value is DriverError {
+  return typeof value === 'object' && value !== null && typeof (value as DriverError).message === 'string';
 }

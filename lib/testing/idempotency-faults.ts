@@ -20,6 +20,7 @@ export interface FaultChoice {
   readonly when?: (site: FaultSite) => boolean;
 }
 
+/** What happens to an execution that is struck. What it throws is what the execution gets. */
 export type FaultAction = (scene: FaultScene) => void | Promise<void>;
 
 interface Armed {
@@ -92,6 +93,7 @@ export class IdempotencyFaults implements EngineFactory {
     this.primaryIsLost = true;
   }
 
+  /** The database is back. */
   restorePrimary(): void {
     this.primaryIsLost = false;
   }

@@ -13,11 +13,13 @@ export const FAULT_CALLS = [
   'release',
   'send',
 ] as const;
+/** What an execution asks, at which a fault can strike. */
 export type FaultCall = (typeof FAULT_CALLS)[number];
 
 /** A point of the protocol. `release` is any giving back of a record without an outcome. */
 export type FaultPoint = `${'before' | 'after'} ${FaultCall}`;
 
+/** All points of the protocol, in the order of a run. */
 export const FAULT_POINTS: readonly FaultPoint[] = FAULT_CALLS.flatMap(
   (call) => [`before ${call}`, `after ${call}`] as const,
 );

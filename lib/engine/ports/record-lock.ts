@@ -21,6 +21,7 @@ export type LockAttempt =
   | { readonly kind: 'contended' }
   | { readonly kind: 'unavailable'; readonly reason: string };
 
+/** A lock that was taken, and is renewed until it is released. */
 export interface HeldLock {
   /** Gives the lock back in the background. Never throws, never rejects, harmless when called twice. */
   release(): void;

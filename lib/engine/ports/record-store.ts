@@ -39,7 +39,7 @@ export interface RecordStore {
 
   /**
    * Runs `work` in a transaction of the application's data source. Resolves after COMMIT; rejects after ROLLBACK with
-   * what `work` threw, or with {@link CommitUnknownError} when the answer to COMMIT was lost.
+   * what `work` threw, or with `CommitUnknownError` when the answer to COMMIT was lost.
    */
   transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T>;
 
@@ -70,8 +70,10 @@ export interface StepStore {
   end(ownership: Ownership, name: string, end: StepEnd, within?: StoreTransaction): Promise<FencedAnswer>;
 }
 
+/** How a step ended. */
 export type StepEnd = { readonly status: 'done'; readonly result: string | null } | { readonly status: 'failed' };
 
+/** A step as it is on record. */
 export interface RecordedStep {
   readonly name: string;
   /** `begun` without an end means that the process died inside the step: whether it happened is unknown. */
@@ -112,6 +114,7 @@ export interface Ownership {
   readonly token: number;
 }
 
+/** An outcome that is to be recorded. */
 export interface Completion {
   readonly outcome: StoredOutcome;
   /** How long the outcome is kept, in milliseconds from now. */
@@ -126,6 +129,7 @@ export interface FencedAnswer {
   readonly awaited: boolean;
 }
 
+/** The states of a record: see docs/guarantees.md. */
 export type RecordStatus = 'processing' | 'done' | 'failed' | 'held';
 
 /** A record as it stands in the store. */

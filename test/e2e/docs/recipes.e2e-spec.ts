@@ -1,30 +1,16 @@
 import { createHmac, randomUUID } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { basename, join } from 'node:path';
-import { type INestApplication, type Provider, type Type } from '@nestjs/common';
+import { type INestApplication, type Provider } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { getRepositoryToken, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import type { ObjectLiteral, Repository } from 'typeorm';
-import { codeBlocks } from '../../../scripts/docs/code-blocks.mjs';
-import { root } from '../../../scripts/workspace.mjs';
 import { IdempotencyModule } from '../../../lib/index.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { call } from '../../support/http-client.js';
+import { filesOf, type PageModule } from './support/files-of.js';
 
 /** The recipes of docs/recipes.md that have a file name, run as they stand there. */
-
-type Module = Record<string, Type<never>>;
-const BUILT = join(root, 'test/.built/recipes');
-const FILES = [
-  'charges.controller',
-  'webhooks.controller',
-  'deliveries.service',
-  'invoices.consumer',
-  'orders.controller',
-  'exports.controller',
-];
 
 /** What a provider or a receiver was sent, and what it says. */
 interface Sent {
@@ -39,7 +25,7 @@ let says: (request: Sent) => { status: number; body?: unknown } | 'hang up';
 let elsewhere: Server;
 let database: TestDatabase;
 let app: INestApplication;
-let recipes: Module;
+let recipes: PageModule;
 
 beforeAll(async () => {
   elsewhere = createServer((request, response) => {
@@ -59,7 +45,7 @@ beforeAll(async () => {
   process.env.PROVIDER_URL = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
   process.env.WEBHOOK_SECRET = 'secret';
 
-  recipes = await load();
+  recipes = await filesOf('docs/recipes.md');
   database = await createDatabase('better-sqlite3');
   const entities = ['ReceivedEvent', 'Invoice', 'Order', 'OutboxMessage', 'Export'].map((name) => recipes[name]);
   const providers = ['DeliveriesService', 'InvoicesConsumer', 'OutboxRelay', 'ExportsWorker'];
@@ -78,22 +64,10 @@ afterAll(async () => {
   await app?.close();
   await database?.drop();
   elsewhere?.close();
+  elsewhere?.closeAllConnections();
 });
 
 beforeEach(() => sent.splice(0));
-
-/** The files as they stand on the page, but for where the library is. */
-async function load(): Promise<Module> {
-  const blocks = codeBlocks('docs/recipes.md').filter(({ title }) => title);
-  expect(blocks.map(({ title }) => basename(title!, '.ts'))).toEqual(FILES);
-  await mkdir(BUILT, { recursive: true });
-  const modules = blocks.map(async ({ title, code }) => {
-    const path = join(BUILT, basename(title!));
-    await writeFile(path, code.replace("'nestjs-idempotency'", "'../../../lib/index.js'"));
-    return (await import(path)) as Module;
-  });
-  return Object.assign({}, ...(await Promise.all(modules))) as Module;
-}
 
 const post = async (path: string, options: Parameters<typeof call>[1]) => call(`${await app.getUrl()}${path}`, options);
 const get = <T>(name: string): T => app.get(recipes[name]);

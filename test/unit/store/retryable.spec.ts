@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { QueryFailedError } from 'typeorm';
 import { CommitUnknownError, StoreUnavailableError } from '../../../lib/engine/errors.js';
 import { isRetryable, retryingConflicts } from '../../../lib/store/retryable.js';
@@ -27,6 +28,10 @@ describe('isRetryable', () => {
     expect(isRetryable(new QueryFailedError('SELECT', [], withCode('40P01')))).toBe(true);
     expect(isRetryable(new Error('Connection terminated unexpectedly'))).toBe(true);
     expect(isRetryable('a string')).toBe(false);
+  });
+
+  it('knows errors of another realm', () => {
+    expect(isRetryable(runInNewContext("Object.assign(new Error('x'), { code: 'SQLITE_BUSY' })"))).toBe(true);
   });
 });
 

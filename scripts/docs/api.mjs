@@ -1,0 +1,56 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Application } from 'typedoc';
+import { root } from '../workspace.mjs';
+
+/** What exported types are made of, and nobody names. */
+const INSIDE = [
+  'EngineFactory',
+  'EventSink',
+  'FAULT_CALLS',
+  'OfExecution',
+  'OfRecord',
+  'PROBLEM_STATUS',
+  'StoredOutcome',
+  'WakeUp',
+];
+
+/**
+ * Makes the API reference of everything that package.json exports, from the code's own docstrings. A warning is a failure:
+ * what is exported is documented, and refers to nothing that is not.
+ *
+ * @param {string} folder from the root
+ * @returns {Promise<boolean>} whether it succeeded
+ */
+export async function makeApiReference(folder) {
+  const app = await Application.bootstrap({
+    name: 'nestjs-idempotency',
+    entryPoints: entryPoints(),
+    basePath: root,
+    tsconfig: join(root, 'tsconfig.build.json'),
+    readme: 'none',
+    excludeInternal: true,
+    excludePrivate: true,
+    excludeExternals: true,
+    treatWarningsAsErrors: true,
+    disableSources: true,
+    intentionallyNotExported: INSIDE,
+    validation: { notExported: true, invalidLink: true, notDocumented: true },
+    requiredToBeDocumented: ['Class', 'Interface', 'TypeAlias', 'Variable'],
+  });
+  const project = await app.convert();
+  if (!project) return false;
+  app.validate(project);
+  if (app.logger.hasErrors() || app.logger.hasWarnings()) return false;
+  await app.generateDocs(project, join(root, folder));
+  return !app.logger.hasErrors() && !app.logger.hasWarnings();
+}
+
+/** The sources of what package.json exports. */
+function entryPoints() {
+  /** @type {{ exports: Record<string, string | { default: string }> }} */
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  return Object.values(exports).flatMap((target) =>
+    typeof target === 'string' ? [] : [join(root, target.default.replace('./dist/', 'lib/').replace(/\.js$/, '.ts'))],
+  );
+}
