@@ -367,7 +367,11 @@ describe('at boot', () => {
     })
     class App {}
     const app = (await Test.createTestingModule({ imports: [App] }).compile()).createNestApplication({ logger: false });
-    return app.init().finally(() => app.close());
+    try {
+      return await app.init();
+    } finally {
+      await app.close();
+    }
   }
 
   test('mutations that nobody decided about are told of', async () => {
