@@ -225,6 +225,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
   let service: IdempotencyService;
   let clients: ClientProxy[];
   let replays = 0;
+  const warnings: string[] = [];
 
   beforeAll(async () => {
     runs.clear();
@@ -239,7 +240,9 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
       controllers: [OrdersController, MailController],
     })
     class App {}
-    app = (await Test.createTestingModule({ imports: [App] }).compile()).createNestApplication({ logger: false });
+    app = (await Test.createTestingModule({ imports: [App] }).compile()).createNestApplication({
+      logger: { log: () => undefined, error: () => undefined, warn: (message: string) => void warnings.push(message) },
+    });
     app.connectMicroservice(options);
     await app.startAllMicroservices();
     await app.listen(0, '127.0.0.1');
@@ -449,6 +452,15 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
     for (const operation of endpoints) {
       expect(await service.list({ operation })).toMatchObject([{ status: 'done' }]);
     }
+  });
+
+  test('an event that is refused is told of in the log, as nobody else hears of it', async () => {
+    await lastValueFrom(clients[0].emit('order.placed', { data: { name: 'keyless' } }), { defaultValue: undefined });
+    const refusals = () =>
+      warnings.filter((warning) => warning.includes('This message needs the Idempotency-Key header'));
+    await until(() => refusals().length === 2);
+    expect(refusals()[0]).toMatch(/^EVENT order\.placed /);
+    expect(ran('keyless placed')).toBe(0);
   });
 
   test('the same method over HTTP has keys of its own', async () => {
