@@ -10,8 +10,9 @@ import { watchHandler } from './watch-handler.js';
  * Makes an operation idempotent: a request that comes again with the same key gets the first outcome, and the operation
  * is not carried out twice.
  *
- * On a controller it covers the methods that change something (POST, PUT, PATCH, DELETE); options on a method come before
- * those on its controller, and those before the module's.
+ * On a controller it covers the methods that change something (POST, PUT, PATCH, DELETE), on a resolver its mutations;
+ * message handlers are covered where it stands at the method. Options on a method come before those on its class, and
+ * those before the module's.
  *
  * @throws IdempotencyOptionError for an option that cannot be used, naming it
  */

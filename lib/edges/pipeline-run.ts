@@ -183,15 +183,17 @@ export function tell(subscriber: Subscriber<unknown>, { values, thrown }: Answer
 /** The stream of a handler, for as long as it has values, whoever stops listening. */
 function toItsEnd(stream: unknown, current: CurrentExecution): Observable<unknown> {
   return new Observable((subscriber) => {
-    current.begin();
+    // One that the handler itself listens to is part of it.
+    const isAnswer = current.state !== 'running';
+    if (isAnswer) current.begin();
     (stream as Observable<unknown>).subscribe({
       next: (value) => subscriber.next(value),
       error: (error: unknown) => {
-        current.settle('failed');
+        if (isAnswer) current.settle('failed');
         subscriber.error(error);
       },
       complete: () => {
-        current.settle('succeeded');
+        if (isAnswer) current.settle('succeeded');
         subscriber.complete();
       },
     });

@@ -15,7 +15,7 @@ export interface FingerprintOptions {
 
 /** What an operation came to, as {@link IdempotentOptions.outcome} is asked about it. */
 export interface OutcomeContext {
-  /** HTTP status of the response; for messages and jobs 200, or 500 where they threw. */
+  /** HTTP status of the response; for messages, mutations and jobs 200, or what stands for the error they threw. */
   readonly status: number;
   /** What the handler, a pipe or an inner interceptor threw, if anything. */
   readonly error: unknown;
@@ -25,11 +25,11 @@ export interface OutcomeContext {
 export interface IdempotentOptions {
   /** Whether a request without a key is refused (400) or passes through unprotected. Default: `true`. */
   readonly required?: boolean;
-  /** Where the key comes from. Default: the request header. */
+  /** Where the key comes from. Default: the request header; for messages also a CloudEvent, or the AMQP message id. */
   readonly key?: (context: ExecutionContext) => string | undefined;
   /**
    * The tenant or principal that keys belong to. Default: `id` or `sub` of `request.user`; without a principal, the
-   * record is bound to a digest of the `Authorization` header, where there is one.
+   * record is bound to a digest of the `Authorization` header, where there is one. Messages have no principal.
    */
   readonly scope?: (context: ExecutionContext) => string;
   /** How a request is told from another with the same key; `false`: not at all. Default: the whole request. */

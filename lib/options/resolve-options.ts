@@ -12,6 +12,7 @@ import {
 } from './checks.js';
 import type { IdempotencyModuleOptions, IdempotentOptions, OutcomeContext } from './idempotency-options.js';
 import { IdempotencyOptionError } from './option-error.js';
+import { IdempotencyProblem } from '../problems/problem.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
 
 const SECOND = 1_000;
@@ -55,7 +56,9 @@ const MODULE_OPTIONS = [
 /** Statuses that say "not now": the operation may succeed when it is tried again. */
 const TRY_AGAIN = new Set([408, 425, 429]);
 
-function storeWhatIsFinal({ status }: OutcomeContext): 'store' | 'release' {
+function storeWhatIsFinal({ status, error }: OutcomeContext): 'store' | 'release' {
+  // Of an idempotent operation that the handler calls.
+  if (error instanceof IdempotencyProblem && error.retryable) return 'release';
   return status < 500 && !TRY_AGAIN.has(status) ? 'store' : 'release';
 }
 

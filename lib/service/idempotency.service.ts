@@ -90,8 +90,8 @@ export class IdempotencyService {
   }
 
   /**
-   * Runs `handler` at most once for a key, and returns its value; a duplicate gets the same value again, as JSON carries
-   * it. What `handler` throws frees the key, but HTTP errors below 500, which are thrown again; `outcome` decides
+   * Runs `handler` at most once for a key, and returns its value; a duplicate gets the same value again: what JSON can
+   * carry, dates, bigints, bytes, Maps and Sets; instances of other classes as plain objects. What `handler` throws frees the key, but HTTP errors below 500, which are thrown again; `outcome` decides
    * otherwise.
    *
    * @throws IdempotencyProblem where the operation is neither run nor answered

@@ -28,7 +28,7 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
 
     switch (host.getType<string>()) {
       case 'rpc':
-        return throwError(() => rpcErrorOf(problem));
+        return throwError(() => rpcErrorOf(problem, host));
       case 'graphql':
         throw problem;
     }

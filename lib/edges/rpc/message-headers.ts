@@ -25,7 +25,12 @@ export function messageHeaders(transport: unknown): MessageHeaders {
       .filter(([key]) => key.toLowerCase() === name.toLowerCase())
       .flatMap(([, value]) => value)
       .filter((value) => value !== undefined && value !== null)
-      .map((value) => (value instanceof Uint8Array ? Buffer.from(value).toString() : String(value)));
+      .map(textOf);
+}
+
+function textOf(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value instanceof Uint8Array ? Buffer.from(value).toString() : JSON.stringify(value);
 }
 
 function headersOf(context: TransportContext): Headers {

@@ -44,7 +44,7 @@ function cloudEventKey(source: string, id: string): string {
 }
 
 function messageIdOf(context: unknown): string | undefined {
-  const { getMessage } = (context ?? {}) as { getMessage?(): { properties?: { messageId?: unknown } } | undefined };
-  const messageId = getMessage?.call(context)?.properties?.messageId;
+  const amqp = (context ?? {}) as { getMessage?(): { properties?: { messageId?: unknown } } | undefined };
+  const messageId = amqp.getMessage?.()?.properties?.messageId;
   return typeof messageId === 'string' && messageId ? messageId : undefined;
 }

@@ -97,7 +97,7 @@ function parsed(subject: string): unknown {
 
 function textOf(pattern: unknown): string {
   if (isGrpc(pattern)) return `${pattern.service}/${pattern.rpc}`;
-  return typeof pattern === 'object' ? canonicalJson(pattern) : String(pattern);
+  return typeof pattern === 'string' ? pattern : canonicalJson(pattern);
 }
 
 function isGrpc(pattern: unknown): pattern is GrpcPattern {

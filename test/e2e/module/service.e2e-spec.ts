@@ -106,6 +106,22 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     expect(runs).toBe(3);
   });
 
+  test('run: a refusal of an operation inside that may be tried again is not kept', async () => {
+    let inner!: () => void;
+    const running = service.run(
+      { key: 'inner', operation: 'inner' },
+      () => new Promise<void>((resolve) => (inner = resolve)),
+    );
+    const outer = () =>
+      service.run({ key: 'outer', operation: 'outer' }, () =>
+        service.run({ key: 'inner', operation: 'inner' }, () => 2),
+      );
+    await expect(outer()).rejects.toMatchObject({ code: 'in-progress' });
+    inner();
+    await running;
+    expect(await outer()).toBeUndefined();
+  });
+
   test('run: a value that is too large is not run again', async () => {
     const run = () =>
       service.run({ key: 'large', operation: 'large', response: { maxBytes: 10 } }, () => 'x'.repeat(100));

@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type CallHandler,
+  Controller,
+  type ExecutionContext,
+  type INestMicroservice,
+  Injectable,
+  Module,
+  type NestInterceptor,
+  UseInterceptors,
+} from '@nestjs/common';
+import {
+  type ClientOptions,
+  type ClientProxy,
+  ClientProxyFactory,
+  MessagePattern,
+  Payload,
+  RpcException,
+  type TcpOptions,
+  Transport,
+} from '@nestjs/microservices';
+import { Test } from '@nestjs/testing';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { lastValueFrom, type Observable, of, retry, throwError, timeout } from 'rxjs';
+import { Idempotent, IdempotencyModule, IdempotentExecution, type Execution } from '../../../lib/index.js';
+import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { freePort } from '../../support/free-port.mjs';
+
+@Injectable()
+class TriesAgain implements NestInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return next.handle().pipe(retry(2));
+  }
+}
+
+@Injectable()
+class GivesUp implements NestInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return next.handle().pipe(timeout({ first: 50, with: () => throwError(() => new Error('too slow')) }));
+  }
+}
+
+let finish!: () => void;
+const finished = new Promise<void>((resolve) => (finish = resolve));
+let runs = 0;
+
+const key = (context: ExecutionContext) => context.switchToRpc().getData<string>();
+
+@Controller()
+class JobsController {
+  @MessagePattern('tried again')
+  @Idempotent({ key })
+  @UseInterceptors(TriesAgain)
+  triedAgain(@IdempotentExecution() execution: Execution) {
+    if (execution.attempt < 3) throw new Error('not now');
+    return { attempt: execution.attempt };
+  }
+
+  @MessagePattern('listening')
+  @UseInterceptors(GivesUp)
+  @Idempotent({ key })
+  async listening(@Payload() name: string) {
+    runs++;
+    await lastValueFrom(this.names(name));
+    await finished;
+    return name;
+  }
+
+  @MessagePattern('names')
+  @Idempotent({ key })
+  names(name: string): Observable<string> {
+    return of(name, name);
+  }
+
+  @MessagePattern('refused')
+  @Idempotent()
+  refused() {
+    throw new RpcException('never');
+  }
+}
+
+describe('an application of messages alone', () => {
+  let database: TestDatabase;
+  let app: INestMicroservice;
+  let client: ClientProxy;
+
+  beforeAll(async () => {
+    database = await createDatabase('better-sqlite3');
+    const options: TcpOptions = { transport: Transport.TCP, options: { host: '127.0.0.1', port: await freePort() } };
+    @Module({
+      imports: [
+        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
+        IdempotencyModule.forRoot(),
+      ],
+      controllers: [JobsController],
+    })
+    class App {}
+    const module = await Test.createTestingModule({ imports: [App] }).compile();
+    app = module.createNestMicroservice({ ...options, logger: false });
+    await app.listen();
+    client = ClientProxyFactory.create(options as ClientOptions) as ClientProxy;
+  });
+
+  afterAll(async () => {
+    await client?.close();
+    await app?.close();
+    await database?.drop();
+  });
+
+  const ask = (pattern: string, data: unknown) => lastValueFrom(client.send<unknown>(pattern, data));
+
+  test('refusals reach the client', async () => {
+    await expect(ask('refused', 'k')).rejects.toMatchObject({ code: 'key-missing', status: 400 });
+  });
+
+  test('an interceptor outside that tries again claims again', async () => {
+    expect(await ask('tried again', 'again')).toEqual({ attempt: 3 });
+    expect(await ask('tried again', 'again')).toEqual({ attempt: 3 });
+  });
+
+  test('a stream that the handler itself listens to does not end its operation', async () => {
+    await expect(ask('listening', 'l')).rejects.toMatchObject({ message: 'Internal server error' });
+    // The handler still runs, though a stream within it has ended.
+    await expect(ask('listening', 'l')).rejects.toMatchObject({ code: 'in-progress' });
+    finish();
+    for (let code = ''; code !== 'replay-unavailable'; await sleep(20)) {
+      ({ code } = (await ask('listening', 'l').catch((error: unknown) => error)) as { code: string });
+    }
+    expect(runs).toBe(1);
+  });
+});
