@@ -4,6 +4,8 @@ import { PrimaryColumn } from 'typeorm';
 import type { IdempotencyService } from 'nestjs-idempotency';
 
 export { Body, Controller, Module, Post } from '@nestjs/common';
+export { Args, Mutation } from '@nestjs/graphql';
+export { EventPattern, Payload } from '@nestjs/microservices';
 export { TypeOrmModule } from '@nestjs/typeorm';
 export { type Execution, Idempotent, IdempotencyModule, IdempotentExecution } from 'nestjs-idempotency';
 
@@ -40,6 +42,16 @@ export class CartDto {
   items!: string[];
 }
 
+export class PlacedOrder extends CartDto {}
+
+export class PaymentInput {
+  amount!: number;
+}
+
+export class Receipt {
+  id!: string;
+}
+
 export class FaxDto {
   to!: string;
 }
@@ -60,6 +72,7 @@ export abstract class Members {
     find(reference: string): Promise<Charge | undefined>;
   };
   protected readonly orders!: { confirm(order: Order, charge: Charge): Promise<Order> };
+  protected readonly payments!: { pay(input: PaymentInput): Promise<Receipt> };
   protected readonly faxes!: { send(fax: FaxDto): Promise<{ sent: true }> };
 }
 
