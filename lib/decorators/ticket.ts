@@ -2,9 +2,10 @@ import type { CurrentExecution } from '../engine/current-execution.js';
 
 /**
  * A ticket stands for a request's execution among its handler's arguments. It is a number, since pipes that apply to all
- * arguments leave a number as it is, and has a fraction by which it is known.
+ * arguments leave a number as it is, and has a fraction by which it is known: an odd number of 2^20ths, which no number has
+ * that people write down.
  */
-const FRACTION = (1 + Math.floor(Math.random() * (2 ** 20 - 1))) / 2 ** 20;
+const FRACTION = (1 + 2 * Math.floor(Math.random() * 2 ** 19)) / 2 ** 20;
 const MOST = 2 ** 31;
 
 let last = 0;
