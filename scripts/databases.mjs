@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { find, REQUIREMENTS } from '../test/support/binaries.mjs';
 import { run } from './workspace.mjs';
 
-/** Sees to it that Redis and MariaDB can be started; PostgreSQL comes with the npm packages. */
+/** Sees to it that Redis, MariaDB and PgBouncer can be started; PostgreSQL comes with the npm packages. */
 export async function ensureDatabases() {
   const missing = missingPackages();
   if (missing.length === 0) return;
@@ -37,9 +37,9 @@ export function aptGetPrefix() {
 function giveUp(packages) {
   console.error(
     [
-      'Install Redis and MariaDB, then run this again:',
+      'Install Redis, MariaDB and PgBouncer, then run this again:',
       `  Debian, Ubuntu: sudo apt-get install ${packages.join(' ')}`,
-      '  macOS:          brew install redis mariadb',
+      '  macOS:          brew install redis mariadb pgbouncer',
       'or name the executables in ' + REQUIREMENTS.map((one) => one.variable).join(', ') + '.',
       'The unit tests alone need no servers: npm run test:unit',
     ].join('\n'),

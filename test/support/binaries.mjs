@@ -21,7 +21,10 @@ export const MARIADB_INSTALL = {
   packages: MARIADB.packages,
 };
 
-export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL];
+/** @type {Requirement} */
+export const PGBOUNCER = { binary: 'pgbouncer', variable: 'PGBOUNCER', packages: ['pgbouncer'] };
+
+export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL, PGBOUNCER];
 
 /** Debian keeps servers where an ordinary user's PATH does not look. */
 const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/libexec'];
