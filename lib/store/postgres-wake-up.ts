@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 
@@ -18,6 +20,12 @@ interface PgPool {
 
 const CHANNEL = 'nestjs_idempotency';
 
+/** How long a listening connection may take to hear its first announcement, in milliseconds. */
+const PROBE_FOR = 1_000;
+
+/** For how long a connection that hears nothing is taken for the rule, in milliseconds. */
+const DEAF_FOR = 60_000;
+
 /** How long the listening connection is kept once nobody waits, in milliseconds. */
 const KEEP_FOR = 30_000;
 
@@ -25,11 +33,16 @@ const KEEP_FOR = 30_000;
  * Wakes waiters through LISTEN and NOTIFY, where there is no Redis. One connection of its own in each process that
  * has waiters; an announcement is sent only for a record that says that somebody waits, as each NOTIFY costs the
  * database a place in the order of its commits.
+ *
+ * A pooler that hands out connections by the transaction accepts LISTEN, and its client never hears a thing: so a new
+ * connection is believed once it has heard an announcement.
  */
 export class PostgresWakeUp implements WakeUp {
   private readonly listeners = new Map<string, Set<() => void>>();
   private connection: Promise<PgListener> | undefined;
   private idle: NodeJS.Timeout | undefined;
+  private deafUntil = 0;
+  private warned = false;
 
   constructor(private readonly dataSource: DataSource) {}
 
@@ -68,6 +81,7 @@ export class PostgresWakeUp implements WakeUp {
   }
 
   private async listen(): Promise<PgListener> {
+    if (performance.now() < this.deafUntil) throw new Error('announcements are not heard');
     const client = new this.pool.Client(this.pool.options);
     const lost = () => {
       this.connection = undefined;
@@ -81,12 +95,38 @@ export class PostgresWakeUp implements WakeUp {
     try {
       await client.connect();
       await client.query(`LISTEN ${CHANNEL}`);
+      await this.probe();
     } catch (error) {
       this.connection = undefined;
       void client.end().catch(() => undefined);
       throw error;
     }
     return client;
+  }
+
+  /** @throws Error where an announcement by another connection is not heard */
+  private async probe(): Promise<void> {
+    const probe = randomUUID();
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.listeners.set(probe, new Set([resolve]));
+        timer = setTimeout(() => reject(new Error('announcements are not heard')), PROBE_FOR);
+        this.pool.query('SELECT pg_notify($1, $2)', [CHANNEL, probe]).catch(reject);
+      });
+    } catch (error) {
+      this.deafUntil = performance.now() + DEAF_FOR;
+      if (!this.warned) {
+        new Logger('Idempotency').warn(
+          'NOTIFY is not heard, as behind a pooler in transaction mode: requests that wait look from time to time',
+        );
+      }
+      this.warned = true;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      this.listeners.delete(probe);
+    }
   }
 
   /** Announcements made meanwhile were lost, so that everyone has to look. */

@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * SQLSTATE classes and codes that say nothing was done and the same may work later: connection lost (08), operator
- * intervention (57P), serialization failure and deadlock (40001, 40P01), too many connections (53300).
+ * intervention (57P), serialization failure and deadlock (40001, 40P01), too many connections (53300), and a prepared
+ * statement that a pooler has lost (26000, 42P05).
  */
-const RETRYABLE_SQLSTATE = /^(08|57P|40001|40P01|53300)/;
+const RETRYABLE_SQLSTATE = /^(08|57P|40001|40P01|53300|26000|42P05)/;
 
 /**
  * The same as MySQL's numbers: lock wait timeout, deadlock, MariaDB's "record has changed since last read", too many

@@ -5,7 +5,7 @@ import { Body, Controller, Get, Module, Param, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { InjectDataSource, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
-import { Redis } from 'ioredis';
+import { Redis, Cluster as RedisCluster } from 'ioredis';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
 import {
   type Execution,
@@ -183,14 +183,18 @@ class TasksController {
   }
 }
 
-const redis = (env.REDIS_PORTS ?? '')
-  .split(',')
-  .filter(Boolean)
-  .map((port) => {
-    const client = new Redis(Number(port), '127.0.0.1', { maxRetriesPerRequest: 0, enableOfflineQueue: false });
-    client.on('error', () => undefined);
-    return client;
-  });
+const portsOf = (list: string | undefined) => (list ?? '').split(',').filter(Boolean).map(Number);
+const impatient = { maxRetriesPerRequest: 0, enableOfflineQueue: false };
+const nodesOf = (list: string | undefined) => portsOf(list).map((port) => ({ host: '127.0.0.1', port }));
+
+const redis = [
+  ...nodesOf(env.REDIS_PORTS).map((node) => new Redis({ ...node, ...impatient })),
+  ...(env.REDIS_SENTINEL_PORTS
+    ? [new Redis({ sentinels: nodesOf(env.REDIS_SENTINEL_PORTS), name: 'main', ...impatient })]
+    : []),
+  ...(env.REDIS_CLUSTER_PORTS ? [new RedisCluster(nodesOf(env.REDIS_CLUSTER_PORTS))] : []),
+];
+for (const client of redis) client.on('error', () => undefined);
 
 /** Statements sent to PostgreSQL's pool, whoever sent them. */
 let statements = 0;

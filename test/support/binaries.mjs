@@ -61,7 +61,10 @@ export const CHROMIUM = {
   ],
 };
 
-export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL, NATS, RABBITMQ, EPMD];
+/** @type {Requirement} */
+export const PGBOUNCER = { binary: 'pgbouncer', variable: 'PGBOUNCER', packages: ['pgbouncer'] };
+
+export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL, NATS, RABBITMQ, EPMD, PGBOUNCER];
 
 /** Debian keeps servers where an ordinary user's PATH does not look. */
 const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/libexec'];

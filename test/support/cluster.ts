@@ -18,13 +18,14 @@ export class Cluster {
     private readonly env: Environment,
   ) {}
 
+  /** @param on a new database of this kind, or this one */
   static async start(
-    dialect: TestDialect,
+    on: TestDialect | TestDatabase,
     count: number,
     options: object = {},
     env: Environment = {},
   ): Promise<Cluster> {
-    const database = await createDatabase(dialect);
+    const database = typeof on === 'string' ? await createDatabase(on) : on;
     const cluster = new Cluster(database, { OPTIONS: JSON.stringify(options), ...env });
     // The first makes the tables.
     while (cluster.apps.length < count) await cluster.add(cluster.apps.length ? { SYNCHRONIZE: 'off' } : {});

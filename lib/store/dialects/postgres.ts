@@ -174,9 +174,10 @@ RETURNING r.id, r.awaited`;
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
       SELECT id FROM freed`,
     forget: `DELETE FROM ${record} r WHERE r.id = $1 RETURNING r.id`,
+    /** With its table, as the same place in two partitions holds two rows. */
     sweep: `WITH doomed AS (
-        SELECT r.ctid FROM ${record} r WHERE ${EXPIRED} AND ${FREE} LIMIT $1 FOR UPDATE SKIP LOCKED
-      ) DELETE FROM ${record} r USING doomed WHERE r.ctid = doomed.ctid RETURNING r.id`,
+        SELECT r.tableoid, r.ctid FROM ${record} r WHERE ${EXPIRED} AND ${FREE} LIMIT $1 FOR UPDATE SKIP LOCKED
+      ) DELETE FROM ${record} r USING doomed WHERE r.tableoid = doomed.tableoid AND r.ctid = doomed.ctid RETURNING r.id`,
     forgetSteps: `DELETE FROM ${step} s WHERE s.record_id = ANY($1::uuid[])`,
   };
 }

@@ -1,6 +1,7 @@
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { PostgresDialect } from '../../../lib/store/dialects/postgres.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
+import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 import { aClaim, again, Bench, COMPLETION, NATIVE, ownership } from './support.js';
 
 interface Plan {
@@ -23,16 +24,23 @@ describe('On PostgreSQL', () => {
   let store: SqlRecordStore;
 
   beforeAll(async () => {
-    bench = await Bench.open(postgres);
+    bench = await Bench.open(postgres, {
+      synchronize: false,
+      migrations: [...IDEMPOTENCY_MIGRATIONS],
+      migrationsRun: true,
+    });
     store = bench.store();
-    await bench.dataSource.query(`
-      INSERT INTO idempotency_record (id, owner, endpoint, fingerprint, status, token, attempt, hold_on_crash, awaited,
-        lease_until, created_at, completed_at, expires_at, response_code)
-      SELECT gen_random_uuid(), gen_random_uuid(), 'POST /payments', sha256(i::text::bytea), 'done', 1, 1, false, false,
-        now(), now(), now(), now() + interval '1 day', 201 FROM generate_series(1, ${RECORDS}) i`);
+    await fill(RECORDS, '1 day');
     await bench.dataSource.query('VACUUM ANALYZE idempotency_record');
   });
   afterAll(() => bench?.close());
+
+  const fill = (count: number, expiresIn: string) =>
+    bench.dataSource.query(`
+      INSERT INTO idempotency_record (id, owner, endpoint, fingerprint, status, token, attempt, hold_on_crash, awaited,
+        lease_until, created_at, completed_at, expires_at, response_code)
+      SELECT gen_random_uuid(), gen_random_uuid(), 'POST /payments', sha256(i::text::bytea), 'done', 1, 1, false, false,
+        now(), now(), now(), now() + interval '${expiresIn}', 201 FROM generate_series(1, ${count}) i`);
 
   async function completed(): Promise<Claim> {
     const claim = aClaim();
@@ -97,7 +105,7 @@ describe('On PostgreSQL', () => {
     expect((await explainClaim(aClaim()))['WAL Records']).toBeGreaterThan(0);
   });
 
-  it.each([
+  const BY_ID = [
     'claimOne',
     'claimMany',
     'claimOneLater',
@@ -110,17 +118,34 @@ describe('On PostgreSQL', () => {
     'letGo',
     'discard',
     'putStep',
-  ])('%s goes by the primary key', async (name) => {
-    const parameters = Math.max(...[...statements[name].matchAll(/\$(\d+)/g)].map(([, n]) => Number(n)));
-    const plan = await explain(name, Array<string>(parameters).fill('NULL'));
-    const scans = flatten(plan).filter(
-      (node) => node['Relation Name'] === 'idempotency_record' && node['Node Type'].includes('Scan'),
-    );
-    expect(scans.length).toBeGreaterThan(0);
-    for (const scan of scans) {
-      expect(scan['Node Type']).toMatch(/^Index (Only )?Scan$/);
-      expect(scan['Index Name']).toMatch(/^PK_/);
-    }
+  ];
+
+  describe.each([
+    ['that is full', async () => undefined],
+    [
+      'that was emptied and vacuumed',
+      async () => {
+        await bench.dataSource.query('TRUNCATE idempotency_record');
+        await fill(2_000, '-1 hour');
+        while ((await store.sweep(1_000)) > 0);
+        await bench.dataSource.query('VACUUM idempotency_record');
+      },
+    ],
+  ])('in a table %s', (_, prepare) => {
+    beforeAll(prepare);
+
+    it.each(BY_ID)('%s goes by the primary key', async (name) => {
+      const parameters = Math.max(...[...statements[name].matchAll(/\$(\d+)/g)].map(([, n]) => Number(n)));
+      const plan = await explain(name, Array<string>(parameters).fill('NULL'));
+      const scans = flatten(plan).filter(
+        (node) => node['Relation Name'] === 'idempotency_record' && node['Node Type'].includes('Scan'),
+      );
+      expect(scans.length).toBeGreaterThan(0);
+      for (const scan of scans) {
+        expect(scan['Node Type']).toMatch(/^Index (Only )?Scan$/);
+        expect(scan['Index Name']).toMatch(/^PK_/);
+      }
+    });
   });
 });
 
