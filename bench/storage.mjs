@@ -130,6 +130,7 @@ async function fill(retentionMs) {
           leaseMs: 30_000,
           retentionMs: Math.max(retentionMs, 1),
           holdOnCrash: false,
+          forgettable: false,
         });
         await store.complete(
           { recordId, owner, token },

@@ -38,10 +38,10 @@ const TYPES: Record<DialectName, Record<Kind, ColumnOptions>> = {
 };
 
 /**
- * Half of each page is left for new versions of its rows. A record is updated once or twice soon after it is written;
+ * Most of each page is left for new versions of its rows, which come with their responses. A record is updated once or twice soon after it is written;
  * where the new version fits beside the old one, no index has to be touched.
  */
-const FILLFACTOR = 50;
+const FILLFACTOR = 35;
 
 /**
  * A table that is emptied by night keeps its pages for the day. VACUUM would cut them off, under a lock that nobody reads
