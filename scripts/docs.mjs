@@ -1,7 +1,7 @@
 /**
  * What the npm scripts for the documentation run:
  *
- * - `npm run docs:check`: types and format of the code blocks in all pages
+ * - `npm run docs:check`: types and format of the code blocks in all pages, and where their links lead
  * - `npm run docs:api`: the API reference, into docs/api
  */
 const API = 'docs/api';
@@ -9,9 +9,10 @@ const API = 'docs/api';
 const tasks = {
   check: async () => {
     const { checkCodeBlocks } = await import('./docs/check.mjs');
-    const problems = await checkCodeBlocks();
+    const { checkLinks } = await import('./docs/links.mjs');
+    const problems = [...checkLinks(), ...(await checkCodeBlocks())];
     for (const problem of problems) console.error(problem);
-    console.log(problems.length === 0 ? 'All code blocks are sound.' : `${problems.length} problems in code blocks.`);
+    console.log(problems.length === 0 ? 'All code blocks and links are sound.' : `${problems.length} problems.`);
     return problems.length === 0;
   },
   api: async () => {

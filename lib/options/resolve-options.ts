@@ -20,7 +20,8 @@ const HOUR = 3_600 * SECOND;
 const LONGEST_TIMER = 2 ** 31 - 1;
 const KIB = 1_024;
 
-const OPERATION_OPTIONS = [
+/** What `@Idempotent()` takes. */
+export const OPERATION_OPTIONS = [
   'required',
   'key',
   'scope',
@@ -35,7 +36,8 @@ const OPERATION_OPTIONS = [
   'response',
 ] as const satisfies readonly (keyof IdempotentOptions)[];
 
-const MODULE_OPTIONS = [
+/** What `IdempotencyModule.forRoot()` takes. */
+export const MODULE_OPTIONS = [
   ...OPERATION_OPTIONS,
   'dataSource',
   'redis',

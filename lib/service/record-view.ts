@@ -3,9 +3,11 @@ import type { RecordStatus } from '../engine/ports/record-store.js';
 import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
 import { IdempotencyRecord } from '../store/entities/index.js';
 
+/** Which records `IdempotencyService.list()` shows. */
 export interface ListOptions {
   /** As a request with this key would find the record: `held` includes those whose owner died under `hold`. */
   readonly status?: RecordStatus;
+  /** The method and the route template, as in `POST /payments`, or the name given to `run()`. */
   readonly operation?: string;
   /** Only records created before this time: for paging, as the newest come first. */
   readonly before?: Date;

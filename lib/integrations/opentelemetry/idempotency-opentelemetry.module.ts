@@ -5,6 +5,7 @@ import { IdempotencyService } from '../../service/idempotency.service.js';
 import { IdempotencyMetrics } from './metrics.js';
 import { noteOnSpan } from './span-attributes.js';
 
+/** Options of {@link IdempotencyOpenTelemetryModule}. */
 export interface IdempotencyOpenTelemetryOptions {
   /** Where the instruments are made. Default: the global meter provider, as it is when the application starts. */
   readonly meterProvider?: MeterProvider;

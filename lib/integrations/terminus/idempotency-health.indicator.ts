@@ -9,6 +9,7 @@ import { NOBODY } from '../../store/dialects/dialect.js';
 import { SqlRecordStore } from '../../store/sql-record-store.js';
 import { type StoreFailure, storeFailure } from './store-failure.js';
 
+/** Options of {@link IdempotencyHealthIndicator.isHealthy}. */
 export interface IdempotencyHealthOptions {
   /** How long the database may take to answer, in milliseconds. Default: 1000. */
   readonly timeout?: number;

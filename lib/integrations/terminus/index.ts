@@ -4,4 +4,4 @@ export {
   type LockHealth,
   type StoreHealth,
 } from './idempotency-health.indicator.js';
-export type { StoreFailureReason } from './store-failure.js';
+export type { StoreFailure, StoreFailureReason } from './store-failure.js';

@@ -13,6 +13,7 @@ export type StoreFailureReason =
   /** Anything else: `code` is the database's own. */
   | 'failed';
 
+/** Why the store does not do, in words that may be shown. */
 export interface StoreFailure {
   readonly reason: StoreFailureReason;
   /** The driver's own code, such as `42P01` or `ECONNREFUSED`. */

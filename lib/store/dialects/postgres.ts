@@ -61,11 +61,8 @@ const COLUMNS = `r.id, r.owner, r.status, r.token, r.attempt, r.taken_from, r.fi
   extract(epoch FROM r.lease_until - ${NOW})::float8 * 1000 AS lease_left,
   r.response_code, r.response_head, r.response_body`;
 
-/**
- * A first token that is above that of a claim which a crash has made the database forget, as a restart takes longer than
- * the quarter of a second that it counts in. Fits a column of 32 bits until 2043, should somebody keep tokens in one.
- */
-const TOKEN_OF_NOW = `greatest(1, floor(4 * (extract(epoch FROM ${NOW}) - extract(epoch FROM timestamptz '2026-01-01Z'))))::bigint`;
+/** A first token above that of a claim which a crash has made the database forget: the time in milliseconds. */
+const TOKEN_OF_NOW = `greatest(1, floor(extract(epoch FROM ${NOW}) * 1000))::bigint`;
 
 const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8', 'float8', 'boolean', 'boolean'];
 const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8'];

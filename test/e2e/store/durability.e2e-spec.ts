@@ -54,9 +54,8 @@ describe('PostgreSQL waits for the disk', () => {
   it('and a claim that was forgotten does not give its token to the next', async () => {
     const claim = aClaim({ forgettable: true });
     const { token } = await store.claim(claim);
-    expect(token).toBeLessThan(2 ** 31);
     await bench.dataSource.query('DELETE FROM idempotency_record WHERE id = $1', [claim.recordId]);
-    await sleep(300);
+    await sleep(2);
     expect((await store.claim(again(claim, { forgettable: true }))).token).toBeGreaterThan(token);
   });
 

@@ -68,7 +68,8 @@ describe('values as JSON', () => {
       value: fc.oneof(
         { depthSize: 'small' },
         fc.jsonValue(),
-        fc.date(),
+        // A date that is none equals nothing: it has a test of its own.
+        fc.date({ noInvalidDate: true }),
         fc.bigInt(),
         fc.uint8Array(),
         fc.constant(Number.NaN),

@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../../../scripts/workspace.mjs';
+import { MODULE_OPTIONS, OPERATION_OPTIONS } from '../../../lib/options/resolve-options.js';
+
+/** As the README marks those that `@Idempotent()` takes too. */
+const OVERRIDABLE = '*';
+
+const rows = [...section('Options').matchAll(/^\| `(\w+)`(\*?) \|/gm)];
+
+test('the table of options in the README has every option, and no other', () => {
+  expect(rows.map(([, name]) => name).sort()).toEqual([...MODULE_OPTIONS, 'isGlobal'].sort());
+});
+
+test('those that @Idempotent() takes are marked', () => {
+  const marked = rows.filter(([, , mark]) => mark === OVERRIDABLE).map(([, name]) => name);
+  expect(marked.sort()).toEqual([...OPERATION_OPTIONS].sort());
+});
+
+function section(heading: string): string {
+  const [, text] = readFileSync(join(root, 'README.md'), 'utf8').split(`\n## ${heading}\n`);
+  return text.split('\n## ')[0];
+}
