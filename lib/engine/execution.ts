@@ -13,7 +13,8 @@ export class Execution<Manager = unknown> {
   readonly attempt: number;
   /**
    * The fencing token: grows at every claim of the record. Hand it to a resource that can refuse a token lower than one
-   * it has seen, and late writes of a lost execution are refused there too. Keep it in 64 bits.
+   * it has seen, and late writes of a lost execution are refused there too. Not that of a transactional
+   * operation: its claim may be forgotten by a database that crashes, and be made again.
    */
   readonly token: number;
 

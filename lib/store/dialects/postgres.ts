@@ -61,10 +61,7 @@ const COLUMNS = `r.id, r.owner, r.status, r.token, r.attempt, r.taken_from, r.fi
   extract(epoch FROM r.lease_until - ${NOW})::float8 * 1000 AS lease_left,
   r.response_code, r.response_head, r.response_body`;
 
-/** A first token above that of a claim which a crash has made the database forget: the time in milliseconds. */
-const TOKEN_OF_NOW = `greatest(1, floor(extract(epoch FROM ${NOW}) * 1000))::bigint`;
-
-const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8', 'float8', 'boolean', 'boolean'];
+const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8', 'float8', 'boolean'];
 const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8'];
 
 const row = (types: readonly string[]) => `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
@@ -90,7 +87,7 @@ function statements({ record, step }: TableNames) {
    */
   const claim = (claims: string, andWhere = '') => `
 WITH asked AS MATERIALIZED (
-  SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash, forgettable)
+  SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash)
   WHERE set_config('lock_timeout', '${LOCK_TIMEOUT}', true) <> '' ${andWhere}
 ), standing AS MATERIALIZED (
   SELECT ${COLUMNS}
@@ -99,8 +96,8 @@ WITH asked AS MATERIALIZED (
 ), claimed AS (
   INSERT INTO ${record} AS r (id, owner, endpoint, fingerprint, binding, request, status, token, attempt,
     hold_on_crash, awaited, lease_until, created_at, expires_at)
-  SELECT i.id, i.owner, i.endpoint, i.fingerprint, i.binding, i.request, 'processing',
-    CASE WHEN i.forgettable THEN ${TOKEN_OF_NOW} ELSE 1 END, 1, i.hold_on_crash, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}
+  SELECT i.id, i.owner, i.endpoint, i.fingerprint, i.binding, i.request, 'processing', 1, 1,
+    i.hold_on_crash, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}
   FROM asked i WHERE NOT EXISTS (SELECT FROM standing s WHERE s.id = i.id)
   ORDER BY i.id
   ON CONFLICT (id) DO UPDATE SET
@@ -143,7 +140,6 @@ RETURNING r.id, r.awaited`;
     claimMany: claim(rows(CLAIM_TYPES)),
     claimOneLater: claim(row(CLAIM_TYPES), COMMIT_LATER),
     claimManyLater: claim(rows(CLAIM_TYPES), COMMIT_LATER),
-    settle: `UPDATE ${record} r SET token = r.token FROM ${rows(['uuid'])} AS i(id) WHERE r.id = i.id AND ${BY_INDEX}`,
     completeOne: complete(row(COMPLETION_TYPES)),
     completeMany: complete(rows(COMPLETION_TYPES)),
     read: `SELECT ${COLUMNS} FROM ${record} r WHERE r.id = $1
@@ -200,23 +196,13 @@ export class PostgresDialect implements Dialect<PgConnection> {
       c.leaseMs,
       c.retentionMs,
       c.holdOnCrash,
-      c.forgettable,
     ];
     const later = claims.every((claim) => claim.forgettable) ? 'Later' : '';
     const answer =
       claims.length === 1
         ? await this.run(on, `claimOne${later}`, values(claims[0]))
         : await this.run(on, `claimMany${later}`, columnwise(claims.map(values)));
-    const records = answer.rows.map(toRecord);
-    if (later) await this.settle(on, claims, records);
-    return records;
-  }
-
-  /** Has records that were taken over on disk: if they were forgotten, their tokens would be given again. */
-  private async settle(on: PgConnection, claims: readonly Claim[], records: readonly RecordRow[]): Promise<void> {
-    const owners = new Set(claims.map(({ owner }) => owner));
-    const taken = records.filter(({ takenFrom, owner }) => takenFrom !== null && owners.has(owner));
-    if (taken.length) await this.run(on, 'settle', [taken.map(({ recordId }) => recordId)]);
+    return answer.rows.map(toRecord);
   }
 
   async read(on: PgConnection, recordId: string): Promise<RecordRow | undefined> {

@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { aClaim, again, Bench, COMPLETION, HELD, NATIVE, ownership } from './support.js';
+import { aClaim, Bench, COMPLETION, HELD, NATIVE, ownership } from './support.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 
 const POSTGRES = NATIVE[0];
@@ -40,23 +39,6 @@ describe('PostgreSQL waits for the disk', () => {
     const owned = ownership(await store.claim(claim));
     expect(await store.complete(owned, COMPLETION)).toEqual(HELD);
     expect(await noted(claim.recordId)).toEqual(['INSERT off', 'UPDATE on']);
-  });
-
-  it('at such a claim after all, where it takes a record over', async () => {
-    const first = aClaim({ forgettable: true });
-    await store.claim(first);
-    await bench.lapse(first.recordId);
-    const second = again(first);
-    expect(await store.claim({ ...second, forgettable: true })).toMatchObject({ owner: second.owner, attempt: 2 });
-    expect((await noted(first.recordId)).slice(-2)).toEqual(['UPDATE off', 'UPDATE on']);
-  });
-
-  it('and a claim that was forgotten does not give its token to the next', async () => {
-    const claim = aClaim({ forgettable: true });
-    const { token } = await store.claim(claim);
-    await bench.dataSource.query('DELETE FROM idempotency_record WHERE id = $1', [claim.recordId]);
-    await sleep(2);
-    expect((await store.claim(again(claim, { forgettable: true }))).token).toBeGreaterThan(token);
   });
 
   it('at a batch of claims if one of them has to', async () => {

@@ -110,7 +110,6 @@ describe('On PostgreSQL', () => {
     'claimMany',
     'claimOneLater',
     'claimManyLater',
-    'settle',
     'completeOne',
     'completeMany',
     'read',

@@ -5,6 +5,6 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 export class EffectRow {
   @PrimaryColumn({ type: 'varchar', length: 36 }) id!: string;
   @Column({ type: 'varchar', length: 100 }) op!: string;
-  @Column({ type: 'bigint', transformer: { from: Number, to: (token: number) => token } }) token!: number;
+  @Column({ type: 'int' }) token!: number;
   @Column({ type: 'int' }) attempt!: number;
 }

@@ -1,4 +1,5 @@
-import type { Answer, Claimed, Renewed } from '../history/entry.js';
+import type { Answer, Claimed, Operation, Renewed } from '../history/entry.js';
+import type { History } from './history.js';
 import type { Guarantee, Rule } from './violation.js';
 
 /** What handlers of the lab answer. */
@@ -22,12 +23,28 @@ const leaseIsKept: Rule = function* (history, operation, { leaseMs }) {
   }
 };
 
+/** Faults in which PostgreSQL loses its memory, and how long before them it has put on disk what it was told to put later. */
+const AMNESIA = new Set(['database stopped', 'backend killed']);
+const REMEMBERED_BEFORE = 1_000;
+
+/**
+ * Whether a crash of the database may have taken the claim of an execution that began then. Those of transactional
+ * operations do not wait for the disk: their writes are lost with them.
+ */
+function mayBeForgotten(history: History, { workload }: Operation, began: number): boolean {
+  if (workload !== 'transactional') return false;
+  return history
+    .all('fault')
+    .some(({ fault, at }) => AMNESIA.has(fault) && at > began - REMEMBERED_BEFORE && at < began + REMEMBERED_BEFORE);
+}
+
 /** Of claims that a handler ran under: others may have been taken back, and left nothing behind. */
 const tokensGrow: Rule = function* (history, operation) {
   const tokens = new Set<number>();
   const claims = history.claims(operation);
   const used: Claimed[] = [];
   for (const { token, who, at } of history.of(operation, 'began')) {
+    if (mayBeForgotten(history, operation, at)) continue;
     if (tokens.has(token)) yield `two executions have the token ${token}`;
     tokens.add(token);
     const claim = claims.findLast((one) => one.token === token && one.who === who && one.at <= at);

@@ -178,6 +178,16 @@ describe('the checker finds', () => {
     expect(violated(told, /^2 effects/)).toEqual(['transactional']);
   });
 
+  test('one winner: a token that is given twice, unless the database has forgotten the first', () => {
+    const twice = () => new Told('transactional').claimed(1).began(1).claimed(1, null, 1_000).began(1);
+    const crash = { kind: 'fault', fault: 'database stopped', on: 'postgres' } as const;
+    expect(violated(twice(), /the token 1/)).toEqual(['one winner']);
+    const forgotten = new Told('transactional').claimed(1).began(1).say(crash).claimed(1, null, 3_000).began(1);
+    expect(violated(forgotten, /the token 1/)).toEqual([]);
+    const plain = new Told('plain').claimed(1).began(1).say(crash).claimed(1, null, 3_000).began(1);
+    expect(violated(plain, /the token 1/)).toEqual(['one winner']);
+  });
+
   test('transactional: an answer without its effect', () => {
     const told = new Told('transactional').claimed(1).began(1).completed(1).answered(1).ended();
     expect(violated(told, /no effect/)).toEqual(['transactional']);
