@@ -86,7 +86,13 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
 }
 
 function reasonOf(error: unknown): string {
-  const root = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const reason = root instanceof Error ? root.message || root.name : String(root);
+  const { cause } = (error ?? {}) as { cause?: unknown };
+  const { message, name } = (isError(cause) ? cause : (error ?? {})) as Partial<Error>;
+  const reason = message || name || String(error);
   return saysMissingTables(error) ? `${reason}: ${MISSING_TABLES}` : reason;
+}
+
+/** Drivers may come from another realm, where `Error` is another class. */
+function isError(value: unknown): value is Error {
+  return typeof (value as Partial<Error> | null | undefined)?.message === 'string';
 }

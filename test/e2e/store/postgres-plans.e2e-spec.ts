@@ -74,18 +74,7 @@ describe('On PostgreSQL', () => {
 
   const explainClaim = ({ recordId, owner, fingerprint }: Claim) => {
     const digest = `'\\x${fingerprint.toString('hex')}'`;
-    const values = [
-      `'${recordId}'`,
-      `'${owner}'`,
-      `'POST /'`,
-      digest,
-      'NULL',
-      'NULL',
-      '30000',
-      '86400000',
-      'false',
-      'false',
-    ];
+    const values = [`'${recordId}'`, `'${owner}'`, `'POST /'`, digest, 'NULL', 'NULL', '30000', '86400000', 'false'];
     return explain('claimOne', values, 'ANALYZE, WAL,');
   };
 
