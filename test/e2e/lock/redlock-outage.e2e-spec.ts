@@ -217,6 +217,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     ];
     const id = anId();
     await take(ours, id, 60_000);
+    await sleep(200); // what earlier tests released is still under way
     const scripts = await scriptsRun(0);
     for (let i = 0; i < 10; i++) expect(await theirs.acquire(id, 60_000)).toEqual({ kind: 'contended' });
     expect(await scriptsRun(0)).toBe(scripts + 10);
