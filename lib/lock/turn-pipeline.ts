@@ -12,11 +12,13 @@ interface Waiting {
 }
 
 /**
- * Sends the scripts of one turn of the event loop together, in their order: a client writes each command to its socket by
- * itself, which is most of what a lock costs its process.
+ * Sends the first script of a turn of the event loop at once, so that nobody waits for company, and those that follow it
+ * together at the end of the turn, in their order: a client writes each command to its socket by itself, which is most of
+ * what a lock costs its process.
  */
 export class TurnPipeline implements LockClient {
   #waiting: Waiting[] = [];
+  #inTurn = false;
 
   private constructor(private readonly client: RedisLike & Required<Pick<RedisLike, 'pipeline'>>) {}
 
@@ -38,13 +40,16 @@ export class TurnPipeline implements LockClient {
   }
 
   evalsha(...args: Arguments): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ args, resolve, reject }) === 1) setImmediate(() => this.#send());
-    });
+    if (this.#inTurn) return new Promise((resolve, reject) => this.#waiting.push({ args, resolve, reject }));
+    this.#inTurn = true;
+    setImmediate(() => this.#send());
+    return this.client.evalsha(...args);
   }
 
   #send(): void {
+    this.#inTurn = false;
     const waiting = this.#waiting;
+    if (waiting.length === 0) return;
     this.#waiting = [];
     if (waiting.length === 1) {
       const [{ args, resolve, reject }] = waiting;
