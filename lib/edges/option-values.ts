@@ -1,5 +1,6 @@
-/** What the options of an operation that are functions have returned: types do not stop JavaScript, or an `async` function. */
+/** What the options of an operation that are functions have returned: types do not stop JavaScript, or an `async` one. */
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
+import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../problems/problems.js';
 import { checkKey, type KeyReading } from './http/key-header.js';
 import type { Principal } from './http/principal.js';
 
@@ -7,6 +8,27 @@ export function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']):
   if (key === undefined || key === null) return { kind: 'missing' };
   if (typeof key !== 'string') throw new TypeError('The option `key` has to return a string or undefined.');
   return checkKey(key, 'idempotency key', format);
+}
+
+/**
+ * The key that was read; `undefined` where there is none, and none is needed.
+ *
+ * @param expected what a request without a key is told
+ * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
+ */
+export function usableKey(
+  reading: KeyReading,
+  { required, expected, documentation }: { required: boolean; expected?: string; documentation?: string },
+): string | undefined {
+  switch (reading.kind) {
+    case 'key':
+      return reading.key;
+    case 'invalid':
+      throw new IdempotencyKeyInvalidException({ detail: reading.problem, documentation });
+    case 'missing':
+      if (!required) return undefined;
+      throw new IdempotencyKeyMissingException({ detail: expected, documentation });
+  }
 }
 
 /** All callers of an `async` function would share their keys. */

@@ -3,21 +3,12 @@ import { Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../engine/current-execution.js';
 import { TOMBSTONE } from '../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../engine/tenure.js';
-import type { ResolvedOperationOptions } from '../options/resolved-options.js';
-import { insteadOf, problemOfError } from '../problems/from-engine.js';
+import { problemOfError } from '../problems/from-engine.js';
 import { IdempotencyProblem } from '../problems/problem.js';
+import { answerInstead, isToBeReleased, type RunSettings } from './run-end.js';
 import { toValueJson } from './value-json.js';
 import { statusOfError } from './value-error.js';
 import { type Answer, packAnswer, unpackAnswer } from './value-outcome.js';
-
-export interface PipelineRunSettings {
-  readonly endpoint: string;
-  readonly options: ResolvedOperationOptions;
-  readonly documentation: string | undefined;
-  readonly isRetryable: (error: unknown) => boolean;
-  /** Whether the handler itself is watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
-  readonly watched: boolean;
-}
 
 /**
  * Runs the rest of the pipeline for a request that won its record and is answered with values, not over HTTP: holds the
@@ -44,7 +35,7 @@ export class PipelineRun {
 
   constructor(
     private readonly tenure: Tenure,
-    private readonly settings: PipelineRunSettings,
+    private readonly settings: RunSettings,
   ) {
     this.current = new CurrentExecution(tenure.execution, toItsEnd);
     this.ending = new Promise((resolve) => (this.settleEnding = resolve));
@@ -134,37 +125,18 @@ export class PipelineRun {
   private endingOf(): Ending {
     const { thrown } = this;
     if (thrown && this.current.state === 'not begun') return { kind: 'discard' };
-    if (this.isToBeReleased(thrown ? statusOfError(thrown.error) : 200)) return { kind: 'release' };
+    const status = thrown ? statusOfError(thrown.error) : 200;
+    if (isToBeReleased(this.settings, { status, error: thrown?.error })) return { kind: 'release' };
     const outcome = packAnswer({ values: this.values, thrown }, this.settings.options.response.maxBytes);
     return { kind: 'store', outcome, failed: thrown !== undefined };
   }
 
-  private isToBeReleased(status: number): boolean {
-    try {
-      return this.settings.options.outcome({ status, error: this.thrown?.error }) === 'release';
-    } catch (error) {
-      // The operation was carried out: to keep what came of it is the safe choice.
-      PipelineRun.logger.error(`${this.settings.endpoint}: the option \`outcome\` threw`, (error as Error)?.stack);
-      return false;
-    }
-  }
-
   private async answer(finish: Finish): Promise<void> {
-    const instead = this.instead(finish);
+    const instead = answerInstead(finish, this.thrown?.error, this.settings);
     if (!instead) return this.letThrough();
     this.open = true;
     if (!(instead instanceof IdempotencyProblem)) return tell(this.subscriber, await unpackAnswer(instead));
-    PipelineRun.logger.warn(`${this.settings.endpoint}: ${instead.message}`, causeOf(instead));
     this.subscriber.error(instead);
-  }
-
-  private instead(finish: Finish) {
-    const { documentation, isRetryable, options } = this.settings;
-    // The database broke off the handler's transaction: what the handler made of that is no answer.
-    if (finish.kind === 'freed' && options.policy.transactional && isRetryable(this.thrown?.error)) {
-      return insteadOf({ kind: 'rolledBack', error: this.thrown?.error }, documentation);
-    }
-    return insteadOf(finish, documentation);
   }
 
   private letThrough(): void {
@@ -207,9 +179,4 @@ function end(subscriber: Subscriber<unknown>, thrown: Answer['thrown']): void {
 
 function sizeOf(value: unknown): number {
   return Buffer.byteLength(toValueJson(value).json ?? '');
-}
-
-function causeOf({ cause }: IdempotencyProblem): string | undefined {
-  const root = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-  return root instanceof Error ? root.stack : undefined;
 }

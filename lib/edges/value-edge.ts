@@ -6,14 +6,13 @@ import { bindFingerprint, digestIdentity } from '../engine/identity.js';
 import type { Policy } from '../engine/policy.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../options/resolved-options.js';
 import { problemOf } from '../problems/from-engine.js';
-import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../problems/problems.js';
 import { admit } from './admit.js';
 import { canonicalJson } from './http/canonical-json.js';
 import { withoutPointers } from './http/json-pointer.js';
 import type { KeyReading } from './http/key-header.js';
 import type { Principal } from './http/principal.js';
 import { REDACTED, withinLimit } from './http/stored-request.js';
-import { fingerprintOf, keyOf, scopeOf } from './option-values.js';
+import { fingerprintOf, keyOf, scopeOf, usableKey } from './option-values.js';
 import { PipelineRun, tell } from './pipeline-run.js';
 import { unpackAnswer } from './value-outcome.js';
 
@@ -63,15 +62,11 @@ export class ValueEdge {
   ): string | undefined {
     const { keyFormat, documentation } = this.module;
     const reading = options.key ? keyOf(options.key(context), keyFormat) : otherwise();
-    switch (reading.kind) {
-      case 'key':
-        return reading.key;
-      case 'invalid':
-        throw new IdempotencyKeyInvalidException({ detail: reading.problem, documentation });
-      case 'missing':
-        if (!options.required) return undefined;
-        throw new IdempotencyKeyMissingException({ detail: options.key ? undefined : expected, documentation });
-    }
+    return usableKey(reading, {
+      required: options.required,
+      expected: options.key ? undefined : expected,
+      documentation,
+    });
   }
 
   /** Runs the request, answers it from the record, or refuses it. */

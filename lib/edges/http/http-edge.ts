@@ -9,9 +9,8 @@ import type { Tenure } from '../../engine/tenure.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
-import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
 import { admit } from '../admit.js';
-import { fingerprintOf, keyOf, scopeOf } from '../option-values.js';
+import { fingerprintOf, keyOf, scopeOf, usableKey } from '../option-values.js';
 import type { AnonymousCallers } from './anonymous-callers.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
@@ -71,10 +70,12 @@ export class HttpEdge {
   ): HttpRun {
     const { isRetryable, handedOver, asyncContext } = this.settings;
     const handler = context.getHandler();
+    const { documentation } = this.module;
     const watched = isWatched(handler);
     return new HttpRun(tenure, exchange, {
+      endpoint: exchange.endpoint,
       options,
-      documentation: this.module.documentation,
+      documentation,
       isRetryable,
       watched,
       asyncContext: asyncContext || (watched && !handedOver.has(context.getClass(), handler)),
@@ -90,17 +91,8 @@ export class HttpEdge {
     const reading = options.key
       ? keyOf(options.key(context), keyFormat)
       : readKeyHeader(exchange.rawRequest.rawHeaders, header, keyFormat);
-    switch (reading.kind) {
-      case 'key':
-        return reading.key;
-      case 'invalid':
-        throw new IdempotencyKeyInvalidException({ detail: reading.problem, documentation });
-      case 'missing': {
-        if (!options.required) return undefined;
-        const detail = options.key ? undefined : `This operation requires the ${header} header.`;
-        throw new IdempotencyKeyMissingException({ detail, documentation });
-      }
-    }
+    const expected = options.key ? undefined : `This operation requires the ${header} header.`;
+    return usableKey(reading, { required: options.required, expected, documentation });
   }
 
   private async operation(

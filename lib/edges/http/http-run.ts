@@ -6,9 +6,9 @@ import { issueTicket, returnTicket } from '../../decorators/ticket.js';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../../engine/tenure.js';
-import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
-import { insteadOf, problemOfError } from '../../problems/from-engine.js';
+import { problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
+import { answerInstead, isToBeReleased, type RunSettings } from '../run-end.js';
 import type { Exchange } from './exchange.js';
 import { markRun, type RequestRun } from './request-run.js';
 import { type CapturedResponse, ResponseCapture } from './response-capture.js';
@@ -21,12 +21,7 @@ const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
 /** How long after the client has gone the pipeline may still come to a response, in milliseconds. */
 const GRACE_AFTER_CLOSE = 1_000;
 
-export interface HttpRunSettings {
-  readonly options: ResolvedOperationOptions;
-  readonly documentation: string | undefined;
-  readonly isRetryable: (error: unknown) => boolean;
-  /** Whether the handler itself is watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
-  readonly watched: boolean;
+export interface HttpRunSettings extends RunSettings {
   /** Whether the handler runs within an async context, by which it can be found from anywhere in it. */
   readonly asyncContext: boolean;
 }
@@ -65,7 +60,7 @@ export class HttpRun implements RequestRun {
     this.ticket = issueTicket(this.current);
     markRun(exchange.rawRequest, this);
     this.ending = new Promise((resolve) => (this.settleEnding = resolve));
-    this.headersBefore = { ...exchange.headers() };
+    this.headersBefore = exchange.headers();
     const { response, policy } = settings.options;
     const limits = { maxBytes: response.maxBytes, maxMs: policy.leaseMs };
     this.capture = new ResponseCapture(exchange.rawResponse, limits, (captured) => void this.onResponse(captured));
@@ -164,7 +159,7 @@ export class HttpRun implements RequestRun {
     try {
       return this.endingOf(captured);
     } catch (error) {
-      HttpRun.logger.error(`${this.exchange.endpoint}: the response cannot be kept`, (error as Error).stack);
+      HttpRun.logger.error(`${this.settings.endpoint}: the response cannot be kept`, (error as Error).stack);
       return { kind: 'store', outcome: TOMBSTONE, failed: captured.status >= 400 };
     }
   }
@@ -177,7 +172,7 @@ export class HttpRun implements RequestRun {
   private endingOf({ status, body }: CapturedResponse): Ending {
     if (status >= 400 && this.neverBegan()) return { kind: 'discard' };
     const { options } = this.settings;
-    if (this.isToBeReleased(status)) {
+    if (isToBeReleased(this.settings, { status, error: this.error })) {
       // Streams break off when their client goes away, and platforms make an error of that which tells nothing.
       const brokenOff = this.exchange.rawResponse.closed && !this.threw;
       return brokenOff ? this.endingWithoutResponse() : { kind: 'release' };
@@ -188,30 +183,17 @@ export class HttpRun implements RequestRun {
     return { kind: 'store', outcome: { code: status, head, body }, failed };
   }
 
-  private isToBeReleased(status: number): boolean {
-    try {
-      return this.settings.options.outcome({ status, error: this.error }) === 'release';
-    } catch (error) {
-      // The operation was carried out: to keep what came of it is the safe choice.
-      HttpRun.logger.error(`${this.exchange.endpoint}: the option \`outcome\` threw`, (error as Error)?.stack);
-      return false;
-    }
-  }
-
   private neverBegan(): boolean {
     const request = this.exchange.request as { [REJECTED_BY_PIPES]?: boolean };
     return this.current.state === 'not begun' || request[REJECTED_BY_PIPES] === true;
   }
 
   private answer(finish: Finish, subscriber: Subscriber<unknown>): void {
-    const instead = this.instead(finish);
+    const instead = answerInstead(finish, this.error, this.settings);
     if (!instead) return this.capture.release();
-    if (instead instanceof IdempotencyProblem) {
-      HttpRun.logger.warn(`${this.exchange.endpoint}: ${instead.message}`, causeOf(instead));
-      if (!this.capture.hasResponse) {
-        this.capture.release();
-        return subscriber.error(instead);
-      }
+    if (instead instanceof IdempotencyProblem && !this.capture.hasResponse) {
+      this.capture.release();
+      return subscriber.error(instead);
     }
     this.exchange.silence();
     this.capture.replace((response) => {
@@ -220,19 +202,4 @@ export class HttpRun implements RequestRun {
       else writeOutcome(response, instead);
     });
   }
-
-  private instead(finish: Finish) {
-    const { documentation, isRetryable, options } = this.settings;
-    // The database broke off the handler's transaction: what the handler made of that is no answer.
-    if (finish.kind === 'freed' && options.policy.transactional && isRetryable(this.error)) {
-      return insteadOf({ kind: 'rolledBack', error: this.error }, documentation);
-    }
-    return insteadOf(finish, documentation);
-  }
-}
-
-function causeOf(problem: IdempotencyProblem): string | undefined {
-  const { cause } = problem as { cause?: unknown };
-  const root = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-  return root instanceof Error ? root.stack : undefined;
 }
