@@ -1,16 +1,16 @@
 import { CurrentExecution, runWithin } from '../engine/current-execution.js';
 import type { Execution } from '../engine/execution.js';
 import type { Ending, Tenure } from '../engine/tenure.js';
-import type { ResolvedOperationOptions } from '../options/resolved-options.js';
 import { insteadOf } from '../problems/from-engine.js';
 import { IdempotencyProblem } from '../problems/problem.js';
+import { isToBeReleased, type RunSettings } from './run-end.js';
 import { statusOfError } from './value-error.js';
 import { type Answer, packAnswer, unpackValue } from './value-outcome.js';
 
 /** Runs a handler that answers with a value, and returns what is on record in the end. */
 export async function runForValue<T>(
   tenure: Tenure,
-  options: ResolvedOperationOptions,
+  settings: Pick<RunSettings, 'endpoint' | 'options'>,
   handler: (execution: Execution) => Promise<T> | T,
 ): Promise<T> {
   const current = new CurrentExecution(tenure.execution);
@@ -20,8 +20,8 @@ export async function runForValue<T>(
     answer = await runWithin(current, () => current.watch(() => attempt(() => handler(tenure.execution))));
     const { thrown } = answer;
     const status = thrown ? statusOfError(thrown.error) : 200;
-    if (options.outcome({ status, error: thrown?.error }) === 'release') return { kind: 'release' };
-    const outcome = packAnswer(answer, options.response.maxBytes);
+    if (isToBeReleased(settings, { status, error: thrown?.error })) return { kind: 'release' };
+    const outcome = packAnswer(answer, settings.options.response.maxBytes);
     return { kind: 'store', outcome, failed: thrown !== undefined };
   });
 

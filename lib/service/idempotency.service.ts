@@ -2,7 +2,7 @@ import canonicalize from 'canonicalize';
 import type { Observable } from 'rxjs';
 import type { DataSource } from 'typeorm';
 import { runForValue } from '../edges/value-run.js';
-import { unpackValue } from '../edges/value-outcome.js';
+import { packValue, unpackValue } from '../edges/value-outcome.js';
 import { packHead } from '../edges/http/response-head.js';
 import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
@@ -18,7 +18,6 @@ import { problemOf, problemOfError } from '../problems/from-engine.js';
 import { type IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
-import { packValue } from '../edges/value-outcome.js';
 import type { IdempotencyPolicy } from './policy.js';
 import type { EventStream } from './event-stream.js';
 import { type ListOptions, type RecordStats, RecordView } from './record-view.js';
@@ -91,14 +90,14 @@ export class IdempotencyService {
 
   /**
    * Runs `handler` at most once for a key, and returns its value; a duplicate gets the same value again: what JSON can
-   * carry, dates, bigints, bytes, Maps and Sets; instances of other classes as plain objects. What `handler` throws frees the key, but HTTP errors below 500, which are thrown again; `outcome` decides
-   * otherwise.
+   * carry, dates, bigints, bytes, Maps and Sets; instances of other classes as plain objects. What `handler` throws frees
+   * the key, but HTTP errors below 500, which are thrown again; `outcome` decides otherwise.
    *
    * @throws IdempotencyProblem where the operation is neither run nor answered
    */
   async run<T>(options: RunOptions, handler: (execution: Execution) => Promise<T> | T): Promise<T> {
     const { key, scope = '', operation: endpoint, input, ...overrides } = options;
-    const resolved = resolveOperationOptions({ ...this.options.defaults, ...overrides });
+    const settings = { endpoint, options: resolveOperationOptions({ ...this.options.defaults, ...overrides }) };
     const identity = digestIdentity({ scope, endpoint, key });
     const json = canonicalize(input) ?? '';
     const keep = this.options.request.store && json !== '' && json.length <= this.options.request.maxBytes;
@@ -110,14 +109,14 @@ export class IdempotencyService {
         fingerprint: bindFingerprint(identity, json),
         binding: null,
         request: keep ? Buffer.from(json) : null,
-        policy: resolved.policy,
+        policy: settings.options.policy,
       })
       .catch((error: unknown) => {
         throw problemOfError(error);
       });
     switch (admission.kind) {
       case 'run':
-        return runForValue(admission.tenure, resolved, handler as (execution: EngineExecution) => Promise<T> | T);
+        return runForValue(admission.tenure, settings, handler as (execution: EngineExecution) => Promise<T> | T);
       case 'replay':
         return (await unpackValue(admission.outcome)) as T;
       case 'refuse':

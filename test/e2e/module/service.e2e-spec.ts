@@ -106,6 +106,14 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     expect(runs).toBe(3);
   });
 
+  test('run: an option `outcome` that throws keeps what was done', async () => {
+    let runs = 0;
+    const run = () =>
+      service.run({ key: 'undecided', operation: 'undecided', outcome: () => JSON.parse('{') }, () => ++runs);
+    expect(await run()).toBe(1);
+    expect(await run()).toBe(1);
+  });
+
   test('run: a refusal of an operation inside that may be tried again is not kept', async () => {
     let inner!: () => void;
     const running = service.run(
