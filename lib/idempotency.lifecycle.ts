@@ -5,15 +5,14 @@ import type { RecordLock } from './engine/ports/record-lock.js';
 import type { WakeUp } from './engine/ports/wake-up.js';
 import type { ResolvedModuleOptions } from './options/resolved-options.js';
 import type { EventStream } from './service/event-stream.js';
+import { NOBODY } from './store/dialects/dialect.js';
 import { MISSING_TABLES, saysMissingTables } from './store/missing-tables.js';
+import { isErrorLike } from './store/retryable.js';
 import type { SqlRecordStore } from './store/sql-record-store.js';
 import { Sweeper } from './store/sweeper.js';
 
 /** At most one warning of a kind in so many milliseconds. */
 const WARN_EVERY = 10_000;
-
-/** The id of no record. */
-const NO_RECORD = '00000000-0000-0000-0000-000000000000';
 
 /** How long shutting down waits for what runs, in milliseconds. */
 const DRAIN_FOR = 30_000;
@@ -71,7 +70,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   /** Tells of missing tables when the application boots, rather than by a 503 to its first client. */
   private async lookAtTables(): Promise<void> {
     try {
-      await this.parts.store.read(NO_RECORD);
+      await this.parts.store.read(NOBODY);
     } catch (error) {
       if (saysMissingTables(error)) this.logger.error(`The database cannot be asked: ${reasonOf(error)}`);
     }
@@ -87,12 +86,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
 
 function reasonOf(error: unknown): string {
   const { cause } = (error ?? {}) as { cause?: unknown };
-  const { message, name } = (isError(cause) ? cause : (error ?? {})) as Partial<Error>;
+  const { message, name } = (isErrorLike(cause) ? cause : (error ?? {})) as Partial<Error>;
   const reason = message || name || String(error);
   return saysMissingTables(error) ? `${reason}: ${MISSING_TABLES}` : reason;
-}
-
-/** Drivers may come from another realm, where `Error` is another class. */
-function isError(value: unknown): value is Error {
-  return typeof (value as Partial<Error> | null | undefined)?.message === 'string';
 }

@@ -71,6 +71,6 @@ export function causes(error: unknown): DriverError[] {
 }
 
 /** Not `instanceof`: a native driver is loaded once a process, and throws errors of the realm that loaded it first. */
-function isErrorLike(value: unknown): value is DriverError {
+export function isErrorLike(value: unknown): value is DriverError {
   return typeof value === 'object' && value !== null && typeof (value as DriverError).message === 'string';
 }
