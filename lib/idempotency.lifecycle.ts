@@ -64,6 +64,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     timeUp.abort();
     await this.parts.lock?.close();
     await this.parts.wakeUp?.close();
+    await this.parts.store.close();
     this.parts.events.complete();
   }
 

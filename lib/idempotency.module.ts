@@ -155,7 +155,7 @@ const PROVIDERS: Provider[] = [
   {
     provide: SqlRecordStore,
     useFactory: (options: ResolvedModuleOptions, dataSource: DataSource) =>
-      new SqlRecordStore(dataSource, connectorFor(dataSource), {
+      new SqlRecordStore(dataSource, connectorFor(dataSource, options.storeConnections), {
         timeoutMs: options.storeTimeoutMs,
         sealer: options.encryption ? new AesGcmSealer(options.encryption) : noSealer,
         transactionHost: options.transactionHost ?? ownTransactions(options.storeTimeoutMs),

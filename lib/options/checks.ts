@@ -31,9 +31,21 @@ export function duration(option: string, value: unknown, fallback: number, longe
 }
 
 export function positiveInteger(option: string, value: unknown, fallback: number): number {
+  return integer(option, value, { fallback, least: 1, are: 'above zero' });
+}
+
+export function integerFromZero(option: string, value: unknown, fallback: number): number {
+  return integer(option, value, { fallback, least: 0, are: 'from zero on' });
+}
+
+function integer(
+  option: string,
+  value: unknown,
+  { fallback, least, are }: { fallback: number; least: number; are: string },
+): number {
   if (value === undefined) return fallback;
-  if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;
-  throw new IdempotencyOptionError(option, `must be a whole number above zero, not ${show(value)}`);
+  if (Number.isSafeInteger(value) && (value as number) >= least) return value as number;
+  throw new IdempotencyOptionError(option, `must be a whole number ${are}, not ${show(value)}`);
 }
 
 export function functionOr<T>(option: string, value: T): T {

@@ -125,6 +125,11 @@ export interface IdempotencyModuleOptions extends IdempotentOptions {
   /** How long the database may take to answer before a request is refused with 503. Default: `'5s'`. */
   readonly storeTimeout?: Duration;
   /**
+   * How many connections to PostgreSQL the store may open beside those of the data source's pool, so that it need not
+   * queue for one behind handlers; they close when idle. 0: it shares the pool, as it does on other databases. Default: 4.
+   */
+  readonly storeConnections?: number;
+  /**
    * Whether requests run within an async context, by which `IdempotencyService.currentExecution()` finds their execution.
    * Before Node 24 that costs up to a sixth of a process's time, unless something else makes use of AsyncLocalStorage.
    * Default: from Node 24 on, and wherever IdempotencyService is injected.

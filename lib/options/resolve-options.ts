@@ -5,6 +5,7 @@ import {
   functionOr,
   headerName,
   headerNames,
+  integerFromZero,
   jsonPointers,
   oneOf,
   positiveInteger,
@@ -51,6 +52,7 @@ export const MODULE_OPTIONS = [
   'audit',
   'documentation',
   'storeTimeout',
+  'storeConnections',
   'asyncContext',
   'transactionHost',
 ] as const satisfies readonly (keyof IdempotencyModuleOptions)[];
@@ -122,6 +124,7 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
     audit: oneOf('audit', options.audit, ['off', 'warn', 'error'], 'warn'),
     documentation: resolveDocumentation(options.documentation),
     storeTimeoutMs: duration('storeTimeout', options.storeTimeout, 5 * SECOND, LONGEST_TIMER),
+    storeConnections: integerFromZero('storeConnections', options.storeConnections, 4),
     asyncContext: oneOf<boolean | undefined>('asyncContext', options.asyncContext, [true, false], undefined),
     transactionHost: resolveTransactionHost(options.transactionHost),
   };

@@ -37,6 +37,7 @@ export interface ResolvedModuleOptions {
   readonly audit: 'off' | 'warn' | 'error';
   readonly documentation: string | undefined;
   readonly storeTimeoutMs: number;
+  readonly storeConnections: number;
   readonly asyncContext: boolean | undefined;
   readonly transactionHost: TransactionHost | undefined;
 }

@@ -121,6 +121,11 @@ export class SqlRecordStore implements RecordStore {
     return isRetryable(error);
   }
 
+  /** Closes what is not the data source's. What is asked for after all is still answered. */
+  async close(): Promise<void> {
+    await this.connector.close?.();
+  }
+
   /** Settles a held record: with an outcome, or free for the next request (`null`). Whether it was held. */
   resolveHeld(recordId: string, completion: Completion | null): Promise<boolean> {
     const row = completion && this.completionRow({ recordId, owner: '', token: 0 }, completion);

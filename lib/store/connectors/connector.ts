@@ -2,8 +2,8 @@ import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 
 /**
- * Gives statements a connection of TypeORM's own pool: one of their own, or a transaction's. The hot path asks the
- * driver directly, as TypeORM's query runner can neither prepare a statement by name nor answer with a row count.
+ * Gives statements a connection: to themselves, or a transaction's. The hot path asks the driver directly, as TypeORM's
+ * query runner can neither prepare a statement by name nor answer with a row count.
  */
 export interface Connector<Connection = unknown> {
   readonly dialect: Dialect<Connection>;
@@ -17,4 +17,6 @@ export interface Connector<Connection = unknown> {
   exclusively<T>(work: () => Promise<T>): Promise<T>;
   /** Whether statements inside a transaction have to go through its connection, because there is only one. */
   readonly singleConnection: boolean;
+  /** Closes connections that are not the data source's. */
+  close?(): Promise<void>;
 }

@@ -14,12 +14,16 @@ import { hasSingleConnection, PortableConnector } from './portable-connector.js'
 import { PostgresConnector } from './postgres-connector.js';
 import { SqliteConnector } from './sqlite-connector.js';
 
-/** Chooses the statements and the way to run them by the data source's driver. */
-export function connectorFor(dataSource: DataSource): Connector {
+/**
+ * Chooses the statements and the way to run them by the data source's driver.
+ *
+ * @param connections how many of its own it may open, where the database is one that gains by them
+ */
+export function connectorFor(dataSource: DataSource, connections = 0): Connector {
   const tables = tableNames(dataSource);
   switch (dialectNameOf(dataSource)) {
     case 'postgres':
-      return new PostgresConnector(dataSource, new PostgresDialect(tables));
+      return new PostgresConnector(dataSource, new PostgresDialect(tables), connections);
     case 'mysql':
       return new MysqlConnector(dataSource, new MysqlDialect(tables));
     case 'sqlite':

@@ -4,19 +4,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
 import type { Connector } from './connector.js';
-
-/** What we use of a `pg` pool. */
-interface PgPool {
-  connect(): Promise<PgClient>;
-}
-
-interface PgClient {
-  query(statement: { text: string; name?: string; values?: unknown[]; query_timeout: number }): Promise<PgAnswer>;
-  /** Back to the pool, which closes it where there was an error. */
-  release(error?: unknown): void;
-  on(event: 'error', listener: (error: unknown) => void): void;
-  off(event: 'error', listener: (error: unknown) => void): void;
-}
+import { endPool, type PgPool, poolBeside } from './postgres-pool.js';
 
 /** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
 const GIVE_UP_AFTER = 30_000;
@@ -28,20 +16,23 @@ export class PostgresConnector implements Connector<PgConnection> {
   readonly singleConnection = false;
   private readonly names = new Map<string, string>();
   private prepares = true;
+  private ownPool: PgPool | undefined;
 
+  /** @param connections how many of its own it may open; 0: it shares the data source's */
   constructor(
     private readonly dataSource: DataSource,
     readonly dialect: Dialect<PgConnection>,
+    private connections: number,
   ) {}
 
-  /** Through the pool of the primary: a replica may not have heard of the record yet. */
   async alone<T>(work: (on: PgConnection) => Promise<T>): Promise<T> {
-    const client = await (this.dataSource.driver as unknown as { master: PgPool }).master.connect();
+    const client = await this.pool().connect();
     let broken: unknown;
     // A client that breaks while it is ours says so by an event, which ends the process where nobody listens.
     const onError = (error: unknown) => (broken = error);
     client.on('error', onError);
-    const ask = () => work(this.prepared((statement) => client.query({ ...statement, query_timeout: GIVE_UP_AFTER })));
+    const ask = () =>
+      work(this.prepared((statement) => client.query<PgAnswer>({ ...statement, query_timeout: GIVE_UP_AFTER })));
     try {
       // What a misplaced statement belongs to has been undone: it can be asked for again.
       return await ask().catch((error: unknown) => (isMisplaced(error) ? ask() : Promise.reject(error)));
@@ -112,6 +103,21 @@ export class PostgresConnector implements Connector<PgConnection> {
 
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     return work();
+  }
+
+  /** What comes after all goes through the data source's pool. */
+  async close(): Promise<void> {
+    const { ownPool } = this;
+    this.connections = 0;
+    this.ownPool = undefined;
+    if (ownPool) await endPool(ownPool);
+  }
+
+  /** To the primary: a replica may not have heard of the record yet. */
+  private pool(): PgPool {
+    const { master } = this.dataSource.driver as unknown as { master: PgPool };
+    if (this.connections === 0) return master;
+    return (this.ownPool ??= poolBeside(master, this.connections));
   }
 }
 

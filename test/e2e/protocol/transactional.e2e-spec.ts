@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Cluster } from '../../support/cluster.js';
+import { began, Cluster, eventsOf } from '../../support/cluster.js';
 import { type Answer, call, callUntilDefinitive } from '../../support/http-client.js';
 
 describe.each(['postgres', 'mariadb'] as const)('transactions on %s', (dialect) => {
@@ -48,6 +48,29 @@ describe.each(['postgres', 'mariadb'] as const)('transactions on %s', (dialect) 
     });
     expect(later.status).toBe(201);
   });
+});
+
+test('on PostgreSQL, handlers that hold every connection hold up neither replays nor heartbeats', async () => {
+  const cluster = await Cluster.start('postgres', 1, { lease: '600ms', storeTimeout: 500 });
+  try {
+    const [url] = cluster.urls('');
+    const early = { key: randomUUID(), body: { name: 'early' } };
+    expect((await call(`${url}plain`, early)).status).toBe(201);
+    const post = (path: string, body: object) => call(`${url}${path}`, { key: randomUUID(), body });
+    const waiting = post('waiting', { name: 'beating', before: 2_500 });
+    // All ten of the pool, for many heartbeats.
+    const crowd = Array.from({ length: 10 }, (_, i) => `crowd ${i}`);
+    const holding = crowd.map((name) => post('transactional', { name, after: 2_000 }));
+    for (const name of crowd) await began(cluster.apps[0], name);
+    const replay = await call(`${url}plain`, early);
+    expect(replay.headers['idempotent-replayed']).toBe('true');
+    for (const answer of await Promise.all(holding)) expect(answer.status).toBe(201);
+    expect((await waiting).status).toBe(201);
+    expect(await cluster.effects('beating')).toHaveLength(1);
+    expect(eventsOf(cluster.apps[0], 'leaseLost')).toEqual([]);
+  } finally {
+    await cluster.stop();
+  }
 });
 
 function expectStoreUnavailable(answer: Answer): void {

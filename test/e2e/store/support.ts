@@ -40,6 +40,7 @@ export const HOUR = 3_600_000;
 /** A database with our tables, and stores on it. */
 export class Bench {
   private readonly dataSources: DataSource[] = [];
+  private readonly stores: SqlRecordStore[] = [];
 
   private constructor(
     readonly backend: Backend,
@@ -82,13 +83,20 @@ export class Bench {
   }
 
   store(settings: Partial<SqlRecordStoreSettings> & { dataSource?: DataSource; connector?: Connector } = {}) {
-    const { dataSource = this.dataSource, connector = connectorFor(dataSource), timeoutMs = 5_000, ...rest } = settings;
-    return new SqlRecordStore(dataSource, connector, {
+    const {
+      dataSource = this.dataSource,
+      connector = connectorFor(dataSource, 4),
+      timeoutMs = 5_000,
+      ...rest
+    } = settings;
+    const store = new SqlRecordStore(dataSource, connector, {
       timeoutMs,
       sealer: noSealer,
       transactionHost: ownTransactions(timeoutMs),
       ...rest,
     });
+    this.stores.push(store);
+    return store;
   }
 
   /** Moves an instant of a record into the past, instead of waiting. */
@@ -116,6 +124,7 @@ export class Bench {
   }
 
   async close(): Promise<void> {
+    await Promise.all(this.stores.map((store) => store.close()));
     for (const dataSource of this.dataSources) {
       // Closing says so where a test has cut a connection.
       if (dataSource.isInitialized) await dataSource.destroy().catch(() => undefined);

@@ -46,6 +46,7 @@ const badModule: typeof bad = [
   ['onLockUnavailable', { onLockUnavailable: 'ignore' }, /must be 'degrade' or 'reject'/],
   ['documentation', { documentation: '/docs' }, /absolute URL/],
   ['storeTimeout', { storeTimeout: '-5s' }, /must be milliseconds/],
+  ['storeConnections', { storeConnections: -1 }, /whole number from zero on, not -1/],
   ['transactionHost', { transactionHost: {} }, /method `run`/],
   ['encryption.current', { encryption: { keys: {}, current: 'a' } }, /id of one of/],
   [
