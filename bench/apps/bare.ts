@@ -1,7 +1,22 @@
-import { Body, Controller, HttpCode, Post } from '@nestjs/common';
+import {
+  Body,
+  type CallHandler,
+  Controller,
+  type ExecutionContext,
+  HttpCode,
+  Post,
+  UseInterceptors,
+} from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
 import { charge, type NewCharge, serve } from './serve.js';
+
+/** What Nest itself takes for an interceptor, whatever that does. */
+class NothingInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler) {
+    return next.handle();
+  }
+}
 
 @Controller()
 class BareController {
@@ -9,6 +24,12 @@ class BareController {
 
   @Post('charges')
   create(@Body() body: NewCharge) {
+    return charge(this.dataSource, body);
+  }
+
+  @Post('intercepted')
+  @UseInterceptors(NothingInterceptor)
+  createIntercepted(@Body() body: NewCharge) {
     return charge(this.dataSource, body);
   }
 
