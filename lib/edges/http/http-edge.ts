@@ -20,7 +20,7 @@ import { readKeyHeader } from './key-header.js';
 import { withPreference } from './prefer-wait.js';
 import { principalOf } from './principal.js';
 import { isMarkedRun } from './request-run.js';
-import { mute } from './response-capture.js';
+import { mute } from './mute.js';
 import { storedRequest } from './stored-request.js';
 import { unpackHead } from './response-head.js';
 import { resetHeaders, writeOutcome } from './write-response.js';

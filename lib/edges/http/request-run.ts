@@ -8,21 +8,20 @@ export interface RequestRun {
   readonly ticket: number;
 }
 
-const RUN = Symbol('nestjs-idempotency:run');
-
-type Marked = IncomingMessage & { [RUN]?: RequestRun };
+/** Beside the requests: before Node 24, a property more is dear where Express has given them another prototype. */
+const RUNS = new WeakMap<IncomingMessage, RequestRun>();
 
 /** Marks a request as being run: also for an interceptor that is wired twice, which does its work once. */
 export function markRun(request: IncomingMessage, run: RequestRun): void {
-  (request as Marked)[RUN] = run;
+  RUNS.set(request, run);
 }
 
 export function isMarkedRun(request: IncomingMessage): boolean {
-  return (request as Marked)[RUN] !== undefined;
+  return RUNS.has(request);
 }
 
 /** The run of an HTTP request; `undefined` where there is none. */
 export function runOf(context: Pick<ExecutionContext, 'switchToHttp'>): RequestRun | undefined {
-  const request = context.switchToHttp().getRequest<Marked & { readonly raw?: Marked }>();
-  return (request.raw ?? request)[RUN];
+  const request = context.switchToHttp().getRequest<IncomingMessage & { readonly raw?: IncomingMessage }>();
+  return RUNS.get(request.raw ?? request);
 }

@@ -1,4 +1,6 @@
 import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse, validateHeaderValue } from 'node:http';
+import { mute } from './mute.js';
+import { type Gate, type GateKeeper, gateOf } from './response-gate.js';
 
 /** A response that was made, but has not gone out. */
 export interface CapturedResponse {
@@ -17,17 +19,19 @@ type Done = (error?: Error | null) => void;
  * what is captured. Informational responses (early hints) tell nothing of an outcome, and pass. Trailers cannot be
  * replayed: a response that was held goes out without them.
  */
-export class ResponseCapture {
-  private mode: 'holding' | 'open' | 'muted' = 'holding';
-  private readonly chunks: Buffer[] = [];
+export class ResponseCapture implements GateKeeper {
+  /** Whether nothing goes out. */
+  isHolding = true;
+  private chunks: Buffer[] = [];
   private size = 0;
   private ended = false;
   private begun = false;
   private told = false;
   private readonly callbacks: Done[] = [];
   private endless: NodeJS.Timeout | undefined;
-  private readonly original: Pick<ServerResponse, 'write' | 'end' | 'writeHead' | 'flushHeaders'>;
-  private unlock: (() => void) | undefined;
+  private readonly gate: Gate;
+  /** Status and its message, from when the head is sent as far as its writer knows. */
+  private head: Pick<ServerResponse, 'statusCode' | 'statusMessage'> | undefined;
 
   /**
    * @param onResponse called once: when the response has ended, or turns out not to be kept
@@ -38,10 +42,8 @@ export class ResponseCapture {
     private readonly limits: { readonly maxBytes: number; readonly maxMs: number },
     private readonly onResponse: (captured: CapturedResponse) => void,
   ) {
-    // oxlint-disable-next-line typescript/unbound-method -- called on the response
-    const { write, end, writeHead, flushHeaders } = response;
-    this.original = { write, end, writeHead, flushHeaders };
-    this.intercept();
+    this.gate = gateOf(response);
+    this.gate.keeper = this;
   }
 
   /** Whether anything of a response was made. */
@@ -49,24 +51,29 @@ export class ResponseCapture {
     return this.begun;
   }
 
+  get hasEnded(): boolean {
+    return this.ended;
+  }
+
   /** Lets the response go out: what was held, and what is still to come. */
   release(): void {
-    if (this.mode !== 'holding') return;
+    if (!this.isHolding) return;
     this.open();
-    const { response, original } = this;
+    const { response } = this;
+    const { original } = this.gate;
     if (this.ended) {
       // All of it is known by now, so that its length is told in place of chunks; a replay looks the same.
       response.removeHeader('Transfer-Encoding');
       response.removeHeader('Trailer');
       if (this.callbacks.length) response.once('finish', () => this.callBack());
-      original.end.call(response, Buffer.concat(this.chunks), 'utf8');
+      original.end.call(response, this.gathered(), 'utf8');
     } else if (this.begun) {
-      if (this.chunks.length) original.write.call(response, Buffer.concat(this.chunks), 'utf8');
+      if (this.chunks.length) original.write.call(response, this.gathered(), 'utf8');
       else original.flushHeaders.call(response);
       this.callBack();
       response.emit('drain');
     }
-    this.chunks.length = 0;
+    this.chunks = [];
   }
 
   /**
@@ -74,47 +81,48 @@ export class ResponseCapture {
    * on has no effect.
    */
   replace(write: (response: ServerResponse) => void): void {
-    if (this.mode !== 'holding') return;
+    if (!this.isHolding) return;
     this.open();
-    this.chunks.length = 0;
+    this.chunks = [];
     write(this.response);
     mute(this.response);
-    this.mode = 'muted';
     this.callBack();
   }
 
-  private intercept(): void {
-    const { response } = this;
-    response.writeHead = ((status: number, ...rest: unknown[]) => {
-      if (this.mode !== 'holding') return this.original.writeHead.apply(response, [status, ...rest] as never);
-      applyHead(response, status, rest);
-      return response;
-    }) as ServerResponse['writeHead'];
-    response.flushHeaders = () => {
-      if (this.mode !== 'holding') return this.original.flushHeaders.call(response);
-      this.begin();
-    };
-    response.write = ((...args: unknown[]) => {
-      if (this.mode !== 'holding') return this.original.write.apply(response, args as never);
-      checkChunk(args[0]);
-      if (this.ended) return false;
-      checkHead(response);
-      this.begin();
-      this.hold(args);
-      return this.size <= this.limits.maxBytes;
-    }) as ServerResponse['write'];
-    response.end = ((...args: unknown[]) => {
-      if (this.mode !== 'holding') return this.original.end.apply(response, args as never);
-      if (this.ended) return response;
-      checkChunk(args[0]);
-      checkHead(response);
-      this.ended = true;
-      if (!this.begun) this.pretendSent();
-      this.begun = true;
-      this.hold(args);
-      this.tell();
-      return response;
-    }) as ServerResponse['end'];
+  writeHead([status, ...rest]: readonly unknown[]): void {
+    applyHead(this.response, status as number, rest);
+  }
+
+  flushHeaders(): void {
+    this.begin();
+  }
+
+  write(args: readonly unknown[]): boolean {
+    checkChunk(args[0]);
+    if (this.ended) return false;
+    checkHead(this.response);
+    this.begin();
+    this.hold(args);
+    return this.size <= this.limits.maxBytes;
+  }
+
+  end(args: readonly unknown[]): void {
+    if (this.ended) return;
+    checkChunk(args[0]);
+    checkHead(this.response);
+    this.ended = true;
+    if (!this.begun) this.pretendSent();
+    this.begun = true;
+    this.hold(args);
+    this.tell();
+  }
+
+  /** As node does, once they have been sent. */
+  mayChangeHeaders(): boolean {
+    if (!this.begun) return true;
+    throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
+      code: 'ERR_HTTP_HEADERS_SENT',
+    });
   }
 
   private begin(): void {
@@ -126,14 +134,14 @@ export class ResponseCapture {
     this.endless.unref();
   }
 
-  private hold([chunk, encoding, callback]: unknown[]): void {
+  private hold([chunk, encoding, callback]: readonly unknown[]): void {
     if (typeof chunk === 'function') callback = chunk;
     else if (typeof encoding === 'function') callback = encoding;
     if (typeof chunk === 'string') {
       this.keep(Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'));
     } else if (chunk instanceof Uint8Array) {
-      // The writer of one chunk of many may use its memory again once its callback was called.
-      this.keep(this.ended ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength) : Buffer.from(chunk));
+      // Its writer may use the memory again, as it could once node had handed it to the kernel.
+      this.keep(Buffer.from(chunk));
     }
     if (typeof callback === 'function') this.callbacks.push(callback as Done);
     // A writer that waits for each chunk to be taken must go on, as nothing goes out before the end.
@@ -146,11 +154,16 @@ export class ResponseCapture {
     if (this.size > this.limits.maxBytes) this.tellUnkept();
   }
 
+  private gathered(): Buffer {
+    if (this.chunks.length !== 1) this.chunks = [Buffer.concat(this.chunks)];
+    return this.chunks[0];
+  }
+
   private tell(): void {
     if (this.told) return;
     this.told = true;
     clearTimeout(this.endless);
-    this.onResponse({ status: this.response.statusCode, body: Buffer.concat(this.chunks) });
+    this.onResponse({ status: this.response.statusCode, body: this.gathered() });
   }
 
   private tellUnkept(): void {
@@ -164,70 +177,48 @@ export class ResponseCapture {
     for (const done of this.callbacks.splice(0)) done();
   }
 
-  /** Frameworks ask these before they send: what is held has been sent, as far as they are concerned. */
+  /**
+   * Frameworks ask whether they have sent: what is held has been, as far as they are concerned. From here on the head is
+   * what it is: nobody hears of another status.
+   */
   private pretendSent(): void {
-    Object.defineProperty(this.response, 'headersSent', { configurable: true, get: () => true });
-    Object.defineProperty(this.response, 'writableEnded', { configurable: true, get: () => this.ended });
-    this.unlock = lockHead(this.response);
+    const { response } = this;
+    const { statusCode, statusMessage } = response;
+    this.head = { statusCode, statusMessage };
+    (response as Captured)[CAPTURE] = this;
+    Object.defineProperties(response, SENT);
   }
 
   private open(): void {
-    this.mode = 'open';
+    this.isHolding = false;
+    this.gate.keeper = undefined;
     clearTimeout(this.endless);
-    const own = this.response as unknown as Record<string, unknown>;
-    delete own.headersSent;
-    delete own.writableEnded;
-    this.unlock?.();
+    if (this.head) Object.assign(this.response, this.head);
   }
 }
 
-/** Makes everything that would still write to a response a no-op. */
-export function mute(response: ServerResponse): void {
-  const nothing = () => response;
-  const muted = {
-    writeHead: nothing,
-    flushHeaders: () => undefined,
-    write: (...args: unknown[]) => (settle(args), true),
-    end: (...args: unknown[]) => (settle(args), response),
-    setHeader: nothing,
-    setHeaders: nothing,
-    appendHeader: nothing,
-    removeHeader: () => undefined,
-    addTrailers: () => undefined,
-    writeContinue: () => undefined,
-    writeProcessing: () => undefined,
-    writeEarlyHints: () => undefined,
-  };
-  const open = pick(response, Object.keys(muted));
-  const { statusCode } = response;
-  Object.assign(response, muted, {
-    // Middleware may still have to send what it was given, as sessions do once they are saved.
-    _implicitHeader: () => {
-      Object.assign(response, open);
-      response.writeHead(statusCode);
-      Object.assign(response, muted);
+const CAPTURE = Symbol('nestjs-idempotency:capture');
+
+type Captured = ServerResponse & { [CAPTURE]: ResponseCapture };
+
+/** Of a response that is held; of one that is not, what node says. The same for all responses, and never taken away. */
+const SENT: PropertyDescriptorMap = {
+  headersSent: {
+    configurable: true,
+    get(this: Captured): unknown {
+      return this[CAPTURE].isHolding || ofNode(this, 'headersSent');
     },
-  });
-}
+  },
+  writableEnded: {
+    configurable: true,
+    get(this: Captured): unknown {
+      return this[CAPTURE].isHolding ? this[CAPTURE].hasEnded : ofNode(this, 'writableEnded');
+    },
+  },
+};
 
-/**
- * From here on the head is what it is, as if it had been sent: node refuses changes of headers then, and does not hear of
- * another status.
- */
-function lockHead(response: ServerResponse): () => void {
-  const { statusCode, statusMessage } = response;
-  const open = pick(response, ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader']);
-  const refuse = () => {
-    throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
-      code: 'ERR_HTTP_HEADERS_SENT',
-    });
-  };
-  for (const name of Object.keys(open)) Object.assign(response, { [name]: refuse });
-  return () => Object.assign(response, open, { statusCode, statusMessage });
-}
-
-function pick(response: ServerResponse, names: readonly string[]): object {
-  return Object.fromEntries(names.map((name) => [name, response[name as keyof ServerResponse]]));
+function ofNode(response: ServerResponse, name: string): unknown {
+  return Reflect.get(Object.getPrototypeOf(response) as object, name, response);
 }
 
 /** As node does at once, so that the handler or its filters hear of it. */
@@ -245,11 +236,6 @@ function checkHead({ statusCode, statusMessage }: ServerResponse): void {
     });
   }
   if (statusMessage) validateHeaderValue('statusMessage', statusMessage);
-}
-
-function settle(args: readonly unknown[]): void {
-  const callback = args.find((arg) => typeof arg === 'function') as Done | undefined;
-  if (callback) queueMicrotask(callback);
 }
 
 /** `writeHead(status, message?, headers?)`, where headers are an object, or names and values in turn. */

@@ -1,0 +1,38 @@
+import type { ServerResponse } from 'node:http';
+import { type GateKeeper, gateOf } from './response-gate.js';
+
+/** Called on the response: what is left of methods that would still write to it. */
+function nothing(this: unknown): void {}
+
+/** Makes everything that would still write to a response a no-op. */
+export function mute(response: ServerResponse): void {
+  const gate = gateOf(response);
+  gate.keeper = silence;
+  response.addTrailers = nothing;
+  response.writeContinue = nothing;
+  response.writeProcessing = nothing;
+  response.writeEarlyHints = nothing;
+  const { statusCode } = response;
+  // Middleware may still have to send what it was given, as sessions do once they are saved.
+  (response as { _implicitHeader?: () => void })._implicitHeader = () => {
+    gate.keeper = undefined;
+    response.writeHead(statusCode);
+    gate.keeper = silence;
+  };
+}
+
+const silence: GateKeeper = {
+  writeHead: nothing,
+  flushHeaders: nothing,
+  write(args) {
+    callBack(args);
+    return true;
+  },
+  end: callBack,
+  mayChangeHeaders: () => false,
+};
+
+function callBack(args: readonly unknown[]): void {
+  const callback = args.find((arg) => typeof arg === 'function') as (() => void) | undefined;
+  if (callback) queueMicrotask(callback);
+}

@@ -1,0 +1,114 @@
+import { ServerResponse } from 'node:http';
+
+/** Decides what becomes of what is written to a response. Each method has the arguments that node's own was called with. */
+export interface GateKeeper {
+  writeHead(args: readonly unknown[]): void;
+  flushHeaders(): void;
+  /** Whether the writer may go on at once. */
+  write(args: readonly unknown[]): boolean;
+  end(args: readonly unknown[]): void;
+  /** Whether headers are changed, or nothing is done and nothing said. */
+  mayChangeHeaders(): boolean;
+}
+
+type Gated = Pick<
+  ServerResponse,
+  'write' | 'end' | 'writeHead' | 'flushHeaders' | 'setHeader' | 'setHeaders' | 'appendHeader' | 'removeHeader'
+>;
+
+/** Stands before the methods by which a response is written. */
+export interface Gate {
+  /** The response's own, and what earlier middleware has put in their place. */
+  readonly original: Gated;
+  /** `undefined`: everything passes. */
+  keeper: GateKeeper | undefined;
+}
+
+const GATE = Symbol('nestjs-idempotency:gate');
+
+type Response = ServerResponse & { [GATE]: Gate };
+
+/**
+ * The gate of a response, which is put up at the first call. It stays for good, open in the end: to take properties away
+ * again would make the response slow for all that node still does with it, as closures for each response would.
+ */
+export function gateOf(response: ServerResponse): Gate {
+  const gated = response as Response;
+  return gated[GATE] ?? putUp(gated);
+}
+
+function putUp(response: Response): Gate {
+  const methods: Gated = response as ServerResponse;
+  // oxlint-disable-next-line typescript/unbound-method -- called on the response
+  const { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader } = methods;
+  const original = { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader };
+  const gate: Gate = { original, keeper: undefined };
+  makeRoom(response);
+  response[GATE] = gate;
+  methods.write = gatedWrite as Gated['write'];
+  methods.end = gatedEnd as Gated['end'];
+  methods.writeHead = gatedWriteHead as Gated['writeHead'];
+  methods.flushHeaders = gatedFlushHeaders;
+  methods.setHeader = gatedSetHeader as Gated['setHeader'];
+  methods.setHeaders = gatedSetHeaders as Gated['setHeaders'];
+  methods.appendHeader = gatedAppendHeader as Gated['appendHeader'];
+  methods.removeHeader = gatedRemoveHeader;
+  return gate;
+}
+
+/**
+ * Express gives each response another prototype. Before Node 24, V8 then makes a hidden class of its own for every property
+ * that is added to it, some 4 us and much garbage each; to a response that it keeps as a dictionary, which one is that has
+ * lost a property, they cost next to nothing.
+ */
+function makeRoom(response: ServerResponse): void {
+  if (Object.getPrototypeOf(response) === ServerResponse.prototype) return;
+  const { sendDate } = response;
+  delete (response as Partial<ServerResponse>).sendDate;
+  response.sendDate = sendDate;
+}
+
+function gatedWrite(this: Response, ...args: unknown[]): boolean {
+  const { keeper, original } = this[GATE];
+  return keeper ? keeper.write(args) : original.write.apply(this, args as never);
+}
+
+function gatedEnd(this: Response, ...args: unknown[]): ServerResponse {
+  const { keeper, original } = this[GATE];
+  if (!keeper) return original.end.apply(this, args as never);
+  keeper.end(args);
+  return this;
+}
+
+function gatedWriteHead(this: Response, ...args: unknown[]): ServerResponse {
+  const { keeper, original } = this[GATE];
+  if (!keeper) return original.writeHead.apply(this, args as never);
+  keeper.writeHead(args);
+  return this;
+}
+
+function gatedFlushHeaders(this: Response): void {
+  const { keeper, original } = this[GATE];
+  if (keeper) keeper.flushHeaders();
+  else original.flushHeaders.call(this);
+}
+
+function gatedSetHeader(this: Response, ...args: unknown[]): ServerResponse {
+  const { keeper, original } = this[GATE];
+  return keeper && !keeper.mayChangeHeaders() ? this : original.setHeader.apply(this, args as never);
+}
+
+function gatedSetHeaders(this: Response, ...args: unknown[]): ServerResponse {
+  const { keeper, original } = this[GATE];
+  return keeper && !keeper.mayChangeHeaders() ? this : original.setHeaders.apply(this, args as never);
+}
+
+function gatedAppendHeader(this: Response, ...args: unknown[]): ServerResponse {
+  const { keeper, original } = this[GATE];
+  return keeper && !keeper.mayChangeHeaders() ? this : original.appendHeader.apply(this, args as never);
+}
+
+function gatedRemoveHeader(this: Response, name: string): void {
+  const { keeper, original } = this[GATE];
+  if (!keeper || keeper.mayChangeHeaders()) original.removeHeader.call(this, name);
+}
