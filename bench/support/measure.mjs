@@ -24,6 +24,9 @@ import { counting } from './counters.mjs';
 
 export const CONNECTIONS = 32;
 
+/** Requests after which an application's code is compiled as well as it will be: the figures do not change any more. */
+const WARM = 15_000;
+
 /**
  * Measures variants in turn, round after round, so that all of them meet the same machine. The first round is not
  * counted: it warms up.
@@ -35,25 +38,35 @@ export const CONNECTIONS = 32;
 export async function measure(variants, { load, rounds, ms, onRound }) {
   /** @type {Map<string, Sample[]>} */
   const samples = new Map(variants.map(({ name }) => [name, []]));
+  const served = new Map(variants.map(({ place }) => [place, 0]));
   for (let round = 0; round <= rounds; round++) {
     await onRound?.(round);
     // Forwards and backwards in turn, so that no variant always comes after the same other one.
     for (const variant of round % 2 ? variants : variants.toReversed()) {
-      samples.get(variant.name)?.push(await once(variant, round, load, round === 0 ? warmUp(variant, ms) : ms));
+      const { sample } = round ? await once(variant, round, load, ms) : await warmUp(variant, load, ms, served);
+      samples.get(variant.name)?.push(sample);
     }
   }
   return samples;
 }
 
 /**
- * Services run for days: what node has not yet compiled would be counted, and more of it the more code there is. What has
- * to be prepared lasts no longer than a round.
+ * Services run for days: what node has not yet compiled would be counted, and more of it the more code there is. Where
+ * requests come one by one, or have to be prepared, not all of that is waited for.
  *
  * @param {Variant} variant
+ * @param {import('./load.mjs').Load} load
  * @param {number} ms
+ * @param {Map<Variant['place'], number>} served requests so far
  */
-function warmUp({ prepare }, ms) {
-  return prepare ? Math.min(ms, 700) : 4 * ms;
+async function warmUp(variant, load, ms, served) {
+  const { place, prepare } = variant;
+  for (let time = 1; ; time++) {
+    const measured = await once(variant, -time, load, prepare ? Math.min(ms, 700) : 2 * ms);
+    const sofar = /** @type {number} */ (served.get(place)) + measured.total;
+    served.set(place, sofar);
+    if (prepare || time === 8 || (time > 1 && sofar >= WARM)) return measured;
+  }
 }
 
 /**
@@ -61,7 +74,7 @@ function warmUp({ prepare }, ms) {
  * @param {number} round
  * @param {import('./load.mjs').Load} load
  * @param {number} ms
- * @returns {Promise<Sample>}
+ * @returns {Promise<{ sample: Sample, total: number }>}
  */
 async function once(variant, round, load, ms) {
   const { place, path, keys, connections = CONNECTIONS, body } = variant;
@@ -71,7 +84,7 @@ async function once(variant, round, load, ms) {
   variant.check?.(result);
   const { total, perSecond, p50, p99 } = result;
   const each = Object.entries(used).map(([name, amount]) => [name, amount / total]);
-  return { perSecond, p50, p99, ...Object.fromEntries(each) };
+  return { sample: { perSecond, p50, p99, ...Object.fromEntries(each) }, total };
 }
 
 /** @param {readonly number[]} numbers */
