@@ -5,7 +5,7 @@ import type { Route, Routes } from './routes.js';
 
 /**
  * Looks at every handler when the application boots: options that cannot be used, and `@Idempotent()` where it cannot
- * work, fail the boot; mutating routes and GraphQL mutations that nobody decided about are told of, and so is
+ * work or where nothing would pass through it, fail the boot; mutating routes and GraphQL mutations that nobody decided about are told of, and so is
  * `@Idempotent()` where it has no effect.
  */
 export class BootAudit {
@@ -18,6 +18,13 @@ export class BootAudit {
   ) {}
 
   run(): void {
+    const unreached = this.routes.unreached();
+    if (unreached.length > 0) {
+      throw new Error(
+        `@Idempotent() on ${unreached.join(', ')}: it covers handlers of controllers and mutations of resolvers alone. Put ` +
+          'it there, or call IdempotencyService.run()',
+      );
+    }
     const routes = this.routes.all();
     const undecided = routes.filter((route) => !this.check(route));
     const safe = routes.filter(

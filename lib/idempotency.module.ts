@@ -31,7 +31,7 @@ import type {
 import { IdempotencyOptionError } from './options/option-error.js';
 import { OperationOptions } from './options/operation-options.js';
 import type { ResolvedModuleOptions } from './options/resolved-options.js';
-import { resolveModuleOptions } from './options/resolve-options.js';
+import { dataSourceName, resolveModuleOptions } from './options/resolve-options.js';
 import { Routes } from './routes.js';
 import { EventStream } from './service/event-stream.js';
 import { IdempotencyService } from './service/idempotency.service.js';
@@ -61,7 +61,9 @@ export class IdempotencyModule {
   static forRootAsync(options: IdempotencyModuleAsyncOptions): DynamicModule {
     const resolve: Provider = {
       provide: IDEMPOTENCY_OPTIONS,
-      useFactory: (raw: IdempotencyModuleOptions) => {
+      useFactory: (raw: IdempotencyModuleOptions | null | undefined) => {
+        if (!raw)
+          throw new Error('IdempotencyModule.forRootAsync(): the factory has to return the options, and returned none');
         checkDataSource(raw.dataSource, options.dataSource);
         return resolveModuleOptions(raw);
       },
@@ -90,6 +92,7 @@ function rawOptions(options: IdempotencyModuleAsyncOptions): Provider[] {
 }
 
 function define({ isGlobal = true, dataSource }: IdempotencyModuleExtras, options: Provider[]): DynamicModule {
+  dataSourceName(dataSource);
   // For its effect on `autoLoadEntities` alone: its repositories would fail without a word on what is missing.
   TypeOrmModule.forFeature([...IDEMPOTENCY_ENTITIES], dataSource);
   return {

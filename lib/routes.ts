@@ -1,7 +1,7 @@
 import { RequestMethod } from '@nestjs/common';
 import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { isMarkedItself, type Marking, markingOf } from './decorators/metadata.js';
-import { isMutation, isResolvedField } from './edges/graphql/field.js';
+import { isGraphQLHandler, isMutation, isResolvedField } from './edges/graphql/field.js';
 import { isEventHandler, isMessageHandler, takesStream } from './edges/rpc/message.js';
 
 /** Nest's metadata keys for a route's method and path, and for server-sent events. */
@@ -55,7 +55,7 @@ export class Routes {
     const ofControllers = this.methodsOf(this.discovery.getControllers());
     const ofProviders = this.methodsOf(this.discovery.getProviders());
     return [
-      ...ofControllers.filter(({ handler }) => Reflect.getMetadata(PATH, handler) !== undefined).map(httpRoute),
+      ...ofControllers.filter(({ handler }) => isHttpHandler(handler)).map(httpRoute),
       ...ofControllers.filter(({ handler }) => isMessageHandler(handler)).map(messageRoute),
       ...ofProviders.filter(({ handler }) => isMutation(handler)).map(mutationRoute),
       ...ofProviders.filter(({ handler }) => isResolvedField(handler)).map(fieldRoute),
@@ -68,6 +68,25 @@ export class Routes {
       if (marking === undefined || marking === 'exempt') return false;
       return isMutating || ((kind === 'message' || kind === 'event') && isMarkedItself(handler));
     });
+  }
+
+  /** Names of methods that decorators mark, and that nothing calls through Nest's pipeline: of services, of gateways. */
+  unreached(): string[] {
+    const controllers = this.discovery.getControllers();
+    const classes = new Set<unknown>(controllers.map(({ metatype }) => metatype));
+    const ofControllers = this.methodsOf(controllers);
+    const ofOthers = this.methodsOf(this.discovery.getProviders().filter(({ metatype }) => !classes.has(metatype)));
+    const resolvers = new Set(ofOthers.filter(({ handler }) => isGraphQLHandler(handler)).map((one) => one.controller));
+    return [
+      ...ofControllers.filter(
+        ({ handler }) => isMarkedItself(handler) && !isHttpHandler(handler) && !isMessageHandler(handler),
+      ),
+      ...ofOthers.filter(({ handler, controller }) =>
+        isMarkedItself(handler) ? !isGraphQLHandler(handler) : !resolvers.has(controller),
+      ),
+    ]
+      .filter(({ marking }) => marking !== undefined && marking !== 'exempt')
+      .map(({ name }) => name);
   }
 
   private methodsOf(wrappers: ReturnType<DiscoveryService['getProviders']>): Method[] {
@@ -86,6 +105,10 @@ export class Routes {
       });
     });
   }
+}
+
+function isHttpHandler(handler: object): boolean {
+  return Reflect.hasMetadata(PATH, handler);
 }
 
 function httpRoute(method: Method): Route {

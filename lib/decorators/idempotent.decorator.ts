@@ -12,7 +12,8 @@ import { watchHandler } from './watch-handler.js';
  *
  * On a controller it covers the methods that change something (POST, PUT, PATCH, DELETE), on a resolver its mutations;
  * message handlers are covered where it stands at the method. Options on a method come before those on its class, and
- * those before the module's.
+ * those before the module's. On what Nest calls without its pipeline, such as a method of a service, it fails the boot:
+ * there, use `IdempotencyService.run()`.
  *
  * @throws IdempotencyOptionError for an option that cannot be used, naming it
  */

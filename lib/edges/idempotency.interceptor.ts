@@ -1,24 +1,39 @@
-import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor, Optional } from '@nestjs/common';
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Injectable,
+  type NestInterceptor,
+  type OnModuleInit,
+  Optional,
+} from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { IdempotencyEdges } from './idempotency-edges.js';
 
 /** Short-circuits duplicates in the Nest pipeline, after guards and before pipes. Wired by `@Idempotent()`. */
 @Injectable()
-export class IdempotencyInterceptor implements NestInterceptor {
-  private readonly edges: IdempotencyEdges;
-
+export class IdempotencyInterceptor implements NestInterceptor, OnModuleInit {
   /** @internal */
-  constructor(@Optional() edges: IdempotencyEdges) {
-    if (!edges) {
-      throw new Error(
-        '@Idempotent() needs IdempotencyModule: import IdempotencyModule.forRoot() in the root module, or, with ' +
-          '`isGlobal: false`, in each module whose controllers use it',
-      );
-    }
-    this.edges = edges;
+  constructor(@Optional() private readonly edges?: IdempotencyEdges) {}
+
+  /**
+   * Not in the constructor: a unit test that takes a controller from a module which it compiles, and calls its methods,
+   * has no pipeline and needs no module of ours.
+   *
+   * @internal
+   */
+  onModuleInit(): void {
+    this.wired();
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
-    return this.edges.intercept(context, next);
+    return this.wired().intercept(context, next);
+  }
+
+  private wired(): IdempotencyEdges {
+    if (this.edges) return this.edges;
+    throw new Error(
+      '@Idempotent() needs IdempotencyModule: import IdempotencyModule.forRoot() in the root module, or, with ' +
+        '`isGlobal: false`, in each module whose controllers use it',
+    );
   }
 }

@@ -6,7 +6,8 @@ import type { Principal } from './http/principal.js';
 
 export function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']): KeyReading {
   if (key === undefined || key === null) return { kind: 'missing' };
-  if (typeof key !== 'string') throw new TypeError('The option `key` has to return a string or undefined.');
+  if (typeof key !== 'string')
+    throw new TypeError(`The option \`key\` has to return a string or undefined, not ${kindOf(key)}.`);
   return checkKey(key, 'idempotency key', format);
 }
 
@@ -33,11 +34,18 @@ export function usableKey(
 
 /** All callers of an `async` function would share their keys. */
 export function scopeOf(scope: unknown): Principal {
-  if (typeof scope !== 'string') throw new TypeError('The option `scope` has to return a string.');
+  if (typeof scope !== 'string')
+    throw new TypeError(`The option \`scope\` has to return a string, not ${kindOf(scope)}.`);
   return { scope, binding: null };
 }
 
 export function fingerprintOf(fingerprint: unknown): string | Uint8Array {
   if (typeof fingerprint === 'string' || fingerprint instanceof Uint8Array) return fingerprint;
-  throw new TypeError('The option `fingerprint` has to return a string or bytes.');
+  throw new TypeError(`The option \`fingerprint\` has to return a string or bytes, not ${kindOf(fingerprint)}.`);
+}
+
+/** Its value may be a secret. */
+function kindOf(value: unknown): string {
+  if (value instanceof Promise) return 'a promise: it cannot be async, load what it needs in a guard';
+  return value === null ? 'null' : typeof value;
 }

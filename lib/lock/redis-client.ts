@@ -61,8 +61,8 @@ export function assertRedisNodes(redis: RedisLike | readonly RedisLike[]): reado
   if (stranger !== -1)
     throw invalid(
       Array.isArray(redis)
-        ? `has something at index ${stranger} that is not an ioredis client`
-        : 'is not an ioredis client, nor an array of them',
+        ? `has something at index ${stranger} that is not an ioredis client: \`new Redis(url)\` makes one`
+        : 'is not an ioredis client, nor an array of them: `new Redis(url)` makes one',
     );
   if (new Set(nodes).size !== nodes.length) throw invalid('lists the same client twice');
   if (nodes.length % 2 === 0)

@@ -3,10 +3,17 @@ import { IdempotencyOptionError } from './option-error.js';
 
 /** Refuses names that are not options: a misspelt option would otherwise fall back in silence. */
 export function checkNames(options: object, known: readonly string[], path = ''): void {
+  checkObject(path.slice(0, -1) || 'options', options, known);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     throw new IdempotencyOptionError(path + name, `does not exist; there are ${known.join(', ')}`);
   }
+}
+
+/** What was given is not told: it may be a secret, such as an encryption key. */
+export function checkObject(option: string, value: unknown, known: readonly string[]): void {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) return;
+  throw new IdempotencyOptionError(option, `must be an object of ${known.join(', ')}`);
 }
 
 export function oneOf<T>(option: string, value: unknown, allowed: readonly T[], fallback: T): T {

@@ -1,6 +1,8 @@
 import { assertRedisNodes } from '../lock/redis-client.js';
+import { REDLOCK_DEFAULTS, resolveRedlockSettings } from '../lock/redlock-settings.js';
 import {
   checkNames,
+  checkObject,
   duration,
   functionOr,
   headerName,
@@ -83,6 +85,7 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
     );
   }
   checkNames(response, ['maxBytes', 'headers'], 'response.');
+  checkNames(response.headers ?? {}, ['include', 'exclude'], 'response.headers.');
   return {
     policy: {
       leaseMs,
@@ -112,9 +115,9 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
   resolveOperationOptions(defaults);
   return {
     defaults,
-    dataSource: options.dataSource,
+    dataSource: dataSourceName(options.dataSource),
     redis: options.redis === undefined ? [] : assertRedisNodes(options.redis),
-    redlock: options.redlock ?? {},
+    redlock: resolveRedlock(options.redlock),
     onLockUnavailable: oneOf('onLockUnavailable', options.onLockUnavailable, ['degrade', 'reject'], 'degrade'),
     header: headerName('header', options.header ?? 'Idempotency-Key'),
     keyFormat: resolveKeyFormat(options.keyFormat),
@@ -130,8 +133,15 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
   };
 }
 
+/** @throws IdempotencyOptionError for what is not a name, such as the data source itself */
+export function dataSourceName(name: unknown): string | undefined {
+  if (name === undefined || typeof name === 'string') return name;
+  throw new IdempotencyOptionError('dataSource', 'must be the `name` that TypeOrmModule.forRoot() has, as text');
+}
+
 /** Refuses names that cannot be overridden on an operation. */
 export function checkOperationOptionNames(options: IdempotentOptions): void {
+  checkObject('options', options, OPERATION_OPTIONS);
   for (const name of Object.keys(options)) {
     if ((OPERATION_OPTIONS as readonly string[]).includes(name)) continue;
     const known = (MODULE_OPTIONS as readonly string[]).includes(name);
@@ -153,6 +163,11 @@ function resolveFingerprint(value: IdempotentOptions['fingerprint']): ResolvedOp
     ignore: jsonPointers('fingerprint.ignore', value.ignore),
     headers: headerNames('fingerprint.headers', value.headers),
   };
+}
+
+function resolveRedlock(redlock: IdempotencyModuleOptions['redlock'] = {}): ResolvedModuleOptions['redlock'] {
+  checkNames(redlock, Object.keys(REDLOCK_DEFAULTS), 'redlock.');
+  return resolveRedlockSettings(redlock);
 }
 
 function resolveKeyFormat(format: IdempotencyModuleOptions['keyFormat'] = {}): ResolvedModuleOptions['keyFormat'] {

@@ -8,7 +8,7 @@ import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
 import type { IdempotencyEvent } from '../engine/events.js';
 import type { Execution as EngineExecution } from '../engine/execution.js';
-import { bindFingerprint, digestIdentity } from '../engine/identity.js';
+import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
 import type { StoredOutcome } from '../engine/outcome.js';
 import type { Execution } from '../execution.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
@@ -94,11 +94,12 @@ export class IdempotencyService {
    * the key, but HTTP errors below 500, which are thrown again; `outcome` decides otherwise.
    *
    * @throws IdempotencyProblem where the operation is neither run nor answered
+   * @throws TypeError for a key or an operation that is missing: all that have none would be one
    */
   async run<T>(options: RunOptions, handler: (execution: Execution) => Promise<T> | T): Promise<T> {
-    const { key, scope = '', operation: endpoint, input, ...overrides } = options;
+    const { key, scope, operation: endpoint, input, ...overrides } = options;
     const settings = { endpoint, options: resolveOperationOptions({ ...this.options.defaults, ...overrides }) };
-    const identity = digestIdentity({ scope, endpoint, key });
+    const identity = identify('run', { key, scope, operation: endpoint });
     const json = canonicalize(input) ?? '';
     const keep = this.options.request.store && json !== '' && json.length <= this.options.request.maxBytes;
     const admission = await this.engine
@@ -147,12 +148,8 @@ export class IdempotencyService {
    * A record by its id, or by what names it. Bodies are as stored: sealed, where encryption is on. A record whose owner
    * died under `afterCrash: 'hold'` is `held`, whether or not anybody has asked since.
    */
-  find(record: string | RecordIdentity): Promise<IdempotencyRecord | null> {
-    const id =
-      typeof record === 'string'
-        ? record
-        : digestIdentity({ scope: record.scope ?? '', endpoint: record.operation, key: record.key }).recordId;
-    return this.records.find(id);
+  async find(record: string | RecordIdentity): Promise<IdempotencyRecord | null> {
+    return this.records.find(typeof record === 'string' ? record : identify('find', record).recordId);
   }
 
   /** Records, the newest first; their status as in {@link find}. */
@@ -204,4 +201,14 @@ function packResponse(resolution: Exclude<Resolution, 'release' | { value: unkno
     head: packHead({ headers: Object.entries(headers) }),
     body: body === undefined ? null : Buffer.from(body as Uint8Array),
   };
+}
+
+/** Types do not stop JavaScript, nor a `job.id!` that is undefined after all. */
+function identify(method: string, { key, scope = '', operation }: RecordIdentity): IdentityDigest {
+  for (const [name, value] of Object.entries({ key, operation })) {
+    if (typeof value === 'string' && value !== '') continue;
+    throw new TypeError(`IdempotencyService.${method}() needs \`${name}\`, a string that is not empty`);
+  }
+  if (typeof scope !== 'string') throw new TypeError(`IdempotencyService.${method}() takes a string as \`scope\``);
+  return digestIdentity({ scope, endpoint: operation, key });
 }

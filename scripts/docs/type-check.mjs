@@ -5,7 +5,7 @@
  * (`test/docs/preambles`), which stands for the reader's own code. Marks behind the language:
  *
  * - `ts members`: members of a class, which extends the preamble's `Members`
- * - `ts title="src/main.ts"`: a file of the page's project; titled blocks import each other
+ * - `ts title="src/main.ts"`: a file of the page's project; titled blocks import each other, and what Nest generates
  * - `ts ignore`: not checked
  */
 import { existsSync } from 'node:fs';
@@ -22,6 +22,12 @@ import { root } from '../workspace.mjs';
  * @property {CodeBlock} block
  * @property {number} linesBefore how many lines were put before the block's own
  */
+
+/** Files of a new Nest project that pages import without showing them. */
+const GENERATED = new Map([
+  ['src/app.controller.ts', 'export class AppController {}'],
+  ['src/app.service.ts', 'export class AppService {}'],
+]);
 
 const PREAMBLES = join(root, 'test/docs/preambles');
 
@@ -70,8 +76,13 @@ function generations(blocks) {
       states.push(new Map(states.at(-1)));
       shown = new Set();
     }
+    const state = states[states.length - 1];
+    for (const [name, code] of GENERATED) {
+      const generated = `${block.page} ${name}`;
+      if (!state.has(generated)) state.set(generated, { ...block, title: name, code });
+    }
     shown.add(title);
-    states.at(-1)?.set(title, block);
+    state.set(title, block);
   }
   return states;
 }

@@ -122,7 +122,7 @@ describe.each(PLATFORMS)('wiring, on %s', (platform) => {
 
   test('a key from the body that is no text is refused loudly', async () => {
     expect((await post('/plain/webhook', { body: { id: 17 } })).status).toBe(500);
-    expect(app.log.toString()).toContain('The option `key` has to return a string or undefined.');
+    expect(app.log.toString()).toContain('The option `key` has to return a string or undefined, not number.');
   });
 
   test('a scope of its own: tenants do not meet', async () => {
@@ -136,13 +136,13 @@ describe.each(PLATFORMS)('wiring, on %s', (platform) => {
   });
 
   test.each([
-    ['scoped', 'scope'],
-    ['scoped-async', 'scope'],
-    ['fingerprint-async', 'fingerprint'],
-  ])('%s: an option that returns something else is refused loudly', async (path, option) => {
+    ['scoped', 'scope', 'a string, not undefined'],
+    ['scoped-async', 'scope', 'a string, not a promise: it cannot be async, load what it needs in a guard'],
+    ['fingerprint-async', 'fingerprint', 'a string or bytes, not a promise: it cannot be async'],
+  ])('%s: an option that returns something else is refused loudly', async (path, option, problem) => {
     const before = countRuns();
     expect((await post(`/plain/${path}`, { key: randomUUID() })).status).toBe(500);
-    expect(app.log.toString()).toContain(`The option \`${option}\` has to return`);
+    expect(app.log.toString()).toContain(`The option \`${option}\` has to return ${problem}`);
     expect(countRuns()).toBe(before);
   });
 

@@ -45,6 +45,11 @@ export function isMutation(handler: object): boolean {
   return Reflect.getMetadata(RESOLVER_TYPE, handler) === 'Mutation';
 }
 
+/** Whether @nestjs/graphql calls it: for a query, a mutation, a subscription or a field. */
+export function isGraphQLHandler(handler: object): boolean {
+  return Reflect.hasMetadata(RESOLVER_TYPE, handler) || isResolvedField(handler);
+}
+
 export function isResolvedField(handler: object): boolean {
   return Boolean(Reflect.getMetadata(RESOLVED_FIELD, handler));
 }

@@ -1,31 +1,15 @@
 /** What the examples of README.md take for granted. */
-import type { Redis } from 'ioredis';
 import { PrimaryColumn } from 'typeorm';
 import type { IdempotencyService } from 'nestjs-idempotency';
 
-export { Body, Controller, Module, Post } from '@nestjs/common';
+export { Body, Post } from '@nestjs/common';
 export { Args, Mutation } from '@nestjs/graphql';
 export { EventPattern, Payload } from '@nestjs/microservices';
-export { TypeOrmModule } from '@nestjs/typeorm';
-export { type Execution, Idempotent, IdempotencyModule, IdempotentExecution } from 'nestjs-idempotency';
-
-export declare const redisA: Redis;
-export declare const redisB: Redis;
-export declare const redisC: Redis;
+export { type Execution, Idempotent, IdempotentExecution } from 'nestjs-idempotency';
 
 export class PaymentDto {
   amount!: number;
 }
-
-export interface Payment extends PaymentDto {
-  id: string;
-}
-
-export declare class PaymentsService {
-  pay(payment: PaymentDto): Promise<Payment>;
-}
-
-export declare const yours: (new () => { up(): Promise<void>; down(): Promise<void> })[];
 
 export class TransferDto {
   from!: string;

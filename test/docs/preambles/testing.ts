@@ -1,6 +1,14 @@
 /** What the examples of docs/testing.md take for granted. */
+export { Test } from '@nestjs/testing';
+
 export declare class AppModule {}
 
 export declare function leaseHasRunOut(): Promise<void>;
 
 export declare const provider: { readonly charges: readonly unknown[] };
+
+export declare class PaymentsService {}
+
+export declare class PaymentsController {
+  pay(payment: { amount: number }): Promise<void>;
+}

@@ -1,63 +1,90 @@
 import { execFile, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+
 import { codeBlocks } from '../../../scripts/docs/code-blocks.mjs';
 import { root } from '../../../scripts/workspace.mjs';
+import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 
 /**
- * Follows docs/guide.md: writes its files, runs its commands in one bash, and compares what they print. The library comes
- * from its own tarball, everything else from the repository's node_modules.
+ * Follows docs/guide.md and the quick start of README.md: writes their files, runs their commands in one bash, and compares
+ * what they print. The library comes from its own tarball, everything else from the repository's node_modules.
  */
 
 const MODULES = join(root, 'node_modules');
 const LIMIT = 300_000;
 const run = promisify(execFile);
 
-/** Which commands of the guide are carried out otherwise here, because they would download. */
-const REPLACED: readonly (readonly [guide: RegExp, here: string])[] = [
+/** Which commands are carried out otherwise here: they would download, stay in the foreground, or name other servers. */
+const REPLACED: readonly (readonly [page: RegExp, here: string])[] = [
   [/^npx @nestjs\/cli@12 new (.*)$/m, `'${join(MODULES, '.bin/nest')}' new $1 --skip-install < /dev/null`],
   [/^npm install nestjs-idempotency .*$/m, 'link_modules'],
+  [/^npm install pg@8 ioredis@5$/m, ''],
+  [/^export DATABASE_URL=\S+ REDIS_URL=\S+$/m, ''],
+  [/^npm start$/m, 'restart'],
+  [/^curl (-i .*)$/m, 'curl -sS $1; echo'],
 ];
 
-/** Headers that the guide leaves out. */
+/** Headers that the pages leave out. */
 const LEFT_OUT = /^(X-Powered-By|Content-Length|ETag|Date|Connection|Keep-Alive):/;
 
 interface Command {
+  readonly page: string;
   readonly line: number;
   readonly text: string;
-  /** What the guide says that it prints; `undefined` where it says nothing. */
+  /** What the page says that it prints; `undefined` where it says nothing. */
   readonly prints: string | undefined;
 }
 
-test(
-  'docs/guide.md does what it says',
-  async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'idempotency-guide-'));
-    try {
-      await pack(folder);
-      const { commands, script } = compose(codeBlocks('docs/guide.md'), folder);
-      await writeFile(join(folder, 'guide.sh'), script);
-      const printed = await bash(folder, { PORT: String(await freePort()) });
-      expect(printed).toHaveLength(commands.length + 1);
-      const [inGuide, here] = [normalizer(), normalizer()];
-      const compared = commands.flatMap(({ line, text, prints }, i) => {
-        if (prints === undefined) return [];
-        const command = `docs/guide.md:${line} $ ${text}`;
-        return [{ guide: `${command}\n${inGuide(prints)}`, here: `${command}\n${here(printed[i])}` }];
-      });
-      expect(compared.length).toBeGreaterThan(15);
-      expect(compared.map(({ here }) => here)).toEqual(compared.map(({ guide }) => guide));
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  },
-  LIMIT,
-);
+let database: TestDatabase<'postgres'>;
+beforeAll(async () => (database = await createDatabase('postgres')));
+afterAll(() => database?.drop());
 
-/** Packs the library and puts it beside what it and the guide's project depend on, as an installation would. */
+test('docs/guide.md does what it says', () => follow(codeBlocks('docs/guide.md'), 15), LIMIT);
+
+test('the quick start of README.md does what it says', () => follow(codeBlocks('README.md', quickStart()), 3), LIMIT);
+
+/** README.md with nothing but its quick start; its lines are where they were. */
+function quickStart(): string {
+  const text = readFileSync(join(root, 'README.md'), 'utf8');
+  const [before, section] = text.split(/^## Quick start$/m);
+  return before.replace(/[^\n]/g, '') + section.split(/^## /m)[0];
+}
+
+async function follow(blocks: ReturnType<typeof codeBlocks>, moreThan: number): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'idempotency-page-'));
+  try {
+    await pack(folder);
+    const { commands, script } = compose(blocks, folder);
+    await writeFile(join(folder, 'page.sh'), script);
+    const printed = await bash(folder, {
+      PORT: String(await freePort()),
+      DATABASE_URL: urlOf(database),
+      REDIS_URL: `redis://127.0.0.1:${process.env.TEST_REDIS_PORTS!.split(',')[0]}`,
+    });
+    expect(printed).toHaveLength(commands.length + 1);
+    const [onPage, here] = [normalizer(), normalizer()];
+    const compared = commands.flatMap(({ page, line, text, prints }, i) => {
+      if (prints === undefined) return [];
+      const command = `${page}:${line} $ ${text}`;
+      return [{ page: `${command}\n${onPage(prints)}`, here: `${command}\n${here(printed[i])}` }];
+    });
+    expect(compared.length).toBeGreaterThan(moreThan);
+    expect(compared.map(({ here }) => here)).toEqual(compared.map(({ page }) => page));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function urlOf({ options }: TestDatabase<'postgres'>): string {
+  return `postgres://${options.username}:${options.password as string}@${options.host}:${options.port}/${options.database}`;
+}
+
+/** Packs the library and puts it beside what it and the page's project depend on, as an installation would. */
 async function pack(folder: string): Promise<void> {
   const modules = join(folder, 'node_modules');
   await mkdir(join(modules, 'nestjs-idempotency'), { recursive: true });
@@ -68,33 +95,35 @@ async function pack(folder: string): Promise<void> {
     if (name === 'nestjs-idempotency' || name.startsWith('.package-lock')) continue;
     await symlink(join(MODULES, name), join(modules, name));
   }
-  // The new project names its test runner's types in its tsconfig.json; the guide has no tests.
+  // The new project names its test runner's types in its tsconfig.json; the pages have no tests.
   await mkdir(join(modules, 'vitest'));
   await writeFile(join(modules, 'vitest/globals.d.ts'), 'export {};\n');
 }
 
-/** The guide as one script: its files, its commands, and a mark before each command. */
+/** A page as one script: its files, its commands, and a mark before each command. */
 function compose(blocks: ReturnType<typeof codeBlocks>, folder: string) {
   const commands: Command[] = [];
   const script = [
     'set -u',
     'exec 2>&1',
     'trap \'kill -9 "${server:-}" 2> /dev/null\' EXIT',
+    'restart() { if [ -n "${server:-}" ]; then kill $server; wait $server; fi; npm run build && start; }',
+    'start() { node dist/main.js > server.log 2>&1 & server=$!; until curl -s localhost:$PORT > /dev/null; do sleep 0.2; done; }',
     `link_modules() { ln -s '${join(folder, 'node_modules')}' node_modules; }`,
   ];
   const add = (command: Command) => {
     let text = command.text.replaceAll('localhost:3000', 'localhost:$PORT');
-    for (const [guide, here] of REPLACED) text = text.replace(guide, here);
+    for (const [page, here] of REPLACED) text = text.replace(page, here);
     script.push(`echo '@@@ ${commands.length}'`, text);
     commands.push(command);
   };
-  for (const { language, title, line, code } of blocks) {
+  for (const { page, language, title, line, code } of blocks) {
     if (title) script.push(`cat > '${title}' <<'END_OF_FILE'`, code, 'END_OF_FILE');
-    if (language === 'sh') add({ line, text: code, prints: undefined });
+    if (language === 'sh') add({ page, line, text: code, prints: undefined });
     if (language === 'console') {
       for (const part of code.split(/^\$ /m).slice(1)) {
         const [text, ...prints] = part.split('\n');
-        add({ line, text, prints: prints.join('\n') });
+        add({ page, line, text, prints: prints.join('\n') });
       }
     }
   }
@@ -104,7 +133,7 @@ function compose(blocks: ReturnType<typeof codeBlocks>, folder: string) {
 
 /** What each command printed. */
 async function bash(folder: string, env: Record<string, string>): Promise<string[]> {
-  const child = spawn('bash', ['guide.sh'], {
+  const child = spawn('bash', ['page.sh'], {
     cwd: folder,
     env: { ...process.env, NODE_OPTIONS: '', NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'ignore'],

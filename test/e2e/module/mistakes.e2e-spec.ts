@@ -11,10 +11,12 @@ import {
   UseGuards,
 } from '@nestjs/common';
 import { APP_GUARD, NestFactory } from '@nestjs/core';
+import { Test } from '@nestjs/testing';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { EMPTY } from 'rxjs';
+import { DataSource } from 'typeorm';
 import { Redis } from 'ioredis';
-import { Idempotent, IDEMPOTENCY_ENTITIES, IdempotencyModule } from '../../../lib/index.js';
+import { Idempotent, IDEMPOTENCY_ENTITIES, IdempotencyModule, NotIdempotent } from '../../../lib/index.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 import { LogLines } from '../../conformance/support/app.js';
 import { createDatabase, type TestDatabase, type TestDialect } from '../../support/database.js';
@@ -45,6 +47,45 @@ class MarkedStreamController {
   @Sse('events')
   events() {
     return EMPTY;
+  }
+}
+
+@Injectable()
+class MarkedService {
+  @Idempotent()
+  pay() {
+    return { paid: true };
+  }
+}
+
+@Idempotent()
+@Injectable()
+class WhollyMarkedService {
+  pay() {
+    return { paid: true };
+  }
+
+  refund() {
+    return { refunded: true };
+  }
+
+  @NotIdempotent()
+  find() {
+    return [];
+  }
+}
+
+@Controller('charges')
+class MarkedHelperController {
+  @Post()
+  @NotIdempotent()
+  pay() {
+    return this.charge();
+  }
+
+  @Idempotent()
+  private charge() {
+    return { charged: true };
   }
 }
 
@@ -126,6 +167,12 @@ test('the module is not imported', async () => {
   );
 });
 
+test('the module is not imported: a unit test that calls a controller by itself needs none', async () => {
+  const module = await Test.createTestingModule({ controllers: [PaymentsController] }).compile();
+  expect(module.get(PaymentsController).pay()).toEqual({ paid: true });
+  await expect(module.createNestApplication().init()).rejects.toThrow('@Idempotent() needs IdempotencyModule');
+});
+
 test('the module is imported twice', async () => {
   const { error } = await see({ imports: [typeOrm(), IdempotencyModule.forRoot(), IdempotencyModule.forRoot()] });
   expect(error).toContain('forRoot() is imported 2 times. Import it once, in the root module');
@@ -161,6 +208,12 @@ test.each<TestDialect>(['better-sqlite3', 'postgres', 'mariadb'])('the tables ar
   }
 });
 
+test('the factory of forRootAsync() returns nothing', async () => {
+  const forgotten = IdempotencyModule.forRootAsync({ useFactory: () => undefined as never });
+  const { error } = await see({ imports: [typeOrm(), forgotten] });
+  expect(error).toBe('IdempotencyModule.forRootAsync(): the factory has to return the options, and returned none');
+});
+
 describe('data sources', () => {
   test('there is none', async () => {
     const { error } = await see({ imports: [IdempotencyModule.forRoot()] });
@@ -179,6 +232,15 @@ describe('data sources', () => {
   test('there is none by that name', async () => {
     const { error } = await see({ imports: [typeOrm(), IdempotencyModule.forRoot({ dataSource: 'main' })] });
     expect(error).toContain('there is no data source "main"');
+  });
+
+  test('itself is given, and not its name', () => {
+    const itself = new DataSource({ type: 'better-sqlite3', database: ':memory:' });
+    const message = 'option `dataSource` must be the `name` that TypeOrmModule.forRoot() has, as text';
+    expect(() => IdempotencyModule.forRoot({ dataSource: itself as never })).toThrow(message);
+    expect(() => IdempotencyModule.forRootAsync({ dataSource: itself as never, useFactory: () => ({}) })).toThrow(
+      message,
+    );
   });
 
   test('its name is in what the factory returns', async () => {
@@ -240,6 +302,35 @@ test('a lease that is longer than the retention', () => {
   expect(() => IdempotencyModule.forRoot({ lease: '10m', retention: '5m' })).toThrow(
     'option `lease` must not be longer than `retention`: an outcome would expire before its lease',
   );
+});
+
+describe('@Idempotent() where nothing passes through it', () => {
+  const message = (names: string) =>
+    `@Idempotent() on ${names}: it covers handlers of controllers and mutations of resolvers alone. Put it there, or ` +
+    'call IdempotencyService.run()';
+  const imports = () => [typeOrm(), IdempotencyModule.forRoot({ audit: 'off' })];
+
+  test('on a method of a service', async () => {
+    const { error } = await see({ imports: imports(), providers: [MarkedService] });
+    expect(error).toBe(message('MarkedService.pay'));
+  });
+
+  test('on a service', async () => {
+    const { error } = await see({ imports: imports(), providers: [WhollyMarkedService] });
+    expect(error).toBe(message('WhollyMarkedService.pay, WhollyMarkedService.refund'));
+  });
+
+  test("on a controller's helper", async () => {
+    const { error } = await see({ imports: imports(), controllers: [PaymentsController, MarkedHelperController] });
+    expect(error).toBe(message('MarkedHelperController.charge'));
+  });
+
+  test('a controller that is a provider too is one', async () => {
+    expect(await see({ imports: imports(), providers: [PaymentsController] })).toMatchObject({
+      error: '',
+      status: 201,
+    });
+  });
 });
 
 describe('guards that name no user, and no scope', () => {

@@ -64,6 +64,23 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     await database?.drop();
   });
 
+  test.each([
+    ['key', undefined],
+    ['key', ''],
+    ['key', 7],
+    ['operation', undefined],
+    ['operation', ''],
+    ['scope', 7],
+  ])('run and find refuse %s: %p, which would be the same for all', async (name, value) => {
+    const given = { key: 'k', operation: 'payout', scope: 'a', [name]: value } as { key: string; operation: string };
+    let runs = 0;
+    await expect(service.run(given, () => runs++)).rejects.toThrow(
+      new RegExp(`^IdempotencyService\\.run\\(\\) .* .${name}.`),
+    );
+    expect(runs).toBe(0);
+    await expect(service.find(given)).rejects.toThrow(new RegExp(`^IdempotencyService\\.find\\(\\) .* .${name}.`));
+  });
+
   test('run: once, then the same value', async () => {
     const payouts = app.get(Payouts);
     const first = await payouts.pay('p1', 5);

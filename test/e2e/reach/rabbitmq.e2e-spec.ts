@@ -87,6 +87,7 @@ describe('a RabbitMQ queue', () => {
 
   test('an event that was refused for good is not', async () => {
     await emit({ name: 'refused', fail: 'final' }, messageId());
+    await until(() => told('refused') === 1);
     await emit({ name: 'after refused' }, messageId());
     await until(() => told('after refused') === 1);
     expect(told('refused')).toBe(1);

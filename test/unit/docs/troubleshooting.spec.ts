@@ -4,7 +4,12 @@ import ts from 'typescript';
 import { root } from '../../../scripts/workspace.mjs';
 import { PROBLEM_STATUS } from '../../../lib/problems/problem.js';
 
-const PAGE = readFileSync(join(root, 'docs/troubleshooting.md'), 'utf8').replace(/\s+/g, ' ');
+const PAGE = textOf('docs/troubleshooting.md');
+
+/** Where those of the command line are. */
+const CLI_PAGE = textOf('docs/cli.md');
+
+const CLI = 'lib/cli/';
 
 /** Shorter pieces of a message are in every text. */
 const TELLING = 12;
@@ -26,7 +31,7 @@ const NAMES_FIRST = /^(IdempotencyOptionError|check)$/;
 
 /** Whose arguments are messages: what is thrown, what is logged, and what makes either of them. */
 const CLASSES = /^(\w*Error|NodeFailure)$/;
-const FUNCTIONS = /(^|\.)(warn|error|tell|check|invalid)$/;
+const FUNCTIONS = /(^|\.)(warn|error|tell|check|invalid|usageError|refusal|note)$/;
 
 test.each(Object.entries(PROBLEM_STATUS))('the problem %s is told of', (code, status) => {
   expect(PAGE).toContain(`| \`${code}\` | ${status} |`);
@@ -35,11 +40,17 @@ test.each(Object.entries(PROBLEM_STATUS))('the problem %s is told of', (code, st
 test('every error and log line is told of', () => {
   const messages = sources().flatMap(messagesIn);
   expect(messages.length).toBeGreaterThan(50);
-  const missing = messages.flatMap(({ at, pieces }) =>
-    pieces.filter((piece) => !INTERNAL.has(piece) && !PAGE.includes(piece)).map((piece) => `${at}: ${piece}`),
-  );
+  expect(messages.filter(({ at }) => at.startsWith(CLI)).length).toBeGreaterThan(25);
+  const missing = messages.flatMap(({ at, pieces }) => {
+    const isTold = (piece: string) => PAGE.includes(piece) || (at.startsWith(CLI) && CLI_PAGE.includes(piece));
+    return pieces.filter((piece) => !INTERNAL.has(piece) && !isTold(piece)).map((piece) => `${at}: ${piece}`);
+  });
   expect(missing).toEqual([]);
 });
+
+function textOf(page: string): string {
+  return readFileSync(join(root, page), 'utf8').replace(/\s+/g, ' ');
+}
 
 function sources(): string[] {
   return readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
@@ -56,9 +67,9 @@ function messagesIn(path: string): Message[] {
   const source = ts.createSourceFile(path, readFileSync(join(root, path), 'utf8'), ts.ScriptTarget.ES2023, true);
   const messages: Message[] = [];
   const visit = (node: ts.Node): void => {
-    if (makesMessage(node, source)) {
-      const said = (node.arguments ?? []).slice(NAMES_FIRST.test(node.expression.getText(source)) ? 1 : 0);
-      const pieces = said.flatMap((argument) => piecesOf(argument));
+    const said = saidBy(node, source);
+    if (said) {
+      const pieces = said.flatMap((part) => piecesOf(part));
       const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1;
       const telling = pieces
         .map((piece) => piece.replace(/\s+/g, ' ').trim())
@@ -69,6 +80,14 @@ function messagesIn(path: string): Message[] {
   };
   visit(source);
   return messages;
+}
+
+/** What becomes of a message's text; `undefined` where no message is made. */
+function saidBy(node: ts.Node, source: ts.SourceFile): readonly ts.Expression[] | undefined {
+  // Why the command line does not show something.
+  if (ts.isPropertyAssignment(node) && node.name.getText(source) === 'why') return [node.initializer];
+  if (!makesMessage(node, source)) return undefined;
+  return (node.arguments ?? []).slice(NAMES_FIRST.test(node.expression.getText(source)) ? 1 : 0);
 }
 
 function makesMessage(node: ts.Node, source: ts.SourceFile): node is ts.NewExpression | ts.CallExpression {

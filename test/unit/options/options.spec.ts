@@ -28,6 +28,9 @@ const bad: [name: string, options: object, problem: RegExp][] = [
   ['fingerprint.headers', { fingerprint: { headers: ['X Tenant'] } }, /name of a header/],
   ['response.maxBytes', { response: { maxBytes: '1mb' } }, /whole number above zero/],
   ['response.headers.exclude', { response: { headers: { exclude: 'X-Trace' } } }, /array of strings/],
+  ['response.headers', { response: { headers: ['Location'] } }, /must be an object of include, exclude/],
+  ['response.headers.add', { response: { headers: { add: ['Location'] } } }, /there are include, exclude/],
+  ['response', { response: null }, /must be an object of maxBytes, headers/],
   ['response.maxSize', { response: { maxSize: 1 } }, /does not exist/],
 ];
 
@@ -48,6 +51,12 @@ const badModule: typeof bad = [
   ['storeTimeout', { storeTimeout: '-5s' }, /must be milliseconds/],
   ['storeConnections', { storeConnections: -1 }, /whole number from zero on, not -1/],
   ['transactionHost', { transactionHost: {} }, /method `run`/],
+  ['redlock.retryCount', { redlock: { retryCount: 3 } }, /does not exist; there are prefix, attemptTimeout/],
+  ['redlock.attemptTimeout', { redlock: { attemptTimeout: '1s' } }, /must be a number of milliseconds/],
+  ['dataSource', { dataSource: { name: 'main' } }, /must be the `name` that TypeOrmModule.forRoot\(\) has/],
+  ['redis', { redis: 'redis://localhost' }, /is not an ioredis client.*`new Redis\(url\)` makes one/],
+  ['redis', { redis: [{ host: 'localhost' }] }, /something at index 0 .*`new Redis\(url\)` makes one/],
+  ['encryption', { encryption: randomBytes(32) }, /must be an object of keys, current$/],
   ['encryption.current', { encryption: { keys: {}, current: 'a' } }, /id of one of/],
   [
     'encryption.keys.a',
@@ -75,6 +84,11 @@ test.each([2, 4])('forRoot() refuses %i Redis nodes', (count) => {
 test('@Idempotent() tells options that belong to the module from ones that do not exist', () => {
   expect(() => Idempotent({ sweep: false } as object)).toThrow(/belongs in IdempotencyModule.forRoot\(\)/);
   expect(() => Idempotent({ leese: 1 } as object)).toThrow(/does not exist/);
+});
+
+test('@Idempotent() takes an object', () => {
+  expect(() => Idempotent('30s' as unknown as object)).toThrow(/option `options` must be an object of required, key/);
+  expect(() => Idempotent(null as unknown as object)).toThrow(/option `options` must be an object/);
 });
 
 test('errors narrow', () => {
