@@ -7,7 +7,7 @@ import type { Policy } from '../engine/policy.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../options/resolved-options.js';
 import { problemOf } from '../problems/from-engine.js';
 import { admit } from './admit.js';
-import { canonicalJson } from './http/canonical-json.js';
+import { canonicalJson } from '../canonical-json.js';
 import { withoutPointers } from './http/json-pointer.js';
 import type { KeyReading } from './http/key-header.js';
 import type { Principal } from './http/principal.js';

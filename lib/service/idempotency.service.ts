@@ -1,4 +1,4 @@
-import canonicalize from 'canonicalize';
+import { canonicalJson } from '../canonical-json.js';
 import type { Observable } from 'rxjs';
 import type { DataSource } from 'typeorm';
 import { runForValue } from '../edges/value-run.js';
@@ -100,7 +100,7 @@ export class IdempotencyService {
     const { key, scope, operation: endpoint, input, ...overrides } = options;
     const settings = { endpoint, options: resolveOperationOptions({ ...this.options.defaults, ...overrides }) };
     const identity = identify('run', { key, scope, operation: endpoint });
-    const json = canonicalize(input) ?? '';
+    const json = canonicalJson(input);
     const keep = this.options.request.store && json !== '' && json.length <= this.options.request.maxBytes;
     const admission = await this.engine
       .admit({

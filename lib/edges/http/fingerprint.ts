@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FingerprintOptions } from '../../options/idempotency-options.js';
-import { canonicalJson } from './canonical-json.js';
+import { canonicalJson } from '../../canonical-json.js';
 import type { Exchange } from './exchange.js';
 import { withoutPointers } from './json-pointer.js';
 import { digestUnread, unreadBodyOf } from './unread-body.js';

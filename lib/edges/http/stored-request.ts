@@ -1,5 +1,5 @@
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
-import { canonicalJson } from './canonical-json.js';
+import { canonicalJson } from '../../canonical-json.js';
 import type { Exchange } from './exchange.js';
 import type { RequestDescription } from './fingerprint.js';
 import { withoutPointers } from './json-pointer.js';

@@ -1,5 +1,3 @@
-import fc from 'fast-check';
-import { canonicalJson } from '../../../lib/edges/http/canonical-json.js';
 import { withoutPointers } from '../../../lib/edges/http/json-pointer.js';
 
 describe('JSON pointers', () => {
@@ -36,35 +34,5 @@ describe('JSON pointers', () => {
   test('nothing beside the path is copied', () => {
     const deep = JSON.parse(`${'['.repeat(1e5)}${']'.repeat(1e5)}`) as unknown;
     expect((withoutPointers({ deep, a: 1 }, ['/a']) as { deep: unknown }).deep).toBe(deep);
-  });
-});
-
-describe('canonical JSON', () => {
-  test('members in order, and the same for the same', () => {
-    expect(canonicalJson({ b: 1, a: [{ d: 1.0, c: 'é' }] })).toBe('{"a":[{"c":"é","d":1}],"b":1}');
-  });
-
-  test('what canonical JSON cannot carry is told apart all the same', () => {
-    const odd = [
-      { a: Infinity },
-      { a: -Infinity },
-      { a: null },
-      { a: '\ud800' },
-      { a: '\ud801' },
-      { a: '\ufffd' },
-      { a: 'Infinity' },
-    ];
-    expect(new Set(odd.map(canonicalJson)).size).toBe(odd.length);
-    expect(canonicalJson({ b: 1, a: Infinity })).toBe(canonicalJson({ a: Infinity, b: 1 }));
-  });
-
-  test('two texts of one JSON value are one', () => {
-    fc.assert(
-      fc.property(fc.jsonValue(), (value) => {
-        const text = canonicalJson(value);
-        expect(canonicalJson(JSON.parse(JSON.stringify(value)))).toBe(text);
-        expect(canonicalJson(JSON.parse(text))).toBe(text);
-      }),
-    );
   });
 });

@@ -1,0 +1,72 @@
+/** An object or an array that is being written. */
+interface Open {
+  readonly value: object;
+  /** Of an object, sorted; of an array, none. */
+  readonly names: readonly string[] | undefined;
+  readonly length: number;
+  next: number;
+  isEmpty: boolean;
+}
+
+/**
+ * Canonical JSON (RFC 8785): members sorted by the UTF-16 code units of their names, no white space, numbers and strings as
+ * JavaScript writes them; an empty text for what JSON leaves out. What the RFC refuses and parsers let through nevertheless
+ * (half a surrogate pair, a number beyond a double, a bigint that a GraphQL scalar has made) is written in a form of our own,
+ * as a request with it is a request like others. Without recursion: a body may be nested deeper than the stack is.
+ *
+ * @throws TypeError for a value that contains itself
+ */
+export function canonicalJson(value: unknown): string {
+  const root = plain(value);
+  if (typeof root !== 'object' || root === null) return leaf(root) ?? '';
+  const stack = [openUp(root)];
+  const within = new Set<object>([root]);
+  let json = Array.isArray(root) ? '[' : '{';
+
+  for (let top = stack.at(-1); top; top = stack.at(-1)) {
+    if (top.next === top.length) {
+      json += top.names ? '}' : ']';
+      within.delete(top.value);
+      stack.pop();
+      continue;
+    }
+    const name = top.names?.[top.next];
+    const member = plain((top.value as Record<string | number, unknown>)[name ?? top.next]);
+    top.next++;
+    const isNested = typeof member === 'object' && member !== null;
+    const text = isNested ? '' : leaf(member);
+    if (name !== undefined && text === undefined) continue;
+    json += top.isEmpty ? '' : ',';
+    top.isEmpty = false;
+    if (name !== undefined) json += `${JSON.stringify(name)}:`;
+    if (!isNested) {
+      json += text ?? 'null';
+      continue;
+    }
+    if (within.has(member)) throw new TypeError('a value that contains itself is no JSON');
+    within.add(member);
+    stack.push(openUp(member));
+    json += Array.isArray(member) ? '[' : '{';
+  }
+  return json;
+}
+
+function openUp(value: object): Open {
+  const names = Array.isArray(value) ? undefined : Object.keys(value).sort();
+  return { value, names, length: names?.length ?? (value as unknown[]).length, next: 0, isEmpty: true };
+}
+
+/** As JSON.stringify takes it: by its own `toJSON`, and without the object around a primitive. */
+function plain(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const { toJSON } = value as { toJSON?: unknown };
+  const told: unknown = typeof toJSON === 'function' ? toJSON.call(value) : value;
+  const isBoxed = told instanceof String || told instanceof Number || told instanceof Boolean;
+  return isBoxed ? told.valueOf() : told;
+}
+
+/** `undefined` for what JSON leaves out. */
+function leaf(value: unknown): string | undefined {
+  const isBeyond = typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value));
+  return JSON.stringify(isBeyond ? { beyondDouble: String(value) } : value);
+}
