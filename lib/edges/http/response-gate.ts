@@ -50,9 +50,10 @@ function putUp(response: Response): Gate {
   methods.writeHead = gatedWriteHead as Gated['writeHead'];
   methods.flushHeaders = gatedFlushHeaders;
   methods.setHeader = gatedSetHeader as Gated['setHeader'];
-  methods.setHeaders = gatedSetHeaders as Gated['setHeaders'];
   methods.appendHeader = gatedAppendHeader as Gated['appendHeader'];
   methods.removeHeader = gatedRemoveHeader;
+  // HTTP/2 has none.
+  if ('setHeaders' in response) methods.setHeaders = gatedSetHeaders as Gated['setHeaders'];
   return gate;
 }
 
