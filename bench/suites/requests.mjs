@@ -26,6 +26,7 @@ export function measureRequests(platform, options) {
     /** @type {import('../support/measure.mjs').Variant[]} */
     const variants = [
       { name: 'bare', place: bare, path: '/charges', keys: fresh('bare'), check: answersOnly(201) },
+      { name: 'bare, an interceptor', place: bare, path: '/intercepted', keys: fresh('none'), check: answersOnly(201) },
       { name: 'fresh', place: ours, path: '/charges', keys: fresh('fresh'), check: answersOnly(201) },
       { name: 'fresh, one Redis', place: oneRedis, path: '/charges', keys: fresh('one'), check: answersOnly(201) },
       {
