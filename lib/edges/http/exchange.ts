@@ -57,8 +57,8 @@ export function exchangeOf(context: ExecutionContext): Exchange {
   const version = versionOf(context);
   const request = http.getRequest<ExpressRequest | FastifyRequest>();
   return 'raw' in request
-    ? fastifyExchange(request, http.getResponse<FastifyReply>(), version)
-    : expressExchange(request, http.getResponse<ExpressResponse>(), version);
+    ? new FastifyExchange(request, http.getResponse<FastifyReply>(), version)
+    : new ExpressExchange(request, http.getResponse<ExpressResponse>(), version);
 }
 
 function versionOf(context: ExecutionContext): string {
@@ -67,36 +67,59 @@ function versionOf(context: ExecutionContext): string {
   return version === undefined ? '' : [version].flat().map(String).join();
 }
 
-function expressExchange(request: ExpressRequest, response: ExpressResponse, version: string): Exchange {
-  const method = request.method ?? '';
-  return {
-    method,
-    version,
-    endpoint: `${method} ${String(request.route?.path ?? pathOf(request.originalUrl ?? request.url))}`,
-    request,
-    rawRequest: request,
-    rawResponse: response,
-    headers: () => response.getHeaders(),
-    // Its view would be rendered for nothing, and of nothing.
-    silence: () => void (response.render = () => undefined),
-  };
+class ExpressExchange implements Exchange {
+  readonly method: string;
+  readonly endpoint: string;
+  readonly rawRequest: IncomingMessage;
+
+  constructor(
+    readonly request: ExpressRequest,
+    readonly rawResponse: ExpressResponse,
+    readonly version: string,
+  ) {
+    this.method = request.method ?? '';
+    this.endpoint = `${this.method} ${String(request.route?.path ?? pathOf(request.originalUrl ?? request.url))}`;
+    this.rawRequest = request;
+  }
+
+  headers(): OutgoingHttpHeaders {
+    return this.rawResponse.getHeaders();
+  }
+
+  /** Its view would be rendered for nothing, and of nothing. */
+  silence(): void {
+    this.rawResponse.render = () => undefined;
+  }
 }
 
-function fastifyExchange(request: FastifyRequest, reply: FastifyReply, version: string): Exchange {
-  const { raw } = request;
-  const method = raw.method ?? '';
-  return {
-    method,
-    version,
-    endpoint: `${method} ${request.routeOptions?.url ?? pathOf(raw.url)}`,
-    request,
-    rawRequest: raw,
-    rawResponse: reply.raw,
-    // Fastify keeps headers of its own until it sends.
-    headers: () => ({ ...reply.raw.getHeaders(), ...reply.getHeaders() }),
-    // It would warn of a reply that was already sent.
-    silence: () => void Object.assign(reply, { send: () => reply, view: () => reply }),
-  };
+class FastifyExchange implements Exchange {
+  readonly method: string;
+  readonly endpoint: string;
+  readonly rawRequest: IncomingMessage;
+  readonly rawResponse: ServerResponse;
+
+  constructor(
+    readonly request: FastifyRequest,
+    private readonly reply: FastifyReply,
+    readonly version: string,
+  ) {
+    const { raw } = request;
+    this.method = raw.method ?? '';
+    this.endpoint = `${this.method} ${request.routeOptions?.url ?? pathOf(raw.url)}`;
+    this.rawRequest = raw;
+    this.rawResponse = reply.raw;
+  }
+
+  /** Fastify keeps headers of its own until it sends. */
+  headers(): OutgoingHttpHeaders {
+    return { ...this.rawResponse.getHeaders(), ...this.reply.getHeaders() };
+  }
+
+  /** It would warn of a reply that was already sent. */
+  silence(): void {
+    const { reply } = this;
+    Object.assign(reply, { send: () => reply, view: () => reply });
+  }
 }
 
 function pathOf(url = ''): string {
