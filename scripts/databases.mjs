@@ -8,8 +8,8 @@ import { run, succeeds } from './workspace.mjs';
 /** Sees to it that the servers of the tests can be started; PostgreSQL comes with the npm packages. */
 export function ensureDatabases() {
   return ensure(REQUIREMENTS, [
-    'Install Redis, MariaDB, NATS, RabbitMQ and PgBouncer, then run this again:',
-    '  Ubuntu:         the same; macOS: brew install redis mariadb nats-server rabbitmq pgbouncer',
+    'Install Redis, MariaDB, NATS, Mosquitto, RabbitMQ and PgBouncer, then run this again:',
+    '  Ubuntu:         the same; macOS: brew install redis mariadb nats-server mosquitto rabbitmq pgbouncer',
     'The unit tests alone need no servers: npm run test:unit',
   ]);
 }

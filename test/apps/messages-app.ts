@@ -19,12 +19,17 @@ import {
   MessagePattern,
   type MicroserviceOptions,
   Payload,
+  type MqttContext,
+  type MqttOptions,
+  type ReadPacket,
   RmqContext,
   RpcException,
+  ServerMqtt,
 } from '@nestjs/microservices';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import type { Channel, Message } from 'amqplib';
-import { type Observable, tap } from 'rxjs';
+import type { MqttClient } from 'mqtt';
+import { lastValueFrom, type Observable, tap } from 'rxjs';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
 import {
   type Execution,
@@ -81,6 +86,33 @@ function isWorthAnotherTry(error: unknown): boolean {
   return error instanceof IdempotencyProblem ? error.retryable : !(error instanceof RpcException);
 }
 
+/** Acknowledges a message of QoS 1 once its handler has ended. Takes one message at a time. */
+class AcknowledgingMqttServer extends ServerMqtt {
+  private readonly handled = new WeakMap<object, Promise<unknown>>();
+
+  override async createMqttClient(): Promise<MqttClient> {
+    const client = (await super.createMqttClient()) as MqttClient;
+    client.handleMessage = (packet, acknowledge) =>
+      void Promise.resolve(this.handled.get(packet)).finally(() => acknowledge());
+    return client;
+  }
+
+  override getMessageHandler(client: MqttClient) {
+    const handle = super.getMessageHandler(client);
+    return (topic: string, payload: Buffer, packet?: object) => {
+      const handling = handle(topic, payload, packet);
+      if (packet) this.handled.set(packet, handling);
+      return handling;
+    };
+  }
+
+  override async handleEvent(topic: string, packet: ReadPacket, context: MqttContext) {
+    const handler = this.getHandlerByPattern(topic);
+    if (!handler) return super.handleEvent(topic, packet, context);
+    await lastValueFrom(this.transformToObservable(handler(packet.data, context)), { defaultValue: undefined });
+  }
+}
+
 // On the class, and so outside of what stands on its methods.
 @UseInterceptors(AckInterceptor)
 @Controller()
@@ -115,6 +147,12 @@ class TasksController {
     await this.carryOut(task, execution, execution.manager);
   }
 
+  @EventPattern<string>('$share/shippers/orders/+/shipped')
+  @Idempotent({ onConflict: 'wait', waitTimeout: '20s' })
+  async shipped(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
+    await this.carryOut(task, execution, this.dataSource.manager);
+  }
+
   @Get('effects')
   effects(@Query('name') name: string) {
     return this.dataSource.manager.findBy(Effect, { name });
@@ -126,7 +164,7 @@ class TasksController {
   }
 
   private async carryOut(task: Task, execution: Execution, manager: EntityManager) {
-    tell({ began: task.name, key: execution.key });
+    tell({ began: task.name, key: execution.key, attempt: execution.attempt });
     await sleep(task.before ?? 0);
     await this.addEffect(manager, task.name, execution);
     tell({ done: task.name });
@@ -158,7 +196,12 @@ class MessagesApp {}
 const app = await NestFactory.create(MessagesApp, { logger: ['error', 'warn', 'fatal'], abortOnError: false });
 const service = () => app.get(IdempotencyService);
 service().events$.subscribe((event: IdempotencyEvent) => tell({ event: { ...event, error: undefined } }));
-app.connectMicroservice(JSON.parse(env.TRANSPORT!) as MicroserviceOptions);
+const transport = JSON.parse(env.TRANSPORT!) as MicroserviceOptions;
+app.connectMicroservice(
+  env.MQTT_ACKNOWLEDGE === 'when handled'
+    ? { strategy: new AcknowledgingMqttServer((transport as Required<MqttOptions>).options) }
+    : transport,
+);
 await app.startAllMicroservices();
 await app.listen(0, '127.0.0.1');
 tell({ port: Number(new URL(await app.getUrl()).port) });

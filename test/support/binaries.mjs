@@ -24,6 +24,9 @@ export const MARIADB_INSTALL = {
 /** @type {Requirement} */
 export const NATS = { binary: 'nats-server', variable: 'NATS_SERVER', packages: ['nats-server'] };
 
+/** @type {Requirement} */
+export const MOSQUITTO = { binary: 'mosquitto', variable: 'MOSQUITTO', packages: ['mosquitto'] };
+
 /**
  * Debian's command of this name is for root and the user of the service alone; the one that it calls is for everybody.
  *
@@ -64,7 +67,7 @@ export const CHROMIUM = {
 /** @type {Requirement} */
 export const PGBOUNCER = { binary: 'pgbouncer', variable: 'PGBOUNCER', packages: ['pgbouncer'] };
 
-export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL, NATS, RABBITMQ, EPMD, PGBOUNCER];
+export const REQUIREMENTS = [REDIS, MARIADB, MARIADB_INSTALL, NATS, MOSQUITTO, RABBITMQ, EPMD, PGBOUNCER];
 
 /** Debian keeps servers where an ordinary user's PATH does not look. */
 const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/libexec'];

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { EPMD, MARIADB, MARIADB_INSTALL, NATS, need, PGBOUNCER, RABBITMQ, REDIS } from './binaries.mjs';
+import { EPMD, MARIADB, MARIADB_INSTALL, MOSQUITTO, NATS, need, PGBOUNCER, RABBITMQ, REDIS } from './binaries.mjs';
 import { freePort } from './free-port.mjs';
 
 const START_TIMEOUT = 60_000;
@@ -144,6 +144,26 @@ export async function startNats() {
     command: need(NATS),
     args: (port) => ['--addr', '127.0.0.1', '--port', `${port}`],
     ready: 'Server is ready',
+    stopSignal: 'SIGTERM',
+  }).start();
+}
+
+/** An MQTT 5 broker that keeps sessions in memory: they outlive a client, not the broker. */
+export async function startMosquitto() {
+  const folder = makeFolder('mosquitto');
+  const configuration = join(folder, 'mosquitto.conf');
+  return new Server({
+    name: 'mosquitto',
+    folder,
+    command: need(MOSQUITTO),
+    args: (port) => {
+      const lines = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'persistence false', 'log_dest stderr'];
+      // It would look for a user of its own.
+      if (asRoot) lines.push('user root');
+      writeFileSync(configuration, lines.join('\n') + '\n');
+      return ['-c', configuration];
+    },
+    ready: 'running',
     stopSignal: 'SIGTERM',
   }).start();
 }

@@ -7,6 +7,12 @@ const PATTERN = 'microservices:pattern';
 const HANDLER_TYPE = 'microservices:handler_type';
 const EVENT = 2;
 
+/**
+ * What makes a subscription of MQTT a shared one (MQTT 5.0, section 4.8.2). It is a matter of who gets a message, not of
+ * which: instances that subscribe with and without it, as while a new version is rolled out, do the same operation.
+ */
+const SHARED_SUBSCRIPTION = /^\$share\/[^/]+\//;
+
 /** How a gRPC method reads its requests: one, or a stream of them. */
 const NO_STREAM = 'no_stream';
 
@@ -72,7 +78,7 @@ export function takesStream(handler: object): boolean {
 }
 
 function patternsOf(handler: object): string[] {
-  return rawPatternsOf(handler).map(textOf);
+  return rawPatternsOf(handler).map((pattern) => textOf(pattern).replace(SHARED_SUBSCRIPTION, ''));
 }
 
 function rawPatternsOf(handler: object): unknown[] {

@@ -1,4 +1,6 @@
 /** What the examples of docs/beyond-http.md take for granted. */
+import type { INestApplication } from '@nestjs/common';
+import type { ClientProxy } from '@nestjs/microservices';
 import type { Job } from 'bullmq';
 import { PrimaryColumn } from 'typeorm';
 import type { IdempotencyService } from 'nestjs-idempotency';
@@ -12,10 +14,21 @@ export {
   UseInterceptors,
 } from '@nestjs/common';
 export { Args, Mutation } from '@nestjs/graphql';
-export { EventPattern, MessagePattern, Payload, type RmqContext, RpcException } from '@nestjs/microservices';
+export {
+  EventPattern,
+  MessagePattern,
+  type MqttContext,
+  MqttRecordBuilder,
+  Payload,
+  type ReadPacket,
+  type RmqContext,
+  RpcException,
+  ServerMqtt,
+} from '@nestjs/microservices';
 export { Cron } from '@nestjs/schedule';
 export type { Job } from 'bullmq';
-export { type Observable, tap } from 'rxjs';
+export type { MqttClient } from 'mqtt';
+export { lastValueFrom, type Observable, tap } from 'rxjs';
 export {
   type Execution,
   IdempotencyKey,
@@ -30,6 +43,9 @@ export declare function Processor(queue: string): ClassDecorator;
 export declare abstract class WorkerHost {
   abstract process(job: Job): Promise<unknown>;
 }
+
+export declare const app: INestApplication;
+export declare const client: ClientProxy;
 
 export class OrderDto {
   items!: string[];

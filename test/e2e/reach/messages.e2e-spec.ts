@@ -21,6 +21,7 @@ import {
   EventPattern,
   MessagePattern,
   type MicroserviceOptions,
+  MqttRecordBuilder,
   NatsRecordBuilder,
   Payload,
   RpcException,
@@ -41,7 +42,7 @@ import {
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 import { call } from '../../support/http-client.js';
-import { type Server, startNats } from '../../support/servers.mjs';
+import { type Server, startMosquitto, startNats } from '../../support/servers.mjs';
 
 @Entity('message_effect')
 class Effect {
@@ -216,11 +217,11 @@ class MailController {
   }
 }
 
-const TRANSPORTS = ['TCP', 'Redis', 'NATS'] as const;
+const TRANSPORTS = ['TCP', 'Redis', 'NATS', 'MQTT'] as const;
 
 describe.each(TRANSPORTS)('messages over %s', (transport) => {
   let database: TestDatabase;
-  let nats: Server | undefined;
+  let broker: Server | undefined;
   let app: INestApplication;
   let service: IdempotencyService;
   let clients: ClientProxy[];
@@ -230,8 +231,9 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
   beforeAll(async () => {
     runs.clear();
     database = await createDatabase(transport === 'Redis' ? 'better-sqlite3' : 'postgres');
-    if (transport === 'NATS') nats = await startNats();
-    const options = await optionsOf(transport, nats);
+    if (transport === 'NATS') broker = await startNats();
+    if (transport === 'MQTT') broker = await startMosquitto();
+    const options = await optionsOf(transport, broker);
     @Module({
       imports: [
         TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, entities: [Effect], synchronize: true }),
@@ -254,7 +256,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
   afterAll(async () => {
     await Promise.all((clients ?? []).map((client) => client.close()));
     await app?.close();
-    await nats?.dispose();
+    await broker?.dispose();
     await database?.drop();
   });
 
@@ -500,11 +502,28 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
       await expect(send({ 'idempotency-key': '""' })).rejects.toMatchObject({ code: 'key-invalid' });
     });
   }
+
+  if (transport === 'MQTT') {
+    test('the key from a user property, and from a CloudEvent in binary mode', async () => {
+      const send = (userProperties: Record<string, string | string[]>) =>
+        ask<{ key: string }>(
+          'orders.create',
+          new MqttRecordBuilder({ data: { name: 'headed' } }).setProperties({ userProperties }).build(),
+        );
+      expect((await send({ 'idempotency-key': '"abc"' })).key).toBe('abc');
+      expect((await send({ 'Idempotency-Key': 'abc' })).key).toBe('abc');
+      expect((await send({ specversion: '1.0', id: '7', source: '/shop' })).key).toBe('/shop 7');
+      expect(ran('headed')).toBe(2);
+      await expect(send({ 'idempotency-key': '""' })).rejects.toMatchObject({ code: 'key-invalid' });
+      await expect(send({ 'idempotency-key': ['abc', 'def'] })).rejects.toMatchObject({ code: 'key-invalid' });
+      await expect(send({ other: 'abc' })).rejects.toMatchObject({ code: 'key-missing' });
+    });
+  }
 });
 
 async function optionsOf(
   transport: (typeof TRANSPORTS)[number],
-  nats: Server | undefined,
+  broker: Server | undefined,
 ): Promise<MicroserviceOptions> {
   switch (transport) {
     case 'TCP':
@@ -515,7 +534,12 @@ async function optionsOf(
         options: { host: '127.0.0.1', port: Number(process.env.TEST_REDIS_PORTS!.split(',')[0]) },
       };
     case 'NATS':
-      return { transport: Transport.NATS, options: { servers: [`127.0.0.1:${nats!.port}`] } };
+      return { transport: Transport.NATS, options: { servers: [`127.0.0.1:${broker!.port}`] } };
+    case 'MQTT':
+      return {
+        transport: Transport.MQTT,
+        options: { url: `mqtt://127.0.0.1:${broker!.port}`, protocolVersion: 5 },
+      };
   }
 }
 

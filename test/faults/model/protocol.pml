@@ -1,12 +1,18 @@
 /*
- * The protocol for one record: claim, lease, heartbeat, fenced completion, take-over, and transactions that a completion
- * commits with, among owners that crash, stand still for any length of time, and lose the answers to what they ask.
+ * The protocol for one record: claim, lease, heartbeat, fenced completion, take-over or hold, resolution by an operator, and
+ * transactions that a completion commits with, among owners that crash, stand still for any length of time, and lose the
+ * answers to what they ask.
  *
  *   OWNERS  how many processes
  *   RUNS    how often each may begin anew (a crash, or a retry of its client)
- *   FENCE   1: a completion is fenced by owner and token, as it is; 0: it only looks whether the record is in processing
+ *   FENCE   1: a completion is fenced by owner, token and status, as it is; 2: by owner and token alone; 0: it only looks
+ *           whether the record is in processing or done
  *   LATE    1: a completion may stay on the wire until its sender has long given up on it
  *   TXN     1: the handler's effect is part of the completion's transaction; 0: it happens before
+ *   HOLD    0: afterCrash is 'rerun': a record whose lease ran out is taken over
+ *           1: it is 'hold', and the operator may resolve any unknown record at any time, as done or not done
+ *           2: the same, and the operator waits for executions to end, finds out whether there was an effect, and says so
+ *   NOBODY  1: what an operator resolves as done belongs to no owner, as it is; 0: it stays the last owner's
  *
  * Each atomic block is one statement of the database. Leases run out by a process of their own, so at any time: an owner
  * that stands still longer than its lease is one that was overtaken between two of its steps.
@@ -26,11 +32,21 @@
 #ifndef TXN
 #define TXN 0
 #endif
+#ifndef HOLD
+#define HOLD 0
+#endif
+#ifndef NOBODY
+#define NOBODY 1
+#endif
 
 #define NONE 0
 #define PROCESSING 1
 #define DONE 2
 #define FAILED 3
+#define HELD 4
+
+/* The name of an outcome that the operator made. */
+#define TOLD 255
 
 /* The record. An outcome is named by the token of the execution that made it. */
 byte status = NONE;
@@ -45,20 +61,60 @@ byte takeovers = 0;
 byte releases = 0;
 byte answered = 0;      /* the outcome that a client was given first; 0: none yet */
 byte lastRecorded = 0;  /* the token under which the outcome was recorded */
+#if HOLD
+byte freed = 0;         /* how often the operator said that it was not done */
+byte since = 0;         /* effects since the last release */
+byte working = 0;       /* executions whose effect may still come */
+#endif
+
+inline effect() {
+  atomic {
+    effects++;
+#if HOLD
+    since++;
+    if
+    :: may -> may = false; working--
+    :: else -> skip
+    fi
+#endif
+  }
+}
+
+inline claimed(me, won) {
+  status = PROCESSING; owner = me; lease = true; won = true;
+#if HOLD
+  if
+  :: !may -> may = true; working++
+  :: else -> skip
+  fi;
+  /* Nobody has taken over: before each execution but the first, its predecessor or the operator let go. */
+  assert(token == 1 + releases + freed)
+#endif
+}
+
+inline release() {
+  status = FAILED; releases++;
+#if HOLD
+  since = 0
+#endif
+}
 
 inline claim(me, mine, won, seen) {
   atomic {
     won = false;
     seen = 0;
     if
-    :: status == NONE ->
-         status = PROCESSING; token = 1; owner = me; lease = true; won = true
-    :: status == FAILED ->
-         status = PROCESSING; token++; owner = me; lease = true; won = true
+    :: status == NONE -> token = 1; claimed(me, won)
+    :: status == FAILED -> token++; claimed(me, won)
+#if HOLD
+    :: status == PROCESSING && owner == me && lease -> won = true
+    :: status == PROCESSING && !lease -> status = HELD
+    :: status == HELD -> skip
+#else
     :: status == PROCESSING && owner == me ->
          won = true /* our own claim, whose answer was lost */
-    :: status == PROCESSING && owner != me && !lease ->
-         takeovers++; status = PROCESSING; token++; owner = me; lease = true; won = true
+    :: status == PROCESSING && owner != me && !lease -> takeovers++; token++; claimed(me, won)
+#endif
     :: status == PROCESSING && owner != me && lease -> skip
     :: status == DONE -> seen = outcome
     fi;
@@ -69,8 +125,10 @@ inline claim(me, mine, won, seen) {
 inline complete(me, mine, held) {
   atomic {
     if
-#if FENCE
+#if FENCE == 1
     :: status == PROCESSING && owner == me && token == mine ->
+#elif FENCE == 2
+    :: owner == me && token == mine ->
 #else
     :: status == PROCESSING || status == DONE ->
 #endif
@@ -78,6 +136,8 @@ inline complete(me, mine, held) {
 #if TXN
          effects++;
 #endif
+         /* What is held stays so until the operator resolves it. */
+         assert(status != HELD);
          /* No stale writes: whoever records is the latest to have claimed, and nobody recorded before. */
          assert(mine == token);
          assert(lastRecorded == 0 || lastRecorded == mine);
@@ -85,6 +145,18 @@ inline complete(me, mine, held) {
     :: else -> held = false
     fi
   }
+}
+
+inline resolveDone() {
+  assert(lastRecorded == 0);
+  lastRecorded = TOLD; outcome = TOLD; status = DONE; lease = false;
+#if NOBODY
+  owner = 0
+#endif
+}
+
+inline resolveFree() {
+  status = FAILED; freed++
 }
 
 /* All definitive answers are the same, and what was answered is on record. */
@@ -107,8 +179,19 @@ proctype Process(byte index) {
   byte life = 0;
   byte me, mine, seen;
   bool won, held, again;
+#if HOLD
+  bool may; /* this execution may still have its effect */
+#endif
 
 begin:
+#if HOLD
+  atomic {
+    if
+    :: may -> may = false; working--
+    :: else -> skip
+    fi
+  };
+#endif
   life++;
   if
   :: life > RUNS -> goto end
@@ -132,12 +215,12 @@ asking:
 
   /* The handler. It may stand still before and after its effect, and be overtaken. */
 #if !TXN
-  effects++;
+  effect();
 #endif
   if
   :: true -> skip
   :: true -> goto begin     /* crash after the effect, or between claim and commit */
-  :: atomic { status == PROCESSING && owner == me && token == mine -> status = FAILED; releases++ }; goto begin
+  :: atomic { status == PROCESSING && owner == me && token == mine -> release() }; goto begin
   fi;
 
   /* A heartbeat renews a lease, also one that ran out, as long as nobody has taken over. */
@@ -166,7 +249,7 @@ lost:
 #if TXN
   /* A fenced write waits for a COMMIT that is under way, and so knows: in processing still, it never happened. */
   if
-  :: atomic { status == PROCESSING && owner == me && token == mine -> status = FAILED; releases++ }; goto begin
+  :: atomic { status == PROCESSING && owner == me && token == mine -> release() }; goto begin
   :: atomic { !(status == PROCESSING && owner == me && token == mine) -> skip }
   fi;
 #else
@@ -181,7 +264,8 @@ lost:
 look:
   atomic {
     if
-    :: status == DONE -> seen = outcome
+    :: status == DONE && owner == me && token == mine -> seen = mine /* what we sent was recorded */
+    :: status == DONE && !(owner == me && token == mine) -> seen = outcome
     :: else -> seen = 0
     fi
   };
@@ -209,13 +293,41 @@ end:
   od
 }
 
+#if HOLD
+#define UNKNOWN (status == HELD || (status == PROCESSING && !lease))
+
+/* Somebody who finds out about records whose outcome is unknown, also before the next request has made them held. */
+proctype Operator() {
+end:
+  do
+#if HOLD == 1
+  :: atomic { UNKNOWN -> resolveDone() }
+  :: atomic { UNKNOWN -> resolveFree() }
+#else
+  :: atomic { UNKNOWN && working == 0 && since > 0 -> resolveDone() }
+  :: atomic { UNKNOWN && working == 0 && since == 0 -> resolveFree() }
+#endif
+  od
+}
+#endif
+
 /* Effects are counted when nobody does anything any more. */
 proctype Auditor() {
   atomic {
     timeout ->
+#if HOLD
+      assert(takeovers == 0);
+      /* What was held is resolved, by an operator who has nothing else to do. */
+      assert(status != HELD);
+#endif
 #if TXN
       assert(effects <= 1);
-      assert((status == DONE) == (effects == 1))
+      assert((status == DONE && outcome != TOLD) == (effects == 1))
+#elif HOLD == 2
+      assert(effects <= 1 + releases);
+      assert(status != DONE || effects > 0)
+#elif HOLD
+      assert(effects <= 1 + releases + freed)
 #else
       assert(effects <= 1 + takeovers + releases)
 #endif
@@ -230,6 +342,9 @@ init {
     :: else -> break
     od;
     run Clock();
+#if HOLD
+    run Operator();
+#endif
     run Auditor()
   }
 }

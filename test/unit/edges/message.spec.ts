@@ -32,6 +32,9 @@ class Handlers {
   @EventPattern<string[]>(['order.placed', 'order.paid'])
   several() {}
 
+  @EventPattern<string[]>(['$share/stock/orders/placed', '$share/stock/orders/+/paid'])
+  shared() {}
+
   @GrpcMethod('Payments', 'Pay')
   pay() {}
 
@@ -129,6 +132,18 @@ describe('the endpoint of a message', () => {
       new RmqContext([{}, {}, 'order.paid'] as never),
       'several',
       ['EVENT order.paid Handlers.several', 'order.paid'],
+    ],
+    [
+      'a shared subscription of MQTT',
+      new MqttContext(['orders/placed', {}]),
+      'shared',
+      ['EVENT orders/placed Handlers.shared', 'orders/placed'],
+    ],
+    [
+      'one with wildcards',
+      new MqttContext(['orders/7/paid', {}]),
+      'shared',
+      ['EVENT orders/placed | orders/+/paid Handlers.shared', 'orders/7/paid'],
     ],
     ['a context that does not say', {}, 'create', ['RPC orders.create', 'orders.create']],
     ['gRPC', {}, 'pay', ['RPC Payments/Pay', 'Payments/Pay']],
