@@ -78,7 +78,7 @@ function mutated(folder, mutate, specs) {
     disableTypeChecks: false,
     concurrency: Number(process.env.MUTATION_WORKERS ?? 2),
     maxTestRunnerReuse: 200,
-    timeoutMS: 300_000,
+    timeoutMS: 60_000,
     reporters: ['progress-append-only', 'json'],
     jsonReporter: { fileName: `reports/mutation/${folder.replaceAll('/', '-')}.json` },
     allowEmpty: true,

@@ -51,8 +51,10 @@ export const PARTS = [
       'test/e2e/store/operators',
       'test/e2e/store/postgres-plans',
       'test/e2e/store/durability',
+      'test/e2e/store/connectors',
     ],
     slow: [
+      'test/e2e/store/wake-up',
       'test/e2e/store/ownership',
       'test/conformance/at-rest',
       'test/conformance/postgres',

@@ -1,4 +1,5 @@
 /** A test runner for Stryker: see specs.mjs. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { declareValuePlugin, PluginKind } from '@stryker-mutator/api/plugin';
 import {
   DryRunStatus,
@@ -8,6 +9,8 @@ import {
 } from '@stryker-mutator/api/test-runner';
 import { Specs } from './specs.mjs';
 
+const globals = /** @type {any} */ (globalThis);
+const TIMES = 'mutation-test-times.json';
 const HOOKS = /^hooks (\d+) (.*)$/s;
 
 /** @typedef {import('@stryker-mutator/api/test-runner').TestRunner} TestRunner */
@@ -15,7 +18,7 @@ const HOOKS = /^hooks (\d+) (.*)$/s;
 class InProcessRunner {
   #specs = new Specs();
   /** @type {import('@stryker-mutator/api/core').InstrumenterContext} */
-  #stryker = /** @type {any} */ ((globalThis).__stryker__ ??= {});
+  #stryker = (globals.__stryker__ ??= {});
 
   capabilities() {
     // What was imported stays.
@@ -29,12 +32,16 @@ class InProcessRunner {
   /** @returns {Promise<import('@stryker-mutator/api/test-runner').CompleteDryRunResult>} */
   async dryRun() {
     const results = await this.#specs.run({ onTest: (id) => (this.#stryker.currentTestId = id) });
+    const times = Object.fromEntries(results.map(({ id, timeSpentMs }) => [id, timeSpentMs]));
+    // For the other workers, which share the working directory and have not seen this run.
+    writeFileSync(TIMES, JSON.stringify(times));
     return { status: DryRunStatus.Complete, tests: results.map(toTestResult), mutantCoverage: this.#coverage() };
   }
 
   /** @param {import('@stryker-mutator/api/test-runner').MutantRunOptions} options */
   async mutantRun({ activeMutant, testFilter, disableBail, hitLimit }) {
     Object.assign(this.#stryker, { activeMutant: activeMutant.id, hitLimit, hitCount: hitLimit ? 0 : undefined });
+    if (Object.keys(this.#specs.times).length === 0) this.#specs.times = JSON.parse(readFileSync(TIMES, 'utf8'));
     const results = await this.#specs.run({ only: testFilter && new Set(testFilter), bail: !disableBail });
     const timeout = determineHitLimitReached(this.#stryker.hitCount, hitLimit);
     // What a failed test left behind may end before the next mutant is there.

@@ -10,17 +10,19 @@ import { ConsoleLogger, Logger } from '@nestjs/common';
 import * as circus from 'jest-circus';
 
 /** A test may take so many milliseconds, and thrice what it took at first. */
-const PATIENCE = 6_000;
+const PATIENCE = 4_000;
+/** What a test takes of which that is not known yet. */
+const LONGEST = 10_000;
 
 /** @typedef {{ id: string, name: string, fileName: string, timeSpentMs: number, failure?: string }} Result */
-/** @typedef {import('jest-circus').TestEntry} Test */
-/** @typedef {import('jest-circus').DescribeBlock} Block */
+/** @typedef {import('@jest/types').Circus.TestEntry} Test */
+/** @typedef {import('@jest/types').Circus.DescribeBlock} Block */
 
 export class Specs {
   /** @type {Array<{ file: string, tree: Block, tests: Map<string, Test> }>} */
   #specs = [];
-  /** @type {Map<string, number>} */
-  #took = new Map();
+  /** What each test took while nothing was changed, in milliseconds. @type {Record<string, number>} */
+  times = {};
   /** @type {unknown[]} */
   #stray = [];
   /** @type {(id: string) => void} */
@@ -67,9 +69,8 @@ export class Specs {
   sharing(id, depth) {
     for (const { file, tests } of this.#specs) {
       let block = tests.get(id)?.parent;
-      if (!block) continue;
-      for (let level = pathOf(block).length; level > depth; level--) block = block.parent;
-      return testsOf(/** @type {Block} */ (block)).map((one) => `${file} ${nameOf(one)}`);
+      while (block?.parent && pathOf(block).length > depth) block = block.parent;
+      if (block) return testsOf(block).map((one) => `${file} ${nameOf(one)}`);
     }
     return [];
   }
@@ -81,12 +82,11 @@ export class Specs {
     state.rootDescribeBlock = state.currentDescribeBlock = tree;
     state.testTimeout = PATIENCE;
     for (const [id, test] of tests) {
-      const took = this.#took.get(id);
       Object.assign(test, { errors: [], status: null, startedAt: null, duration: null, retryReasons: [] });
       if (test.mode !== 'todo') test.mode = chosen.has(id) ? undefined : 'skip';
-      test.timeout = took === undefined ? 30_000 : PATIENCE + 3 * took;
+      test.timeout = PATIENCE + 3 * (this.times[id] ?? LONGEST);
     }
-    for (const hook of hooksOf(tree)) hook.timeout = 30_000;
+    for (const hook of hooksOf(tree)) hook.timeout = hook.type === 'afterAll' ? PATIENCE : 15_000;
     this.#stray.length = 0;
     Logger.overrideLogger(['error', 'warn']);
     Logger.overrideLogger(new ConsoleLogger());
@@ -104,7 +104,6 @@ export class Specs {
   /** @param {string} file @param {string} id @param {Test} test @returns {Result} */
   #result(file, id, test) {
     const timeSpentMs = test.duration ?? 0;
-    if (!this.#took.has(id)) this.#took.set(id, timeSpentMs);
     const failure = test.errors.length > 0 ? String(messageOf(test.errors[0])) : undefined;
     return { id, name: id, fileName: file, timeSpentMs, failure };
   }

@@ -161,7 +161,7 @@ export class TestWakeUp implements WakeUp {
 /** Waits until it is so; fails after ten seconds. */
 export async function until(isSo: () => unknown): Promise<void> {
   const giveUpAt = performance.now() + 10 * SECOND;
-  while (!isSo()) {
+  while (!(await isSo())) {
     if (performance.now() > giveUpAt) throw new Error(`not so within 10 s: ${isSo}`);
     await sleep(5);
   }

@@ -1,18 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { current, CurrentExecution, runWithin } from '../../../lib/engine/current-execution.js';
+import { current, CurrentExecution, type HandlerState, runWithin } from '../../../lib/engine/current-execution.js';
 import type { Execution } from '../../../lib/engine/execution.js';
 
 const create = () => new CurrentExecution({} as Execution);
 
 describe('how far a handler has come', () => {
-  it.each([
+  const handlers: [string, () => unknown, HandlerState][] = [
     ['returns', () => 'done', 'succeeded'],
     ['returns nothing', () => undefined, 'succeeded'],
     ['returns null', () => null, 'succeeded'],
     ['returns what only looks like a promise', () => ({ then: 'later' }), 'succeeded'],
     ['resolves', () => Promise.resolve('done'), 'succeeded'],
     ['rejects', () => Promise.reject(new Error('no')), 'failed'],
-  ] as const)('a handler that %s', async (_, handler, state) => {
+  ];
+  it.each(handlers)('a handler that %s', async (_, handler, state) => {
     const execution = create();
     expect(execution.state).toBe('not begun');
     const result = execution.watch(handler) as unknown;
