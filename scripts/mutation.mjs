@@ -79,6 +79,8 @@ function mutated(folder, mutate, specs) {
     concurrency: Number(process.env.MUTATION_WORKERS ?? 2),
     maxTestRunnerReuse: 200,
     timeoutMS: 60_000,
+    // Not below a folder whose name begins with a dot: Express sends no file from there.
+    tempDirName: 'reports/mutation/sandboxes',
     reporters: ['progress-append-only', 'json'],
     jsonReporter: { fileName: `reports/mutation/${folder.replaceAll('/', '-')}.json` },
     allowEmpty: true,

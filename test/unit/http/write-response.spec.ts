@@ -1,7 +1,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { headSince, packHead, unpackHead } from '../../../lib/edges/http/response-head.js';
+import { headSince, packHead, type ResponseHead, unpackHead } from '../../../lib/edges/http/response-head.js';
 import { problemHeaders, resetHeaders, writeOutcome } from '../../../lib/edges/http/write-response.js';
 import { IdempotencyInProgressException, IdempotencyKeyMissingException } from '../../../lib/index.js';
 
@@ -62,7 +62,7 @@ describe('what is kept of a head', () => {
   });
 
   it('comes back as it was', () => {
-    const head = { headers: [['X-A', ['1', '2']] as const], removed: ['x'], statusMessage: 'Taken' };
+    const head: ResponseHead = { headers: [['X-A', ['1', '2']]], removed: ['x'], statusMessage: 'Taken' };
     expect(unpackHead(packHead(head))).toEqual(head);
     expect(unpackHead(null)).toEqual({ headers: [] });
   });
