@@ -153,6 +153,7 @@ describe('a response', () => {
       const { capture } = hold(response);
       expect([response.headersSent, response.writableEnded]).toEqual([false, false]);
       response.statusCode = 202;
+      response.setHeader('x', '0');
       response.write('a');
       expect([response.headersSent, response.writableEnded]).toEqual([true, false]);
       const sent = {
@@ -270,7 +271,19 @@ describe('a response that cannot be kept', () => {
       mute(response);
       response.destroy();
     }).catch(() => ({ body: 'nothing' }));
+    expect(failure).toBeUndefined();
     expect(body).toBe('nothing');
+  });
+
+  it('is told of once, however much of it is still to come', async () => {
+    const { body } = await answerTo((response) => {
+      const { capture, told } = hold(response, { maxBytes: 4 });
+      for (const chunk of ['12345', '6', '7']) response.write(chunk);
+      response.end();
+      expect(told).toEqual([{ status: 200, body: undefined }]);
+      capture.release();
+    });
+    expect(body).toBe('1234567');
   });
 
   it('is a stream of events', async () => {
