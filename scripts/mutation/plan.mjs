@@ -8,7 +8,7 @@
 export const PARTS = [
   {
     folder: 'lib/engine',
-    quick: ['test/unit/engine', 'test/e2e/engine', 'test/conformance/principals'],
+    quick: ['test/unit/engine', 'test/e2e/engine'],
     slow: [
       'test/e2e/module/service',
       'test/conformance/results',
@@ -51,11 +51,13 @@ export const PARTS = [
       'test/e2e/store/operators',
       'test/e2e/store/postgres-plans',
       'test/e2e/store/durability',
+      'test/e2e/store/clock',
+      'test/e2e/store/mysql-statements',
       'test/e2e/store/connectors',
+      'test/e2e/store/ownership',
     ],
     slow: [
       'test/e2e/store/wake-up',
-      'test/e2e/store/ownership',
       'test/conformance/at-rest',
       'test/conformance/postgres',
       'test/e2e/module/service',

@@ -111,7 +111,7 @@ export class Specs {
   /** @param {any} event */
   #handle(event) {
     if (event.name === 'test_started') this.#onTest(`${this.#file} ${nameOf(event.test)}`);
-    if (event.name === 'hook_start' && /All$/.test(event.hook.type)) {
+    if (event.name === 'hook_start' && event.hook.type.endsWith('All')) {
       const block = event.hook.parent;
       const first = testsOf(block)[0];
       this.#onTest(`hooks ${pathOf(block).length} ${this.#file} ${nameOf(first)}`);

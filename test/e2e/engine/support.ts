@@ -162,7 +162,7 @@ export class TestWakeUp implements WakeUp {
 export async function until(isSo: () => unknown): Promise<void> {
   const giveUpAt = performance.now() + 10 * SECOND;
   while (!(await isSo())) {
-    if (performance.now() > giveUpAt) throw new Error(`not so within 10 s: ${isSo}`);
+    if (performance.now() > giveUpAt) throw new Error(`not so within 10 s: ${String(isSo)}`);
     await sleep(5);
   }
 }

@@ -52,7 +52,7 @@ async function listeners(): Promise<number[]> {
 
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   for (const giveUpAt = performance.now() + 10_000; !(await isSo()); await sleep(10)) {
-    if (performance.now() > giveUpAt) throw new Error(`not so within 10 s: ${isSo}`);
+    if (performance.now() > giveUpAt) throw new Error(`not so within 10 s: ${String(isSo)}`);
   }
 }
 
