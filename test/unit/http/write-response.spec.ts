@@ -2,7 +2,7 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { headSince, packHead, type ResponseHead, unpackHead } from '../../../lib/edges/http/response-head.js';
-import { problemHeaders, resetHeaders, writeOutcome } from '../../../lib/edges/http/write-response.js';
+import { problemHeaders, resetHeaders, writeOutcome, writeProblem } from '../../../lib/edges/http/write-response.js';
 import { IdempotencyInProgressException, IdempotencyKeyMissingException } from '../../../lib/index.js';
 
 function aResponse(headers: Record<string, string> = {}) {
@@ -120,6 +120,24 @@ describe('a replay', () => {
     writeOutcome(response, compressed([['ETag', 'W/"1"']]));
     expect(response.getHeaders()).toEqual({ etag: 'W/"1"', 'idempotent-replayed': 'true' });
   });
+});
+
+it('a body without a coding is sent as it is, and one that is not what it says it is, too', () => {
+  const { response, bodies } = aResponse({ 'accept-encoding': 'identity' });
+  const body = Buffer.from('not compressed');
+  writeOutcome(response, { code: 200, head: packHead({ headers: [['X-A', '1']] }), body });
+  writeOutcome(response, { code: 200, head: packHead({ headers: [['Content-Encoding', 'gzip']] }), body });
+  expect(bodies).toEqual([body, body]);
+  expect(response.getHeader('content-encoding')).toBe('gzip');
+});
+
+it('a problem is written with its status', () => {
+  const { response, bodies } = aResponse();
+  const problem = new IdempotencyKeyMissingException();
+  writeProblem(response, problem);
+  expect(response.statusCode).toBe(400);
+  expect(response.getHeader('content-type')).toBe('application/problem+json; charset=utf-8');
+  expect(JSON.parse(bodies[0] as string)).toMatchObject({ code: 'key-missing', status: 400 });
 });
 
 it('headers go back to what they were', () => {
