@@ -39,7 +39,10 @@ export const PARTS = [
       'test/conformance/failures',
       'test/conformance/connections',
       'test/conformance/problems',
+      'test/e2e/reach/graphql',
       'test/e2e/module/mistakes',
+      'test/faults/testing',
+      'test/e2e/reach/graphql',
     ],
   },
   {
@@ -54,6 +57,7 @@ export const PARTS = [
       'test/e2e/store/clock',
       'test/e2e/store/mysql-statements',
       'test/e2e/store/connectors',
+      'test/e2e/store/lifetimes',
       'test/e2e/store/ownership',
     ],
     slow: [
