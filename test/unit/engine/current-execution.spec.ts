@@ -9,7 +9,7 @@ describe('how far a handler has come', () => {
     ['returns', () => 'done', 'succeeded'],
     ['returns nothing', () => undefined, 'succeeded'],
     ['returns null', () => null, 'succeeded'],
-    ['returns what only looks like a promise', () => Object.fromEntries([['then', 'later']]), 'succeeded'],
+    ['returns what only looks like a promise', () => JSON.parse('{"then":"later"}') as unknown, 'succeeded'],
     ['resolves', () => Promise.resolve('done'), 'succeeded'],
     ['rejects', () => Promise.reject(new Error('no')), 'failed'],
   ];
