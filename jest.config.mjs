@@ -4,7 +4,7 @@ const shared = {
   extensionsToTreatAsEsm: ['.ts'],
   // Sources import './x.js', as TypeScript wants it; jest runs './x.ts'.
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
-  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/sample/'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/sample/', '<rootDir>/reports/'],
   setupFiles: ['reflect-metadata'],
   transform: {
     '^.+\\.ts$': [

@@ -4,7 +4,7 @@ import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
 import { type StoredOutcome } from './outcome.js';
 import type { HeldLock } from './ports/record-lock.js';
-import type { FencedAnswer, Ownership, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
+import type { Ownership, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
 import { retryWhileUnavailable } from './retry.js';
 import { CommitUnknownError, StoreUnavailableError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
@@ -41,7 +41,7 @@ export interface TenureSettings {
 /** Thrown inside a transaction to roll it back; never leaves this file. */
 class RollBack extends Error {
   constructor(readonly ending: Ending) {
-    super('rolled back');
+    super();
   }
 }
 
@@ -103,12 +103,10 @@ export class Tenure {
     const startedAt = performance.now();
     const record = async (): Promise<Finish> => {
       const answer = await store.complete(this.ownership, { outcome, retentionMs: this.execution.retentionMs });
-      if (answer.held) return this.completed(outcome, answer, startedAt);
+      if (answer.held) return this.completed(outcome, answer.awaited, startedAt);
       // Lost to another, or recorded by an earlier try whose answer was lost.
       const standing = await store.read(this.ownership.recordId);
-      return this.isOurs(standing, 'done')
-        ? this.completed(outcome, { held: true, awaited: true }, startedAt)
-        : this.lost(standing);
+      return this.isOurOutcome(standing) ? this.completed(outcome, true, startedAt) : this.lost(standing);
     };
     try {
       return await retryWhileUnavailable(record, (pause) => this.leaseAllows(pause));
@@ -140,7 +138,7 @@ export class Tenure {
         if (!fenced.held) throw new LeaseLostError();
         return fenced;
       });
-      return this.completed(outcome!, answer, startedAt);
+      return this.completed(outcome!, answer.awaited, startedAt);
     } catch (error) {
       this.useTransaction(undefined);
       if (bodyFailed) throw error;
@@ -164,9 +162,7 @@ export class Tenure {
         return { kind: 'rolledBack', error: cause };
       }
       const standing = await store.read(this.ownership.recordId);
-      return this.isOurs(standing, 'done')
-        ? this.completed(outcome, { held: true, awaited: true }, startedAt)
-        : this.lost(standing);
+      return this.isOurOutcome(standing) ? this.completed(outcome, true, startedAt) : this.lost(standing);
     };
     try {
       return await retryWhileUnavailable(look, (pause) => this.leaseAllows(pause));
@@ -195,7 +191,7 @@ export class Tenure {
     return { kind: 'held' };
   }
 
-  private completed(outcome: StoredOutcome, { awaited }: FencedAnswer, startedAt: number): Finish {
+  private completed(outcome: StoredOutcome, awaited: boolean, startedAt: number): Finish {
     const { events } = this.settings;
     if (events.observed) {
       events.next({ type: 'completed', ...this.inEvents(), takeMs: performance.now() - startedAt });
@@ -218,9 +214,9 @@ export class Tenure {
     return this.settings.store.read(this.ownership.recordId).catch(() => undefined);
   }
 
-  private isOurs(standing: StandingRecord | undefined, status: StandingRecord['status']): boolean {
+  private isOurOutcome(standing: StandingRecord | undefined): boolean {
     const { owner, token } = this.ownership;
-    return standing?.status === status && standing.owner === owner && standing.token === token;
+    return standing?.status === 'done' && standing.owner === owner && standing.token === token;
   }
 
   private useTransaction(transaction: StoreTransaction | undefined): void {

@@ -29,6 +29,9 @@ const DEAF_FOR = 60_000;
 /** How long the listening connection is kept once nobody waits, in milliseconds. */
 const KEEP_FOR = 30_000;
 
+/** How soon a connection that was lost, and could not be made again, is tried anew, in milliseconds. */
+const LISTEN_AGAIN = 1_000;
+
 /**
  * Wakes waiters through LISTEN and NOTIFY, where there is no Redis. One connection of its own in each process that
  * has waiters; an announcement is sent only for a record that says that somebody waits, as each NOTIFY costs the
@@ -41,6 +44,7 @@ export class PostgresWakeUp implements WakeUp {
   private readonly listeners = new Map<string, Set<() => void>>();
   private connection: Promise<PgListener> | undefined;
   private idle: NodeJS.Timeout | undefined;
+  private closed = false;
   private deafUntil = 0;
   private warned = false;
 
@@ -52,7 +56,7 @@ export class PostgresWakeUp implements WakeUp {
     if (!ofRecord) this.listeners.set(recordId, (ofRecord = new Set()));
     ofRecord.add(onWake);
     try {
-      await (this.connection ??= this.listen());
+      await (this.connection ?? this.open());
     } catch (error) {
       this.unsubscribe(recordId, onWake);
       throw error;
@@ -61,10 +65,19 @@ export class PostgresWakeUp implements WakeUp {
   }
 
   async announce(recordId: string): Promise<void> {
-    await this.pool.query('SELECT pg_notify($1, $2)', [CHANNEL, recordId]).catch(() => undefined);
+    try {
+      await this.pool.query('SELECT pg_notify($1, $2)', [CHANNEL, recordId]);
+    } catch {
+      // Whoever waits looks from time to time.
+    }
   }
 
   async close(): Promise<void> {
+    this.closed = true;
+    await this.disconnect();
+  }
+
+  private async disconnect(): Promise<void> {
     clearTimeout(this.idle);
     const { connection } = this;
     this.connection = undefined;
@@ -77,16 +90,29 @@ export class PostgresWakeUp implements WakeUp {
     if (ofRecord?.size === 0) this.listeners.delete(recordId);
     if (this.listeners.size > 0) return;
     clearTimeout(this.idle);
-    this.idle = setTimeout(() => void this.close(), KEEP_FOR).unref();
+    this.idle = setTimeout(() => void this.disconnect(), KEEP_FOR).unref();
   }
 
-  private async listen(): Promise<PgListener> {
+  private open(): Promise<PgListener> {
+    const connection: Promise<PgListener> = this.listen(() => {
+      // Told of twice, as an error and as an end, and also where we have closed it.
+      if (this.connection !== connection) return;
+      this.connection = undefined;
+      this.relisten();
+    });
+    this.connection = connection;
+    connection.catch(() => {
+      if (this.connection === connection) this.connection = undefined;
+    });
+    return connection;
+  }
+
+  /** @param onLost called where a connection that listened does so no longer */
+  private async listen(onLost: () => void): Promise<PgListener> {
     if (performance.now() < this.deafUntil) throw new Error('announcements are not heard');
     const client = new this.pool.Client(this.pool.options);
-    const lost = () => {
-      this.connection = undefined;
-      if (this.listeners.size > 0) this.relisten();
-    };
+    let listens = false;
+    const lost = () => listens && onLost();
     client.on('error', lost);
     client.on('end', lost);
     client.on('notification', ({ payload }) => {
@@ -97,10 +123,10 @@ export class PostgresWakeUp implements WakeUp {
       await client.query(`LISTEN ${CHANNEL}`);
       await this.probe();
     } catch (error) {
-      this.connection = undefined;
       void client.end().catch(() => undefined);
       throw error;
     }
+    listens = true;
     return client;
   }
 
@@ -131,10 +157,10 @@ export class PostgresWakeUp implements WakeUp {
 
   /** Announcements made meanwhile were lost, so that everyone has to look. */
   private relisten(): void {
-    const again = (this.connection = this.listen());
-    again.then(
+    if (this.closed || this.connection || this.listeners.size === 0) return;
+    this.open().then(
       () => this.listeners.forEach((ofRecord) => ofRecord.forEach((wake) => wake())),
-      () => undefined,
+      () => void setTimeout(() => this.relisten(), LISTEN_AGAIN).unref(),
     );
   }
 

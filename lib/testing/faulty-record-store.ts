@@ -33,8 +33,8 @@ export class FaultyRecordStore implements RecordStore {
     };
   }
 
-  claim(claim: Claim): Promise<StandingRecord> {
-    return this.around('claim', { recordId: claim.recordId, claim }, () => this.store.claim(claim));
+  claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
+    return this.around('claim', { recordId: claim.recordId, claim }, () => this.store.claim(claim, onLate));
   }
 
   read(recordId: string): Promise<StandingRecord | undefined> {

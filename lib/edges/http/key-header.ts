@@ -1,4 +1,4 @@
-import { isInnerList, parseItem } from 'structured-headers';
+import { parseItem } from 'structured-headers';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 
 export type KeyReading =
@@ -51,10 +51,9 @@ export function checkKey(key: string, name: string, format: ResolvedModuleOption
 
 function unquote(text: string): string | undefined {
   if (!text.includes('"')) return text;
-  if (!text.startsWith('"')) return undefined;
   try {
-    const item = parseItem(text);
-    return !isInnerList(item) && typeof item[0] === 'string' ? item[0] : undefined;
+    const [value] = parseItem(text);
+    return typeof value === 'string' ? value : undefined;
   } catch {
     return undefined;
   }

@@ -57,6 +57,11 @@ describe('the key header', () => {
     '"abc";;a',
     '"abc" x',
     '("abc")',
+    '("abc");a',
+    'abc;a="x"',
+    '1;a="x"',
+    '?1;a="x"',
+    ':YWJj:;a="x"',
     '\u00a0abc',
     'abc\u00a0',
     '\u000babc',
@@ -85,8 +90,19 @@ describe('the key header', () => {
     }
   });
 
+  test.each([
+    ['a"b', 'The Idempotency-Key header is neither a quoted string nor a bare token.'],
+    ['""', 'The Idempotency-Key header is empty.'],
+    [' ', 'The Idempotency-Key header is empty.'],
+    ['x'.repeat(256), 'The Idempotency-Key has to have 1 to 255 characters.'],
+    ['two words', 'The Idempotency-Key has characters that are not allowed.'],
+  ])('%j: it is said why', (value, problem) => {
+    expect(read(value)).toEqual({ kind: 'invalid', problem });
+  });
+
   test('absent and repeated', () => {
     expect(read()).toEqual({ kind: 'missing' });
+    expect(readKeyHeader(['X-Forwarded-Foo', 'a'], NAME, FORMAT)).toEqual({ kind: 'missing' });
     expect(read('a', 'a')).toEqual({ kind: 'invalid', problem: 'The Idempotency-Key header is repeated.' });
     expect(read('a', 'b').kind).toBe('invalid');
     expect(readKeyHeader(['IDEMPOTENCY-KEY', 'a', 'idempotency-key', 'a'], NAME, FORMAT).kind).toBe('invalid');

@@ -7,14 +7,17 @@ import { usePortableStatements } from '../../../lib/store/dialects/dialect-name.
 import { IDEMPOTENCY_ENTITIES } from '../../../lib/store/entities/index.js';
 
 describe('connectorFor', () => {
-  const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+  let warn: jest.SpiedFunction<Logger['warn']>;
   let dataSource: DataSource;
 
   beforeEach(() => {
-    warn.mockClear();
+    warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
     dataSource = new DataSource({ type: 'better-sqlite3', database: ':memory:', entities: [...IDEMPOTENCY_ENTITIES] });
   });
-  afterEach(() => dataSource.destroy());
+  afterEach(async () => {
+    warn.mockRestore();
+    await dataSource.destroy();
+  });
 
   it('uses a database’s own statements without a word', async () => {
     expect(connectorFor(await dataSource.initialize()).dialect.name).toBe('sqlite');

@@ -119,6 +119,22 @@ describe('GroupCommit', () => {
     expect(await second).toBe(2);
   });
 
+  it('gives a place once, though the answer comes after all', async () => {
+    const commits = group({ patienceMs: 1_000 });
+    void commits.add({ recordId: 'a', n: 1 });
+    await sleep(1_100);
+    void commits.add({ recordId: 'b', n: 2 });
+    await turn();
+    await database.answer(0);
+    void commits.add({ recordId: 'c', n: 3 });
+    await turn();
+    // The one that took the place is still under way.
+    expect(database.sent).toEqual([['a1'], ['b2']]);
+    await database.answer(1);
+    expect(database.sent).toEqual([['a1'], ['b2'], ['c3']]);
+    await database.answer(2);
+  });
+
   it('does not send what waited too long', async () => {
     const commits = group({ patienceMs: 100 });
     void commits.add({ recordId: 'a', n: 1 });

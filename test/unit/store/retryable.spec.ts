@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 import { QueryFailedError } from 'typeorm';
 import { CommitUnknownError, StoreUnavailableError } from '../../../lib/engine/errors.js';
@@ -28,6 +29,8 @@ describe('isRetryable', () => {
     expect(isRetryable(new QueryFailedError('SELECT', [], withCode('40P01')))).toBe(true);
     expect(isRetryable(new Error('Connection terminated unexpectedly'))).toBe(true);
     expect(isRetryable('a string')).toBe(false);
+    expect(isRetryable(null)).toBe(false);
+    expect(isRetryable(new Error('x', { cause: null }))).toBe(false);
   });
 
   it('knows errors of another realm', () => {
@@ -47,6 +50,7 @@ describe('retryingConflicts', () => {
     ['a serialization failure', withCode('40001')],
     ['MySQL’s deadlock', withErrno(1213)],
     ['a deadlock that TypeORM wrapped', new QueryFailedError('UPDATE', [], withErrno(1213))],
+    ['a deadlock that something else came of', new Error('rolled back', { cause: withCode('40P01') })],
   ])('tries again after %s', async (_, error) => {
     const { work, calls } = failing(3, error);
     expect(await retryingConflicts(work)).toBe('done');
@@ -58,6 +62,13 @@ describe('retryingConflicts', () => {
     const { work, calls } = failing(100, error);
     await expect(retryingConflicts(work)).rejects.toBe(error);
     expect(calls()).toBe(6);
+  });
+
+  it('gives up sooner where each try takes long', async () => {
+    const error = withCode('40P01');
+    const { work, calls } = failing(100, error);
+    await expect(retryingConflicts(() => sleep(600).then(work))).rejects.toBe(error);
+    expect(calls()).toBeLessThan(4);
   });
 
   it('leaves other errors alone', async () => {

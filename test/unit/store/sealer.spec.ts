@@ -40,6 +40,27 @@ describe('AesGcmSealer', () => {
     }
   });
 
+  it('says why it does not open something', () => {
+    const causeOf = (sealed: Buffer) => {
+      try {
+        return sealer.open(sealed, place);
+      } catch (error) {
+        return (error as Error).cause;
+      }
+    };
+    expect(causeOf(plain)).toEqual(new Error('not a sealed value'));
+    const rotated = new AesGcmSealer({ keys: { gone: randomBytes(32) }, current: 'gone' }).seal(plain, place);
+    expect(causeOf(rotated)).toEqual(new Error('unknown encryption key "gone"'));
+    // Not a name that every object knows.
+    const inherited = Buffer.concat([Buffer.from([1, 8]), Buffer.from('toString'), randomBytes(40)]);
+    expect(causeOf(inherited)).toEqual(new Error('unknown encryption key "toString"'));
+  });
+
+  it('takes no tag that is shorter than the others', () => {
+    const sealed = sealer.seal(plain, place);
+    expect(() => sealer.open(sealed.subarray(0, 2 + 'new'.length + 12 + 4), place)).toThrow(UnreadableRecordError);
+  });
+
   it('can be done without', () => {
     expect(noSealer.open(noSealer.seal(plain, place), place)).toEqual(plain);
   });

@@ -1,0 +1,96 @@
+/**
+ * `npm run test:mutation`: changes lib/engine, lib/edges/http and lib/store in one place at a time, and counts how many of
+ * the changes a test notices. `npm run test:mutation -- lib/engine/tenure.ts` does so with one file, or with some lines of
+ * it (`lib/engine/tenure.ts:20-40`). Fails below a score of 85 %.
+ */
+import { readdirSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { Stryker } from '@stryker-mutator/core';
+import globalSetup from '../test/support/global-setup.mjs';
+import globalTeardown from '../test/support/global-teardown.mjs';
+import { ensureDatabases } from './databases.mjs';
+import { NOTHING_TO_MUTATE, PARTS } from './mutation/plan.mjs';
+import { count, print } from './mutation/table.mjs';
+import { root } from './workspace.mjs';
+
+const LOWEST_SCORE = 85;
+
+const asked = process.argv.slice(2);
+process.chdir(root);
+await ensureDatabases();
+await globalSetup();
+// Fewer cases of what is random.
+Object.assign(process.env, { PROPERTY_RUNS: '8', FUZZ_RUNS: '300' });
+try {
+  const counts = [];
+  for (const part of PARTS) {
+    const mutate =
+      asked.length > 0 ? asked.filter((file) => file.startsWith(`${part.folder}/`)) : [`${part.folder}/**/*.ts`];
+    if (mutate.length === 0) continue;
+    counts.push(count(part.folder, await measure(part, mutate)));
+  }
+  process.exitCode = print(counts) >= LOWEST_SCORE ? 0 : 1;
+} finally {
+  await globalTeardown();
+}
+
+/**
+ * @param {import('./mutation/plan.mjs').Part} part
+ * @param {string[]} mutate
+ */
+async function measure({ folder, quick, slow }, mutate) {
+  const results = await mutated(folder, mutate, quick);
+  const left = results.filter(({ status }) => status === 'Survived' || status === 'NoCoverage');
+  if (left.length === 0 || slow.length === 0) return results;
+  const again = new Map((await mutated(folder, left.map(rangeOf), slow)).map((result) => [identityOf(result), result]));
+  return results.map((result) => (left.includes(result) ? (again.get(identityOf(result)) ?? result) : result));
+}
+
+/** @typedef {import('@stryker-mutator/api/core').MutantResult} Result */
+
+/** @param {Result} result as Stryker takes it: lines from 1, columns from 0 */
+function rangeOf({ fileName, location: { start, end } }) {
+  const file = relative(root, fileName);
+  return `${file}:${start.line + 1}:${start.column}-${end.line + 1}:${end.column}`;
+}
+
+/** @param {Result} result */
+function identityOf(result) {
+  return `${rangeOf(result)} ${result.mutatorName} ${result.replacement}`;
+}
+
+/**
+ * @param {string} folder
+ * @param {string[]} mutate
+ * @param {string[]} specs
+ */
+function mutated(folder, mutate, specs) {
+  process.env.MUTATION_SPECS = JSON.stringify(specs.flatMap(specsOf));
+  return new Stryker({
+    mutate: [...mutate, ...NOTHING_TO_MUTATE.map((pattern) => `!${pattern}`)],
+    ignorePatterns: ['/bench', '/dist', '/docs', '/etc', '/reports', '/sample', '/test/.built'],
+    buildCommand: 'node scripts/mutation/compile.mjs',
+    testRunner: 'in-process',
+    plugins: [join(root, 'scripts/mutation/runner.mjs')],
+    coverageAnalysis: 'perTest',
+    // What happens but once a process would take a process for each mutant.
+    ignoreStatic: true,
+    disableTypeChecks: false,
+    concurrency: Number(process.env.MUTATION_WORKERS ?? 2),
+    maxTestRunnerReuse: 200,
+    timeoutMS: 60_000,
+    // Not below a folder whose name begins with a dot: Express sends no file from there.
+    tempDirName: 'reports/mutation/sandboxes',
+    reporters: ['progress-append-only', 'json'],
+    jsonReporter: { fileName: `reports/mutation/${folder.replaceAll('/', '-')}.json` },
+    allowEmpty: true,
+  }).runMutationTest();
+}
+
+/** @param {string} path the beginning of spec files' paths, or their folder */
+function specsOf(path) {
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory();
+  const folder = isFolder ? path : join(path, '..');
+  const files = readdirSync(folder).map((name) => join(folder, name));
+  return files.filter((file) => file.startsWith(path) && file.endsWith('spec.ts')).sort();
+}

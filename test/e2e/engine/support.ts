@@ -1,0 +1,168 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type EngineParts, IdempotencyEngine } from '../../../lib/engine/engine.js';
+import type { IdempotencyEvent } from '../../../lib/engine/events.js';
+import type { Operation } from '../../../lib/engine/operation.js';
+import type { StoredOutcome } from '../../../lib/engine/outcome.js';
+import type { Policy } from '../../../lib/engine/policy.js';
+import type { HeldLock, LockAttempt, RecordLock } from '../../../lib/engine/ports/record-lock.js';
+import type { WakeUp, WakeUpSubscription } from '../../../lib/engine/ports/wake-up.js';
+import type { Ending, Tenure } from '../../../lib/engine/tenure.js';
+import { FaultyRecordStore, type FaultSite, StoreUnavailableError } from '../../../lib/testing/index.js';
+import { Bench, HOUR, NATIVE, SECOND } from '../store/support.js';
+
+export { HOUR, SECOND, sleep };
+
+export const OUTCOME: StoredOutcome = { code: 201, head: Buffer.from('{}'), body: Buffer.from('paid') };
+export const STORE: Ending = { kind: 'store', outcome: OUTCOME, failed: false };
+export const FAILED: Ending = { kind: 'store', outcome: OUTCOME, failed: true };
+export const RELEASE: Ending = { kind: 'release' };
+export const DISCARD: Ending = { kind: 'discard' };
+
+/** The engine needs a store that works, not one in particular. */
+export function openBench(): Promise<Bench> {
+  return Bench.open(NATIVE.find(({ dialect }) => dialect === 'better-sqlite3')!);
+}
+
+export const POLICY: Policy = {
+  leaseMs: 30 * SECOND,
+  retentionMs: 24 * HOUR,
+  onConflict: 'reject',
+  waitTimeoutMs: 10 * SECOND,
+  afterCrash: 'rerun',
+  transactional: false,
+};
+
+export const WAIT: Partial<Policy> = { onConflict: 'wait' };
+
+export function anOperation(policy: Partial<Policy> = {}, terms: Partial<Operation> = {}): Operation {
+  return {
+    key: randomUUID(),
+    recordId: randomUUID(),
+    endpoint: 'POST /payments',
+    fingerprint: randomBytes(32),
+    binding: null,
+    request: null,
+    policy: { ...POLICY, ...policy },
+    ...terms,
+  };
+}
+
+/** The same request again. */
+export function duplicate(
+  operation: Operation,
+  policy: Partial<Policy> = {},
+  terms: Partial<Operation> = {},
+): Operation {
+  return { ...operation, policy: { ...operation.policy, ...policy }, ...terms };
+}
+
+/** An engine over a real store: what one process has. Notes what is asked of the store, and every event. */
+export class Process {
+  readonly engine: IdempotencyEngine;
+  readonly events: IdempotencyEvent[] = [];
+  readonly asked: string[] = [];
+  readonly sites: FaultSite[] = [];
+  /** Called at each point of the protocol; what it throws is what the engine gets. */
+  reach: (site: FaultSite) => void | Promise<void> = () => undefined;
+
+  constructor(
+    bench: Bench,
+    { observed = true, store = bench.store(), ...parts }: Partial<EngineParts> & { observed?: boolean } = {},
+  ) {
+    const faulty = new FaultyRecordStore(store, (site) => {
+      this.sites.push(site);
+      if (site.point.startsWith('before ')) this.asked.push(site.point.slice('before '.length));
+      return this.reach(site);
+    });
+    this.engine = new IdempotencyEngine({
+      store: faulty,
+      events: { observed, next: (event) => this.events.push(event) },
+      onLockUnavailable: 'degrade',
+      ...parts,
+    });
+  }
+
+  /** Loses so many calls, or the answers to them. */
+  lose(point: string, times = Infinity, error: Error = new StoreUnavailableError()): void {
+    let left = times;
+    this.reach = (site) => {
+      if (site.point === point && left-- > 0) throw error;
+    };
+  }
+
+  count(call: string): number {
+    return this.asked.filter((one) => one === call).length;
+  }
+
+  typesOfEvents(): string[] {
+    return this.events.map(({ type }) => type);
+  }
+
+  event<T extends IdempotencyEvent['type']>(type: T): Extract<IdempotencyEvent, { type: T }> | undefined {
+    return this.events.find((event) => event.type === type) as never;
+  }
+
+  /** Begins an operation that nobody has begun. */
+  async begin(operation: Operation): Promise<Tenure> {
+    const admission = await this.engine.admit(operation);
+    if (admission.kind !== 'run') throw new Error(`not run: ${JSON.stringify(admission)}`);
+    return admission.tenure;
+  }
+
+  async run(operation: Operation, ending: Ending = STORE) {
+    return (await this.begin(operation)).carryOut(async () => ending);
+  }
+}
+
+/** A lock within this process, which can be told what to answer. */
+export class TestLock implements RecordLock {
+  readonly held = new Set<string>();
+  readonly ttls: number[] = [];
+  answer: LockAttempt | undefined;
+
+  async acquire(recordId: string, ttlMs: number): Promise<LockAttempt> {
+    this.ttls.push(ttlMs);
+    if (this.answer) return this.answer;
+    if (this.held.has(recordId)) return { kind: 'contended' };
+    this.held.add(recordId);
+    const lock: HeldLock = { release: () => void this.held.delete(recordId) };
+    return { kind: 'acquired', lock };
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** Wake-ups within this process. */
+export class TestWakeUp implements WakeUp {
+  readonly listeners = new Map<string, Set<() => void>>();
+  readonly announced: string[] = [];
+  broken = false;
+
+  async subscribe(recordId: string, onWake: () => void): Promise<WakeUpSubscription> {
+    if (this.broken) throw new Error('the channel cannot be reached');
+    const ofRecord = this.listeners.get(recordId) ?? new Set();
+    this.listeners.set(recordId, ofRecord.add(onWake));
+    return { close: () => void ofRecord.delete(onWake) };
+  }
+
+  async announce(recordId: string): Promise<void> {
+    this.announced.push(recordId);
+    for (const wake of this.listeners.get(recordId) ?? []) wake();
+  }
+
+  get listening(): number {
+    return [...this.listeners.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** Waits until it is so; fails after ten seconds. */
+export async function until(isSo: () => unknown): Promise<void> {
+  const giveUpAt = performance.now() + 10 * SECOND;
+  while (!(await isSo())) {
+    if (performance.now() > giveUpAt) throw new Error(`not so within 10 s: ${String(isSo)}`);
+    await sleep(5);
+  }
+}

@@ -1,0 +1,781 @@
+import type { EntityManager } from 'typeorm';
+import { CommitUnknownError } from '../../../lib/engine/errors.js';
+import type { Operation } from '../../../lib/engine/operation.js';
+import { LeaseLostError, StepUnknownError } from '../../../lib/engine/steps.js';
+import { StoreUnavailableError } from '../../../lib/testing/index.js';
+import { type Bench, COMPLETION } from '../store/support.js';
+import {
+  anOperation,
+  DISCARD,
+  duplicate,
+  FAILED,
+  openBench,
+  OUTCOME,
+  Process,
+  RELEASE,
+  SECOND,
+  sleep,
+  STORE,
+  TestWakeUp,
+  until,
+  WAIT,
+} from './support.js';
+
+let bench: Bench;
+beforeAll(async () => {
+  bench = await openBench();
+  await bench.dataSource.query('CREATE TABLE effect (id text PRIMARY KEY)');
+});
+afterAll(() => bench?.close());
+
+const effectOf = async ({ recordId }: Operation): Promise<number> =>
+  ((await bench.dataSource.query(`SELECT id FROM effect WHERE id = '${recordId}'`)) as unknown[]).length;
+
+const cause = new Error('connection lost');
+const lost = () => new StoreUnavailableError({ cause });
+
+/** Lets another process take the record, as after a long silence of its owner. */
+async function takeAway(operation: Operation): Promise<Process> {
+  await bench.lapse(operation.recordId);
+  const there = new Process(bench);
+  await there.begin(duplicate(operation));
+  return there;
+}
+
+describe('an execution', () => {
+  it('whose body throws leaves the key to the next, and throws the same', async () => {
+    const here = new Process(bench);
+    const operation = anOperation();
+    const error = new Error('out of stock');
+    const tenure = await here.begin(operation);
+    await expect(tenure.carryOut(() => Promise.reject(error))).rejects.toBe(error);
+    expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
+    expect(here.engine.isRunning).toBe(false);
+    expect((await here.begin(operation)).execution.attempt).toBe(2);
+  });
+
+  it('that asks for it is not stored', async () => {
+    const here = new Process(bench);
+    const operation = anOperation();
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      tenure.execution.doNotStore();
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'freed' });
+    expect((await here.begin(operation)).execution.attempt).toBe(2);
+  });
+
+  it('stores an error that is to be stored', async () => {
+    const here = new Process(bench);
+    const operation = anOperation();
+    expect(await here.run(operation, FAILED)).toEqual({ kind: 'stored' });
+    expect(await here.engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
+  });
+
+  it('that lost its record does not record its outcome, and is told whose stands', async () => {
+    const here = new Process(bench);
+    const operation = anOperation();
+    const tenure = await here.begin(operation);
+    const { signal } = tenure.execution;
+    const there = await takeAway(operation);
+    const finish = await tenure.carryOut(async () => STORE);
+    expect(finish).toMatchObject({ kind: 'lost', standing: { status: 'processing', token: 2 } });
+    expect(signal.reason).toBeInstanceOf(LeaseLostError);
+    const { recordId, endpoint } = operation;
+    expect(here.events.slice(1)).toEqual([{ type: 'leaseLost', recordId, endpoint, attempt: 1, token: 1 }]);
+    expect(here.engine.isRunning).toBe(false);
+    expect(there.engine.isRunning).toBe(true);
+  });
+
+  it('that lost its record can neither release nor discard it', async () => {
+    for (const ending of [RELEASE, DISCARD]) {
+      const here = new Process(bench);
+      const operation = anOperation();
+      const tenure = await here.begin(operation);
+      await takeAway(operation);
+      expect(await tenure.carryOut(async () => ending)).toMatchObject({ kind: 'lost', standing: { token: 2 } });
+      expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+      expect(await bench.record(operation.recordId)).toMatchObject({ status: 'processing', token: 2 });
+    }
+  });
+
+  it('has one signal', async () => {
+    const { execution } = await new Process(bench).begin(anOperation());
+    expect(execution.signal).toBe(execution.signal);
+    expect(execution.signal.aborted).toBe(false);
+  });
+
+  it('is told of a loss even if it asks for the signal after it', async () => {
+    const here = new Process(bench);
+    const operation = anOperation();
+    const tenure = await here.begin(operation);
+    await takeAway(operation);
+    await tenure.carryOut(async () => STORE);
+    expect(tenure.execution.signal.aborted).toBe(true);
+    expect(tenure.execution.signal.reason).toBeInstanceOf(LeaseLostError);
+  });
+
+  it('has keys for downstream calls of its own, the same on each attempt', async () => {
+    const here = new Process(bench);
+    const operation = anOperation();
+    const first = await here.begin(operation);
+    const derived = first.execution.deriveKey('charge');
+    expect(derived).not.toBe(first.execution.deriveKey('refund'));
+    await first.carryOut(async () => RELEASE);
+    const second = await here.begin(operation);
+    expect(second.execution.deriveKey('charge')).toBe(derived);
+    expect(second.execution.key).toBe(operation.key);
+  });
+});
+
+describe('recording an outcome', () => {
+  it('is tried again within the lease', async () => {
+    const here = new Process(bench);
+    here.lose('before complete', 2, lost());
+    expect(await here.run(anOperation())).toEqual({ kind: 'stored' });
+    expect(here.count('complete')).toBe(3);
+  });
+
+  it('is found to have happened where only the answer was lost', async () => {
+    const here = new Process(bench);
+    here.lose('after complete', 1, lost());
+    const operation = anOperation();
+    expect(await here.run(operation)).toEqual({ kind: 'stored' });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'completed']);
+    expect(here.asked.slice(1)).toEqual(['complete', 'complete', 'read']);
+  });
+
+  it('of another attempt with the same outcome is not taken for ours', async () => {
+    const here = new Process(bench);
+    const operation = anOperation();
+    const tenure = await here.begin(operation);
+    await bench.lapse(operation.recordId);
+    await new Process(bench).run(duplicate(operation));
+    expect(await tenure.carryOut(async () => STORE)).toMatchObject({
+      kind: 'lost',
+      standing: { status: 'done', outcome: OUTCOME },
+    });
+  });
+
+  it.each([
+    ['has settled it by hand', 'done', async (recordId: string) => bench.store().resolveHeld(recordId, COMPLETION)],
+    ['has freed it', 'failed', async (recordId: string) => bench.store().resolveHeld(recordId, null)],
+    ['has to look', 'held', async () => undefined],
+    ['has deleted it', undefined, async (recordId: string) => bench.store().forget(recordId)],
+  ])('is too late where somebody %s', async (_, status, settle) => {
+    const here = new Process(bench);
+    const operation = anOperation({ afterCrash: 'hold' });
+    const tenure = await here.begin(operation);
+    await bench.lapse(operation.recordId);
+    // Owner and token are still ours.
+    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
+    await settle(operation.recordId);
+    const finish = await tenure.carryOut(async () => STORE);
+    expect(finish.kind).toBe('lost');
+    expect((finish as { standing?: { status: string } }).standing?.status).toBe(status);
+    expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+  });
+
+  it('is given up on when the lease has run out', async () => {
+    const wakeUp = new TestWakeUp();
+    const here = new Process(bench, { observed: false, wakeUp });
+    here.lose('before complete', Infinity, lost());
+    const operation = anOperation({ leaseMs: 600 });
+    const startedAt = performance.now();
+    expect(await here.run(operation)).toEqual({ kind: 'unrecorded', error: expect.any(StoreUnavailableError) });
+    expect(performance.now() - startedAt).toBeGreaterThan(150);
+    expect(performance.now() - startedAt).toBeLessThan(5 * SECOND);
+    expect(here.count('complete')).toBeGreaterThan(1);
+    const { recordId, endpoint } = operation;
+    const error = expect.objectContaining({ cause });
+    expect(here.events).toEqual([{ type: 'unrecorded', recordId, endpoint, attempt: 1, token: 1, error }]);
+    expect(here.engine.isRunning).toBe(false);
+    // Whoever waits may find out what became of it.
+    expect(wakeUp.announced).toEqual([recordId]);
+  });
+
+  it('is not tried again where the store refuses it', async () => {
+    const here = new Process(bench);
+    here.lose('before complete', Infinity, new RangeError('too large'));
+    expect(await here.run(anOperation())).toMatchObject({ kind: 'unrecorded', error: { message: 'too large' } });
+    expect(here.count('complete')).toBe(1);
+  });
+
+  it('tells those that wait, wherever the answer was lost', async () => {
+    const wakeUp = new TestWakeUp();
+    const here = new Process(bench, { wakeUp });
+    here.lose('after complete', 1, lost());
+    const operation = anOperation();
+    await here.run(operation);
+    expect(wakeUp.announced).toEqual([operation.recordId]);
+  });
+});
+
+describe('giving a record back', () => {
+  it.each([
+    ['released', RELEASE],
+    ['discarded', DISCARD],
+  ])('out of reach: nothing fails, and the lease runs out (%s)', async (_, ending) => {
+    const here = new Process(bench);
+    here.lose('before release', Infinity, lost());
+    const operation = anOperation();
+    expect(await here.run(operation, ending)).toEqual({ kind: 'freed' });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded']);
+    expect(here.engine.isRunning).toBe(false);
+    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
+  });
+
+  it('does not hide a mistake', async () => {
+    const here = new Process(bench);
+    here.lose('before release', Infinity, new TypeError('a mistake'));
+    await expect(here.run(anOperation(), RELEASE)).rejects.toThrow('a mistake');
+    expect(here.engine.isRunning).toBe(false);
+  });
+
+  it('that is lost already is told of once', async () => {
+    const here = new Process(bench);
+    const operation = anOperation();
+    const tenure = await here.begin(operation);
+    await takeAway(operation);
+    here.lose('before read', Infinity, lost());
+    expect(await tenure.finish(RELEASE)).toEqual({ kind: 'lost', standing: undefined });
+    expect(await tenure.finish(RELEASE)).toEqual({ kind: 'lost', standing: undefined });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+    await tenure.carryOut(async () => RELEASE);
+  });
+});
+
+describe('the lease', () => {
+  it('is renewed for as long as the operation runs, and not after that', async () => {
+    const here = new Process(bench);
+    const operation = anOperation({ leaseMs: 600 });
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      await sleep(1_300);
+      expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'stored' });
+    const renewals = here.count('renew');
+    // Each third of it.
+    expect(renewals).toBeGreaterThan(2);
+    expect(renewals).toBeLessThan(8);
+    await sleep(400);
+    expect(here.count('renew')).toBe(renewals);
+  });
+
+  it('need not be renewed by an operation that is quick', async () => {
+    const here = new Process(bench);
+    await here.run(anOperation({ leaseMs: 3 * SECOND }));
+    expect(here.count('renew')).toBe(0);
+  });
+
+  it('is renewed again soon where that failed', async () => {
+    const here = new Process(bench);
+    here.lose('before renew', 2, lost());
+    const operation = anOperation({ leaseMs: 1_500 });
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      await sleep(1_900);
+      expect(tenure.execution.signal.aborted).toBe(false);
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'stored' });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'completed']);
+    expect(here.count('renew')).toBeGreaterThan(2);
+  });
+
+  it('that was renewed allows for trying again as long as a new one', async () => {
+    const here = new Process(bench);
+    let failures = 2;
+    here.reach = ({ point }) => {
+      if (point === 'before complete' && failures-- > 0) throw lost();
+    };
+    const tenure = await here.begin(anOperation({ leaseMs: 1_500 }));
+    const finish = await tenure.carryOut(async () => {
+      await until(() => here.count('renew') > 0);
+      await sleep(50);
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'stored' });
+  });
+
+  it('that was taken by another aborts the signal', async () => {
+    const here = new Process(bench);
+    const operation = anOperation({ leaseMs: 600 });
+    const tenure = await here.begin(operation);
+    await tenure.carryOut(async () => {
+      const { signal } = tenure.execution;
+      await takeAway(operation);
+      await until(() => signal.aborted);
+      expect(signal.reason).toBeInstanceOf(LeaseLostError);
+      const renewals = here.count('renew');
+      await sleep(300);
+      expect(here.count('renew')).toBe(renewals);
+      return STORE;
+    });
+    // Once, though its end found the same.
+    expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+  });
+
+  it('that could not be renewed is given up when it has run out, and not before', async () => {
+    const here = new Process(bench, { observed: false });
+    const leaseMs = 700;
+    const startedAt = performance.now();
+    const tenure = await here.begin(anOperation({ leaseMs }));
+    here.lose('before renew', Infinity, lost());
+    await tenure.carryOut(async () => {
+      await until(() => tenure.execution.signal.aborted);
+      expect(performance.now() - startedAt).toBeGreaterThanOrEqual(leaseMs - 1);
+      const renewals = here.count('renew');
+      expect(renewals).toBeGreaterThan(2);
+      await sleep(200);
+      expect(here.count('renew')).toBe(renewals);
+      return RELEASE;
+    });
+    expect(here.typesOfEvents()).toEqual(['leaseLost']);
+  });
+
+  it('is not lost by an execution that has ended while it was being renewed', async () => {
+    for (const [where, fails] of [
+      ['before renew', false],
+      ['before renew', true],
+      ['after renew', false],
+    ]) {
+      const here = new Process(bench);
+      let renewing = false;
+      let resume!: () => void;
+      const paused = new Promise<void>((resolve) => (resume = resolve));
+      here.reach = async ({ point }) => {
+        if (point !== where) return;
+        renewing = true;
+        await paused;
+        if (fails) throw lost();
+      };
+      const tenure = await here.begin(anOperation({ leaseMs: 300 }));
+      await tenure.carryOut(async () => {
+        await until(() => renewing);
+        return STORE;
+      });
+      resume();
+      await sleep(500);
+      expect(here.count('renew')).toBe(1);
+      expect(here.typesOfEvents()).toEqual(['claimed', 'completed']);
+      expect(tenure.execution.signal.aborted).toBe(false);
+    }
+  });
+});
+
+describe('a transaction', () => {
+  const TRANSACTIONAL = { transactional: true };
+
+  async function work(here: Process, operation: Operation, ending = STORE) {
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      const manager = tenure.execution.manager as EntityManager;
+      await manager.query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
+      return ending;
+    });
+    expect(() => tenure.execution.manager).toThrow('transactional operations only');
+    return finish;
+  }
+
+  it('holds the writes and the outcome', async () => {
+    const here = new Process(bench);
+    const operation = anOperation(TRANSACTIONAL);
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      const manager = tenure.execution.manager as EntityManager;
+      await manager.query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'stored' });
+    expect(await effectOf(operation)).toBe(1);
+    expect(here.typesOfEvents()).toEqual(['claimed', 'completed']);
+    expect(here.event('completed')!.takeMs).toBeGreaterThanOrEqual(0);
+    expect(here.event('completed')!.takeMs).toBeLessThan(10 * SECOND);
+    expect(await here.engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
+  });
+
+  it('counts what recording takes from the end of the body', async () => {
+    const here = new Process(bench);
+    const tenure = await here.begin(anOperation(TRANSACTIONAL));
+    await tenure.carryOut(async () => {
+      await sleep(1_000);
+      return STORE;
+    });
+    expect(here.event('completed')!.takeMs).toBeLessThan(900);
+  });
+
+  it.each([
+    ['an error, and keeps it', FAILED, 'stored', 'done', 1],
+    ['an outcome that is not kept', RELEASE, 'freed', 'failed', 2],
+    ['what never began', DISCARD, 'freed', undefined, 1],
+  ])('is rolled back by %s', async (_, ending, kind, status, attempt) => {
+    const here = new Process(bench);
+    const operation = anOperation(TRANSACTIONAL);
+    expect(await work(here, operation, ending)).toEqual({ kind });
+    expect(await effectOf(operation)).toBe(0);
+    expect((await bench.record(operation.recordId))?.status).toBe(status);
+    if (kind === 'freed') expect((await here.begin(operation)).execution.attempt).toBe(attempt);
+  });
+
+  it('is rolled back where the execution asked not to be stored', async () => {
+    const here = new Process(bench);
+    const operation = anOperation(TRANSACTIONAL);
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      await (tenure.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
+      tenure.execution.doNotStore();
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'freed' });
+    expect(await effectOf(operation)).toBe(0);
+  });
+
+  it('is rolled back by a body that throws, which is thrown on', async () => {
+    const here = new Process(bench);
+    const operation = anOperation(TRANSACTIONAL);
+    const tenure = await here.begin(operation);
+    const error = new StoreUnavailableError();
+    await expect(tenure.carryOut(() => Promise.reject(error))).rejects.toBe(error);
+    expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
+    expect((await here.begin(operation)).execution.attempt).toBe(2);
+  });
+
+  it('is rolled back where the record was lost', async () => {
+    const here = new Process(bench);
+    const operation = anOperation(TRANSACTIONAL);
+    const tenure = await here.begin(operation);
+    await takeAway(operation);
+    const finish = await tenure.carryOut(async () => {
+      await (tenure.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
+      return STORE;
+    });
+    expect(finish).toMatchObject({ kind: 'lost', standing: { token: 2 } });
+    expect(await effectOf(operation)).toBe(0);
+    expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+  });
+
+  it('that cannot be begun leaves nothing behind', async () => {
+    const store = bench.store();
+    const error = new StoreUnavailableError();
+    const closed = Object.create(store, { transaction: { value: () => Promise.reject(error) } }) as typeof store;
+    const here = new Process(bench, { store: closed });
+    const operation = anOperation(TRANSACTIONAL);
+    let ran = false;
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      ran = true;
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'rolledBack', error });
+    expect(ran).toBe(false);
+    expect(await bench.record(operation.recordId)).toBeNull();
+  });
+
+  it('that the database rolled back leaves the key to the next', async () => {
+    const here = new Process(bench);
+    const error = new Error('deadlock');
+    here.lose('before commit', 1, error);
+    const operation = anOperation(TRANSACTIONAL);
+    expect(await work(here, operation)).toEqual({ kind: 'rolledBack', error });
+    expect(await effectOf(operation)).toBe(0);
+    expect((await here.begin(operation)).execution.attempt).toBe(2);
+  });
+
+  it('whose COMMIT took place though its answer was lost is stored', async () => {
+    const here = new Process(bench);
+    here.lose('after commit', 1);
+    const operation = anOperation(TRANSACTIONAL);
+    expect(await work(here, operation)).toEqual({ kind: 'stored' });
+    expect(await effectOf(operation)).toBe(1);
+    expect(here.typesOfEvents()).toEqual(['claimed', 'completed']);
+  });
+
+  it('is looked up again and again, within the lease', async () => {
+    const here = new Process(bench);
+    let failures = 2;
+    here.reach = ({ point }) => {
+      if (point === 'after commit') throw lost();
+      if (point === 'before renew' && failures-- > 0) throw lost();
+    };
+    const operation = anOperation(TRANSACTIONAL);
+    expect(await work(here, operation)).toEqual({ kind: 'stored' });
+    expect(here.count('renew')).toBe(3);
+  });
+
+  it('that cannot be looked up either is unrecorded', async () => {
+    const here = new Process(bench);
+    here.reach = ({ point }) => {
+      if (point === 'after commit' || point === 'before renew') throw lost();
+    };
+    const operation = anOperation({ ...TRANSACTIONAL, leaseMs: 600 });
+    expect(await work(here, operation)).toEqual({ kind: 'unrecorded', error: expect.any(StoreUnavailableError) });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded']);
+  });
+
+  it('whose COMMIT did not take place is rolled back, and the key is free', async () => {
+    const store = bench.store();
+    const unknown = new CommitUnknownError();
+    const cut = Object.create(store, {
+      transaction: {
+        value: (body: Parameters<typeof store.transaction>[0]) =>
+          store
+            .transaction(async (transaction) => {
+              await body(transaction);
+              throw new Error('cut before COMMIT');
+            })
+            .catch(() => Promise.reject(unknown)),
+      },
+    }) as typeof store;
+    const here = new Process(bench, { store: cut });
+    const operation = anOperation(TRANSACTIONAL);
+    expect(await work(here, operation)).toEqual({ kind: 'rolledBack', error: unknown });
+    expect(await effectOf(operation)).toBe(0);
+    expect((await here.begin(operation)).execution.attempt).toBe(2);
+  });
+
+  it('whose record another has completed meanwhile is lost', async () => {
+    const here = new Process(bench);
+    const operation = anOperation(TRANSACTIONAL);
+    here.reach = async ({ point }) => {
+      if (point !== 'after commit') return;
+      await bench.dataSource.query(`UPDATE idempotency_record SET token = 9 WHERE id = '${operation.recordId}'`);
+      throw lost();
+    };
+    expect(await work(here, operation)).toMatchObject({ kind: 'lost', standing: { token: 9, status: 'done' } });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+  });
+
+  it('announces its outcome where the answer was lost', async () => {
+    const wakeUp = new TestWakeUp();
+    const here = new Process(bench, { wakeUp });
+    here.lose('after commit', 1);
+    const operation = anOperation(TRANSACTIONAL);
+    await work(here, operation);
+    expect(wakeUp.announced).toEqual([operation.recordId]);
+  });
+});
+
+describe('a step', () => {
+  /** Runs `body` within a first attempt, and lets the next take over. */
+  async function interrupted(
+    operation: Operation,
+    body: (step: Awaited<ReturnType<Process['begin']>>['execution']['step']) => Promise<unknown>,
+  ) {
+    const here = new Process(bench);
+    const { execution } = await here.begin(operation);
+    await body(execution.step.bind(execution));
+    await bench.lapse(operation.recordId);
+    const there = new Process(bench);
+    const tenure = await there.begin(duplicate(operation));
+    return { there, tenure, execution: tenure.execution };
+  }
+  const never = () => new Promise<never>(() => undefined);
+  const notAgain = () => Promise.reject(new Error('run again'));
+  const HOLD = { afterCrash: 'hold' } as const;
+
+  it('that completed is not run again', async () => {
+    const operation = anOperation();
+    const { execution, there } = await interrupted(operation, async (step) => {
+      expect(await step('charge', () => ({ id: 7 }))).toEqual({ id: 7 });
+      expect(await step('nothing', () => undefined)).toBeUndefined();
+    });
+    expect(await execution.step('charge', notAgain)).toEqual({ id: 7 });
+    expect(await execution.step('nothing', notAgain)).toBeUndefined();
+    expect(await execution.step('new', () => 1)).toBe(1);
+    // What is on record was looked up once.
+    expect(there.count('read')).toBe(1);
+    expect(there.asked).not.toContain('step begin');
+  });
+
+  it('of a first attempt costs one write', async () => {
+    const here = new Process(bench);
+    const { execution } = await here.begin(anOperation());
+    expect(await execution.step('charge', () => 1)).toBe(1);
+    expect(here.asked).toEqual(['claim', 'step end']);
+  });
+
+  it.each([
+    ['where its outcome matters after a crash', HOLD, {}],
+    ['where it can be verified', {}, { verify: () => undefined }],
+  ])('is noted before it begins %s', async (_, policy, options) => {
+    const here = new Process(bench);
+    const operation = anOperation(policy);
+    const { execution } = await here.begin(operation);
+    await execution.step(
+      'charge',
+      async () => {
+        expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'begun' }]);
+      },
+      options,
+    );
+    expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'done' }]);
+    expect(here.asked).toEqual(['claim', 'step begin', 'step end']);
+  });
+
+  it('that threw is run again', async () => {
+    const error = new Error('declined');
+    const operation = anOperation();
+    const { execution: again } = await interrupted(operation, async (step) => {
+      await expect(step('charge', () => Promise.reject(error))).rejects.toBe(error);
+      expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'failed' }]);
+    });
+    expect(await again.step('charge', () => 2)).toBe(2);
+    expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'done' }]);
+  });
+
+  it('that threw is run again even where an unknown outcome would be held, as it is known', async () => {
+    const here = new Process(bench);
+    const operation = anOperation(HOLD);
+    const first = await here.begin(operation);
+    await first.carryOut(async () => {
+      await expect(first.execution.step('charge', () => Promise.reject(new Error('declined')))).rejects.toThrow();
+      return RELEASE;
+    });
+    const second = await here.begin(operation);
+    expect(await second.execution.step('charge', () => 2)).toBe(2);
+    expect(await second.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+  });
+
+  it('that threw is verified before it is run again', async () => {
+    const { execution } = await interrupted(anOperation(), async (step) => {
+      const timedOut = step('charge', () => Promise.reject(new Error('timed out')), { verify: () => undefined });
+      await expect(timedOut).rejects.toThrow('timed out');
+    });
+    expect(await execution.step('charge', notAgain, { verify: () => 'charged' })).toBe('charged');
+  });
+
+  it('that was interrupted is verified: it happened', async () => {
+    const operation = anOperation();
+    const { execution, there } = await interrupted(operation, async (step) => {
+      void step('charge', never, { verify: () => undefined });
+      await sleep(50);
+    });
+    expect(await execution.step('charge', notAgain, { verify: async () => ({ id: 3 }) })).toEqual({ id: 3 });
+    expect(there.asked.slice(1)).toEqual(['read', 'step end']);
+    expect(await bench.steps(operation.recordId)).toMatchObject([{ status: 'done', result: Buffer.from('{"id":3}') }]);
+  });
+
+  it('that was interrupted is verified: it did not happen', async () => {
+    const operation = anOperation();
+    const { execution } = await interrupted(operation, async (step) => {
+      void step('charge', never, { verify: () => undefined });
+      await sleep(50);
+    });
+    expect(await execution.step('charge', () => 'now', { verify: () => undefined })).toBe('now');
+  });
+
+  it('that was interrupted and cannot be verified is run again', async () => {
+    const { execution } = await interrupted(anOperation(), async (step) => {
+      void step('charge', never, { verify: () => undefined });
+      await sleep(50);
+    });
+    expect(await execution.step('charge', () => 'again')).toBe('again');
+  });
+
+  it.each([false, true])('whose outcome is unknown holds the record (transactional: %s)', async (transactional) => {
+    const here = new Process(bench);
+    const operation = anOperation({ ...HOLD, transactional });
+    const first = await here.begin(duplicate(operation, { transactional: false }));
+    await first.carryOut(async () => {
+      // Not waited for: the handler goes on, and fails.
+      void first.execution.step('charge', never);
+      await sleep(50);
+      return RELEASE;
+    });
+
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      await expect(tenure.execution.step('charge', notAgain)).rejects.toThrow(new StepUnknownError('charge'));
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'held' });
+    const { recordId, endpoint } = operation;
+    expect(here.events.at(-1)).toEqual({ type: 'held', recordId, endpoint, attempt: 2, token: 2 });
+    expect(here.engine.isRunning).toBe(false);
+    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
+  });
+
+  it('whose outcome is unknown is told to nobody where nobody listens', async () => {
+    const here = new Process(bench, { observed: false });
+    const operation = anOperation(HOLD);
+    const first = await here.begin(operation);
+    await first.carryOut(async () => {
+      void first.execution.step('charge', never);
+      await sleep(50);
+      return RELEASE;
+    });
+    const tenure = await here.begin(operation);
+    const finish = await tenure.carryOut(async () => {
+      await tenure.execution.step('charge', notAgain).catch(() => undefined);
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'held' });
+    expect(here.events).toEqual([]);
+  });
+
+  it('of an execution that lost its record is not recorded, and says so', async () => {
+    for (const options of [{}, { verify: () => undefined }]) {
+      const here = new Process(bench);
+      const operation = anOperation();
+      const { execution } = await here.begin(operation);
+      await takeAway(operation);
+      await expect(execution.step('charge', () => 1, options)).rejects.toThrow(LeaseLostError);
+      expect(await bench.steps(operation.recordId)).toEqual([]);
+    }
+  });
+
+  it('is recorded again and again within the lease', async () => {
+    const here = new Process(bench);
+    here.lose('before step end', 2, lost());
+    const operation = anOperation();
+    const { execution } = await here.begin(operation);
+    expect(await execution.step('charge', () => 1)).toBe(1);
+    expect(here.count('step end')).toBe(3);
+  });
+
+  it('that threw throws the same though that cannot be recorded', async () => {
+    const here = new Process(bench);
+    here.lose('before step end', Infinity, new TypeError('a mistake'));
+    const { execution } = await here.begin(anOperation());
+    const error = new Error('declined');
+    await expect(execution.step('charge', () => Promise.reject(error))).rejects.toBe(error);
+    expect(here.count('step end')).toBe(1);
+  });
+
+  it('has a name of its own, of 1 to 191 characters', async () => {
+    const { execution } = await new Process(bench).begin(anOperation());
+    await expect(execution.step('', () => 1)).rejects.toThrow(RangeError);
+    await expect(execution.step('x'.repeat(192), () => 1)).rejects.toThrow('1 to 191');
+    expect(await execution.step('x'.repeat(191), () => 1)).toBe(1);
+    await expect(execution.step('x'.repeat(191), () => 1)).rejects.toThrow('named twice');
+    expect(await execution.step('x', () => 1)).toBe(1);
+  });
+
+  it('takes part in the transaction', async () => {
+    const here = new Process(bench);
+    const operation = anOperation({ transactional: true });
+    const tenure = await here.begin(operation);
+    await tenure.carryOut(async () => {
+      await tenure.execution.step('reserve', () => 1);
+      return FAILED;
+    });
+    expect(await bench.steps(operation.recordId)).toEqual([]);
+  });
+});
+
+it('a waiter is not left alone when the operation ends in any way', async () => {
+  for (const policy of [{}, { transactional: true }]) {
+    for (const ending of [STORE, FAILED, RELEASE, DISCARD]) {
+      const here = new Process(bench);
+      const operation = anOperation({ ...WAIT, ...policy });
+      const tenure = await here.begin(operation);
+      const waiting = here.engine.admit(operation);
+      await tenure.carryOut(async () => ending);
+      expect((await waiting).kind).toBe(ending.kind === 'store' ? 'replay' : 'run');
+    }
+  }
+});

@@ -1,0 +1,212 @@
+import type { RecordStore, StandingRecord } from '../../../lib/engine/ports/record-store.js';
+import { Watches } from '../../../lib/engine/watches.js';
+import { aClaim, type Bench, COMPLETION, ownership } from '../store/support.js';
+import { openBench, SECOND, sleep, TestWakeUp, until } from './support.js';
+
+let bench: Bench;
+let store: RecordStore;
+let marks: number;
+beforeAll(async () => void (bench = await openBench()));
+afterAll(() => bench?.close());
+
+beforeEach(() => {
+  marks = 0;
+  const real = bench.store();
+  const markAwaited: RecordStore['markAwaited'] = (recordId) => {
+    marks++;
+    return real.markAwaited(recordId);
+  };
+  store = Object.create(real, { markAwaited: { value: markAwaited } }) as RecordStore;
+});
+
+const running = (leaseMs = 30 * SECOND): Promise<StandingRecord> => store.claim(aClaim({ leaseMs }));
+
+async function timeOf(work: Promise<unknown>): Promise<number> {
+  const startedAt = performance.now();
+  await work;
+  return performance.now() - startedAt;
+}
+
+/** Whether it resolves by itself: before any timer that is still to come. */
+async function isResolved(work: Promise<unknown>): Promise<boolean> {
+  let resolved = false;
+  void work.then(() => (resolved = true));
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+  return resolved;
+}
+
+describe('a watch over a channel', () => {
+  it('is woken by an announcement', async () => {
+    const wakeUp = new TestWakeUp();
+    const watches = new Watches(store, wakeUp);
+    const standing = await running();
+    const { recordId } = standing;
+    const watch = watches.join(recordId);
+    await until(() => marks === 1);
+    const seen = watches.changesOf(recordId);
+    const waits = [1, 2].map(() => watch.changed(seen, 20 * SECOND, standing));
+    expect(await isResolved(Promise.any(waits))).toBe(false);
+    await wakeUp.announce(recordId);
+    expect(await isResolved(Promise.all(waits))).toBe(true);
+    expect(watches.changesOf(recordId)).toBe(seen + 1);
+    watch.leave();
+  });
+
+  it('does not miss what changed between the look and the wait', async () => {
+    const wakeUp = new TestWakeUp();
+    const watches = new Watches(store, wakeUp);
+    const standing = await running();
+    const watch = watches.join(standing.recordId);
+    await until(() => marks === 1);
+    const seen = watches.changesOf(standing.recordId);
+    await wakeUp.announce(standing.recordId);
+    expect(await isResolved(watch.changed(seen, 20 * SECOND, standing))).toBe(true);
+    watch.leave();
+  });
+
+  it('is one for all that wait, until the last has gone', async () => {
+    const wakeUp = new TestWakeUp();
+    const watches = new Watches(store, wakeUp);
+    const standing = await running();
+    const { recordId } = standing;
+    const [one, other] = [watches.join(recordId), watches.join(recordId)];
+    await until(() => marks === 1);
+    expect(wakeUp.listening).toBe(1);
+    one.leave();
+    expect(wakeUp.listening).toBe(1);
+    const woken = other.changed(watches.changesOf(recordId), 20 * SECOND, standing);
+    await wakeUp.announce(recordId);
+    expect(await isResolved(woken)).toBe(true);
+    other.leave();
+    expect(wakeUp.listening).toBe(0);
+    // Who comes after that begins anew.
+    const next = watches.join(recordId);
+    await until(() => wakeUp.listening === 1);
+    expect(watches.standingOf(recordId)).toBeUndefined();
+    next.leave();
+  });
+
+  it('lets go of a subscription that comes when nobody waits any more, and marks nothing', async () => {
+    const wakeUp = new TestWakeUp();
+    const watches = new Watches(store, wakeUp);
+    const { recordId } = await running();
+    watches.join(recordId).leave();
+    await sleep(50);
+    expect(wakeUp.listening).toBe(0);
+    expect(marks).toBe(0);
+  });
+
+  it('marks a record once for each owner', async () => {
+    const watches = new Watches(store, new TestWakeUp());
+    const standing = await running();
+    const watch = watches.join(standing.recordId);
+    const waits = [1, 2, 3].map(() => watch.changed(0, 300, standing));
+    await Promise.all(waits);
+    expect(marks).toBe(1);
+    await bench.lapse(standing.recordId);
+    const next = await store.claim({ ...aClaim(), recordId: standing.recordId, fingerprint: standing.fingerprint });
+    expect(next.token).toBe(2);
+    await Promise.all([1, 2].map(() => watch.changed(watches.changesOf(standing.recordId), 100, next)));
+    expect(marks).toBe(2);
+    watch.leave();
+  });
+
+  it('looks again at once where the record was over before it could be marked', async () => {
+    const watches = new Watches(store, new TestWakeUp());
+    const standing = await running();
+    await store.complete(ownership(standing), COMPLETION);
+    const watch = watches.join(standing.recordId);
+    const waiting = watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing);
+    await until(() => marks === 1);
+    await sleep(20);
+    expect(await isResolved(waiting)).toBe(true);
+    watch.leave();
+  });
+
+  it('has a look now and then all the same', async () => {
+    const watches = new Watches(store, new TestWakeUp());
+    const standing = await running();
+    const watch = watches.join(standing.recordId);
+    await until(() => marks === 1);
+    const took = await timeOf(watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing));
+    // Half a second, give or take a half of that.
+    expect(took).toBeGreaterThan(150);
+    expect(took).toBeLessThan(5 * SECOND);
+    watch.leave();
+  });
+});
+
+describe('a wait', () => {
+  it('ends after the time that was asked for', async () => {
+    const watches = new Watches(store, new TestWakeUp());
+    const standing = await running();
+    const watch = watches.join(standing.recordId);
+    await until(() => marks === 1);
+    const took = await timeOf(watch.changed(watches.changesOf(standing.recordId), 100, standing));
+    expect(took).toBeGreaterThan(90);
+    // By itself: no look was due yet.
+    expect(watches.changesOf(standing.recordId)).toBe(0);
+    watch.leave();
+  });
+
+  it('ends when the lease has run out, and not before', async () => {
+    const watches = new Watches(store, new TestWakeUp());
+    const standing = await running(120);
+    const watch = watches.join(standing.recordId);
+    const took = await timeOf(watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing));
+    expect(took).toBeGreaterThan(standing.leaseLeftMs);
+    expect(watches.changesOf(standing.recordId)).toBe(0);
+    watch.leave();
+  });
+
+  it('polls where there is no channel, ever more seldom', async () => {
+    const watches = new Watches(store, undefined);
+    const standing = await running();
+    const watch = watches.join(standing.recordId);
+    const pauses: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      pauses.push(await timeOf(watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing)));
+    }
+    expect(Math.min(...pauses)).toBeLessThan(200);
+    expect(pauses[4]).toBeGreaterThan(140);
+    expect(marks).toBe(0);
+    watch.leave();
+    const changes = watches.changesOf(standing.recordId);
+    await sleep(600);
+    expect(watches.changesOf(standing.recordId)).toBe(changes);
+  });
+});
+
+describe('what is known of a record', () => {
+  it('is what those that wait have seen, until it changes', async () => {
+    const wakeUp = new TestWakeUp();
+    const watches = new Watches(store, wakeUp);
+    const standing = await running();
+    const { recordId } = standing;
+    expect(watches.standingOf(recordId)).toBeUndefined();
+    const watch = watches.join(recordId);
+    await until(() => marks === 1);
+    expect(watches.standingOf(recordId)).toBeUndefined();
+    const waiting = watch.changed(watches.changesOf(recordId), 20 * SECOND, standing);
+    expect(watches.standingOf(recordId)).toBe(standing);
+    await wakeUp.announce(recordId);
+    await waiting;
+    expect(watches.standingOf(recordId)).toBeUndefined();
+    watch.leave();
+  });
+
+  it('is no longer known once the lease that was seen has run out', async () => {
+    const watches = new Watches(store, new TestWakeUp());
+    const standing = await running(SECOND);
+    const { recordId } = standing;
+    const watch = watches.join(recordId);
+    await until(() => marks === 1);
+    const wait = () => watch.changed(watches.changesOf(recordId), 20, standing);
+    await wait();
+    expect(watches.standingOf(recordId)).toBe(standing);
+    // Seeing the same again does not make it newer.
+    for (const giveUpAt = performance.now() + 1_050; performance.now() < giveUpAt;) await wait();
+    expect(watches.standingOf(recordId)).toBeUndefined();
+    watch.leave();
+  });
+});

@@ -1,0 +1,103 @@
+import { aClaim, again, BACKENDS, Bench, COMPLETION, HOUR, ownership } from './support.js';
+
+describe.each(BACKENDS)('A record on $name', (backend) => {
+  let bench: Bench;
+  beforeAll(async () => {
+    bench = await Bench.open(backend);
+  });
+  afterAll(() => bench?.close());
+
+  async function ageOf(recordId: string): Promise<number> {
+    const { createdAt } = (await bench.record(recordId))!;
+    return Date.now() - createdAt.getTime();
+  }
+
+  it('is as old as its operation: attempts do not make it younger', async () => {
+    const store = bench.store();
+    const claim = aClaim();
+    await store.claim(claim);
+    await bench.age(claim.recordId, 'created_at', HOUR);
+    await bench.lapse(claim.recordId);
+    expect(await store.claim(again(claim))).toMatchObject({ attempt: 2 });
+    expect(await ageOf(claim.recordId)).toBeGreaterThan(0.9 * HOUR);
+  });
+
+  it('begins anew once it has expired', async () => {
+    const store = bench.store();
+    const claim = aClaim();
+    await store.complete(ownership(await store.claim(claim)), COMPLETION);
+    await bench.age(claim.recordId, 'created_at', HOUR);
+    await bench.expire(claim.recordId);
+    expect(await store.claim(again(claim))).toMatchObject({ attempt: 1, token: 2, takenFrom: 'done' });
+    expect(await ageOf(claim.recordId)).toBeLessThan(0.5 * HOUR);
+  });
+
+  it.each(['done', 'failed'] as const)('is not there any more once it has expired: %s', async (status) => {
+    const store = bench.store();
+    const owned = ownership(await store.claim(aClaim()));
+    await (status === 'done' ? store.complete(owned, COMPLETION) : store.release(owned));
+    expect(await store.read(owned.recordId)).toMatchObject({ status });
+    await bench.expire(owned.recordId);
+    expect(await store.read(owned.recordId)).toBeUndefined();
+  });
+
+  it('stays where its outcome is not there yet, or not known', async () => {
+    const store = bench.store();
+    const [running, held] = [await store.claim(aClaim()), await store.claim(aClaim())];
+    await store.hold(ownership(held));
+    for (const { recordId } of [running, held]) await bench.expire(recordId);
+    expect(await store.read(running.recordId)).toMatchObject({ status: 'processing' });
+    expect(await store.read(held.recordId)).toMatchObject({ status: 'held' });
+  });
+
+  it('takes its steps with it, and no others', async () => {
+    const store = bench.store();
+    const [gone, kept] = [await store.claim(aClaim()), await store.claim(aClaim())];
+    for (const one of [gone, kept]) {
+      await store.steps.end(ownership(one), 'charge', { status: 'done', result: '1' });
+      await store.complete(ownership(one), COMPLETION);
+    }
+    // What other tests have left.
+    await store.sweep(100);
+    await bench.expire(gone.recordId);
+    expect(await store.sweep(100)).toBe(1);
+    expect(await store.sweep(100)).toBe(0);
+    expect(await bench.steps(gone.recordId)).toEqual([]);
+    expect(await bench.steps(kept.recordId)).toHaveLength(1);
+    expect(await store.forget(kept.recordId)).toBe(true);
+    expect(await store.forget(kept.recordId)).toBe(false);
+    expect(await bench.steps(kept.recordId)).toEqual([]);
+  });
+
+  it('that is held and settled settles what had begun with it', async () => {
+    const store = bench.store();
+    const statuses = async (completion: typeof COMPLETION | null) => {
+      const owned = ownership(await store.claim(aClaim()));
+      await store.steps.begin(owned, 'a begun');
+      await store.steps.end(owned, 'b done', { status: 'done', result: null });
+      expect(await store.resolveHeld(owned.recordId, completion)).toBe(false);
+      expect(await bench.steps(owned.recordId)).toMatchObject([{ status: 'begun' }, { status: 'done' }]);
+      await store.hold(owned);
+      expect(await store.resolveHeld(owned.recordId, completion)).toBe(true);
+      const steps = await bench.steps(owned.recordId);
+      return steps.sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ status }) => status);
+    };
+    // It did not happen: what had begun of it may run again.
+    expect(await statuses(null)).toEqual(['failed', 'done']);
+    expect(await statuses(COMPLETION)).toEqual(['begun', 'done']);
+  });
+
+  it('is announced by its last owner alone', async () => {
+    const store = bench.store();
+    const claim = aClaim();
+    const owned = ownership(await store.claim(claim));
+    expect(await store.renew(owned, HOUR)).toEqual({ held: true, awaited: false });
+    expect(await store.markAwaited(claim.recordId)).toMatchObject({ owner: claim.owner, status: 'processing' });
+    expect(await store.renew(owned, HOUR)).toEqual({ held: true, awaited: true });
+    expect(await store.steps.begin(owned, 'charge')).toEqual({ held: true, awaited: false });
+    await store.release(owned);
+    // The next owner has not been waited for.
+    const next = ownership(await store.claim(again(claim)));
+    expect(await store.complete(next, COMPLETION)).toEqual({ held: true, awaited: false });
+  });
+});
