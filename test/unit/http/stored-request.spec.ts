@@ -1,4 +1,4 @@
-import { canonicalJson } from '../../../lib/edges/http/canonical-json.js';
+import { canonicalJson } from '../../../lib/canonical-json.js';
 import type { Exchange } from '../../../lib/edges/http/exchange.js';
 import { storedRequest, withinLimit } from '../../../lib/edges/http/stored-request.js';
 
