@@ -116,7 +116,8 @@ export class PostgresConnector implements Connector<PgConnection> {
   /** To the primary: a replica may not have heard of the record yet. */
   private pool(): PgPool {
     const { master } = this.dataSource.driver as unknown as { master: PgPool };
-    if (this.connections === 0) return master;
+    // What only resembles a pool of pg, such as a database in memory, has no options to make another by.
+    if (this.connections === 0 || !master.options) return master;
     return (this.ownPool ??= poolBeside(master, this.connections));
   }
 }

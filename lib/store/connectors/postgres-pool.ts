@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What we use of a `pg` pool. */
 export interface PgPool {
-  readonly options: { readonly password?: unknown };
+  readonly options?: { readonly password?: unknown };
   connect(): Promise<PgClient>;
   end(): Promise<void>;
   on(event: string, listener: (...args: unknown[]) => void): void;
@@ -28,7 +28,7 @@ const END_AFTER = 1_000;
  * @param connections how many at the most; opened when needed, and closed when idle for as long as `pg` is told to wait
  */
 export function poolBeside(master: PgPool, connections: number): PgPool {
-  const { options } = master;
+  const { options = {} } = master;
   const Pool = master.constructor as new (options: object) => PgPool;
   // The password is there, but not enumerable.
   const pool = new Pool({ ...options, password: options.password, max: connections, min: 0, allowExitOnIdle: true });

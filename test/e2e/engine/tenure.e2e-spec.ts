@@ -574,6 +574,15 @@ describe('a step', () => {
     return { there, tenure, execution: tenure.execution };
   }
   const never = () => new Promise<never>(() => undefined);
+  /** With a step that is not waited for: the handler goes on, and fails. */
+  const leaveUnknown = async (on: Process, operation: Operation) => {
+    const tenure = await on.begin(operation);
+    await tenure.carryOut(async () => {
+      void tenure.execution.step('charge', never);
+      await sleep(50);
+      return RELEASE;
+    });
+  };
   const notAgain = () => Promise.reject(new Error('run again'));
   const HOLD = { afterCrash: 'hold' } as const;
 
@@ -679,13 +688,7 @@ describe('a step', () => {
   it.each([false, true])('whose outcome is unknown holds the record (transactional: %s)', async (transactional) => {
     const here = new Process(bench);
     const operation = anOperation({ ...HOLD, transactional });
-    const first = await here.begin(duplicate(operation, { transactional: false }));
-    await first.carryOut(async () => {
-      // Not waited for: the handler goes on, and fails.
-      void first.execution.step('charge', never);
-      await sleep(50);
-      return RELEASE;
-    });
+    await leaveUnknown(here, duplicate(operation, { transactional: false }));
 
     const tenure = await here.begin(operation);
     const finish = await tenure.carryOut(async () => {
@@ -702,12 +705,7 @@ describe('a step', () => {
   it('whose outcome is unknown is told to nobody where nobody listens', async () => {
     const here = new Process(bench, { observed: false });
     const operation = anOperation(HOLD);
-    const first = await here.begin(operation);
-    await first.carryOut(async () => {
-      void first.execution.step('charge', never);
-      await sleep(50);
-      return RELEASE;
-    });
+    await leaveUnknown(here, operation);
     const tenure = await here.begin(operation);
     const finish = await tenure.carryOut(async () => {
       await tenure.execution.step('charge', notAgain).catch(() => undefined);
