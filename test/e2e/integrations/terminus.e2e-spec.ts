@@ -139,10 +139,8 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('the tables, o
 
 test('a database that takes no writes', async () => {
   const database = await createDatabase('postgres');
-  const healthy = await HealthyApp.boot({
-    ...database.options,
-    poolSize: 1,
-  });
+  // What is set for its one connection has to be that of the store.
+  const healthy = await HealthyApp.boot({ ...database.options, poolSize: 1 }, { storeConnections: 0 });
   const dataSource = healthy.app.get(DataSource);
   await dataSource.query('SET default_transaction_read_only = on');
   expect((await healthy.health()).store).toMatchObject({ status: 'down', reason: 'read-only', code: '25006' });
