@@ -42,16 +42,18 @@ async function measure({ folder, quick, slow }, mutate) {
   const results = await mutated(folder, mutate, quick);
   const left = results.filter(({ status }) => status === 'Survived' || status === 'NoCoverage');
   if (left.length === 0 || slow.length === 0) return results;
-  const again = new Map((await mutated(folder, left.map(rangeOf), slow)).map((result) => [identityOf(result), result]));
+  const again = new Map(
+    (await mutated(`${folder}-again`, left.map(rangeOf), slow)).map((result) => [identityOf(result), result]),
+  );
   return results.map((result) => (left.includes(result) ? (again.get(identityOf(result)) ?? result) : result));
 }
 
 /** @typedef {import('@stryker-mutator/api/core').MutantResult} Result */
 
-/** @param {Result} result as Stryker takes it: lines from 1, columns from 0 */
+/** @param {Result} result as Stryker takes it: columns from 0, where it tells them from 1 */
 function rangeOf({ fileName, location: { start, end } }) {
   const file = relative(root, fileName);
-  return `${file}:${start.line + 1}:${start.column}-${end.line + 1}:${end.column}`;
+  return `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`;
 }
 
 /** @param {Result} result */
@@ -60,11 +62,11 @@ function identityOf(result) {
 }
 
 /**
- * @param {string} folder
+ * @param {string} name of the report
  * @param {string[]} mutate
  * @param {string[]} specs
  */
-function mutated(folder, mutate, specs) {
+function mutated(name, mutate, specs) {
   process.env.MUTATION_SPECS = JSON.stringify(specs.flatMap(specsOf));
   return new Stryker({
     mutate: [...mutate, ...NOTHING_TO_MUTATE.map((pattern) => `!${pattern}`)],
@@ -82,7 +84,7 @@ function mutated(folder, mutate, specs) {
     // Not below a folder whose name begins with a dot: Express sends no file from there.
     tempDirName: 'reports/mutation/sandboxes',
     reporters: ['progress-append-only', 'json'],
-    jsonReporter: { fileName: `reports/mutation/${folder.replaceAll('/', '-')}.json` },
+    jsonReporter: { fileName: `reports/mutation/${name.replaceAll('/', '-')}.json` },
     allowEmpty: true,
   }).runMutationTest();
 }

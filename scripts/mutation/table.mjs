@@ -1,3 +1,5 @@
+import { relative } from 'node:path';
+
 /** @typedef {{ name: string, killed: number, timeout: number, survived: number, uncovered: number }} Count */
 
 /**
@@ -9,7 +11,9 @@ export function count(name, results) {
   const of = (/** @type {string} */ status) => results.filter((result) => result.status === status).length;
   for (const { status, fileName, location, mutatorName, replacement } of results) {
     if (status !== 'Survived' && status !== 'NoCoverage') continue;
-    console.log(`${status} ${fileName}:${location.start.line + 1} ${mutatorName} ${replacement ?? ''}`);
+    console.log(
+      `${status} ${relative(process.cwd(), fileName)}:${location.start.line} ${mutatorName} ${replacement ?? ''}`,
+    );
   }
   return {
     name,
