@@ -20,8 +20,6 @@ type Done = (error?: Error | null) => void;
  * replayed: a response that was held goes out without them.
  */
 export class ResponseCapture implements GateKeeper {
-  /** Whether nothing goes out. */
-  isHolding = true;
   private chunks: Buffer[] = [];
   private size = 0;
   private ended = false;
@@ -53,6 +51,11 @@ export class ResponseCapture implements GateKeeper {
 
   get hasEnded(): boolean {
     return this.ended;
+  }
+
+  /** Whether nothing goes out. */
+  private get isHolding(): boolean {
+    return this.gate.keeper === this;
   }
 
   /** Lets the response go out: what was held, and what is still to come. */
@@ -185,37 +188,36 @@ export class ResponseCapture implements GateKeeper {
     const { response } = this;
     const { statusCode, statusMessage } = response;
     this.head = { statusCode, statusMessage };
-    (response as Captured)[CAPTURE] = this;
     Object.defineProperties(response, SENT);
   }
 
   private open(): void {
-    this.isHolding = false;
     this.gate.keeper = undefined;
     clearTimeout(this.endless);
     if (this.head) Object.assign(this.response, this.head);
   }
 }
 
-const CAPTURE = Symbol('nestjs-idempotency:capture');
-
-type Captured = ServerResponse & { [CAPTURE]: ResponseCapture };
-
 /** Of a response that is held; of one that is not, what node says. The same for all responses, and never taken away. */
 const SENT: PropertyDescriptorMap = {
   headersSent: {
     configurable: true,
-    get(this: Captured): unknown {
-      return this[CAPTURE].isHolding || ofNode(this, 'headersSent');
+    get(this: ServerResponse): unknown {
+      return captureOf(this) !== undefined || ofNode(this, 'headersSent');
     },
   },
   writableEnded: {
     configurable: true,
-    get(this: Captured): unknown {
-      return this[CAPTURE].isHolding ? this[CAPTURE].hasEnded : ofNode(this, 'writableEnded');
+    get(this: ServerResponse): unknown {
+      return captureOf(this)?.hasEnded ?? ofNode(this, 'writableEnded');
     },
   },
 };
+
+function captureOf(response: ServerResponse): ResponseCapture | undefined {
+  const { keeper } = gateOf(response);
+  return keeper instanceof ResponseCapture ? keeper : undefined;
+}
 
 function ofNode(response: ServerResponse, name: string): unknown {
   return Reflect.get(Object.getPrototypeOf(response) as object, name, response);
