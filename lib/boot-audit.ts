@@ -5,8 +5,8 @@ import type { Route, Routes } from './routes.js';
 
 /**
  * Looks at every handler when the application boots: options that cannot be used, and `@Idempotent()` where it cannot
- * work or where nothing would pass through it, fail the boot; mutating routes and GraphQL mutations that nobody decided about are told of, and so is
- * `@Idempotent()` where it has no effect.
+ * work or where nothing would pass through it, fail the boot; mutating routes and GraphQL mutations that nobody decided
+ * about are told of, and so is `@Idempotent()` where it has no effect.
  */
 export class BootAudit {
   private readonly logger = new Logger('Idempotency');

@@ -42,7 +42,6 @@ export const PARTS = [
       'test/e2e/reach/graphql',
       'test/e2e/module/mistakes',
       'test/faults/testing',
-      'test/e2e/reach/graphql',
     ],
   },
   {
