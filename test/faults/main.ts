@@ -43,10 +43,10 @@ async function withServers(dialect: LabDialect, work: (servers: Servers) => Prom
 
 async function one(servers: Servers, name: string, runSeed: string, broken?: string): Promise<RunResult> {
   const folder = resolve(values.runs, `${name.replace(/\W+/g, '-')}-${runSeed}`);
-  // What is broken has longer to be noticed; the run ends when it was.
+  // What is broken has longer to be noticed: most of it shows within 30 s, at which the run ends.
   const settings = {
     seed: runSeed,
-    forMs: broken ? 2 * forMs : forMs,
+    forMs: broken ? 5 * forMs : forMs,
     folder,
     broken,
     workers: Number(values.workers),

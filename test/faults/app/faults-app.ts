@@ -53,8 +53,7 @@ async function obey(command: Command, faults: IdempotencyFaults, dataSource: Dat
   switch (command.do) {
     case 'crash':
       return faults.at(command.at, () => {
-        const at = Number(process.hrtime.bigint()) / 1e6;
-        log.say({ kind: 'fault', fault: 'crash', on: `${setup.name} ${command.at}`, end: at });
+        log.say({ kind: 'fault', fault: 'crash', on: `${setup.name} ${command.at}` });
         process.kill(process.pid, 'SIGKILL');
         return new Promise<never>(() => undefined);
       });

@@ -1,4 +1,4 @@
-import type { Answer, Claimed, Entry, Operation } from '../history/entry.js';
+import type { Answer, Claimed, Entry, Fault, Operation } from '../history/entry.js';
 
 type OfKind<K extends Entry['kind']> = Extract<Entry, { kind: K }>;
 
@@ -27,6 +27,15 @@ export class History {
   of<K extends Entry['kind']>({ op, record }: Operation, kind: K): OfKind<K>[] {
     const said = [...(this.byOp.get(op) ?? []), ...(this.byRecord.get(record) ?? [])];
     return [...new Set(said)].filter((entry) => entry.kind === kind) as OfKind<K>[];
+  }
+
+  /** Faults, and when they were over: at once, where they have no length, and never, where that was not said. */
+  get faults(): readonly (Fault & { readonly end: number })[] {
+    const ends = new Map(this.all('fault over').map(({ number, at }) => [number, at]));
+    return this.all('fault').map((fault) => {
+      const end = fault.number === undefined ? fault.at : (ends.get(fault.number) ?? Infinity);
+      return { ...fault, end };
+    });
   }
 
   /** The claims that were won, each once. */

@@ -156,9 +156,9 @@ const silenceIsBounded: Rule = function* (history, operation, { answerWithinMs, 
   for (const end of [...history.of(operation, 'answer'), ...history.of(operation, 'lost')]) {
     const ask = asks.get(end.ask);
     if (!ask || end.at - ask.at <= limit || (end.kind === 'lost' && end.why === 'gaveUp')) continue;
-    const excused = history
-      .all('fault')
-      .some((f) => STANDS_STILL.has(f.fault) && f.on === ask.app && f.at < end.at && (f.end ?? Infinity) > ask.at);
+    const excused = history.faults.some(
+      (fault) => STANDS_STILL.has(fault.fault) && fault.on === ask.app && fault.at < end.at && fault.end > ask.at,
+    );
     if (!excused) yield `${ask.app} said nothing for ${Math.round(end.at - ask.at)} ms`;
   }
 };

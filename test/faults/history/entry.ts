@@ -115,11 +115,17 @@ export interface Resolved extends Said<'resolved'> {
   readonly op: string;
 }
 
-/** A fault begins; `end` is when it was over, where it has a length. */
+/** A fault begins. */
 export interface Fault extends Said<'fault'> {
   readonly fault: string;
   readonly on: string;
-  readonly end?: number;
+  /** Which one of those that {@link FaultOver} will tell of. */
+  readonly number?: number;
+}
+
+/** A fault that has a length is over. */
+export interface FaultOver extends Said<'fault over'> {
+  readonly number: number;
 }
 
 /** All faults are over, and all processes up. */
@@ -161,6 +167,7 @@ export type Entry =
   | Charge
   | Resolved
   | Fault
+  | FaultOver
   | Healed
   | Row
   | Standing

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FAULT_POINTS } from '../../../lib/testing/points.js';
-import { type Log, now } from '../history/log.js';
+import type { Log } from '../history/log.js';
 import type { App } from './app.js';
 import type { Network } from './network.js';
 import type { Random } from './random.js';
@@ -227,6 +227,7 @@ const ALONE = new Set(['database stopped', 'backend killed', 'quorum lost', 'red
 export class Nemesis {
   private stopped = false;
   private readonly busy = new Set<string>();
+  private count = 0;
 
   constructor(
     private readonly scene: Scene,
@@ -257,12 +258,11 @@ export class Nemesis {
 
   private async inflict(fault: string): Promise<void> {
     const { log } = this.scene;
-    let whom = '';
-    const startedAt = now();
+    const number = ++this.count;
     try {
-      await FAULTS[fault][1](this.scene, (on) => (whom = on));
+      await FAULTS[fault][1](this.scene, (on) => log.say({ kind: 'fault', fault, on, number }));
     } finally {
-      if (whom) log.say({ kind: 'fault', fault, on: whom, at: startedAt, end: now() });
+      log.say({ kind: 'fault over', number });
     }
   }
 }

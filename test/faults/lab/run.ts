@@ -99,13 +99,14 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
     },
     log,
   );
+  let early: readonly Violation[] = [];
   const nemesis = new Nemesis({ apps, network, servers, leaseMs: LEASE, random: new Random(`${seed} nemesis`), log });
   try {
     await apps[0].start(0);
     await Promise.all(apps.slice(1).map((app) => app.start()));
     const working = clients.run();
     const harming = nemesis.run();
-    const early = await watch(settings, folder);
+    early = await watch(settings, folder);
     nemesis.stop();
     clients.stop();
     await harming;
@@ -128,7 +129,9 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
   }
   const history = readHistory(folder);
   const output = apps.map((app) => `--- ${app.name}\n${app.output}`).join('\n');
-  return { settings, history, violations: check(history, TERMS), tookMs: performance.now() - startedAt, output };
+  const violations = check(history, TERMS);
+  if (early.length && !violations.length) throw new Error(`Seen, and not there any more: ${early[0].detail}`);
+  return { settings, history, violations, tookMs: performance.now() - startedAt, output };
 }
 
 /** Has the tables of a database made where the disk can be filled up. */

@@ -40,12 +40,11 @@ function draw(story: readonly Entry[], history: History): string {
   const lanes = [...new Set(timed.map(({ who }) => who))].sort();
   const height = (lanes.length + 1) * LANE + 10;
   const y = (who: string) => (lanes.indexOf(who) + 1) * LANE;
-  const faults = history
-    .all('fault')
-    .filter((fault) => (fault.end ?? fault.at) > from && fault.at < to)
+  const faults = history.faults
+    .filter((fault) => fault.end > from && fault.at < to)
     .map((fault) => {
       const start = x(Math.max(fault.at, from));
-      const width = Math.max(2, x(Math.min(fault.end ?? to, to)) - start);
+      const width = Math.max(2, x(Math.min(fault.end, to)) - start);
       const title = escape(`${fault.fault}: ${fault.on}`);
       return `<rect x="${start}" y="0" width="${width}" height="${height}" fill="#f80" opacity=".12"><title>${title}</title></rect>
 <text x="${start + 2}" y="10" fill="#a50">${title}</text>`;

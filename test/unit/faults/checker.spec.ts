@@ -99,9 +99,10 @@ describe('the checker finds nothing in', () => {
   });
 
   test('silence of a process that was stopped', () => {
-    const told = new Told().say({ kind: 'fault', fault: 'pause', on: 'app1', end: 3_000 });
+    const told = new Told().say({ kind: 'fault', fault: 'pause', on: 'app1', number: 1 });
     told.say({ kind: 'lost', op: 'one', ask: 1, why: 'timeout', at: 3_000 });
     expect(told.violations()).toEqual([]);
+    expect(told.say({ kind: 'fault over', number: 1 }).violations()).toEqual([]);
   });
 });
 

@@ -6,7 +6,8 @@ test('a timeline draws who did what to the violating operation, and the faults m
   const entries: Entry[] = [
     { at: 0, who: 'lab', kind: 'operation', op: 'one', workload: 'plain', key: 'k', principal: 'alice', record: 'r' },
     { at: 5, who: 'app1', kind: 'began', op: 'one', token: 1, attempt: 1 },
-    { at: 6, who: 'lab', kind: 'fault', fault: 'pause', on: 'app1', end: 9 },
+    { at: 6, who: 'lab', kind: 'fault', fault: 'pause', on: 'app1', number: 1 },
+    { at: 9, who: 'lab', kind: 'fault over', number: 1 },
     { at: 10, who: 'app2', kind: 'effect', op: 'one', token: 2, attempt: 2 },
     { at: 11, who: 'app2', kind: 'effect', op: 'other', token: 2, attempt: 2 },
   ];
