@@ -46,6 +46,7 @@ export class Watch {
   private readonly waking = new Set<() => void>();
   private subscription: WakeUpSubscription | undefined;
   private poll: NodeJS.Timeout | undefined;
+  private lapse: NodeJS.Timeout | undefined;
   private seen: StandingRecord | undefined;
   private seenAt = 0;
   private leaseEnds = 0;
@@ -79,6 +80,7 @@ export class Watch {
   leave(): void {
     if (--this.waiters > 0) return;
     clearTimeout(this.poll);
+    clearTimeout(this.lapse);
     this.subscription?.close();
     this.onEmpty();
   }
@@ -94,6 +96,7 @@ export class Watch {
     if (standing !== this.seen) {
       this.seen = standing;
       this.leaseEnds = performance.now() + standing.leaseLeftMs;
+      this.scheduleLapse(standing.leaseLeftMs);
     }
     this.seenAt = this.changes;
     if (standing.owner !== this.markedFor) void this.mark();
@@ -103,9 +106,7 @@ export class Watch {
         this.waking.delete(wake);
         resolve();
       };
-      // A few milliseconds past the lease's end, and not all processes at once.
-      const lapse = Math.max(this.leaseEnds - performance.now(), 0) + 5 + Math.random() * 20;
-      const timer = setTimeout(wake, Math.min(ms, lapse));
+      const timer = setTimeout(wake, ms);
       this.waking.add(wake);
     });
   }
@@ -133,6 +134,12 @@ export class Watch {
     this.marking = false;
     if (standing?.status === 'processing') this.markedFor = standing.owner;
     else this.wakeAll();
+  }
+
+  /** One look for all who wait: a few milliseconds past the lease's end, and not in all processes at once. */
+  private scheduleLapse(leaseLeftMs: number): void {
+    clearTimeout(this.lapse);
+    this.lapse = setTimeout(() => this.wakeAll(), Math.max(leaseLeftMs, 0) + 5 + Math.random() * 20);
   }
 
   private schedulePoll(): void {

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
+import type { Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Body, Controller, Get, Module, Param, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -25,6 +27,8 @@ interface Task {
   /** How long it takes, in milliseconds, before its effect and after it. */
   before?: number;
   after?: number;
+  /** Goes on only once it is let: `GET let/<name>`. */
+  gated?: boolean;
   /** Throws after its effect. */
   fail?: boolean;
   /** Ends the process at this step of it. */
@@ -45,6 +49,7 @@ class Effect {
 }
 
 const env = process.env;
+const gates = new EventEmitter();
 const tell = (message: object) => process.send?.(message);
 const work = async (ms = 0) => void (ms && (await sleep(ms)));
 
@@ -134,14 +139,20 @@ class TasksController {
     return { status: record?.status, resolved: record && (await this.idempotency.resolve(record.id, resolution)) };
   }
 
-  @Get('statements')
-  statements() {
-    return { count: statements };
+  @Get('let/:name')
+  let(@Param('name') name: string) {
+    gates.emit(name);
+  }
+
+  @Get('counts')
+  counts() {
+    return { statements, posts };
   }
 
   private async carryOut(task: Task, execution: Execution, manager: EntityManager) {
     if (task.watch) execution.signal.addEventListener('abort', () => tell({ aborted: task.name }));
     tell({ began: task.name });
+    if (task.gated) await once(gates, task.name);
     await work(task.before);
     const id = await this.addEffect(manager, task.name, execution);
     tell({ done: task.name });
@@ -198,6 +209,8 @@ for (const client of redis) client.on('error', () => undefined);
 
 /** Statements sent to PostgreSQL's pool, whoever sent them. */
 let statements = 0;
+/** POST requests that have come in. */
+let posts = 0;
 
 const database = JSON.parse(env.DATABASE!) as TypeOrmModuleOptions;
 const options = JSON.parse(env.OPTIONS ?? '{}') as IdempotencyModuleOptions;
@@ -250,6 +263,7 @@ countStatements(app.get(DataSource));
 app.get(IdempotencyService).events$.subscribe((event: IdempotencyEvent) => {
   if (event.type !== 'replayed' && event.type !== 'conflict') tell({ event: { ...event, error: undefined } });
 });
+(app.getHttpServer() as Server).on('request', ({ method }) => void (method === 'POST' && posts++));
 await app.listen(0, '127.0.0.1');
 tell({ port: Number(new URL(await app.getUrl()).port) });
 process.once('disconnect', () => process.exit(1));

@@ -155,7 +155,21 @@ describe('a wait', () => {
     const watch = watches.join(standing.recordId);
     const took = await timeOf(watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing));
     expect(took).toBeGreaterThan(standing.leaseLeftMs);
-    expect(watches.changesOf(standing.recordId)).toBe(0);
+    watch.leave();
+  });
+
+  it('ends for all at once when the lease has run out, so that one look serves them', async () => {
+    const watches = new Watches(store, new TestWakeUp());
+    const standing = await running(120);
+    const watch = watches.join(standing.recordId);
+    const ended: number[] = [];
+    const waits = Array.from({ length: 20 }, async () => {
+      await watch.changed(0, 20 * SECOND, standing);
+      ended.push(watches.changesOf(standing.recordId));
+    });
+    await Promise.all(waits);
+    expect(ended).toEqual(Array(20).fill(1));
+    expect(watch.standing).toBeUndefined();
     watch.leave();
   });
 
