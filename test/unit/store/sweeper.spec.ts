@@ -53,6 +53,25 @@ describe('Sweeper', () => {
     expect(expired).toBe(0);
   });
 
+  it('rests nine times as long as a batch took, unless it was asked to purge', async () => {
+    const starts: number[] = [];
+    const works = sweepBatch;
+    sweepBatch = async (limit) => {
+      starts.push(performance.now());
+      await sleep(30);
+      return works(limit);
+    };
+    const pauses = () => starts.slice(1).map((at, i) => at - starts[i]);
+    expired = 30;
+    await sweeper.purge(10);
+    expect(Math.min(...pauses())).toBeLessThan(150);
+    starts.length = 0;
+    expired = 25;
+    sweeper.start({ everyMs: 10, batch: 10 });
+    while (expired > 0) await sleep(10);
+    expect(Math.min(...pauses().slice(0, 2))).toBeGreaterThan(10 * 29);
+  });
+
   it('stops, also in the middle of a sweep', async () => {
     sweeper.start({ everyMs: 10, batch: 10 });
     expired = 1_000_000;
