@@ -26,8 +26,6 @@ let running: Promise<unknown>[] = [];
 async function answer(question: Question, app: INestApplication): Promise<unknown> {
   const service = app.get(IdempotencyService);
   switch (question.ask) {
-    case 'purge':
-      return { purged: await service.purgeExpired() };
     case 'memory':
       return memory();
     case 'hold':
