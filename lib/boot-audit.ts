@@ -3,10 +3,13 @@ import { isMarkedItself } from './decorators/metadata.js';
 import type { OperationOptions } from './options/operation-options.js';
 import type { Route, Routes } from './routes.js';
 
+/** A process may stand still so long in service: garbage collection, a burst of other work, a machine that is moved. */
+const BRIEF = 1_000;
+
 /**
  * Looks at every handler when the application boots: options that cannot be used, and `@Idempotent()` where it cannot
  * work or where nothing would pass through it, fail the boot; mutating routes and GraphQL mutations that nobody decided
- * about are told of, and so is `@Idempotent()` where it has no effect.
+ * about are told of, and so is `@Idempotent()` where it has no effect, or a lease that a short pause ends.
  */
 export class BootAudit {
   private readonly logger = new Logger('Idempotency');
@@ -32,6 +35,8 @@ export class BootAudit {
     );
     this.tell(safe, 'GET, HEAD and OPTIONS change nothing and are never touched: remove @Idempotent() from');
     this.tell(undecided, 'Mutating routes with neither @Idempotent() nor @NotIdempotent():');
+    const brief = routes.filter((route) => this.leaseOf(route) < BRIEF);
+    this.tell(brief, 'A lease below a second (numbers are milliseconds) is lost in any pause of that length:');
   }
 
   private tell(routes: readonly Route[], what: string): void {
@@ -39,6 +44,11 @@ export class BootAudit {
     const message = `${what} ${routes.map(({ name }) => name).join(', ')}`;
     if (this.mode === 'error') throw new Error(`IdempotencyModule: ${message}`);
     this.logger.warn(message);
+  }
+
+  private leaseOf({ controller, handler, marking }: Route): number {
+    if (marking === undefined) return Infinity;
+    return this.operations.of(controller, handler)?.policy.leaseMs ?? Infinity;
   }
 
   /** Whether somebody decided about a route, or it needs no decision. */

@@ -304,6 +304,24 @@ test('a lease that is longer than the retention', () => {
   );
 });
 
+test('a lease in seconds', async () => {
+  const message = 'A lease below a second (numbers are milliseconds) is lost in any pause of that length:';
+  const imports = (audit: 'warn' | 'error' | 'off', lease: number | string) => [
+    typeOrm(),
+    IdempotencyModule.forRoot({ audit, lease: lease as number }),
+  ];
+  const controllers = [PaymentsController];
+  const warned = await see({ imports: imports('warn', 30), controllers });
+  expect(warned.error).toBe('');
+  expect(warned.log).toMatch(
+    new RegExp(`^WARN ${message.replace(/[()]/g, '\\$&')} PaymentsController\\.\\w+ Idempotency$`),
+  );
+  const failed = await see({ imports: imports('error', 30), controllers });
+  expect(failed.error).toContain(`IdempotencyModule: ${message} PaymentsController.`);
+  expect(await see({ imports: imports('off', 30), controllers })).toMatchObject({ error: '', log: '' });
+  expect(await see({ imports: imports('error', '30s'), controllers })).toMatchObject({ error: '', log: '' });
+});
+
 describe('@Idempotent() where nothing passes through it', () => {
   const message = (names: string) =>
     `@Idempotent() on ${names}: it covers handlers of controllers and mutations of resolvers alone. Put it there, or ` +
