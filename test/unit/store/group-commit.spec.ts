@@ -83,6 +83,7 @@ describe('GroupCommit', () => {
     expect(database.sent).toEqual([['a0'], ['b1']]);
     await database.answer(1);
     expect(database.sent).toEqual([['a0'], ['b1'], ['c2']]);
+    for (const batch of [0, 2]) await database.answer(batch);
   });
 
   it('tries one by one what the database refuses together', async () => {
