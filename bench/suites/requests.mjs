@@ -44,6 +44,7 @@ export function measureRequests(platform, options) {
         keys: (round) => ({ kind: 'duplicates', prefix: `dup${round}-`, share: 0.1 }),
         check: answersOnly(201, 409),
       },
+      { name: 'bare, answered', place: bare, path: '/answered', keys: fresh('answer'), check: answersOnly(201) },
       {
         name: 'replay',
         place: ours,
@@ -51,6 +52,7 @@ export function measureRequests(platform, options) {
         keys: () => ({ kind: 'cycle', prefix: 'replay', count: 1000 }),
         check: answersOnly(201),
       },
+      { name: 'bare, refused', place: bare, path: '/refused', keys: fresh('refuse'), check: answersOnly(409) },
       {
         name: '409, runs here',
         place: ours,
