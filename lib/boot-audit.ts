@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { isMarkedItself } from './decorators/metadata.js';
+import { eventEndpointsOf } from './edges/rpc/message.js';
 import type { OperationOptions } from './options/operation-options.js';
 import type { Route, Routes } from './routes.js';
 
@@ -8,8 +9,9 @@ const BRIEF = 1_000;
 
 /**
  * Looks at every handler when the application boots: options that cannot be used, and `@Idempotent()` where it cannot
- * work or where nothing would pass through it, fail the boot; mutating routes and GraphQL mutations that nobody decided
- * about are told of, and so is `@Idempotent()` where it has no effect, or a lease that a short pause ends.
+ * work, where nothing would pass through it, or where two handlers would share their records, fail the boot; mutating
+ * routes and GraphQL mutations that nobody decided about are told of, and so is `@Idempotent()` where it has no effect, or
+ * a lease that a short pause ends.
  */
 export class BootAudit {
   private readonly logger = new Logger('Idempotency');
@@ -29,6 +31,7 @@ export class BootAudit {
       );
     }
     const routes = this.routes.all();
+    checkEvents(routes);
     const undecided = routes.filter((route) => !this.check(route));
     const safe = routes.filter(
       ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
@@ -63,5 +66,25 @@ export class BootAudit {
       throw new Error(`@Idempotent() on ${name}: ${(error as Error).message}`, { cause: error });
     }
     return true;
+  }
+}
+
+/**
+ * An event is given to every handler of its pattern, and each carries it out once: one that goes by the name of another would
+ * take the other's outcome for its own.
+ */
+function checkEvents(routes: readonly Route[]): void {
+  const known = new Set<string>();
+  for (const { kind, controller, handler, marking } of routes) {
+    if (kind !== 'event' || !isMarkedItself(handler) || marking === 'exempt') continue;
+    for (const endpoint of eventEndpointsOf(controller, handler)) {
+      if (known.has(endpoint)) {
+        throw new Error(
+          `@Idempotent() on two handlers that are both ${endpoint}: they would share their records, and only one would run ` +
+            'for each event. Rename the class or the method of one; where a minifier has renamed them, have it keep names',
+        );
+      }
+      known.add(endpoint);
+    }
   }
 }

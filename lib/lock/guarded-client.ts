@@ -123,7 +123,11 @@ export class GuardedClient<Client extends Pick<RedisLike, 'status' | 'ping'> = R
   }
 }
 
-/** Whether the server itself said no, which a silent one can't. */
+/**
+ * Whether the server itself said no, which a silent one can't. ioredis 5 names a reply after its class, which a minifier
+ * renames; but a reply alone is about a command and begins with a code, as in `NOSCRIPT No matching script`.
+ */
 export function isReply(error: unknown): error is Error {
-  return (error as Error | undefined)?.name === 'ReplyError';
+  const { name, message, command } = (error ?? {}) as Partial<Error> & { readonly command?: unknown };
+  return name === 'ReplyError' || (command !== undefined && /^[A-Z]+ /.test(message ?? ''));
 }

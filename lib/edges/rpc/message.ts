@@ -56,7 +56,7 @@ export function messageOf(context: ExecutionContext): Message {
   const pattern = patterns.find((one) => one === subject) ?? patterns.join(' | ');
   return {
     isEvent,
-    endpoint: isEvent ? `EVENT ${pattern} ${context.getClass().name}.${handler.name}` : `RPC ${pattern}`,
+    endpoint: isEvent ? eventEndpoint(pattern, context.getClass(), handler) : `RPC ${pattern}`,
     subject: subject ?? pattern,
     payload: rpc.getData<unknown>(),
     headers: messageHeaders(transport),
@@ -70,6 +70,16 @@ export function isMessageHandler(handler: object): boolean {
 
 export function isEventHandler(handler: object): boolean {
   return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
+}
+
+/** The endpoints that events for a handler may have. */
+export function eventEndpointsOf(controller: object, handler: object): string[] {
+  const patterns = patternsOf(handler);
+  return [...new Set([...patterns, patterns.join(' | ')])].map((one) => eventEndpoint(one, controller, handler));
+}
+
+function eventEndpoint(pattern: string, controller: object, handler: object): string {
+  return `EVENT ${pattern} ${(controller as { name: string }).name}.${(handler as { name: string }).name}`;
 }
 
 /** Whether a handler is given a stream of requests, as gRPC has them: there is nothing to compare or keep. */

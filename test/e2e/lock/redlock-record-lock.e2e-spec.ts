@@ -187,6 +187,21 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     await until(async () => (await lock.acquire(id, 300)).kind === 'acquired', 200);
   });
 
+  it('is taken where a minifier has renamed the classes of ioredis', async () => {
+    const server = await startRedis();
+    own.push(server);
+    const clients = await bench.connect(version, [server.port]);
+    const reply = (await clients[0].evalsha('0'.repeat(40), 0).catch((error: unknown) => error)) as Error;
+    expect(reply.message).toMatch(/^NOSCRIPT /);
+    const { name } = reply.constructor;
+    Object.defineProperty(reply.constructor, 'name', { value: 't', configurable: true });
+    try {
+      await take(bench.lock(clients), anId(), 300);
+    } finally {
+      Object.defineProperty(reply.constructor, 'name', { value: name, configurable: true });
+    }
+  });
+
   it('with too little time left is given back', async () => {
     const clients = await bench.connect(version, ports(3));
     const lock = bench.lock(clients, { driftFactor: 0.99, minValidity: 200 });

@@ -11,6 +11,7 @@ import {
   UseGuards,
 } from '@nestjs/common';
 import { APP_GUARD, NestFactory } from '@nestjs/core';
+import { EventPattern } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { EMPTY } from 'rxjs';
@@ -348,6 +349,49 @@ describe('@Idempotent() where nothing passes through it', () => {
       error: '',
       status: 201,
     });
+  });
+});
+
+describe('two handlers of one event', () => {
+  const imports = () => [typeOrm(), IdempotencyModule.forRoot({ audit: 'off' })];
+
+  /** Two modules of an application may well have classes of one name, and minified ones are all called `e` or `t`. */
+  function mailController(pattern: string | string[]) {
+    @Controller()
+    class MailController {
+      @EventPattern<string | string[]>(pattern)
+      @Idempotent({ onConflict: 'wait' })
+      onOrder() {}
+    }
+    return MailController;
+  }
+
+  class OtherMailController extends mailController('order.placed') {}
+  Controller()(OtherMailController);
+
+  test.each([
+    ['order.placed', ['order.paid', 'order.placed'], 'order.placed'],
+    [['a', 'b'], ['b', 'a'], 'b'],
+  ])('%j and %j, with classes of one name', async (one, other, shared) => {
+    const { error } = await see({
+      imports: imports(),
+      controllers: [PaymentsController, mailController(one), mailController(other)],
+    });
+    expect(error).toBe(
+      `@Idempotent() on two handlers that are both EVENT ${shared} MailController.onOrder: they would share their records, ` +
+        'and only one would run for each event. Rename the class or the method of one; where a minifier has renamed them, ' +
+        'have it keep names',
+    );
+  });
+
+  test('those of other events, and those that a class inherits, are apart', async () => {
+    const controllers = [
+      PaymentsController,
+      mailController('order.placed'),
+      mailController('order.paid'),
+      OtherMailController,
+    ];
+    expect(await see({ imports: imports(), controllers })).toMatchObject({ error: '', status: 201 });
   });
 });
 
