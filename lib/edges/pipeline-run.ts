@@ -101,7 +101,11 @@ export class PipelineRun {
     clearTimeout(this.tooLong);
     this.ended = true;
     if (this.open) return end(this.subscriber, this.thrown);
-    if (this.current.state !== 'running') return this.settleEnding(this.soundEnding());
+    if (this.current.state !== 'running') {
+      const ending = this.soundEnding();
+      this.current.bar();
+      return this.settleEnding(ending);
+    }
     // An interceptor inside went on without the handler. Its answer tells nothing of the operation.
     this.letThrough();
     await this.current.settled();
