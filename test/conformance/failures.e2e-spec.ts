@@ -160,4 +160,17 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
       expect([corrected.status, isReplay(corrected)]).toEqual([408, false]);
     },
   );
+
+  test('an outer interceptor that gives up on a request while it waits for its turn: the key is free after that', async () => {
+    const key = randomUUID();
+    const before = countRuns();
+    const ask = () => post('timeout-while-waiting', key, { fail: true });
+    const first = ask();
+    await sleep(50);
+    expect([(await ask()).status, (await first).status, countRuns() - before]).toEqual([408, 408, 1]);
+    // The handler fails after a quarter of a second, and the one that waited has its turn, though nobody hears of it.
+    await sleep(300);
+    expect(countRuns() - before).toBe(1);
+    expect([(await ask()).status, countRuns() - before]).toEqual([408, 2]);
+  });
 });

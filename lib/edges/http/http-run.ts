@@ -70,6 +70,8 @@ export class HttpRun implements RequestRun {
   /** The pipeline's view of the run. Begins with the subscription. */
   run(handle: () => Observable<unknown>): Observable<unknown> {
     return new Observable((subscriber) => {
+      // An interceptor outside has given up, and answered.
+      if (subscriber.closed) this.end({ kind: 'discard' });
       void this.carryOut(handle, subscriber);
       return () => this.noteDesertion();
     });
@@ -78,6 +80,7 @@ export class HttpRun implements RequestRun {
   private async carryOut(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): Promise<void> {
     try {
       const finish = await this.tenure.carryOut(() => {
+        if (this.current.state === 'barred') return this.ending;
         const { rawResponse } = this.exchange;
         if (rawResponse.closed) void this.onClose();
         else rawResponse.once('close', () => void this.onClose());

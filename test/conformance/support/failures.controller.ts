@@ -283,6 +283,13 @@ export class FailuresController {
     return late(body);
   }
 
+  @Post('timeout-while-waiting')
+  @Idempotent({ onConflict: 'wait' })
+  @UseInterceptors(within(100))
+  timeoutWhileWaiting(@Body() body: { fail?: boolean }) {
+    return late(body);
+  }
+
   @Post('timeout-inside-before')
   @UseInterceptors(within(40))
   @Idempotent()

@@ -158,6 +158,15 @@ class PaymentsResolver {
     return run(name);
   }
 
+  @Mutation(() => Int)
+  @Idempotent({ onConflict: 'wait' })
+  @UseInterceptors(impatient)
+  async lateTurn(@Args('name') name: string): Promise<number> {
+    run(name);
+    await sleep(250);
+    throw new Error('late');
+  }
+
   @Query(() => Int)
   @Idempotent()
   async count(@Args('name') name: string): Promise<number> {
@@ -345,6 +354,17 @@ describe.each([
     expect(await service.find({ key: 'late', operation: 'MUTATION late' })).toBeNull();
   });
 
+  test('a request that an interceptor has given up on while it waited for its turn leaves the key free', async () => {
+    const turn = () => ask('mutation { lateTurn(name: "turn") }', 'turn');
+    const first = turn();
+    await sleep(20);
+    expect([await turn(), await first].map(({ errors }) => errors?.length)).toEqual([1, 1]);
+    await sleep(400);
+    expect(ran('turn')).toBe(1);
+    await turn();
+    expect(ran('turn')).toBe(2);
+  });
+
   test('transactional: the effect commits with the outcome, or not at all', async () => {
     const effects = (name: string) => app.get(DataSource).getRepository(Effect).findBy({ name });
     const transfer = (name: string) => ask(`mutation { transfer(name: "${name}") }`, name.replace(' ', '-'));
@@ -372,7 +392,7 @@ describe.each([
   test('policy() lists the mutations', () => {
     const { operations } = service.policy();
     expect(operations.map(({ kind, handler }) => `${kind} ${handler}`)).toEqual(
-      ['pay', 'wait', 'takeOut', 'fail', 'transfer', 'steps', 'late'].map(
+      ['pay', 'wait', 'takeOut', 'fail', 'transfer', 'steps', 'late', 'lateTurn'].map(
         (name) => `mutation PaymentsResolver.${name}`,
       ),
     );
