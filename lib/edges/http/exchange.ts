@@ -64,7 +64,7 @@ export function exchangeOf(context: ExecutionContext): Exchange {
 function versionOf(context: ExecutionContext): string {
   const version: unknown =
     Reflect.getMetadata(VERSION, context.getHandler()) ?? Reflect.getMetadata(VERSION, context.getClass());
-  return version === undefined ? '' : [version].flat().map(String).join();
+  return [version ?? []].flat().map(String).join();
 }
 
 class ExpressExchange implements Exchange {
@@ -118,7 +118,8 @@ class FastifyExchange implements Exchange {
   /** It would warn of a reply that was already sent. */
   silence(): void {
     const { reply } = this;
-    Object.assign(reply, { send: () => reply, view: () => reply });
+    const send = () => reply;
+    Object.assign(reply, { send, view: send });
   }
 }
 
