@@ -44,6 +44,7 @@ export const PARTS = [
       'test/conformance/problems',
       'test/e2e/reach/graphql',
       'test/e2e/module/mistakes',
+      'test/e2e/module/hybrid',
       'test/faults/testing',
     ],
   },

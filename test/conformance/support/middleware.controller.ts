@@ -77,7 +77,7 @@ export class MiddlewareController {
   }
 
   @Post('text')
-  @Header('X-First', 'first')
+  @Header('X-First', 'application/json')
   @Idempotent()
   text() {
     ran();
@@ -85,10 +85,10 @@ export class MiddlewareController {
   }
 
   @Post('json')
-  @Header('X-First', 'application/json')
-  @Header('Content-Type', 'Application/Problem+JSON')
+  @Header('X-First', 'text/plain')
+  @Header('Content-Type', 'application/problem+json')
   @Idempotent()
-  json(@Res({ passthrough: true }) _response: HeaderSetter) {
+  json() {
     ran();
     return { type: 'about:blank' };
   }
