@@ -16,7 +16,7 @@ export const NO_TICKET = FRACTION;
 
 /** To be given back by {@link returnTicket}. */
 export function issueTicket(execution: CurrentExecution): number {
-  last = (last + 1) % MOST;
+  last = (last % MOST) + 1;
   const ticket = last + FRACTION;
   executions.set(ticket, execution);
   return ticket;
@@ -30,6 +30,7 @@ export function isTicket(value: unknown): value is number {
   return typeof value === 'number' && value % 1 === FRACTION;
 }
 
+/** `undefined` for {@link NO_TICKET}, and for a ticket that was given back. */
 export function executionOfTicket(ticket: number): CurrentExecution | undefined {
   return executions.get(ticket);
 }

@@ -1,6 +1,6 @@
 import { isObservable, lastValueFrom, type Observable } from 'rxjs';
-import { current, type CurrentExecution } from '../engine/current-execution.js';
-import { executionOfTicket, isTicket } from './ticket.js';
+import { current, type CurrentExecution, TooLateError } from '../engine/current-execution.js';
+import { executionOfTicket, isTicket, NO_TICKET } from './ticket.js';
 
 const WATCHED = Symbol('nestjs-idempotency:watched');
 
@@ -26,7 +26,10 @@ export function watchHandler(method: Method): Method {
     const told = isTicket(last);
     if (told) args.pop();
     const execution = (told ? executionOfTicket(last) : undefined) ?? current();
-    if (!execution) return method.apply(this, args);
+    if (!execution) {
+      if (told && last !== NO_TICKET) throw new TooLateError();
+      return method.apply(this, args);
+    }
     return execution.watch(() => {
       const result = method.apply(this, args);
       if (isObservable(result)) return followed(result, execution);

@@ -1,5 +1,5 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
-import type { Observable } from 'rxjs';
+import { Observable } from 'rxjs';
 import { isMarkedItself } from '../decorators/metadata.js';
 import type { GraphQLEdge } from './graphql/graphql-edge.js';
 import type { HttpEdge } from './http/http-edge.js';
@@ -13,18 +13,31 @@ export class IdempotencyEdges {
     private readonly graphql: GraphQLEdge,
   ) {}
 
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     switch (context.getType<string>()) {
       case 'http':
-        return this.http.intercept(context, next);
+        return followed(() => this.http.intercept(context, next));
       case 'rpc':
-        return this.rpc.intercept(context, next);
+        return followed(() => this.rpc.intercept(context, next));
       case 'graphql':
-        return this.graphql.intercept(context, next);
+        return followed(() => this.graphql.intercept(context, next));
       default:
         // On a controller, it covers the methods that change something over HTTP.
         if (!isMarkedItself(context.getHandler())) return next.handle();
         throw new Error(`@Idempotent() does not cover "${context.getType<string>()}" handlers`);
     }
   }
+}
+
+/**
+ * The stream that `intercept` promises. It is subscribed to in any case, by a closed subscriber where an interceptor outside
+ * has given up meanwhile: a run that won its record by then must give it back, and would else not hear of that.
+ */
+function followed(intercept: () => Promise<Observable<unknown>>): Observable<unknown> {
+  return new Observable((subscriber) => {
+    intercept().then(
+      (stream) => stream.subscribe(subscriber),
+      (error: unknown) => subscriber.error(error),
+    );
+  });
 }

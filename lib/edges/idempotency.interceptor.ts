@@ -25,7 +25,7 @@ export class IdempotencyInterceptor implements NestInterceptor, OnModuleInit {
     this.wired();
   }
 
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     return this.wired().intercept(context, next);
   }
 

@@ -45,6 +45,8 @@ export class PipelineRun {
   run(handle: () => Observable<unknown>, onEnd: () => void): Observable<unknown> {
     return new Observable((subscriber) => {
       this.subscriber = subscriber;
+      // An interceptor outside has given up.
+      if (subscriber.closed) this.settle({ kind: 'discard' });
       void this.carryOut(handle, onEnd);
     });
   }
@@ -52,7 +54,7 @@ export class PipelineRun {
   private async carryOut(handle: () => Observable<unknown>, onEnd: () => void): Promise<void> {
     try {
       const finish = await this.tenure.carryOut(() => {
-        runWithin(this.current, () => this.follow(handle));
+        if (this.current.state !== 'barred') runWithin(this.current, () => this.follow(handle));
         return this.ending;
       });
       onEnd();
@@ -101,11 +103,17 @@ export class PipelineRun {
     clearTimeout(this.tooLong);
     this.ended = true;
     if (this.open) return end(this.subscriber, this.thrown);
-    if (this.current.state !== 'running') return this.settleEnding(this.soundEnding());
+    if (this.current.state !== 'running') return this.settle(this.soundEnding());
     // An interceptor inside went on without the handler. Its answer tells nothing of the operation.
     this.letThrough();
     await this.current.settled();
     this.settleEnding(this.isDone() ? { kind: 'store', outcome: TOMBSTONE, failed: false } : { kind: 'release' });
+  }
+
+  /** Nothing begins after that. */
+  private settle(ending: Ending): void {
+    this.current.bar();
+    this.settleEnding(ending);
   }
 
   private isDone(): boolean {

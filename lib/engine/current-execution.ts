@@ -2,7 +2,14 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Execution } from './execution.js';
 
 /** How far the handler of an execution has come. */
-export type HandlerState = 'not begun' | 'running' | 'succeeded' | 'failed';
+export type HandlerState = 'not begun' | 'barred' | 'running' | 'succeeded' | 'failed';
+
+/** Of a handler whose request has been answered without it. */
+export class TooLateError extends Error {
+  constructor() {
+    super('the request was answered before its handler began');
+  }
+}
 
 /** The execution that code runs in, and what is known of its handler. */
 export class CurrentExecution {
@@ -15,8 +22,13 @@ export class CurrentExecution {
     readonly follow?: (stream: unknown, current: CurrentExecution) => unknown,
   ) {}
 
-  /** Calls `handler` and notes how it ends. Calls of other handlers from within it are part of it. */
+  /**
+   * Calls `handler` and notes how it ends. Calls of other handlers from within it are part of it.
+   *
+   * @throws TooLateError after {@link bar}
+   */
   watch<T>(handler: () => T): T {
+    if (this.state === 'barred') throw new TooLateError();
     if (this.state !== 'not begun') return handler();
     this.begin();
     try {
@@ -32,6 +44,14 @@ export class CurrentExecution {
       this.settle('failed');
       throw error;
     }
+  }
+
+  /**
+   * The execution has ended: a handler that has not begun never does. A pipe or an interceptor may still be on its way to
+   * it, though another one has given up waiting, and the key may be free.
+   */
+  bar(): void {
+    if (this.state === 'not begun') this.state = 'barred';
   }
 
   begin(): void {

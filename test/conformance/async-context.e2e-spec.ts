@@ -4,6 +4,8 @@ import {
   type CanActivate,
   ConflictException,
   Controller,
+  createParamDecorator,
+  type ExecutionContext,
   Inject,
   Injectable,
   type PipeTransform,
@@ -19,6 +21,8 @@ import {
   IdempotencyService,
   IdempotentExecution,
 } from '../../lib/index.js';
+import { executionOfTicket } from '../../lib/decorators/ticket.js';
+import { runOf } from '../../lib/edges/http/request-run.js';
 import { type AppSettings, type Platform, PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { isReplay } from './support/cases.js';
 import { type RawAnswer, send } from './support/raw-http.js';
@@ -106,6 +110,33 @@ class ToldPerRequest {
   }
 }
 
+/** As of a decorator that wraps what it stands at: the class that Nest knows is not the one its prototype names. */
+const wrapped = (): ClassDecorator => (target) => new Proxy(target, {});
+
+@Controller('wrapped')
+@wrapped()
+class WrappedController {
+  @Idempotent()
+  @Post()
+  once(...args: unknown[]) {
+    fail(args);
+  }
+}
+
+const tickets: unknown[] = [];
+const Ticket = createParamDecorator((_: unknown, context: ExecutionContext) => {
+  tickets.push(runOf(context)?.ticket);
+});
+
+@Controller('noted')
+class NotedController {
+  @Idempotent()
+  @Post()
+  once(@Ticket() _: unknown, @IdempotentExecution() execution: Execution) {
+    fail([tickets.map((ticket) => executionOfTicket(ticket as number)?.execution === execution)]);
+  }
+}
+
 /** As sanitizers of inputs do with what is no object of theirs. */
 class CloningPipe implements PipeTransform {
   transform(value: unknown): unknown {
@@ -183,6 +214,20 @@ describe.each(PLATFORMS)('handlers are told their execution, on %s', (platform) 
       const seen = [];
       for (const [path] of CASES) seen.push([path, await told(app, path)]);
       expect(seen).toEqual(CASES);
+    });
+  });
+
+  test('in a class that another stands for: found within an async context of its own', async () => {
+    await withApp({ ...without, controllers: [WrappedController] }, async (app) => {
+      expect(await told(app, '/wrapped')).toEqual([]);
+    });
+  });
+
+  test('what handlers were told by is forgotten after the request', async () => {
+    await withApp({ ...without, controllers: [NotedController] }, async (app) => {
+      tickets.length = 0;
+      expect(await told(app, '/noted')).toEqual([[true]]);
+      expect(tickets.map((ticket) => executionOfTicket(ticket as number))).toEqual([undefined]);
     });
   });
 

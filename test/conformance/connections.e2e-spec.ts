@@ -160,6 +160,27 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
     expect(countRuns() - before).toBe(1);
   });
 
+  test.each(['silent', 'slow-guard-silent'])(
+    '%s: a client that is gone is not answered, and its retry is told',
+    async (path) => {
+      const request = to(path, { ms: 120 });
+      const before = countRuns();
+      await abandon(request, 50);
+      await sleep(150);
+      const answer = await retry(request);
+      expect([answer.status, codeOf(answer), countRuns() - before]).toEqual([409, 'replay-unavailable', 1]);
+    },
+  );
+
+  test('a client that goes away before an inner interceptor lets it in: its retry runs', async () => {
+    const request = to('silent-inside');
+    const before = countRuns();
+    await abandon(request, 30);
+    await sleep(100);
+    const answer = await retry(request);
+    expect([answer.status, isReplay(answer), countRuns() - before]).toEqual([201, false, 1]);
+  });
+
   test('a client that goes away while a pipe takes its time: the key stays taken', async () => {
     const request = to('slow-pipe', { ms: 400 });
     const before = countRuns();

@@ -53,6 +53,11 @@ const CASES: ReplayCase[] = [
   },
   { name: 'an outer interceptor that maps an error to 409', path: 'remapped-outside', status: 409 },
   { name: 'an outer interceptor that takes its time', path: 'slowly-outside', status: 201 },
+  {
+    name: 'an outer interceptor that takes longer than a client is waited for',
+    path: 'very-slowly-outside',
+    status: 201,
+  },
   { name: 'doNotStore()', path: 'not-stored', status: 201, again: 'rerun' },
   { name: 'an outcome option that releases a 404', path: 'released-404', status: 404, again: 'rerun' },
   { name: 'an outcome option that stores a 500', path: 'stored-500', status: 500 },
@@ -141,5 +146,31 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
     await sleep(350);
     expect((await post(path, key, { fail: true })).status).toBe(408);
     expect(countRuns() - before).toBe(2);
+  });
+
+  test.each(['timeout-inside-before', 'timeout-outside-before'])(
+    '%s the handler: what was answered as never begun does not begin',
+    async (path) => {
+      const key = randomUUID();
+      const before = countRuns();
+      expect((await post(path, key)).status).toBe(408);
+      await sleep(400);
+      expect(countRuns() - before).toBe(0);
+      const corrected = await post(path, key, { corrected: true });
+      expect([corrected.status, isReplay(corrected)]).toEqual([408, false]);
+    },
+  );
+
+  test('an outer interceptor that gives up on a request while it waits for its turn: the key is free after that', async () => {
+    const key = randomUUID();
+    const before = countRuns();
+    const ask = () => post('timeout-while-waiting', key, { fail: true });
+    const first = ask();
+    await sleep(50);
+    expect([(await ask()).status, (await first).status, countRuns() - before]).toEqual([408, 408, 1]);
+    // The handler fails after a quarter of a second, and the one that waited has its turn, though nobody hears of it.
+    await sleep(300);
+    expect(countRuns() - before).toBe(1);
+    expect([(await ask()).status, countRuns() - before]).toEqual([408, 2]);
   });
 });

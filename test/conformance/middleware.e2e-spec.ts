@@ -159,6 +159,17 @@ describe.each(PLATFORMS)('middleware and interceptors, on %s', (platform) => {
     },
   );
 
+  test.each([
+    ['JSON is what it says', 'json', '{"type":"about:blank"}'],
+    ['text is not read as JSON', 'text', undefined],
+    ['JSON that is none is not read', 'no-json', undefined],
+  ])('what outer interceptors see of a replay: %s', async (_what, path, value) => {
+    await twice(plain, path, {});
+    logged.length = 0;
+    const [, replay] = await twice(plain, path, {});
+    expect([replay.status, logged.at(-2), logged.at(-1)]).toEqual([201, `value ${value}`, 'completed']);
+  });
+
   test('headers that are excluded are not replayed', async () => {
     const [first, second] = await twice(plain, 'excluded', {});
     expect([valueOf(first.head, 'x-secret'), valueOf(second.head, 'x-secret')]).toEqual(['once', undefined]);

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { Controller, Post } from '@nestjs/common';
+import { Idempotent } from '../../lib/index.js';
 import { AnswersController } from './support/answers.controller.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
-import { checkReplay, codeOf, isReplay, type ReplayCase } from './support/cases.js';
+import { checkReplay, codeOf, isReplay, ran, type ReplayCase } from './support/cases.js';
 import { FailuresController } from './support/failures.controller.js';
 import { send } from './support/raw-http.js';
 import { ResultsController } from './support/results.controller.js';
@@ -21,19 +23,35 @@ const CASES: ReplayCase[] = [
   { name: 'a request with a body', path: '/results/put', method: 'PUT', body: { text: '\u0000 ünï ☃' }, status: 200 },
 ];
 
+const LONG = Array.from({ length: 30 }, (_, i) => `segment-${i}`).join('/');
+
+@Controller(LONG)
+class LongController {
+  @Post()
+  @Idempotent()
+  post() {
+    ran();
+    return { id: randomUUID() };
+  }
+}
+
 describe.each(PLATFORMS)('on PostgreSQL, on %s', (platform) => {
   let app: RunningApp;
 
   beforeAll(async () => {
     app = await startApp(platform, {
       dialect: 'postgres',
-      controllers: [ResultsController, AnswersController, FailuresController],
+      controllers: [ResultsController, AnswersController, FailuresController, LongController],
     });
   });
   afterAll(() => app?.close());
 
   test.each(CASES)('$name', async (one) => {
     await checkReplay(app, one);
+  });
+
+  test('a route that is longer than its column', async () => {
+    await checkReplay(app, { name: '', path: `/${LONG}`, status: 201 });
   });
 
   test('a tombstone', async () => {

@@ -101,4 +101,17 @@ describe.each(PLATFORMS)('principals, on %s', (platform) => {
   test('without a principal and a credential, whoever has the key', async () => {
     await checkReplay(app, { name: '', path: '/principals/anonymous', status: 201 });
   });
+
+  test('whom a guard lets in without telling who it is, is warned of once', async () => {
+    const ask = (path: string, headers: Record<string, string> = {}) =>
+      send(app.port, { path: `/principals/${path}`, key: randomUUID(), headers });
+    await ask('let-in/bearing', { Authorization: 'Bearer a' });
+    await ask('let-in/known', { 'X-User': '{"id":1}' });
+    await ask('let-in/on-purpose');
+    await ask('anonymous');
+    for (let n = 0; n < 2; n++) await ask('let-in');
+    expect(app.log.lines.filter((line) => line.includes('share their keys'))).toEqual([
+      expect.stringMatching(/^WARN POST \/principals\/let-in: /),
+    ]);
+  });
 });

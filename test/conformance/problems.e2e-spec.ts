@@ -35,7 +35,11 @@ const APPS: [name: string, settings: AppSettings][] = [
 ];
 
 /** Makes each method of the store fail with an error that tells too much. */
-function poison({ app }: RunningApp, method: 'claim' | 'complete', make: (cause: Error) => Error): () => void {
+function poison(
+  { app }: RunningApp,
+  method: 'claim' | 'complete' | 'release',
+  make: (cause: Error) => Error,
+): () => void {
   const store = app.get(SqlRecordStore, { strict: false });
   const healthy = store[method];
   const failing = () => Promise.reject(make(Object.assign(new Error(SECRET), { query: SECRET, parameters: [SECRET] })));
@@ -147,6 +151,17 @@ describe.each(PLATFORMS)('problems, on %s', (platform) => {
       const answer = await post({ path: '/problems/short-lease', key });
       check(answer, 'outcome-not-recorded', 503, { retryable: true, retryAfter: '5' });
       expect(answer.body.toString()).not.toMatch(/SELECT|4111|of the handler/);
+      heal();
+    });
+
+    test.each([
+      ['an outage', (cause: Error) => new StoreUnavailableError({ cause })],
+      ['an error nobody thought of', (cause: Error) => cause],
+    ])('a failure whose key cannot be freed is answered as it is: %s', async (_kind, make) => {
+      const heal = poison(app, 'release', make);
+      const answer = await post({ path: '/problems/failing', key: randomUUID() });
+      expect(answer.status).toBe(500);
+      expect(answer.body.toString()).not.toMatch(/SELECT|4111/);
       heal();
     });
 

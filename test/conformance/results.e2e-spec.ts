@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
-import { checkReplay, type ReplayCase } from './support/cases.js';
+import { checkReplay, isReplay, type ReplayCase } from './support/cases.js';
+import { send } from './support/raw-http.js';
 import { rendered, ResultsController, useViews } from './support/results.controller.js';
 
 const CASES: ReplayCase[] = [
@@ -80,4 +83,23 @@ describe.each(PLATFORMS)('what handlers return, on %s', (platform) => {
     await checkReplay(app, { name: '', path: '/results/view', status: 201 });
     expect(rendered).toStrictEqual([expect.stringMatching(/^run \d+$/)]);
   });
+});
+
+test('fastify does not warn of a replay that it was already sent', async () => {
+  const lines: string[] = [];
+  const stream = { write: (line: string) => void lines.push(line) };
+  const app = await startApp('fastify', {
+    controllers: [ResultsController],
+    adapter: new FastifyAdapter({ logger: { level: 'warn', stream } }),
+    configure: (nest) => useViews(nest, 'fastify'),
+  });
+  try {
+    for (const path of ['object', 'view', 'file-of-buffer', 'redirect']) {
+      const request = { path: `/results/${path}`, key: randomUUID() };
+      for (const replayed of [false, true]) expect(isReplay(await send(app.port, request))).toBe(replayed);
+    }
+    expect(lines).toEqual([]);
+  } finally {
+    await app.close();
+  }
 });

@@ -30,8 +30,8 @@ export interface PlatformRequest {
 
 interface ExpressRequest extends IncomingMessage, PlatformRequest {
   readonly headers: IncomingMessage['headers'];
-  readonly originalUrl?: string;
-  readonly route?: { readonly path?: string | RegExp | readonly (string | RegExp)[] };
+  readonly method: string;
+  readonly route: { readonly path: string | RegExp | readonly (string | RegExp)[] };
 }
 
 interface ExpressResponse extends ServerResponse {
@@ -40,7 +40,8 @@ interface ExpressResponse extends ServerResponse {
 
 interface FastifyRequest extends PlatformRequest {
   readonly raw: IncomingMessage;
-  readonly routeOptions?: { readonly url?: string };
+  readonly method: string;
+  readonly routeOptions: { readonly url: string };
 }
 
 interface FastifyReply {
@@ -64,7 +65,7 @@ export function exchangeOf(context: ExecutionContext): Exchange {
 function versionOf(context: ExecutionContext): string {
   const version: unknown =
     Reflect.getMetadata(VERSION, context.getHandler()) ?? Reflect.getMetadata(VERSION, context.getClass());
-  return version === undefined ? '' : [version].flat().map(String).join();
+  return [version ?? []].flat().map(String).join();
 }
 
 class ExpressExchange implements Exchange {
@@ -77,8 +78,8 @@ class ExpressExchange implements Exchange {
     readonly rawResponse: ExpressResponse,
     readonly version: string,
   ) {
-    this.method = request.method ?? '';
-    this.endpoint = `${this.method} ${String(request.route?.path ?? pathOf(request.originalUrl ?? request.url))}`;
+    this.method = request.method;
+    this.endpoint = `${request.method} ${String(request.route.path)}`;
     this.rawRequest = request;
   }
 
@@ -103,10 +104,9 @@ class FastifyExchange implements Exchange {
     private readonly reply: FastifyReply,
     readonly version: string,
   ) {
-    const { raw } = request;
-    this.method = raw.method ?? '';
-    this.endpoint = `${this.method} ${request.routeOptions?.url ?? pathOf(raw.url)}`;
-    this.rawRequest = raw;
+    this.method = request.method;
+    this.endpoint = `${request.method} ${request.routeOptions.url}`;
+    this.rawRequest = request.raw;
     this.rawResponse = reply.raw;
   }
 
@@ -118,10 +118,7 @@ class FastifyExchange implements Exchange {
   /** It would warn of a reply that was already sent. */
   silence(): void {
     const { reply } = this;
-    Object.assign(reply, { send: () => reply, view: () => reply });
+    const send = () => reply;
+    Object.assign(reply, { send, view: send });
   }
-}
-
-function pathOf(url = ''): string {
-  return url.split('?', 1)[0];
 }

@@ -137,7 +137,7 @@ function replay(exchange: Exchange, outcome: StoredOutcome): Observable<unknown>
 /** What outer interceptors see of a replay: the body they once made of the handler's value, where it is JSON. */
 function valueOf({ head, body }: StoredOutcome): unknown {
   const contentType = unpackHead(head).headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
-  if (!body || !String(contentType ?? '').includes('json')) return undefined;
+  if (!body || !String(contentType).includes('json')) return undefined;
   try {
     return JSON.parse(body.toString());
   } catch {

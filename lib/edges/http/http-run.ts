@@ -47,9 +47,10 @@ export class HttpRun implements RequestRun {
   private threw = false;
   /** Whether the pipeline went on without the handler: an interceptor inside timed out, or one outside unsubscribed. */
   private deserted = false;
-  /** Whether pipes, inner interceptors and the handler have come to an end: nothing begins after that. */
+  /** Whether pipes, inner interceptors and the handler have come to an end, as far as the pipeline tells. */
   private followed = false;
   private answered = false;
+  private over = false;
 
   constructor(
     private readonly tenure: Tenure,
@@ -69,6 +70,8 @@ export class HttpRun implements RequestRun {
   /** The pipeline's view of the run. Begins with the subscription. */
   run(handle: () => Observable<unknown>): Observable<unknown> {
     return new Observable((subscriber) => {
+      // An interceptor outside has given up, and answered.
+      if (subscriber.closed) this.end({ kind: 'discard' });
       void this.carryOut(handle, subscriber);
       return () => this.noteDesertion();
     });
@@ -77,6 +80,7 @@ export class HttpRun implements RequestRun {
   private async carryOut(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): Promise<void> {
     try {
       const finish = await this.tenure.carryOut(() => {
+        if (this.current.state === 'barred') return this.ending;
         const { rawResponse } = this.exchange;
         if (rawResponse.closed) void this.onClose();
         else rawResponse.once('close', () => void this.onClose());
@@ -90,7 +94,8 @@ export class HttpRun implements RequestRun {
       this.capture.release();
       subscriber.error(problemOfError(error, this.settings.documentation));
     } finally {
-      returnTicket(this.ticket);
+      this.over = true;
+      this.giveBackTicket();
     }
   }
 
@@ -102,17 +107,27 @@ export class HttpRun implements RequestRun {
       error: (error: unknown) => {
         this.error = error;
         this.threw = true;
-        this.followed = true;
         if (!watched) this.current.settle('failed');
         this.noteDesertion();
+        this.onFollowed();
         subscriber.error(error);
       },
       complete: () => {
-        this.followed = true;
         if (!watched) this.current.settle('succeeded');
+        this.onFollowed();
         subscriber.complete();
       },
     });
+  }
+
+  private onFollowed(): void {
+    this.followed = true;
+    this.giveBackTicket();
+  }
+
+  /** Not before the handler has used it, unless it may no longer begin. */
+  private giveBackTicket(): void {
+    if (this.over && (this.followed || this.current.state === 'barred')) returnTicket(this.ticket);
   }
 
   private noteDesertion(): void {
@@ -121,10 +136,9 @@ export class HttpRun implements RequestRun {
 
   /** The response has been made; nothing of it has gone out. */
   private async onResponse(captured: CapturedResponse): Promise<void> {
-    if (this.answered) return;
     this.answered = true;
     if (this.deserted && this.current.state === 'running') return this.outlive();
-    this.settleEnding(this.soundEndingOf(captured));
+    this.end(this.soundEndingOf(captured));
   }
 
   /**
@@ -134,7 +148,7 @@ export class HttpRun implements RequestRun {
   private async outlive(): Promise<void> {
     this.capture.release();
     await this.current.settled();
-    this.settleEnding(this.endingWithoutResponse());
+    this.end(this.endingWithoutResponse());
   }
 
   /** The client has gone, and perhaps nobody will make a response. */
@@ -144,9 +158,13 @@ export class HttpRun implements RequestRun {
       await this.current.settled();
       await sleep(GRACE_AFTER_CLOSE, undefined, { ref: false });
     } while (this.mayStillRun());
-    if (this.answered) return;
-    this.answered = true;
-    this.settleEnding(this.endingWithoutResponse());
+    this.end(this.endingWithoutResponse());
+  }
+
+  /** The first ending counts. */
+  private end(ending: Ending): void {
+    if (ending.kind !== 'store' || this.followed) this.current.bar();
+    this.settleEnding(ending);
   }
 
   private mayStillRun(): boolean {

@@ -2,8 +2,19 @@ import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Body, Controller, Param, type PipeTransform, Post, Res, StreamableFile, UseGuards } from '@nestjs/common';
-import { map, timer } from 'rxjs';
+import {
+  Body,
+  Controller,
+  type NestInterceptor,
+  Param,
+  type PipeTransform,
+  Post,
+  Res,
+  StreamableFile,
+  UseGuards,
+  UseInterceptors,
+} from '@nestjs/common';
+import { map, of, timer } from 'rxjs';
 import { Idempotent } from '../../../lib/index.js';
 import { ran } from './cases.js';
 
@@ -13,6 +24,26 @@ interface Task {
 
 const slowGuard = { canActivate: () => sleep(120, true) };
 const slowPipe: PipeTransform = { transform: (value: unknown) => sleep(1_200, value) };
+
+interface PlatformResponse {
+  readonly raw?: ServerResponse;
+  readonly closed?: boolean;
+  send(body: unknown): unknown;
+}
+
+const isGone = (response: PlatformResponse) => (response.raw ?? response).closed === true;
+
+function answerIfThere(response: PlatformResponse): void {
+  if (!isGone(response)) response.send({ id: randomUUID() });
+}
+
+/** Does not go on to the handler when its client has gone meanwhile. */
+const leavesIfGone: NestInterceptor = {
+  async intercept(context, next) {
+    await sleep(80);
+    return isGone(context.switchToHttp().getResponse()) ? of(undefined) : next.handle();
+  },
+};
 
 @Controller('connections')
 @Idempotent()
@@ -72,6 +103,29 @@ export class ConnectionsController {
     ran();
     await sleep(1);
     return kind === 'file' ? new StreamableFile(Buffer.from(randomUUID())) : { id: randomUUID() };
+  }
+
+  /** Looks whether there is somebody to be answered. */
+  @Post('silent')
+  async silent(@Body() { ms = 0 }: Task, @Res() response: PlatformResponse) {
+    ran();
+    await sleep(ms);
+    answerIfThere(response);
+  }
+
+  @Post('slow-guard-silent')
+  @UseGuards(slowGuard)
+  slowGuardSilent(@Res() response: PlatformResponse) {
+    ran();
+    answerIfThere(response);
+  }
+
+  @Post('silent-inside')
+  @UseInterceptors(leavesIfGone)
+  @Idempotent()
+  silentInside(@Res() response: PlatformResponse) {
+    ran();
+    answerIfThere(response);
   }
 
   @Post('slow-pipe')

@@ -90,16 +90,25 @@ const remapped: NestInterceptor = {
   intercept: (_context, next) =>
     next.handle().pipe(catchError((error: Error) => throwError(() => new nest.ConflictException(error.message)))),
 };
-const slowly: NestInterceptor = {
+const slowly = (ms: number): NestInterceptor => ({
   intercept: (_context, next) =>
     next.handle().pipe(
       mergeMap(async (value: unknown) => {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await pause(ms);
         return value;
       }),
       tap(),
     ),
+});
+
+/** As an interceptor for uploads: there is much to read before the handler. */
+const uploading: NestInterceptor = {
+  async intercept(_context, next) {
+    await pause(200);
+    return next.handle();
+  },
 };
+const uploadingPipe: PipeTransform = { transform: (value: unknown) => pause(200).then(() => value) };
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -246,8 +255,16 @@ export class FailuresController {
 
   @Post('slowly-outside')
   @Idempotent()
-  @UseInterceptors(slowly)
+  @UseInterceptors(slowly(20))
   slowlyOutside() {
+    ran();
+    return { id: randomUUID() };
+  }
+
+  @Post('very-slowly-outside')
+  @Idempotent()
+  @UseInterceptors(slowly(1_300))
+  verySlowlyOutside() {
     ran();
     return { id: randomUUID() };
   }
@@ -264,6 +281,30 @@ export class FailuresController {
   @UseInterceptors(within(40))
   timeoutOutside(@Body() body: { fail?: boolean }) {
     return late(body);
+  }
+
+  @Post('timeout-while-waiting')
+  @Idempotent({ onConflict: 'wait' })
+  @UseInterceptors(within(100))
+  timeoutWhileWaiting(@Body() body: { fail?: boolean }) {
+    return late(body);
+  }
+
+  @Post('timeout-inside-before')
+  @UseInterceptors(within(40))
+  @Idempotent()
+  timeoutInsideBefore(@Body(uploadingPipe) body: object) {
+    ran();
+    return body;
+  }
+
+  @Post('timeout-outside-before')
+  @UseInterceptors(uploading)
+  @Idempotent()
+  @UseInterceptors(within(40))
+  timeoutOutsideBefore(@Body() body: object) {
+    ran();
+    return body;
   }
 
   @Post('not-stored')

@@ -1,5 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { type CallHandler, Controller, type ExecutionContext, Post, Res, UseInterceptors } from '@nestjs/common';
+import {
+  type CallHandler,
+  Controller,
+  type ExecutionContext,
+  Header,
+  Post,
+  Res,
+  UseInterceptors,
+} from '@nestjs/common';
 import { map, tap } from 'rxjs';
 import { Idempotent } from '../../../lib/index.js';
 import { ran } from './cases.js';
@@ -66,6 +74,31 @@ export class MiddlewareController {
     ran();
     response.header('Set-Cookie', `session=${randomUUID()}; HttpOnly`).header('X-Kept', randomUUID());
     return { id: randomUUID() };
+  }
+
+  @Post('text')
+  @Header('X-First', 'application/json')
+  @Idempotent()
+  text() {
+    ran();
+    return '{"looks":"like JSON"}';
+  }
+
+  @Post('json')
+  @Header('X-First', 'text/plain')
+  @Header('Content-Type', 'application/problem+json')
+  @Idempotent()
+  json() {
+    ran();
+    return { type: 'about:blank' };
+  }
+
+  @Post('no-json')
+  @Header('Content-Type', 'application/json')
+  @Idempotent()
+  noJson(@Res() response: HeaderSetter) {
+    ran();
+    response.send('{"broken":');
   }
 
   @Post('native')

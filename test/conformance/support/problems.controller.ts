@@ -37,6 +37,12 @@ export class ProblemsController {
     return { run: randomUUID() };
   }
 
+  @Post('failing')
+  failing() {
+    ran();
+    throw new Error('failed');
+  }
+
   @Post('other')
   @NotIdempotent()
   other() {

@@ -24,6 +24,23 @@ class StockController {
   }
 }
 
+/** Handlers with no parameters declared are given what came, whatever else they answer to. */
+@Controller('orders')
+class OrdersController {
+  @Post()
+  @MessagePattern('order.place')
+  @Idempotent({ key: () => undefined, required: false })
+  place(...args: unknown[]) {
+    return { told: args[0] ?? null };
+  }
+
+  @MessagePattern('order.cancel')
+  @Idempotent({ key: () => 'cancel' })
+  cancel(...args: unknown[]) {
+    return { told: args[0] ?? null };
+  }
+}
+
 /** An application that answers over HTTP and over messages, from the same controller. */
 describe('a hybrid application', () => {
   let database: TestDatabase;
@@ -39,7 +56,7 @@ describe('a hybrid application', () => {
         TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
         IdempotencyModule.forRoot({ audit: 'error' }),
       ],
-      controllers: [StockController],
+      controllers: [StockController, OrdersController],
     })
     class App {}
     app = (await Test.createTestingModule({ imports: [App] }).compile()).createNestApplication({ logger: false });
@@ -65,5 +82,9 @@ describe('a hybrid application', () => {
 
   test('leaves the message handlers of the same controller alone', async () => {
     expect(await lastValueFrom(client.send('stock.count', 'MUG'))).toEqual({ sku: 'MUG', count: 3 });
+  });
+
+  test.each(['order.place', 'order.cancel'])('gives %s the message', async (pattern) => {
+    expect(await lastValueFrom(client.send(pattern, 'MUG'))).toEqual({ told: 'MUG' });
   });
 });

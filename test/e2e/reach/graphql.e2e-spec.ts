@@ -7,8 +7,11 @@ import {
   type INestApplication,
   Injectable,
   Module,
+  type NestInterceptor,
   ParseIntPipe,
+  type PipeTransform,
   UseGuards,
+  UseInterceptors,
 } from '@nestjs/common';
 import {
   Args,
@@ -27,7 +30,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { GraphQLError } from 'graphql';
-import { of } from 'rxjs';
+import { of, timeout } from 'rxjs';
 import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
 import {
   type Execution,
@@ -73,6 +76,9 @@ class UserGuard implements CanActivate {
     return req.headers['x-user'] !== 'revoked';
   }
 }
+
+const slowPipe: PipeTransform = { transform: (value: unknown) => sleep(200, value) };
+const impatient: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(timeout(40)) };
 
 @Resolver(() => Payment)
 @UseGuards(UserGuard)
@@ -143,6 +149,22 @@ class PaymentsResolver {
   @Idempotent({ required: false })
   steps(@Args('name') name: string, @IdempotentExecution() execution: Execution | undefined) {
     return execution ? execution.step('only', () => run(name)) : -1;
+  }
+
+  @Mutation(() => Int)
+  @UseInterceptors(impatient)
+  @Idempotent()
+  late(@Args('name', slowPipe) name: string): number {
+    return run(name);
+  }
+
+  @Mutation(() => Int)
+  @Idempotent({ onConflict: 'wait' })
+  @UseInterceptors(impatient)
+  async lateTurn(@Args('name') name: string): Promise<number> {
+    run(name);
+    await sleep(250);
+    throw new Error('late');
   }
 
   @Query(() => Int)
@@ -324,6 +346,25 @@ describe.each([
     }
   });
 
+  test('what an interceptor has given up on before it began does not begin', async () => {
+    const late = () => ask('mutation { late(name: "late") }', 'late');
+    expect((await late()).errors).toHaveLength(1);
+    await sleep(300);
+    expect(ran('late')).toBe(0);
+    expect(await service.find({ key: 'late', operation: 'MUTATION late' })).toBeNull();
+  });
+
+  test('a request that an interceptor has given up on while it waited for its turn leaves the key free', async () => {
+    const turn = () => ask('mutation { lateTurn(name: "turn") }', 'turn');
+    const first = turn();
+    await sleep(20);
+    expect([await turn(), await first].map(({ errors }) => errors?.length)).toEqual([1, 1]);
+    await sleep(400);
+    expect(ran('turn')).toBe(1);
+    await turn();
+    expect(ran('turn')).toBe(2);
+  });
+
   test('transactional: the effect commits with the outcome, or not at all', async () => {
     const effects = (name: string) => app.get(DataSource).getRepository(Effect).findBy({ name });
     const transfer = (name: string) => ask(`mutation { transfer(name: "${name}") }`, name.replace(' ', '-'));
@@ -351,7 +392,9 @@ describe.each([
   test('policy() lists the mutations', () => {
     const { operations } = service.policy();
     expect(operations.map(({ kind, handler }) => `${kind} ${handler}`)).toEqual(
-      ['pay', 'wait', 'takeOut', 'fail', 'transfer', 'steps'].map((name) => `mutation PaymentsResolver.${name}`),
+      ['pay', 'wait', 'takeOut', 'fail', 'transfer', 'steps', 'late', 'lateTurn'].map(
+        (name) => `mutation PaymentsResolver.${name}`,
+      ),
     );
     expect(operations[0].problems).toContain('key-foreign');
   });

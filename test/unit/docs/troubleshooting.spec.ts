@@ -21,6 +21,8 @@ const INTERNAL = new Set([
   'not a sealed value',
   'unknown encryption key "',
   'never called',
+  // Of a handler that nobody waits for any more.
+  'the request was answered before its handler began',
   // As node's own response says them: of a response that is held back.
   'Cannot change headers after they are sent to the client',
   'Invalid status code:',

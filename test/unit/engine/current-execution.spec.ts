@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { current, CurrentExecution, type HandlerState, runWithin } from '../../../lib/engine/current-execution.js';
+import { jest } from '@jest/globals';
+import {
+  current,
+  CurrentExecution,
+  type HandlerState,
+  runWithin,
+  TooLateError,
+} from '../../../lib/engine/current-execution.js';
 import type { Execution } from '../../../lib/engine/execution.js';
 
 const create = () => new CurrentExecution({} as Execution);
@@ -45,6 +52,20 @@ describe('how far a handler has come', () => {
     finish();
     await running;
     expect(execution.state).toBe('succeeded');
+  });
+
+  it('a handler that has not begun never does, once it is barred; what has begun goes on', async () => {
+    const [late, running] = [create(), create()];
+    late.bar();
+    const handler = jest.fn();
+    expect(() => late.watch(handler)).toThrow(TooLateError);
+    expect(handler).not.toHaveBeenCalled();
+    const result = running.watch(() => sleep(1, 'done'));
+    running.bar();
+    expect(running.state).toBe('running');
+    expect(running.watch(() => 'inner')).toBe('inner');
+    expect(await result).toBe('done');
+    expect(running.state).toBe('succeeded');
   });
 
   it('tells those that wait for its end, and nobody waits for what does not run', async () => {

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { APP_FILTER, APP_INTERCEPTOR } from '@nestjs/core';
+import { IdempotencyInterceptor, IdempotencyProblemFilter, IdempotencyRecord } from '../../lib/index.js';
+import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
+import { ByHandController, TimeoutInterceptor } from './support/by-hand.controller.js';
+import { checkReplay, codeOf, comparable, countRuns, isReplay } from './support/cases.js';
+import { RawConnection, type RawRequest, send } from './support/raw-http.js';
+
+/** Handlers without the decorator: nothing but the pipeline tells how far they have come. */
+describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
+  let app: RunningApp;
+
+  beforeAll(async () => {
+    app = await startApp(platform, {
+      controllers: [ByHandController],
+      providers: [
+        { provide: APP_INTERCEPTOR, useClass: TimeoutInterceptor },
+        { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
+        { provide: APP_FILTER, useClass: IdempotencyProblemFilter },
+      ],
+    });
+  });
+  afterAll(() => app?.close());
+
+  const to = (path: string, body: object = {}): RawRequest => ({ path: `/by-hand/${path}`, key: randomUUID(), body });
+
+  /** As a client that retries: until the key is no longer taken. */
+  const retry = async (request: RawRequest) => {
+    for (;;) {
+      const answer = await send(app.port, request);
+      if (codeOf(answer) !== 'in-progress') return answer;
+      await sleep(30);
+    }
+  };
+
+  test.each([
+    ['a value', 'late', 201, 'replayed'],
+    ['a refusal', 'refused', 409, 'replayed'],
+    ['a failure', 'failed', 500, 'rerun'],
+  ] as const)('%s', async (_name, path, status, again) => {
+    await checkReplay(app, { name: '', ...to(path), status, again });
+  });
+
+  test('rejected by a pipe: it never began, and a corrected body runs', async () => {
+    const request = to('validated', { amount: 'much' });
+    const before = countRuns();
+    const records = await app.dataSource.getRepository(IdempotencyRecord).count();
+    expect((await send(app.port, request)).status).toBe(400);
+    expect(await app.dataSource.getRepository(IdempotencyRecord).count()).toBe(records);
+    const corrected = await send(app.port, { ...request, body: { amount: 1 } });
+    expect([corrected.status, isReplay(corrected), countRuns() - before]).toEqual([201, false, 1]);
+    expect(isReplay(await send(app.port, { ...request, body: { amount: 1 } }))).toBe(true);
+  });
+
+  test('an outer interceptor that times out: the handler is followed to its end', async () => {
+    const request = to('late', { ms: 300 });
+    const before = countRuns();
+    expect((await send(app.port, request)).status).toBe(408);
+    expect(codeOf(await send(app.port, request))).toBe('in-progress');
+    expect(codeOf(await retry(request))).toBe('replay-unavailable');
+    expect(countRuns() - before).toBe(1);
+  });
+
+  test('an outer interceptor that times out: a late failure frees the key', async () => {
+    const request = to('late', { ms: 300, fail: true });
+    const before = countRuns();
+    expect((await send(app.port, request)).status).toBe(408);
+    expect((await retry(request)).status).toBe(408);
+    expect(countRuns() - before).toBe(2);
+  });
+
+  test.each([
+    ['answers', { ms: 80 }, 201],
+    ['has nothing more to say', { ms: 80, silent: true }, 409],
+  ])('a client that goes away from a handler that then %s: it does not run again', async (_how, body, status) => {
+    const request = to('native', body);
+    const before = countRuns();
+    const connection = await RawConnection.open(app.port);
+    connection.send(request);
+    await sleep(40);
+    connection.close();
+    const answer = await retry(request);
+    expect([answer.status, countRuns() - before]).toEqual([status, 1]);
+    if (status === 201) expect(comparable(await send(app.port, request))).toEqual(comparable(answer));
+    else expect(codeOf(answer)).toBe('replay-unavailable');
+  });
+});
