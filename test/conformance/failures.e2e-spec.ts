@@ -148,6 +148,29 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
     expect(countRuns() - before).toBe(2);
   });
 
+  test('an inner interceptor that answers in place of a handler that still runs: followed to its end', async () => {
+    const [done, failing] = [randomUUID(), randomUUID()];
+    const before = countRuns();
+    expect((await post('timeout-fallback', done)).status).toBe(201);
+    expect((await post('timeout-fallback', failing, { fail: true })).status).toBe(201);
+    expect(codeOf(await post('timeout-fallback', done))).toBe('in-progress');
+    await sleep(350);
+    expect(codeOf(await post('timeout-fallback', done))).toBe('replay-unavailable');
+    expect(countRuns() - before).toBe(2);
+    expect((await post('timeout-fallback', failing, { fail: true })).status).toBe(201);
+    expect(countRuns() - before).toBe(3);
+  });
+
+  test('an inner interceptor that answers before the handler begins: it begins all the same, once', async () => {
+    const key = randomUUID();
+    const before = countRuns();
+    const first = await post('answered-early', key);
+    const second = await post('answered-early', key);
+    expect([isReplay(second), second.body.equals(first.body)]).toEqual([true, true]);
+    await sleep(350);
+    expect(countRuns() - before).toBe(1);
+  });
+
   test.each(['timeout-inside-before', 'timeout-outside-before'])(
     '%s the handler: what was answered as never begun does not begin',
     async (path) => {

@@ -45,7 +45,7 @@ export class HttpRun implements RequestRun {
   /** What the handler, a pipe or an inner interceptor threw. */
   private error: unknown;
   private threw = false;
-  /** Whether the pipeline went on without the handler: an interceptor inside timed out, or one outside unsubscribed. */
+  /** Whether the pipeline went on without the handler: an interceptor inside gave up on it, or one outside unsubscribed. */
   private deserted = false;
   /** Whether pipes, inner interceptors and the handler have come to an end, as far as the pipeline tells. */
   private followed = false;
@@ -114,6 +114,7 @@ export class HttpRun implements RequestRun {
       },
       complete: () => {
         if (!watched) this.current.settle('succeeded');
+        this.noteDesertion();
         this.onFollowed();
         subscriber.complete();
       },
@@ -125,9 +126,9 @@ export class HttpRun implements RequestRun {
     this.giveBackTicket();
   }
 
-  /** Not before the handler has used it, unless it may no longer begin. */
+  /** Once the run is over, and nothing is on its way to the handler: an interceptor inside may have answered before it. */
   private giveBackTicket(): void {
-    if (this.over && (this.followed || this.current.state === 'barred')) returnTicket(this.ticket);
+    if (this.over && (this.followed || this.current.state !== 'not begun')) returnTicket(this.ticket);
   }
 
   private noteDesertion(): void {

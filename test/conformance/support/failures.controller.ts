@@ -101,6 +101,18 @@ const slowly = (ms: number): NestInterceptor => ({
     ),
 });
 
+const fallbackWithin = (ms: number): NestInterceptor => ({
+  intercept: (_context, next) => next.handle().pipe(timeout({ first: ms, with: () => of({ fallback: randomUUID() }) })),
+});
+
+/** Answers at once what is done in the background. */
+const early: NestInterceptor = {
+  intercept(context, next) {
+    context.switchToHttp().getResponse<{ send(body: unknown): unknown }>().send({ accepted: randomUUID() });
+    return next.handle();
+  },
+};
+
 /** As an interceptor for uploads: there is much to read before the handler. */
 const uploading: NestInterceptor = {
   async intercept(_context, next) {
@@ -281,6 +293,20 @@ export class FailuresController {
   @UseInterceptors(within(40))
   timeoutOutside(@Body() body: { fail?: boolean }) {
     return late(body);
+  }
+
+  @Post('timeout-fallback')
+  @UseInterceptors(fallbackWithin(40))
+  @Idempotent()
+  timeoutFallback(@Body() body: { fail?: boolean }) {
+    return late(body);
+  }
+
+  @Post('answered-early')
+  @UseInterceptors(early)
+  @Idempotent()
+  answeredEarly(@Body(uploadingPipe) _body: object, @nest.Res() _response: unknown) {
+    ran();
   }
 
   @Post('timeout-while-waiting')
