@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Execution } from './execution.js';
+import { LeaseLostError } from './steps.js';
 
 /** How far the handler of an execution has come. */
 export type HandlerState = 'not begun' | 'barred' | 'running' | 'succeeded' | 'failed';
@@ -26,10 +27,12 @@ export class CurrentExecution {
    * Calls `handler` and notes how it ends. Calls of other handlers from within it are part of it.
    *
    * @throws TooLateError after {@link bar}
+   * @throws LeaseLostError where it has not begun and no longer may, as another execution has the record
    */
   watch<T>(handler: () => T): T {
     if (this.state === 'barred') throw new TooLateError();
     if (this.state !== 'not begun') return handler();
+    if (this.execution.isLost) throw new LeaseLostError();
     this.begin();
     try {
       const result = handler();

@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
 import type { Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Body, Controller, Get, Module, Param, Post } from '@nestjs/common';
+import { Body, Controller, Get, Module, Param, type PipeTransform, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { InjectDataSource, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
@@ -29,6 +29,8 @@ interface Task {
   after?: number;
   /** Goes on only once it is let: `GET let/<name>`. */
   gated?: boolean;
+  /** How long a pipe takes before it begins, in milliseconds. */
+  piped?: number;
   /** Throws after its effect. */
   fail?: boolean;
   /** Ends the process at this step of it. */
@@ -53,6 +55,14 @@ const gates = new EventEmitter();
 const tell = (message: object) => process.send?.(message);
 const work = async (ms = 0) => void (ms && (await sleep(ms)));
 
+class SlowPipe implements PipeTransform<Task> {
+  async transform(task: Task) {
+    if (task.piped) tell({ piping: task.name });
+    await work(task.piped);
+    return task;
+  }
+}
+
 @Controller()
 class TasksController {
   constructor(
@@ -62,7 +72,7 @@ class TasksController {
 
   @Post('plain')
   @Idempotent()
-  plain(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+  plain(@Body(SlowPipe) task: Task, @IdempotentExecution() execution: Execution) {
     return this.carryOut(task, execution, this.dataSource.manager);
   }
 

@@ -56,6 +56,22 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('the lease on 
     expect((await call(`${owner.url}/plain`, { key, body })).body).toBe(answer.body);
   });
 
+  test('a handler does not begin once its lease was lost, while a pipe took its time', async () => {
+    const [owner, other] = cluster.apps;
+    const key = randomUUID();
+    const body = { name: 'piped', piped: 4 * LEASE };
+    const zombie = call(`${owner.url}/plain`, { key, body });
+    await told(owner, (message) => message.piping === 'piped');
+    owner.signal('SIGSTOP');
+    await sleep(LEASE + 100);
+    const winner = call(`${other.url}/plain`, { key, body });
+    await told(other, (message) => message.piping === 'piped');
+    owner.signal('SIGCONT');
+    expect((await winner).status).toBe(201);
+    expect((await zombie).status).not.toBe(500);
+    expect((await cluster.effects('piped')).map((effect) => effect.attempt)).toEqual([2]);
+  });
+
   test('a lost lease aborts the signal', async () => {
     const [owner, other] = cluster.apps;
     const key = randomUUID();
