@@ -50,6 +50,29 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
     expect((await store.read(owner.recordId))!.outcome).toEqual(OUTCOME);
   });
 
+  it('is not undone with a transaction of the application that was under way', async () => {
+    const owner = await claimed();
+    const [theirs, ours] = [++lastId, ++lastId];
+    let begun!: () => void;
+    const underWay = new Promise<void>((resolve) => (begun = resolve));
+    const undone = bench.dataSource.transaction(async (manager) => {
+      await manager.insert(Payment, { id: theirs, amount: 1 });
+      begun();
+      await sleep(100);
+      throw new Error('undone');
+    });
+    const refused = expect(undone).rejects.toThrow('undone');
+    await underWay;
+    const answer = store.transaction(async (transaction) => {
+      await pay(transaction, ours);
+      await sleep(200);
+      return transaction.complete(owner, COMPLETION);
+    });
+    await refused;
+    expect(await answer).toEqual(HELD);
+    expect([await payment(theirs), (await payment(ours))?.id]).toEqual([null, ours]);
+  });
+
   it('tells who waits', async () => {
     const owner = await claimed();
     await store.markAwaited(owner.recordId);
@@ -110,12 +133,16 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
   });
 
   it('of the application does not carry our statements with it when it is rolled back', async () => {
-    let rollBack: () => void = () => undefined;
+    let rollBack!: () => void;
+    let begun!: () => void;
+    const underWay = new Promise<void>((resolve) => (begun = resolve));
     const open = bench.dataSource.transaction(async (manager) => {
       await manager.insert(Payment, { id: ++lastId, amount: 1 });
-      await new Promise((_, reject) => (rollBack = () => reject(new Error('rolled back'))));
+      const undone = new Promise((_, reject) => (rollBack = () => reject(new Error('rolled back'))));
+      begun();
+      await undone;
     });
-    await sleep(20);
+    await underWay;
     const claiming = claimed();
     await sleep(20);
     rollBack();
