@@ -27,9 +27,13 @@ const LEASE = 1_000;
 
 @Controller('orders')
 class OrdersController {
+  /** How many handlers have begun. */
+  static begun = 0;
+
   @Post(':shop')
   @Idempotent()
   async create(@Body() { ms = 0, fail = false }: { ms?: number; fail?: boolean }, @Param('shop') shop: string) {
+    OrdersController.begun++;
     await sleep(ms);
     if (fail) throw new BadGatewayException();
     return { shop };
@@ -322,8 +326,9 @@ describe('nestjs-idempotency/opentelemetry', () => {
 
   test('the database is lost between run and record', async () => {
     const key = randomUUID();
-    const running = post('a', key, { ms: 200 }, 'unrecorded');
-    await sleep(100);
+    const { begun } = OrdersController;
+    const running = post('a', key, { ms: 1_000 }, 'unrecorded');
+    while (OrdersController.begun === begun) await sleep(5);
     await proxy.refuse(true);
     proxy.cut();
     expect((await running).status).toBe(503);
