@@ -51,16 +51,16 @@ describe.each(['postgres', 'mariadb'] as const)('transactions on %s', (dialect) 
 });
 
 test('on PostgreSQL, handlers that hold every connection hold up neither replays nor heartbeats', async () => {
-  const cluster = await Cluster.start('postgres', 1, { lease: '600ms', storeTimeout: 500 });
+  const cluster = await Cluster.start('postgres', 1, { lease: '2s', storeTimeout: 1_500 });
   try {
     const [url] = cluster.urls('');
     const early = { key: randomUUID(), body: { name: 'early' } };
     expect((await call(`${url}plain`, early)).status).toBe(201);
     const post = (path: string, body: object) => call(`${url}${path}`, { key: randomUUID(), body });
-    const waiting = post('waiting', { name: 'beating', before: 2_500 });
+    const waiting = post('waiting', { name: 'beating', before: 6_000 });
     // All ten of the pool, for many heartbeats.
     const crowd = Array.from({ length: 10 }, (_, i) => `crowd ${i}`);
-    const holding = crowd.map((name) => post('transactional', { name, after: 2_000 }));
+    const holding = crowd.map((name) => post('transactional', { name, after: 5_000 }));
     for (const name of crowd) await began(cluster.apps[0], name);
     const replay = await call(`${url}plain`, early);
     expect(replay.headers['idempotent-replayed']).toBe('true');
