@@ -57,7 +57,9 @@ export class Sweeper {
       purged += count;
       onProgress?.(purged);
       if (count < batch || this.stopped) return purged;
-      await sleep(Math.max(PAUSE, rest * took));
+      // A rest may be long where the database is slow: no process waits for it to end.
+      await sleep(Math.max(PAUSE, rest * took), undefined, { ref: rest === 0 });
+      if (this.stopped) return purged;
     }
   }
 }

@@ -72,6 +72,24 @@ describe('Sweeper', () => {
     expect(Math.min(...pauses().slice(0, 2))).toBeGreaterThan(10 * 29);
   });
 
+  it('does not go on after a rest in which it was stopped, and keeps no process alive meanwhile', async () => {
+    const works = sweepBatch;
+    sweepBatch = async (limit) => {
+      await sleep(40);
+      return works(limit);
+    };
+    const refed = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout');
+    const before = refed();
+    expired = 1_000;
+    sweeper.start({ everyMs: 10, batch: 10 });
+    while (batches.length === 0) await sleep(5);
+    await sleep(5);
+    expect(refed()).toEqual(before);
+    sweeper.stop();
+    await sleep(600);
+    expect(batches).toHaveLength(1);
+  });
+
   it('stops, also in the middle of a sweep', async () => {
     sweeper.start({ everyMs: 10, batch: 10 });
     expired = 1_000_000;
