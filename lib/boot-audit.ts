@@ -31,14 +31,17 @@ export class BootAudit {
       );
     }
     const routes = this.routes.all();
-    checkEvents(routes);
+    const covered = this.routes.idempotent();
+    checkEvents(covered);
     const undecided = routes.filter((route) => !this.check(route));
     const safe = routes.filter(
       ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
     );
     this.tell(safe, 'GET, HEAD and OPTIONS change nothing and are never touched: remove @Idempotent() from');
     this.tell(undecided, 'Mutating routes with neither @Idempotent() nor @NotIdempotent():');
-    const brief = routes.filter((route) => this.leaseOf(route) < BRIEF);
+    const brief = covered.filter(
+      ({ controller, handler }) => this.operations.of(controller, handler)!.policy.leaseMs < BRIEF,
+    );
     this.tell(brief, 'A lease below a second (numbers are milliseconds) is lost in any pause of that length:');
   }
 
@@ -47,11 +50,6 @@ export class BootAudit {
     const message = `${what} ${routes.map(({ name }) => name).join(', ')}`;
     if (this.mode === 'error') throw new Error(`IdempotencyModule: ${message}`);
     this.logger.warn(message);
-  }
-
-  private leaseOf({ controller, handler, marking }: Route): number {
-    if (marking === undefined) return Infinity;
-    return this.operations.of(controller, handler)?.policy.leaseMs ?? Infinity;
   }
 
   /** Whether somebody decided about a route, or it needs no decision. */
@@ -73,10 +71,10 @@ export class BootAudit {
  * An event is given to every handler of its pattern, and each carries it out once: one that goes by the name of another would
  * take the other's outcome for its own.
  */
-function checkEvents(routes: readonly Route[]): void {
+function checkEvents(covered: readonly Route[]): void {
   const known = new Set<string>();
-  for (const { kind, controller, handler, marking } of routes) {
-    if (kind !== 'event' || !isMarkedItself(handler) || marking === 'exempt') continue;
+  for (const { kind, controller, handler } of covered) {
+    if (kind !== 'event') continue;
     for (const endpoint of eventEndpointsOf(controller, handler)) {
       if (known.has(endpoint)) {
         throw new Error(
