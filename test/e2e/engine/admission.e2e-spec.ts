@@ -4,6 +4,7 @@ import { TOMBSTONE } from '../../../lib/engine/outcome.js';
 import type { Claim, StandingRecord } from '../../../lib/engine/ports/record-store.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
 import type { Bench } from '../store/support.js';
+import { until } from '../../support/until.js';
 import {
   anOperation,
   DISCARD,
@@ -18,7 +19,6 @@ import {
   STORE,
   TestLock,
   TestWakeUp,
-  until,
   WAIT,
 } from './support.js';
 

@@ -157,12 +157,3 @@ export class TestWakeUp implements WakeUp {
 
   async close(): Promise<void> {}
 }
-
-/** Waits until it is so; fails after ten seconds. */
-export async function until(isSo: () => unknown): Promise<void> {
-  const giveUpAt = performance.now() + 10 * SECOND;
-  while (!(await isSo())) {
-    if (performance.now() > giveUpAt) throw new Error(`not so within 10 s: ${String(isSo)}`);
-    await sleep(5);
-  }
-}

@@ -4,6 +4,7 @@ import type { Operation } from '../../../lib/engine/operation.js';
 import { LeaseLostError, StepUnknownError } from '../../../lib/engine/steps.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
 import { type Bench, COMPLETION } from '../store/support.js';
+import { until } from '../../support/until.js';
 import {
   anOperation,
   DISCARD,
@@ -17,7 +18,6 @@ import {
   sleep,
   STORE,
   TestWakeUp,
-  until,
   WAIT,
 } from './support.js';
 

@@ -1,7 +1,8 @@
 import type { RecordStore, StandingRecord } from '../../../lib/engine/ports/record-store.js';
 import { Watches } from '../../../lib/engine/watches.js';
 import { aClaim, type Bench, COMPLETION, ownership } from '../store/support.js';
-import { openBench, SECOND, sleep, TestWakeUp, until } from './support.js';
+import { until } from '../../support/until.js';
+import { openBench, SECOND, sleep, TestWakeUp } from './support.js';
 
 let bench: Bench;
 let store: RecordStore;

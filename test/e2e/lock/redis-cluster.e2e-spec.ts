@@ -1,7 +1,8 @@
 import { need, REDIS } from '../../support/binaries.mjs';
 import { makeFolder, Server } from '../../support/servers.mjs';
 import { RedisWakeUp } from '../../../lib/lock/index.js';
-import { anId, Bench, type Client, type ClusterClient, take, timed, until, VERSIONS } from './support.js';
+import { until } from '../../support/until.js';
+import { anId, Bench, type Client, type ClusterClient, take, timed, VERSIONS } from './support.js';
 
 const SLOTS = 16_384;
 

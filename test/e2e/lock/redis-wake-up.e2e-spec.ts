@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TcpProxy } from '../../support/proxy.js';
 import { type Server, startRedis } from '../../support/servers.mjs';
 import { RedisWakeUp, type RedisWakeUpSettings } from '../../../lib/lock/index.js';
-import { anId, Bench, type Client, median, timed, until, VERSIONS } from './support.js';
+import { until } from '../../support/until.js';
+import { anId, Bench, type Client, median, timed, VERSIONS } from './support.js';
 
 describe.each(VERSIONS)('waking up over $version', (version) => {
   let servers: Server[];

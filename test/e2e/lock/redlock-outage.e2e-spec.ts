@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TcpProxy } from '../../support/proxy.js';
 import { type Server, startRedis } from '../../support/servers.mjs';
 import type { RedlockRecordLock } from '../../../lib/lock/index.js';
-import { anId, Bench, type Client, take, median, nameOf, timed, until, VERSIONS } from './support.js';
+import { until } from '../../support/until.js';
+import { anId, Bench, type Client, take, median, nameOf, timed, VERSIONS } from './support.js';
 
 /** What an attempt may last at most, and what a busy machine may add to it, in milliseconds. */
 const LIMIT = 100;

@@ -3,7 +3,8 @@ import { jest } from '@jest/globals';
 
 import { type Server, startRedis } from '../../support/servers.mjs';
 import { RedlockRecordLock } from '../../../lib/lock/index.js';
-import { anId, Bench, type Client, take, median, nameOf, timed, until, VERSIONS } from './support.js';
+import { until } from '../../support/until.js';
+import { anId, Bench, type Client, take, median, nameOf, timed, VERSIONS } from './support.js';
 
 const bench = new Bench({ attemptTimeout: 5_000 });
 const own: Server[] = [];

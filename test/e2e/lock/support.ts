@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Cluster as Cluster5, Redis as Redis5, type RedisOptions } from 'ioredis';
 import { Cluster as Cluster6, Redis as Redis6 } from 'ioredis6';
 
 import type { HeldLock, RecordLock } from '../../../lib/engine/ports/record-lock.js';
 import { type RedlockSettings, RedlockRecordLock } from '../../../lib/lock/index.js';
+import { until } from '../../support/until.js';
 
 export type Client = Redis5 | Redis6;
 export type ClusterClient = Cluster5 | Cluster6;
@@ -79,14 +79,6 @@ export async function take(lock: RecordLock, id: string, ttlMs: number): Promise
     return taken !== undefined;
   });
   return taken as HeldLock;
-}
-
-export async function until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> {
-  for (const end = performance.now() + ms; ;) {
-    if (await condition()) return;
-    if (performance.now() > end) throw new Error(`not so after ${ms} ms: ${condition.toString()}`);
-    await sleep(5);
-  }
 }
 
 export async function timed<T>(work: () => Promise<T>): Promise<{ result: T; ms: number }> {

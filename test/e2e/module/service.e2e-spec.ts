@@ -13,6 +13,7 @@ import {
   IdempotencyService,
 } from '../../../lib/index.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { until } from '../../support/until.js';
 
 @Entity('payout')
 class Payout {
@@ -204,7 +205,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     run('rerun', 'rerun', 60_000);
     run('alive', 'hold', 60_000);
     const idOf = async (key: string) => (await service.find({ key, operation: 'dying' }))?.id;
-    for (const key of ['silent', 'rerun', 'alive']) while (!(await idOf(key))) await sleep(5);
+    for (const key of ['silent', 'rerun', 'alive']) await until(() => idOf(key));
     const [silent, rerun, alive] = (await Promise.all(['silent', 'rerun', 'alive'].map(idOf))) as string[];
     // Their heartbeats come a third of a lease later.
     const past = dialect === 'postgres' ? `now() - interval '1 minute'` : String(Date.now() - 60_000);
@@ -263,8 +264,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     const other = await boot({ sweep: { every: 50, batch: 2 }, retention: 100, lease: 50 });
     const swept = other.get(IdempotencyService);
     for (let i = 0; i < 7; i++) await swept.run({ key: `swept-${i}`, operation: 'swept' }, () => i);
-    await sleep(500);
-    expect(await swept.list({ operation: 'swept' })).toEqual([]);
+    await until(async () => (await swept.list({ operation: 'swept' })).length === 0, 20_000);
     await other.close();
   });
 });

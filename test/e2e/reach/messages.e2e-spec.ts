@@ -43,6 +43,7 @@ import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 import { call } from '../../support/http-client.js';
 import { type Server, startMosquitto, startNats } from '../../support/servers.mjs';
+import { until } from '../../support/until.js';
 
 @Entity('message_effect')
 class Effect {
@@ -540,13 +541,5 @@ async function optionsOf(
         transport: Transport.MQTT,
         options: { url: `mqtt://127.0.0.1:${broker!.port}`, protocolVersion: 5 },
       };
-  }
-}
-
-async function until(condition: () => boolean | Promise<boolean>, limit = 10_000): Promise<void> {
-  const giveUpAt = Date.now() + limit;
-  while (!(await condition())) {
-    if (Date.now() > giveUpAt) throw new Error(`not so within ${limit} ms: ${condition.toString()}`);
-    await sleep(5);
   }
 }

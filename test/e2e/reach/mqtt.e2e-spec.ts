@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClientProxy, ClientProxyFactory, MqttRecordBuilder, Transport } from '@nestjs/microservices';
 import mqtt from 'mqtt';
 import { lastValueFrom, timeout } from 'rxjs';
@@ -8,6 +7,7 @@ import { began, eventsOf } from '../../support/cluster.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { call } from '../../support/http-client.js';
 import { type Server, startMosquitto } from '../../support/servers.mjs';
+import { until } from '../../support/until.js';
 
 const LEASE = 1_000;
 
@@ -263,11 +263,3 @@ describe('an MQTT broker', () => {
     });
   });
 });
-
-async function until(condition: () => boolean | Promise<boolean>, limit = 20_000): Promise<void> {
-  const giveUpAt = Date.now() + limit;
-  while (!(await condition())) {
-    if (Date.now() > giveUpAt) throw new Error(`not so within ${limit} ms: ${condition.toString()}`);
-    await sleep(20);
-  }
-}

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClientProxy, ClientProxyFactory, RmqRecordBuilder, Transport } from '@nestjs/microservices';
 import { lastValueFrom, timeout } from 'rxjs';
 import { AppProcess } from '../../support/app-process.js';
@@ -7,6 +6,7 @@ import { began } from '../../support/cluster.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { call } from '../../support/http-client.js';
 import { type Server, startRabbitmq } from '../../support/servers.mjs';
+import { until } from '../../support/until.js';
 
 const LEASE = 1_000;
 const QUEUE = 'tasks';
@@ -113,11 +113,3 @@ describe('a RabbitMQ queue', () => {
     await until(() => names.every((name) => told(name) === 1));
   });
 });
-
-async function until(condition: () => boolean | Promise<boolean>, limit = 20_000): Promise<void> {
-  const giveUpAt = Date.now() + limit;
-  while (!(await condition())) {
-    if (Date.now() > giveUpAt) throw new Error(`not so within ${limit} ms: ${condition.toString()}`);
-    await sleep(20);
-  }
-}

@@ -7,6 +7,7 @@ import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { aClaim, again, Bench, COMPLETION, HELD, NATIVE, OUTCOME, ownership, SECOND } from './support.js';
+import { until } from '../../support/until.js';
 
 const TIMEOUT = 300;
 /** Leaves time to connect, on a busy machine. */
@@ -192,11 +193,3 @@ describe.each(NATIVE.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A c
     expect(await store.claim(aClaim())).toMatchObject({ status: 'processing' });
   });
 });
-
-async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  const deadline = performance.now() + 10 * SECOND;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error('in vain');
-    await sleep(20);
-  }
-}

@@ -7,6 +7,7 @@ import { PostgresWakeUp } from '../../../lib/store/postgres-wake-up.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { startPgBouncer } from '../../support/servers.mjs';
+import { until } from '../../support/until.js';
 
 let database: TestDatabase<'postgres'>;
 let proxy: TcpProxy;
@@ -48,12 +49,6 @@ async function listeners(): Promise<number[]> {
     `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`,
   )) as { pid: number }[];
   return rows.map(({ pid }) => pid);
-}
-
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const giveUpAt = performance.now() + 10_000; !(await isSo()); await sleep(10)) {
-    if (performance.now() > giveUpAt) throw new Error(`not so within 10 s: ${String(isSo)}`);
-  }
 }
 
 /** The pool whose settings the listening connection takes. */

@@ -4,7 +4,7 @@ import type { TestDatabase } from '../../support/database.js';
 import { type Answer, call } from '../../support/http-client.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { type Server, startPostgres, startStandby } from '../../support/servers.mjs';
-import { until } from '../lock/support.js';
+import { until } from '../../support/until.js';
 import { answersTo, expectOnce, expectReplays, type Operation, operations } from './support.js';
 
 async function query(port: number, sql: string): Promise<Record<string, unknown>[]> {

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import { Cluster, sleep } from '../../support/cluster.js';
 import { eventsOf } from '../../support/cluster.js';
 import { type Server, startRedis, startTogether } from '../../support/servers.mjs';
-import { until } from '../lock/support.js';
+import { until } from '../../support/until.js';
 import { answersTo, expectOnce, expectReplays, operations } from './support.js';
 
 const SLOTS = 16_384;
