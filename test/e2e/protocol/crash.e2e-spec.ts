@@ -31,7 +31,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('after kill -9
   }
 
   test('rerun: the next request takes over, with a greater token', async () => {
-    const { answer, retry } = await killedIn('plain', { name: 'rerun', before: 300 } as { name: string });
+    const { answer, retry } = await killedIn('plain', { name: 'rerun', before: 1_000 } as { name: string });
     expect(answer.status).toBe(201);
     expect(JSON.parse(answer.body)).toMatchObject({ attempt: 2 });
     expect(await cluster.effects('rerun')).toMatchObject([{ attempt: 2, token: 2 }]);
@@ -39,7 +39,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('after kill -9
   });
 
   test('hold: the outcome is unknown until someone resolves it', async () => {
-    const { key, answer, retry } = await killedIn('holding', { name: 'held', before: 300 } as { name: string });
+    const { key, answer, retry } = await killedIn('holding', { name: 'held', before: 1_000 } as { name: string });
     expect(answer.status).toBe(409);
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'outcome-unknown', retryable: false });
     expect(await cluster.effects('held')).toHaveLength(0);
@@ -56,7 +56,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('after kill -9
   });
 
   test('hold: a record that is freed runs again', async () => {
-    const { key, retry } = await killedIn('holding', { name: 'freed', before: 300 } as { name: string });
+    const { key, retry } = await killedIn('holding', { name: 'freed', before: 1_000 } as { name: string });
     const body = { key, operation: 'POST /holding', resolution: 'release' };
     await call(cluster.urls('resolve')[0], { body });
     expect((await retry()).status).toBe(201);
@@ -64,7 +64,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('after kill -9
   });
 
   test('transactional: an effect exists once', async () => {
-    const body = { name: 'once', before: 10, after: 400 };
+    const body = { name: 'once', before: 10, after: 1_500 };
     const { answer } = await killedIn('transactional', body);
     expect(answer.status).toBe(201);
     expect(await cluster.effects('once')).toMatchObject([{ attempt: 2 }]);

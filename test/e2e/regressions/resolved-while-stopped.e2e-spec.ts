@@ -21,7 +21,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('an owner that
   test('answers with what an operator has put on record meanwhile', async () => {
     const [owner, other] = cluster.apps;
     const key = randomUUID();
-    const body = { name: 'resolved', before: 200 };
+    const body = { name: 'resolved', before: 1_000 };
     const zombie = call(`${owner.url}/holding`, { key, body });
     await began(owner, 'resolved');
     owner.signal('SIGSTOP');
