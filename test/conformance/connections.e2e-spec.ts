@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { ConnectionsController } from './support/connections.controller.js';
@@ -19,11 +20,13 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
     body,
   });
 
-  /** Sends a request, and goes away after a while. */
-  const abandon = async (request: RawRequest, afterMs: number) => {
+  /** Sends a request, and goes away once its handler runs, or after so many milliseconds. */
+  const abandon = async (request: RawRequest, afterMs?: number) => {
+    const before = countRuns();
     const connection = await RawConnection.open(app.port);
     connection.send(request);
-    await sleep(afterMs);
+    if (afterMs === undefined) await until(() => countRuns() > before);
+    else await sleep(afterMs);
     connection.close();
   };
 
@@ -71,10 +74,10 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
   });
 
   test('a duplicate while the first runs is refused, with a time to wait', async () => {
-    const request = to('value', { ms: 150 });
+    const request = to('value', { ms: 300 });
     const before = countRuns();
     const first = send(app.port, request);
-    await sleep(50);
+    await until(() => countRuns() > before);
     const second = await send(app.port, request);
     expect([second.status, codeOf(second)]).toEqual([409, 'in-progress']);
     expect((await first).status).toBe(201);
@@ -123,7 +126,7 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
     async (path) => {
       const request = to(path, { ms: 120 });
       const before = countRuns();
-      await abandon(request, 50);
+      await abandon(request);
       const answer = await retry(request);
       expect([answer.status, isReplay(answer)]).toEqual([201, true]);
       expect(answer.body.toString()).toMatch(/^{"id"/);
@@ -134,7 +137,7 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
   test('a client that goes away from a file that was still to be read: never a second run', async () => {
     const request = to('file', { ms: 80 });
     const before = countRuns();
-    await abandon(request, 30);
+    await abandon(request);
     const answer = await retry(request);
     expect([201, 409]).toContain(answer.status);
     expect(answer.status === 201 ? isReplay(answer) : codeOf(answer) === 'replay-unavailable').toBe(true);
@@ -144,7 +147,7 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
   test('a client that goes away, and a failure after that: its retry runs', async () => {
     const request = to('failing', { ms: 80 });
     const before = countRuns();
-    await abandon(request, 30);
+    await abandon(request);
     expect((await retry(request)).status).toBe(500);
     expect(countRuns() - before).toBe(2);
   });
@@ -153,7 +156,7 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
     const request = to(`slow-guard/${kind}`);
     const before = countRuns();
     await abandon(request, 40);
-    await sleep(150);
+    await sleep(500);
     const answer = await retry(request);
     expect(answer.status === 201 ? isReplay(answer) : codeOf(answer) === 'replay-unavailable').toBe(true);
     if (kind === 'value') expect(answer.status).toBe(201);
@@ -163,10 +166,10 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
   test.each(['silent', 'slow-guard-silent'])(
     '%s: a client that is gone is not answered, and its retry is told',
     async (path) => {
-      const request = to(path, { ms: 120 });
+      const request = to(path, { ms: 500 });
       const before = countRuns();
       await abandon(request, 50);
-      await sleep(150);
+      await sleep(600);
       const answer = await retry(request);
       expect([answer.status, codeOf(answer), countRuns() - before]).toEqual([409, 'replay-unavailable', 1]);
     },
@@ -176,7 +179,7 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
     const request = to('silent-inside');
     const before = countRuns();
     await abandon(request, 30);
-    await sleep(100);
+    await sleep(600);
     const answer = await retry(request);
     expect([answer.status, isReplay(answer), countRuns() - before]).toEqual([201, false, 1]);
   });

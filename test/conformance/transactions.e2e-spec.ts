@@ -6,6 +6,7 @@ import { type AppSettings, PLATFORMS, type RunningApp, startApp } from './suppor
 import { codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { RawConnection, type RawRequest, send } from './support/raw-http.js';
 import { Effect, TransactionsController } from './support/transactions.controller.js';
+import { until } from '../support/until.js';
 
 const settings: AppSettings = {
   controllers: [TransactionsController],
@@ -84,9 +85,10 @@ describe.each(PLATFORMS)('transactions, on %s', (platform) => {
 
     test('a handler that answers nobody, as its client has gone, rolls back, and the retry runs', async () => {
       const request = to('silent', { ms: 80 });
+      const before = countRuns();
       const connection = await RawConnection.open(app.port);
       connection.send(request);
-      await sleep(40);
+      await until(() => countRuns() > before);
       connection.close();
       const answer = await retry(request);
       expect([answer.status, isReplay(answer), await effectsOf(request.key)]).toEqual([201, false, 1]);
@@ -116,7 +118,7 @@ describe.each(PLATFORMS)('transactions, on %s', (platform) => {
         const [long, other] = [to('silent', { ms: 1_500 }), to('answers/201')];
         const before = countRuns();
         const running = send(app.port, long);
-        while (countRuns() === before) await sleep(10);
+        await until(() => countRuns() > before);
         const refused = await send(app.port, other);
         expect([refused.status, codeOf(refused), countRuns() - before]).toEqual([503, 'store-unavailable', 1]);
         expect((await running).status).toBe(201);

@@ -22,7 +22,7 @@ interface Task {
   readonly ms?: number;
 }
 
-const slowGuard = { canActivate: () => sleep(120, true) };
+const slowGuard = { canActivate: () => sleep(500, true) };
 const slowPipe: PipeTransform = { transform: (value: unknown) => sleep(1_200, value) };
 
 interface PlatformResponse {
@@ -40,7 +40,7 @@ function answerIfThere(response: PlatformResponse): void {
 /** Does not go on to the handler when its client has gone meanwhile. */
 const leavesIfGone: NestInterceptor = {
   async intercept(context, next) {
-    await sleep(80);
+    await sleep(500);
     return isGone(context.switchToHttp().getResponse()) ? of(undefined) : next.handle();
   },
 };

@@ -8,7 +8,7 @@ import { anId, Bench, type Client, take, median, nameOf, timed, VERSIONS } from 
 
 /** What an attempt may last at most, and what a busy machine may add to it, in milliseconds. */
 const LIMIT = 100;
-const SLACK = 300;
+const SLACK = 1_000;
 
 const OUT_OF_FIVE = /^no quorum: 3 of 5 Redis nodes out \((no answer|not connected)(, not connected)?\)$/;
 
@@ -88,8 +88,8 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     return await Promise.all(witnesses.map((witness) => witness.get(nameOf(id))));
   }
 
-  async function untilGone(id: string, ms = 3_000): Promise<void> {
-    await until(async () => (await holders(id)).every((holder) => holder === null), ms);
+  async function untilGone(id: string): Promise<void> {
+    await until(async () => (await holders(id)).every((holder) => holder === null));
   }
 
   /** How often a node has been asked to run a script. */
@@ -166,7 +166,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
           const attempt = await lock.acquire(anId(), 10_000);
           if (attempt.kind === 'acquired') attempt.lock.release();
           return attempt.kind === 'acquired';
-        }, 5_000),
+        }),
       );
       console.log(
         `${version.version}, 3 of 5 ${outage}: first ${first.ms.toFixed(1)} ms, then ${median(next).toFixed(3)} ms ` +
@@ -181,7 +181,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       expect(result).toMatchObject({ kind: 'unavailable', reason: expect.stringContaining('1 of 1') });
       expect(ms).toBeLessThan(LIMIT + SLACK);
       await end(servers[0] as Server);
-      await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired', 5_000);
+      await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired');
     });
 
     it('a release delays nobody, and reaches the nodes when they are back', async () => {
@@ -304,7 +304,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     slow.delay(700);
     expect(await attempt).toEqual({ kind: 'unavailable', reason: 'no quorum within 2000 ms' });
     servers[2]?.resume();
-    await until(async () => (await holders(id))[1] !== null, 2_000);
+    await until(async () => (await holders(id))[1] !== null);
     await untilGone(id);
   });
 
@@ -335,23 +335,23 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
   it('the watchdog keeps a lock on the nodes that are left', async () => {
     const id = anId();
-    await take(lock, id, 500);
+    await take(lock, id, 1_500);
     for (const server of servers.slice(0, 2)) server.pause();
     const alive = witnesses.slice(2);
-    for (const end = performance.now() + 2_500; performance.now() < end; await sleep(50))
+    for (const end = performance.now() + 4_500; performance.now() < end; await sleep(50))
       for (const witness of alive) expect(await witness.exists(nameOf(id))).toBe(1);
   });
 
   it('the watchdog lets go of a lock that it could not renew in time', async () => {
     const id = anId();
-    const lost = await take(lock, id, 1_000);
+    const lost = await take(lock, id, 3_000);
     for (const server of servers.slice(0, 3)) server.pause();
     // The nodes that are left renew it until it has expired for want of a quorum, and then give it up.
-    await sleep(900);
-    for (const witness of witnesses.slice(3)) expect(await witness.pttl(nameOf(id))).toBeGreaterThan(200);
+    await sleep(2_400);
+    for (const witness of witnesses.slice(3)) expect(await witness.pttl(nameOf(id))).toBeGreaterThan(600);
     await until(
       async () => (await Promise.all(witnesses.slice(3).map((w) => w.exists(nameOf(id))))).every((e) => !e),
-      600,
+      2_000,
     );
     for (const server of servers.slice(0, 3)) server.resume();
     await until(async () => (await bench.lock(witnesses).acquire(id, 10_000)).kind === 'acquired');
@@ -398,7 +398,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     }
     for (const server of servers.slice(0, 2)) server.resume();
     await servers[2]?.start();
-    await until(async () => (await other.acquire(anId(), 10_000)).kind === 'acquired', 5_000);
+    await until(async () => (await other.acquire(anId(), 10_000)).kind === 'acquired');
   });
 
   it('a node that never makes up for its silence is found again by a probe', async () => {
@@ -417,7 +417,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     expect(Math.max(...durations)).toBeLessThan(LIMIT + SLACK);
     expect(median(durations)).toBeLessThan(20);
     servers[0]?.resume();
-    await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired', 2_000);
+    await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired');
   });
 
   it('a client that its owner has closed is unavailable', async () => {

@@ -95,14 +95,14 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
       expect(granted).toBeGreaterThanOrEqual(95);
     });
 
-    it('is renewed past five times its time to live, and no more after its release', async () => {
+    it('is renewed past three times its time to live, and no more after its release', async () => {
       const id = anId();
-      const lock = await take(ours, id, 500);
-      for (const end = performance.now() + 2_500; performance.now() < end; await sleep(50))
-        expect((await theirs.acquire(id, 500)).kind).not.toBe('acquired');
+      const lock = await take(ours, id, 1_500);
+      for (const end = performance.now() + 4_500; performance.now() < end; await sleep(50))
+        expect((await theirs.acquire(id, 1_500)).kind).not.toBe('acquired');
       lock.release();
       await until(async () => (await holders(clients, id)).every((holder) => holder === null));
-      await sleep(600);
+      await sleep(700);
       expect(await holders(clients, id)).toEqual(clients.map(() => null));
     });
 
@@ -179,13 +179,14 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     const clients = await bench.connect(version, [server.port]);
     const lock = bench.lock(clients);
     const id = anId();
-    const first = await take(lock, id, 300);
+    const first = await take(lock, id, 1_500);
     await clients[0]?.script('FLUSH');
-    await sleep(600);
-    expect(await lock.acquire(id, 300)).toEqual({ kind: 'contended' });
+    await sleep(2_500);
+    expect(await lock.acquire(id, 1_500)).toEqual({ kind: 'contended' });
     await clients[0]?.script('FLUSH');
     first.release();
-    await until(async () => (await lock.acquire(id, 300)).kind === 'acquired', 200);
+    // Sooner than it would run out.
+    await until(async () => (await lock.acquire(id, 1_500)).kind === 'acquired', 900);
   });
 
   it('is taken where a minifier has renamed the classes of ioredis', async () => {
@@ -207,8 +208,8 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     const clients = await bench.connect(version, ports(3));
     const lock = bench.lock(clients, { driftFactor: 0.99, minValidity: 200 });
     const id = anId();
-    expect(await lock.acquire(id, 1_000)).toEqual({ kind: 'unavailable', reason: 'acquired too late' });
-    await until(async () => (await holders(clients, id)).every((holder) => holder === null), 500);
+    expect(await lock.acquire(id, 10_000)).toEqual({ kind: 'unavailable', reason: 'acquired too late' });
+    await until(async () => (await holders(clients, id)).every((holder) => holder === null), 5_000);
   });
 
   it('carries the prefixes of its settings and of the client', async () => {

@@ -3,7 +3,7 @@ import { began, Cluster, eventsOf, sleep, told } from '../../support/cluster.js'
 import { call, callUntilDefinitive } from '../../support/http-client.js';
 
 // Long enough for a busy machine, where a process may not be let run for half a second.
-const LEASE = 1_500;
+const LEASE = 1_000;
 const HOUR = 3_600_000;
 
 describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('the lease on %s', (dialect) => {

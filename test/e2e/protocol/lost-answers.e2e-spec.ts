@@ -4,8 +4,8 @@ import { Cluster, sleep, told } from '../../support/cluster.js';
 import { call, callUntilDefinitive } from '../../support/http-client.js';
 import { TcpProxy } from '../../support/proxy.js';
 
-const LEASE = 1_500;
-const STORE_TIMEOUT = 500;
+const LEASE = 2_500;
+const STORE_TIMEOUT = 1_000;
 
 describe.each(['postgres', 'mariadb'] as const)('lost answers on %s', (dialect) => {
   let cluster: Cluster;
