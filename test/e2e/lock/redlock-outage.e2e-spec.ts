@@ -237,7 +237,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     const slow = await throughProxies(3);
     const late = bench.lock(slow);
     (await take(late, anId(), 60_000)).release();
-    for (const proxy of proxies) proxy.delay(300);
+    for (const proxy of proxies) proxy.delay(1_000);
     const id = anId();
     const { result, ms } = await timed(() => late.acquire(id, 60_000));
     expect(result.kind).toBe('unavailable');

@@ -4,7 +4,7 @@ import { Cluster, sleep } from '../../support/cluster.js';
 import { call } from '../../support/http-client.js';
 import { TcpProxy } from '../../support/proxy.js';
 
-const STORE_TIMEOUT = 500;
+const STORE_TIMEOUT = 1_000;
 
 /**
  * Found by the lab (SEED=b): a claim without an answer is sent again under the same owner. When both answers came, the
@@ -17,7 +17,7 @@ describe.each(['postgres', 'mariadb'] as const)('a claim that is answered late o
   let behind: AppProcess;
 
   beforeAll(async () => {
-    cluster = await Cluster.start(dialect, 1, { lease: 3_000, storeTimeout: STORE_TIMEOUT });
+    cluster = await Cluster.start(dialect, 1, { lease: 5_000, storeTimeout: STORE_TIMEOUT });
     const { port } = cluster.database.options as { port: number };
     proxy = await TcpProxy.listen(port);
     behind = await cluster.add({ SYNCHRONIZE: 'off' }, { port: proxy.port });
