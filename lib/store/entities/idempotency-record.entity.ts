@@ -42,7 +42,7 @@ export class IdempotencyRecord extends DialectEntity {
   token!: number;
 
   /** How often the operation was begun since it was first asked for. */
-  @Column({ name: 'attempt', type: 'integer' })
+  @Column({ name: 'attempt', type: 'integer', transformer: asNumber })
   attempt!: number;
 
   /**
@@ -82,7 +82,7 @@ export class IdempotencyRecord extends DialectEntity {
   request!: Buffer | null;
 
   /** HTTP status of the stored response; 1 for a value, 0 when the answer was not kept. */
-  @Column({ name: 'response_code', type: 'smallint', nullable: true })
+  @Column({ name: 'response_code', type: 'smallint', nullable: true, transformer: asNumber })
   responseCode!: number | null;
 
   /** Headers of the stored response: JSON as UTF-8 bytes, or sealed. */

@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import type { Claim } from '../../../lib/engine/ports/record-store.js';
+import { aClaim, again, Bench, COMPLETION, HELD, LOST, NATIVE, OUTCOME, ownership, SECOND } from './support.js';
+
+interface SqliteDatabase {
+  defaultSafeIntegers(on: boolean): void;
+  pragma(text: string): void;
+}
+
+/** What applications tell their drivers, and what changes the values that these return. */
+const OPTIONS: readonly (readonly [dialect: string, told: string, options: object])[] = [
+  ['postgres', 'pipeline', { extra: { pipeline: true } }],
+  ['postgres', 'parseInt8', { parseInt8: true }],
+  ['postgres', 'types', { extra: { types: numbersAsBigInt() } }],
+  ['postgres', 'poolSize: 1', { poolSize: 1 }],
+  [
+    'postgres',
+    'a time zone and a search path',
+    { extra: { options: '-c TimeZone=Asia/Kathmandu -c search_path=public' } },
+  ],
+  ['postgres', 'a statement timeout', { extra: { statement_timeout: 5_000, query_timeout: 5_000 } }],
+  ['mariadb', 'bigNumberStrings', { supportBigNumbers: true, bigNumberStrings: true }],
+  ['mariadb', 'numbers without big ones', { supportBigNumbers: false, bigNumberStrings: false }],
+  ['mariadb', 'dateStrings', { dateStrings: true }],
+  ['mariadb', 'a time zone', { timezone: '+05:45' }],
+  ['mariadb', 'flags', { flags: ['FOUND_ROWS'] }],
+  ['mariadb', 'no flags', { flags: ['-FOUND_ROWS'] }],
+  ['mariadb', 'multipleStatements', { multipleStatements: true }],
+  ['mariadb', 'typeCast', { extra: { typeCast: tinyAsBoolean } }],
+  ['mariadb', 'namedPlaceholders', { extra: { namedPlaceholders: true } }],
+  ['mariadb', 'decimalNumbers', { extra: { decimalNumbers: true } }],
+  ['mariadb', 'poolSize: 2', { poolSize: 2 }],
+  [
+    'better-sqlite3',
+    'safe integers',
+    { prepareDatabase: (database: SqliteDatabase) => database.defaultSafeIntegers(true) },
+  ],
+  ['better-sqlite3', 'no WAL', { enableWAL: false }],
+  [
+    'better-sqlite3',
+    'synchronous = FULL',
+    { prepareDatabase: (db: SqliteDatabase) => db.pragma('synchronous = FULL') },
+  ],
+];
+
+/** As of an application that keeps numbers of eight bytes as they are, and times as text. */
+function numbersAsBigInt() {
+  const own: Record<number, (text: string) => unknown> = { 20: BigInt, 1184: String };
+  return { getTypeParser: (oid: number, format: 'text') => own[oid] ?? pg.types.getTypeParser(oid, format) };
+}
+
+interface MysqlField {
+  readonly type: string;
+  readonly length: number;
+  string(): string | null;
+}
+
+/** As the driver's own documentation has it. */
+function tinyAsBoolean(field: MysqlField, next: () => unknown): unknown {
+  return field.type === 'TINY' && field.length === 1 ? field.string() === '1' : next();
+}
+
+describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
+  let bench: Bench;
+
+  beforeAll(async () => {
+    bench = await Bench.open(
+      NATIVE.find((backend) => backend.dialect === dialect)!,
+      options,
+    );
+  });
+  afterAll(() => bench?.close());
+
+  it('a record lives its life', async () => {
+    const store = bench.store();
+    const claim: Claim = aClaim({ binding: randomBytes(16), request: Buffer.from('{"amount":1}') });
+    const [won, another] = await Promise.all([store.claim(claim), store.claim(aClaim())]);
+    expect(won).toMatchObject({ owner: claim.owner, status: 'processing', token: 1, attempt: 1, takenFrom: null });
+    expect(another.recordId).not.toBe(claim.recordId);
+    expect([won.fingerprint, won.binding]).toEqual([claim.fingerprint, claim.binding]);
+    expect(won.leaseLeftMs).toBeGreaterThan(20 * SECOND);
+    expect(await store.claim(again(claim))).toMatchObject({ owner: claim.owner, status: 'processing' });
+    expect(await store.renew(ownership(won), 60 * SECOND)).toEqual(HELD);
+    expect((await store.markAwaited(claim.recordId))?.leaseLeftMs).toBeGreaterThan(50 * SECOND);
+
+    await bench.lapse(claim.recordId);
+    const heir = await store.claim(again(claim));
+    expect(heir).toMatchObject({ status: 'processing', token: 2, attempt: 2, takenFrom: 'processing' });
+    expect(await store.complete(ownership(won), COMPLETION)).toEqual(LOST);
+    const transactional = await store.transaction(async ({ complete }) => complete(ownership(heir), COMPLETION));
+    expect(transactional).toEqual({ held: true, awaited: false });
+    expect(await store.claim(again(claim))).toMatchObject({ status: 'done', token: 2, outcome: OUTCOME });
+    expect(await store.read(claim.recordId)).toMatchObject({ status: 'done', token: 2, outcome: OUTCOME });
+    // As users read it, through the entity.
+    expect(await bench.record(claim.recordId)).toMatchObject({
+      status: 'done',
+      token: 2,
+      attempt: 2,
+      awaited: false,
+      holdOnCrash: false,
+      fingerprint: claim.fingerprint,
+      responseCode: 201,
+      responseBody: OUTCOME.body,
+      createdAt: expect.any(Date),
+      completedAt: expect.any(Date),
+      expiresAt: expect.any(Date),
+    });
+
+    expect(await store.complete(ownership(another), COMPLETION)).toEqual(HELD);
+    await bench.expire(claim.recordId);
+    const fresh = await store.claim(again(claim));
+    expect(fresh).toMatchObject({ status: 'processing', token: 3, attempt: 1, takenFrom: 'done' });
+    expect(await store.release(ownership(fresh))).toEqual(HELD);
+    await bench.expire(claim.recordId);
+    expect(await store.sweep(10)).toBe(1);
+  });
+
+  it('steps are kept', async () => {
+    const store = bench.store();
+    const owned = ownership(await store.claim(aClaim()));
+    expect(await store.steps.begin(owned, 'charge')).toEqual(HELD);
+    expect(await store.steps.end(owned, 'charge', { status: 'done', result: '{"id":7}' })).toEqual(HELD);
+    expect(await store.steps.load(owned.recordId)).toEqual([{ name: 'charge', status: 'done', result: '{"id":7}' }]);
+    expect(await store.forget(owned.recordId)).toBe(true);
+    expect(await store.steps.load(owned.recordId)).toEqual([]);
+  });
+});
