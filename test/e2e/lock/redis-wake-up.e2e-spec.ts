@@ -6,6 +6,9 @@ import { RedisWakeUp, type RedisWakeUpSettings } from '../../../lib/lock/index.j
 import { until } from '../../support/until.js';
 import { anId, Bench, type Client, median, timed, VERSIONS } from './support.js';
 
+/** The time limit of 250 ms, and what a busy machine may add to it. */
+const BOUND = 1_500;
+
 describe.each(VERSIONS)('waking up over $version', (version) => {
   let servers: Server[];
   let bench: Bench;
@@ -114,7 +117,7 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
   });
 
   it('there is one connection to a node for all waiters, made for the first and closed when idle', async () => {
-    const waiting = wakeUp(here, { idleTimeout: 200 });
+    const waiting = wakeUp(here, { idleTimeout: 1_000 });
     await until(async () => (await subscribers()) === 0);
     const subscriptions = await Promise.all(
       Array.from({ length: 50 }, () => waiting.subscribe(anId(), () => undefined)),
@@ -126,10 +129,10 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
     expect(await subscribers()).toBe(1);
     // A waiter within the time keeps it open.
     const another = await waiting.subscribe(anId(), () => undefined);
-    await sleep(400);
+    await sleep(1_500);
     expect(await subscribers()).toBe(1);
     another.close();
-    await until(async () => (await subscribers()) === 0, 1_000);
+    await until(async () => (await subscribers()) === 0);
     await waiting.subscribe(anId(), () => undefined);
     await until(async () => (await subscribers()) === 1);
   });
@@ -139,7 +142,7 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
     await waiting.subscribe(anId(), () => undefined);
     await waiting.close();
     await waiting.close();
-    await until(async () => (await subscribers()) === 0, 1_000);
+    await until(async () => (await subscribers()) === 0);
     expect(here.map((client) => client.status)).toEqual(['ready', 'ready', 'ready']);
     await expect(waiting.subscribe(anId(), () => undefined)).rejects.toThrow('closed');
     await waiting.announce(anId());
@@ -186,14 +189,19 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
     let woken = 0;
     const id = anId();
     await waiting.subscribe(id, () => woken++);
+    // A majority is enough to be subscribed; here the node that will be left has to be among them.
+    await until(async () => (await channels(2)) === 1);
     servers[0]?.pause();
     await servers[1]?.kill();
-    expect((await timed(() => announcing.announce(id))).ms).toBeLessThan(600);
+    expect((await timed(() => announcing.announce(id))).ms).toBeLessThan(BOUND);
     await until(() => woken === 1);
-    expect((await timed(() => announcing.announce(id))).ms).toBeLessThan(200);
-    await until(() => woken === 2);
+    // The nodes that did not answer are left alone.
+    const next: number[] = [];
+    for (let i = 0; i < 5; i++) next.push((await timed(() => announcing.announce(id))).ms);
+    expect(median(next)).toBeLessThan(200);
+    await until(() => woken === 6);
     const late = await timed(() => waiting.subscribe(anId(), () => undefined));
-    expect(late.ms).toBeLessThan(600);
+    expect(late.ms).toBeLessThan(BOUND);
   });
 
   it('with no node left, subscribing is refused and announcing does nothing, in bounded time', async () => {
@@ -203,8 +211,8 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
     const { ms } = await timed(() =>
       expect(waiting.subscribe(anId(), () => undefined)).rejects.toThrow('no Redis node'),
     );
-    expect(ms).toBeLessThan(600);
-    expect((await timed(() => announcing.announce(anId()))).ms).toBeLessThan(600);
+    expect(ms).toBeLessThan(BOUND);
+    expect((await timed(() => announcing.announce(anId()))).ms).toBeLessThan(BOUND);
     for (const server of servers) server.resume();
     await until(() => waiting.subscribe(anId(), () => undefined).then(Boolean, () => false));
   });

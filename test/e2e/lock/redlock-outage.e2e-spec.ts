@@ -336,6 +336,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   it('the watchdog keeps a lock on the nodes that are left', async () => {
     const id = anId();
     await take(lock, id, 1_500);
+    await until(async () => (await holders(id)).every((holder) => holder !== null));
     for (const server of servers.slice(0, 2)) server.pause();
     const alive = witnesses.slice(2);
     for (const end = performance.now() + 4_500; performance.now() < end; await sleep(50))

@@ -147,12 +147,11 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     const [ours, theirs] = [bench.lock(clients), bench.lock(await bench.connect(version, nodes))];
     const id = anId();
     const first = await take(ours, id, 1_500);
-    await sleep(20);
+    await until(async () => new Set(await holders(clients, id)).size === 1);
     for (const client of clients) await client.flushall();
     const second = await take(theirs, id, 1_500);
-    await sleep(20);
+    await until(async () => new Set(await holders(clients, id)).size === 1);
     const values = await holders(clients, id);
-    expect(new Set(values).size).toBe(1);
     await sleep(3_500);
     expect(await holders(clients, id)).toEqual(values);
     first.release();
