@@ -65,7 +65,7 @@ describe('nestjs-idempotency/client', () => {
 
   test('the connection is cut after the request was sent: the retry is given the first outcome', async () => {
     const name = 'cut';
-    const paying = pay('plain', { name, after: 300 });
+    const paying = pay('plain', { name, after: 600 });
     await told(app, (message) => message.done === name);
     wire.cut();
     const { response, replayed, attempts } = await paying;
@@ -129,10 +129,10 @@ describe('nestjs-idempotency/client', () => {
 
   test('an answer that never comes: the attempt is broken off, and sent again', async () => {
     const name = 'silence';
-    const paying = pay('plain', { name, after: 200 }, { attemptTimeout: 700 });
+    const paying = pay('plain', { name, after: 600 }, { attemptTimeout: 1_500 });
     await told(app, (message) => message.done === name);
     wire.blackhole(true);
-    await sleep(900);
+    await sleep(1_700);
     wire.cut();
     wire.blackhole(false);
     const { replayed, attempts } = await paying;
@@ -142,7 +142,7 @@ describe('nestjs-idempotency/client', () => {
   });
 
   test.each([
-    ['transactional', { after: 400 }],
+    ['transactional', { after: 1_000 }],
     ['steps-verified', { dieIn: 'late in charge' }],
   ])('the process is killed in the middle of %s: another takes over', async (route, task) => {
     const name = `killed-${route}`;

@@ -88,7 +88,7 @@ describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
     const heir = await store.claim(again(claim));
     expect(heir).toMatchObject({ status: 'processing', token: 2, attempt: 2, takenFrom: 'processing' });
     expect(await store.complete(ownership(won), COMPLETION)).toEqual(LOST);
-    const transactional = await store.transaction(async ({ complete }) => complete(ownership(heir), COMPLETION));
+    const transactional = await store.transaction((within) => within.complete(ownership(heir), COMPLETION));
     expect(transactional).toEqual({ held: true, awaited: false });
     expect(await store.claim(again(claim))).toMatchObject({ status: 'done', token: 2, outcome: OUTCOME });
     expect(await store.read(claim.recordId)).toMatchObject({ status: 'done', token: 2, outcome: OUTCOME });

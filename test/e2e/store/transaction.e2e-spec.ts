@@ -7,6 +7,7 @@ import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import type { TransactionHost } from '../../../lib/store/transaction-host.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { aClaim, BACKENDS, Bench, COMPLETION, HELD, LOST, NATIVE, OUTCOME, ownership } from './support.js';
+import { until } from '../../support/until.js';
 
 @Entity()
 class Payment {
@@ -227,8 +228,7 @@ describe.each(NATIVE.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A c
     await expect(work).rejects.toBeInstanceOf(CommitUnknownError);
     expect(performance.now() - startedAt).toBeLessThan(6 * TIMEOUT);
     proxy.blackhole(false);
-    await sleep(100);
-    expect(await store.read(owner.recordId)).toMatchObject({ status: 'done' });
+    await until(async () => (await store.read(owner.recordId))?.status === 'done');
   });
 
   it('that hangs in the completion is not waited for', async () => {
