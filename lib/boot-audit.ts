@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { isMarkedItself } from './decorators/metadata.js';
 import { eventEndpointsOf } from './edges/rpc/message.js';
 import type { OperationOptions } from './options/operation-options.js';
-import type { Route, Routes } from './routes.js';
+import { isCovered, type Route, type Routes } from './routes.js';
 
 /** A process may stand still so long in service: garbage collection, a burst of other work, a machine that is moved. */
 const BRIEF = 1_000;
@@ -31,7 +31,7 @@ export class BootAudit {
       );
     }
     const routes = this.routes.all();
-    const covered = this.routes.idempotent();
+    const covered = routes.filter(isCovered);
     checkEvents(covered);
     const undecided = routes.filter((route) => !this.check(route));
     const safe = routes.filter(

@@ -64,10 +64,7 @@ export class Routes {
 
   /** Those that `@Idempotent()` covers. */
   idempotent(): Route[] {
-    return this.all().filter(({ kind, isMutating, handler, marking }) => {
-      if (marking === undefined || marking === 'exempt') return false;
-      return isMutating || ((kind === 'message' || kind === 'event') && isMarkedItself(handler));
-    });
+    return this.all().filter(isCovered);
   }
 
   /** Names of methods that decorators mark, and that nothing calls through Nest's pipeline: of services, of gateways. */
@@ -105,6 +102,12 @@ export class Routes {
       });
     });
   }
+}
+
+/** Whether `@Idempotent()` covers a route. */
+export function isCovered({ kind, isMutating, handler, marking }: Route): boolean {
+  if (marking === undefined || marking === 'exempt') return false;
+  return isMutating || ((kind === 'message' || kind === 'event') && isMarkedItself(handler));
 }
 
 function isHttpHandler(handler: object): boolean {

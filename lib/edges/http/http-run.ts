@@ -108,13 +108,11 @@ export class HttpRun implements RequestRun {
         this.error = error;
         this.threw = true;
         if (!watched) this.current.settle('failed');
-        this.noteDesertion();
         this.onFollowed();
         subscriber.error(error);
       },
       complete: () => {
         if (!watched) this.current.settle('succeeded');
-        this.noteDesertion();
         this.onFollowed();
         subscriber.complete();
       },
@@ -122,6 +120,7 @@ export class HttpRun implements RequestRun {
   }
 
   private onFollowed(): void {
+    this.noteDesertion();
     this.followed = true;
     this.giveBackTicket();
   }
