@@ -9,7 +9,7 @@ import type { HeldLock, LockAttempt, RecordLock } from '../../../lib/engine/port
 import type { WakeUp, WakeUpSubscription } from '../../../lib/engine/ports/wake-up.js';
 import type { Ending, Tenure } from '../../../lib/engine/tenure.js';
 import { FaultyRecordStore, type FaultSite, StoreUnavailableError } from '../../../lib/testing/index.js';
-import { Bench, HOUR, NATIVE, SECOND } from '../store/support.js';
+import { backendOf, Bench, HOUR, SECOND } from '../store/support.js';
 
 export { HOUR, SECOND, sleep };
 
@@ -21,7 +21,7 @@ export const DISCARD: Ending = { kind: 'discard' };
 
 /** The engine needs a store that works, not one in particular. */
 export function openBench(): Promise<Bench> {
-  return Bench.open(NATIVE.find(({ dialect }) => dialect === 'better-sqlite3')!);
+  return Bench.open(backendOf('better-sqlite3'));
 }
 
 export const POLICY: Policy = {

@@ -22,6 +22,7 @@ import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { call } from '../../support/http-client.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { type Server, startRedis } from '../../support/servers.mjs';
+import { until } from '../../support/until.js';
 
 const LEASE = 1_000;
 
@@ -328,7 +329,7 @@ describe('nestjs-idempotency/opentelemetry', () => {
     const key = randomUUID();
     const { begun } = OrdersController;
     const running = post('a', key, { ms: 1_000 }, 'unrecorded');
-    while (OrdersController.begun === begun) await sleep(5);
+    await until(() => OrdersController.begun > begun);
     await proxy.refuse(true);
     proxy.cut();
     expect((await running).status).toBe(503);
@@ -341,7 +342,7 @@ describe('nestjs-idempotency/opentelemetry', () => {
 
   test('the lock is lost: degraded, or refused', async () => {
     await node.kill();
-    while (redis.status === 'ready') await sleep(5);
+    await until(() => redis.status !== 'ready');
     expect((await post('a', randomUUID(), {}, 'degraded')).status).toBe(201);
     const refused = await call(`${await strict.getUrl()}/orders/a`, { key: randomUUID() });
     expect(refused.status).toBe(503);

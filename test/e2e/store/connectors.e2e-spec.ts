@@ -4,9 +4,7 @@ import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { MysqlConnection } from '../../../lib/store/dialects/mysql.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
-import { aClaim, Bench, NATIVE } from './support.js';
-
-const backendOf = (dialect: string) => NATIVE.find((backend) => backend.dialect === dialect)!;
+import { aClaim, backendOf, Bench } from './support.js';
 
 describe('A connection to PostgreSQL', () => {
   let bench: Bench;

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
-import { aClaim, again, Bench, COMPLETION, HELD, LOST, NATIVE, OUTCOME, ownership, SECOND } from './support.js';
+import type { TestDialect } from '../../support/database.js';
+import { aClaim, again, backendOf, Bench, COMPLETION, HELD, LOST, OUTCOME, ownership, SECOND } from './support.js';
 
 interface SqliteDatabase {
   defaultSafeIntegers(on: boolean): void;
@@ -9,7 +10,7 @@ interface SqliteDatabase {
 }
 
 /** What applications tell their drivers, and what changes the values that these return. */
-const OPTIONS: readonly (readonly [dialect: string, told: string, options: object])[] = [
+const OPTIONS: readonly (readonly [dialect: TestDialect, told: string, options: object])[] = [
   ['postgres', 'pipeline', { extra: { pipeline: true } }],
   ['postgres', 'parseInt8', { parseInt8: true }],
   ['postgres', 'types', { extra: { types: numbersAsBigInt() } }],
@@ -65,10 +66,7 @@ describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
   let bench: Bench;
 
   beforeAll(async () => {
-    bench = await Bench.open(
-      NATIVE.find((backend) => backend.dialect === dialect)!,
-      options,
-    );
+    bench = await Bench.open(backendOf(dialect), options);
   });
   afterAll(() => bench?.close());
 
@@ -89,7 +87,7 @@ describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
     expect(heir).toMatchObject({ status: 'processing', token: 2, attempt: 2, takenFrom: 'processing' });
     expect(await store.complete(ownership(won), COMPLETION)).toEqual(LOST);
     const transactional = await store.transaction((within) => within.complete(ownership(heir), COMPLETION));
-    expect(transactional).toEqual({ held: true, awaited: false });
+    expect(transactional).toEqual(HELD);
     expect(await store.claim(again(claim))).toMatchObject({ status: 'done', token: 2, outcome: OUTCOME });
     expect(await store.read(claim.recordId)).toMatchObject({ status: 'done', token: 2, outcome: OUTCOME });
     // As users read it, through the entity.

@@ -2,7 +2,7 @@ import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { MysqlConnection } from '../../../lib/store/dialects/mysql.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, Bench, COMPLETION, HELD, NATIVE, OUTCOME, ownership } from './support.js';
+import { aClaim, again, Bench, COMPLETION, HELD, backendOf, OUTCOME, ownership } from './support.js';
 
 /** What is asked of MySQL, which has no RETURNING, asked of MariaDB. */
 describe('The statements for MySQL', () => {
@@ -11,7 +11,7 @@ describe('The statements for MySQL', () => {
   let afterInsert: () => Promise<unknown> = async () => undefined;
 
   beforeAll(async () => {
-    bench = await Bench.open(NATIVE.find(({ dialect }) => dialect === 'mariadb')!);
+    bench = await Bench.open(backendOf('mariadb'));
     const connector = connectorFor(bench.dataSource) as Connector<MysqlConnection>;
     const execute = (on: MysqlConnection) => async (sql: string, values: readonly unknown[]) => {
       expect(sql).not.toContain('RETURNING');

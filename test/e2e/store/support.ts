@@ -26,6 +26,10 @@ export const NATIVE: readonly Backend[] = [
   { name: 'SQLite', dialect: 'better-sqlite3', portable: false },
 ];
 
+export function backendOf(dialect: TestDialect): Backend {
+  return NATIVE.find((backend) => backend.dialect === dialect)!;
+}
+
 export const BACKENDS: readonly Backend[] = [
   ...NATIVE,
   ...NATIVE.map(({ name, dialect }) => ({ name: `${name}, portable statements`, dialect, portable: true })),

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, Bench, COMPLETION, HELD, LOST, NATIVE, ownership } from '../store/support.js';
+import { aClaim, again, Bench, COMPLETION, HELD, LOST, backendOf, ownership } from '../store/support.js';
 
-const POSTGRES = NATIVE.find(({ dialect }) => dialect === 'postgres')!;
+const POSTGRES = backendOf('postgres');
 const PARTITIONS = 4;
 
 describe('PostgreSQL, the table of records partitioned by hash', () => {

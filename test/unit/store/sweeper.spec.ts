@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Sweeper } from '../../../lib/store/sweeper.js';
+import { until } from '../../support/until.js';
 
 describe('Sweeper', () => {
   const errors: unknown[] = [];
@@ -68,7 +69,7 @@ describe('Sweeper', () => {
     starts.length = 0;
     expired = 25;
     sweeper.start({ everyMs: 10, batch: 10 });
-    while (expired > 0) await sleep(10);
+    await until(() => expired <= 0);
     expect(Math.min(...pauses().slice(0, 2))).toBeGreaterThan(10 * 29);
   });
 
@@ -82,7 +83,7 @@ describe('Sweeper', () => {
     const before = refed();
     expired = 1_000;
     sweeper.start({ everyMs: 10, batch: 10 });
-    while (batches.length === 0) await sleep(5);
+    await until(() => batches.length > 0);
     await sleep(5);
     expect(refed()).toEqual(before);
     sweeper.stop();
