@@ -7,7 +7,7 @@ import type { ResolvedModuleOptions } from './options/resolved-options.js';
 import type { EventStream } from './service/event-stream.js';
 import { NOBODY } from './store/dialects/dialect.js';
 import { MISSING_TABLES, saysMissingTables } from './store/missing-tables.js';
-import { isErrorLike } from './store/retryable.js';
+import { isErrorLike } from './store/driver-errors.js';
 import type { SqlRecordStore } from './store/sql-record-store.js';
 import { Sweeper } from './store/sweeper.js';
 

@@ -4,7 +4,7 @@ import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { StoreUnavailableError } from '../engine/errors.js';
 import { toMilliseconds } from '../options/duration.js';
-import { isRetryable } from '../store/retryable.js';
+import { isRetryable } from '../store/driver-errors.js';
 import type { Command, Invocation, Options } from './command.js';
 import { COMMANDS } from './commands/index.js';
 import { connect, messageOf, newDataSource, serviceOn } from './database/connection.js';

@@ -1,4 +1,4 @@
-import { causes } from './retryable.js';
+import { causes } from './driver-errors.js';
 
 /** Undefined table and undefined column: SQLSTATE, and the same as MySQL's numbers. */
 const SQLSTATE = new Set<unknown>(['42P01', '42703', '42S02', '42S22']);

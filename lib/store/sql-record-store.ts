@@ -17,7 +17,7 @@ import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
 import { type CompletionRow, NOT_HELD, type RecordRow } from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
-import { isRetryable, retryingConflicts } from './retryable.js';
+import { isRetryable, retryingConflicts } from './driver-errors.js';
 import type { Sealer } from './sealer.js';
 import type { TransactionHost } from './transaction-host.js';
 

@@ -1,5 +1,5 @@
 import { saysMissingTables } from '../../store/missing-tables.js';
-import { causes, type DriverError, isRetryable } from '../../store/retryable.js';
+import { causes, type DriverError, isRetryable } from '../../store/driver-errors.js';
 
 /** Why the store does not do. */
 export type StoreFailureReason =

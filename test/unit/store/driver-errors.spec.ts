@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 import { QueryFailedError } from 'typeorm';
 import { CommitUnknownError, StoreUnavailableError } from '../../../lib/engine/errors.js';
-import { isRetryable, retryingConflicts } from '../../../lib/store/retryable.js';
+import { isRetryable, kindOf, retryingConflicts } from '../../../lib/store/driver-errors.js';
 
 const withCode = (code: unknown) => Object.assign(new Error('x'), { code });
 const withErrno = (errno: number) => Object.assign(new Error('x'), { errno });
@@ -35,6 +35,31 @@ describe('isRetryable', () => {
 
   it('knows errors of another realm', () => {
     expect(isRetryable(runInNewContext("Object.assign(new Error('x'), { code: 'SQLITE_BUSY' })"))).toBe(true);
+  });
+});
+
+describe('kindOf', () => {
+  it.each([
+    ['conflict', ['40001', '40P01', '55P03', 1205, 1213, 1020, 'SQLITE_BUSY', 'SQLITE_LOCKED_SHAREDCACHE']],
+    ['outage', ['08006', '53300', '53100', '57P01', '57014', '25006', '0A000', 1040, 1053, 1290, 1836, 2013]],
+    ['outage', ['ECONNREFUSED', 'EAI_AGAIN', 'PROTOCOL_CONNECTION_LOST', 'SQLITE_IOERR_WRITE', 'SQLITE_FULL']],
+    ['refusal', ['23503', '25P02', '25P03', '22021', '42501', 1153, 1048, 4025, 'SQLITE_CONSTRAINT_CHECK', 'ERR_X']],
+  ])('takes for a %s: %p', (kind, codes) => {
+    for (const code of codes) {
+      expect([code, kindOf(typeof code === 'number' ? withErrno(code) : withCode(code))]).toEqual([code, kind]);
+    }
+  });
+
+  it('takes an error without a code for a refusal', () => {
+    expect(kindOf(new TypeError('Do not know how to serialize a BigInt'))).toBe('refusal');
+    expect(kindOf(undefined)).toBe('refusal');
+    expect(kindOf(new Error('no answer within 5000 ms'))).toBe('outage');
+  });
+
+  it('ends where an error is its own cause', () => {
+    const error = new Error('upstream failed');
+    error.cause = new Error('reset', { cause: error });
+    expect(kindOf(error)).toBe('refusal');
   });
 });
 

@@ -1,0 +1,138 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * What a database error means for the work that met it.
+ *
+ * - `conflict`: other transactions were in the way, and the database undid this one. The same work may succeed at once.
+ * - `outage`: the database could not be asked, or cannot work at present. The same work may succeed later.
+ * - `refusal`: the database understood and said no. The same work fails again: retrying it only hides the error.
+ */
+export type DriverErrorKind = 'conflict' | 'outage' | 'refusal';
+
+/** One table for each driver, as codes mean nothing outside of their database. What no table knows is a refusal. */
+interface DriverErrorTable {
+  readonly conflict: RegExp;
+  readonly outage: RegExp;
+}
+
+/** PostgreSQL, by SQLSTATE (PostgreSQL documentation, appendix A). */
+const SQLSTATE: DriverErrorTable = {
+  // serialization_failure, deadlock_detected, lock_not_available
+  conflict: /^(40001|40P01|55P03)$/,
+  // Connection exceptions; insufficient resources; operator intervention, with query_canceled; system errors; a standby;
+  // a prepared statement that a pooler lost or the server can no longer use.
+  outage: /^(08...|53...|57014|57P0.|58...|XX...|25006|26000|42P05|0A000)$/,
+};
+
+/** MySQL and MariaDB, by error number. */
+const ERRNO: DriverErrorTable = {
+  // Lock wait timeout, deadlock, MariaDB's "record has changed since last read", NOWAIT.
+  conflict: /^(1205|1213|1020|3572)$/,
+  // Too many connections, shutdown, out of memory or disk, a read-only server or transaction, an interrupted or killed
+  // statement, a Galera node that is not ready, and the client's own 20xx.
+  outage:
+    /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1159|1160|1161|1203|1226|1290|1317|1792|1836|1927|1969|3024|4031|20\d\d)$/,
+};
+
+/** SQLite, by result code. */
+const SQLITE: DriverErrorTable = {
+  conflict: /^SQLITE_(BUSY|LOCKED)/,
+  outage: /^SQLITE_(IOERR|FULL|NOMEM|CANTOPEN|PROTOCOL|INTERRUPT|READONLY)/,
+};
+
+/** Node's and mysql2's codes for a connection that cannot be made, or is gone. */
+const NETWORK = /^(E[A-Z]{3,}|EAI_AGAIN|PROTOCOL_\w+|POOL_CLOSED)$/;
+
+/** What drivers, their pools and TypeORM say of a connection without giving a code. */
+const NETWORK_MESSAGE =
+  /^(Connection terminated|Client has encountered a connection error|Client was closed|Can't add new command when connection is in closed state|Query runner already released|Query read timeout|timeout exceeded when trying to connect|Cannot use a pool after calling end|Pool is closed|Queue limit reached|No connections available|no answer within)/i;
+
+/** Classifies an error by what it, its causes and what TypeORM wrapped say. */
+export function kindOf(error: unknown): DriverErrorKind {
+  const kinds = causes(error).map(ownKindOf);
+  if (kinds.includes('conflict')) return 'conflict';
+  return kinds.includes('outage') ? 'outage' : 'refusal';
+}
+
+/** Returns whether the same work may succeed when it is tried again. */
+export function isRetryable(error: unknown): boolean {
+  return kindOf(error) !== 'refusal';
+}
+
+function ownKindOf({ code, errno, message }: DriverError): DriverErrorKind {
+  if (typeof errno === 'number' && errno > 0) return look(ERRNO, String(errno));
+  if (typeof code !== 'string') return NETWORK_MESSAGE.test(message) ? 'outage' : 'refusal';
+  if (code.startsWith('SQLITE_')) return look(SQLITE, code);
+  if (/^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return look(SQLSTATE, code);
+  return NETWORK.test(code) || NETWORK_MESSAGE.test(message) ? 'outage' : 'refusal';
+}
+
+function look(table: DriverErrorTable, code: string): DriverErrorKind {
+  if (table.conflict.test(code)) return 'conflict';
+  return table.outage.test(code) ? 'outage' : 'refusal';
+}
+
+const CONFLICT_RETRIES = 5;
+/** After so many milliseconds a conflict is no passing one. */
+const CONFLICT_PATIENCE_MS = 1_000;
+
+/** The whole transaction was undone, and a lock was not merely waited for in vain: trying again at once makes sense. */
+const UNDONE = new Set<unknown>(['40001', '40P01', 1213, 1020, 'SQLITE_BUSY']);
+
+/**
+ * Runs a statement of ours that stands alone, again where it met others: a deadlock, or a serialization failure where
+ * the pool's default isolation level is higher than READ COMMITTED.
+ */
+export async function retryingConflicts<T>(work: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  for (let retry = 1; ; retry++) {
+    try {
+      return await work();
+    } catch (error) {
+      const tooLong = retry > CONFLICT_RETRIES || performance.now() - startedAt > CONFLICT_PATIENCE_MS;
+      if (tooLong || !isUndone(error)) throw error;
+      await sleep(Math.random() * 5 * 2 ** retry);
+    }
+  }
+}
+
+/** Returns whether the database has undone the whole transaction that met this error. */
+export function isUndone(error: unknown): boolean {
+  return causes(error).some(({ code, errno }) => UNDONE.has(code) || UNDONE.has(errno));
+}
+
+export interface DriverError extends Error {
+  readonly code?: unknown;
+  readonly errno?: unknown;
+  readonly driverError?: unknown;
+}
+
+/** The most errors of a chain that are looked at. */
+const LONGEST_CHAIN = 16;
+
+/**
+ * Returns an error, what caused it, and what TypeORM wrapped. Applications make these chains, in circles too: an endless
+ * walk would take the process's memory.
+ */
+export function causes(error: unknown): DriverError[] {
+  const chain = new Set<DriverError>();
+  for (let at = error; isErrorLike(at) && !chain.has(at); at = at.cause ?? at.driverError) {
+    if (chain.size === LONGEST_CHAIN) break;
+    chain.add(at);
+  }
+  return [...chain];
+}
+
+/** Describes an error for the log in one line: its innermost message, with the database's code where it has one. */
+export function reasonOf(error: unknown): string {
+  const root = causes(error).at(-1);
+  if (!root) return String(error);
+  const code = root.code ?? root.errno;
+  const text = (root.message || root.name || String(error)).split('\n')[0];
+  return code === undefined || text.includes(String(code)) ? text : `${text} (${String(code)})`;
+}
+
+/** Not `instanceof`: a native driver is loaded once a process, and throws errors of the realm that loaded it first. */
+export function isErrorLike(value: unknown): value is DriverError {
+  return typeof value === 'object' && value !== null && typeof (value as DriverError).message === 'string';
+}
