@@ -147,6 +147,8 @@ function withEntities(dataSource: DataSource | undefined, name: string | undefin
             'TypeOrmModule.forRoot() has.',
     );
   }
+  // Throws for an unsupported driver, before a message about entities sends the reader the wrong way.
+  dialectNameOf(dataSource);
   if (dataSource.hasMetadata(IdempotencyRecord)) return dataSource;
   throw new Error(
     'IdempotencyModule: the data source does not know the entity IdempotencyRecord. Set `autoLoadEntities: true` in ' +

@@ -26,7 +26,7 @@ export interface RecordStats {
   readonly expired: number;
   /** What expires within the next hour. */
   readonly expiringWithinAnHour: number;
-  /** Bytes kept of requests and responses, without steps and indexes. On drivers that store bytes as text, their base64. */
+  /** Bytes kept of requests and responses, without steps and indexes. */
   readonly storedBytes: number;
   readonly oldest: Date | null;
   /** When the longest held record was asked for. */
@@ -56,9 +56,7 @@ export class RecordView {
 
   async stats(): Promise<RecordStats> {
     const sum = (condition: string) => `SUM(CASE WHEN ${condition} THEN 1 ELSE 0 END)`;
-    const bytes = ['request', 'responseHead', 'responseBody'].map(
-      (column) => `COALESCE(${this.length}(r.${column}), 0)`,
-    );
+    const bytes = ['request', 'responseHead', 'responseBody'].map((column) => `COALESCE(LENGTH(r.${column}), 0)`);
     const gone = `(r.status IN ('done', 'failed') OR (r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed}))`;
     const row = (await this.query()
       .select('COUNT(*)', 'total')
@@ -127,10 +125,5 @@ export class RecordView {
 
   private get lapsed(): string {
     return isPast(this.dataSource, 'r.leaseUntil');
-  }
-
-  /** How the database calls the length of bytes. */
-  private get length(): string {
-    return /postgres|mysql|mariadb/.test(this.dataSource.options.type) ? 'OCTET_LENGTH' : 'LENGTH';
   }
 }

@@ -1,9 +1,9 @@
 import { causes } from './driver-errors.js';
 
-/** Undefined table and undefined column: SQLSTATE, and the same as MySQL's numbers. */
-const SQLSTATE = new Set<unknown>(['42P01', '42703', '42S02', '42S22']);
+/** Undefined table and undefined column: PostgreSQL's SQLSTATE, MySQL's numbers, SQLite's words. */
+const SQLSTATE = new Set<unknown>(['42P01', '42703']);
 const ERRNO = new Set<unknown>([1146, 1054]);
-const MESSAGE = /^(SqliteError: )?no such (table|column): |^SQLITE_ERROR: no such |^ORA-00942|^Invalid object name/;
+const MESSAGE = /^(SqliteError: )?no such (table|column): /;
 
 /** What to do, where a statement of ours failed for want of a table or a column. */
 export const MISSING_TABLES =

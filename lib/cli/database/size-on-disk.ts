@@ -1,10 +1,11 @@
 import type { DataSource } from 'typeorm';
+import { dialectNameOf } from '../../store/dialects/dialect-name.js';
 import { IDEMPOTENCY_ENTITIES } from '../../store/entities/index.js';
 
 /** Bytes of both tables with their indexes, as the database tells; `null` for SQLite, which has one file for all tables. */
 export async function sizeOnDisk(dataSource: DataSource): Promise<number | null> {
   const tables = IDEMPOTENCY_ENTITIES.map((entity) => dataSource.getMetadata(entity));
-  switch (dataSource.options.type) {
+  switch (dialectNameOf(dataSource)) {
     case 'postgres': {
       const names = tables.map(({ tablePath }) =>
         tablePath
@@ -23,14 +24,13 @@ export async function sizeOnDisk(dataSource: DataSource): Promise<number | null>
       );
     }
     case 'mysql':
-    case 'mariadb':
       return total(
         dataSource,
         `SELECT SUM(data_length + index_length) AS size FROM information_schema.tables
          WHERE table_schema = DATABASE() AND table_name IN (?, ?)`,
         tables.map(({ tableName }) => tableName),
       );
-    default:
+    case 'sqlite':
       return null;
   }
 }

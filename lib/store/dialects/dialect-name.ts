@@ -1,26 +1,25 @@
 import type { DataSource } from 'typeorm';
 
-/** Databases with statements of their own; any other TypeORM driver is served by the portable set. */
-export type DialectName = 'postgres' | 'mysql' | 'sqlite' | 'portable';
+export type DialectName = 'postgres' | 'mysql' | 'sqlite';
 
-const portable = new WeakSet<DataSource>();
+/** By TypeORM's name of the driver. */
+const DIALECTS = new Map<string, DialectName>([
+  ['postgres', 'postgres'],
+  ['mysql', 'mysql'],
+  ['mariadb', 'mysql'],
+  ['better-sqlite3', 'sqlite'],
+]);
 
-/** Has the portable statements used for a data source that has better ones. For tests, before it is initialized. */
-export function usePortableStatements(dataSource: DataSource): void {
-  portable.add(dataSource);
+export function isSupported({ options }: DataSource): boolean {
+  return DIALECTS.has(options.type);
 }
 
-export function dialectNameOf(dataSource: DataSource): DialectName {
-  if (portable.has(dataSource)) return 'portable';
-  switch (dataSource.options.type) {
-    case 'postgres':
-      return 'postgres';
-    case 'mysql':
-    case 'mariadb':
-      return 'mysql';
-    case 'better-sqlite3':
-      return 'sqlite';
-    default:
-      return 'portable';
-  }
+/** @throws where the library has no statements for the data source's driver */
+export function dialectNameOf({ options }: DataSource): DialectName {
+  const name = DIALECTS.get(options.type);
+  if (name) return name;
+  throw new Error(
+    `IdempotencyModule: TypeORM's driver "${options.type}" is not supported. Supported are ${[...DIALECTS.keys()].join(', ')}: ` +
+      'use one of them, or name another data source in the option `dataSource`.',
+  );
 }

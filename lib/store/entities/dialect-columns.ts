@@ -1,6 +1,6 @@
 import { BaseEntity, type ColumnType, type DataSource, type ValueTransformer } from 'typeorm';
-import { dialectNameOf, type DialectName } from '../dialects/dialect-name.js';
-import { asBase64, asMilliseconds } from './transformers.js';
+import { dialectNameOf, type DialectName, isSupported } from '../dialects/dialect-name.js';
+import { asMilliseconds } from './transformers.js';
 
 /** A column's type where TypeORM has no name for it that all databases share. */
 export type DialectType = 'id' | 'digest' | 'bytes' | 'instant';
@@ -32,12 +32,6 @@ const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
     bytes: { type: 'blob' },
     instant: { type: 'bigint', transformer: asMilliseconds },
   },
-  portable: {
-    id: { type: 'varchar', length: '36' },
-    digest: { type: 'varchar', length: '64', transformer: asBase64 },
-    bytes: { type: 'text', transformer: asBase64 },
-    instant: { type: 'bigint', transformer: asMilliseconds },
-  },
 };
 
 const columns = new Map<object, Map<string, DialectType>>();
@@ -59,12 +53,9 @@ export function DialectTyped(type: DialectType): PropertyDecorator {
 export abstract class DialectEntity extends BaseEntity {
   static override useDataSource(dataSource: DataSource | null): void {
     super.useDataSource(dataSource);
-    if (!dataSource?.hasMetadata(this)) return;
-    const native = { ...NATIVE_TYPES[dialectNameOf(dataSource)] };
-    // MySQL's "text" ends at 64 KiB.
-    if (native.bytes.type === 'text' && /mysql|mariadb/.test(dataSource.options.type)) {
-      native.bytes = { ...native.bytes, type: 'longtext' };
-    }
+    // The module refuses other drivers. An error here would make @nestjs/typeorm connect ten times before it fails.
+    if (!dataSource?.hasMetadata(this) || !isSupported(dataSource)) return;
+    const native = NATIVE_TYPES[dialectNameOf(dataSource)];
     const typed = columns.get(this);
     for (const column of dataSource.getMetadata(this).columns) {
       const type = typed?.get(column.propertyName);

@@ -29,12 +29,6 @@ const TYPES: Record<DialectName, Record<Kind, ColumnOptions>> = {
     bytes: { type: 'blob' },
     instant: { type: 'bigint' },
   },
-  portable: {
-    id: { type: 'varchar', length: '36' },
-    digest: { type: 'varchar', length: '64' },
-    bytes: { type: 'text' },
-    instant: { type: 'bigint' },
-  },
 };
 
 /**
@@ -74,9 +68,7 @@ export class CreateIdempotencyTables1767225600000 implements MigrationInterface 
 function tables(runner: QueryRunner): { record: Table; step: Table } {
   // TypeORM 0.3 has no `dataSource` here.
   const dataSource = runner.connection;
-  const types = { ...TYPES[dialectNameOf(dataSource)] };
-  // MySQL's "text" ends at 64 KiB.
-  if (types.bytes.type === 'text' && /mysql|mariadb/.test(dataSource.options.type)) types.bytes = { type: 'longtext' };
+  const types = TYPES[dialectNameOf(dataSource)];
   const boolean = { type: dataSource.driver.normalizeType({ type: Boolean }) };
   const integer = { type: dataSource.driver.normalizeType({ type: 'integer' }) };
   const token = { type: 'bigint' };

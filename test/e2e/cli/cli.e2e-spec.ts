@@ -9,7 +9,7 @@ import { digestIdentity } from '../../../lib/engine/identity.js';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
 import { AesGcmSealer, noSealer } from '../../../lib/store/sealer.js';
-import { aClaim, again, Bench, HOUR, NATIVE, ownership } from '../store/support.js';
+import { aClaim, again, Bench, HOUR, BACKENDS, ownership } from '../store/support.js';
 import { cli, type Ended, installWithout, urlOf } from './support.js';
 
 const FINE = 0;
@@ -39,7 +39,7 @@ type Row = Record<string, unknown>;
 // Each call is a process of its own, and a busy machine starts them slowly.
 jest.setTimeout(120_000);
 
-describe.each(NATIVE)('the command line on $name', (backend) => {
+describe.each(BACKENDS)('the command line on $name', (backend) => {
   let bench: Bench;
   let service: IdempotencyService;
 

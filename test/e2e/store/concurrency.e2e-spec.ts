@@ -3,13 +3,12 @@ import { setImmediate } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, type Backend, BACKENDS, Bench, COMPLETION, NATIVE, OUTCOME, ownership } from './support.js';
+import { aClaim, again, BACKENDS, Bench, COMPLETION, OUTCOME, ownership } from './support.js';
 
 const CLAIMERS = 50;
 const POOLS = 4;
 
-/** Fewer where a claim takes several round trips. */
-const keysFor = ({ portable }: Backend) => (portable ? 20 : 200);
+const KEYS_EACH = 50;
 
 /** Stores with a pool each, as in processes of their own. */
 function storesOn(bench: Bench, options?: (index: number) => object): Promise<SqlRecordStore[]> {
@@ -68,11 +67,10 @@ describe.each(BACKENDS)(`${CLAIMERS} claimers on each key on $name`, (backend) =
   }
 
   it('have one winner where the key is free, and none where it has an outcome', async () => {
-    const each = keysFor(backend) / 4;
-    const fresh = freshKeys(each);
-    const silent = await silentKeys(each);
-    const expired = await expiredKeys(each);
-    const completed = await completedKeys(each);
+    const fresh = freshKeys(KEYS_EACH);
+    const silent = await silentKeys(KEYS_EACH);
+    const expired = await expiredKeys(KEYS_EACH);
+    const completed = await completedKeys(KEYS_EACH);
     // Side by side, so that the batches of a store have all of them.
     const claims = fresh.flatMap((claim, i) => [claim, silent[i], expired[i], completed[i]]);
     const { wins } = await race(stores, claims);
@@ -134,7 +132,7 @@ describe.each(BACKENDS)(`${CLAIMERS} claimers on each key on $name`, (backend) =
   });
 });
 
-describe.each(NATIVE.filter(({ dialect }) => dialect !== 'better-sqlite3'))('Claimers on $name', (backend) => {
+describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('Claimers on $name', (backend) => {
   let bench: Bench;
 
   beforeAll(async () => {

@@ -6,7 +6,7 @@ import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { TcpProxy } from '../../support/proxy.js';
-import { aClaim, again, Bench, COMPLETION, HELD, NATIVE, OUTCOME, ownership, SECOND } from './support.js';
+import { aClaim, again, Bench, COMPLETION, HELD, BACKENDS, OUTCOME, ownership, SECOND } from './support.js';
 import { until } from '../../support/until.js';
 
 const TIMEOUT = 300;
@@ -31,7 +31,7 @@ function slow(connector: Connector): Connector & { after: number } {
   };
 }
 
-describe.each(NATIVE)('A late answer of $name', (backend) => {
+describe.each(BACKENDS)('A late answer of $name', (backend) => {
   let bench: Bench;
 
   beforeAll(async () => {
@@ -103,7 +103,7 @@ describe.each(NATIVE)('A late answer of $name', (backend) => {
   });
 });
 
-describe.each(NATIVE.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A connection to $name', (backend) => {
+describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A connection to $name', (backend) => {
   let bench: Bench;
   let proxy: TcpProxy;
   let dataSource: DataSource;

@@ -1,7 +1,7 @@
-import { aClaim, Bench, COMPLETION, HELD, NATIVE, ownership } from './support.js';
+import { aClaim, Bench, COMPLETION, HELD, BACKENDS, ownership } from './support.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 
-const POSTGRES = NATIVE[0];
+const POSTGRES = BACKENDS[0];
 
 /** Which commits wait for the disk, as a trigger sees it in the statement's own transaction. */
 describe('PostgreSQL waits for the disk', () => {

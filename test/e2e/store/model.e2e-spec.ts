@@ -251,7 +251,7 @@ describe.each(BACKENDS)('The store on $name', (backend) => {
         const both = { bench, store, ids: Array.from({ length: KEYS }, () => randomUUID()), holds: new Map() };
         await fc.asyncModelRun(() => ({ model: new Model(), real: both }), steps);
       });
-      await fc.assert(property, { numRuns: backend.portable ? Math.ceil(RUNS / 2) : RUNS });
+      await fc.assert(property, { numRuns: RUNS });
     },
     20_000 + RUNS * 2_000,
   );

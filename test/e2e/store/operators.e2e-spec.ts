@@ -117,7 +117,7 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
       expect(swept.reduce((sum, count) => sum + count, rest)).toBe(40);
     });
 
-    if (backend.dialect !== 'better-sqlite3' && !backend.portable) {
+    if (backend.dialect !== 'better-sqlite3') {
       it('past a row that another transaction holds', async () => {
         const locked = await recordIn('done');
         const free = await recordIn('done');

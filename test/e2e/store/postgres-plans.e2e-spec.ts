@@ -2,7 +2,7 @@ import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { PostgresDialect } from '../../../lib/store/dialects/postgres.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
-import { aClaim, again, Bench, COMPLETION, NATIVE, ownership } from './support.js';
+import { aClaim, again, Bench, COMPLETION, BACKENDS, ownership } from './support.js';
 
 interface Plan {
   readonly 'Node Type': string;
@@ -18,7 +18,7 @@ const { sql: statements } = new PostgresDialect({
 }) as unknown as { sql: Record<string, string> };
 
 describe('On PostgreSQL', () => {
-  const [postgres] = NATIVE;
+  const [postgres] = BACKENDS;
   const RECORDS = 20_000;
   let bench: Bench;
   let store: SqlRecordStore;

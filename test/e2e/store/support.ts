@@ -1,11 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import type { StoredOutcome } from '../../../lib/engine/outcome.js';
 import type { Claim, Completion, Ownership, StandingRecord } from '../../../lib/engine/ports/record-store.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
-import { usePortableStatements } from '../../../lib/store/dialects/dialect-name.js';
 import { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from '../../../lib/store/entities/index.js';
 import { noSealer } from '../../../lib/store/sealer.js';
 import { SqlRecordStore, type SqlRecordStoreSettings } from '../../../lib/store/sql-record-store.js';
@@ -15,28 +13,17 @@ import { createDatabase, type TestDatabase, type TestDialect } from '../../suppo
 export interface Backend {
   readonly name: string;
   readonly dialect: TestDialect;
-  /** The statements for databases that have none of their own. */
-  readonly portable: boolean;
-}
-
-/** The databases with statements of their own. */
-export const NATIVE: readonly Backend[] = [
-  { name: 'PostgreSQL', dialect: 'postgres', portable: false },
-  { name: 'MariaDB', dialect: 'mariadb', portable: false },
-  { name: 'SQLite', dialect: 'better-sqlite3', portable: false },
-];
-
-export function backendOf(dialect: TestDialect): Backend {
-  return NATIVE.find((backend) => backend.dialect === dialect)!;
 }
 
 export const BACKENDS: readonly Backend[] = [
-  ...NATIVE,
-  ...NATIVE.map(({ name, dialect }) => ({ name: `${name}, portable statements`, dialect, portable: true })),
+  { name: 'PostgreSQL', dialect: 'postgres' },
+  { name: 'MariaDB', dialect: 'mariadb' },
+  { name: 'SQLite', dialect: 'better-sqlite3' },
 ];
 
-// The portable statements say so each time they are chosen.
-Logger.overrideLogger(false);
+export function backendOf(dialect: TestDialect): Backend {
+  return BACKENDS.find((backend) => backend.dialect === dialect)!;
+}
 
 export const SECOND = 1_000;
 export const HOUR = 3_600_000;
@@ -69,7 +56,6 @@ export class Bench {
       entities: [...IDEMPOTENCY_ENTITIES],
       ...options,
     });
-    if (this.backend.portable) usePortableStatements(dataSource);
     this.dataSources.push(dataSource);
     return dataSource.initialize();
   }
@@ -105,8 +91,7 @@ export class Bench {
 
   /** Moves an instant of a record into the past, instead of waiting. */
   async age(recordId: string, column: 'lease_until' | 'expires_at' | 'created_at', ms: number): Promise<void> {
-    const { portable, dialect } = this.backend;
-    const aged = dialect === 'postgres' && !portable ? `${column} - interval '${ms} ms'` : `${column} - ${ms}`;
+    const aged = this.backend.dialect === 'postgres' ? `${column} - interval '${ms} ms'` : `${column} - ${ms}`;
     await this.dataSource.query(`UPDATE idempotency_record SET ${column} = ${aged} WHERE id = '${recordId}'`);
   }
 

@@ -6,7 +6,7 @@ import { IDEMPOTENCY_ENTITIES } from '../../../lib/store/entities/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import type { TransactionHost } from '../../../lib/store/transaction-host.js';
 import { TcpProxy } from '../../support/proxy.js';
-import { aClaim, BACKENDS, Bench, COMPLETION, HELD, LOST, NATIVE, OUTCOME, ownership } from './support.js';
+import { aClaim, BACKENDS, Bench, COMPLETION, HELD, LOST, OUTCOME, ownership } from './support.js';
 import { until } from '../../support/until.js';
 
 @Entity()
@@ -172,7 +172,7 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
   });
 });
 
-describe.each(NATIVE.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A connection to $name', (backend) => {
+describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A connection to $name', (backend) => {
   const TIMEOUT = 1_000;
   let bench: Bench;
   let proxy: TcpProxy;

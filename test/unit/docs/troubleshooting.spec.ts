@@ -16,7 +16,6 @@ const TELLING = 12;
 
 /** What no user reads: caught where it is thrown, or a reason inside of a message that is on the page. */
 const INTERNAL = new Set([
-  'too many others claim this record',
   'no Redis node confirmed the subscription in time',
   'not a sealed value',
   'unknown encryption key "',

@@ -1,41 +1,38 @@
-import { jest } from '@jest/globals';
-import { Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
-import { clockOf } from '../../../lib/store/dialects/clock.js';
-import { usePortableStatements } from '../../../lib/store/dialects/dialect-name.js';
+import { isPast } from '../../../lib/store/dialects/clock.js';
 import { IDEMPOTENCY_ENTITIES } from '../../../lib/store/entities/index.js';
+import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 
-describe('connectorFor', () => {
-  let warn: jest.SpiedFunction<Logger['warn']>;
-  let dataSource: DataSource;
+const MESSAGE =
+  'IdempotencyModule: TypeORM\'s driver "sqljs" is not supported. Supported are postgres, mysql, mariadb, better-sqlite3: ' +
+  'use one of them, or name another data source in the option `dataSource`.';
 
-  beforeEach(() => {
-    warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
-    dataSource = new DataSource({ type: 'better-sqlite3', database: ':memory:', entities: [...IDEMPOTENCY_ENTITIES] });
+it('chooses the statements by the driver', async () => {
+  const dataSource = new DataSource({
+    type: 'better-sqlite3',
+    database: ':memory:',
+    entities: [...IDEMPOTENCY_ENTITIES],
   });
-  afterEach(async () => {
-    warn.mockRestore();
-    await dataSource.destroy();
-  });
-
-  it('uses a database’s own statements without a word', async () => {
+  try {
     expect(connectorFor(await dataSource.initialize()).dialect.name).toBe('sqlite');
-    expect(warn).not.toHaveBeenCalled();
-  });
-
-  it('tells of the portable statements', async () => {
-    usePortableStatements(dataSource);
-    expect(connectorFor(await dataSource.initialize()).dialect.name).toBe('portable');
-    expect(warn).toHaveBeenCalledTimes(1);
-    expect(warn).toHaveBeenCalledWith(expect.stringContaining('"better-sqlite3"'));
-  });
+  } finally {
+    await dataSource.destroy();
+  }
 });
 
-describe('clockOf', () => {
-  it('names the driver whose clock nobody knows', () => {
-    const dataSource = new DataSource({ type: 'better-sqlite3', database: ':memory:' });
-    const oracle = Object.create(dataSource, { options: { value: { type: 'oracle' } } }) as DataSource;
-    expect(() => clockOf(oracle)).toThrow('"oracle"');
+describe('a driver that is not supported', () => {
+  const dataSource = new DataSource({ type: 'sqljs', driver: {} });
+
+  it('has no connector', () => {
+    expect(() => connectorFor(dataSource)).toThrow(MESSAGE);
+  });
+
+  it('has no clock', () => {
+    expect(() => isPast(dataSource, 'r.leaseUntil')).toThrow(MESSAGE);
+  });
+
+  it.each(IDEMPOTENCY_MIGRATIONS)('has no migrations: %p', async (Migration) => {
+    await expect(new Migration().up({ connection: dataSource } as never)).rejects.toThrow(MESSAGE);
   });
 });

@@ -9,13 +9,8 @@ it.each([
   ['PostgreSQL: column', error('column r.owner does not exist', { code: '42703' })],
   ['MySQL: table', error('x', { code: 'ER_NO_SUCH_TABLE', errno: 1146 })],
   ['MySQL: column', error('x', { code: 'ER_BAD_FIELD_ERROR', errno: 1054 })],
-  ['SQL Server and others, by SQLSTATE: table', error('x', { code: '42S02' })],
-  ['by SQLSTATE: column', error('x', { code: '42S22' })],
   ['SQLite: table', error('no such table: idempotency_record')],
   ['SQLite: column', error('SqliteError: no such column: owner')],
-  ['sqlite3', error('SQLITE_ERROR: no such table: idempotency_record')],
-  ['Oracle', error('ORA-00942: table or view does not exist')],
-  ['SQL Server', error("Invalid object name 'idempotency_record'.")],
 ])('%s', (_, thrown) => {
   expect(saysMissingTables(thrown)).toBe(true);
   expect(saysMissingTables(new StoreUnavailableError({ cause: new QueryFailedError('SELECT', [], thrown) }))).toBe(
@@ -27,9 +22,6 @@ it.each([
   error('duplicate key', { code: '23505' }),
   error('x', { errno: 1062 }),
   error('told that there is no such table: x'),
-  error('about SQLITE_ERROR: no such'),
-  error('see ORA-00942'),
-  error('an Invalid object name'),
   undefined,
 ])('not %p', (thrown) => {
   expect(saysMissingTables(thrown)).toBe(false);
