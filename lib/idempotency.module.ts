@@ -1,5 +1,12 @@
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
-import { ApplicationConfig, DiscoveryModule, DiscoveryService, MetadataScanner, ModulesContainer } from '@nestjs/core';
+import {
+  ApplicationConfig,
+  DiscoveryModule,
+  DiscoveryService,
+  HttpAdapterHost,
+  MetadataScanner,
+  ModulesContainer,
+} from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import { wantsAsyncContext } from './async-context.js';
@@ -7,6 +14,7 @@ import { BootAudit } from './boot-audit.js';
 import { GraphQLEdge } from './edges/graphql/graphql-edge.js';
 import { HandedOver } from './edges/http/handed-over.js';
 import { AnonymousCallers } from './edges/http/anonymous-callers.js';
+import { ApplicationFilters } from './edges/http/application-filters.js';
 import { HttpEdge } from './edges/http/http-edge.js';
 import { IdempotencyEdges } from './edges/idempotency-edges.js';
 import { RpcEdge } from './edges/rpc/rpc-edge.js';
@@ -229,13 +237,15 @@ const PROVIDERS: Provider[] = [
       routes: Routes,
       asyncContext: boolean,
       application: ApplicationConfig,
+      modules: ModulesContainer,
+      adapterHost: HttpAdapterHost,
     ) => {
-      const isRetryable = (error: unknown) => store.isRetryable(error);
       const handedOver = new HandedOver(routes.idempotent());
       const anonymous = new AnonymousCallers(application);
-      const values = new ValueEdge(engine, options, isRetryable);
+      const values = new ValueEdge(engine, options, store);
+      const filters = new ApplicationFilters(modules, application, adapterHost);
       return new IdempotencyEdges(
-        new HttpEdge(engine, options, operations, { isRetryable, handedOver, asyncContext, anonymous }),
+        new HttpEdge(engine, options, operations, { errors: store, filters, handedOver, asyncContext, anonymous }),
         new RpcEdge(values, operations),
         new GraphQLEdge(values, operations),
       );
@@ -248,6 +258,8 @@ const PROVIDERS: Provider[] = [
       Routes,
       ASYNC_CONTEXT,
       ApplicationConfig,
+      ModulesContainer,
+      HttpAdapterHost,
     ],
   },
   {

@@ -8,13 +8,22 @@ export {
   IdempotencyService,
   type RecordIdentity,
   type Resolution,
+  type ResolveOptions,
   type RunOptions,
 } from './service/idempotency.service.js';
 export type { ListOptions, RecordStats } from './service/record-view.js';
 export type { IdempotencyPolicy, OperationPolicy } from './service/policy.js';
 export type { IdempotencyEvent } from './engine/events.js';
 export type { RecordStatus } from './engine/ports/record-store.js';
-export { LeaseLostError, type StepOptions, StepUnknownError } from './engine/steps.js';
+export { TransactionControlError, TransactionEndedError, TransactionUndoneError } from './engine/errors.js';
+export {
+  LeaseLostError,
+  StepInTransactionError,
+  type StepOptions,
+  StepResult,
+  StepUnknownError,
+} from './engine/steps.js';
+export { MaxDurationError } from './engine/tenure.js';
 export { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from './store/entities/index.js';
 export type { EncryptionOptions } from './store/sealer.js';
 export type { TransactionHost } from './store/transaction-host.js';

@@ -19,7 +19,7 @@ export async function admit(
   try {
     return await engine.admit(operation);
   } catch (error) {
-    if (!isOutage(error)) logger.error(`${operation.endpoint}: ${String(error)}`, causeOf(error));
+    if (!isOutage(error)) logger.error(`${operation.endpoint}: ${engine.explain(error)}`, causeOf(error));
     throw problemOfError(error, documentation);
   }
 }

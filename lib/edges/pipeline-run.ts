@@ -3,10 +3,9 @@ import { Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../engine/current-execution.js';
 import { TOMBSTONE } from '../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../engine/tenure.js';
-import { problemOfError } from '../problems/from-engine.js';
-import { IdempotencyProblem } from '../problems/problem.js';
+import { errorOfHandler, problemOfError } from '../problems/from-engine.js';
 import { answerInstead, isToBeReleased, type RunSettings } from './run-end.js';
-import { toValueJson } from './value-json.js';
+import { toValueJson } from '../engine/value-json.js';
 import { statusOfError } from './value-error.js';
 import { type Answer, packAnswer, unpackAnswer } from './value-outcome.js';
 
@@ -71,7 +70,7 @@ export class PipelineRun {
     handle().subscribe({
       next: (value) => this.collect(value),
       error: (error: unknown) => {
-        this.thrown = { error };
+        this.thrown = { error: errorOfHandler(error, this.settings.documentation) };
         if (!watched) this.current.settle('failed');
         void this.onEnd();
       },
@@ -143,8 +142,8 @@ export class PipelineRun {
     const instead = answerInstead(finish, this.thrown?.error, this.settings);
     if (!instead) return this.letThrough();
     this.open = true;
-    if (!(instead instanceof IdempotencyProblem)) return tell(this.subscriber, await unpackAnswer(instead));
-    this.subscriber.error(instead);
+    if (instead instanceof Error) return this.subscriber.error(instead);
+    tell(this.subscriber, await unpackAnswer(instead));
   }
 
   private letThrough(): void {

@@ -1,18 +1,22 @@
 /** What all edges decide alike when a run is over. */
-import { Logger } from '@nestjs/common';
+import { HttpException, Logger } from '@nestjs/common';
+import { TransactionEndedError } from '../engine/errors.js';
 import type { StoredOutcome } from '../engine/outcome.js';
+import type { RecordStore } from '../engine/ports/record-store.js';
 import type { Finish } from '../engine/tenure.js';
 import type { OutcomeContext } from '../options/idempotency-options.js';
 import type { ResolvedOperationOptions } from '../options/resolved-options.js';
 import { insteadOf } from '../problems/from-engine.js';
-import { IdempotencyProblem } from '../problems/problem.js';
+
+/** What the store knows of its own errors, and of those that handlers get from the same database. */
+export type StoreErrors = Pick<RecordStore, 'isRetryable' | 'explain'>;
 
 export interface RunSettings {
   /** What the logs call the operation, such as `POST /payments/:id`. */
   readonly endpoint: string;
   readonly options: ResolvedOperationOptions;
   readonly documentation: string | undefined;
-  readonly isRetryable: (error: unknown) => boolean;
+  readonly errors: StoreErrors;
   /** Whether the handler itself is watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
   readonly watched: boolean;
 }
@@ -34,24 +38,31 @@ export function isToBeReleased(
 }
 
 /**
- * What a run answers with instead of its own outcome: what is on record, or a problem, which is logged. `undefined`: it
- * may answer with its own.
+ * Returns what a run answers with instead of its own outcome, and logs why: what is on record, a problem, or the error for
+ * which the database refused its transaction. `undefined`: it may answer with its own.
  *
  * @param error what the handler threw
  */
 export function answerInstead(
   finish: Finish,
   error: unknown,
-  { endpoint, documentation, isRetryable, options }: RunSettings,
-): StoredOutcome | IdempotencyProblem | undefined {
+  { endpoint, documentation, errors, options }: Pick<RunSettings, 'endpoint' | 'documentation' | 'errors' | 'options'>,
+): StoredOutcome | Error | undefined {
+  const isRetryable = (one: unknown) => errors.isRetryable(one);
   // The database broke off the handler's transaction: what the handler made of that is no answer.
   const brokenOff = finish.kind === 'freed' && options.policy.transactional && isRetryable(error);
-  const instead = insteadOf(brokenOff ? { kind: 'rolledBack', error } : finish, documentation);
-  if (instead instanceof IdempotencyProblem) logger.warn(`${endpoint}: ${instead.message}`, causeOf(instead));
+  const end: Finish = brokenOff ? { kind: 'rolledBack', error } : finish;
+  const instead = insteadOf(end, isRetryable, documentation);
+  if (end.kind === 'stored' && end.despite !== undefined) {
+    logger.error(
+      `${endpoint}: committed, and recorded, though something failed after it: ${errors.explain(end.despite)}`,
+    );
+  }
+  if (!(instead instanceof Error)) return instead;
+  const cause = 'error' in end ? end.error : error;
+  if (cause === undefined) logger.warn(`${endpoint}: ${instead.message}`);
+  else if (instead instanceof HttpException) logger.warn(`${endpoint}: ${instead.message} ${errors.explain(cause)}`);
+  else if (cause instanceof TransactionEndedError) logger.error(`${endpoint}: the record is held. ${cause.message}`);
+  else logger.error(`${endpoint}: the transaction was rolled back, and the key is free: ${errors.explain(cause)}`);
   return instead;
-}
-
-function causeOf({ cause }: IdempotencyProblem): string | undefined {
-  const root = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-  return root instanceof Error ? root.stack : undefined;
 }

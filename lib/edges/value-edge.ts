@@ -14,6 +14,7 @@ import type { Principal } from './http/principal.js';
 import { REDACTED, withinLimit } from './http/stored-request.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from './option-values.js';
 import { PipelineRun, tell } from './pipeline-run.js';
+import type { StoreErrors } from './run-end.js';
 import { unpackAnswer } from './value-outcome.js';
 
 /** What an edge knows of a request that is answered with values. */
@@ -40,7 +41,7 @@ export class ValueEdge {
   constructor(
     private readonly engine: IdempotencyEngine,
     readonly module: ResolvedModuleOptions,
-    private readonly isRetryable: (error: unknown) => boolean,
+    private readonly errors: StoreErrors,
   ) {}
 
   isRunning(context: ExecutionContext): boolean {
@@ -107,9 +108,9 @@ export class ValueEdge {
       case 'run': {
         const args = context.getArgs();
         this.running.add(args);
-        const { isRetryable } = this;
+        const { errors } = this;
         const watched = isWatched(context.getHandler());
-        const run = new PipelineRun(admission.tenure, { endpoint, options, documentation, isRetryable, watched });
+        const run = new PipelineRun(admission.tenure, { endpoint, options, documentation, errors, watched });
         return run.run(
           () => next.handle(),
           () => this.running.delete(args),

@@ -1,6 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import { isRpcException, type RpcExceptionLike, rpcExceptionOf, statusOfRpcException } from './rpc/rpc-exception.js';
-import { fromValueJson, toValueJson, type ValueJson } from './value-json.js';
+import { fromValueJson, toValueJson, type ValueJson } from '../engine/value-json.js';
 
 /** An error as it is kept: enough to be thrown again. Never its stack. */
 export interface StoredError {

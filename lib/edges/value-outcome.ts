@@ -1,5 +1,5 @@
 import { type StoredOutcome, TOMBSTONE, VALUE_CODE } from '../engine/outcome.js';
-import { fromValueJson, toValueJson, type ValueJson } from './value-json.js';
+import { fromValueJson, toValueJson, type ValueJson } from '../engine/value-json.js';
 import { type StoredError, toError, toStoredError } from './value-error.js';
 
 /** What an operation answers with outside HTTP: a value, the values of a stream, an error, or values and then an error. */

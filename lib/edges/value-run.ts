@@ -1,16 +1,17 @@
 import { CurrentExecution, runWithin } from '../engine/current-execution.js';
 import type { Execution } from '../engine/execution.js';
 import type { Ending, Tenure } from '../engine/tenure.js';
-import { insteadOf } from '../problems/from-engine.js';
-import { IdempotencyProblem } from '../problems/problem.js';
-import { isToBeReleased, type RunSettings } from './run-end.js';
+import { Logger } from '@nestjs/common';
+import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
+import { errorOfHandler } from '../problems/from-engine.js';
+import { answerInstead, isToBeReleased, type RunSettings } from './run-end.js';
 import { statusOfError } from './value-error.js';
 import { type Answer, packAnswer, unpackValue } from './value-outcome.js';
 
 /** Runs a handler that answers with a value, and returns what is on record in the end. */
 export async function runForValue<T>(
   tenure: Tenure,
-  settings: Pick<RunSettings, 'endpoint' | 'options'>,
+  settings: Pick<RunSettings, 'endpoint' | 'options' | 'errors' | 'documentation'>,
   handler: (execution: Execution) => Promise<T> | T,
 ): Promise<T> {
   const current = new CurrentExecution(tenure.execution);
@@ -21,21 +22,32 @@ export async function runForValue<T>(
     const { thrown } = answer;
     const status = thrown ? statusOfError(thrown.error) : 200;
     if (isToBeReleased(settings, { status, error: thrown?.error })) return { kind: 'release' };
-    const outcome = packAnswer(answer, settings.options.response.maxBytes);
-    return { kind: 'store', outcome, failed: thrown !== undefined };
+    return { kind: 'store', outcome: packed(answer, settings), failed: thrown !== undefined };
   });
 
-  const instead = insteadOf(finish);
-  if (instead instanceof IdempotencyProblem) throw instead;
+  const instead = answerInstead(finish, answer?.thrown?.error, settings);
+  if (instead instanceof Error) throw instead;
   if (instead) return (await unpackValue(instead)) as T;
   if (answer!.thrown) throw answer!.thrown.error;
   return answer!.values[0] as T;
+}
+
+const logger = new Logger('Idempotency');
+
+/** The handler was carried out: a value that cannot be kept must not free its key. */
+function packed(answer: Answer, { endpoint, options }: Pick<RunSettings, 'endpoint' | 'options'>): StoredOutcome {
+  try {
+    return packAnswer(answer, options.response.maxBytes);
+  } catch (error) {
+    logger.error(`${endpoint}: the answer cannot be kept`, (error as Error).stack);
+    return TOMBSTONE;
+  }
 }
 
 async function attempt(work: () => unknown): Promise<Answer> {
   try {
     return { values: [await work()] };
   } catch (error) {
-    return { values: [], thrown: { error } };
+    return { values: [], thrown: { error: errorOfHandler(error) } };
   }
 }

@@ -9,8 +9,8 @@ export type Refusal =
   | { readonly reason: 'foreign' }
   /** A request with this key is running; try again after so many milliseconds. */
   | { readonly reason: 'running'; readonly retryAfterMs: number }
-  /** Its outcome is unknown until someone resolves it. */
-  | { readonly reason: 'held' }
+  /** Its outcome is unknown until someone resolves it. `exhausted`: as many executions died in a row as may. */
+  | { readonly reason: 'held'; readonly exhausted: boolean }
   /** It is done, but its answer was not kept. */
   | { readonly reason: 'gone' };
 

@@ -8,8 +8,8 @@ import { isTombstone, type StoredOutcome } from './outcome.js';
 import type { HeldLock, RecordLock } from './ports/record-lock.js';
 import type { Claim, RecordStore, StandingRecord } from './ports/record-store.js';
 import type { WakeUp } from './ports/wake-up.js';
-import { retryWhileUnavailable } from './retry.js';
-import { LockUnavailableError, ShuttingDownError, StoreUnavailableError } from './errors.js';
+import { retryWhileUnavailable, until } from './retry.js';
+import { LockUnavailableError, ShuttingDownError, StoreRefusedError, StoreUnavailableError } from './errors.js';
 import { Tenure } from './tenure.js';
 import { type Watch, Watches } from './watches.js';
 
@@ -36,6 +36,8 @@ export class IdempotencyEngine {
   private readonly flights = new Map<string, Flight>();
   private readonly watches: Watches;
   private readonly running = new Set<Tenure>();
+  /** Claims under way: each may be won, and then runs. */
+  private claiming = 0;
   private drained: (() => void) | undefined;
   private draining = false;
 
@@ -68,7 +70,9 @@ export class IdempotencyEngine {
 
         const refusal = mismatch(operation, asked === 'ours' ? flight!.operation : asked);
         if (refusal) return this.refuse(operation, refusal);
-        if (asked !== 'ours' && asked.status === 'held') return this.refuse(operation, { reason: 'held' });
+        if (asked !== 'ours' && asked.status === 'held') {
+          return this.refuse(operation, { reason: 'held', exhausted: asked.attemptsLeft === 0 });
+        }
         if (asked !== 'ours' && asked.status === 'done') {
           return this.replay(operation, asked.outcome!, waited);
         }
@@ -97,26 +101,42 @@ export class IdempotencyEngine {
     }
   }
 
+  /** See {@link RecordStore.explain}. */
+  explain(error: unknown): string {
+    return this.parts.store.explain(error);
+  }
+
   /** Whether anything runs in this process. */
   get isRunning(): boolean {
     return this.running.size > 0;
   }
 
-  /** Claims nothing new from here on; resolves once what runs has ended. */
+  /** Claims nothing new from here on; resolves once what runs, or is being claimed, has ended. */
   drain(): Promise<void> {
     this.draining = true;
-    if (this.running.size === 0) return Promise.resolve();
+    if (this.isIdle) return Promise.resolve();
     return new Promise((resolve) => (this.drained = resolve));
+  }
+
+  private get isIdle(): boolean {
+    return this.running.size === 0 && this.claiming === 0;
+  }
+
+  private noteIdle(): void {
+    if (this.isIdle) this.drained?.();
   }
 
   private takeOff(operation: Operation): Flight {
     const flight = new Flight(operation);
     this.flights.set(operation.recordId, flight);
+    this.claiming++;
     flight.asked = this.ask(operation, flight);
-    flight.asked.then(
-      () => flight.tenure ?? this.forget(flight),
-      () => this.forget(flight),
-    );
+    const settled = () => {
+      this.claiming--;
+      if (!flight.tenure) this.forget(flight);
+      this.noteIdle();
+    };
+    flight.asked.then(settled, settled);
     return flight;
   }
 
@@ -162,6 +182,7 @@ export class IdempotencyEngine {
       request: operation.request,
       leaseMs: policy.leaseMs,
       retentionMs: policy.retentionMs,
+      maxAttempts: policy.maxAttempts,
       holdOnCrash: policy.afterCrash === 'hold',
       forgettable: policy.transactional && policy.afterCrash !== 'hold',
     };
@@ -186,8 +207,7 @@ export class IdempotencyEngine {
 
   /** Asks the store, for a while again and again. */
   private reading<T>(work: () => Promise<T>): Promise<T> {
-    const giveUpAt = performance.now() + ASK_AGAIN_FOR;
-    return retryWhileUnavailable(work, (pause) => performance.now() + pause < giveUpAt);
+    return retryWhileUnavailable(work, until(performance.now() + ASK_AGAIN_FOR));
   }
 
   private async lock(operation: Operation): Promise<HeldLock | 'contended' | undefined> {
@@ -215,7 +235,12 @@ export class IdempotencyEngine {
         this.forget(flight);
         flight.land(outcome);
         if (awaited) void this.parts.wakeUp?.announce(operation.recordId);
-        if (this.running.size === 0) this.drained?.();
+        this.noteIdle();
+      },
+      // Until its handler ends it goes on running here, but others may run as well: duplicates no longer join it.
+      onLost: () => {
+        this.forget(flight);
+        flight.land(undefined);
       },
     });
     this.running.add(tenure);
@@ -236,10 +261,12 @@ export class IdempotencyEngine {
 
   private refuse(operation: Operation, refusal: Refusal): Admission {
     const { events } = this.parts;
+    if (refusal.reason === 'held' && (events.observed || refusal.exhausted)) {
+      events.next({ type: 'held', ...inEvents(operation), exhausted: refusal.exhausted });
+    }
     if (events.observed) {
       if (refusal.reason === 'running') events.next({ type: 'conflict', ...inEvents(operation) });
       if (refusal.reason === 'gone') events.next({ type: 'replayUnavailable', ...inEvents(operation) });
-      if (refusal.reason === 'held') events.next({ type: 'held', ...inEvents(operation) });
       if (refusal.reason === 'reused' || refusal.reason === 'foreign') {
         events.next({ type: 'mismatch', ...inEvents(operation), of: refusal.reason });
       }
@@ -249,7 +276,7 @@ export class IdempotencyEngine {
 
   private tellRefused(operation: Operation, error: unknown): void {
     const { events } = this.parts;
-    if (error instanceof StoreUnavailableError) {
+    if (error instanceof StoreUnavailableError || error instanceof StoreRefusedError) {
       events.next({ type: 'storeUnavailable', ...inEvents(operation), error: error.cause });
     } else if (error instanceof LockUnavailableError) {
       events.next({ type: 'lockUnavailable', ...inEvents(operation), reason: error.message });

@@ -6,11 +6,64 @@ export class StoreUnavailableError extends Error {
   }
 }
 
-/** The answer to a COMMIT was lost: whether it took place has to be looked up. */
+/**
+ * The store understood a statement and refused it; `cause` is its own error. The same statement fails again, so it is
+ * never retried: retrying a refusal as if it were an outage makes a request hang for as long as its lease is renewed.
+ */
+export class StoreRefusedError extends Error {
+  override readonly name = 'StoreRefusedError';
+  constructor(options?: ErrorOptions) {
+    super('The idempotency store refused a statement', options);
+  }
+}
+
+/** The answer to a COMMIT was lost, or something failed after it: whether it took place has to be looked up. */
 export class CommitUnknownError extends Error {
   override readonly name = 'CommitUnknownError';
   constructor(options?: ErrorOptions) {
     super('The answer to COMMIT was lost', options);
+  }
+}
+
+/**
+ * The transaction that an operation began was over before the operation was: by a COMMIT or ROLLBACK of the handler's
+ * own, by a statement that commits implicitly, or by a rollback that nobody saw. What the handler wrote may be there in
+ * part, so that the outcome is unknown.
+ */
+export class TransactionEndedError extends Error {
+  override readonly name = 'TransactionEndedError';
+  constructor(options?: ErrorOptions) {
+    super(
+      'The transaction of this operation ended before its handler did: leave COMMIT and ROLLBACK to the library, and keep ' +
+        'statements that commit implicitly (such as DDL on MySQL) out of transactional operations',
+      options,
+    );
+  }
+}
+
+/** A statement would have ended the transaction of an operation. It was not sent. */
+export class TransactionControlError extends Error {
+  override readonly name = 'TransactionControlError';
+  constructor(readonly statement: string) {
+    super(
+      `A statement that ends the transaction of this operation was refused: ${statement.trim().slice(0, 80)}. The library ` +
+        'commits when the handler has succeeded and rolls back when it throws; keep such statements, DDL on MySQL among ' +
+        'them, out of transactional operations',
+    );
+  }
+}
+
+/**
+ * A statement came after the transaction of its operation had been undone, as MySQL does at a deadlock, and was not sent:
+ * it would have been committed by itself. `cause` is the error that the handler caught, if any.
+ */
+export class TransactionUndoneError extends Error {
+  override readonly name = 'TransactionUndoneError';
+  constructor(options?: ErrorOptions) {
+    super(
+      'The database has undone the transaction of this operation: let the error of its statement end the handler',
+      options,
+    );
   }
 }
 

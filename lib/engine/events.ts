@@ -35,13 +35,25 @@ export type IdempotencyEvent =
   | (OfExecution & { readonly type: 'completed'; readonly takeMs: number })
   /** A key was freed for the next request. */
   | (OfExecution & { readonly type: 'released' })
+  /**
+   * What an execution came to is on record, but without its response, or without the result of the step that is named:
+   * the store refused it, or it cannot be written down. A retry cannot be answered with it.
+   */
+  | (OfExecution & { readonly type: 'notKept'; readonly step?: string; readonly error: unknown })
+  /** An execution has run for longer than `maxDuration`: its lease is no longer renewed. */
+  | (OfExecution & { readonly type: 'overran' })
   /** How an execution ended could not be recorded, as the store was lost. */
   | (OfExecution & { readonly type: 'unrecorded'; readonly error: unknown })
   /**
    * An outcome is unknown until someone resolves it. `attempt` and `token` are those of the execution that ended so; a
-   * duplicate that was refused has none.
+   * duplicate that was refused has none. `exhausted`: whether as many executions as `maxAttempts` allows died in a row.
    */
-  | (OfRecord & { readonly type: 'held'; readonly attempt?: number; readonly token?: number })
+  | (OfRecord & {
+      readonly type: 'held';
+      readonly attempt?: number;
+      readonly token?: number;
+      readonly exhausted?: boolean;
+    })
   /** The store could not be asked, and the request was refused. */
   | (OfRecord & { readonly type: 'storeUnavailable'; readonly error: unknown })
   /** No quorum of Redis nodes answered: the database alone decides. */

@@ -1,4 +1,5 @@
 import { deriveUuid } from './identity.js';
+import { LONGEST_RETENTION_MS } from './policy.js';
 import type { StepRunner, StepOptions } from './steps.js';
 import type { Ownership } from './ports/record-store.js';
 import type { Operation } from './operation.js';
@@ -20,6 +21,7 @@ export class Execution<Manager = unknown> {
 
   private controller: AbortController | undefined;
   private lost: Error | undefined;
+  private aborted: Error | undefined;
   private currentManager: Manager | undefined;
   private retention: number | undefined;
   private store = true;
@@ -39,11 +41,14 @@ export class Execution<Manager = unknown> {
     return this.operation.key;
   }
 
-  /** Aborted when the lease is lost: from then on the outcome of this execution will not be recorded. */
+  /**
+   * Aborted when the lease is lost, from when on the outcome of this execution will not be recorded, and when the
+   * operation runs for longer than `maxDuration`, after which its lease is no longer renewed.
+   */
   get signal(): AbortSignal {
     if (!this.controller) {
       this.controller = new AbortController();
-      if (this.lost) this.controller.abort(this.lost);
+      if (this.aborted) this.controller.abort(this.aborted);
     }
     return this.controller.signal;
   }
@@ -63,16 +68,26 @@ export class Execution<Manager = unknown> {
   }
 
   /**
-   * Runs `fn` once for this operation, however often the operation is begun again: its result is stored as JSON and
-   * returned on later attempts. A result that JSON cannot carry comes back changed.
+   * Runs `fn` once for this operation, however often the operation is begun again. Its result is recorded at once, and
+   * returned on later attempts: what JSON can carry, dates, bigints, bytes, Maps and Sets. A result that cannot be kept
+   * is returned on this attempt; on a later one `verify` has to find it, or the record is held.
    *
    * If the process dies inside `fn`, whether it happened is unknown. `verify` then decides: it returns the result if
-   * the step did happen, or `undefined` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the step
-   * again, `'hold'` holds the record. A step that threw is run again, after asking `verify` where there is one.
+   * the step did happen, `undefined` or `null` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the
+   * step again, `'hold'` holds the record. A step whose `fn` threw runs again when the handler, or a later attempt, calls
+   * it again, after asking `verify` where there is one.
+   *
+   * In a transactional operation, keep steps for effects elsewhere. What `fn` writes through `manager` could be rolled
+   * back after the step was recorded, and is refused.
    *
    * @param name unique within the operation, at most 191 characters
+   * @throws RangeError for a name that is empty or too long
    * @throws LeaseLostError where the execution has lost its record
    * @throws StepUnknownError where the outcome of the step is unknown and the record is held
+   * @throws StepInTransactionError where `fn` writes through `manager`
+   *
+   * @example
+   * const charge = await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount));
    */
   step<T>(name: string, fn: () => Promise<T> | T, options?: StepOptions<T>): Promise<T> {
     return this.steps.run(name, fn, options);
@@ -91,10 +106,25 @@ export class Execution<Manager = unknown> {
     this.store = false;
   }
 
-  /** Sets how long the outcome is replayed, in milliseconds from its completion. */
+  /**
+   * Sets how long the outcome is replayed, in milliseconds from its completion; at most a thousand years, as databases
+   * have no later dates.
+   *
+   * @throws RangeError for what is no number above zero
+   */
   setRetention(ms: number): void {
     if (!Number.isFinite(ms) || ms <= 0) throw new RangeError('setRetention takes a number of milliseconds above zero');
-    this.retention = ms;
+    this.retention = Math.min(ms, LONGEST_RETENTION_MS);
+  }
+
+  /** @internal */
+  get endpoint(): string {
+    return this.operation.endpoint;
+  }
+
+  /** @internal */
+  get openTransaction(): Manager | undefined {
+    return this.currentManager;
   }
 
   /** @internal */
@@ -120,6 +150,12 @@ export class Execution<Manager = unknown> {
   /** @internal */
   lose(reason: Error): void {
     this.lost = reason;
+    this.abort(reason);
+  }
+
+  /** @internal */
+  abort(reason: Error): void {
+    this.aborted ??= reason;
     this.controller?.abort(reason);
   }
 }

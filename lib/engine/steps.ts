@@ -1,13 +1,27 @@
-import { retryWhileUnavailable } from './retry.js';
-import type { Ownership, RecordedStep, StepStore, StoreTransaction } from './ports/record-store.js';
+import { runInStep } from './current-step.js';
+import { StoreRefusedError, StoreUnavailableError } from './errors.js';
+import { retryWhileUnavailable, until } from './retry.js';
+import type { Ownership, RecordedStep, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
+import { packStepResult, RESULT_NOT_KEPT, storedStepName, unpackStepResult } from './step-result.js';
 
-/** How a step is found out about after a crash. */
+/** A result of `verify` that is really `null` or `undefined`: the step did happen, and returned that. */
+export class StepResult<T> {
+  constructor(readonly value: T) {}
+}
+
+/** How the outcome of a step is found out after a crash. */
 export interface StepOptions<T> {
   /**
-   * Asked where it is unknown whether the step happened: returns the step's result if it did, `undefined` if it did
-   * not. Ask the downstream service by the derived key that `fn` sends.
+   * Decides whether a step happened whose outcome is unknown. Returns the step's result if it happened. Returns
+   * `undefined` or `null`, which is what ORMs return for "not found", if it did not; a result that is really null is
+   * returned as `new StepResult(null)`. Ask the downstream service by the derived key that `fn` sends.
+   *
+   * @example
+   * await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount), {
+   *   verify: () => psp.findCharge(execution.deriveKey('charge')),
+   * });
    */
-  readonly verify?: () => Promise<T | undefined> | T | undefined;
+  readonly verify?: () => Promise<T | StepResult<T> | null | undefined> | T | StepResult<T> | null | undefined;
 }
 
 /** The execution has lost its record to another, or to an operator: what it does from here on is not recorded. */
@@ -18,32 +32,56 @@ export class LeaseLostError extends Error {
   }
 }
 
-/** A step began in an earlier attempt and its process died: whether it happened is unknown. */
+/** Whether a step happened, or what it returned, is unknown: the record is held until someone resolves it. */
 export class StepUnknownError extends Error {
   override readonly name = 'StepUnknownError';
-  constructor(readonly step: string) {
-    super(`Whether step "${step}" happened is unknown`);
+  constructor(
+    readonly step: string,
+    options?: ErrorOptions,
+  ) {
+    super(`Whether step "${step}" happened is unknown`, options);
   }
 }
 
-const LONGEST_NAME = 191;
+/** A step wrote through its operation's own transaction. Nothing was written. */
+export class StepInTransactionError extends Error {
+  override readonly name = 'StepInTransactionError';
+  constructor(readonly step: string) {
+    super(
+      `Step "${step}" writes through execution.manager. A step is recorded at once, and what it writes in the transaction ` +
+        'may still be rolled back: a retry would skip the step and lose the write. Write through execution.manager outside ' +
+        'of step(), where it commits with the outcome; keep step() for effects elsewhere',
+    );
+  }
+}
 
-/** Runs the steps of one execution. */
+export interface StepRunnerSettings {
+  readonly attempt: number;
+  readonly holdOnCrash: boolean;
+  readonly transaction: () => StoreTransaction | undefined;
+  /** When the lease ends as it stands now, by `performance.now()`. */
+  readonly leaseEnds: () => number;
+  /** Called where a step is on record as done without its result. */
+  readonly onResultNotKept: (step: string, cause: unknown) => void;
+}
+
+/**
+ * Runs the steps of one execution.
+ *
+ * A name is free, running, or done. It is running while `fn` runs, and free again once `fn` has thrown: the handler may
+ * try such a step again. A second call of a name that is running or done is a mistake: two items would share one record.
+ */
 export class StepRunner {
-  private earlier: Promise<ReadonlyMap<string, RecordedStep>> | undefined;
-  private readonly running = new Set<string>();
+  private earlier: Promise<Map<string, RecordedStep>> | undefined;
+  private readonly taken = new Set<string>();
   private unknownStep: string | undefined;
+  /** What was recorded within the transaction, on a store that has a single connection. */
+  private readonly within = new Map<string, StepEnd>();
 
   constructor(
     private readonly store: StepStore,
     private readonly ownership: Ownership,
-    private readonly settings: {
-      readonly attempt: number;
-      readonly holdOnCrash: boolean;
-      readonly transaction: () => StoreTransaction | undefined;
-      /** Whether the lease still allows a pause of so many milliseconds. */
-      readonly mayRetry: (pauseMs: number) => boolean;
-    },
+    private readonly settings: StepRunnerSettings,
   ) {}
 
   /** The step whose outcome is unknown, once one was met: the record has to be held, whatever the handler makes of it. */
@@ -52,75 +90,120 @@ export class StepRunner {
   }
 
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}): Promise<T> {
-    if (name.length === 0 || name.length > LONGEST_NAME) {
-      throw new RangeError(`A step's name has 1 to ${LONGEST_NAME} characters`);
-    }
-    if (this.running.has(name)) throw new Error(`Step "${name}" is named twice in one operation`);
-    this.running.add(name);
-
-    const recorded = (await this.recorded()).get(name);
-    if (recorded?.status === 'done') return parse<T>(recorded.result);
-    if (recorded) {
-      const verified = await this.verify(recorded, options);
-      if (verified !== undefined) {
-        await this.end(name, { status: 'done', result: stringify(verified) });
-        return verified;
-      }
-    }
-    // A beginning is worth a write only to whom it tells something after a crash.
-    if (options.verify || this.settings.holdOnCrash) {
-      fence(await this.store.begin(this.ownership, name, this.settings.transaction()));
-    }
-    return this.carryOut(name, fn);
-  }
-
-  private async carryOut<T>(name: string, fn: () => Promise<T> | T): Promise<T> {
-    let result: T;
+    const stored = storedStepName(name);
+    if (this.taken.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
+    this.taken.add(stored);
     try {
-      result = await fn();
+      return await this.runOnce(name, stored, fn, options);
     } catch (error) {
-      // What is left standing as begun says the same to a later attempt, only less exactly.
-      await this.end(name, { status: 'failed' }).catch(() => undefined);
+      this.taken.delete(stored);
       throw error;
     }
-    await this.end(name, { status: 'done', result: stringify(result) });
+  }
+
+  /** Records again, after a rollback, what was recorded within the transaction: effects elsewhere are not undone. */
+  async recordAgain(): Promise<void> {
+    for (const [stored, end] of this.within) await this.end(stored, end);
+    this.within.clear();
+  }
+
+  private async runOnce<T>(
+    name: string,
+    stored: string,
+    fn: () => Promise<T> | T,
+    options: StepOptions<T>,
+  ): Promise<T> {
+    const earlier = await this.recorded();
+    const recorded = earlier.get(stored);
+    if (recorded?.status === 'done' && recorded.result !== RESULT_NOT_KEPT) {
+      return unpackStepResult(recorded.result) as T;
+    }
+    if (recorded) {
+      const verified = await this.verify(name, recorded, options);
+      if (verified) {
+        await this.keep(name, stored, verified.value);
+        return verified.value;
+      }
+    }
+    // A beginning is worth a write only where it is looked at after a crash.
+    if (options.verify || this.settings.holdOnCrash) {
+      fence(await this.retried(() => this.store.begin(this.ownership, stored, this.settings.transaction())));
+    }
+    let result: T;
+    try {
+      const transaction = this.settings.transaction();
+      result = await (transaction ? runInStep({ name, transaction }, fn) : fn());
+    } catch (error) {
+      earlier.set(stored, { name: stored, status: 'failed', result: null });
+      // A step that is left as begun means the same to a later attempt, only less exactly.
+      await this.end(stored, { status: 'failed' }).catch(() => undefined);
+      throw error;
+    }
+    await this.keep(name, stored, result);
     return result;
   }
 
-  private async verify<T>(recorded: RecordedStep, options: StepOptions<T>): Promise<T | undefined> {
-    if (options.verify) return options.verify();
-    if (recorded.status === 'begun' && this.settings.holdOnCrash) {
-      this.unknownStep = recorded.name;
-      throw new StepUnknownError(recorded.name);
-    }
-    return undefined;
+  private async verify<T>(
+    name: string,
+    recorded: RecordedStep,
+    { verify }: StepOptions<T>,
+  ): Promise<StepResult<T> | undefined> {
+    const verified = await verify?.();
+    if (verified instanceof StepResult) return verified;
+    if (verified !== undefined && verified !== null) return new StepResult(verified);
+    // A step that is done did happen, whatever `verify` could not find.
+    const isUnknown =
+      recorded.status === 'done' || (recorded.status === 'begun' && !verify && this.settings.holdOnCrash);
+    if (!isUnknown) return undefined;
+    this.unknownStep = name;
+    throw new StepUnknownError(name);
   }
 
-  private async end(name: string, end: Parameters<StepStore['end']>[2]): Promise<void> {
-    const put = () => this.store.end(this.ownership, name, end, this.settings.transaction());
-    fence(await retryWhileUnavailable(put, this.settings.mayRetry));
+  /**
+   * Records that a step is done. Its effect is there: where its result cannot be kept, the step is recorded without it,
+   * and where that is refused too, the record is held.
+   */
+  private async keep(name: string, stored: string, value: unknown): Promise<void> {
+    try {
+      await this.end(stored, { status: 'done', result: packStepResult(value) });
+    } catch (error) {
+      if (error instanceof LeaseLostError || error instanceof StoreUnavailableError) throw error;
+      const cause = error instanceof StoreRefusedError ? error.cause : error;
+      await this.end(stored, { status: 'done', result: RESULT_NOT_KEPT }).catch((refused: unknown) => {
+        if (refused instanceof StoreRefusedError) this.unknownStep = name;
+        throw refused instanceof StoreRefusedError ? new StepUnknownError(name, { cause }) : refused;
+      });
+      this.settings.onResultNotKept(name, cause);
+    }
+  }
+
+  private async end(stored: string, end: StepEnd): Promise<void> {
+    const transaction = this.settings.transaction();
+    fence(await this.retried(() => this.store.end(this.ownership, stored, end, transaction)));
+    if (transaction && this.store.joinsTransaction) this.within.set(stored, end);
   }
 
   /** A first attempt has nothing to look up. */
-  private recorded(): Promise<ReadonlyMap<string, RecordedStep>> {
-    this.earlier ??=
-      this.settings.attempt === 1
-        ? Promise.resolve(new Map())
-        : this.store
-            .load(this.ownership.recordId, this.settings.transaction())
-            .then((steps) => new Map(steps.map((step) => [step.name, step])));
+  private recorded(): Promise<Map<string, RecordedStep>> {
+    if (!this.earlier) {
+      const earlier =
+        this.settings.attempt === 1
+          ? Promise.resolve(new Map<string, RecordedStep>())
+          : this.retried(() => this.store.load(this.ownership.recordId, this.settings.transaction())).then(
+              (steps) => new Map(steps.map((step) => [step.name, step])),
+            );
+      this.earlier = earlier;
+      // An outage that one step met says nothing of the next one.
+      earlier.catch(() => (this.earlier = undefined));
+    }
     return this.earlier;
+  }
+
+  private retried<T>(work: () => Promise<T>): Promise<T> {
+    return retryWhileUnavailable(work, until(this.settings.leaseEnds()));
   }
 }
 
 function fence({ held }: { held: boolean }): void {
   if (!held) throw new LeaseLostError();
-}
-
-function stringify(value: unknown): string | null {
-  return JSON.stringify(value) ?? null;
-}
-
-function parse<T>(json: string | null): T {
-  return (json === null ? undefined : JSON.parse(json)) as T;
 }

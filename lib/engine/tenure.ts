@@ -2,11 +2,11 @@ import { performance } from 'node:perf_hooks';
 import type { EventSink } from './events.js';
 import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
-import { type StoredOutcome } from './outcome.js';
+import { isTombstone, type StoredOutcome, TOMBSTONE } from './outcome.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { Ownership, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
-import { retryWhileUnavailable } from './retry.js';
-import { CommitUnknownError, StoreUnavailableError } from './errors.js';
+import { retryWhileUnavailable, until } from './retry.js';
+import { CommitUnknownError, StoreRefusedError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
 
 /** How an execution ended, as its edge sees it. */
@@ -20,15 +20,16 @@ export type Ending =
 
 /** What came of recording that. */
 export type Finish =
-  | { readonly kind: 'stored' }
+  /** `despite`: what failed after COMMIT, and did not undo it. */
+  | { readonly kind: 'stored'; readonly despite?: unknown }
   | { readonly kind: 'freed' }
   /** The record was lost to another owner: this is what stands now. */
   | { readonly kind: 'lost'; readonly standing: StandingRecord | undefined }
-  /** Whether a step happened is unknown: the record is held. */
-  | { readonly kind: 'held' }
+  /** Whether the operation happened is unknown: the record is held. `error`: what the handler's transaction met. */
+  | { readonly kind: 'held'; readonly error?: unknown }
   /** The transaction was rolled back by the database, and the key is free. */
   | { readonly kind: 'rolledBack'; readonly error: unknown }
-  /** The store was lost between run and record. */
+  /** The store was lost between run and record, or refused every record of the end. */
   | { readonly kind: 'unrecorded'; readonly error: unknown };
 
 export interface TenureSettings {
@@ -36,6 +37,19 @@ export interface TenureSettings {
   readonly events: EventSink;
   /** Called once, when the record is let go of: with the outcome on record, if there is one. */
   readonly onEnd: (outcome: StoredOutcome | undefined, awaited: boolean) => void;
+  /** Called at most once, before `onEnd`: the lease is lost, and the next request has to ask the store. */
+  readonly onLost: () => void;
+}
+
+/** How many connections a completion loses, while the store answers otherwise, before it counts as refused. */
+const REFUSED_AFTER_LOSSES = 3;
+
+/** The operation ran for longer than its `maxDuration`: its lease is no longer renewed. */
+export class MaxDurationError extends Error {
+  override readonly name = 'MaxDurationError';
+  constructor(readonly maxDurationMs: number) {
+    super(`This execution has run for longer than its \`maxDuration\` of ${maxDurationMs} ms`);
+  }
 }
 
 /** Thrown inside a transaction to roll it back; never leaves this file. */
@@ -53,6 +67,7 @@ export class Tenure {
   private transaction: StoreTransaction | undefined;
   private heartbeat: NodeJS.Timeout | undefined;
   private over = false;
+  private readonly startedAt: number;
   /** By this process's monotonic clock; on the safe side, as it counts from before the claim was sent. */
   private leaseEnds: number;
 
@@ -70,9 +85,11 @@ export class Tenure {
       attempt,
       holdOnCrash: operation.policy.afterCrash === 'hold',
       transaction: () => this.transaction,
-      mayRetry: (pause) => this.leaseAllows(pause),
+      leaseEnds: () => this.leaseEnds,
+      onResultNotKept: (step, error) => settings.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
     });
     this.execution = new Execution(operation, this.ownership, attempt, this.steps);
+    this.startedAt = performance.now();
     this.scheduleHeartbeat(operation.policy.leaseMs / 3);
   }
 
@@ -99,20 +116,42 @@ export class Tenure {
   }
 
   private async complete(outcome: StoredOutcome): Promise<Finish> {
+    const { leaseEnds } = this;
+    try {
+      return await this.record(outcome, leaseEnds);
+    } catch (error) {
+      if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
+      // The operation was carried out. To free its key would carry it out again, and to try on would never end.
+      this.settings.events.next({ type: 'notKept', ...this.inEvents(), error: error.cause });
+      return this.record(TOMBSTONE, leaseEnds).catch((refused: unknown) => this.unrecorded(refused));
+    }
+  }
+
+  private async record(outcome: StoredOutcome, leaseEnds: number): Promise<Finish> {
     const { store } = this.settings;
     const startedAt = performance.now();
-    const record = async (): Promise<Finish> => {
-      const answer = await store.complete(this.ownership, { outcome, retentionMs: this.execution.retentionMs });
+    let losses = 0;
+    const attempt = async (): Promise<Finish> => {
+      const answer = await store
+        .complete(this.ownership, { outcome, retentionMs: this.execution.retentionMs })
+        .catch(async (error: unknown) => {
+          // A server that closes the connection at a statement, as for one that is too large, refuses the statement.
+          const isRefusal = ++losses >= REFUSED_AFTER_LOSSES && (await this.storeAnswers());
+          throw isRefusal ? new StoreRefusedError({ cause: error }) : error;
+        });
       if (answer.held) return this.completed(outcome, answer.awaited, startedAt);
       // Lost to another, or recorded by an earlier try whose answer was lost.
       const standing = await store.read(this.ownership.recordId);
       return this.isOurOutcome(standing) ? this.completed(outcome, true, startedAt) : this.lost(standing);
     };
-    try {
-      return await retryWhileUnavailable(record, (pause) => this.leaseAllows(pause));
-    } catch (error) {
-      return this.unrecorded(error);
-    }
+    return retryWhileUnavailable(attempt, until(leaseEnds));
+  }
+
+  private storeAnswers(): Promise<boolean> {
+    return this.settings.store.read(this.ownership.recordId).then(
+      () => true,
+      () => false,
+    );
   }
 
   private async inTransaction(body: () => Promise<Ending>): Promise<Finish> {
@@ -141,12 +180,13 @@ export class Tenure {
       return this.completed(outcome!, answer.awaited, startedAt);
     } catch (error) {
       this.useTransaction(undefined);
+      await this.steps.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
+      if (error instanceof TransactionEndedError) return this.hold(error);
       if (bodyFailed) throw error;
       if (error instanceof RollBack) return this.finish(error.ending);
       if (error instanceof LeaseLostError) return this.lost(await this.look());
-      if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error);
-      await this.free(began ? 'release' : 'discard');
-      return { kind: 'rolledBack', error };
+      if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
+      return this.rolledBack(began ? 'release' : 'discard', error);
     }
   }
 
@@ -158,37 +198,46 @@ export class Tenure {
     const { store } = this.settings;
     const look = async (): Promise<Finish> => {
       if ((await store.renew(this.ownership, this.operation.policy.leaseMs)).held) {
-        await this.free('release');
-        return { kind: 'rolledBack', error: cause };
+        return this.rolledBack('release', cause);
       }
       const standing = await store.read(this.ownership.recordId);
-      return this.isOurOutcome(standing) ? this.completed(outcome, true, startedAt) : this.lost(standing);
+      if (!this.isOurOutcome(standing)) return this.lost(standing);
+      const stored = this.completed(outcome, true, startedAt);
+      return store.isRetryable(cause) ? stored : { kind: 'stored', despite: cause };
     };
     try {
-      return await retryWhileUnavailable(look, (pause) => this.leaseAllows(pause));
+      return await retryWhileUnavailable(look, until(this.leaseEnds));
     } catch (error) {
       return this.unrecorded(error);
     }
   }
 
+  private async rolledBack(how: 'release' | 'discard', error: unknown): Promise<Finish> {
+    if (this.steps.unknown) return this.hold(error);
+    const freed = await this.free(how);
+    return freed.kind === 'lost' ? freed : { kind: 'rolledBack', error };
+  }
+
   private async free(how: 'release' | 'discard'): Promise<Finish> {
+    const { store, events } = this.settings;
     try {
-      const answer = await this.settings.store[how](this.ownership);
+      const answer = await (how === 'release'
+        ? store.release(this.ownership, this.execution.retentionMs)
+        : store.discard(this.ownership));
       if (!answer.held) return this.lost(await this.look());
-      if (this.settings.events.observed) this.settings.events.next({ type: 'released', ...this.inEvents() });
+      if (events.observed) events.next({ type: 'released', ...this.inEvents() });
       this.end(undefined, answer.awaited);
     } catch (error) {
       // The lease runs out by itself; until then the key is taken.
-      if (!(error instanceof StoreUnavailableError)) throw error;
       this.unrecorded(error);
     }
     return { kind: 'freed' };
   }
 
-  private async hold(): Promise<Finish> {
+  private async hold(error?: unknown): Promise<Finish> {
     await this.settings.store.hold(this.ownership).catch(() => undefined);
     if (this.settings.events.observed) this.settings.events.next({ type: 'held', ...this.inEvents() });
-    return { kind: 'held' };
+    return { kind: 'held', error };
   }
 
   private completed(outcome: StoredOutcome, awaited: boolean, startedAt: number): Finish {
@@ -225,13 +274,16 @@ export class Tenure {
   }
 
   private scheduleHeartbeat(ms: number): void {
-    this.heartbeat = setTimeout(() => void this.beat(), ms);
+    const { maxDurationMs = Infinity } = this.operation.policy;
+    const left = Math.max(0, maxDurationMs - (performance.now() - this.startedAt));
+    this.heartbeat = setTimeout(() => void this.beat(), Math.min(ms, left));
     this.heartbeat.unref();
   }
 
   private async beat(): Promise<void> {
-    const { leaseMs } = this.operation.policy;
+    const { leaseMs, maxDurationMs } = this.operation.policy;
     const sentAt = performance.now();
+    if (maxDurationMs !== undefined && sentAt - this.startedAt >= maxDurationMs) return this.overrun(maxDurationMs);
     try {
       const { held } = await this.settings.store.renew(this.ownership, leaseMs);
       if (this.over) return;
@@ -245,16 +297,21 @@ export class Tenure {
     }
   }
 
+  /** The lease is left to run out: from then on another execution may take over, as after a crash. */
+  private overrun(maxDurationMs: number): void {
+    this.settings.events.next({ type: 'overran', ...this.inEvents() });
+    this.execution.abort(new MaxDurationError(maxDurationMs));
+    this.heartbeat = setTimeout(() => this.lose(), Math.max(0, this.leaseEnds - performance.now()));
+    this.heartbeat.unref();
+  }
+
   /** Stops counting on the record; what is done from here on will not be recorded. */
   private lose(): void {
     if (this.over || this.execution.isLost) return;
     clearTimeout(this.heartbeat);
     this.settings.events.next({ type: 'leaseLost', ...this.inEvents() });
     this.execution.lose(new LeaseLostError());
-  }
-
-  private leaseAllows(pauseMs: number): boolean {
-    return performance.now() + pauseMs < this.leaseEnds;
+    this.settings.onLost();
   }
 
   private end(outcome: StoredOutcome | undefined, awaited: boolean): void {

@@ -37,8 +37,8 @@ export function duration(option: string, value: unknown, fallback: number, longe
   return Math.max(1, Math.round(ms));
 }
 
-export function positiveInteger(option: string, value: unknown, fallback: number): number {
-  return integer(option, value, { fallback, least: 1, are: 'above zero' });
+export function positiveInteger(option: string, value: unknown, fallback: number, most?: number): number {
+  return integer(option, value, { fallback, least: 1, most, are: 'above zero' });
 }
 
 export function integerFromZero(option: string, value: unknown, fallback: number): number {
@@ -48,10 +48,14 @@ export function integerFromZero(option: string, value: unknown, fallback: number
 function integer(
   option: string,
   value: unknown,
-  { fallback, least, are }: { fallback: number; least: number; are: string },
+  { fallback, least, most, are }: { fallback: number; least: number; most?: number; are: string },
 ): number {
   if (value === undefined) return fallback;
-  if (Number.isSafeInteger(value) && (value as number) >= least) return value as number;
+  const inRange = Number.isSafeInteger(value) && (value as number) >= least;
+  if (inRange && most !== undefined && (value as number) > most) {
+    throw new IdempotencyOptionError(option, `must be at most ${most}, not ${show(value)}`);
+  }
+  if (inRange) return value as number;
   throw new IdempotencyOptionError(option, `must be a whole number ${are}, not ${show(value)}`);
 }
 

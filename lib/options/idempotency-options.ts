@@ -40,13 +40,27 @@ export interface IdempotentOptions {
   readonly waitTimeout?: Duration;
   /** How long an owner that falls silent keeps the record; renewed while the handler runs. Default: `'30s'`. */
   readonly lease?: Duration;
-  /** How long an outcome is replayed, counted from its completion. Default: `'24h'`. */
+  /**
+   * How long an outcome is replayed, counted from its completion; a released operation is forgotten after as long. At most
+   * a thousand years. Default: `'24h'`.
+   */
   readonly retention?: Duration;
   /**
    * When an owner died with no outcome on record: run the operation again, or hold the record until someone resolves
    * it. Default: `'rerun'`.
    */
   readonly afterCrash?: 'rerun' | 'hold';
+  /**
+   * How many executions in a row may die without an outcome, before the record is held until someone resolves it: an
+   * operation that kills its process would kill the next one at each retry. An execution that ends, by a failure too,
+   * starts the count again. Default: 5.
+   */
+  readonly maxAttempts?: number;
+  /**
+   * How long an execution may run. After that its signal is aborted and its lease is no longer renewed, so that its record
+   * is treated as after a crash once the lease has run out, whether or not the handler still runs. Default: no limit.
+   */
+  readonly maxDuration?: Duration;
   /** Runs the handler in a database transaction that the outcome commits with. Default: `false`. */
   readonly transactional?: boolean;
   /**

@@ -1,3 +1,4 @@
+import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import { assertRedisNodes } from '../lock/redis-client.js';
 import { REDLOCK_DEFAULTS, resolveRedlockSettings } from '../lock/redlock-settings.js';
 import {
@@ -22,6 +23,8 @@ const SECOND = 1_000;
 const HOUR = 3_600 * SECOND;
 const LONGEST_TIMER = 2 ** 31 - 1;
 const KIB = 1_024;
+/** What an integer column holds. */
+const MOST_ATTEMPTS = 2 ** 31 - 1;
 
 /** What `@Idempotent()` takes. */
 export const OPERATION_OPTIONS = [
@@ -34,6 +37,8 @@ export const OPERATION_OPTIONS = [
   'lease',
   'retention',
   'afterCrash',
+  'maxAttempts',
+  'maxDuration',
   'transactional',
   'outcome',
   'response',
@@ -77,13 +82,7 @@ function storeWhatIsFinal({ status, error }: OutcomeContext): 'store' | 'release
 export function resolveOperationOptions(options: IdempotentOptions): ResolvedOperationOptions {
   const { response = {} } = options;
   const leaseMs = duration('lease', options.lease, 30 * SECOND, LONGEST_TIMER);
-  const retentionMs = duration('retention', options.retention, 24 * HOUR);
-  if (leaseMs > retentionMs) {
-    throw new IdempotencyOptionError(
-      'lease',
-      'must not be longer than `retention`: an outcome would expire before its lease',
-    );
-  }
+  const retentionMs = duration('retention', options.retention, 24 * HOUR, LONGEST_RETENTION_MS);
   checkNames(response, ['maxBytes', 'headers'], 'response.');
   checkNames(response.headers ?? {}, ['include', 'exclude'], 'response.headers.');
   return {
@@ -93,6 +92,9 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
       onConflict: oneOf('onConflict', options.onConflict, ['reject', 'wait'], 'reject'),
       waitTimeoutMs: duration('waitTimeout', options.waitTimeout, 10 * SECOND, LONGEST_TIMER),
       afterCrash: oneOf('afterCrash', options.afterCrash, ['rerun', 'hold'], 'rerun'),
+      maxAttempts: positiveInteger('maxAttempts', options.maxAttempts, 5, MOST_ATTEMPTS),
+      maxDurationMs:
+        options.maxDuration === undefined ? undefined : duration('maxDuration', options.maxDuration, 0, LONGEST_TIMER),
       transactional: oneOf('transactional', options.transactional, [true, false], false),
     },
     required: oneOf('required', options.required, [true, false], true),

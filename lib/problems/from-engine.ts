@@ -2,6 +2,7 @@ import type { Refusal } from '../engine/admission.js';
 import {
   LockUnavailableError,
   ShuttingDownError,
+  StoreRefusedError,
   StoreUnavailableError,
   UnreadableRecordError,
 } from '../engine/errors.js';
@@ -55,10 +56,25 @@ export function isOutage(error: unknown): boolean {
 }
 
 /**
- * What an execution answers with instead of its own outcome, where that is not on record: the outcome that is, or a
- * problem. `undefined`: it may answer with its own.
+ * Returns what a handler's error is answered as. A store that was lost inside `step()` may have lost the record of an effect:
+ * the client is to try again, and not to take it for an error of the operation.
  */
-export function insteadOf(finish: Finish, documentation?: string): StoredOutcome | IdempotencyProblem | undefined {
+export function errorOfHandler(error: unknown, documentation?: string): unknown {
+  return error instanceof StoreUnavailableError
+    ? new IdempotencyOutcomeNotRecordedException({ documentation, cause: error })
+    : error;
+}
+
+/**
+ * Returns what an execution answers with instead of its own outcome, where that is not on record: the outcome that is, a
+ * problem, or the application's own error, where the database refused its transaction for good. `undefined`: it may answer
+ * with its own.
+ */
+export function insteadOf(
+  finish: Finish,
+  isRetryable: (error: unknown) => boolean,
+  documentation?: string,
+): StoredOutcome | Error | undefined {
   switch (finish.kind) {
     case 'stored':
     case 'freed':
@@ -72,10 +88,18 @@ export function insteadOf(finish: Finish, documentation?: string): StoredOutcome
         : standing.outcome;
     }
     case 'held':
-      return new IdempotencyOutcomeUnknownException({ documentation });
+      return finish.error instanceof Error ? finish.error : new IdempotencyOutcomeUnknownException({ documentation });
     case 'rolledBack':
-      return new IdempotencyStoreUnavailableException({ documentation, cause: finish.error });
+      return isRetryable(finish.error)
+        ? new IdempotencyStoreUnavailableException({ documentation, cause: finish.error })
+        : errorOfApplication(finish.error);
     case 'unrecorded':
       return new IdempotencyOutcomeNotRecordedException({ documentation, cause: finish.error });
   }
+}
+
+/** The error that the application would have seen without the library, which filters know by its class. */
+function errorOfApplication(error: unknown): Error {
+  const own = error instanceof StoreRefusedError ? error.cause : error;
+  return own instanceof Error ? own : new Error('The transaction was rolled back', { cause: own });
 }

@@ -10,7 +10,10 @@ import type { IdempotencyEvent } from '../engine/events.js';
 import type { Execution as EngineExecution } from '../engine/execution.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
 import type { StoredOutcome } from '../engine/outcome.js';
+import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import type { Execution } from '../execution.js';
+import { duration } from '../options/checks.js';
+import type { Duration } from '../options/duration.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
@@ -37,7 +40,16 @@ export interface RunOptions
     RecordIdentity,
     Pick<
       IdempotentOptions,
-      'onConflict' | 'waitTimeout' | 'lease' | 'retention' | 'afterCrash' | 'transactional' | 'outcome' | 'response'
+      | 'onConflict'
+      | 'waitTimeout'
+      | 'lease'
+      | 'retention'
+      | 'afterCrash'
+      | 'maxAttempts'
+      | 'maxDuration'
+      | 'transactional'
+      | 'outcome'
+      | 'response'
     > {
   /** What the operation works on, as JSON: another input under the same key is refused. Default: not compared. */
   readonly input?: unknown;
@@ -55,6 +67,12 @@ export type Resolution =
     }
   /** It happened, with this value ({@link IdempotencyService.run}). */
   | { readonly value: unknown };
+
+/** How {@link IdempotencyService.resolve} settles a record. */
+export interface ResolveOptions {
+  /** How long the outcome is replayed from now. Default: the retention of the operation. */
+  readonly retention?: Duration;
+}
 
 export interface IdempotencyServiceParts {
   readonly engine: IdempotencyEngine;
@@ -98,7 +116,12 @@ export class IdempotencyService {
    */
   async run<T>(options: RunOptions, handler: (execution: Execution) => Promise<T> | T): Promise<T> {
     const { key, scope, operation: endpoint, input, ...overrides } = options;
-    const settings = { endpoint, options: resolveOperationOptions({ ...this.options.defaults, ...overrides }) };
+    const settings = {
+      endpoint,
+      options: resolveOperationOptions({ ...this.options.defaults, ...overrides }),
+      errors: this.store,
+      documentation: undefined,
+    };
     const identity = identify('run', { key, scope, operation: endpoint });
     const json = canonicalJson(input);
     const keep = this.options.request.store && json !== '' && json.length <= this.options.request.maxBytes;
@@ -172,12 +195,18 @@ export class IdempotencyService {
     return this.store.forget(recordId);
   }
 
-  /** Settles a held record: with what came of the operation, or `'release'`. Whether there was a held record. */
-  async resolve(recordId: string, resolution: Resolution): Promise<boolean> {
-    if (resolution === 'release') return this.store.resolveHeld(recordId, null);
+  /**
+   * Settles a held record, with the outcome of the operation, or `'release'`, and returns whether there was a held record.
+   * The outcome is kept for the operation's own retention, counted from now, unless `options` say otherwise.
+   *
+   * @throws IdempotencyOptionError for a retention that is no duration
+   */
+  async resolve(recordId: string, resolution: Resolution, options: ResolveOptions = {}): Promise<boolean> {
+    const { retention } = options;
+    const retentionMs = retention === undefined ? null : duration('retention', retention, 0, LONGEST_RETENTION_MS);
+    if (resolution === 'release') return this.store.resolveHeld(recordId, null, retentionMs);
     const outcome = 'value' in resolution ? packValue(resolution.value, Infinity) : packResponse(resolution);
-    const { retentionMs } = resolveOperationOptions(this.options.defaults).policy;
-    return this.store.resolveHeld(recordId, { outcome, retentionMs });
+    return this.store.resolveHeld(recordId, outcome, retentionMs);
   }
 
   /**

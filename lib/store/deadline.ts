@@ -1,8 +1,12 @@
-import { StoreUnavailableError } from '../engine/errors.js';
+import { StoreRefusedError, StoreUnavailableError } from '../engine/errors.js';
+import { isRetryable } from './driver-errors.js';
 
 /**
- * Waits for `work` for at most `ms` milliseconds; whatever goes wrong is told as {@link StoreUnavailableError}, with
- * the cause. The work itself cannot be called back: `onLate` gets an answer that comes after all.
+ * Waits for `work` for at most `ms` milliseconds. The work itself cannot be called back: `onLate` gets an answer that
+ * comes after the deadline, and may throw.
+ *
+ * @throws StoreUnavailableError at the deadline, and for an error that a retry may cure
+ * @throws StoreRefusedError for any other error
  */
 export function withDeadline<T>(work: Promise<T>, ms: number, onLate?: (answer: T) => void): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -14,13 +18,22 @@ export function withDeadline<T>(work: Promise<T>, ms: number, onLate?: (answer: 
     work.then(
       (answer) => {
         clearTimeout(timer);
-        if (late) onLate?.(answer);
-        else resolve(answer);
+        if (!late) return resolve(answer);
+        try {
+          onLate?.(answer);
+        } catch {
+          // The request was answered at the deadline; an error here would be an unhandled rejection and end the process.
+        }
       },
       (error: unknown) => {
         clearTimeout(timer);
-        reject(new StoreUnavailableError({ cause: error }));
+        reject(storeError(error));
       },
     );
   });
+}
+
+function storeError(cause: unknown): Error {
+  if (cause instanceof StoreUnavailableError || cause instanceof StoreRefusedError) return cause;
+  return isRetryable(cause) ? new StoreUnavailableError({ cause }) : new StoreRefusedError({ cause });
 }

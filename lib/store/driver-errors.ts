@@ -54,6 +54,19 @@ export function kindOf(error: unknown): DriverErrorKind {
   return kinds.includes('outage') ? 'outage' : 'refusal';
 }
 
+/** Returns whether other transactions were in the way. */
+export function isConflict(error: unknown): boolean {
+  return kindOf(error) === 'conflict';
+}
+
+/** MySQL and MariaDB roll back the whole transaction: deadlock, "record has changed since last read", no memory for locks. */
+const UNDOES_TRANSACTION = new Set<unknown>([1213, 1020, 1206]);
+
+/** Returns whether an error of a statement always comes with a rollback of its whole transaction, which then is over. */
+export function undoesTransaction(error: unknown): boolean {
+  return causes(error).some(({ errno }) => UNDOES_TRANSACTION.has(errno));
+}
+
 /** Returns whether the same work may succeed when it is tried again. */
 export function isRetryable(error: unknown): boolean {
   return kindOf(error) !== 'refusal';
@@ -126,10 +139,36 @@ export function causes(error: unknown): DriverError[] {
 /** Describes an error for the log in one line: its innermost message, with the database's code where it has one. */
 export function reasonOf(error: unknown): string {
   const root = causes(error).at(-1);
-  if (!root) return String(error);
-  const code = root.code ?? root.errno;
-  const text = (root.message || root.name || String(error)).split('\n')[0];
-  return code === undefined || text.includes(String(code)) ? text : `${text} (${String(code)})`;
+  if (!root) return typeof error === 'string' ? error : 'unknown error';
+  const text = (root.message || root.name || 'unknown error').split('\n')[0];
+  const code = [root.code, root.errno].find((one) => typeof one === 'string' || typeof one === 'number');
+  return code === undefined || text.includes(`${code}`) ? text : `${text} (${code})`;
+}
+
+/** What to do about errors whose text does not say it. */
+const ADVICE = new Map<unknown, string>([
+  [
+    '25P02',
+    'The handler went on after one of its statements had failed, and PostgreSQL refuses everything until ROLLBACK. Let that ' +
+      'error end the handler, or run the statement in a transaction of its own: execution.manager.transaction(...)',
+  ],
+  [
+    '25P03',
+    'The handler left its transaction idle for longer than idle_in_transaction_session_timeout. Raise it for the ' +
+      "application's role, or keep slow work out of transactional operations",
+  ],
+  [
+    1153,
+    'The response, or the result of a step, is larger than max_allowed_packet. Raise it on the server, or lower `response.maxBytes`',
+  ],
+]);
+
+/** As {@link reasonOf}, with what to do about it. */
+export function explain(error: unknown): string {
+  const advice = causes(error)
+    .map(({ code, errno }) => ADVICE.get(code) ?? ADVICE.get(errno))
+    .find(Boolean);
+  return advice ? `${reasonOf(error)}. ${advice}` : reasonOf(error);
 }
 
 /** Not `instanceof`: a native driver is loaded once a process, and throws errors of the realm that loaded it first. */

@@ -12,14 +12,20 @@ import type {
   StepStore,
   StoreTransaction,
 } from '../engine/ports/record-store.js';
-import { CommitUnknownError } from '../engine/errors.js';
+import {
+  CommitUnknownError,
+  StoreUnavailableError,
+  TransactionEndedError,
+  TransactionUndoneError,
+} from '../engine/errors.js';
 import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
-import { type CompletionRow, NOT_HELD, type RecordRow } from './dialects/dialect.js';
+import { type CompletionRow, NOT_HELD, type OutcomeRow, type RecordRow } from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
-import { isRetryable, retryingConflicts } from './driver-errors.js';
+import { explain, isRetryable, retryingConflicts } from './driver-errors.js';
 import type { Sealer } from './sealer.js';
 import type { TransactionHost } from './transaction-host.js';
+import { TransactionWatch, type WatchedTransaction } from './transaction-watch.js';
 
 export interface SqlRecordStoreSettings {
   /** How long a statement may take before the store counts as lost, in milliseconds. */
@@ -38,6 +44,7 @@ export class SqlRecordStore implements RecordStore {
   readonly steps: StepStore;
   private readonly claims: GroupCommit<Claim, RecordRow>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
+  private readonly transactions: TransactionWatch;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -60,6 +67,7 @@ export class SqlRecordStore implements RecordStore {
       return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
     }, places(MAX_COMPLETIONS));
     this.steps = new SqlStepStore(connector, settings);
+    this.transactions = new TransactionWatch(connector);
   }
 
   async claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
@@ -78,12 +86,13 @@ export class SqlRecordStore implements RecordStore {
     return withDeadline(this.completions.add(this.completionRow(ownership, completion)), this.settings.timeoutMs);
   }
 
-  release(ownership: Ownership): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'failed'));
+  release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
+    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs));
   }
 
+  /** What is held does not expire, whatever its date. */
   hold(ownership: Ownership): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'held'));
+    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'held', 0));
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
@@ -101,24 +110,36 @@ export class SqlRecordStore implements RecordStore {
 
   async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
     let worked = false;
+    let watched: WatchedTransaction | undefined;
     try {
-      return await this.connector.exclusively(() =>
-        this.settings.transactionHost.run(this.dataSource, async (manager) => {
-          const result = await work({
-            manager,
-            complete: (ownership, completion) => this.completeWithin(manager, ownership, completion),
-          });
-          worked = true;
-          return result;
-        }),
+      const result = await this.connector.exclusively(() =>
+        this.settings.transactionHost.run(this.dataSource, (manager) =>
+          this.transactions.during(manager, async (transaction) => {
+            watched = transaction;
+            const answer = await work({
+              manager,
+              complete: (ownership, completion) => this.completeWithin(manager, transaction, ownership, completion),
+            });
+            worked = true;
+            return answer;
+          }),
+        ),
       );
+      if (!worked) throw new Error('The option `transactionHost`: run() resolved without running its work');
+      return result;
     } catch (error) {
-      throw worked ? new CommitUnknownError({ cause: error }) : error;
+      const cause = watched?.connectionError ?? error;
+      if (worked) throw new CommitUnknownError({ cause });
+      throw watched?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
     }
   }
 
   isRetryable(error: unknown): boolean {
-    return isRetryable(error);
+    return error instanceof StoreUnavailableError || error instanceof CommitUnknownError || isRetryable(error);
+  }
+
+  explain(error: unknown): string {
+    return explain(error);
   }
 
   /** Closes what is not the data source's. What is asked for after all is still answered. */
@@ -126,10 +147,14 @@ export class SqlRecordStore implements RecordStore {
     await this.connector.close?.();
   }
 
-  /** Settles a held record: with an outcome, or free for the next request (`null`). Whether it was held. */
-  resolveHeld(recordId: string, completion: Completion | null): Promise<boolean> {
-    const row = completion && this.completionRow({ recordId, owner: '', token: 0 }, completion);
-    return this.askAtomically((on) => this.connector.dialect.resolveHeld(on, recordId, row));
+  /**
+   * Settles a held record, with an outcome, or free for the next request (`null`), and returns whether it was held.
+   *
+   * @param retentionMs how long it is kept from now; by default as long as the operation's own retention says
+   */
+  resolveHeld(recordId: string, outcome: StoredOutcome | null, retentionMs: number | null = null): Promise<boolean> {
+    const row = outcome && this.sealed(recordId, outcome);
+    return this.askAtomically((on) => this.connector.dialect.resolveHeld(on, recordId, row, retentionMs));
   }
 
   /** Deletes a record, whatever its state. Whether there was one. */
@@ -142,15 +167,22 @@ export class SqlRecordStore implements RecordStore {
     return this.askAtomically((on) => this.connector.dialect.sweep(on, limit));
   }
 
+  /** @throws TransactionEndedError where the transaction is not the one that was begun */
   private async completeWithin(
     manager: EntityManager,
+    { marked, mark, phase, cause }: WatchedTransaction,
     ownership: Ownership,
     completion: Completion,
   ): Promise<FencedAnswer> {
+    if (phase === 'undone' && cause !== undefined) throw new TransactionUndoneError({ cause });
     const row = this.completionRow(ownership, completion);
-    const completed = this.connector.within(manager).then((on) => this.connector.dialect.complete(on, [row]));
-    const answers = await withDeadline(completed, this.settings.timeoutMs);
-    return answers.get(ownership.recordId) ?? NOT_HELD;
+    const complete = async () => {
+      await marked;
+      return this.connector.dialect.completeWithin(await this.connector.within(manager), mark, row);
+    };
+    const answer = await withDeadline(complete(), this.settings.timeoutMs);
+    if (answer === 'ended') throw new TransactionEndedError();
+    return answer;
   }
 
   private alone<T>(work: (on: unknown) => Promise<T>): Promise<T> {
@@ -170,18 +202,14 @@ export class SqlRecordStore implements RecordStore {
 
   private completionRow(ownership: Ownership, { outcome, retentionMs }: Completion): CompletionRow {
     const { recordId, owner, token } = ownership;
+    return { recordId, owner, token, ...this.sealed(recordId, outcome), retentionMs };
+  }
+
+  private sealed(recordId: string, { code, head, body }: StoredOutcome): OutcomeRow {
     const seal = (plain: Buffer | null, field: string) =>
       plain && this.settings.sealer.seal(plain, { recordId, field });
-    return {
-      recordId,
-      owner,
-      token,
-      code: outcome.code,
-      // With the status, which is not sealed itself: it cannot be changed unnoticed.
-      head: seal(outcome.head, `head of ${outcome.code}`),
-      body: seal(outcome.body, 'body'),
-      retentionMs,
-    };
+    // With the status, which is not sealed itself: it cannot be changed unnoticed.
+    return { code, head: seal(head, `head of ${code}`), body: seal(body, 'body') };
   }
 
   private standing(row: RecordRow): StandingRecord {
@@ -197,10 +225,14 @@ export class SqlRecordStore implements RecordStore {
 }
 
 class SqlStepStore implements StepStore {
+  readonly joinsTransaction: boolean;
+
   constructor(
     private readonly connector: Connector,
     private readonly settings: SqlRecordStoreSettings,
-  ) {}
+  ) {
+    this.joinsTransaction = connector.singleConnection;
+  }
 
   async load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {
     const rows = await this.ask(within, (on) => this.connector.dialect.loadSteps(on, recordId));

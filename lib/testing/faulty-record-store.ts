@@ -25,6 +25,7 @@ export class FaultyRecordStore implements RecordStore {
     private readonly reach: FaultHook,
   ) {
     this.steps = {
+      joinsTransaction: store.steps.joinsTransaction,
       load: (recordId, within) => this.loadSteps(recordId, within),
       begin: (ownership, name, within) =>
         this.fenced('step begin', ownership, () => this.store.steps.begin(ownership, name, within)),
@@ -45,8 +46,8 @@ export class FaultyRecordStore implements RecordStore {
     return this.fenced('complete', ownership, () => this.store.complete(ownership, completion));
   }
 
-  release(ownership: Ownership): Promise<FencedAnswer> {
-    return this.fenced('release', ownership, () => this.store.release(ownership));
+  release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
+    return this.fenced('release', ownership, () => this.store.release(ownership, retentionMs));
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
@@ -88,6 +89,10 @@ export class FaultyRecordStore implements RecordStore {
 
   isRetryable(error: unknown): boolean {
     return this.store.isRetryable(error);
+  }
+
+  explain(error: unknown): string {
+    return this.store.explain(error);
   }
 
   private loadSteps(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {

@@ -181,7 +181,7 @@ export class IdempotencyFaults implements EngineFactory {
     if (!standing || !claim) return;
     await store.renew(standing, 0);
     const rival = await store.claim({ ...claim, owner: randomUUID() });
-    if (rival.status === 'processing') await store.release(rival);
+    if (rival.status === 'processing') await store.release(rival, claim.retentionMs);
   }
 }
 

@@ -23,7 +23,11 @@ export const resolve: Command = {
       description: 'with --status: Content-Type is JSON or text by default',
     },
     value: { type: 'string', value: '<json>', description: 'it happened: the value of IdempotencyService.run()' },
-    retention: { type: 'string', value: '<time>', description: 'how long the outcome is replayed; 24h' },
+    retention: {
+      type: 'string',
+      value: '<time>',
+      description: "how long the outcome is replayed; the operation's own retention",
+    },
     ...WHICH_RECORD,
   },
   arity: [0, 1],
@@ -36,8 +40,8 @@ export const resolve: Command = {
     const record = await reading.find(id);
     if (!record) throw refusal(`There is no record ${id}`);
     const encryption = resolution === 'release' ? undefined : await sealedLike(record, reading, invocation);
-    const writing = await invocation.service({ retention, encryption });
-    if (!(await writing.resolve(id, resolution))) {
+    const writing = await invocation.service({ encryption });
+    if (!(await writing.resolve(id, resolution, { retention }))) {
       const { status = 'deleted' } = (await reading.find(id)) ?? {};
       throw refusal(`The record is not held, but ${status}: ${id}`);
     }

@@ -37,7 +37,6 @@ export function newDataSource(settings: DatabaseSettings): DataSource {
 
 export interface ServiceSettings {
   readonly timeout: Duration;
-  readonly retention?: Duration;
   /** What outcomes are sealed with. */
   readonly encryption?: EncryptionOptions;
   /** Records deleted in one statement. */
@@ -48,7 +47,6 @@ export interface ServiceSettings {
 export function serviceOn(dataSource: DataSource, settings: ServiceSettings): IdempotencyService {
   const options = resolveModuleOptions({
     storeTimeout: settings.timeout,
-    ...(settings.retention !== undefined && { retention: settings.retention, lease: 1 }),
     ...(settings.batch !== undefined && { sweep: { batch: settings.batch } }),
   });
   const store = new SqlRecordStore(dataSource, connectorFor(dataSource), {

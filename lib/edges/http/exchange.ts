@@ -1,5 +1,6 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ExecutionContext } from '@nestjs/common';
+import { resetHeaders } from './write-response.js';
 
 /** A request and its response, as Express and Fastify both have them. */
 export interface Exchange {
@@ -13,6 +14,8 @@ export interface Exchange {
   readonly rawResponse: ServerResponse;
   /** The headers that are set on the response by now. */
   headers(): OutgoingHttpHeaders;
+  /** Makes the response as it was before the handler, with these headers, for another one to be made. */
+  reopen(before: OutgoingHttpHeaders): void;
   /** Keeps the platform from sending anything more: the response has been written to node's own. */
   silence(): void;
 }
@@ -47,6 +50,8 @@ interface FastifyRequest extends PlatformRequest {
 interface FastifyReply {
   readonly raw: ServerResponse;
   getHeaders(): OutgoingHttpHeaders;
+  header(name: string, value: unknown): unknown;
+  removeHeader(name: string): unknown;
   send(payload?: unknown): unknown;
 }
 
@@ -87,6 +92,10 @@ class ExpressExchange implements Exchange {
     return this.rawResponse.getHeaders();
   }
 
+  reopen(before: OutgoingHttpHeaders): void {
+    reopenRaw(this.rawResponse, before);
+  }
+
   /** Its view would be rendered for nothing, and of nothing. */
   silence(): void {
     this.rawResponse.render = () => undefined;
@@ -115,10 +124,22 @@ class FastifyExchange implements Exchange {
     return { ...this.rawResponse.getHeaders(), ...this.reply.getHeaders() };
   }
 
+  reopen(before: OutgoingHttpHeaders): void {
+    for (const name of Object.keys(this.reply.getHeaders())) this.reply.removeHeader(name);
+    for (const [name, value] of Object.entries(before)) this.reply.header(name, value);
+    reopenRaw(this.rawResponse, {});
+  }
+
   /** It would warn of a reply that was already sent. */
   silence(): void {
     const { reply } = this;
     const send = () => reply;
     Object.assign(reply, { send, view: send });
   }
+}
+
+function reopenRaw(response: ServerResponse, before: OutgoingHttpHeaders): void {
+  resetHeaders(response, before);
+  response.statusCode = 200;
+  response.statusMessage = '';
 }

@@ -11,6 +11,7 @@ import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../opti
 import { problemOf } from '../../problems/from-engine.js';
 import { admit } from '../admit.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../option-values.js';
+import type { StoreErrors } from '../run-end.js';
 import type { AnonymousCallers } from './anonymous-callers.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
@@ -20,6 +21,7 @@ import { readKeyHeader } from './key-header.js';
 import { withPreference } from './prefer-wait.js';
 import { principalOf } from './principal.js';
 import { isMarkedRun } from './request-run.js';
+import type { ApplicationFilters } from './application-filters.js';
 import { mute } from './mute.js';
 import { storedRequest } from './stored-request.js';
 import { unpackHead } from './response-head.js';
@@ -35,7 +37,8 @@ export class HttpEdge {
     private readonly module: ResolvedModuleOptions,
     private readonly operations: OperationOptions,
     private readonly settings: {
-      readonly isRetryable: (error: unknown) => boolean;
+      readonly errors: StoreErrors;
+      readonly filters: ApplicationFilters;
       readonly handedOver: HandedOver;
       readonly asyncContext: boolean;
       readonly anonymous: AnonymousCallers;
@@ -68,7 +71,7 @@ export class HttpEdge {
     options: ResolvedOperationOptions,
     tenure: Tenure,
   ): HttpRun {
-    const { isRetryable, handedOver, asyncContext } = this.settings;
+    const { errors, filters, handedOver, asyncContext } = this.settings;
     const handler = context.getHandler();
     const { documentation } = this.module;
     const watched = isWatched(handler);
@@ -76,9 +79,12 @@ export class HttpEdge {
       endpoint: exchange.endpoint,
       options,
       documentation,
-      isRetryable,
+      errors,
       watched,
-      asyncContext: asyncContext || (watched && !handedOver.has(context.getClass(), handler)),
+      // The statements of a transactional handler are told from others by it.
+      asyncContext:
+        asyncContext || options.policy.transactional || (watched && !handedOver.has(context.getClass(), handler)),
+      filter: (error) => filters.catch(error, context),
     });
   }
 

@@ -6,7 +6,7 @@ import { issueTicket, returnTicket } from '../../decorators/ticket.js';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../../engine/tenure.js';
-import { problemOfError } from '../../problems/from-engine.js';
+import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { answerInstead, isToBeReleased, type RunSettings } from '../run-end.js';
 import type { Exchange } from './exchange.js';
@@ -24,6 +24,8 @@ const GRACE_AFTER_CLOSE = 1_000;
 export interface HttpRunSettings extends RunSettings {
   /** Whether the handler runs within an async context, by which it can be found from anywhere in it. */
   readonly asyncContext: boolean;
+  /** Has the application's exception filters write a response. */
+  readonly filter: (error: unknown) => void;
 }
 
 /**
@@ -105,11 +107,11 @@ export class HttpRun implements RequestRun {
     handle().subscribe({
       next: (value) => subscriber.next(value),
       error: (error: unknown) => {
-        this.error = error;
+        this.error = errorOfHandler(error, this.settings.documentation);
         this.threw = true;
         if (!watched) this.current.settle('failed');
         this.onFollowed();
-        subscriber.error(error);
+        subscriber.error(this.error);
       },
       complete: () => {
         if (!watched) this.current.settle('succeeded');
@@ -209,9 +211,14 @@ export class HttpRun implements RequestRun {
   private answer(finish: Finish, subscriber: Subscriber<unknown>): void {
     const instead = answerInstead(finish, this.error, this.settings);
     if (!instead) return this.capture.release();
-    if (instead instanceof IdempotencyProblem && !this.capture.hasResponse) {
+    if (instead instanceof Error && !this.capture.hasResponse) {
       this.capture.release();
       return subscriber.error(instead);
+    }
+    if (instead instanceof Error && !(instead instanceof IdempotencyProblem)) {
+      this.capture.discard();
+      this.exchange.reopen(this.headersBefore);
+      return this.settings.filter(instead);
     }
     this.exchange.silence();
     this.capture.replace((response) => {

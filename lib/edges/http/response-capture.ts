@@ -92,6 +92,14 @@ export class ResponseCapture implements GateKeeper {
     this.callBack();
   }
 
+  /** Forgets what was held. Another response is to be made, and goes out as it is written. */
+  discard(): void {
+    if (!this.isHolding) return;
+    this.open();
+    this.chunks = [];
+    this.callBack();
+  }
+
   writeHead([status, ...rest]: readonly unknown[]): void {
     applyHead(this.response, status as number, rest);
   }

@@ -4,7 +4,8 @@ import type { StoredOutcome } from '../outcome.js';
  * Where records live. The store decides who owns a record, on its own clock: no method takes a point in time, only
  * durations in milliseconds.
  *
- * Every method rejects with {@link StoreUnavailableError} when the store cannot be asked within its time limit.
+ * Every method rejects with {@link StoreUnavailableError} when the store cannot be asked within its time limit, and with
+ * {@link StoreRefusedError} when it refuses what it is asked: the same call would be refused again.
  */
 export interface RecordStore {
   /**
@@ -22,8 +23,10 @@ export interface RecordStore {
   /** Records an outcome, fenced: only if `ownership` still holds the record. */
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
 
-  /** Frees the key for the next request, fenced; the fingerprint still binds. */
-  release(ownership: Ownership): Promise<FencedAnswer>;
+  /**
+   * Frees the key for the next request, fenced; the fingerprint and the steps still bind it for `retentionMs` from now.
+   */
+  release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer>;
 
   /** Takes back a claim whose operation never began, fenced: a first attempt leaves nothing behind. */
   discard(ownership: Ownership): Promise<FencedAnswer>;
@@ -31,29 +34,38 @@ export interface RecordStore {
   /** Marks the outcome as unknown, fenced. */
   hold(ownership: Ownership): Promise<FencedAnswer>;
 
-  /** Extends the lease to `leaseMs` from now, fenced. Blocks while a transaction completes this record. */
+  /** Extends the lease to `leaseMs` from now, fenced. Waits, within its time limit, for a transaction that completes this record. */
   renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer>;
 
   /** Notes that somebody waits for the record, so that its completion is announced; answers with what stands. */
   markAwaited(recordId: string): Promise<StandingRecord | undefined>;
 
   /**
-   * Runs `work` in a transaction of the application's data source. Resolves after COMMIT; rejects after ROLLBACK with
-   * what `work` threw, or with `CommitUnknownError` when the answer to COMMIT was lost.
+   * Runs `work` in a transaction of the application's data source. Resolves after COMMIT. Rejects after ROLLBACK with
+   * what `work` threw, or with what ended its connection. Rejects with `CommitUnknownError` when anything fails after
+   * `work`: a COMMIT that was refused, whose answer was lost, or that something of the application's followed and threw.
    */
   transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T>;
 
   readonly steps: StepStore;
 
-  /** Whether `error` says that a transaction may be tried again (deadlock, serialization failure, lost connection). */
+  /** Returns whether the same transaction may succeed when it is tried again (deadlock, lost connection). */
   isRetryable(error: unknown): boolean;
+
+  /** Describes an error of the store or of a handler's statement in a line for the log: cause, code, and what to do. */
+  explain(error: unknown): string;
 }
 
 /** A transaction that the handler's writes and the record's completion share. */
 export interface StoreTransaction {
   /** The store's own handle on the transaction, opaque to the engine (TypeORM's EntityManager). */
   readonly manager: unknown;
-  /** As {@link RecordStore.complete}, inside this transaction. */
+  /**
+   * As {@link RecordStore.complete}, inside this transaction.
+   *
+   * @throws TransactionEndedError where this is no longer the transaction that was begun: on a connection that has
+   *   gone back to autocommit, an outcome would be recorded for writes that were undone
+   */
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
 }
 
@@ -62,6 +74,8 @@ export interface StoreTransaction {
  * execution runs in, for stores that have only one connection.
  */
 export interface StepStore {
+  /** Whether what is recorded `within` a transaction is undone with it, for want of another connection. */
+  readonly joinsTransaction: boolean;
   /** Everything recorded of the steps of a record. */
   load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]>;
   /** Notes that a step has begun. */
@@ -98,6 +112,8 @@ export interface Claim {
   readonly request: Buffer | null;
   readonly leaseMs: number;
   readonly retentionMs: number;
+  /** How many executions in a row may die without an outcome, this one included, before the record is held. */
+  readonly maxAttempts: number;
   /** Whether an owner that dies leaves an unknown outcome that someone must resolve. */
   readonly holdOnCrash: boolean;
   /**
@@ -146,6 +162,8 @@ export interface StandingRecord {
    * silent, `done` that an expired outcome made room; `null` where there was no record.
    */
   readonly takenFrom: RecordStatus | null;
+  /** How many more executions may take over from one that died; none: the record is held instead. */
+  readonly attemptsLeft: number;
   readonly fingerprint: Buffer;
   readonly binding: Buffer | null;
   /** What is left of the lease, in milliseconds, by the store's clock; negative when it ran out. */

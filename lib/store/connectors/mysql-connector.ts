@@ -13,6 +13,16 @@ interface Mysql2Connection {
   destroy(): void;
 }
 
+/** What `mysql2` answers to a statement without rows. */
+interface ResultSetHeader {
+  readonly affectedRows: number;
+  readonly insertId: number | string;
+  readonly serverStatus: number;
+}
+
+/** SERVER_STATUS_IN_TRANS. */
+const IN_TRANSACTION = 1;
+
 type Mysql2Callback = (error: Error | null, result: unknown) => void;
 
 /** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
@@ -96,9 +106,14 @@ function answerOf(
   return new Promise((resolve, reject) =>
     connection[method](sql, values, (error, result) => {
       if (error) return reject(error);
-      if (Array.isArray(result)) return resolve({ rows: result, affectedRows: 0, insertId: 0 });
-      const { affectedRows, insertId } = result as { affectedRows: number; insertId: number | string };
-      resolve({ rows: [], affectedRows, insertId: Number(insertId) });
+      if (Array.isArray(result)) return resolve({ rows: result, affectedRows: 0, insertId: 0, inTransaction: false });
+      const { affectedRows, insertId, serverStatus } = result as ResultSetHeader;
+      resolve({
+        rows: [],
+        affectedRows,
+        insertId: Number(insertId),
+        inTransaction: (serverStatus & IN_TRANSACTION) !== 0,
+      });
     }),
   );
 }

@@ -20,11 +20,15 @@ export interface StepRow {
   readonly result: Buffer | null;
 }
 
-/** A completion with its bytes sealed. */
-export interface CompletionRow extends Ownership {
+/** An outcome with its bytes sealed. */
+export interface OutcomeRow {
   readonly code: number;
   readonly head: Buffer | null;
   readonly body: Buffer | null;
+}
+
+/** A completion with its bytes sealed. */
+export interface CompletionRow extends Ownership, OutcomeRow {
   readonly retentionMs: number;
 }
 
@@ -47,7 +51,28 @@ export interface Dialect<Connection = unknown> {
   read(on: Connection, recordId: string): Promise<RecordRow | undefined>;
   /** The ids that were completed, and whether somebody waits for them. */
   complete(on: Connection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>>;
-  letGo(on: Connection, ownership: Ownership, status: LetGo): Promise<FencedAnswer>;
+
+  /**
+   * Marks a transaction as its first statement, so that {@link completeWithin} can tell whether it is still the same one.
+   * The mark ends with the transaction, however that ends.
+   *
+   * @param mark a word of letters and digits, new for each transaction
+   */
+  markTransaction(on: Connection, mark: string): Promise<void>;
+  /**
+   * As {@link complete}, in a transaction that was marked. `'ended'`: the mark is gone, as the transaction was committed
+   * or undone; nothing is written then.
+   */
+  completeWithin(on: Connection, mark: string, completion: CompletionRow): Promise<FencedAnswer | 'ended'>;
+
+  /**
+   * Returns whether the connection is still in a transaction, asked after a statement of it has failed. PostgreSQL refuses
+   * by itself what comes after that, and need not be asked.
+   */
+  isInTransaction(on: Connection): Promise<boolean>;
+
+  /** Releases or holds a record. A released one is kept for `retentionMs` from now. */
+  letGo(on: Connection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer>;
   discard(on: Connection, ownership: Ownership): Promise<FencedAnswer>;
   renew(on: Connection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer>;
   markAwaited(on: Connection, recordId: string): Promise<void>;
@@ -56,13 +81,15 @@ export interface Dialect<Connection = unknown> {
   putStep(on: Connection, ownership: Ownership, step: StepRow): Promise<FencedAnswer>;
 
   /**
-   * Resolves a held record with an outcome, or frees it (`null`). Whether there was one. Whoever frees it has found out
-   * that what had begun did not happen: its steps may run again. Asked for in a transaction.
+   * Resolves a held record with an outcome, or frees it (`null`), and returns whether there was one. Either is kept from
+   * now for `retentionMs`, or where that is `null`, for the operation's own retention. To free it means that what had begun did not happen: its steps may run again.
+   * Asked for in a transaction.
    */
   resolveHeld(
     on: Connection,
     recordId: string,
-    completion: Omit<CompletionRow, keyof Ownership> | null,
+    outcome: OutcomeRow | null,
+    retentionMs: number | null,
   ): Promise<boolean>;
   /**
    * Deletes a record and its steps, whatever its state. Whether there was one. Asked for in a transaction, so that no
@@ -91,6 +118,7 @@ export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {
     token: Number(row.token),
     attempt: Number(row.attempt),
     takenFrom: row.taken_from as RecordRow['takenFrom'],
+    attemptsLeft: Number(row.attempts_left),
     fingerprint: row.fingerprint as Buffer,
     binding: row.binding as Buffer | null,
     leaseLeftMs: Number(row.lease_left),

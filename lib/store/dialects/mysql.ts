@@ -6,6 +6,7 @@ import {
   type LetGo,
   NOBODY,
   NOT_HELD,
+  type OutcomeRow,
   type RecordRow,
   type StepRow,
   type TableNames,
@@ -26,6 +27,8 @@ export interface MysqlAnswer {
   readonly rows: readonly MysqlRow[];
   readonly affectedRows: number;
   readonly insertId: number;
+  /** Whether the session is in a transaction after the statement; of a result without rows only. */
+  readonly inTransaction: boolean;
 }
 
 type MysqlRow = Record<string, unknown>;
@@ -33,24 +36,29 @@ type MysqlRow = Record<string, unknown>;
 /** Long retentions end on a full minute, so that few completions touch the index. The parameter is given twice. */
 const EXPIRY = `IF(? < 3600000, ${NOW} + ?, ((${NOW} + ?) DIV 60000 + 1) * 60000)`;
 const expiry = (ms: number) => [ms, ms, ms];
+/** The same, of the record's own retention unless another one is given. */
+const OWN_EXPIRY = EXPIRY.replaceAll('?', 'COALESCE(?, retention_ms)');
+
+/** ER_SP_DOES_NOT_EXIST, which MySQL also says of a savepoint. */
+const NO_SUCH_SAVEPOINT = 1305;
 
 /** What a claim does to the record that stands; `VALUES(column)` is the claim's own. */
 const MOVE = `CASE
-  WHEN expires_at <= ${NOW} AND (status IN ('done', 'failed')
-    OR (status = 'processing' AND lease_until <= ${NOW} AND NOT hold_on_crash)) THEN 'restart'
+  WHEN expires_at <= ${NOW} AND status IN ('done', 'failed') THEN 'restart'
   WHEN fingerprint <> VALUES(fingerprint) OR NOT (binding <=> VALUES(binding)) THEN 'stand'
   WHEN status = 'failed' THEN 'take'
   WHEN status = 'processing' AND lease_until <= ${NOW}
-    THEN IF(hold_on_crash OR VALUES(hold_on_crash), 'hold', 'take')
+    THEN IF(hold_on_crash OR VALUES(hold_on_crash) OR attempts_left <= 0, 'hold', 'take')
   ELSE 'stand' END`;
-
-const EXPIRED = `r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed') OR (r.status = 'processing' AND NOT r.hold_on_crash))`;
-const FREE = `(r.status <> 'processing' OR r.lease_until <= ${NOW})`;
 
 /** Held, or about to be: its owner fell silent, and nobody has asked since. */
 const UNKNOWN = `(status = 'held' OR (status = 'processing' AND hold_on_crash AND lease_until <= ${NOW}))`;
 
-const COLUMNS = `id, owner, status, token, attempt, taken_from, fingerprint, binding, lease_until - ${NOW} AS lease_left,
+/** Of a claim that has won: one fewer where it took over from an owner that died, whose lease still stands in the row. */
+const ATTEMPTS_LEFT = `CASE WHEN taken_from <> 'processing' OR taken_from IS NULL THEN VALUES(attempts_left)
+  WHEN lease_until <= ${NOW} THEN attempts_left - 1 ELSE attempts_left END`;
+
+const COLUMNS = `id, owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, lease_until - ${NOW} AS lease_left,
   response_code, response_head, response_body`;
 
 const OWNED = `id = ? AND owner = ? AND token = ? AND status = 'processing'`;
@@ -69,9 +77,9 @@ function statements({ record, step }: TableNames) {
     `${column} = IF(owner = VALUES(owner) AND status = 'processing', ${value}, ${column})`;
   return {
     claim: (count: number) => `INSERT INTO ${record} (id, owner, endpoint, fingerprint, binding, request, status, token,
-      attempt, hold_on_crash, awaited, lease_until, created_at, expires_at)
+      attempt, hold_on_crash, attempts_left, awaited, lease_until, created_at, expires_at, retention_ms)
     VALUES ${Array(count)
-      .fill(`(?, ?, ?, ?, ?, ?, 'processing', 1, 1, ?, 0, ${NOW} + ?, ${NOW}, ${EXPIRY})`)
+      .fill(`(?, ?, ?, ?, ?, ?, 'processing', 1, 1, ?, ?, 0, ${NOW} + ?, ${NOW}, ${EXPIRY}, ?)`)
       .join(', ')}
     ON DUPLICATE KEY UPDATE
       ${move('token', `WHEN 'restart' THEN token + 1 WHEN 'take' THEN token + 1`)},
@@ -83,17 +91,22 @@ function statements({ record, step }: TableNames) {
       ${move('status', `WHEN 'restart' THEN 'processing' WHEN 'take' THEN 'processing' WHEN 'hold' THEN 'held'`)},
       ${won('endpoint')}, ${won('request')}, ${won('completed_at', 'NULL')},
       ${won('response_code', 'NULL')}, ${won('response_head', 'NULL')}, ${won('response_body', 'NULL')},
-      ${won('fingerprint')}, ${won('binding')}, ${won('hold_on_crash')}, ${won('lease_until')}, ${won('expires_at')}`,
+      ${won('fingerprint')}, ${won('binding')}, ${won('hold_on_crash')}, ${won('attempts_left', ATTEMPTS_LEFT)}, ${won('lease_until')}, ${won('expires_at')},
+      ${won('retention_ms')}`,
     returning: ` RETURNING ${COLUMNS}`,
     readMany: (count: number) => `SELECT ${COLUMNS} FROM ${record} WHERE id IN (${Array(count).fill('?').join(', ')})`,
     read: `SELECT ${COLUMNS} FROM ${record}
       WHERE id = ? AND (expires_at > ${NOW} OR status IN ('processing', 'held'))`,
     complete: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
       completed_at = ${NOW}, expires_at = ${EXPIRY}, ${TELL} WHERE ${OWNED}`,
-    letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, ${TELL} WHERE ${OWNED}`,
+    /** With the mark: a savepoint, which ends with its transaction. */
+    mark: (mark: string) => `SAVEPOINT ${mark}`,
+    proof: (mark: string) => `RELEASE SAVEPOINT ${mark}`,
+    letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, expires_at = ${EXPIRY}, ${TELL} WHERE ${OWNED}`,
     /** The steps are those of an operation that had expired. */
     discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
       WHERE r.id = ? AND r.owner = ? AND r.token = ? AND r.status = 'processing' AND r.attempt = 1`,
+    giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, ${TELL} WHERE ${OWNED}`,
     renew: `UPDATE ${record} SET lease_until = ${NOW} + ?, ${TELL} WHERE ${OWNED}`,
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
     /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */
@@ -104,12 +117,19 @@ function statements({ record, step }: TableNames) {
       ON DUPLICATE KEY UPDATE status = VALUES(status), token = VALUES(token), result = VALUES(result),
         updated_at = VALUES(updated_at)`,
     resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NOBODY}', response_code = ?, response_head = ?, response_body = ?,
-      completed_at = ${NOW}, expires_at = ${EXPIRY} WHERE id = ? AND ${UNKNOWN}`,
-    resolveFree: `UPDATE ${record} SET status = 'failed' WHERE id = ? AND ${UNKNOWN}`,
+      completed_at = ${NOW}, expires_at = ${OWN_EXPIRY} WHERE id = ? AND ${UNKNOWN}`,
+    resolveFree: `UPDATE ${record} SET status = 'failed', expires_at = ${OWN_EXPIRY} WHERE id = ? AND ${UNKNOWN}`,
     freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
     forget: `DELETE FROM ${record} WHERE id = ?`,
     forgetSteps: (count: number) => `DELETE FROM ${step} WHERE record_id IN (${Array(count).fill('?').join(', ')})`,
-    doomed: `SELECT r.id FROM ${record} r WHERE ${EXPIRED} AND ${FREE} LIMIT ? FOR UPDATE SKIP LOCKED`,
+    /**
+     * An operation without an outcome does not expire: a retry has to find its steps. What its owner left, without a
+     * step, and nobody asked for during a whole retention, is of no use to anyone.
+     */
+    doomed: `SELECT r.id FROM ${record} r WHERE r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed')
+        OR (r.status = 'processing' AND NOT r.hold_on_crash AND r.lease_until + r.retention_ms <= ${NOW}
+          AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)))
+      LIMIT ? FOR UPDATE SKIP LOCKED`,
     sweep: (count: number) => `DELETE FROM ${record} WHERE id IN (${Array(count).fill('?').join(', ')})`,
   };
 }
@@ -134,8 +154,10 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
       c.binding,
       c.request,
       c.holdOnCrash ? 1 : 0,
+      c.maxAttempts - 1,
       c.leaseMs,
       ...expiry(c.retentionMs),
+      c.retentionMs,
     ]);
     const insert = this.sql.claim(claims.length);
     if (on.returning) return (await on.execute(insert + this.sql.returning, values)).rows.map(toRecord);
@@ -171,13 +193,32 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
     return answers;
   }
 
-  async letGo(on: MysqlConnection, ownership: Ownership, status: LetGo): Promise<FencedAnswer> {
-    return fenced(await on.execute(this.sql.letGo, [status, ...owned(ownership)]));
+  async markTransaction(on: MysqlConnection, mark: string): Promise<void> {
+    await on.query(this.sql.mark(mark), []);
+  }
+
+  async completeWithin(on: MysqlConnection, mark: string, completion: CompletionRow): Promise<FencedAnswer | 'ended'> {
+    try {
+      await on.query(this.sql.proof(mark), []);
+    } catch (error) {
+      if ((error as { errno?: unknown }).errno === NO_SUCH_SAVEPOINT) return 'ended';
+      throw error;
+    }
+    return (await this.complete(on, [completion])).get(completion.recordId)!;
+  }
+
+  async isInTransaction(on: MysqlConnection): Promise<boolean> {
+    return (await on.query('DO 0', [])).inTransaction;
+  }
+
+  async letGo(on: MysqlConnection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer> {
+    return fenced(await on.execute(this.sql.letGo, [status, ...expiry(retentionMs), ...owned(ownership)]));
   }
 
   async discard(on: MysqlConnection, ownership: Ownership): Promise<FencedAnswer> {
     const answer = await on.execute(this.sql.discard, owned(ownership));
-    return answer.affectedRows > 0 ? { held: true, awaited: true } : this.letGo(on, ownership, 'failed');
+    if (answer.affectedRows > 0) return { held: true, awaited: true };
+    return fenced(await on.execute(this.sql.giveBack, owned(ownership)));
   }
 
   async renew(on: MysqlConnection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
@@ -200,18 +241,14 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
   async resolveHeld(
     on: MysqlConnection,
     recordId: string,
-    completion: Omit<CompletionRow, keyof Ownership> | null,
+    outcome: OutcomeRow | null,
+    retentionMs: number | null,
   ): Promise<boolean> {
-    const { affectedRows } = completion
-      ? await on.execute(this.sql.resolveDone, [
-          completion.code,
-          completion.head,
-          completion.body,
-          ...expiry(completion.retentionMs),
-          recordId,
-        ])
-      : await on.execute(this.sql.resolveFree, [recordId]);
-    if (!completion && affectedRows > 0) await on.execute(this.sql.freeSteps, [recordId]);
+    const retention = [retentionMs, retentionMs, retentionMs];
+    const { affectedRows } = outcome
+      ? await on.execute(this.sql.resolveDone, [outcome.code, outcome.head, outcome.body, ...retention, recordId])
+      : await on.execute(this.sql.resolveFree, [...retention, recordId]);
+    if (!outcome && affectedRows > 0) await on.execute(this.sql.freeSteps, [recordId]);
     return affectedRows > 0;
   }
 

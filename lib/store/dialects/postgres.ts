@@ -5,6 +5,7 @@ import {
   type LetGo,
   NOBODY,
   NOT_HELD,
+  type OutcomeRow,
   type RecordRow,
   type StepRow,
   type TableNames,
@@ -28,6 +29,10 @@ type PgRow = Record<string, unknown>;
  */
 const LOCK_TIMEOUT = '500ms';
 
+/** Local to a transaction: gone once it ends, by whatever statement. */
+const MARK_NAME = 'nestjs_idempotency.transaction';
+const MARK = `current_setting('${MARK_NAME}', true)`;
+
 /** Answers before the claim is on disk, where it may be forgotten: the wait for the disk is the handler's own commit's. */
 const COMMIT_LATER = `AND set_config('synchronous_commit', 'off', true) <> ''`;
 
@@ -41,27 +46,26 @@ const after = (ms: string) => `${NOW} + ${ms} * interval '1 ms'`;
 const expiry = (ms: string) =>
   `CASE WHEN ${ms} < 3600000 THEN ${after(ms)} ELSE date_trunc('minute', ${after(ms)}) + interval '1 minute' END`;
 
+/** The record's own, unless another one is given. */
+const OWN_RETENTION = 'coalesce($2::float8, r.retention_ms)';
+
 /** What a claim does to the record that stands: `r` is the record, `n` the claim. */
 const move = (r: string, n: string) => `CASE
-  WHEN ${r}.expires_at <= ${NOW} AND (${r}.status IN ('done', 'failed')
-    OR (${r}.status = 'processing' AND ${r}.lease_until <= ${NOW} AND NOT ${r}.hold_on_crash)) THEN 'restart'
+  WHEN ${r}.expires_at <= ${NOW} AND ${r}.status IN ('done', 'failed') THEN 'restart'
   WHEN ${r}.fingerprint <> ${n}.fingerprint OR ${r}.binding IS DISTINCT FROM ${n}.binding THEN 'stand'
   WHEN ${r}.status = 'failed' THEN 'take'
   WHEN ${r}.status = 'processing' AND ${r}.lease_until <= ${NOW}
-    THEN CASE WHEN ${r}.hold_on_crash OR ${n}.hold_on_crash THEN 'hold' ELSE 'take' END
+    THEN CASE WHEN ${r}.hold_on_crash OR ${n}.hold_on_crash OR ${r}.attempts_left <= 0 THEN 'hold' ELSE 'take' END
   ELSE 'stand' END`;
-
-const EXPIRED = `r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed') OR (r.status = 'processing' AND NOT r.hold_on_crash))`;
-const FREE = `(r.status <> 'processing' OR r.lease_until <= ${NOW})`;
 
 /** Held, or about to be: its owner fell silent, and nobody has asked since. */
 const UNKNOWN = `(r.status = 'held' OR (r.status = 'processing' AND r.hold_on_crash AND r.lease_until <= ${NOW}))`;
 
-const COLUMNS = `r.id, r.owner, r.status, r.token, r.attempt, r.taken_from, r.fingerprint, r.binding,
+const COLUMNS = `r.id, r.owner, r.status, r.token, r.attempt, r.taken_from, r.attempts_left, r.fingerprint, r.binding,
   extract(epoch FROM r.lease_until - ${NOW})::float8 * 1000 AS lease_left,
   r.response_code, r.response_head, r.response_body`;
 
-const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8', 'float8', 'boolean'];
+const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8', 'float8', 'boolean', 'int'];
 const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8'];
 
 const row = (types: readonly string[]) => `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
@@ -87,7 +91,7 @@ function statements({ record, step }: TableNames) {
    */
   const claim = (claims: string, andWhere = '') => `
 WITH asked AS MATERIALIZED (
-  SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash)
+  SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash, attempts_left)
   WHERE set_config('lock_timeout', '${LOCK_TIMEOUT}', true) <> '' ${andWhere}
 ), standing AS MATERIALIZED (
   SELECT ${COLUMNS}
@@ -95,14 +99,15 @@ WITH asked AS MATERIALIZED (
   WHERE ${move('r', 'i')} = 'stand'
 ), claimed AS (
   INSERT INTO ${record} AS r (id, owner, endpoint, fingerprint, binding, request, status, token, attempt,
-    hold_on_crash, awaited, lease_until, created_at, expires_at)
+    hold_on_crash, attempts_left, awaited, lease_until, created_at, expires_at, retention_ms)
   SELECT i.id, i.owner, i.endpoint, i.fingerprint, i.binding, i.request, 'processing', 1, 1,
-    i.hold_on_crash, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}
+    i.hold_on_crash, i.attempts_left, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}, i.retention::bigint
   FROM asked i WHERE NOT EXISTS (SELECT FROM standing s WHERE s.id = i.id)
   ORDER BY i.id
   ON CONFLICT (id) DO UPDATE SET
-    (owner, endpoint, fingerprint, binding, request, status, token, attempt, taken_from, hold_on_crash, awaited,
-      lease_until, created_at, completed_at, expires_at, response_code, response_head, response_body) = (
+    (owner, endpoint, fingerprint, binding, request, status, token, attempt, taken_from, hold_on_crash, attempts_left,
+      awaited, lease_until, created_at, completed_at, expires_at, retention_ms, response_code, response_head,
+      response_body) = (
     SELECT CASE WHEN won THEN excluded.owner ELSE r.owner END,
       CASE WHEN won THEN excluded.endpoint ELSE r.endpoint END,
       CASE WHEN won THEN excluded.fingerprint ELSE r.fingerprint END,
@@ -113,11 +118,14 @@ WITH asked AS MATERIALIZED (
       CASE move WHEN 'restart' THEN 1 WHEN 'take' THEN r.attempt + 1 ELSE r.attempt END,
       CASE WHEN won THEN r.status ELSE r.taken_from END,
       CASE WHEN won THEN excluded.hold_on_crash ELSE r.hold_on_crash END,
+      CASE WHEN NOT won THEN r.attempts_left WHEN r.status = 'processing' THEN r.attempts_left - 1
+        ELSE excluded.attempts_left END,
       CASE WHEN won THEN false ELSE r.awaited END,
       CASE WHEN won THEN excluded.lease_until ELSE r.lease_until END,
       CASE move WHEN 'restart' THEN excluded.created_at ELSE r.created_at END,
       CASE WHEN won THEN NULL ELSE r.completed_at END,
       CASE WHEN won THEN excluded.expires_at ELSE r.expires_at END,
+      CASE WHEN won THEN excluded.retention_ms ELSE r.retention_ms END,
       CASE WHEN won THEN NULL ELSE r.response_code END,
       CASE WHEN won THEN NULL ELSE r.response_head END,
       CASE WHEN won THEN NULL ELSE r.response_body END
@@ -126,12 +134,20 @@ WITH asked AS MATERIALIZED (
 )
 SELECT * FROM standing UNION ALL SELECT * FROM claimed`;
 
-  const complete = (completions: string) => `
+  const complete = (completions: string, andWhere = '') => `
 UPDATE ${record} r SET status = 'done', response_code = i.code, response_head = i.head, response_body = i.body,
   completed_at = ${NOW}, expires_at = ${expiry('i.retention')}
 FROM ${completions} AS i(id, owner, token, code, head, body, retention)
-WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX}
+WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX} ${andWhere}
 RETURNING r.id, r.awaited`;
+
+  /**
+   * An operation without an outcome does not expire: a retry has to find its steps. What its owner left, without a step,
+   * and nobody asked for during a whole retention, is of no use to anyone.
+   */
+  const expired = `r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed') OR (r.status = 'processing'
+    AND NOT r.hold_on_crash AND r.lease_until + r.retention_ms * interval '1 ms' <= ${NOW}
+    AND NOT EXISTS (SELECT FROM ${step} s WHERE s.record_id = r.id)))`;
 
   const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing'`;
 
@@ -142,9 +158,12 @@ RETURNING r.id, r.awaited`;
     claimManyLater: claim(rows(CLAIM_TYPES), COMMIT_LATER),
     completeOne: complete(row(COMPLETION_TYPES)),
     completeMany: complete(rows(COMPLETION_TYPES)),
+    completeWithin: complete(row(COMPLETION_TYPES), `AND ${MARK} = $${COMPLETION_TYPES.length + 1}`),
+    mark: `SELECT ${MARK} AS mark`,
     read: `SELECT ${COLUMNS} FROM ${record} r WHERE r.id = $1
       AND (r.expires_at > ${NOW} OR r.status IN ('processing', 'held'))`,
-    letGo: `UPDATE ${record} r SET status = $4, lease_until = ${NOW} WHERE ${owned} RETURNING r.awaited`,
+    letGo: `UPDATE ${record} r SET status = $4, lease_until = ${NOW}, expires_at = ${expiry('$5::float8')}
+      WHERE ${owned} RETURNING r.awaited`,
     /** The steps are those of an operation that had expired. */
     discard: `WITH gone AS (DELETE FROM ${record} r WHERE ${owned} AND r.attempt = 1 RETURNING r.id, r.awaited),
       steps AS (DELETE FROM ${step} s USING gone WHERE s.record_id = gone.id),
@@ -161,15 +180,16 @@ RETURNING r.id, r.awaited`;
       ON CONFLICT (record_id, name) DO UPDATE SET status = excluded.status, token = excluded.token,
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING false AS awaited`,
-    resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NOBODY}', response_code = $2, response_head = $3, response_body = $4,
-      completed_at = ${NOW}, expires_at = ${expiry('$5::float8')} WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id`,
-    resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed' WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id),
+    resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NOBODY}', response_code = $3, response_head = $4, response_body = $5,
+      completed_at = ${NOW}, expires_at = ${expiry(OWN_RETENTION)} WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id`,
+    resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed', expires_at = ${expiry(OWN_RETENTION)}
+        WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id),
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
       SELECT id FROM freed`,
     forget: `DELETE FROM ${record} r WHERE r.id = $1 RETURNING r.id`,
     /** With its table, as the same place in two partitions holds two rows. */
     sweep: `WITH doomed AS (
-        SELECT r.tableoid, r.ctid FROM ${record} r WHERE ${EXPIRED} AND ${FREE} LIMIT $1 FOR UPDATE SKIP LOCKED
+        SELECT r.tableoid, r.ctid FROM ${record} r WHERE ${expired} LIMIT $1 FOR UPDATE SKIP LOCKED
       ) DELETE FROM ${record} r USING doomed WHERE r.tableoid = doomed.tableoid AND r.ctid = doomed.ctid RETURNING r.id`,
     forgetSteps: `DELETE FROM ${step} s WHERE s.record_id = ANY($1::uuid[])`,
   };
@@ -196,6 +216,7 @@ export class PostgresDialect implements Dialect<PgConnection> {
       c.leaseMs,
       c.retentionMs,
       c.holdOnCrash,
+      c.maxAttempts - 1,
     ];
     const later = claims.every((claim) => claim.forgettable) ? 'Later' : '';
     const answer =
@@ -211,16 +232,31 @@ export class PostgresDialect implements Dialect<PgConnection> {
   }
 
   async complete(on: PgConnection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>> {
-    const values = (c: CompletionRow) => [c.recordId, c.owner, c.token, c.code, c.head, c.body, c.retentionMs];
     const answer =
       completions.length === 1
-        ? await this.run(on, 'completeOne', values(completions[0]))
-        : await this.run(on, 'completeMany', columnwise(completions.map(values)));
+        ? await this.run(on, 'completeOne', completionValues(completions[0]))
+        : await this.run(on, 'completeMany', columnwise(completions.map(completionValues)));
     return new Map(answer.rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }]));
   }
 
-  letGo(on: PgConnection, ownership: Ownership, status: LetGo): Promise<FencedAnswer> {
-    return this.fenced(on, 'letGo', ownership, status);
+  /** By SET, which is no query: a handler may still choose its isolation level. */
+  async markTransaction(on: PgConnection, mark: string): Promise<void> {
+    await on.query({ text: `SET LOCAL ${MARK_NAME} = '${mark}'` });
+  }
+
+  async completeWithin(on: PgConnection, mark: string, c: CompletionRow): Promise<FencedAnswer | 'ended'> {
+    const { rows } = await this.run(on, 'completeWithin', [...completionValues(c), mark]);
+    if (rows.length) return { held: true, awaited: rows[0].awaited as boolean };
+    const found = await this.run(on, 'mark', []);
+    return found.rows[0].mark === mark ? NOT_HELD : 'ended';
+  }
+
+  async isInTransaction(_on: PgConnection): Promise<boolean> {
+    return true;
+  }
+
+  letGo(on: PgConnection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer> {
+    return this.fenced(on, 'letGo', ownership, status, retentionMs);
   }
 
   discard(on: PgConnection, ownership: Ownership): Promise<FencedAnswer> {
@@ -247,17 +283,12 @@ export class PostgresDialect implements Dialect<PgConnection> {
   async resolveHeld(
     on: PgConnection,
     recordId: string,
-    completion: Omit<CompletionRow, keyof Ownership> | null,
+    outcome: OutcomeRow | null,
+    retentionMs: number | null,
   ): Promise<boolean> {
-    const { rows } = completion
-      ? await this.run(on, 'resolveDone', [
-          recordId,
-          completion.code,
-          completion.head,
-          completion.body,
-          completion.retentionMs,
-        ])
-      : await this.run(on, 'resolveFree', [recordId]);
+    const { rows } = outcome
+      ? await this.run(on, 'resolveDone', [recordId, retentionMs, outcome.code, outcome.head, outcome.body])
+      : await this.run(on, 'resolveFree', [recordId, retentionMs]);
     return rows.length > 0;
   }
 
@@ -290,6 +321,10 @@ export class PostgresDialect implements Dialect<PgConnection> {
   private run(on: PgConnection, name: keyof ReturnType<typeof statements>, values: unknown[]) {
     return on.query({ name: `nestjs_idempotency_${name}`, text: this.sql[name], values });
   }
+}
+
+function completionValues(c: CompletionRow): unknown[] {
+  return [c.recordId, c.owner, c.token, c.code, c.head, c.body, c.retentionMs];
 }
 
 function columnwise(rows: readonly unknown[][]): unknown[][] {

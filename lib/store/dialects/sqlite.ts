@@ -6,6 +6,7 @@ import {
   type LetGo,
   NOBODY,
   NOT_HELD,
+  type OutcomeRow,
   type RecordRow,
   type StepRow,
   type TableNames,
@@ -29,21 +30,17 @@ type SqliteRow = Record<string, unknown>;
 
 /** What a claim (`n`) does to the record that stands (`r`). */
 const MOVE = `CASE
-  WHEN r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed')
-    OR (r.status = 'processing' AND r.lease_until <= ${NOW} AND NOT r.hold_on_crash)) THEN 'restart'
+  WHEN r.expires_at <= ${NOW} AND r.status IN ('done', 'failed') THEN 'restart'
   WHEN r.fingerprint <> n.fingerprint OR r.binding IS NOT n.binding THEN 'stand'
   WHEN r.status = 'failed' THEN 'take'
   WHEN r.status = 'processing' AND r.lease_until <= ${NOW}
-    THEN CASE WHEN r.hold_on_crash OR n.hold_on_crash THEN 'hold' ELSE 'take' END
+    THEN CASE WHEN r.hold_on_crash OR n.hold_on_crash OR r.attempts_left <= 0 THEN 'hold' ELSE 'take' END
   ELSE 'stand' END`;
-
-const EXPIRED = `expires_at <= ${NOW} AND (status IN ('done', 'failed') OR (status = 'processing' AND NOT hold_on_crash))`;
-const FREE = `(status <> 'processing' OR lease_until <= ${NOW})`;
 
 /** Held, or about to be: its owner fell silent, and nobody has asked since. */
 const UNKNOWN = `(status = 'held' OR (status = 'processing' AND hold_on_crash AND lease_until <= ${NOW}))`;
 
-const COLUMNS = `id, owner, status, token, attempt, taken_from, fingerprint, binding, lease_until - ${NOW} AS lease_left,
+const COLUMNS = `id, owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, lease_until - ${NOW} AS lease_left,
   response_code, response_head, response_body`;
 
 const OWNED = `id = ? AND owner = ? AND token = ? AND status = 'processing'`;
@@ -54,10 +51,11 @@ function statements({ record, step }: TableNames) {
     look: `SELECT ${MOVE} AS move FROM ${record} r, (SELECT ? AS fingerprint, ? AS binding, ? AS hold_on_crash) n
       WHERE r.id = ?`,
     insert: `INSERT INTO ${record} (owner, endpoint, fingerprint, binding, request, hold_on_crash, lease_until,
-      expires_at, id, status, token, attempt, awaited, created_at)
-      VALUES (?, ?, ?, ?, ?, ?, ${NOW} + ?, ${NOW} + ?, ?, 'processing', 1, 1, 0, ${NOW})`,
+      expires_at, retention_ms, attempts_left, id, status, token, attempt, awaited, created_at)
+      VALUES (?, ?, ?, ?, ?, ?, ${NOW} + ?, ${NOW} + ?, ?, ?, ?, 'processing', 1, 1, 0, ${NOW})`,
     take: `UPDATE ${record} SET owner = ?, endpoint = ?, fingerprint = ?, binding = ?, request = ?, hold_on_crash = ?,
-      lease_until = ${NOW} + ?, expires_at = ${NOW} + ?, taken_from = status, status = 'processing', token = token + 1,
+      lease_until = ${NOW} + ?, expires_at = ${NOW} + ?, retention_ms = ?,
+      attempts_left = CASE status WHEN 'processing' THEN attempts_left - 1 ELSE ? END, taken_from = status, status = 'processing', token = token + 1,
       attempt = attempt + 1, awaited = 0, completed_at = NULL, response_code = NULL, response_head = NULL,
       response_body = NULL WHERE id = ?`,
     restart: `UPDATE ${record} SET attempt = 1, created_at = ${NOW} WHERE id = ?`,
@@ -67,7 +65,11 @@ function statements({ record, step }: TableNames) {
       WHERE id = ? AND (expires_at > ${NOW} OR status IN ('processing', 'held'))`,
     complete: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
       completed_at = ${NOW}, expires_at = ${NOW} + ? WHERE ${OWNED} RETURNING awaited`,
-    letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW} WHERE ${OWNED} RETURNING awaited`,
+    mark: (mark: string) => `SAVEPOINT ${mark}`,
+    proof: (mark: string) => `RELEASE ${mark}`,
+    letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, expires_at = ${NOW} + ? WHERE ${OWNED}
+      RETURNING awaited`,
+    giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW} WHERE ${OWNED} RETURNING awaited`,
     discard: `DELETE FROM ${record} WHERE ${OWNED} AND attempt = 1 RETURNING awaited`,
     renew: `UPDATE ${record} SET lease_until = ${NOW} + ? WHERE ${OWNED} RETURNING awaited`,
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
@@ -80,12 +82,20 @@ function statements({ record, step }: TableNames) {
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING 0 AS awaited`,
     resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NOBODY}', response_code = ?, response_head = ?, response_body = ?,
-      completed_at = ${NOW}, expires_at = ${NOW} + ? WHERE id = ? AND ${UNKNOWN}`,
-    resolveFree: `UPDATE ${record} SET status = 'failed' WHERE id = ? AND ${UNKNOWN}`,
+      completed_at = ${NOW}, expires_at = ${NOW} + COALESCE(?, retention_ms) WHERE id = ? AND ${UNKNOWN}`,
+    resolveFree: `UPDATE ${record} SET status = 'failed', expires_at = ${NOW} + COALESCE(?, retention_ms)
+      WHERE id = ? AND ${UNKNOWN}`,
     freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
     forget: `DELETE FROM ${record} WHERE id = ?`,
     forgetSteps: `DELETE FROM ${step} WHERE record_id = ?`,
-    doomed: `SELECT id FROM ${record} WHERE ${EXPIRED} AND ${FREE} LIMIT ?`,
+    /**
+     * An operation without an outcome does not expire: a retry has to find its steps. What its owner left, without a
+     * step, and nobody asked for during a whole retention, is of no use to anyone.
+     */
+    doomed: `SELECT r.id FROM ${record} r WHERE r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed')
+        OR (r.status = 'processing' AND NOT r.hold_on_crash AND r.lease_until + r.retention_ms <= ${NOW}
+          AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)))
+      LIMIT ?`,
   };
 }
 
@@ -117,6 +127,8 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
       hold,
       c.leaseMs,
       c.retentionMs,
+      c.retentionMs,
+      c.maxAttempts - 1,
       c.recordId,
     ];
     if (move === 'insert') this.on(on, this.sql.insert).run(...values);
@@ -145,8 +157,26 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
     });
   }
 
-  async letGo(on: SqliteConnection, ownership: Ownership, status: LetGo): Promise<FencedAnswer> {
-    return fenced(this.on(on, this.sql.letGo).get(status, ...owned(ownership)));
+  async markTransaction(on: SqliteConnection, mark: string): Promise<void> {
+    on.exec(this.sql.mark(mark));
+  }
+
+  async completeWithin(on: SqliteConnection, mark: string, completion: CompletionRow): Promise<FencedAnswer | 'ended'> {
+    try {
+      on.exec(this.sql.proof(mark));
+    } catch (error) {
+      if ((error as Error).message.startsWith('no such savepoint')) return 'ended';
+      throw error;
+    }
+    return (await this.complete(on, [completion])).get(completion.recordId) ?? NOT_HELD;
+  }
+
+  async isInTransaction(on: SqliteConnection): Promise<boolean> {
+    return on.inTransaction;
+  }
+
+  async letGo(on: SqliteConnection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer> {
+    return fenced(this.on(on, this.sql.letGo).get(status, retentionMs, ...owned(ownership)));
   }
 
   async discard(on: SqliteConnection, ownership: Ownership): Promise<FencedAnswer> {
@@ -154,7 +184,7 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
       const gone = this.on(on, this.sql.discard).get(...owned(ownership));
       // The steps are those of an operation that had expired.
       if (gone) this.on(on, this.sql.forgetSteps).run(ownership.recordId);
-      return fenced(gone ?? this.on(on, this.sql.letGo).get('failed', ...owned(ownership)));
+      return fenced(gone ?? this.on(on, this.sql.giveBack).get(...owned(ownership)));
     });
   }
 
@@ -177,19 +207,14 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
   async resolveHeld(
     on: SqliteConnection,
     recordId: string,
-    completion: Omit<CompletionRow, keyof Ownership> | null,
+    outcome: OutcomeRow | null,
+    retentionMs: number | null,
   ): Promise<boolean> {
     return immediately(on, () => {
-      const { changes } = completion
-        ? this.on(on, this.sql.resolveDone).run(
-            completion.code,
-            completion.head,
-            completion.body,
-            completion.retentionMs,
-            recordId,
-          )
-        : this.on(on, this.sql.resolveFree).run(recordId);
-      if (!completion && changes > 0) this.on(on, this.sql.freeSteps).run(recordId);
+      const { changes } = outcome
+        ? this.on(on, this.sql.resolveDone).run(outcome.code, outcome.head, outcome.body, retentionMs, recordId)
+        : this.on(on, this.sql.resolveFree).run(retentionMs, recordId);
+      if (!outcome && changes > 0) this.on(on, this.sql.freeSteps).run(recordId);
       return changes > 0;
     });
   }

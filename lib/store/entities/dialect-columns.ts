@@ -3,7 +3,7 @@ import { dialectNameOf, type DialectName, isSupported } from '../dialects/dialec
 import { asMilliseconds } from './transformers.js';
 
 /** A column's type where TypeORM has no name for it that all databases share. */
-export type DialectType = 'id' | 'digest' | 'bytes' | 'instant';
+export type DialectType = 'id' | 'name' | 'digest' | 'bytes' | 'instant';
 
 interface NativeType {
   readonly type: ColumnType;
@@ -16,18 +16,21 @@ interface NativeType {
 const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
   postgres: {
     id: { type: 'uuid' },
+    name: { type: 'varchar', length: '191' },
     digest: { type: 'bytea' },
     bytes: { type: 'bytea' },
     instant: { type: 'timestamp with time zone' },
   },
   mysql: {
     id: { type: 'char', length: '36', charset: 'ascii', collation: 'ascii_bin' },
+    name: { type: 'varchar', length: '191', charset: 'utf8mb4', collation: 'utf8mb4_bin' },
     digest: { type: 'varbinary', length: '32' },
     bytes: { type: 'longblob' },
     instant: { type: 'bigint', transformer: asMilliseconds },
   },
   sqlite: {
     id: { type: 'varchar', length: '36' },
+    name: { type: 'varchar', length: '191' },
     digest: { type: 'blob' },
     bytes: { type: 'blob' },
     instant: { type: 'bigint', transformer: asMilliseconds },

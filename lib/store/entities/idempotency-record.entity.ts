@@ -55,6 +55,12 @@ export class IdempotencyRecord extends DialectEntity {
   @Column({ name: 'hold_on_crash', type: Boolean })
   holdOnCrash!: boolean;
 
+  /**
+   * How many more executions may take over from one that died, before the record is held: see the option `maxAttempts`.
+   */
+  @Column({ name: 'attempts_left', type: 'integer', default: 4, transformer: asNumber })
+  attemptsLeft!: number;
+
   /** Whether somebody waits for the outcome. */
   @Column({ name: 'awaited', type: Boolean })
   awaited!: boolean;
@@ -75,6 +81,10 @@ export class IdempotencyRecord extends DialectEntity {
   @Index()
   @DialectTyped('instant')
   expiresAt!: Date;
+
+  /** How long the outcome is kept from its completion, in milliseconds. */
+  @Column({ name: 'retention_ms', type: 'bigint', default: 86_400_000, transformer: asNumber })
+  retentionMs!: number;
 
   /** What is kept of the request: JSON as UTF-8 bytes, or sealed. */
   @Column({ name: 'request', type: 'text', nullable: true })

@@ -10,7 +10,9 @@ export class IdempotencyStep extends DialectEntity {
   @DialectTyped('id')
   recordId!: string;
 
+  /** Compared byte by byte: names that differ in case or accents are different steps. */
   @PrimaryColumn({ name: 'name', type: 'varchar', length: 191 })
+  @DialectTyped('name')
   name!: string;
 
   /** `begun` with no execution running means that the process died inside it. */

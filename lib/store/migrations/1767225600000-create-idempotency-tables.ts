@@ -53,7 +53,7 @@ export class CreateIdempotencyTables1767225600000 implements MigrationInterface 
     await runner.createTable(step);
     if (dialectNameOf(runner.connection) === 'postgres') {
       await runner.query(
-        `ALTER TABLE ${quoted(runner, record)} SET (fillfactor = ${FILLFACTOR}, vacuum_truncate = ${VACUUM_TRUNCATE})`,
+        `ALTER TABLE ${quoted(runner, record.name)} SET (fillfactor = ${FILLFACTOR}, vacuum_truncate = ${VACUUM_TRUNCATE})`,
       );
     }
   }
@@ -113,13 +113,14 @@ function tables(runner: QueryRunner): { record: Table; step: Table } {
 }
 
 /** The table's name with the data source's `entityPrefix` and `schema`. */
-function pathOf(dataSource: DataSource, name: string): string {
+export function pathOf(dataSource: DataSource, name: string): string {
   const { entityPrefix = '', schema } = dataSource.options as { entityPrefix?: string; schema?: string };
   return dataSource.driver.buildTableName(dataSource.namingStrategy.prefixTableName(entityPrefix, name), schema);
 }
 
-function quoted(runner: QueryRunner, table: Table): string {
-  return table.name
+/** Quotes a table's name, with its schema. */
+export function quoted(runner: QueryRunner, name: string): string {
+  return name
     .split('.')
     .map((part) => runner.connection.driver.escape(part))
     .join('.');

@@ -65,7 +65,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     const claim = aClaim({ request: REQUEST, ...terms });
     const owned = ownership(await store.claim(claim));
     if (end === 'complete') await store.complete(owned, { outcome: RESPONSE, retentionMs: 24 * HOUR });
-    if (end === 'release') await store.release(owned);
+    if (end === 'release') await store.release(owned, 86_400_000);
     if (end === 'hold') await store.hold(owned);
     return { ...owned, claim };
   }

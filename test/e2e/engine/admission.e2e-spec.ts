@@ -68,6 +68,7 @@ describe('a request', () => {
       leaseMs: 1_234,
       retentionMs: 5_678,
       holdOnCrash: false,
+      maxAttempts: 5,
       forgettable: false,
     });
     const terms = async (policy: Parameters<typeof anOperation>[0]) => {
@@ -110,7 +111,10 @@ describe('a request', () => {
     const operation = anOperation({ afterCrash: 'hold' });
     await new Process(bench).begin(operation);
     await bench.lapse(operation.recordId);
-    expect(await here.engine.admit(operation)).toEqual({ kind: 'refuse', refusal: { reason: 'held' } });
+    expect(await here.engine.admit(operation)).toEqual({
+      kind: 'refuse',
+      refusal: { reason: 'held', exhausted: false },
+    });
     const { recordId, endpoint } = operation;
     expect(here.events).toEqual([{ type: 'held', recordId, endpoint }]);
   });
@@ -519,7 +523,10 @@ describe('a store that does not answer', () => {
       await bench.store().hold({ recordId: operation.recordId, owner: claim!.owner, token: 1 });
       throw new StoreUnavailableError();
     };
-    expect(await here.engine.admit(operation)).toEqual({ kind: 'refuse', refusal: { reason: 'held' } });
+    expect(await here.engine.admit(operation)).toEqual({
+      kind: 'refuse',
+      refusal: { reason: 'held', exhausted: false },
+    });
     expect(here.engine.isRunning).toBe(false);
   });
 

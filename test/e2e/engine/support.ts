@@ -30,6 +30,8 @@ export const POLICY: Policy = {
   onConflict: 'reject',
   waitTimeoutMs: 10 * SECOND,
   afterCrash: 'rerun',
+  maxAttempts: 5,
+  maxDurationMs: undefined,
   transactional: false,
 };
 

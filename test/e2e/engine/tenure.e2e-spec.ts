@@ -1,9 +1,9 @@
 import type { EntityManager } from 'typeorm';
-import { CommitUnknownError } from '../../../lib/engine/errors.js';
+import { CommitUnknownError, StoreRefusedError } from '../../../lib/engine/errors.js';
 import type { Operation } from '../../../lib/engine/operation.js';
 import { LeaseLostError, StepUnknownError } from '../../../lib/engine/steps.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
-import { type Bench, COMPLETION } from '../store/support.js';
+import { type Bench } from '../store/support.js';
 import { until } from '../../support/until.js';
 import {
   anOperation,
@@ -159,7 +159,7 @@ describe('recording an outcome', () => {
   });
 
   it.each([
-    ['has settled it by hand', 'done', async (recordId: string) => bench.store().resolveHeld(recordId, COMPLETION)],
+    ['has settled it by hand', 'done', async (recordId: string) => bench.store().resolveHeld(recordId, OUTCOME)],
     ['has freed it', 'failed', async (recordId: string) => bench.store().resolveHeld(recordId, null)],
     ['has to look', 'held', async () => undefined],
     ['has deleted it', undefined, async (recordId: string) => bench.store().forget(recordId)],
@@ -181,6 +181,7 @@ describe('recording an outcome', () => {
     const wakeUp = new TestWakeUp();
     const here = new Process(bench, { observed: false, wakeUp });
     here.lose('before complete', Infinity, lost());
+    here.lose('before read', Infinity, lost());
     const operation = anOperation({ leaseMs: 600 });
     const startedAt = performance.now();
     expect(await here.run(operation)).toEqual({ kind: 'unrecorded', error: expect.any(StoreUnavailableError) });
@@ -195,11 +196,34 @@ describe('recording an outcome', () => {
     expect(wakeUp.announced).toEqual([recordId]);
   });
 
-  it('is not tried again where the store refuses it', async () => {
+  it('is not tried again where it fails for another reason', async () => {
     const here = new Process(bench);
     here.lose('before complete', Infinity, new RangeError('too large'));
     expect(await here.run(anOperation())).toMatchObject({ kind: 'unrecorded', error: { message: 'too large' } });
     expect(here.count('complete')).toBe(1);
+  });
+
+  it.each([
+    ['refuses it', new StoreRefusedError({ cause: new Error('too large') }), 2],
+    ['closes the connection at each try, and answers otherwise', lost(), 4],
+  ])('is recorded without its response where the store %s', async (_, error, tries) => {
+    const here = new Process(bench, { observed: false });
+    here.lose('before complete', tries - 1, error);
+    const operation = anOperation();
+    expect(await here.run(operation)).toEqual({ kind: 'stored' });
+    expect(here.count('complete')).toBe(tries);
+    expect(here.events).toMatchObject([{ type: 'notKept', error: expect.any(Error) }]);
+    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'gone' } });
+  });
+
+  it('ends with the lease, or sooner, where the store refuses every record of it', async () => {
+    const here = new Process(bench, { observed: false });
+    here.lose('before complete', Infinity, new StoreRefusedError({ cause: new Error('check violated') }));
+    expect(await here.run(anOperation())).toMatchObject({
+      kind: 'unrecorded',
+      error: { cause: { message: 'check violated' } },
+    });
+    expect(here.count('complete')).toBe(2);
   });
 
   it('tells those that wait, wherever the answer was lost', async () => {
@@ -229,7 +253,8 @@ describe('giving a record back', () => {
   it('does not hide a mistake', async () => {
     const here = new Process(bench);
     here.lose('before release', Infinity, new TypeError('a mistake'));
-    await expect(here.run(anOperation(), RELEASE)).rejects.toThrow('a mistake');
+    expect(await here.run(anOperation(), RELEASE)).toEqual({ kind: 'freed' });
+    expect(here.events).toMatchObject([{ type: 'claimed' }, { type: 'unrecorded', error: { message: 'a mistake' } }]);
     expect(here.engine.isRunning).toBe(false);
   });
 
@@ -753,7 +778,7 @@ describe('a step', () => {
     expect(await execution.step('x', () => 1)).toBe(1);
   });
 
-  it('takes part in the transaction', async () => {
+  it('outlives the transaction that is rolled back, though it was recorded on its connection', async () => {
     const here = new Process(bench);
     const operation = anOperation({ transactional: true });
     const tenure = await here.begin(operation);
@@ -761,7 +786,7 @@ describe('a step', () => {
       await tenure.execution.step('reserve', () => 1);
       return FAILED;
     });
-    expect(await bench.steps(operation.recordId)).toEqual([]);
+    expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'reserve', status: 'done' }]);
   });
 });
 

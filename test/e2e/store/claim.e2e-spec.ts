@@ -18,7 +18,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     const claim = aClaim(terms);
     const owned = ownership(await store.claim(claim));
     if (status === 'done') await store.complete(owned, COMPLETION);
-    if (status === 'failed') await store.release(owned);
+    if (status === 'failed') await store.release(owned, 86_400_000);
     if (status === 'held') await store.hold(owned);
     return claim;
   }
@@ -33,6 +33,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
       token: 1,
       attempt: 1,
       takenFrom: null,
+      attemptsLeft: 4,
       fingerprint: claim.fingerprint,
       binding: claim.binding,
       leaseLeftMs: expect.any(Number),
@@ -131,12 +132,41 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     expect(record.expiresAt.getTime()).toBeGreaterThan(Date.now());
   });
 
-  it.each(['failed', 'processing'] as const)('starts anew when a %s record has expired', async (status) => {
-    const first = await recordIn(status);
+  it('starts anew when a failed record has expired', async () => {
+    const first = await recordIn('failed');
     await bench.lapse(first.recordId);
     await bench.expire(first.recordId);
     const second = again(first, { fingerprint: randomBytes(32) });
-    expect(await store.claim(second)).toMatchObject({ owner: second.owner, token: 2, attempt: 1, takenFrom: status });
+    expect(await store.claim(second)).toMatchObject({ owner: second.owner, token: 2, attempt: 1, takenFrom: 'failed' });
+  });
+
+  it('takes over what has no outcome, however old it is, with its steps', async () => {
+    const first = await recordIn('processing');
+    await store.steps.end({ ...first, token: 1 }, 'charge', { status: 'done', result: '1' });
+    await bench.lapse(first.recordId);
+    await bench.expire(first.recordId);
+    const other = again(first, { fingerprint: randomBytes(32) });
+    expect(await store.claim(other)).toMatchObject({ owner: first.owner, token: 1 });
+    const second = again(first);
+    expect(await store.claim(second)).toMatchObject({ owner: second.owner, token: 2, attempt: 2 });
+    expect(await store.steps.load(first.recordId)).toMatchObject([{ name: 'charge', status: 'done' }]);
+  });
+
+  it('is held once as many executions died in a row as may, and not for those that ended', async () => {
+    const claim = aClaim({ maxAttempts: 2 });
+    const first = ownership(await store.claim(claim));
+    await bench.lapse(first.recordId);
+    const second = ownership(await store.claim(again(claim)));
+    expect(second.token).toBe(2);
+    // Asked for again, as its answer was lost: it is the same attempt.
+    expect(await store.claim({ ...claim, owner: second.owner })).toMatchObject({ attempt: 2, attemptsLeft: 0 });
+    await store.release(second, 24 * HOUR);
+    const third = await store.claim(again(claim));
+    expect(third).toMatchObject({ status: 'processing', attempt: 3, attemptsLeft: 1 });
+    await bench.lapse(first.recordId);
+    expect(await store.claim(again(claim))).toMatchObject({ status: 'processing', attempt: 4, attemptsLeft: 0 });
+    await bench.lapse(first.recordId);
+    expect(await store.claim(again(claim))).toMatchObject({ status: 'held', attempt: 4, attemptsLeft: 0 });
   });
 
   it('leaves a live lease alone, however old the record', async () => {

@@ -111,7 +111,7 @@ describe.each(BACKENDS)(`${CLAIMERS} claimers on each key on $name`, (backend) =
           const owner = ownership(answer);
           const chance = Math.random();
           if (chance < 0.3) await bench.lapse(claim.recordId);
-          else if (chance < 0.5) await store.release(owner);
+          else if (chance < 0.5) await store.release(owner, 86_400_000);
           else if (chance < 0.6) await store.discard(owner);
           if (chance > 0.6 || chance < 0.3) {
             await store.steps.begin(owner, 'charge');

@@ -124,7 +124,7 @@ describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A
     ['claim', (claim) => store.claim(claim)],
     ['read', (claim) => store.read(claim.recordId)],
     ['complete', (claim) => store.complete({ ...claim, token: 1 }, COMPLETION)],
-    ['release', (claim) => store.release({ ...claim, token: 1 })],
+    ['release', (claim) => store.release({ ...claim, token: 1 }, 86_400_000)],
     ['hold', (claim) => store.hold({ ...claim, token: 1 })],
     ['discard', (claim) => store.discard({ ...claim, token: 1 })],
     ['renew', (claim) => store.renew({ ...claim, token: 1 }, SECOND)],

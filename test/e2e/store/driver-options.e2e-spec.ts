@@ -109,7 +109,7 @@ describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
     await bench.expire(claim.recordId);
     const fresh = await store.claim(again(claim));
     expect(fresh).toMatchObject({ status: 'processing', token: 3, attempt: 1, takenFrom: 'done' });
-    expect(await store.release(ownership(fresh))).toEqual(HELD);
+    expect(await store.release(ownership(fresh), 86_400_000)).toEqual(HELD);
     await bench.expire(claim.recordId);
     expect(await store.sweep(10)).toBe(1);
   });

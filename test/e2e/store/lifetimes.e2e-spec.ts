@@ -1,4 +1,4 @@
-import { aClaim, again, BACKENDS, Bench, COMPLETION, HOUR, ownership } from './support.js';
+import { aClaim, again, BACKENDS, Bench, COMPLETION, HOUR, OUTCOME, ownership } from './support.js';
 
 describe.each(BACKENDS)('A record on $name', (backend) => {
   let bench: Bench;
@@ -35,7 +35,7 @@ describe.each(BACKENDS)('A record on $name', (backend) => {
   it.each(['done', 'failed'] as const)('is not there any more once it has expired: %s', async (status) => {
     const store = bench.store();
     const owned = ownership(await store.claim(aClaim()));
-    await (status === 'done' ? store.complete(owned, COMPLETION) : store.release(owned));
+    await (status === 'done' ? store.complete(owned, COMPLETION) : store.release(owned, 86_400_000));
     expect(await store.read(owned.recordId)).toMatchObject({ status });
     await bench.expire(owned.recordId);
     expect(await store.read(owned.recordId)).toBeUndefined();
@@ -71,20 +71,20 @@ describe.each(BACKENDS)('A record on $name', (backend) => {
 
   it('that is held and settled settles what had begun with it', async () => {
     const store = bench.store();
-    const statuses = async (completion: typeof COMPLETION | null) => {
+    const statuses = async (outcome: typeof OUTCOME | null) => {
       const owned = ownership(await store.claim(aClaim()));
       await store.steps.begin(owned, 'a begun');
       await store.steps.end(owned, 'b done', { status: 'done', result: null });
-      expect(await store.resolveHeld(owned.recordId, completion)).toBe(false);
+      expect(await store.resolveHeld(owned.recordId, outcome)).toBe(false);
       expect(await bench.steps(owned.recordId)).toMatchObject([{ status: 'begun' }, { status: 'done' }]);
       await store.hold(owned);
-      expect(await store.resolveHeld(owned.recordId, completion)).toBe(true);
+      expect(await store.resolveHeld(owned.recordId, outcome)).toBe(true);
       const steps = await bench.steps(owned.recordId);
       return steps.sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ status }) => status);
     };
     // It did not happen: what had begun of it may run again.
     expect(await statuses(null)).toEqual(['failed', 'done']);
-    expect(await statuses(COMPLETION)).toEqual(['begun', 'done']);
+    expect(await statuses(OUTCOME)).toEqual(['begun', 'done']);
   });
 
   it('is announced by its last owner alone', async () => {
@@ -95,7 +95,7 @@ describe.each(BACKENDS)('A record on $name', (backend) => {
     expect(await store.markAwaited(claim.recordId)).toMatchObject({ owner: claim.owner, status: 'processing' });
     expect(await store.renew(owned, HOUR)).toEqual({ held: true, awaited: true });
     expect(await store.steps.begin(owned, 'charge')).toEqual({ held: true, awaited: false });
-    await store.release(owned);
+    await store.release(owned, 86_400_000);
     // The next owner has not been waited for.
     const next = ownership(await store.claim(again(claim)));
     expect(await store.complete(next, COMPLETION)).toEqual({ held: true, awaited: false });

@@ -1,6 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, HELD, OUTCOME, ownership } from './support.js';
+import { aClaim, again, BACKENDS, Bench, COMPLETION, HELD, HOUR, OUTCOME, ownership } from './support.js';
 
 const migrations = [...IDEMPOTENCY_MIGRATIONS];
 
@@ -59,14 +60,48 @@ describe.each(BACKENDS)('The schema on $name', (backend) => {
     const { dataSource } = bench;
     expect(await tableNames(dataSource)).toEqual([]);
     for (let i = 0; i < 2; i++) {
-      expect(await dataSource.runMigrations()).toHaveLength(1);
+      expect(await dataSource.runMigrations()).toHaveLength(migrations.length);
       expect(await dataSource.runMigrations()).toHaveLength(0);
       expect(await tableNames(dataSource)).toEqual(['idempotency_record', 'idempotency_step']);
       expect(await differences(dataSource)).toEqual([]);
       await expectWorking(bench);
-      await dataSource.undoLastMigration();
+      for (const _ of migrations) await dataSource.undoLastMigration();
       expect(await tableNames(dataSource)).toEqual([]);
     }
+  });
+
+  it('keeps the records of the version before, forward and back', async () => {
+    const bench = await open({ synchronize: false, migrations: migrations.slice(0, 1) });
+    await bench.dataSource.runMigrations();
+    const [quote] = backend.dialect === 'mariadb' ? ['`'] : ['"'];
+    const recordId = randomUUID();
+    const instant = backend.dialect === 'postgres' ? `now() + interval '1 hour'` : String(Date.now() + HOUR);
+    const bytes = backend.dialect === 'postgres' ? `'\\x00'::bytea` : `x'00'`;
+    const no = backend.dialect === 'postgres' ? 'false' : '0';
+    await bench.dataSource
+      .query(`INSERT INTO idempotency_record (id, endpoint, fingerprint, status, owner, token, attempt,
+      hold_on_crash, awaited, lease_until, created_at, expires_at) VALUES ('${recordId}', 'POST /', ${bytes}, 'processing',
+      '${randomUUID()}', 1, 1, ${no}, ${no}, ${instant}, ${instant}, ${instant})`);
+    await bench.dataSource
+      .query(`INSERT INTO idempotency_step (record_id, ${quote}name${quote}, status, token, updated_at)
+      VALUES ('${recordId}', 'item-A', 'done', 1, ${instant})`);
+
+    const next = await bench.connect({ migrations });
+    expect(await next.runMigrations()).toHaveLength(migrations.length - 1);
+    expect(await differences(next)).toEqual([]);
+    expect(await bench.record(recordId, next)).toMatchObject({ attemptsLeft: 4, retentionMs: 24 * HOUR });
+    const store = bench.store({ dataSource: next });
+    expect(await store.steps.load(recordId)).toEqual([{ name: 'item-A', status: 'done', result: null }]);
+    const owner = (await store.read(recordId))!;
+    for (const name of ['item-a', 'item-ä']) await store.steps.end(owner, name, { status: 'done', result: '1' });
+    expect(await store.steps.load(recordId)).toHaveLength(3);
+    await store.complete(owner, COMPLETION);
+
+    for (const _ of migrations.slice(1)) await next.undoLastMigration();
+    expect((await next.query(`SELECT status FROM idempotency_record`)) as unknown).toEqual([{ status: 'done' }]);
+    const forward = await next.runMigrations();
+    expect(forward).toHaveLength(migrations.length - 1);
+    expect(await differences(next)).toEqual([]);
   });
 
   it('honours a prefix, and leaves room for a second one', async () => {

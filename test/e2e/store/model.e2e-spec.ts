@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { FencedAnswer, Ownership, StandingRecord } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { BACKENDS, Bench, HOUR } from './support.js';
-import { Model, type ModelClaim, type ModelHold, type ModelRecord } from './model.js';
+import { MAX_ATTEMPTS, Model, type ModelClaim, type ModelHold, type ModelRecord } from './model.js';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 40);
 const KEYS = 2;
@@ -97,6 +97,7 @@ const commands = () => [
           request: null,
           leaseMs: HOUR,
           retentionMs: 24 * HOUR,
+          maxAttempts: MAX_ATTEMPTS,
           holdOnCrash: claim.hold,
           forgettable: false,
         });
@@ -132,7 +133,7 @@ const commands = () => [
   fenced(
     'releases',
     (model, id, hold) => model.release(id, hold),
-    (store, owner) => store.release(owner),
+    (store, owner) => store.release(owner, 86_400_000),
   ),
   fenced(
     'discards',
@@ -190,7 +191,7 @@ const commands = () => [
     ([k, code]) =>
       new Step(`an operator resolves ${nameOf(k)} with ${code}`, async (model, { store, ids }) => {
         const expected = model.resolve(ids[k], code);
-        expect(await store.resolveHeld(ids[k], code === null ? null : completion(code))).toBe(expected);
+        expect(await store.resolveHeld(ids[k], code === null ? null : completion(code).outcome)).toBe(expected);
       }),
   ),
   key.map(

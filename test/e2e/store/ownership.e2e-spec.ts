@@ -26,7 +26,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
 
   const writes: [string, (owner: Ownership) => Promise<FencedAnswer>][] = [
     ['complete', (owner) => store.complete(owner, COMPLETION)],
-    ['release', (owner) => store.release(owner)],
+    ['release', (owner) => store.release(owner, 86_400_000)],
     ['hold', (owner) => store.hold(owner)],
     ['discard', (owner) => store.discard(owner)],
     ['renew', (owner) => store.renew(owner, 30 * SECOND)],
@@ -51,7 +51,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
       const done = await claimed();
       await store.complete(done, COMPLETION);
       const failed = await claimed();
-      await store.release(failed);
+      await store.release(failed, 86_400_000);
       const held = await claimed();
       await store.hold(held);
       for (const owner of [done, failed, held]) {
@@ -140,7 +140,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
 
   it('frees the key at once when it releases', async () => {
     const owner = await claimed();
-    await store.release(owner);
+    await store.release(owner, 86_400_000);
     const standing = (await store.read(owner.recordId))!;
     expect(standing).toMatchObject({ status: 'failed', outcome: null });
     expect(standing.leaseLeftMs).toBeLessThanOrEqual(0);

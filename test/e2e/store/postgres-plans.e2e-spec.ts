@@ -74,7 +74,7 @@ describe('On PostgreSQL', () => {
 
   const explainClaim = ({ recordId, owner, fingerprint }: Claim) => {
     const digest = `'\\x${fingerprint.toString('hex')}'`;
-    const values = [`'${recordId}'`, `'${owner}'`, `'POST /'`, digest, 'NULL', 'NULL', '30000', '86400000', 'false'];
+    const values = [`'${recordId}'`, `'${owner}'`, `'POST /'`, digest, 'NULL', 'NULL', '30000', '86400000', 'false', '4'];
     return explain('claimOne', values, 'ANALYZE, WAL,');
   };
 
@@ -101,6 +101,7 @@ describe('On PostgreSQL', () => {
     'claimManyLater',
     'completeOne',
     'completeMany',
+    'completeWithin',
     'read',
     'renew',
     'letGo',

@@ -104,8 +104,8 @@ export class Bench {
   }
 
   /** What is in the table, read as users do. */
-  record(recordId: string): Promise<IdempotencyRecord | null> {
-    return this.dataSource.getRepository(IdempotencyRecord).findOneBy({ id: recordId });
+  record(recordId: string, dataSource = this.dataSource): Promise<IdempotencyRecord | null> {
+    return dataSource.getRepository(IdempotencyRecord).findOneBy({ id: recordId });
   }
 
   steps(recordId: string): Promise<IdempotencyStep[]> {
@@ -132,6 +132,7 @@ export function aClaim(terms: Partial<Claim> = {}): Claim {
     request: null,
     leaseMs: 30 * SECOND,
     retentionMs: 24 * HOUR,
+    maxAttempts: 5,
     holdOnCrash: false,
     forgettable: false,
     ...terms,

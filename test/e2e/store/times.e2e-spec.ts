@@ -61,6 +61,8 @@ describe.each(BACKENDS)('Times on $name', (backend) => {
       attempt: 1,
       takenFrom: null,
       holdOnCrash: true,
+      attemptsLeft: claim.maxAttempts - 1,
+      retentionMs: claim.retentionMs,
       awaited: false,
       leaseUntil: expect.any(Date),
       createdAt: expect.any(Date),

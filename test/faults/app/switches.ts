@@ -121,7 +121,7 @@ function freeWhenInDoubt(store: RecordStore): Changes {
 async function freed(store: RecordStore, ownership: Ownership): Promise<void> {
   for (let tries = 0; tries < 20; tries++) {
     try {
-      await store.release(ownership);
+      await store.release(ownership, 86_400_000);
       return;
     } catch {
       await sleep(100);

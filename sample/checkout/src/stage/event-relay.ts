@@ -30,6 +30,12 @@ function describe(event: IdempotencyEvent): string {
       return 'a duplicate has waited for the running request';
     case 'mismatch':
       return 'refused: the key belongs to another request';
+    case 'notKept':
+      return event.step
+        ? `step "${event.step}" is done, but its result could not be kept`
+        : 'done, but the answer could not be kept';
+    case 'overran':
+      return 'ran for longer than it may: its lease is left to run out';
     case 'leaseLost':
       return `lost the record: what holds token ${event.token} can write nothing any more`;
     case 'completed':

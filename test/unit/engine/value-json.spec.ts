@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { fromValueJson, toValueJson } from '../../../lib/edges/value-json.js';
+import { fromValueJson, toValueJson } from '../../../lib/engine/value-json.js';
 
 const throughJson = (value: unknown) => {
   const stored = JSON.parse(JSON.stringify(toValueJson(value))) as ReturnType<typeof toValueJson>;

@@ -1,0 +1,185 @@
+import { Logger } from '@nestjs/common';
+import { randomBytes } from 'node:crypto';
+import type { EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
+import { current } from '../engine/current-execution.js';
+import { currentStep } from '../engine/current-step.js';
+import { TransactionControlError, TransactionUndoneError } from '../engine/errors.js';
+import { StepInTransactionError } from '../engine/steps.js';
+import type { Connector } from './connectors/connector.js';
+import { isConflict, undoesTransaction } from './driver-errors.js';
+import { endsTransaction, isWrite } from './statements.js';
+
+/**
+ * The transaction of a transactional operation.
+ *
+ * - `open`: statements pass, except those that would end the transaction, and what a step writes.
+ * - `undone`: the database has rolled it back, as MySQL does at a deadlock, or a statement has committed it. Every further
+ *   statement is refused, as PostgreSQL does by itself: a handler that caught the error would go on in autocommit, and
+ *   keep half of what it does.
+ * - `ending`: the handler is through. Whoever began the transaction commits it or rolls it back.
+ */
+type Phase = 'open' | 'undone' | 'ending';
+
+export class WatchedTransaction {
+  phase: Phase = 'open';
+  /** What the handler's statement met when the transaction was undone. */
+  cause: unknown;
+  /** The transaction ended, and it is not known that it was rolled back: what it wrote may be there. */
+  mayBeCommitted = false;
+  /** The last words of a connection that its server closed. */
+  connectionError: unknown;
+  /** A savepoint or setting that lives as long as the transaction. */
+  readonly mark = `nestjs_${randomBytes(8).toString('hex')}`;
+  /** Resolves once the transaction is marked; handled in any case, and awaited by the completion. */
+  marked!: Promise<void>;
+  /** How many operations share the transaction, where a transaction host joins them. */
+  operations = 0;
+}
+
+/** What TypeORM tells its subscribers of a statement. */
+interface Statement {
+  readonly query: string;
+  readonly queryRunner: QueryRunner;
+}
+
+interface StatementResult extends Statement {
+  readonly success: boolean;
+  readonly rawResults?: unknown;
+  readonly error?: unknown;
+}
+
+/** A driver's connection: those over a network tell by an event that they are lost. */
+interface RawConnection {
+  on?(event: 'error', listener: (error: unknown) => void): void;
+  off?(event: 'error', listener: (error: unknown) => void): void;
+}
+
+/** SERVER_STATUS_IN_TRANS, in the flags that MySQL sends with each result. */
+const IN_TRANSACTION = 1;
+
+/**
+ * Watches what handlers do with the transactions of their operations, as a subscriber of the data source: it refuses
+ * statements that would lose an effect, and warns, once for each endpoint, of writes that are not part of the transaction.
+ */
+export class TransactionWatch implements EntitySubscriberInterface {
+  private readonly logger = new Logger('Idempotency');
+  private readonly transactions = new WeakMap<QueryRunner, WatchedTransaction>();
+  private readonly warnedOf = new Set<string>();
+
+  constructor(private readonly connector: Connector) {}
+
+  /** Runs `work` in a transaction that has just begun, and watches it until `work` has ended. */
+  async during<T>(manager: EntityManager, work: (transaction: WatchedTransaction) => Promise<T>): Promise<T> {
+    const runner = manager.queryRunner!;
+    this.subscribe(manager);
+    let transaction = this.transactions.get(runner);
+    if (!transaction || transaction.phase === 'ending') {
+      transaction = new WatchedTransaction();
+      this.transactions.set(runner, transaction);
+      const { mark } = transaction;
+      // Not awaited here: it takes its place before the handler's first statement, and costs no round trip of its own.
+      transaction.marked = this.connector
+        .within(manager)
+        .then((on) => this.connector.dialect.markTransaction(on, mark));
+      transaction.marked.catch(() => undefined);
+    }
+    const watched = transaction;
+    const connection = (await runner.connect()) as RawConnection;
+    const onError = (error: unknown) => (watched.connectionError ??= error);
+    connection.on?.('error', onError);
+    watched.operations++;
+    try {
+      return await work(watched);
+    } finally {
+      if (--watched.operations === 0) watched.phase = 'ending';
+      connection.off?.('error', onError);
+    }
+  }
+
+  /** Called by TypeORM before each statement of the data source; what it throws, the statement's caller gets. */
+  beforeQuery({ query, queryRunner }: Statement): void {
+    const transaction = this.transactions.get(queryRunner);
+    if (!transaction || transaction.phase === 'ending') return this.noteForeignWrite(query);
+    if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });
+    if (endsTransaction(query, this.connector.dialect.name)) throw new TransactionControlError(query);
+    const step = currentStep();
+    const isOfStep = step && (step.transaction.manager as EntityManager).queryRunner === queryRunner;
+    if (isOfStep && isWrite(query)) throw new StepInTransactionError(step.name);
+  }
+
+  /** Called by TypeORM after each statement of the data source, and awaited before the statement's caller goes on. */
+  afterQuery({ queryRunner, success, rawResults, error }: StatementResult): Promise<void> | undefined {
+    const transaction = this.transactions.get(queryRunner);
+    if (transaction?.phase !== 'open') return undefined;
+    if (success) {
+      const { serverStatus } = (rawResults ?? {}) as { serverStatus?: number };
+      if (serverStatus === undefined || serverStatus & IN_TRANSACTION) return undefined;
+      transaction.phase = 'undone';
+      transaction.mayBeCommitted = true;
+      return undefined;
+    }
+    if (!undoesTransaction(error)) return this.lookForTransaction(queryRunner, transaction, error);
+    // At once, as TypeORM before 1.0 does not wait for this method.
+    transaction.phase = 'undone';
+    transaction.cause = error;
+    return undefined;
+  }
+
+  private async lookForTransaction(
+    runner: QueryRunner,
+    transaction: WatchedTransaction,
+    error: unknown,
+  ): Promise<void> {
+    const on = await this.connector.within(runner.manager);
+    // A connection that is lost has lost its transaction: the statement's error says so.
+    const isThere = await this.connector.dialect.isInTransaction(on).catch(() => true);
+    if (isThere) return;
+    transaction.phase = 'undone';
+    transaction.cause = error;
+    // SQLite rolls back at some errors; MySQL commits before a statement such as DDL, though that then fails.
+    transaction.mayBeCommitted = this.connector.dialect.name === 'mysql' && !isConflict(error);
+  }
+
+  /** A write that the transaction does not undo: where the operation is rolled back and tried again, it is made twice. */
+  private noteForeignWrite(query: string): void {
+    const execution = current()?.execution;
+    const manager = execution?.openTransaction as EntityManager | undefined;
+    if (!manager || currentStep() || !isWrite(query)) return;
+    if (this.transactions.get(manager.queryRunner!)?.phase !== 'open') return;
+    const { endpoint } = execution!;
+    if (this.warnedOf.has(endpoint)) return;
+    this.warnedOf.add(endpoint);
+    this.logger.warn(
+      `${endpoint}: the handler of this transactional operation writes through another connection than execution.manager. ` +
+        'What it writes there stays when the operation is rolled back, and a retry writes it again. Write through ' +
+        'execution.manager (execution.manager.getRepository(Entity)), or give the option `transactionHost`',
+    );
+  }
+
+  /** Initializing a data source makes its list of subscribers anew. */
+  private subscribe({ queryRunner }: EntityManager): void {
+    const { subscribers } = queryRunner!.connection;
+    if (subscribers.includes(this)) return;
+    subscribers.push(this);
+    if (this.connector.singleConnection) this.watchSingleConnection(queryRunner!);
+  }
+
+  /**
+   * SQLite's driver hands out one query runner for everybody. A manager that asks for it anew is not that of the
+   * operation, which has it already.
+   */
+  private watchSingleConnection({ connection: dataSource }: QueryRunner): void {
+    const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
+    dataSource.createQueryRunner = (mode) => {
+      const runner = createQueryRunner(mode);
+      if (!current()?.execution.openTransaction) return runner;
+      const query = (text: string, ...rest: [parameters?: unknown[]]): Promise<unknown> => {
+        this.noteForeignWrite(text);
+        return runner.query(text, ...rest);
+      };
+      return new Proxy(runner, {
+        get: (target, name) => (name === 'query' ? query : Reflect.get(target, name, target)),
+      });
+    };
+  }
+}
