@@ -7,7 +7,7 @@ import type { ResolvedModuleOptions } from './options/resolved-options.js';
 import type { EventStream } from './service/event-stream.js';
 import { NOBODY } from './store/dialects/dialect.js';
 import { MISSING_TABLES, saysMissingTables } from './store/missing-tables.js';
-import { isErrorLike } from './store/driver-errors.js';
+import { explain, isErrorLike } from './store/driver-errors.js';
 import type { SqlRecordStore } from './store/sql-record-store.js';
 import { Sweeper } from './store/sweeper.js';
 
@@ -47,6 +47,28 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       if (event.type === 'storeUnavailable')
         this.warn('store', `The database cannot be asked: ${reasonOf(event.error)}`);
       if (event.type === 'leaseLost') this.warn('lease', `An execution of ${event.endpoint} has lost its record`);
+      if (event.type === 'overran') {
+        this.logger.error(`${event.endpoint}: an execution runs for longer than \`maxDuration\`; its lease runs out`);
+      }
+      if (event.type === 'unrecorded') {
+        this.warn(
+          'unrecorded',
+          `${event.endpoint}: the end of an execution could not be recorded: ${reasonOf(event.error)}`,
+        );
+      }
+      if (event.type === 'notKept') {
+        const what = event.step === undefined ? 'the response' : `the result of step "${event.step}"`;
+        this.logger.error(
+          `${event.endpoint}: ${what} could not be kept, and is recorded as done without it: ${explain(event.error)}`,
+        );
+      }
+      if (event.type === 'held' && event.exhausted) {
+        this.warn(
+          event.recordId,
+          `${event.endpoint}: record ${event.recordId} is held, as every execution died that \`maxAttempts\` allows in a row: ` +
+            'find out what came of the operation, and resolve the record',
+        );
+      }
     };
   }
 

@@ -262,7 +262,8 @@ export class IdempotencyEngine {
   private refuse(operation: Operation, refusal: Refusal): Admission {
     const { events } = this.parts;
     if (refusal.reason === 'held' && (events.observed || refusal.exhausted)) {
-      events.next({ type: 'held', ...inEvents(operation), exhausted: refusal.exhausted });
+      const { exhausted } = refusal;
+      events.next({ type: 'held', ...inEvents(operation), ...(exhausted && { exhausted }) });
     }
     if (events.observed) {
       if (refusal.reason === 'running') events.next({ type: 'conflict', ...inEvents(operation) });

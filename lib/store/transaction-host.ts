@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DataSource, EntityManager } from 'typeorm';
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { withDeadline } from './deadline.js';
 
 /**
@@ -31,7 +31,7 @@ export function ownTransactions(timeoutMs: number): TransactionHost {
       let last: Promise<unknown> = Promise.resolve();
       const bounded = (asked: Promise<unknown>) => withDeadline((last = asked), timeoutMs);
       const end = async () => {
-        if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => undefined);
+        if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => forgetTransaction(runner));
         await runner.release();
       };
       try {
@@ -50,4 +50,12 @@ export function ownTransactions(timeoutMs: number): TransactionHost {
       }
     },
   };
+}
+
+/**
+ * A transaction that something else has ended cannot be rolled back, and TypeORM goes on believing in it: on SQLite, where
+ * everybody shares one query runner, all would wait for its end for ever.
+ */
+function forgetTransaction(runner: QueryRunner): void {
+  Object.assign(runner, { isTransactionActive: false, transactionDepth: 0 });
 }

@@ -180,8 +180,9 @@ describe('recording an outcome', () => {
   it('is given up on when the lease has run out', async () => {
     const wakeUp = new TestWakeUp();
     const here = new Process(bench, { observed: false, wakeUp });
-    here.lose('before complete', Infinity, lost());
-    here.lose('before read', Infinity, lost());
+    here.reach = ({ point }) => {
+      if (point === 'before complete' || point === 'before read') throw lost();
+    };
     const operation = anOperation({ leaseMs: 600 });
     const startedAt = performance.now();
     expect(await here.run(operation)).toEqual({ kind: 'unrecorded', error: expect.any(StoreUnavailableError) });
