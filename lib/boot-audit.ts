@@ -8,10 +8,9 @@ import { isCovered, type Route, type Routes } from './routes.js';
 const BRIEF = 1_000;
 
 /**
- * Looks at every handler when the application boots: options that cannot be used, and `@Idempotent()` where it cannot
- * work, where nothing would pass through it, or where two handlers would share their records, fail the boot; mutating
- * routes and GraphQL mutations that nobody decided about are told of, and so is `@Idempotent()` where it has no effect, or
- * a lease that a short pause ends.
+ * Looks at every handler when the application boots. `@Idempotent()` where it cannot work, where nothing would pass through
+ * it, or where two handlers would share their records fails the boot. Mutating routes and GraphQL mutations that nobody
+ * decided about are logged, and so is `@Idempotent()` where it has no effect, or a lease that a short pause ends.
  */
 export class BootAudit {
   private readonly logger = new Logger('Idempotency');
@@ -53,16 +52,11 @@ export class BootAudit {
   }
 
   /** Whether somebody decided about a route, or it needs no decision. */
-  private check({ controller, handler, name, isMutating, unfit, marking }: Route): boolean {
+  private check({ handler, name, isMutating, unfit, marking }: Route): boolean {
     if (marking === undefined) return !isMutating;
     if (marking === 'exempt') return true;
     // On the class, it does not cover such methods.
     if (unfit && isMarkedItself(handler)) throw new Error(`@Idempotent() on ${name}: ${unfit}`);
-    try {
-      this.operations.of(controller, handler);
-    } catch (error) {
-      throw new Error(`@Idempotent() on ${name}: ${(error as Error).message}`, { cause: error });
-    }
     return true;
   }
 }

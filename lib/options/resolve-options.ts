@@ -76,19 +76,16 @@ function storeWhatIsFinal({ status, error }: OutcomeContext): 'store' | 'release
 /**
  * Validates and completes the options of one operation.
  *
- * @param where prefix that tells where they were given, such as `@Idempotent() on PaymentsController.pay: `
  * @throws IdempotencyOptionError naming the option
  */
 export function resolveOperationOptions(options: IdempotentOptions): ResolvedOperationOptions {
   const { response = {} } = options;
-  const leaseMs = duration('lease', options.lease, 30 * SECOND, LONGEST_TIMER);
-  const retentionMs = duration('retention', options.retention, 24 * HOUR, LONGEST_RETENTION_MS);
   checkNames(response, ['maxBytes', 'headers'], 'response.');
   checkNames(response.headers ?? {}, ['include', 'exclude'], 'response.headers.');
   return {
     policy: {
-      leaseMs,
-      retentionMs,
+      leaseMs: duration('lease', options.lease, 30 * SECOND, LONGEST_TIMER),
+      retentionMs: duration('retention', options.retention, 24 * HOUR, LONGEST_RETENTION_MS),
       onConflict: oneOf('onConflict', options.onConflict, ['reject', 'wait'], 'reject'),
       waitTimeoutMs: duration('waitTimeout', options.waitTimeout, 10 * SECOND, LONGEST_TIMER),
       afterCrash: oneOf('afterCrash', options.afterCrash, ['rerun', 'hold'], 'rerun'),

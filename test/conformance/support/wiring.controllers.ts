@@ -194,13 +194,3 @@ export class SseController {
     return of<MessageEvent>({ data: 'one' });
   }
 }
-
-@Controller('bad')
-export class LongLeaseController {
-  // Longer than the module's retention, which is known at boot alone.
-  @Post()
-  @Idempotent({ lease: '2h' })
-  post() {
-    return answer();
-  }
-}

@@ -12,7 +12,6 @@ const bad: [name: string, options: object, problem: RegExp][] = [
   ['lease', { lease: -1 }, /not -1/],
   ['lease', { lease: Number.NaN }, /must be milliseconds/],
   ['lease', { lease: '60d' }, /at most 2147483647 ms/],
-  ['lease', { lease: '2h', retention: '1h' }, /must not be longer than `retention`/],
   ['retention', { retention: 'forever' }, /not "forever"/],
   ['waitTimeout', { waitTimeout: true }, /not true/],
   ['onConflict', { onConflict: 'queue' }, /must be 'reject' or 'wait', not "queue"/],
