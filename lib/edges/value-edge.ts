@@ -11,9 +11,9 @@ import { canonicalJson } from '../canonical-json.js';
 import { withoutPointers } from './http/json-pointer.js';
 import type { KeyReading } from './http/key-header.js';
 import type { Principal } from './http/principal.js';
-import { REDACTED, withinLimit } from './http/stored-request.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from './option-values.js';
 import { PipelineRun, tell } from './pipeline-run.js';
+import { requestToKeep } from './request-to-keep.js';
 import type { StoreErrors } from './run-end.js';
 import { unpackAnswer } from './value-outcome.js';
 
@@ -93,7 +93,7 @@ export class ValueEdge {
         endpoint: endpoint.slice(0, 255),
         fingerprint: bindFingerprint(identity, text),
         binding,
-        request: stored(request, this.module.request),
+        request: requestToKeep({ head: request.head, member: 'input', content: request.input }, this.module.request),
         policy,
       },
       documentation,
@@ -130,12 +130,4 @@ function describe(
   return input instanceof Uint8Array
     ? Buffer.concat([Buffer.from(`${lines.join('\n')}\nbytes `), input])
     : `${lines.join('\n')}\njson ${canonicalJson(withoutPointers(input, ignore))}`;
-}
-
-/** As JSON; `null` where nothing is to be kept, or it is too large. */
-function stored({ head, input }: ValueRequest, { store, maxBytes, redact }: ResolvedModuleOptions['request']) {
-  if (!store) return null;
-  const content = input instanceof Uint8Array ? undefined : withoutPointers(input, redact, REDACTED);
-  const text = content === undefined ? '' : `,"input":${canonicalJson(content) || 'null'}`;
-  return withinLimit(`${JSON.stringify(head).slice(0, -1)}${text}}`, maxBytes);
 }

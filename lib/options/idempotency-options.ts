@@ -80,13 +80,19 @@ export interface ResponseOptions {
   readonly headers?: { readonly include?: readonly string[]; readonly exclude?: readonly string[] };
 }
 
-/** What is kept of a request. */
+/** What a record keeps of a request, for the people who look into it later. The fingerprint covers the whole request. */
 export interface RequestOptions {
-  /** Whether the request is kept beside its outcome. Default: `true`. */
+  /** Whether the record keeps the request. Default: `true`. */
   readonly store?: boolean;
-  /** The largest request that is kept, in bytes; of a larger one, nothing is. Default: 64 KiB. */
+  /** The largest request that a record keeps, in bytes of JSON; it keeps nothing of a larger one. Default: 64 KiB. */
   readonly maxBytes?: number;
-  /** JSON pointers (RFC 6901) into the body of what is never kept, such as `/card/number`. */
+  /**
+   * JSON pointers (RFC 6901) such as `/card/number`: the record has `[redacted]` there. They lead into the JSON of the body,
+   * of a message's payload, of a mutation's arguments, and of the `input` of `IdempotencyService.run()`.
+   *
+   * @example
+   * IdempotencyModule.forRoot({ request: { redact: ['/card/number', '/card/cvc'] } })
+   */
   readonly redact?: readonly string[];
 }
 

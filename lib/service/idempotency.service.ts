@@ -1,6 +1,7 @@
 import { canonicalJson } from '../canonical-json.js';
 import type { Observable } from 'rxjs';
 import type { DataSource } from 'typeorm';
+import { requestToKeep } from '../edges/request-to-keep.js';
 import { runForValue } from '../edges/value-run.js';
 import { packValue, unpackValue } from '../edges/value-outcome.js';
 import { packHead } from '../edges/http/response-head.js';
@@ -51,7 +52,10 @@ export interface RunOptions
       | 'outcome'
       | 'response'
     > {
-  /** What the operation works on, as JSON: another input under the same key is refused. Default: not compared. */
+  /**
+   * What the operation works on, as JSON. Another input under the same key is refused. The record keeps it as the option
+   * `request` says. Default: none, and not compared.
+   */
   readonly input?: unknown;
 }
 
@@ -124,7 +128,6 @@ export class IdempotencyService {
     };
     const identity = identify('run', { key, scope, operation: endpoint });
     const json = canonicalJson(input);
-    const keep = this.options.request.store && json !== '' && json.length <= this.options.request.maxBytes;
     const admission = await this.engine
       .admit({
         key,
@@ -132,7 +135,7 @@ export class IdempotencyService {
         endpoint: endpoint.slice(0, 255),
         fingerprint: bindFingerprint(identity, json),
         binding: null,
-        request: keep ? Buffer.from(json) : null,
+        request: requestToKeep({ content: input, json }, this.options.request),
         policy: settings.options.policy,
       })
       .catch((error: unknown) => {

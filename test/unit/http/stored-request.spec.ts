@@ -1,6 +1,6 @@
 import { canonicalJson } from '../../../lib/canonical-json.js';
 import type { Exchange } from '../../../lib/edges/http/exchange.js';
-import { storedRequest, withinLimit } from '../../../lib/edges/http/stored-request.js';
+import { storedRequest } from '../../../lib/edges/http/stored-request.js';
 
 const exchange = { method: 'POST', rawRequest: { url: '/payments?x=1' } } as Exchange;
 const options = { store: true, maxBytes: 1_000, redact: [] as string[] };
@@ -35,13 +35,6 @@ describe('what is kept of a request', () => {
     expect(kept({ content: { text: 'x'.repeat(1_000) } })).toBeNull();
     expect(kept({}, { maxBytes: 10 })).toBeNull();
   });
-});
-
-it('a text within a limit of bytes', () => {
-  expect(withinLimit('abcd', 4)).toEqual(Buffer.from('abcd'));
-  expect(withinLimit('abcde', 4)).toBeNull();
-  expect(withinLimit('ää', 4)).toEqual(Buffer.from('ää'));
-  expect(withinLimit('äää', 4)).toBeNull();
 });
 
 describe('canonical JSON', () => {
