@@ -7,20 +7,26 @@ export const WHICH_RECORD: Options = {
   key: { type: 'string', value: '<key>', description: 'the idempotency key, in place of a record id' },
   endpoint: { type: 'string', value: '<endpoint>', description: "with --key: such as 'POST /payments/:id'" },
   scope: { type: 'string', value: '<scope>', description: "with --key: the user's id, or what `scope` answered" },
+  namespace: {
+    type: 'string',
+    value: '<name>',
+    description: "with --key: the application's `namespace`, if it has one",
+  },
 };
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export function recordIdOf({ operands, text }: Invocation): string {
-  const [key, endpoint, scope] = ['key', 'endpoint', 'scope'].map(text);
+  const [key, endpoint, scope, namespace] = ['key', 'endpoint', 'scope', 'namespace'].map(text);
   if (operands.length > 0) {
-    if (key ?? endpoint ?? scope) throw usageError('Give a record id, or --key with --endpoint, not both');
+    if (key ?? endpoint ?? scope ?? namespace) throw usageError('Give a record id, or --key with --endpoint, not both');
     const id = operands[0].toLowerCase();
     if (ID.test(id)) return id;
     throw usageError('A record id looks like 0f8fad5b-d9cb-469f-a165-70867728950e; for a key, use --key');
   }
   if (key === undefined || endpoint === undefined) {
-    throw usageError('Give a record id, or --key with --endpoint (and --scope)');
+    throw usageError('Give a record id, or --key with --endpoint (and --scope and --namespace)');
   }
-  return digestIdentity({ scope: scope ?? '', endpoint, key }).recordId;
+  if (namespace === '') throw usageError('--namespace must be a name that is not empty');
+  return digestIdentity({ namespace, scope: scope ?? '', endpoint, key }).recordId;
 }

@@ -32,11 +32,11 @@ export function usableKey(
   }
 }
 
-/** All callers of an `async` function would share their keys. */
+/** @throws TypeError for a promise too: all callers of an `async` function would share their keys */
 export function scopeOf(scope: unknown): Principal {
   if (typeof scope !== 'string')
     throw new TypeError(`The option \`scope\` has to return a string, not ${kindOf(scope)}.`);
-  return { scope, binding: null };
+  return { scope };
 }
 
 export function fingerprintOf(fingerprint: unknown): string | Uint8Array {

@@ -8,6 +8,7 @@ import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../options
 import { problemOf } from '../problems/from-engine.js';
 import { admit } from './admit.js';
 import { canonicalJson } from '../canonical-json.js';
+import { CredentialBinding } from './credential-binding.js';
 import { withoutPointers } from './http/json-pointer.js';
 import type { KeyReading } from './http/key-header.js';
 import type { Principal } from './http/principal.js';
@@ -37,12 +38,15 @@ const FORMAT = 'values v1';
 export class ValueEdge {
   /** The arguments of the requests that are being run: an interceptor that is wired twice does its work once. */
   private readonly running = new WeakSet<object>();
+  private readonly bindings: CredentialBinding;
 
   constructor(
     private readonly engine: IdempotencyEngine,
     readonly module: ResolvedModuleOptions,
     private readonly errors: StoreErrors,
-  ) {}
+  ) {
+    this.bindings = new CredentialBinding(module.encryption);
+  }
 
   isRunning(context: ExecutionContext): boolean {
     return this.running.has(context.getArgs());
@@ -80,8 +84,8 @@ export class ValueEdge {
   ): Promise<Observable<unknown>> {
     const { endpoint, policy } = request;
     const { documentation } = this.module;
-    const { scope, binding } = options.scope ? scopeOf(options.scope(context)) : request.principal();
-    const identity = digestIdentity({ scope, endpoint, key });
+    const { scope, credential } = options.scope ? scopeOf(options.scope(context)) : request.principal();
+    const identity = digestIdentity({ namespace: this.module.namespace, scope, endpoint, key });
     const { fingerprint } = options;
     const text =
       typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : describe(request, fingerprint);
@@ -92,7 +96,7 @@ export class ValueEdge {
         recordId: identity.recordId,
         endpoint: endpoint.slice(0, 255),
         fingerprint: bindFingerprint(identity, text),
-        binding,
+        ...this.bindings.of(identity, credential),
         request: requestToKeep({ head: request.head, member: 'input', content: request.input }, this.module.request),
         policy,
       },

@@ -197,7 +197,13 @@ export class IdempotencyEngine {
     };
     // A claim whose answer was lost is sent again under the same owner, and so recognised as ours.
     const sentAt = performance.now();
-    const ask = async () => ({ record: await this.parts.store.claim(claim, onLate), owner: claim.owner, sentAt });
+    const ask = async () => {
+      const record = await this.parts.store.claim(claim, onLate);
+      // A claim compares with one binding. A record of the same caller under a former key stands against it, though it is free.
+      const isOurs = isFree(record) && isFormerBinding(operation, record.binding);
+      const won = isOurs ? await this.parts.store.claim({ ...claim, binding: record.binding }, onLate) : record;
+      return { record: won, owner: claim.owner, sentAt };
+    };
     return this.reading(ask).catch((error: unknown) => {
       gaveUp = true;
       giveBack();
@@ -298,9 +304,13 @@ export class IdempotencyEngine {
 function mismatch(operation: Operation, bound: Pick<Operation, 'binding' | 'fingerprint'>): Refusal | undefined {
   const sameCaller =
     bound.binding && operation.binding ? bound.binding.equals(operation.binding) : bound.binding === operation.binding;
-  if (!sameCaller) return { reason: 'foreign' };
+  if (!sameCaller && !isFormerBinding(operation, bound.binding)) return { reason: 'foreign' };
   if (!bound.fingerprint.equals(operation.fingerprint)) return { reason: 'reused' };
   return undefined;
+}
+
+function isFormerBinding(operation: Operation, binding: Buffer | null): boolean {
+  return binding !== null && operation.isFormerBinding?.(binding) === true;
 }
 
 /** Whether a claim would win this record. */

@@ -12,6 +12,11 @@ export interface Operation {
   readonly fingerprint: Buffer;
   /** See {@link Claim.binding}. */
   readonly binding: Buffer | null;
+  /**
+   * Whether `binding` is of the same credential, and was made with another of the encryption keys: those in use before the
+   * keys were rotated. Absent: there are no others.
+   */
+  readonly isFormerBinding?: (binding: Buffer) => boolean;
   /** What is kept of the request, if anything. */
   readonly request: Buffer | null;
   readonly policy: Policy;

@@ -28,8 +28,10 @@ export interface IdempotentOptions {
   /** Where the key comes from. Default: the request header; for messages also a CloudEvent, or the AMQP message id. */
   readonly key?: (context: ExecutionContext) => string | undefined;
   /**
-   * The tenant or principal that keys belong to. Default: `id` or `sub` of `request.user`; without a principal, the
-   * record is bound to a digest of the `Authorization` header, where there is one. Messages have no principal.
+   * The tenant or principal that keys belong to. Default: `id` or `sub` of `request.user`. Ids are texts, numbers below 2^53,
+   * bigints, bytes (`bytes:` and their hexadecimal digits), dates, and objects with a text of their own, such as an ObjectId;
+   * a request with another id fails with 500. Without `request.user`, an HMAC binds the record to the `Authorization` header,
+   * where there is one: another credential gets 422 `key-foreign`. Messages have no principal.
    */
   readonly scope?: (context: ExecutionContext) => string;
   /** How a request is told from another with the same key; `false`: not at all. Default: the whole request. */
@@ -118,6 +120,15 @@ export interface SweepOptions {
 export interface IdempotencyModuleOptions extends IdempotentOptions {
   /** Name of the @nestjs/typeorm data source that holds the records. Default: the default data source. */
   readonly dataSource?: string;
+  /**
+   * Part of the identity of every record. Applications that keep their records in one table need one each: without it, the
+   * same key of the same user at the same route is one record, and an application answers with the outcome of another.
+   * A new value makes every key a new one, and retries run again. Default: none.
+   *
+   * @example
+   * IdempotencyModule.forRoot({ namespace: 'billing' })
+   */
+  readonly namespace?: string;
   /**
    * One ioredis client, an odd number of independent ones (a Redlock quorum), or a Cluster. Default: none, database
    * leases alone. The clients stay yours: the library never closes them.

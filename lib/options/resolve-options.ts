@@ -48,6 +48,7 @@ export const OPERATION_OPTIONS = [
 export const MODULE_OPTIONS = [
   ...OPERATION_OPTIONS,
   'dataSource',
+  'namespace',
   'redis',
   'redlock',
   'onLockUnavailable',
@@ -115,6 +116,7 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
   return {
     defaults,
     dataSource: dataSourceName(options.dataSource),
+    namespace: namespaceOf(options.namespace),
     redis: options.redis === undefined ? [] : assertRedisNodes(options.redis),
     redlock: resolveRedlock(options.redlock),
     onLockUnavailable: oneOf('onLockUnavailable', options.onLockUnavailable, ['degrade', 'reject'], 'degrade'),
@@ -136,6 +138,11 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
 export function dataSourceName(name: unknown): string | undefined {
   if (name === undefined || typeof name === 'string') return name;
   throw new IdempotencyOptionError('dataSource', 'must be the `name` that TypeOrmModule.forRoot() has, as text');
+}
+
+function namespaceOf(name: unknown): string | undefined {
+  if (name === undefined || (typeof name === 'string' && name !== '')) return name;
+  throw new IdempotencyOptionError('namespace', `must be a name that is not empty, not ${show(name)}`);
 }
 
 /** Refuses names that cannot be overridden on an operation. */

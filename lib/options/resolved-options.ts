@@ -26,6 +26,7 @@ export interface ResolvedModuleOptions {
   /** What `@Idempotent()` falls back to. */
   readonly defaults: IdempotentOptions;
   readonly dataSource: string | undefined;
+  readonly namespace: string | undefined;
   readonly redis: readonly RedisLike[];
   readonly redlock: RedlockSettings;
   readonly onLockUnavailable: 'degrade' | 'reject';

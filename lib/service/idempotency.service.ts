@@ -126,7 +126,7 @@ export class IdempotencyService {
       errors: this.store,
       documentation: undefined,
     };
-    const identity = identify('run', { key, scope, operation: endpoint });
+    const identity = this.identify('run', { key, scope, operation: endpoint });
     const json = canonicalJson(input);
     const admission = await this.engine
       .admit({
@@ -175,7 +175,7 @@ export class IdempotencyService {
    * died under `afterCrash: 'hold'` is `held`, whether or not anybody has asked since.
    */
   async find(record: string | RecordIdentity): Promise<IdempotencyRecord | null> {
-    return this.records.find(typeof record === 'string' ? record : identify('find', record).recordId);
+    return this.records.find(typeof record === 'string' ? record : this.identify('find', record).recordId);
   }
 
   /** Records, the newest first; their status as in {@link find}. */
@@ -224,6 +224,16 @@ export class IdempotencyService {
     );
     return sweeper.purge(this.options.sweep?.batch ?? 1_000, onProgress);
   }
+
+  /** Types do not stop JavaScript, nor a `job.id!` that is undefined after all. */
+  private identify(method: string, { key, scope = '', operation }: RecordIdentity): IdentityDigest {
+    for (const [name, value] of Object.entries({ key, operation })) {
+      if (typeof value === 'string' && value !== '') continue;
+      throw new TypeError(`IdempotencyService.${method}() needs \`${name}\`, a string that is not empty`);
+    }
+    if (typeof scope !== 'string') throw new TypeError(`IdempotencyService.${method}() takes a string as \`scope\``);
+    return digestIdentity({ namespace: this.options.namespace, scope, endpoint: operation, key });
+  }
 }
 
 function packResponse(resolution: Exclude<Resolution, 'release' | { value: unknown }>): StoredOutcome {
@@ -233,14 +243,4 @@ function packResponse(resolution: Exclude<Resolution, 'release' | { value: unkno
     head: packHead({ headers: Object.entries(headers) }),
     body: body === undefined ? null : Buffer.from(body as Uint8Array),
   };
-}
-
-/** Types do not stop JavaScript, nor a `job.id!` that is undefined after all. */
-function identify(method: string, { key, scope = '', operation }: RecordIdentity): IdentityDigest {
-  for (const [name, value] of Object.entries({ key, operation })) {
-    if (typeof value === 'string' && value !== '') continue;
-    throw new TypeError(`IdempotencyService.${method}() needs \`${name}\`, a string that is not empty`);
-  }
-  if (typeof scope !== 'string') throw new TypeError(`IdempotencyService.${method}() takes a string as \`scope\``);
-  return digestIdentity({ scope, endpoint: operation, key });
 }

@@ -10,6 +10,7 @@ import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
 import { admit } from '../admit.js';
+import { CredentialBinding } from '../credential-binding.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../option-values.js';
 import type { StoreErrors } from '../run-end.js';
 import type { AnonymousCallers } from './anonymous-callers.js';
@@ -32,6 +33,8 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
+  private readonly bindings: CredentialBinding;
+
   constructor(
     private readonly engine: IdempotencyEngine,
     private readonly module: ResolvedModuleOptions,
@@ -43,7 +46,9 @@ export class HttpEdge {
       readonly asyncContext: boolean;
       readonly anonymous: AnonymousCallers;
     },
-  ) {}
+  ) {
+    this.bindings = new CredentialBinding(module.encryption);
+  }
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const exchange = exchangeOf(context);
@@ -109,9 +114,9 @@ export class HttpEdge {
   ): Promise<Operation> {
     const { endpoint, request } = exchange;
     const { fingerprint } = options;
-    const { scope, binding } = options.scope ? scopeOf(options.scope(context)) : principalOf(request);
-    if (!options.scope && scope === '' && !binding) this.settings.anonymous.note(context, endpoint);
-    const identity = digestIdentity({ scope, endpoint, key });
+    const { scope, credential } = options.scope ? scopeOf(options.scope(context)) : principalOf(request);
+    if (!options.scope && scope === '' && !credential) this.settings.anonymous.note(context, endpoint);
+    const identity = digestIdentity({ namespace: this.module.namespace, scope, endpoint, key });
     const description =
       typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
@@ -120,7 +125,7 @@ export class HttpEdge {
       recordId: identity.recordId,
       endpoint: endpoint.slice(0, 255),
       fingerprint: bindFingerprint(identity, text),
-      binding,
+      ...this.bindings.of(identity, credential),
       request: storedRequest(exchange, description, this.module.request),
       policy: withPreference(options.policy, request.headers.prefer),
     };

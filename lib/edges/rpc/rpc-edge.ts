@@ -8,7 +8,7 @@ import type { ValueEdge } from '../value-edge.js';
 import { type Message, messageOf } from './message.js';
 import { readMessageKey } from './message-key.js';
 
-const NOBODY = { scope: '', binding: null };
+const NOBODY = { scope: '' };
 
 /** `@MessagePattern()` and `@EventPattern()` handlers, on any of Nest's transports. */
 export class RpcEdge {

@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { IdempotencyModule, type IdempotencyModuleOptions, IdempotencyService } from '../../../lib/index.js';
+import { cli, urlOf } from '../cli/support.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
 let database: TestDatabase;
@@ -53,4 +54,61 @@ describe('what run() keeps of its input', () => {
   test('is nothing with request.store: false', async () => {
     expect(await kept(await serviceWith({ request: { store: false } }), { amount: 5 })).toBeNull();
   });
+});
+
+describe('namespace', () => {
+  const record = { key: 'k', scope: 'ada', operation: 'charge' };
+
+  test('two applications on one database do not meet', async () => {
+    const services: IdempotencyService[] = [];
+    for (const namespace of ['billing', 'warehouse', undefined]) services.push(await serviceWith({ namespace }));
+    const [billing, warehouse, none] = services;
+    for (const service of services) expect(await service.find(record)).toBeNull();
+    const run = (service: IdempotencyService, value: string) => service.run(record, () => value);
+    expect([await run(billing, 'b'), await run(warehouse, 'w'), await run(none, 'n')]).toEqual(['b', 'w', 'n']);
+    expect([await run(billing, '-'), await run(warehouse, '-'), await run(none, '-')]).toEqual(['b', 'w', 'n']);
+    const ids = await Promise.all(services.map(async (service) => (await service.find(record))!.id));
+    expect(new Set(ids).size).toBe(3);
+
+    expect(await billing.forget(ids[0])).toBe(true);
+    expect(await billing.find(record)).toBeNull();
+    expect(await run(billing, 'again')).toBe('again');
+    expect(await run(warehouse, '-')).toBe('w');
+    // A record does not say whose it is: the list is of the table.
+    expect(await warehouse.list({ operation: 'charge' })).toHaveLength(3);
+  });
+
+  test('two instances of one application meet', async () => {
+    const [one, other] = [await serviceWith({ namespace: 'billing' }), await serviceWith({ namespace: 'billing' })];
+    expect(await one.run(record, () => 1)).toBe(1);
+    expect(await other.run(record, () => 2)).toBe(1);
+  });
+
+  test('the command line names a record by it', async () => {
+    const service = await serviceWith({ namespace: 'billing' });
+    await service.run(record, () => 'done');
+    const { id } = (await service.find(record))!;
+    const env = { DATABASE_URL: urlOf(database.options) };
+    const named = ['--key', 'k', '--endpoint', 'charge', '--scope', 'ada', '--json'];
+    const show = await cli(['show', ...named, '--namespace', 'billing'], { env });
+    expect(JSON.parse(show.stdout)).toMatchObject({ id, status: 'done' });
+    const said = async (...args: string[]) => {
+      const { code, stdout, stderr } = await cli(args, { env });
+      return { code, said: stdout + stderr };
+    };
+    expect(await said('show', ...named)).toMatchObject({
+      code: 1,
+      said: expect.stringContaining('There is no record'),
+    });
+    expect(await said('show', ...named, '--namespace', '')).toEqual({
+      code: 2,
+      said: '--namespace must be a name that is not empty\n',
+    });
+    expect(await said('forget', id, '--namespace', 'billing')).toEqual({
+      code: 2,
+      said: 'Give a record id, or --key with --endpoint, not both\n',
+    });
+    expect(await said('forget', ...named, '--namespace', 'billing')).toMatchObject({ code: 0 });
+    expect(await service.find(record)).toBeNull();
+  }, 60_000);
 });

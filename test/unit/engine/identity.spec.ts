@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { bindFingerprint, deriveUuid, digestIdentity } from '../../../lib/engine/identity.js';
+import { bindCredential, bindFingerprint, deriveUuid, digestIdentity } from '../../../lib/engine/identity.js';
 
 const identity = fc.record({ scope: fc.string(), endpoint: fc.string(), key: fc.string() });
 
@@ -18,6 +18,40 @@ test('different identities have different digests, wherever the text is cut', ()
       expect(cut(a) === cut(b)).toBe(a === b);
     }),
   );
+});
+
+/** Strings of what the text of an identity is made of, and of what UTF-8 cannot carry. */
+const awkward = fc.string({
+  unit: fc.constantFrom('n', 'w', ':', '1', '0', 'é', '\ud800', '\udc00', '\0'),
+  maxLength: 6,
+});
+const anyIdentity = fc.record({
+  namespace: fc.option(
+    awkward.filter((text) => text !== ''),
+    { nil: undefined },
+  ),
+  scope: awkward,
+  endpoint: awkward,
+  key: awkward,
+});
+
+test('so have identities of different namespaces, and those with half a surrogate pair', () => {
+  fc.assert(
+    fc.property(fc.array(anyIdentity, { minLength: 20, maxLength: 20 }), (identities) => {
+      const texts = new Set(identities.map((one) => JSON.stringify([one.namespace, one.scope, one.endpoint, one.key])));
+      expect(new Set(identities.map((one) => digestIdentity(one).recordId)).size).toBe(texts.size);
+    }),
+  );
+  const ids = ['\ud800', '\ud801', '\ufffd'].map(
+    (scope) => digestIdentity({ scope, endpoint: 'e', key: 'k' }).recordId,
+  );
+  expect(new Set(ids).size).toBe(3);
+});
+
+test('without a namespace, digests are those of version 0.1: another one would make every key new', () => {
+  const { recordId } = digestIdentity({ scope: 'ada', endpoint: 'POST /é', key: 'k' });
+  expect(recordId).toBe('e84868f3-aa62-8045-2d21-e11f72000395');
+  expect(digestIdentity({ namespace: undefined, scope: 'ada', endpoint: 'POST /é', key: 'k' }).recordId).toBe(recordId);
 });
 
 test('a record id is a UUID made of the first half of the digest', () => {
@@ -45,4 +79,20 @@ test('derived keys: the same for the same record and name, RFC 9562 version 8, a
     deriveUuid('id', 'key2', 'charge'),
   ];
   expect(new Set([derived, ...others]).size).toBe(4);
+});
+
+test('a binding: the same for the same record, credential and secret', () => {
+  const [a, b] = ['a', 'b'].map((key) => digestIdentity({ scope: '', endpoint: 'e', key }));
+  const secrets = [undefined, Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const bindings = [a, b].flatMap((identity) =>
+    ['Bearer x', 'Bearer y'].flatMap((credential) =>
+      secrets.map((secret) => {
+        const binding = bindCredential(identity, credential, secret);
+        expect(binding).toEqual(bindCredential(identity, credential, secret));
+        expect(binding).toHaveLength(16);
+        return binding.toString('hex');
+      }),
+    ),
+  );
+  expect(new Set(bindings).size).toBe(12);
 });

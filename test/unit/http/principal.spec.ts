@@ -13,8 +13,20 @@ it.each([
   [{ id: 'ada', sub: 'other' }, 'ada'],
   [{ id: null, sub: 'ada' }, 'ada'],
   [{ id: { toString: () => '507f1f77bcf86cd799439011' } }, '507f1f77bcf86cd799439011'],
+  [{ id: '7' }, '7'],
+  [{ id: -0 }, '0'],
+  [{ id: 2 ** 53 - 1 }, '9007199254740991'],
+  [{ id: 2n ** 53n + 1n }, '9007199254740993'],
+  [{ id: Buffer.from([0, 0x80, 0xff]) }, 'bytes:0080ff'],
+  [{ id: new Uint8Array([0, 1, 0x80, 0xff]).subarray(1) }, 'bytes:0180ff'],
+  [{ id: new Uint16Array([0x80ff]) }, 'bytes:ff80'],
+  [{ id: 'bytes:0080ff' }, 'text:bytes:0080ff'],
+  [{ id: 'text:bytes:0080ff' }, 'text:text:bytes:0080ff'],
+  [{ id: { toString: () => 'bytes:0080ff' } }, 'text:bytes:0080ff'],
+  [{ id: 'text:0080ff' }, 'text:0080ff'],
+  [{ id: new Date(1_700_000_000_001) }, '2023-11-14T22:13:20.001Z'],
 ])('%j is told by its id', (user, scope) => {
-  expect(of(user, 'Bearer x')).toEqual({ scope, binding: null });
+  expect(of(user, 'Bearer x')).toEqual({ scope });
 });
 
 it.each([
@@ -26,15 +38,30 @@ it.each([
   [{ id: true }],
   [{ id: Symbol('ada') }],
   ['ada'],
+  [{ id: Number.NaN }],
+  [{ id: Infinity }],
+  [{ id: 2 ** 53 }],
+  [{ id: Buffer.alloc(0) }],
+  [{ id: new ArrayBuffer(16) }],
+  [{ id: [] }],
+  [{ id: ['ada'] }],
+  [{ id: [{}, 1] }],
+  [{ id: new Date(Number.NaN) }],
+  [{ id: { toString: () => Buffer.from([0x80]).toString() } }],
+  [{ id: { toString: () => 7 } }],
+  [{ id: { toString: 'ada' } }],
+  [{ id: new Map([['id', 'ada']]) }],
 ])('%p names nobody', (user) => {
   expect(() => of(user)).toThrow('request.user has neither `id` nor `sub`. Set the option `scope`.');
 });
 
-it.each([undefined, null])('without a user (%p), a record is bound to the credentials', (user) => {
-  const { scope, binding } = of(user, 'Bearer x');
-  expect(scope).toBe('');
-  expect(binding).toHaveLength(16);
-  expect(of(user, 'Bearer x').binding).toEqual(binding);
-  expect(of(user, 'Bearer y').binding).not.toEqual(binding);
-  expect(of(user)).toEqual({ scope: '', binding: null });
+it.each([undefined, null])('without a user (%p), there are the credentials', (user) => {
+  expect(of(user, 'Bearer x')).toEqual({ scope: '', credential: 'Bearer x' });
+  expect(of(user)).toEqual({ scope: '' });
+  expect(of(user, '')).toEqual({ scope: '' });
+});
+
+it('ids that are bytes differ where their text does not', () => {
+  const scopes = Array.from({ length: 256 }, (_, last) => of({ id: Buffer.from([0, 0, 0, last]) }).scope);
+  expect(new Set(scopes).size).toBe(256);
 });

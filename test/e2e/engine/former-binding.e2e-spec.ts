@@ -1,0 +1,103 @@
+import { randomBytes } from 'node:crypto';
+import type { Operation } from '../../../lib/engine/operation.js';
+import { StoreUnavailableError } from '../../../lib/testing/index.js';
+import { Bench, BACKENDS } from '../store/support.js';
+import { anOperation, duplicate, OUTCOME, Process, RELEASE, STORE } from './support.js';
+
+/** The caller of `operation` by its new binding, and one by another credential. */
+function callersOf(operation: Operation) {
+  const isFormerBinding = (binding: Buffer) => binding.equals(operation.binding!);
+  return {
+    own: duplicate(operation, {}, { binding: randomBytes(16), isFormerBinding }),
+    foreign: duplicate(operation, {}, { binding: randomBytes(16), isFormerBinding: () => false }),
+    anonymous: duplicate(operation, {}, { binding: null, isFormerBinding: undefined }),
+  };
+}
+
+describe.each(BACKENDS)('a record that is bound under a former key, on $name', (backend) => {
+  let bench: Bench;
+  beforeAll(async () => void (bench = await Bench.open(backend)));
+  afterAll(() => bench?.close());
+
+  const bound = (policy: Parameters<typeof anOperation>[0] = {}) => anOperation(policy, { binding: randomBytes(16) });
+  const foreign = { kind: 'refuse', refusal: { reason: 'foreign' } };
+
+  it('is answered when it is done, in one statement', async () => {
+    const operation = bound();
+    await new Process(bench).run(operation);
+    const there = new Process(bench);
+    const { own, ...others } = callersOf(operation);
+    for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
+    there.asked.length = 0;
+    expect(await there.engine.admit(own)).toEqual({ kind: 'replay', outcome: OUTCOME });
+    expect(there.asked).toEqual(['claim']);
+    const fingerprint = randomBytes(32);
+    expect(await there.engine.admit({ ...own, fingerprint })).toEqual({
+      kind: 'refuse',
+      refusal: { reason: 'reused' },
+    });
+  });
+
+  it('is in progress while another process runs it', async () => {
+    const operation = bound();
+    const tenure = await new Process(bench).begin(operation);
+    const there = new Process(bench);
+    const { own, ...others } = callersOf(operation);
+    for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
+    expect(await there.engine.admit(own)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
+    await tenure.carryOut(async () => STORE);
+  });
+
+  it.each(['failed', 'silent'] as const)('is taken over by its caller alone: %s', async (state) => {
+    const operation = bound();
+    const here = new Process(bench);
+    if (state === 'failed') await here.run(operation, RELEASE);
+    else await here.begin(operation);
+    if (state === 'silent') await bench.lapse(operation.recordId);
+    const there = new Process(bench);
+    const { own, ...others } = callersOf(operation);
+    for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
+    const fingerprint = randomBytes(32);
+    expect(await there.engine.admit({ ...own, fingerprint })).toEqual({
+      kind: 'refuse',
+      refusal: { reason: 'reused' },
+    });
+    const tenure = await there.begin(own);
+    expect(tenure.execution).toMatchObject({ attempt: 2, token: 2 });
+    expect(await tenure.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await new Process(bench).engine.admit(own)).toEqual({ kind: 'replay', outcome: OUTCOME });
+    expect(await new Process(bench).engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
+  });
+
+  it('is held for its caller, where its owner fell silent under hold', async () => {
+    const operation = bound({ afterCrash: 'hold' });
+    await new Process(bench).begin(operation);
+    await bench.lapse(operation.recordId);
+    const there = new Process(bench);
+    const { own, ...others } = callersOf(operation);
+    for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
+    expect(await there.engine.admit(own)).toEqual({ kind: 'refuse', refusal: { reason: 'held' } });
+  });
+
+  it('is taken over once by many', async () => {
+    const operation = bound();
+    await new Process(bench).run(operation, RELEASE);
+    const { own } = callersOf(operation);
+    const answers = await Promise.all(Array.from({ length: 8 }, () => new Process(bench).engine.admit(own)));
+    expect(answers.filter(({ kind }) => kind === 'run')).toHaveLength(1);
+    expect(answers.filter((answer) => answer.kind === 'refuse' && answer.refusal.reason === 'running')).toHaveLength(7);
+  });
+
+  it('a claim whose answer was lost is recognised', async () => {
+    const operation = bound();
+    await new Process(bench).run(operation, RELEASE);
+    const there = new Process(bench);
+    let claims = 0;
+    there.reach = ({ point }) => {
+      // The first finds the former binding, the second wins, and its answer is lost.
+      if (point === 'after claim' && ++claims === 2) throw new StoreUnavailableError();
+    };
+    const tenure = await there.begin(callersOf(operation).own);
+    expect(tenure.execution.token).toBe(2);
+  });
+});
