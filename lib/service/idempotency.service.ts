@@ -26,7 +26,7 @@ import type { IdempotencyPolicy } from './policy.js';
 import type { EventStream } from './event-stream.js';
 import { type ListOptions, type RecordStats, RecordView } from './record-view.js';
 
-/** Names a record. */
+/** Names a record, within the option `namespace` of the module. */
 export interface RecordIdentity {
   readonly key: string;
   /** The tenant or principal. Default: none. */
@@ -178,7 +178,10 @@ export class IdempotencyService {
     return this.records.find(typeof record === 'string' ? record : this.identify('find', record).recordId);
   }
 
-  /** Records, the newest first; their status as in {@link find}. */
+  /**
+   * Records, the newest first, with a status as in {@link find}. A record does not tell its namespace: where applications
+   * share a table, the list has the records of all of them.
+   */
   list(options: ListOptions = {}): Promise<IdempotencyRecord[]> {
     return this.records.list(options);
   }

@@ -98,15 +98,15 @@ export interface RecordedStep {
 
 /** Who asks for a record, and on what terms. */
 export interface Claim {
-  /** 128 bits of the SHA-256 of (scope, endpoint, key), as a UUID in lower case. */
+  /** 128 bits of the SHA-256 of (namespace, scope, endpoint, key), as a UUID in lower case. */
   readonly recordId: string;
   /** Random, new for every execution: tells our own claim from another's. */
   readonly owner: string;
   /** What operators see of the operation, such as `POST /payments`. At most 255 characters. */
   readonly endpoint: string;
-  /** 32 bytes: the request's fingerprint, with the full digest of (scope, endpoint, key) in it. */
+  /** 32 bytes: the request's fingerprint, with the full digest of (namespace, scope, endpoint, key) in it. */
   readonly fingerprint: Buffer;
-  /** 16 bytes of the digest of the credential the record is bound to, if any. */
+  /** 16 bytes of an HMAC of the credential that the record is bound to, if any. */
   readonly binding: Buffer | null;
   /** What is kept of the request, if anything. */
   readonly request: Buffer | null;

@@ -10,7 +10,7 @@ import { asNumber } from './transformers.js';
  */
 @Entity({ name: 'idempotency_record' })
 export class IdempotencyRecord extends DialectEntity {
-  /** 128 bits of the SHA-256 of (scope, endpoint, key). The key itself is not stored. */
+  /** 128 bits of the SHA-256 of (namespace, scope, endpoint, key). The key itself is not stored. */
   @PrimaryColumn({ name: 'id', type: 'varchar', length: 36 })
   @DialectTyped('id')
   id!: string;
@@ -19,12 +19,12 @@ export class IdempotencyRecord extends DialectEntity {
   @Column({ name: 'endpoint', type: 'varchar', length: 255 })
   endpoint!: string;
 
-  /** SHA-256 of the request, and of the full digest of (scope, endpoint, key). */
+  /** SHA-256 of the request, and of the full digest of (namespace, scope, endpoint, key). */
   @Column({ name: 'fingerprint', type: 'text' })
   @DialectTyped('digest')
   fingerprint!: Buffer;
 
-  /** Digest of the credential that the record is bound to, where there is no principal. */
+  /** HMAC of the credential that the record is bound to, where there is no principal. */
   @Column({ name: 'binding', type: 'text', nullable: true })
   @DialectTyped('digest')
   binding!: Buffer | null;
