@@ -15,7 +15,12 @@ export type { ListOptions, RecordStats } from './service/record-view.js';
 export type { IdempotencyPolicy, OperationPolicy } from './service/policy.js';
 export type { IdempotencyEvent } from './engine/events.js';
 export type { RecordStatus } from './engine/ports/record-store.js';
-export { TransactionControlError, TransactionEndedError, TransactionUndoneError } from './engine/errors.js';
+export {
+  NestedOperationError,
+  TransactionControlError,
+  TransactionEndedError,
+  TransactionUndoneError,
+} from './engine/errors.js';
 export {
   LeaseLostError,
   StepInTransactionError,

@@ -67,6 +67,20 @@ export class TransactionUndoneError extends Error {
   }
 }
 
+/**
+ * An idempotent operation, or a call of `IdempotencyService`, inside a transaction on SQLite's only connection. It would wait
+ * for the end of the transaction, and the transaction for it. Nothing was done.
+ */
+export class NestedOperationError extends Error {
+  override readonly name = 'NestedOperationError';
+  constructor(what: string, outer: string) {
+    super(
+      `${what} inside ${outer}: SQLite has one connection, so that the one would wait for the other for ever. Do it before ` +
+        'or after the transaction, or use a database with more than one connection',
+    );
+  }
+}
+
 /** A stored record cannot be opened: it was tampered with, or its encryption key is gone. */
 export class UnreadableRecordError extends Error {
   override readonly name = 'UnreadableRecordError';

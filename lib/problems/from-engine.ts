@@ -1,6 +1,7 @@
 import type { Refusal } from '../engine/admission.js';
 import {
   LockUnavailableError,
+  NestedOperationError,
   ShuttingDownError,
   StoreRefusedError,
   StoreUnavailableError,
@@ -38,9 +39,10 @@ export function problemOf(refusal: Refusal, documentation?: string): Idempotency
 
 /**
  * Tells an error of the engine as a problem. Nothing of the error itself is shown to the client: a statement that failed
- * tells of tables and values.
+ * tells of tables and values. A mistake of the application's stays what it is.
  */
-export function problemOfError(error: unknown, documentation?: string): IdempotencyProblem {
+export function problemOfError(error: unknown, documentation?: string): Error {
+  if (error instanceof NestedOperationError) return error;
   return error instanceof UnreadableRecordError
     ? new IdempotencyRecordUnreadableException({ documentation, cause: error })
     : new IdempotencyStoreUnavailableException({ documentation, cause: error });

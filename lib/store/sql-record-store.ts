@@ -1,4 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import { current } from '../engine/current-execution.js';
 import type { StoredOutcome } from '../engine/outcome.js';
 import type {
   Claim,
@@ -14,6 +15,7 @@ import type {
 } from '../engine/ports/record-store.js';
 import {
   CommitUnknownError,
+  NestedOperationError,
   StoreUnavailableError,
   TransactionEndedError,
   TransactionUndoneError,
@@ -45,6 +47,8 @@ export class SqlRecordStore implements RecordStore {
   private readonly claims: GroupCommit<Claim, RecordRow>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
   private readonly transactions: TransactionWatch;
+  /** How long what an execution asks of its own record may take, in milliseconds. */
+  private readonly patienceMs: number;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -52,25 +56,33 @@ export class SqlRecordStore implements RecordStore {
     private readonly settings: SqlRecordStoreSettings,
   ) {
     const { dialect } = connector;
-    const places = (maxBatch: number) => ({
+    this.patienceMs = patienceOf(connector, settings);
+    const places = (maxBatch: number, patienceMs: number) => ({
       ...(dialect.batches ? { maxBatch, inFlight: IN_FLIGHT } : { maxBatch: 1, inFlight: Infinity }),
-      patienceMs: settings.timeoutMs,
+      patienceMs,
       isCommon: isRetryable,
     });
-    this.claims = new GroupCommit(async (claims) => {
-      const rows = await this.alone((on) => dialect.claim(on, claims));
-      const byId = new Map(rows.map((row) => [row.recordId, row]));
-      return claims.map((claim) => byId.get(claim.recordId)!);
-    }, places(MAX_CLAIMS));
-    this.completions = new GroupCommit(async (rows) => {
-      const answers = await this.alone((on) => dialect.complete(on, rows));
-      return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
-    }, places(MAX_COMPLETIONS));
+    this.claims = new GroupCommit(
+      async (claims) => {
+        const rows = await this.alone((on) => dialect.claim(on, claims));
+        const byId = new Map(rows.map((row) => [row.recordId, row]));
+        return claims.map((claim) => byId.get(claim.recordId)!);
+      },
+      places(MAX_CLAIMS, settings.timeoutMs),
+    );
+    this.completions = new GroupCommit(
+      async (rows) => {
+        const answers = await this.alone((on) => dialect.complete(on, rows));
+        return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
+      },
+      places(MAX_COMPLETIONS, this.patienceMs),
+    );
     this.steps = new SqlStepStore(connector, settings);
     this.transactions = new TransactionWatch(connector);
   }
 
   async claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
+    this.assertNotNested(claim.endpoint);
     const { recordId } = claim;
     const request = claim.request && this.settings.sealer.seal(claim.request, { recordId, field: 'request' });
     const asked = this.claims.add(request === claim.request ? claim : { ...claim, request });
@@ -83,24 +95,24 @@ export class SqlRecordStore implements RecordStore {
   }
 
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
-    return withDeadline(this.completions.add(this.completionRow(ownership, completion)), this.settings.timeoutMs);
+    return withDeadline(this.completions.add(this.completionRow(ownership, completion)), this.patienceMs);
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs));
+    return this.askAsOwner((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs));
   }
 
   /** What is held does not expire, whatever its date. */
   hold(ownership: Ownership): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'held', 0));
+    return this.askAsOwner((on) => this.connector.dialect.letGo(on, ownership, 'held', 0));
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.discard(on, ownership));
+    return this.askAsOwner((on) => this.connector.dialect.discard(on, ownership));
   }
 
   renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.renew(on, ownership, leaseMs));
+    return this.askAsOwner((on) => this.connector.dialect.renew(on, ownership, leaseMs));
   }
 
   async markAwaited(recordId: string): Promise<StandingRecord | undefined> {
@@ -152,19 +164,23 @@ export class SqlRecordStore implements RecordStore {
    *
    * @param retentionMs how long it is kept from now; by default as long as the operation's own retention says
    */
-  resolveHeld(recordId: string, outcome: StoredOutcome | null, retentionMs: number | null = null): Promise<boolean> {
+  async resolveHeld(
+    recordId: string,
+    outcome: StoredOutcome | null,
+    retentionMs: number | null = null,
+  ): Promise<boolean> {
     const row = outcome && this.sealed(recordId, outcome);
-    return this.askAtomically((on) => this.connector.dialect.resolveHeld(on, recordId, row, retentionMs));
+    return this.askAtomically('resolve()', (on) => this.connector.dialect.resolveHeld(on, recordId, row, retentionMs));
   }
 
   /** Deletes a record, whatever its state. Whether there was one. */
-  forget(recordId: string): Promise<boolean> {
-    return this.askAtomically((on) => this.connector.dialect.forget(on, recordId));
+  async forget(recordId: string): Promise<boolean> {
+    return this.askAtomically('forget()', (on) => this.connector.dialect.forget(on, recordId));
   }
 
   /** Deletes up to `limit` expired records. How many. */
-  sweep(limit: number): Promise<number> {
-    return this.askAtomically((on) => this.connector.dialect.sweep(on, limit));
+  async sweep(limit: number): Promise<number> {
+    return this.askAtomically('purgeExpired()', (on) => this.connector.dialect.sweep(on, limit));
   }
 
   /** @throws TransactionEndedError where the transaction is not the one that was begun */
@@ -193,7 +209,17 @@ export class SqlRecordStore implements RecordStore {
     return withDeadline(this.alone(work), this.settings.timeoutMs);
   }
 
-  private askAtomically<T>(work: (on: unknown) => Promise<T>): Promise<T> {
+  private askAsOwner<T>(work: (on: unknown) => Promise<T>): Promise<T> {
+    return withDeadline(this.alone(work), this.patienceMs);
+  }
+
+  /** @throws NestedOperationError where it would wait for itself */
+  private assertNotNested(what: string): void {
+    assertNotNested(this.connector, what);
+  }
+
+  private askAtomically<T>(what: string, work: (on: unknown) => Promise<T>): Promise<T> {
+    this.assertNotNested(what);
     return withDeadline(
       retryingConflicts(() => this.connector.atomically(work)),
       this.settings.timeoutMs,
@@ -263,11 +289,29 @@ class SqlStepStore implements StepStore {
   }
 
   /** Progress outlives the handler's transaction, except where the database has a single connection. */
-  private ask<T>(within: StoreTransaction | undefined, work: (on: unknown) => Promise<T>): Promise<T> {
+  private async ask<T>(within: StoreTransaction | undefined, work: (on: unknown) => Promise<T>): Promise<T> {
+    if (!within) assertNotNested(this.connector, 'step()');
     const asked =
-      within && this.connector.singleConnection
+      within && this.joinsTransaction
         ? this.connector.within(within.manager as EntityManager).then(work)
         : retryingConflicts(() => this.connector.alone(work));
-    return withDeadline(asked, this.settings.timeoutMs);
+    return withDeadline(asked, patienceOf(this.connector, this.settings));
   }
+}
+
+/**
+ * Where everybody shares one connection, an execution waits for the transactions of others, however long they are: nobody in
+ * this process can take its record meanwhile, and to give up on it would lose an operation that was carried out. Claims do
+ * not wait like this, as nothing is lost by refusing them.
+ */
+const SINGLE_CONNECTION_PATIENCE_MS = 60_000;
+
+function patienceOf({ singleConnection }: Connector, { timeoutMs }: SqlRecordStoreSettings): number {
+  return singleConnection ? Math.max(timeoutMs, SINGLE_CONNECTION_PATIENCE_MS) : timeoutMs;
+}
+
+function assertNotNested(connector: Connector, what: string): void {
+  if (!connector.waitsForItself?.()) return;
+  const outer = current()?.execution;
+  throw new NestedOperationError(what, outer?.openTransaction ? outer.endpoint : "the application's own transaction");
 }

@@ -17,6 +17,8 @@ export interface Connector<Connection = unknown> {
   exclusively<T>(work: () => Promise<T>): Promise<T>;
   /** Whether statements inside a transaction have to go through its connection, because there is only one. */
   readonly singleConnection: boolean;
+  /** Returns whether the caller runs inside a transaction on the only connection: what it asks for would wait for itself. */
+  waitsForItself?(): boolean;
   /** Closes connections that are not the data source's. */
   close?(): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
@@ -6,6 +7,14 @@ import type { Connector } from './connector.js';
 
 /** How often to look whether the application's transaction has ended, in milliseconds. */
 const LOOK_AGAIN = 2;
+
+/** A transaction that code runs in, on a data source's only connection. */
+interface OpenTransaction {
+  readonly dataSource: DataSource;
+  isOpen: boolean;
+}
+
+const transactions = new AsyncLocalStorage<OpenTransaction>();
 
 /**
  * TypeORM keeps a single SQLite connection. A statement of ours that ran while the application's transaction is open
@@ -19,7 +28,17 @@ export class SqliteConnector implements Connector<SqliteConnection> {
   constructor(
     private readonly dataSource: DataSource,
     readonly dialect: Dialect<SqliteConnection>,
-  ) {}
+  ) {
+    const { manager } = dataSource;
+    const transaction = manager.transaction.bind(manager) as (...args: unknown[]) => Promise<unknown>;
+    Object.assign(manager, { transaction: (...args: unknown[]) => this.inTransaction(() => transaction(...args)) });
+  }
+
+  /** Also of the application's own `dataSource.transaction()`, but not of query runners that it makes by itself. */
+  waitsForItself(): boolean {
+    const transaction = transactions.getStore();
+    return transaction?.isOpen === true && transaction.dataSource === this.dataSource;
+  }
 
   async alone<T>(work: (on: SqliteConnection) => Promise<T>): Promise<T> {
     do await this.untilFree();
@@ -39,10 +58,20 @@ export class SqliteConnector implements Connector<SqliteConnection> {
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.lastTransaction.then(async () => {
       await this.untilFree();
-      return work();
+      return this.inTransaction(work);
     });
     this.lastTransaction = turn.catch(() => undefined);
     return turn;
+  }
+
+  private async inTransaction<T>(work: () => Promise<T>): Promise<T> {
+    const transaction: OpenTransaction = { dataSource: this.dataSource, isOpen: true };
+    try {
+      return await transactions.run(transaction, work);
+    } finally {
+      // What the work has left running, and not waited for, is outside from here on.
+      transaction.isOpen = false;
+    }
   }
 
   private async untilFree(): Promise<void> {
