@@ -13,9 +13,10 @@ export class KeepUnfinishedOperations1795824000000 implements MigrationInterface
   readonly name = 'KeepUnfinishedOperations1795824000000';
 
   async up(runner: QueryRunner): Promise<void> {
+    const dialect = dialectNameOf(runner.connection);
     const { record, step } = tables(runner);
     for (const column of COLUMNS) await runner.query(`ALTER TABLE ${record} ADD COLUMN ${column}`);
-    if (dialectNameOf(runner.connection) !== 'mysql') return;
+    if (dialect !== 'mysql') return;
     await runner.query(
       `ALTER TABLE ${step} MODIFY name varchar(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`,
     );

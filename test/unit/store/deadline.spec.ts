@@ -10,8 +10,13 @@ it('answers as the work does', async () => {
   expect(late).toEqual([]);
 });
 
-it('tells of whatever goes wrong as of a store that is unavailable, with the cause', async () => {
-  const cause = new Error('connection refused');
+it('rejects as an outage what may pass, and as a refusal what may not, with the cause', async () => {
+  const refused = new Error('violates a constraint');
+  await expect(withDeadline(Promise.reject(refused), LONG)).rejects.toMatchObject({
+    name: 'StoreRefusedError',
+    cause: refused,
+  });
+  const cause = Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' });
   const error = await withDeadline(Promise.reject(cause), LONG).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(StoreUnavailableError);
   expect((error as Error).cause).toBe(cause);
@@ -30,17 +35,40 @@ it('waits no longer than it may, and hands on what comes late', async () => {
   expect(late).toEqual(['late']);
 });
 
-it('has nobody to hand it to, or nothing to hand on', async () => {
+/** Work that ends when it is told to. */
+function work() {
+  let answer!: (value: string) => void;
+  let fail!: (error: Error) => void;
+  const asked = new Promise<string>((resolve, reject) => {
+    answer = resolve;
+    fail = reject;
+  });
+  return { asked, answer, fail };
+}
+
+it.each([
+  ['answer that cannot be handed on', ({ answer }: ReturnType<typeof work>) => answer('late'), 1],
+  ['error', ({ fail }: ReturnType<typeof work>) => fail(new Error('late')), 0],
+])('survives a late %s', async (_, end, handedOn) => {
   const strays: unknown[] = [];
   const note = (error: unknown) => strays.push(error);
   process.on('unhandledRejection', note);
-  const late: unknown[] = [];
-  const slow = sleep(30, 'late');
-  const failing = sleep(30).then(() => Promise.reject(new Error('late')));
-  await expect(withDeadline(slow, 10)).rejects.toThrow(StoreUnavailableError);
-  await expect(withDeadline(failing, 10, (value) => late.push(value))).rejects.toThrow(StoreUnavailableError);
-  await sleep(40);
+  let late = 0;
+  const slow = work();
+  const onLate = () => {
+    late++;
+    throw new Error('unreadable');
+  };
+  await expect(withDeadline(slow.asked, 1, onLate)).rejects.toThrow(StoreUnavailableError);
+  end(slow);
+  await sleep(1);
   process.off('unhandledRejection', note);
-  expect(late).toEqual([]);
-  expect(strays).toEqual([]);
+  expect([late, strays]).toEqual([handedOn, []]);
+});
+
+it('needs nobody who takes a late answer', async () => {
+  const slow = work();
+  await expect(withDeadline(slow.asked, 1)).rejects.toThrow(StoreUnavailableError);
+  slow.answer('late');
+  expect(await slow.asked).toBe('late');
 });
