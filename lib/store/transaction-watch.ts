@@ -160,7 +160,8 @@ export class TransactionWatch implements EntitySubscriberInterface {
   private subscribe({ queryRunner }: EntityManager): void {
     const { subscribers } = queryRunner!.connection;
     if (subscribers.includes(this)) return;
-    subscribers.push(this);
+    // First, as what an application adds and takes away again is the last.
+    subscribers.unshift(this);
     if (this.connector.singleConnection) this.watchSingleConnection(queryRunner!);
   }
 
