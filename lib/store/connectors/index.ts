@@ -9,6 +9,7 @@ import type { Connector } from './connector.js';
 import { MysqlConnector } from './mysql-connector.js';
 import { PostgresConnector } from './postgres-connector.js';
 import { SqliteConnector } from './sqlite-connector.js';
+import { quotedPath, tablePathOf } from '../table-path.js';
 
 /**
  * Chooses the statements and the way to run them by the data source's driver.
@@ -30,10 +31,6 @@ export function connectorFor(dataSource: DataSource, connections = 0): Connector
 
 function tableNames(dataSource: DataSource): TableNames {
   const quoted = (entity: typeof IdempotencyRecord | typeof IdempotencyStep) =>
-    dataSource
-      .getMetadata(entity)
-      .tablePath.split('.')
-      .map((part) => dataSource.driver.escape(part))
-      .join('.');
+    quotedPath(dataSource, tablePathOf(dataSource, entity));
   return { record: quoted(IdempotencyRecord), step: quoted(IdempotencyStep) };
 }

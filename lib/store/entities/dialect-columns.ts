@@ -1,4 +1,5 @@
 import { BaseEntity, type ColumnType, type DataSource, type ValueTransformer } from 'typeorm';
+import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { dialectNameOf, type DialectName, isSupported } from '../dialects/dialect-name.js';
 import { asMilliseconds } from './transformers.js';
 
@@ -60,9 +61,22 @@ export abstract class DialectEntity extends BaseEntity {
     if (!dataSource?.hasMetadata(this) || !isSupported(dataSource)) return;
     const native = NATIVE_TYPES[dialectNameOf(dataSource)];
     const typed = columns.get(this);
-    for (const column of dataSource.getMetadata(this).columns) {
+    const metadata = dataSource.getMetadata(this);
+    for (const column of metadata.columns) {
       const type = typed?.get(column.propertyName);
       if (type) Object.assign(column, { length: '' }, native[type]);
+      keepGivenName(column);
     }
+    // TypeORM derives an index's name from those of its columns.
+    for (const index of metadata.indices) index.build(dataSource.namingStrategy);
   }
+}
+
+/**
+ * Statements and migrations name columns as they are given here. A naming strategy that changes given names too would
+ * have repositories and `synchronize` use others.
+ */
+function keepGivenName(column: ColumnMetadata): void {
+  const name = column.givenDatabaseName!;
+  Object.assign(column, { databaseName: name, databasePath: name, databaseNameWithoutPrefixes: name });
 }

@@ -1,5 +1,7 @@
-import { type DataSource, type MigrationInterface, type QueryRunner, Table, TableIndex } from 'typeorm';
+import { type MigrationInterface, type QueryRunner, Table, TableIndex } from 'typeorm';
 import { type DialectName, dialectNameOf } from '../dialects/dialect-name.js';
+import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
+import { quotedPath, tablePathOf } from '../table-path.js';
 
 interface ColumnOptions {
   readonly type: string;
@@ -53,7 +55,7 @@ export class CreateIdempotencyTables1767225600000 implements MigrationInterface 
     await runner.createTable(step);
     if (dialectNameOf(runner.connection) === 'postgres') {
       await runner.query(
-        `ALTER TABLE ${quoted(runner, record.name)} SET (fillfactor = ${FILLFACTOR}, vacuum_truncate = ${VACUUM_TRUNCATE})`,
+        `ALTER TABLE ${quotedPath(runner.connection, record.name)} SET (fillfactor = ${FILLFACTOR}, vacuum_truncate = ${VACUUM_TRUNCATE})`,
       );
     }
   }
@@ -74,7 +76,7 @@ function tables(runner: QueryRunner): { record: Table; step: Table } {
   const token = { type: 'bigint' };
   const optional = { isNullable: true };
   const record = new Table({
-    name: pathOf(dataSource, 'idempotency_record'),
+    name: tablePathOf(dataSource, IdempotencyRecord),
     columns: [
       { name: 'id', ...types.id, isPrimary: true },
       { name: 'endpoint', type: 'varchar', length: '255' },
@@ -99,7 +101,7 @@ function tables(runner: QueryRunner): { record: Table; step: Table } {
     indices: [new TableIndex({ columnNames: ['expires_at'] })],
   });
   const step = new Table({
-    name: pathOf(dataSource, 'idempotency_step'),
+    name: tablePathOf(dataSource, IdempotencyStep),
     columns: [
       { name: 'record_id', ...types.id, isPrimary: true },
       { name: 'name', type: 'varchar', length: '191', isPrimary: true },
@@ -110,18 +112,4 @@ function tables(runner: QueryRunner): { record: Table; step: Table } {
     ],
   });
   return { record, step };
-}
-
-/** The table's name with the data source's `entityPrefix` and `schema`. */
-export function pathOf(dataSource: DataSource, name: string): string {
-  const { entityPrefix = '', schema } = dataSource.options as { entityPrefix?: string; schema?: string };
-  return dataSource.driver.buildTableName(dataSource.namingStrategy.prefixTableName(entityPrefix, name), schema);
-}
-
-/** Quotes a table's name, with its schema. */
-export function quoted(runner: QueryRunner, name: string): string {
-  return name
-    .split('.')
-    .map((part) => runner.connection.driver.escape(part))
-    .join('.');
 }

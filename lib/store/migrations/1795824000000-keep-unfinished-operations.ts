@@ -1,6 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { dialectNameOf } from '../dialects/dialect-name.js';
-import { pathOf, quoted } from './1767225600000-create-idempotency-tables.js';
+import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
+import { quotedPath, tablePathOf } from '../table-path.js';
 
 /** The defaults of the options `maxAttempts`, less the one that runs, and `retention`: for records that are there already. */
 const COLUMNS = ['attempts_left integer NOT NULL DEFAULT 4', 'retention_ms bigint NOT NULL DEFAULT 86400000'];
@@ -37,8 +38,7 @@ export class KeepUnfinishedOperations1795824000000 implements MigrationInterface
 }
 
 function tables(runner: QueryRunner): { record: string; step: string } {
-  return {
-    record: quoted(runner, pathOf(runner.connection, 'idempotency_record')),
-    step: quoted(runner, pathOf(runner.connection, 'idempotency_step')),
-  };
+  const quoted = (entity: typeof IdempotencyRecord | typeof IdempotencyStep) =>
+    quotedPath(runner.connection, tablePathOf(runner.connection, entity));
+  return { record: quoted(IdempotencyRecord), step: quoted(IdempotencyStep) };
 }
