@@ -5,9 +5,7 @@ import type { RecordLock } from './engine/ports/record-lock.js';
 import type { WakeUp } from './engine/ports/wake-up.js';
 import type { ResolvedModuleOptions } from './options/resolved-options.js';
 import type { EventStream } from './service/event-stream.js';
-import { NOBODY } from './store/dialects/dialect.js';
-import { MISSING_TABLES, saysMissingTables } from './store/missing-tables.js';
-import { explain, isErrorLike } from './store/driver-errors.js';
+import { explain } from './store/advice.js';
 import type { SqlRecordStore } from './store/sql-record-store.js';
 import { Sweeper } from './store/sweeper.js';
 
@@ -32,11 +30,13 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       readonly wakeUp: WakeUp | undefined;
       readonly events: EventStream;
       readonly audit: () => void;
+      /** Whether the store can work. */
+      readonly check: (logger: Logger) => Promise<void>;
     },
   ) {
     this.sweeper = new Sweeper(
       (limit) => parts.store.sweep(limit),
-      (error) => this.warn('sweep', `Expired records could not be deleted: ${reasonOf(error)}`),
+      (error) => this.warn('sweep', `Expired records could not be deleted: ${explain(error)}`),
     );
   }
 
@@ -45,7 +45,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       if (event.type === 'lockDegraded') this.warn('lock', `Doing without the lock in Redis: ${event.reason}`);
       if (event.type === 'lockUnavailable') this.warn('lock', `The lock in Redis cannot be taken: ${event.reason}`);
       if (event.type === 'storeUnavailable')
-        this.warn('store', `The database cannot be asked: ${reasonOf(event.error)}`);
+        this.warn('store', `The database cannot be asked: ${explain(event.error)}`);
       if (event.type === 'leaseLost') this.warn('lease', `An execution of ${event.endpoint} has lost its record`);
       if (event.type === 'overran') {
         this.logger.error(`${event.endpoint}: an execution runs for longer than \`maxDuration\`; its lease runs out`);
@@ -53,7 +53,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       if (event.type === 'unrecorded') {
         this.warn(
           'unrecorded',
-          `${event.endpoint}: the end of an execution could not be recorded: ${reasonOf(event.error)}`,
+          `${event.endpoint}: the end of an execution could not be recorded: ${explain(event.error)}`,
         );
       }
       if (event.type === 'notKept') {
@@ -74,7 +74,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
 
   async onApplicationBootstrap(): Promise<void> {
     this.parts.audit();
-    await this.lookAtTables();
+    await this.parts.check(this.logger);
     if (this.parts.options.sweep) this.sweeper.start(this.parts.options.sweep);
   }
 
@@ -90,26 +90,10 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     this.parts.events.complete();
   }
 
-  /** Tells of missing tables when the application boots, rather than by a 503 to its first client. */
-  private async lookAtTables(): Promise<void> {
-    try {
-      await this.parts.store.read(NOBODY);
-    } catch (error) {
-      if (saysMissingTables(error)) this.logger.error(`The database cannot be asked: ${reasonOf(error)}`);
-    }
-  }
-
   private warn(kind: string, message: string): void {
     const now = performance.now();
     if (now - (this.warnedAt.get(kind) ?? -Infinity) < WARN_EVERY) return;
     this.warnedAt.set(kind, now);
     this.logger.warn(message);
   }
-}
-
-function reasonOf(error: unknown): string {
-  const { cause } = (error ?? {}) as { cause?: unknown };
-  const { message, name } = (isErrorLike(cause) ? cause : (error ?? {})) as Partial<Error>;
-  const reason = message || name || String(error);
-  return saysMissingTables(error) ? `${reason}: ${MISSING_TABLES}` : reason;
 }

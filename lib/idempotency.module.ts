@@ -39,14 +39,15 @@ import type {
 import { IdempotencyOptionError } from './options/option-error.js';
 import { OperationOptions } from './options/operation-options.js';
 import type { ResolvedModuleOptions } from './options/resolved-options.js';
-import { dataSourceName, resolveModuleOptions } from './options/resolve-options.js';
+import { dataSourceOrName, resolveModuleOptions } from './options/resolve-options.js';
 import { Routes } from './routes.js';
 import { EventStream } from './service/event-stream.js';
 import { IdempotencyService } from './service/idempotency.service.js';
 import { policyOf } from './service/policy.js';
+import { checkAtBoot } from './store/boot-check.js';
 import { connectorFor } from './store/connectors/index.js';
 import { dialectNameOf } from './store/dialects/dialect-name.js';
-import { IDEMPOTENCY_ENTITIES, IdempotencyRecord } from './store/entities/index.js';
+import { IDEMPOTENCY_ENTITIES } from './store/entities/index.js';
 import { PostgresWakeUp } from './store/postgres-wake-up.js';
 import { AesGcmSealer, noSealer } from './store/sealer.js';
 import { SqlRecordStore } from './store/sql-record-store.js';
@@ -100,9 +101,11 @@ function rawOptions(options: IdempotencyModuleAsyncOptions): Provider[] {
 }
 
 function define({ isGlobal = true, dataSource }: IdempotencyModuleExtras, options: Provider[]): DynamicModule {
-  dataSourceName(dataSource);
+  const given = dataSourceOrName(dataSource);
+  const itself = typeof given === 'object' ? given : undefined;
+  const name = typeof given === 'string' ? given : undefined;
   // For its effect on `autoLoadEntities` alone: its repositories would fail without a word on what is missing.
-  TypeOrmModule.forFeature([...IDEMPOTENCY_ENTITIES], dataSource);
+  if (!itself) TypeOrmModule.forFeature([...IDEMPOTENCY_ENTITIES], name);
   return {
     module: IdempotencyModule,
     global: isGlobal,
@@ -111,11 +114,11 @@ function define({ isGlobal = true, dataSource }: IdempotencyModuleExtras, option
       ...options,
       {
         provide: IDEMPOTENCY_DATA_SOURCE,
-        useFactory: (found: DataSource | undefined, modules: ModulesContainer) => {
+        useFactory: (modules: ModulesContainer, found: DataSource | undefined) => {
           assertImportedOnce(modules);
-          return withEntities(found, dataSource);
+          return itself ?? existing(found, name);
         },
-        inject: [{ token: getDataSourceToken(dataSource), optional: true }, ModulesContainer],
+        inject: [ModulesContainer, { token: getDataSourceToken(name), optional: true }],
       },
       EventStream,
       ...PROVIDERS,
@@ -125,11 +128,14 @@ function define({ isGlobal = true, dataSource }: IdempotencyModuleExtras, option
 }
 
 /** Which data source it is decides what is injected, and so cannot wait for a factory. */
-function checkDataSource(inFactory: string | undefined, beside: string | undefined): void {
+function checkDataSource(
+  inFactory: IdempotencyModuleExtras['dataSource'],
+  beside: IdempotencyModuleExtras['dataSource'],
+): void {
   if (inFactory === undefined || inFactory === beside) return;
   throw new IdempotencyOptionError(
     'dataSource',
-    `stands beside \`useFactory\` in forRootAsync(), not in what the factory returns: { dataSource: '${inFactory}', useFactory }`,
+    'stands beside `useFactory` in forRootAsync(), not in what the factory returns: { dataSource, useFactory }',
   );
 }
 
@@ -145,22 +151,14 @@ function assertImportedOnce(modules: ModulesContainer): void {
   );
 }
 
-function withEntities(dataSource: DataSource | undefined, name: string | undefined): DataSource {
-  if (!dataSource) {
-    throw new Error(
-      name === undefined
-        ? 'IdempotencyModule: there is no default data source. Import TypeOrmModule.forRoot() in the root module, or name ' +
-            "yours: IdempotencyModule.forRoot({ dataSource: 'name' }), beside `useFactory` in forRootAsync()."
-        : `IdempotencyModule: there is no data source "${name}". Give the option \`dataSource\` the \`name\` that ` +
-            'TypeOrmModule.forRoot() has.',
-    );
-  }
-  // Throws for an unsupported driver, before a message about entities sends the reader the wrong way.
-  dialectNameOf(dataSource);
-  if (dataSource.hasMetadata(IdempotencyRecord)) return dataSource;
+function existing(dataSource: DataSource | undefined, name: string | undefined): DataSource {
+  if (dataSource) return dataSource;
   throw new Error(
-    'IdempotencyModule: the data source does not know the entity IdempotencyRecord. Set `autoLoadEntities: true` in ' +
-      'TypeOrmModule.forRoot(), or add IDEMPOTENCY_ENTITIES to its `entities`.',
+    name === undefined
+      ? 'IdempotencyModule: there is no default data source. Import TypeOrmModule.forRoot() in the root module, or name ' +
+          "yours: IdempotencyModule.forRoot({ dataSource: 'name' }), beside `useFactory` in forRootAsync()."
+      : `IdempotencyModule: there is no data source "${name}". Give the option \`dataSource\` the \`name\` that ` +
+          'TypeOrmModule.forRoot() has.',
   );
 }
 
@@ -305,9 +303,19 @@ const PROVIDERS: Provider[] = [
       events: EventStream,
       operations: OperationOptions,
       routes: Routes,
+      dataSource: DataSource,
     ) => {
       const audit = new BootAudit(routes, operations, options.audit);
-      return new IdempotencyLifecycle({ options, engine, store, lock, wakeUp, events, audit: () => audit.run() });
+      return new IdempotencyLifecycle({
+        options,
+        engine,
+        store,
+        lock,
+        wakeUp,
+        events,
+        audit: () => audit.run(),
+        check: (logger) => checkAtBoot(dataSource, store, { logger, timeoutMs: options.storeTimeoutMs }),
+      });
     },
     inject: [
       IDEMPOTENCY_OPTIONS,
@@ -318,6 +326,7 @@ const PROVIDERS: Provider[] = [
       EventStream,
       OperationOptions,
       Routes,
+      IDEMPOTENCY_DATA_SOURCE,
     ],
   },
 ];

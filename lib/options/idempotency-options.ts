@@ -1,4 +1,5 @@
 import type { ExecutionContext, InjectionToken, ModuleMetadata, OptionalFactoryDependency, Type } from '@nestjs/common';
+import type { DataSource } from 'typeorm';
 import type { RedisLike } from '../lock/redis-client.js';
 import type { RedlockSettings } from '../lock/redlock-settings.js';
 import type { EncryptionOptions } from '../store/sealer.js';
@@ -118,8 +119,11 @@ export interface SweepOptions {
 
 /** Options of `IdempotencyModule.forRoot()`. */
 export interface IdempotencyModuleOptions extends IdempotentOptions {
-  /** Name of the @nestjs/typeorm data source that holds the records. Default: the default data source. */
-  readonly dataSource?: string;
+  /**
+   * The data source that holds the records: the name of one of @nestjs/typeorm, or the `DataSource` itself, which has to
+   * know IDEMPOTENCY_ENTITIES and which the application initializes. Default: the default data source of @nestjs/typeorm.
+   */
+  readonly dataSource?: string | DataSource;
   /**
    * Part of the identity of every record. Applications that keep their records in one table need one each: without it, the
    * same key of the same user at the same route is one record, and an application answers with the outcome of another.
@@ -175,7 +179,7 @@ export interface IdempotencyModuleExtras {
   /** Whether the module is visible everywhere. Default: `true`. */
   readonly isGlobal?: boolean;
   /** As {@link IdempotencyModuleOptions.dataSource}. */
-  readonly dataSource?: string;
+  readonly dataSource?: string | DataSource;
 }
 
 /** Makes the options, for `useClass` and `useExisting` of `IdempotencyModule.forRootAsync()`. */

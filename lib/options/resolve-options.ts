@@ -1,3 +1,4 @@
+import { type DataSource, InstanceChecker } from 'typeorm';
 import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import { assertRedisNodes } from '../lock/redis-client.js';
 import { REDLOCK_DEFAULTS, resolveRedlockSettings } from '../lock/redlock-settings.js';
@@ -115,7 +116,7 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
   resolveOperationOptions(defaults);
   return {
     defaults,
-    dataSource: dataSourceName(options.dataSource),
+    dataSource: dataSourceOrName(options.dataSource),
     namespace: namespaceOf(options.namespace),
     redis: options.redis === undefined ? [] : assertRedisNodes(options.redis),
     redlock: resolveRedlock(options.redlock),
@@ -134,10 +135,13 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
   };
 }
 
-/** @throws IdempotencyOptionError for what is not a name, such as the data source itself */
-export function dataSourceName(name: unknown): string | undefined {
-  if (name === undefined || typeof name === 'string') return name;
-  throw new IdempotencyOptionError('dataSource', 'must be the `name` that TypeOrmModule.forRoot() has, as text');
+/** @throws IdempotencyOptionError for anything else, such as the options of a data source */
+export function dataSourceOrName(value: unknown): string | DataSource | undefined {
+  if (value === undefined || typeof value === 'string' || InstanceChecker.isDataSource(value)) return value;
+  throw new IdempotencyOptionError(
+    'dataSource',
+    'must be a DataSource, or the `name` that TypeOrmModule.forRoot() has, as text',
+  );
 }
 
 function namespaceOf(name: unknown): string | undefined {

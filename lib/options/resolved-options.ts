@@ -1,3 +1,4 @@
+import type { DataSource } from 'typeorm';
 import type { Policy } from '../engine/policy.js';
 import type { RedisLike } from '../lock/redis-client.js';
 import type { RedlockSettings } from '../lock/redlock-settings.js';
@@ -25,7 +26,7 @@ export interface ResolvedOperationOptions {
 export interface ResolvedModuleOptions {
   /** What `@Idempotent()` falls back to. */
   readonly defaults: IdempotentOptions;
-  readonly dataSource: string | undefined;
+  readonly dataSource: string | DataSource | undefined;
   readonly namespace: string | undefined;
   readonly redis: readonly RedisLike[];
   readonly redlock: RedlockSettings;

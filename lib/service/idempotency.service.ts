@@ -19,6 +19,7 @@ import type { IdempotentOptions } from '../options/idempotency-options.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
 import { problemOf, problemOfError } from '../problems/from-engine.js';
+import { initialized } from '../store/data-source.js';
 import { type IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
@@ -187,8 +188,10 @@ export class IdempotencyService {
   }
 
   /** The steps of a record in the order in which they were last written. Results are as stored: sealed, with encryption. */
-  steps(recordId: string): Promise<IdempotencyStep[]> {
-    return this.dataSource.getRepository(IdempotencyStep).find({ where: { recordId }, order: { updatedAt: 'ASC' } });
+  async steps(recordId: string): Promise<IdempotencyStep[]> {
+    return initialized(this.dataSource)
+      .getRepository(IdempotencyStep)
+      .find({ where: { recordId }, order: { updatedAt: 'ASC' } });
   }
 
   /** Counts what is in the table. Reads all of it: for operators and slow schedules, not for requests. */

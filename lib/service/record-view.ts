@@ -1,5 +1,6 @@
 import { type DataSource, LessThan, type SelectQueryBuilder } from 'typeorm';
 import type { RecordStatus } from '../engine/ports/record-store.js';
+import { initialized } from '../store/data-source.js';
 import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
 import { IdempotencyRecord } from '../store/entities/index.js';
 
@@ -44,7 +45,7 @@ export class RecordView {
     return record ?? null;
   }
 
-  list({ status, operation, before, limit = 100 }: ListOptions): Promise<IdempotencyRecord[]> {
+  async list({ status, operation, before, limit = 100 }: ListOptions): Promise<IdempotencyRecord[]> {
     const query = this.query().orderBy('r.createdAt', 'DESC').limit(limit);
     if (status === 'held') query.andWhere(`(r.status = 'held' OR ${this.deserted})`);
     else if (status) query.andWhere('r.status = :status', { status });
@@ -100,7 +101,7 @@ export class RecordView {
   }
 
   private query(): SelectQueryBuilder<IdempotencyRecord> {
-    return this.dataSource.createQueryBuilder(IdempotencyRecord, 'r').setParameters({ yes: true });
+    return initialized(this.dataSource).createQueryBuilder(IdempotencyRecord, 'r').setParameters({ yes: true });
   }
 
   private async load(query: SelectQueryBuilder<IdempotencyRecord>): Promise<IdempotencyRecord[]> {

@@ -1,4 +1,5 @@
-import type { INestApplication } from '@nestjs/common';
+import { type INestApplication, Logger } from '@nestjs/common';
+import { DiscoveryService, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import {
   ApiExtension,
   ApiHeader,
@@ -9,6 +10,7 @@ import {
 import { IDEMPOTENCY_OPTIONS } from '../../idempotency.tokens.js';
 import { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
+import { resolveModuleOptions } from '../../options/resolve-options.js';
 import { type ProblemCode, PROBLEM_STATUS } from '../../problems/problem.js';
 import { Routes } from '../../routes.js';
 import { operationPolicy, type OperationPolicy } from '../../service/policy.js';
@@ -42,9 +44,11 @@ export function createDocument(
 
 /** By decorators: only those find the operations that belong to a handler. */
 function describeOperations(app: INestApplication): void {
-  const module = app.get<ResolvedModuleOptions>(IDEMPOTENCY_OPTIONS, { strict: false });
-  const operations = app.get(OperationOptions, { strict: false });
-  for (const route of app.get(Routes, { strict: false }).idempotent()) {
+  const module = optionsOf(app);
+  // Not the module's own: under `preview: true` Nest makes no providers.
+  const operations = new OperationOptions(module);
+  const discovery = new DiscoveryService(app.get(ModulesContainer, { strict: false }));
+  for (const route of new Routes(discovery, new MetadataScanner()).idempotent()) {
     if (route.kind !== 'http' || described.has(route.handler)) continue;
     described.add(route.handler);
     const options = operations.of(route.controller, route.handler)!;
@@ -53,6 +57,15 @@ function describeOperations(app: INestApplication): void {
     apply(ApiExtension(EXTENSION, policy));
     if (!options.key) apply(ApiHeader(header(module, policy)));
   }
+}
+
+function optionsOf(app: INestApplication): ResolvedModuleOptions {
+  const options = app.get<ResolvedModuleOptions | null>(IDEMPOTENCY_OPTIONS, { strict: false });
+  if (options) return options;
+  new Logger('Idempotency').warn(
+    'Under `preview: true` the factory of forRootAsync() is not run: the OpenAPI document shows the default options',
+  );
+  return resolveModuleOptions({});
 }
 
 function addProblems(responses: Responses, problems: readonly ProblemCode[]): void {

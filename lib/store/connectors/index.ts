@@ -9,6 +9,7 @@ import type { Connector } from './connector.js';
 import { MysqlConnector } from './mysql-connector.js';
 import { PostgresConnector } from './postgres-connector.js';
 import { SqliteConnector } from './sqlite-connector.js';
+import { assertEntities } from '../data-source.js';
 import { quotedPath, tablePathOf } from '../table-path.js';
 
 /**
@@ -29,8 +30,18 @@ export function connectorFor(dataSource: DataSource, connections = 0): Connector
   }
 }
 
+/** Names that are read at first use: the data source may be initialized, and even configured, later than the store is made. */
 function tableNames(dataSource: DataSource): TableNames {
-  const quoted = (entity: typeof IdempotencyRecord | typeof IdempotencyStep) =>
-    quotedPath(dataSource, tablePathOf(dataSource, entity));
-  return { record: quoted(IdempotencyRecord), step: quoted(IdempotencyStep) };
+  const quoted = (entity: typeof IdempotencyRecord | typeof IdempotencyStep) => {
+    assertEntities(dataSource);
+    return quotedPath(dataSource, tablePathOf(dataSource, entity));
+  };
+  return {
+    get record() {
+      return quoted(IdempotencyRecord);
+    },
+    get step() {
+      return quoted(IdempotencyStep);
+    },
+  };
 }

@@ -1,6 +1,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { MysqlAnswer, MysqlConnection } from '../dialects/mysql.js';
+import { initialized } from '../data-source.js';
 import type { Connector } from './connector.js';
 
 /** What TypeORM hands out: a `mysql2` connection with callbacks. */
@@ -38,7 +39,9 @@ export class MysqlConnector implements Connector<MysqlConnection> {
   ) {}
 
   async alone<T>(work: (on: MysqlConnection) => Promise<T>): Promise<T> {
-    const driver = this.dataSource.driver as unknown as { obtainMasterConnection(): Promise<Mysql2Connection> };
+    const driver = initialized(this.dataSource).driver as unknown as {
+      obtainMasterConnection(): Promise<Mysql2Connection>;
+    };
     const connection = await driver.obtainMasterConnection();
     let broken = false;
     // Not mysql2's own timeout: its timer outlives a connection that is lost, and keeps the process from ending.

@@ -3,6 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
+import { initialized } from '../data-source.js';
 import type { Connector } from './connector.js';
 import { endPool, type PgPool, poolBeside } from './postgres-pool.js';
 
@@ -115,7 +116,7 @@ export class PostgresConnector implements Connector<PgConnection> {
 
   /** To the primary: a replica may not have heard of the record yet. */
   private pool(): PgPool {
-    const { master } = this.dataSource.driver as unknown as { master: PgPool };
+    const { master } = initialized(this.dataSource).driver as unknown as { master: PgPool };
     // What only resembles a pool of pg, such as a database in memory, has no options to make another by.
     if (this.connections === 0 || !master.options) return master;
     return (this.ownPool ??= poolBeside(master, this.connections));

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { SqliteConnection } from '../dialects/sqlite.js';
+import { initialized } from '../data-source.js';
 import type { Connector } from './connector.js';
 
 /** How often to look whether the application's transaction has ended, in milliseconds. */
@@ -79,6 +80,7 @@ export class SqliteConnector implements Connector<SqliteConnection> {
   }
 
   private get connection(): SqliteConnection {
-    return (this.dataSource.driver as unknown as { databaseConnection: SqliteConnection }).databaseConnection;
+    return (initialized(this.dataSource).driver as unknown as { databaseConnection: SqliteConnection })
+      .databaseConnection;
   }
 }

@@ -139,10 +139,12 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
   readonly name = 'mysql';
   readonly batches = false;
 
-  private readonly sql: ReturnType<typeof statements>;
+  private made: ReturnType<typeof statements> | undefined;
 
-  constructor(tables: TableNames) {
-    this.sql = statements(tables);
+  constructor(private readonly tables: TableNames) {}
+
+  private get sql(): ReturnType<typeof statements> {
+    return (this.made ??= statements(this.tables));
   }
 
   async claim(on: MysqlConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {

@@ -199,10 +199,12 @@ export class PostgresDialect implements Dialect<PgConnection> {
   readonly name = 'postgres';
   readonly batches = true;
 
-  private readonly sql: ReturnType<typeof statements>;
+  private made: ReturnType<typeof statements> | undefined;
 
-  constructor(tables: TableNames) {
-    this.sql = statements(tables);
+  constructor(private readonly tables: TableNames) {}
+
+  private get sql(): ReturnType<typeof statements> {
+    return (this.made ??= statements(this.tables));
   }
 
   async claim(on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {

@@ -103,11 +103,13 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
   readonly name = 'sqlite';
   readonly batches = true;
 
-  private readonly sql: ReturnType<typeof statements>;
+  private made: ReturnType<typeof statements> | undefined;
   private readonly prepared = new WeakMap<SqliteConnection, Map<string, SqliteStatement>>();
 
-  constructor(tables: TableNames) {
-    this.sql = statements(tables);
+  constructor(private readonly tables: TableNames) {}
+
+  private get sql(): ReturnType<typeof statements> {
+    return (this.made ??= statements(this.tables));
   }
 
   async claim(on: SqliteConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {

@@ -126,7 +126,8 @@ describe.each<TestDialect>(['postgres', 'mariadb', 'better-sqlite3'])('A naming 
       expect(await service.stats()).toMatchObject({ total: 1, byStatus: { done: 1 } });
       expect(await service.steps(record.id)).toMatchObject([{ name: 'charge', status: 'done' }]);
       // A repository writes where the statements read.
-      const copy = { ...record, id: record.id.replace(/.$/, (last) => (last === '0' ? '1' : '0')) };
+      const copy = dataSource.getRepository(IdempotencyRecord).create(record);
+      copy.id = record.id.replace(/.$/, (last) => (last === '0' ? '1' : '0'));
       await dataSource.getRepository(IdempotencyRecord).insert(copy);
       expect(await service.forget(copy.id)).toBe(true);
 

@@ -1,0 +1,38 @@
+import type { DataSource } from 'typeorm';
+import { IDEMPOTENCY_ENTITIES } from './entities/index.js';
+
+/** An outage: the application may still initialize its data source, and requests get 503 until then. */
+class DataSourceNotInitializedError extends Error {
+  override readonly name = 'DataSourceNotInitializedError';
+  readonly code = 'ENOTCONN';
+
+  constructor() {
+    super('the data source is not initialized: call its initialize()');
+  }
+}
+
+/**
+ * Returns whether a data source has its connections and its metadata. Applications that boot without a database create
+ * the data source first and initialize it later, and TypeORM says that it is initialized before it has the metadata.
+ */
+export function isInitialized(dataSource: DataSource): boolean {
+  const { entityMetadatas, options } = dataSource;
+  const hasMetadata = entityMetadatas.length > 0 || Object.keys(options.entities ?? {}).length === 0;
+  return dataSource.isInitialized && hasMetadata;
+}
+
+/** Returns the data source. @throws DataSourceNotInitializedError until it is initialized */
+export function initialized(dataSource: DataSource): DataSource {
+  if (isInitialized(dataSource)) return dataSource;
+  throw new DataSourceNotInitializedError();
+}
+
+/** @throws Error where an initialized data source does not know our entities */
+export function assertEntities(dataSource: DataSource): void {
+  const unknown = IDEMPOTENCY_ENTITIES.find((entity) => !dataSource.hasMetadata(entity));
+  if (!unknown) return;
+  throw new Error(
+    `IdempotencyModule: the data source does not know the entity ${unknown.name}. Set \`autoLoadEntities: true\` in ` +
+      'TypeOrmModule.forRoot(), or add IDEMPOTENCY_ENTITIES to its `entities`.',
+  );
+}

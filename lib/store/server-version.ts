@@ -1,0 +1,47 @@
+import type { DialectName } from './dialects/dialect-name.js';
+
+interface Product {
+  readonly name: string;
+  /** Finds major and minor version in what the server says of itself. */
+  readonly version: RegExp;
+  /** The first version that knows all of our statements. */
+  readonly since: readonly [major: number, minor: number];
+}
+
+/** How each dialect's server is asked for its version, and which products answer: the first whose pattern matches is it. */
+const SERVERS: Record<DialectName, { readonly query: string; readonly products: readonly Product[] }> = {
+  postgres: {
+    query: 'SELECT version() AS version',
+    products: [{ name: 'PostgreSQL', version: /^PostgreSQL (\d+)(?:\.(\d+))?/, since: [13, 0] }],
+  },
+  mysql: {
+    query: 'SELECT VERSION() AS version',
+    products: [
+      { name: 'MariaDB', version: /(\d+)\.(\d+)[\d.]*-MariaDB/, since: [10, 6] },
+      { name: 'MySQL', version: /^(\d+)\.(\d+)/, since: [8, 0] },
+    ],
+  },
+  sqlite: {
+    query: 'SELECT sqlite_version() AS version',
+    products: [{ name: 'SQLite', version: /^(\d+)\.(\d+)/, since: [3, 35] }],
+  },
+};
+
+/** Returns the statement that asks a server for its version. */
+export function versionQuery(dialect: DialectName): string {
+  return SERVERS[dialect].query;
+}
+
+/** Returns what is wrong with a server's version, if it is older than those that are supported. */
+export function unsupported(dialect: DialectName, version: string): string | undefined {
+  for (const product of SERVERS[dialect].products) {
+    const found = product.version.exec(version);
+    if (!found) continue;
+    const [major, minor] = [Number(found[1]), Number(found[2] ?? 0)];
+    const [sinceMajor, sinceMinor] = product.since;
+    if (major > sinceMajor || (major === sinceMajor && minor >= sinceMinor)) return undefined;
+    const since = sinceMinor === 0 ? sinceMajor : `${sinceMajor}.${sinceMinor}`;
+    return `${product.name} ${major}.${minor} is not supported: the statements need ${since} or newer`;
+  }
+  return undefined;
+}
