@@ -340,7 +340,7 @@ export async function startMariadb() {
     [
       'CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;',
       "CREATE USER IF NOT EXISTS t@'127.0.0.1' IDENTIFIED BY 't';",
-      "GRANT ALL ON *.* TO t@'127.0.0.1';",
+      "GRANT ALL ON *.* TO t@'127.0.0.1' WITH GRANT OPTION;",
     ].join('\n'),
   );
   await finished(install, [

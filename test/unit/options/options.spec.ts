@@ -52,7 +52,11 @@ const badModule: typeof bad = [
   ['transactionHost', { transactionHost: {} }, /method `run`/],
   ['redlock.retryCount', { redlock: { retryCount: 3 } }, /does not exist; there are prefix, attemptTimeout/],
   ['redlock.attemptTimeout', { redlock: { attemptTimeout: '1s' } }, /must be a number of milliseconds/],
-  ['dataSource', { dataSource: { name: 'main' } }, /must be the `name` that TypeOrmModule.forRoot\(\) has/],
+  [
+    'dataSource',
+    { dataSource: { name: 'main' } },
+    /must be a DataSource, or the `name` that TypeOrmModule.forRoot\(\) has/,
+  ],
   ['redis', { redis: 'redis://localhost' }, /is not an ioredis client.*`new Redis\(url\)` makes one/],
   ['redis', { redis: [{ host: 'localhost' }] }, /something at index 0 .*`new Redis\(url\)` makes one/],
   ['encryption', { encryption: randomBytes(32) }, /must be an object of keys, current$/],

@@ -1,0 +1,239 @@
+import { randomBytes } from 'node:crypto';
+import { Controller, type INestApplication, Module, Post } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import mysql2 from 'mysql2';
+import { DataSource } from 'typeorm';
+import {
+  IDEMPOTENCY_ENTITIES,
+  Idempotent,
+  IdempotencyModule,
+  IdempotencyRecord,
+  IdempotencyStep,
+} from '../../../lib/index.js';
+import { LogLines } from '../../conformance/support/app.js';
+import { createDatabase, type TestDatabase, type TestDialect } from '../../support/database.js';
+import { call } from '../../support/http-client.js';
+import { TcpProxy } from '../../support/proxy.js';
+
+@Controller('pay')
+class PaymentsController {
+  @Idempotent()
+  @Post()
+  pay() {
+    return { paid: true };
+  }
+}
+
+const apps: INestApplication[] = [];
+const ends: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const app of apps.splice(0)) await app.close();
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+/** A database with our tables. */
+async function newDatabase<D extends TestDialect>(
+  dialect: D,
+): Promise<{ database: TestDatabase<D>; admin: DataSource }> {
+  const database = await createDatabase(dialect);
+  ends.push(() => database.drop());
+  const admin = new DataSource({
+    ...database.options,
+    entities: [...IDEMPOTENCY_ENTITIES],
+    synchronize: true,
+  } as never);
+  await admin.initialize();
+  ends.push(() => admin.destroy());
+  return { database, admin };
+}
+
+async function boot(options: object): Promise<{ app: INestApplication; log: LogLines }> {
+  @Module({
+    imports: [
+      TypeOrmModule.forRoot({ ...options, autoLoadEntities: true, retryAttempts: 0 } as TypeOrmModuleOptions),
+      IdempotencyModule.forRoot({ sweep: false }),
+    ],
+    controllers: [PaymentsController],
+  })
+  class App {}
+  const log = new LogLines();
+  const app = await NestFactory.create(App, { logger: log, abortOnError: false });
+  apps.push(app);
+  await app.listen(0, '127.0.0.1');
+  return { app, log };
+}
+
+const pay = async (app: INestApplication) => (await call(`${await app.getUrl()}/pay`, { key: 'k' })).status;
+
+const RIGHTS =
+  /: the database user lacks a right\. It needs SELECT, INSERT, UPDATE and DELETE on both of the library's/;
+
+describe.each<TestDialect>(['postgres', 'mariadb', 'better-sqlite3'])('On %s', (dialect) => {
+  test('a boot without trouble says nothing and leaves nothing behind', async () => {
+    const { database, admin } = await newDatabase(dialect);
+    const { app, log } = await boot(database.options);
+    expect(log.toString()).toBe('');
+    expect(await admin.getRepository(IdempotencyRecord).find()).toEqual([]);
+    expect(await admin.getRepository(IdempotencyStep).find()).toEqual([]);
+    expect(await pay(app)).toBe(201);
+  });
+
+  test('the table of steps is missing', async () => {
+    const { database, admin } = await newDatabase(dialect);
+    await admin.query('DROP TABLE idempotency_step');
+    const { log } = await boot(database.options);
+    expect(log.lines).toEqual([
+      expect.stringMatching(
+        /^ERROR The boot check could not record a step: .*idempotency_step.*: the library's tables are missing or older/,
+      ),
+    ]);
+  });
+});
+
+/** What a user is granted on either table, what the boot then logs, and what a request gets. */
+const GRANTS: [record: string, step: string, failed: string, status: number][] = [
+  ['SELECT', 'SELECT', 'claim a record', 503],
+  ['', '', 'claim a record', 503],
+  ['SELECT, INSERT, UPDATE', 'SELECT, INSERT, UPDATE', 'delete a record', 201],
+  ['SELECT, INSERT, UPDATE, DELETE', 'SELECT', 'record a step', 201],
+  ['SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE', 'delete a record', 201],
+];
+
+describe('A PostgreSQL user', () => {
+  async function newUser(database: TestDatabase<'postgres'>, admin: DataSource) {
+    const username = `r_${randomBytes(6).toString('hex')}`;
+    await admin.query(`CREATE ROLE ${username} LOGIN`);
+    ends.push(async () => {
+      await admin.query(`DROP OWNED BY ${username}`);
+      await admin.query(`DROP ROLE ${username}`);
+    });
+    return { ...database.options, username };
+  }
+
+  test.each(GRANTS)('with %j on records and %j on steps', async (record, step, failed, status) => {
+    const { database, admin } = await newDatabase('postgres');
+    const options = await newUser(database, admin);
+    if (record) await admin.query(`GRANT ${record} ON idempotency_record TO ${options.username}`);
+    if (step) await admin.query(`GRANT ${step} ON idempotency_step TO ${options.username}`);
+    const { app, log } = await boot(options);
+    expect(log.lines).toEqual([
+      expect.stringMatching(
+        new RegExp(`^ERROR The boot check could not ${failed}: permission denied for table \\w+ \\(42501\\)`),
+      ),
+    ]);
+    expect(log.lines[0]).toMatch(RIGHTS);
+    expect(await pay(app)).toBe(status);
+  });
+
+  test('of a database that takes no writes', async () => {
+    const { database, admin } = await newDatabase('postgres');
+    const options = await newUser(database, admin);
+    await admin.query(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ${options.username}`);
+    await admin.query(`ALTER ROLE ${options.username} SET default_transaction_read_only = on`);
+    const { log } = await boot(options);
+    expect(log.lines).toEqual([
+      expect.stringMatching(
+        /^ERROR The boot check could not claim a record: .*read-only transaction \(25006\): the database takes no writes/,
+      ),
+    ]);
+  });
+});
+
+test.each(GRANTS)('A MariaDB user with %j on records and %j on steps', async (record, step, failed, status) => {
+  const { database, admin } = await newDatabase('mariadb');
+  const user = `u_${randomBytes(6).toString('hex')}`;
+  await admin.query(`CREATE USER ${user}@'127.0.0.1'`);
+  ends.push(() => admin.query(`DROP USER ${user}@'127.0.0.1'`));
+  if (record) await admin.query(`GRANT ${record} ON idempotency_record TO ${user}@'127.0.0.1'`);
+  if (step) await admin.query(`GRANT ${step} ON idempotency_step TO ${user}@'127.0.0.1'`);
+  // Without a right on any table of it, a user cannot choose a database.
+  await admin.query(`GRANT CREATE ON *.* TO ${user}@'127.0.0.1'`);
+  const { app, log } = await boot({ ...database.options, username: user, password: '' });
+  expect(log.lines).toEqual([
+    expect.stringMatching(
+      new RegExp(`^ERROR The boot check could not ${failed}: .*command denied to user .*ER_TABLEACCESS_DENIED_ERROR`),
+    ),
+  ]);
+  expect(log.lines[0]).toMatch(RIGHTS);
+  expect(await pay(app)).toBe(status);
+});
+
+test('A SQLite file that cannot be written to', async () => {
+  const { database } = await newDatabase('better-sqlite3');
+  const { log } = await boot({ ...database.options, enableWAL: false, readonly: true });
+  expect(log.lines).toEqual([
+    expect.stringMatching(
+      /^ERROR The boot check could not claim a record: .*\(SQLITE_READONLY\w*\): the database takes no writes/,
+    ),
+  ]);
+});
+
+describe('A server that is too old', () => {
+  test('PostgreSQL', async () => {
+    const { database, admin } = await newDatabase('postgres');
+    await admin.query('CREATE SCHEMA old');
+    await admin.query(
+      `CREATE FUNCTION old.version() RETURNS text LANGUAGE sql AS $$ SELECT 'PostgreSQL 12.22 on x86_64' $$`,
+    );
+    await admin.query(`ALTER DATABASE ${database.options.database} SET search_path = old, public, pg_catalog`);
+    const { log } = await boot(database.options);
+    expect(log.lines).toEqual([
+      expect.stringContaining('ERROR PostgreSQL 12.22 is not supported: the statements need 13 or newer'),
+    ]);
+  });
+
+  test('SQLite', async () => {
+    const { database } = await newDatabase('better-sqlite3');
+    const prepareDatabase = (connection: { function(name: string, body: () => string): void }) =>
+      connection.function('sqlite_version', () => '3.34.1');
+    const { log } = await boot({ ...database.options, prepareDatabase });
+    expect(log.lines).toEqual([
+      expect.stringContaining('ERROR SQLite 3.34 is not supported: the statements need 3.35 or newer'),
+    ]);
+  });
+});
+
+test('connections that cannot prepare statements, as those of the package `mysql`, fail the boot', async () => {
+  const { database } = await newDatabase('mariadb');
+  // TypeORM 1 does not work with the package, and 0.3 prefers it to `mysql2`.
+  const withoutExecute = (connection: object) => Object.assign(connection, { execute: undefined });
+  const driver = {
+    ...mysql2,
+    createPool(options: mysql2.PoolOptions) {
+      const pool = mysql2.createPool(options);
+      const getConnection = pool.getConnection.bind(pool);
+      pool.getConnection = (done) =>
+        getConnection((error, connection) => done(error, error ? connection : (withoutExecute(connection) as never)));
+      return pool;
+    },
+  };
+  await expect(boot({ ...database.options, driver })).rejects.toThrow(
+    'IdempotencyModule: the data source uses the package `mysql`, which cannot prepare statements. Install `mysql2`',
+  );
+});
+
+test('a database that is down for a moment does not fail the boot', async () => {
+  const { database } = await newDatabase('postgres');
+  const proxy = await TcpProxy.listen(database.options.port!);
+  ends.push(() => proxy.close());
+  @Module({
+    imports: [
+      TypeOrmModule.forRoot({ ...database.options, port: proxy.port, autoLoadEntities: true, retryAttempts: 0 }),
+      IdempotencyModule.forRoot({ sweep: false }),
+    ],
+    controllers: [PaymentsController],
+  })
+  class App {}
+  const log = new LogLines();
+  const app = await NestFactory.create(App, { logger: log, abortOnError: false });
+  apps.push(app);
+  await proxy.refuse(true);
+  proxy.cut();
+  await app.listen(0, '127.0.0.1');
+  const ours = log.lines.filter((line) => line.endsWith('Idempotency'));
+  expect(ours).toEqual([expect.stringMatching(/^ERROR The boot check could not ask for the version: /)]);
+  await proxy.refuse(false);
+  expect(await pay(app)).toBe(201);
+});
