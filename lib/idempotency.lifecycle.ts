@@ -5,7 +5,7 @@ import type { RecordLock } from './engine/ports/record-lock.js';
 import type { WakeUp } from './engine/ports/wake-up.js';
 import type { ResolvedModuleOptions } from './options/resolved-options.js';
 import type { EventStream } from './service/event-stream.js';
-import { explain } from './store/advice.js';
+import { explainStore } from './store/missing-tables.js';
 import type { SqlRecordStore } from './store/sql-record-store.js';
 import { Sweeper } from './store/sweeper.js';
 
@@ -36,7 +36,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   ) {
     this.sweeper = new Sweeper(
       (limit) => parts.store.sweep(limit),
-      (error) => this.warn('sweep', `Expired records could not be deleted: ${explain(error)}`),
+      (error) => this.warn('sweep', `Expired records could not be deleted: ${explainStore(error)}`),
     );
   }
 
@@ -45,7 +45,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       if (event.type === 'lockDegraded') this.warn('lock', `Doing without the lock in Redis: ${event.reason}`);
       if (event.type === 'lockUnavailable') this.warn('lock', `The lock in Redis cannot be taken: ${event.reason}`);
       if (event.type === 'storeUnavailable')
-        this.warn('store', `The database cannot be asked: ${explain(event.error)}`);
+        this.warn('store', `The database cannot be asked: ${explainStore(event.error)}`);
       if (event.type === 'leaseLost') this.warn('lease', `An execution of ${event.endpoint} has lost its record`);
       if (event.type === 'overran') {
         this.logger.error(`${event.endpoint}: an execution runs for longer than \`maxDuration\`; its lease runs out`);
@@ -53,13 +53,13 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       if (event.type === 'unrecorded') {
         this.warn(
           'unrecorded',
-          `${event.endpoint}: the end of an execution could not be recorded: ${explain(event.error)}`,
+          `${event.endpoint}: the end of an execution could not be recorded: ${explainStore(event.error)}`,
         );
       }
       if (event.type === 'notKept') {
         const what = event.step === undefined ? 'the response' : `the result of step "${event.step}"`;
         this.logger.error(
-          `${event.endpoint}: ${what} could not be kept, and is recorded as done without it: ${explain(event.error)}`,
+          `${event.endpoint}: ${what} could not be kept, and is recorded as done without it: ${explainStore(event.error)}`,
         );
       }
       if (event.type === 'held' && event.exhausted) {

@@ -2,17 +2,18 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import type { Claim, RecordStore } from '../engine/ports/record-store.js';
-import { explain } from './advice.js';
+
 import { assertEntities, isInitialized } from './data-source.js';
 import { withDeadline } from './deadline.js';
 import { dialectNameOf } from './dialects/dialect-name.js';
+import { explainStore } from './missing-tables.js';
 import { unsupported, versionQuery } from './server-version.js';
 
 /** What operators see of a check whose process died before it had deleted its record. */
 const ENDPOINT = 'nestjs-idempotency: boot check';
 
-/** A record that could not be deleted counts as abandoned, and as expired, after so long. */
-const LEASE_MS = 10_000;
+/** A record that was not deleted counts as abandoned, and expires, after so long. */
+const LEASE_MS = 1_000;
 const RETENTION_MS = 60_000;
 
 /**
@@ -44,7 +45,8 @@ export async function checkAtBoot(
     const { recordId, owner, token } = await store.claim(aClaim());
     const ownership = { recordId, owner, token };
     attempt = 'record a step';
-    await store.steps.begin(ownership, 'boot check').catch(async (error: unknown) => {
+    // By no owner, which writes no row: a record with a step never expires, should this process die before it is deleted.
+    await store.steps.begin({ ...ownership, token: token + 1 }, 'boot check').catch(async (error: unknown) => {
       await store.discard(ownership).catch(() => undefined);
       throw error;
     });
@@ -52,7 +54,7 @@ export async function checkAtBoot(
     await store.discard(ownership);
   } catch (error) {
     if (error instanceof MysqlPackageError) throw error;
-    logger.error(`The boot check could not ${attempt}: ${explain(error)}`);
+    logger.error(`The boot check could not ${attempt}: ${explainStore(error)}`);
   }
 }
 

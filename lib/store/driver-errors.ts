@@ -145,8 +145,24 @@ export function reasonOf(error: unknown): string {
   return code === undefined || text.includes(`${code}`) ? text : `${text} (${code})`;
 }
 
+/** SQLSTATE; MySQL's refusals for a database, a table and a column; SQLite's authorizer. */
+const MISSING_RIGHT = ['42501', 1044, 1142, 1143, 'SQLITE_AUTH', 'SQLITE_PERM'];
+
+/** SQLSTATE; MySQL's `--read-only`, read-only transaction and read-only mode; SQLite. */
+const READ_ONLY = ['25006', 1290, 1792, 1836, 'SQLITE_READONLY'];
+
 /** What to do about errors whose text does not say it. */
 const ADVICE = new Map<unknown, string>([
+  ...MISSING_RIGHT.map((code): [unknown, string] => [
+    code,
+    "The database user lacks a right: it needs SELECT, INSERT, UPDATE and DELETE on both of the library's tables, and on " +
+      'PostgreSQL USAGE on their schema',
+  ]),
+  ...READ_ONLY.map((code): [unknown, string] => [
+    code,
+    'The database takes no writes: it is a replica, a primary that was demoted, or a file without write permission. ' +
+      'Connect to the primary',
+  ]),
   [
     '25P02',
     'The handler went on after one of its statements had failed, and PostgreSQL refuses everything until ROLLBACK. Let that ' +

@@ -1,4 +1,4 @@
-import { causes } from './driver-errors.js';
+import { causes, explain, reasonOf } from './driver-errors.js';
 
 /** Undefined table and undefined column: PostgreSQL's SQLSTATE, MySQL's numbers, SQLite's words. */
 const SQLSTATE = new Set<unknown>(['42P01', '42703']);
@@ -15,4 +15,9 @@ export function saysMissingTables(error: unknown): boolean {
   return causes(error).some(
     ({ code, errno, message }) => SQLSTATE.has(code) || ERRNO.has(errno) || MESSAGE.test(message),
   );
+}
+
+/** Describes an error of the store's own statements in one line, with what to do about it. */
+export function explainStore(error: unknown): string {
+  return saysMissingTables(error) ? `${reasonOf(error)}: ${MISSING_TABLES}` : explain(error);
 }

@@ -24,7 +24,8 @@ import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
 import { type CompletionRow, NOT_HELD, type OutcomeRow, type RecordRow } from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
-import { explain, isRetryable, retryingConflicts } from './driver-errors.js';
+import { isRetryable, retryingConflicts } from './driver-errors.js';
+import { explainStore } from './missing-tables.js';
 import type { Sealer } from './sealer.js';
 import type { TransactionHost } from './transaction-host.js';
 import { TransactionWatch, type WatchedTransaction } from './transaction-watch.js';
@@ -151,7 +152,7 @@ export class SqlRecordStore implements RecordStore {
   }
 
   explain(error: unknown): string {
-    return explain(error);
+    return explainStore(error);
   }
 
   /** Closes what is not the data source's. What is asked for after all is still answered. */

@@ -1,4 +1,3 @@
-import { saysReadOnly } from '../../store/advice.js';
 import { saysMissingTables } from '../../store/missing-tables.js';
 import { causes, type DriverError, isRetryable } from '../../store/driver-errors.js';
 
@@ -22,6 +21,8 @@ export interface StoreFailure {
   readonly code?: string;
 }
 
+/** SQLSTATE; MySQL's `--read-only` and read-only transaction or mode; SQLite. */
+const READ_ONLY = new Set<unknown>(['25006', 1290, 1792, 1836, 'SQLITE_READONLY']);
 /** What node says where a name cannot be resolved, or an address not be reached. */
 const NETWORK = /^(E[A-Z]+|EAI_AGAIN)$/;
 
@@ -35,7 +36,7 @@ export function storeFailure(error: unknown): StoreFailure {
 function reasonOf(error: unknown): StoreFailureReason {
   const root = rootOf(error);
   if (saysMissingTables(error)) return 'table-missing';
-  if (saysReadOnly(error)) return 'read-only';
+  if (READ_ONLY.has(root?.code) || READ_ONLY.has(root?.errno)) return 'read-only';
   if (root?.message.startsWith('no answer')) return 'no-answer';
   return isRetryable(error) || NETWORK.test(String(root?.code)) ? 'unreachable' : 'failed';
 }

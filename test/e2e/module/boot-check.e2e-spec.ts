@@ -68,7 +68,7 @@ async function boot(options: object): Promise<{ app: INestApplication; log: LogL
 const pay = async (app: INestApplication) => (await call(`${await app.getUrl()}/pay`, { key: 'k' })).status;
 
 const RIGHTS =
-  /: the database user lacks a right\. It needs SELECT, INSERT, UPDATE and DELETE on both of the library's/;
+  /\. The database user lacks a right: it needs SELECT, INSERT, UPDATE and DELETE on both of the library's tables/;
 
 describe.each<TestDialect>(['postgres', 'mariadb', 'better-sqlite3'])('On %s', (dialect) => {
   test('a boot without trouble says nothing and leaves nothing behind', async () => {
@@ -135,7 +135,7 @@ describe('A PostgreSQL user', () => {
     const { log } = await boot(options);
     expect(log.lines).toEqual([
       expect.stringMatching(
-        /^ERROR The boot check could not claim a record: .*read-only transaction \(25006\): the database takes no writes/,
+        /^ERROR The boot check could not claim a record: .*read-only transaction \(25006\)\. The database takes no writes/,
       ),
     ]);
   });
@@ -165,7 +165,7 @@ test('A SQLite file that cannot be written to', async () => {
   const { log } = await boot({ ...database.options, enableWAL: false, readonly: true });
   expect(log.lines).toEqual([
     expect.stringMatching(
-      /^ERROR The boot check could not claim a record: .*\(SQLITE_READONLY\w*\): the database takes no writes/,
+      /^ERROR The boot check could not claim a record: .*\(SQLITE_READONLY\w*\)\. The database takes no writes/,
     ),
   ]);
 });
