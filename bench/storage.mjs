@@ -129,6 +129,7 @@ async function fill(retentionMs) {
           request: REQUEST,
           leaseMs: 30_000,
           retentionMs: Math.max(retentionMs, 1),
+          maxAttempts: 5,
           holdOnCrash: false,
           forgettable: false,
         });

@@ -18,7 +18,7 @@ export class ApplicationFilters {
   ) {}
 
   /** Has the filters write a response. A filter may do so after this has returned. */
-  catch(error: unknown, context: ExecutionContext): void {
+  handle(error: unknown, context: ExecutionContext): void {
     const container = { getModules: () => this.modules } as Container;
     const filters = new RouterExceptionFilters(container, this.config, this.adapterHost.httpAdapter);
     const controller = context.getClass();

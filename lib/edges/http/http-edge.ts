@@ -89,7 +89,7 @@ export class HttpEdge {
       // The statements of a transactional handler are told from others by it.
       asyncContext:
         asyncContext || options.policy.transactional || (watched && !handedOver.has(context.getClass(), handler)),
-      filter: (error) => filters.catch(error, context),
+      filter: (error) => filters.handle(error, context),
     });
   }
 
