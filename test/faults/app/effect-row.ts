@@ -5,6 +5,9 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 export class EffectRow {
   @PrimaryColumn({ type: 'varchar', length: 36 }) id!: string;
   @Column({ type: 'varchar', length: 100 }) op!: string;
+  @Column({ type: 'varchar', length: 20 }) part!: string;
+  /** Which call of the handler wrote it. */
+  @Column({ type: 'varchar', length: 36 }) run!: string;
   @Column({ type: 'int' }) token!: number;
   @Column({ type: 'int' }) attempt!: number;
 }

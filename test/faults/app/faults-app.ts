@@ -16,6 +16,7 @@ import type { Command, Setup } from './order.js';
 import { OrdersController } from './orders.controller.js';
 import { ProviderClient } from './provider-client.js';
 import { breakOnPurpose } from './switches.js';
+import { TransfersController } from './transfers.controller.js';
 
 const setup = JSON.parse(process.env.SETUP!) as Setup;
 const log = new Log(setup.folder, setup.name);
@@ -41,7 +42,7 @@ const redis = setup.redisPorts.map((port) => {
     }),
     IdempotencyFaultsModule.forRoot({ wrap: (parts) => breakOnPurpose(setup.broken, parts) }),
   ],
-  controllers: [OrdersController],
+  controllers: [OrdersController, TransfersController],
   providers: [
     { provide: Log, useValue: log },
     { provide: ProviderClient, useValue: new ProviderClient(setup.providerUrl) },

@@ -3,6 +3,10 @@ export interface Order {
   readonly op: string;
   /** How long the handler takes, in milliseconds. */
   readonly work: number;
+  /** In which of its attempts what its workload is about goes wrong. */
+  readonly trouble: 'never' | 'first' | 'always';
+  /** Whether the handler still has to write when it has caught an error. */
+  readonly goesOn: boolean;
 }
 
 /** What the runner tells an application to do. */

@@ -1,50 +1,33 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  Body,
-  type CanActivate,
-  Controller,
-  createParamDecorator,
-  type ExecutionContext,
-  Get,
-  Inject,
-  Post,
-  UseGuards,
-} from '@nestjs/common';
+import { Body, Controller, Get, Inject, Post, UseGuards } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import { type Execution, Idempotent, IdempotencyService, IdempotentExecution } from 'nestjs-idempotency';
 import { IdempotencyFaults } from 'nestjs-idempotency/testing';
 import { Log } from '../history/log.js';
-import { EffectRow } from './effect-row.js';
+import { WORKLOADS } from '../history/workloads.js';
+import { failureOf, Handlers, meetsTrouble, PlacedOrder, TrustingGuard } from './handlers.js';
 import type { Order } from './order.js';
 import { ProviderClient } from './provider-client.js';
 
-/** Believes whom a request says it is from. */
-class TrustingGuard implements CanActivate {
-  canActivate(context: ExecutionContext): boolean {
-    const request = context.switchToHttp().getRequest<{ headers: Record<string, string>; user?: object }>();
-    request.user = { id: request.headers['x-principal'] };
-    return true;
-  }
-}
+/** More than the database takes for a response's body. */
+const TOO_LARGE = 'x'.repeat(2_000);
+const DAY = 86_400_000;
 
-/** The order, by whoever places it: principals send the same bodies under the same keys. */
-const PlacedOrder = createParamDecorator((_: unknown, context: ExecutionContext): Order => {
-  const { body, user } = context.switchToHttp().getRequest<{ body: Order; user: { id: string } }>();
-  return { ...body, op: `${body.op}-${user.id}` };
-});
-
+/** Handlers without a transaction. */
 @Controller()
 @UseGuards(TrustingGuard)
-export class OrdersController {
+export class OrdersController extends Handlers {
   constructor(
     @InjectDataSource() private readonly dataSource: DataSource,
     @Inject(IdempotencyService) private readonly idempotency: IdempotencyService,
     @Inject(IdempotencyFaults) private readonly faults: IdempotencyFaults,
-    @Inject(Log) private readonly log: Log,
+    @Inject(Log) log: Log,
     @Inject(ProviderClient) private readonly provider: ProviderClient,
-  ) {}
+  ) {
+    super(log);
+  }
 
   @Post('plain')
   @Idempotent()
@@ -70,24 +53,16 @@ export class OrdersController {
     return this.changeTheWorld(order, execution);
   }
 
-  @Post('transactional')
-  @Idempotent({ transactional: true })
-  async transactional(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
-    const { op, work } = order;
-    this.begin(order, execution);
-    await sleep(work / 2);
-    await this.faults.reach('before effect');
-    const { token, attempt } = execution;
-    await execution.manager.insert(EffectRow, { id: randomUUID(), op, token, attempt });
-    await this.faults.reach('after effect');
-    await sleep(work / 2);
-    return this.receipt(order, execution);
+  @Post('large')
+  @Idempotent()
+  async large(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
+    return { ...(await this.changeTheWorld(order, execution)), pad: TOO_LARGE };
   }
 
   @Post('checkout')
   @Idempotent()
   async checkout(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
-    this.begin(order, execution);
+    const run = this.begin(order, execution);
     const key = execution.deriveKey('charge');
     const reservation = await this.step(order, execution, 'reserve', () => ({ id: randomUUID() }));
     const charge = await this.step(
@@ -101,7 +76,33 @@ export class OrdersController {
       await sleep(order.work);
       return { id: randomUUID() };
     });
-    return { ...this.receipt(order, execution), ids: [reservation.id, charge.id, mail.id] };
+    return { ...run, ids: [reservation.id, charge.id, mail.id] };
+  }
+
+  @Post('items')
+  @Idempotent()
+  async items(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
+    const run = this.begin(order, execution);
+    for (const step of WORKLOADS.items.steps!) {
+      await this.step(order, execution, step, () => ({ step }));
+      await this.faults.reach('after effect');
+      await sleep(order.work / 3);
+    }
+    if (meetsTrouble(order, execution)) throw failureOf(run);
+    return run;
+  }
+
+  /** The retention counts from the completion: only then is it made long enough for clients to be answered again. */
+  @Post('brief')
+  @Idempotent({ retention: '1500ms', lease: '1500ms' })
+  async brief(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
+    const run = this.begin(order, execution);
+    for (const step of WORKLOADS.brief.steps!) {
+      await this.step(order, execution, step, () => ({ step }));
+      await sleep(order.work / 3);
+    }
+    execution.setRetention(DAY);
+    return run;
   }
 
   @Post('operator/resolve')
@@ -123,39 +124,12 @@ export class OrdersController {
   }
 
   private async changeTheWorld(order: Order, execution: Execution) {
-    this.begin(order, execution);
+    const run = this.begin(order, execution);
     await sleep(order.work / 2);
     await this.faults.reach('before effect');
     this.log.say({ kind: 'effect', op: order.op, token: execution.token, attempt: execution.attempt });
     await this.faults.reach('after effect');
     await sleep(order.work / 2);
-    return this.receipt(order, execution);
-  }
-
-  private begin({ op }: Order, { token, attempt }: Execution): void {
-    this.log.say({ kind: 'began', op, token, attempt });
-  }
-
-  private async step<T>(
-    { op }: Order,
-    execution: Execution,
-    step: string,
-    work: () => Promise<T> | T,
-    verify?: () => Promise<T | undefined>,
-  ): Promise<T> {
-    const { token } = execution;
-    const run = () => {
-      this.log.say({ kind: 'step ran', op, step, token });
-      return work();
-    };
-    const result = await execution.step(step, run, verify && { verify });
-    this.log.say({ kind: 'step done', op, step, token });
-    return result;
-  }
-
-  /** Different for each execution, so that an answer tells which one made it. */
-  private receipt({ op }: Order, { token, attempt }: Execution) {
-    const principal = op.slice(op.lastIndexOf('-') + 1);
-    return { op, principal, token, attempt, id: randomUUID(), by: process.pid };
+    return run;
   }
 }

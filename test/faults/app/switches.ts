@@ -6,8 +6,11 @@ import {
   type FencedAnswer,
   type Ownership,
   type RecordStore,
+  type StepStore,
+  type StoreTransaction,
   StoreUnavailableError,
 } from 'nestjs-idempotency/testing';
+import type { EntityManager } from 'typeorm';
 import { clockOffset } from './clock.js';
 
 type Changes = Partial<RecordStore>;
@@ -19,6 +22,13 @@ const SWITCHES: Record<string, (parts: EngineParts) => Partial<EngineParts>> = {
   "lease on the application's clock": ({ store }) => ({ store: change(store, leaseByOurClock(store)) }),
   'lock instead of claim': ({ store }) => ({ store: change(store, { ...lockDecides(store), ...unfenced(store) }) }),
   'rerun after a lost completion': ({ store }) => ({ store: change(store, freeWhenInDoubt(store)) }),
+  'writes outside of the transaction': ({ store }) => ({ store: change(store, inAutocommit(store)) }),
+  'failures committed': ({ store }) => ({ store: change(store, committingFailures(store)) }),
+  'completed outside of the transaction': ({ store }) => ({ store: change(store, completingOutside(store)) }),
+  'refusals retried': ({ store }) => ({ store: change(store, retryingRefusals(store)) }),
+  'refusals taken for outages': ({ store }) => ({ store: change(store, blamingOutages(store)) }),
+  'step names by collation': ({ store }) => ({ store: change(store, { steps: collated(store.steps) }) }),
+  'retention counted from the claim': ({ store }) => ({ store: change(store, forgettingSteps(store)) }),
 };
 
 export const SWITCH_NAMES: readonly string[] = Object.keys(SWITCHES);
@@ -27,9 +37,9 @@ export function breakOnPurpose(name: string | undefined, parts: EngineParts): En
   return name === undefined ? parts : { ...parts, ...SWITCHES[name](parts) };
 }
 
-function change(store: RecordStore, changes: Changes): RecordStore {
+function change<T extends object>(what: T, changes: Partial<T>): T {
   const properties = Object.entries(changes).map(([name, value]) => [name, { value }] as const);
-  return Object.create(store, Object.fromEntries(properties)) as RecordStore;
+  return Object.create(what, Object.fromEntries(properties)) as T;
 }
 
 const HELD: FencedAnswer = { held: true, awaited: true };
@@ -128,3 +138,100 @@ async function freed(store: RecordStore, ownership: Ownership): Promise<void> {
     }
   }
 }
+
+/** Has transactions begin and complete in a way of their own. */
+function transactions(store: RecordStore, changes: (within: StoreTransaction) => Partial<StoreTransaction>): Changes {
+  return { transaction: (work) => store.transaction((within) => work(change(within, changes(within)))) };
+}
+
+/** Handlers write through another connection: each statement commits by itself. */
+function inAutocommit(store: RecordStore): Changes {
+  return transactions(store, ({ manager }) => ({ manager: (manager as EntityManager).dataSource.manager }));
+}
+
+/** What a handler wrote before it failed is committed. */
+function committingFailures(store: RecordStore): Changes {
+  return {
+    transaction: async (work) => {
+      const done = await store.transaction((within) =>
+        work(within).then(
+          (result) => ({ result }),
+          (error: unknown) => ({ error }),
+        ),
+      );
+      if ('error' in done) throw done.error;
+      return done.result;
+    },
+  };
+}
+
+/** The outcome is recorded, whatever becomes of the transaction. */
+function completingOutside(store: RecordStore): Changes {
+  return transactions(store, () => ({
+    complete: (ownership, completion) => store.complete(ownership, completion),
+  }));
+}
+
+/** Records an outcome again and again, though the database says no. */
+function retryingRefusals(store: RecordStore): Changes {
+  return {
+    complete: async (ownership, completion) => {
+      for (;;) {
+        try {
+          return await store.complete(ownership, completion);
+        } catch {
+          await sleep(100);
+        }
+      }
+    },
+  };
+}
+
+/** Whatever the database says to a completion or to COMMIT, a retry is said to help. */
+function blamingOutages(store: RecordStore): Changes {
+  const blame = (error: unknown): never => {
+    throw new StoreUnavailableError({ cause: error });
+  };
+  return {
+    transaction: async (work) => {
+      let ours: unknown;
+      const done = (within: StoreTransaction) =>
+        work(
+          change(within, {
+            complete: (ownership, completion) => within.complete(ownership, completion).catch(blame),
+          }),
+        ).catch((error: unknown) => {
+          ours = error;
+          throw error;
+        });
+      return store.transaction(done).catch((error: unknown) => {
+        if (error === ours) throw error;
+        return blame(error);
+      });
+    },
+  };
+}
+
+/** One row for all names that differ by case. */
+function collated(steps: StepStore): StepStore {
+  return change(steps, {
+    begin: (ownership, name, within) => steps.begin(ownership, name.toLowerCase(), within),
+    end: (ownership, name, outcome, within) => steps.end(ownership, name.toLowerCase(), outcome, within),
+  });
+}
+
+/** Whoever takes over an operation whose outcome would have expired by now begins anew. */
+function forgettingSteps(store: RecordStore): Changes {
+  const brief = new Set<string>();
+  return {
+    claim: (claim, onLate) => {
+      if (claim.retentionMs <= LONGEST_FORGOTTEN) brief.add(claim.recordId);
+      return store.claim(claim, onLate);
+    },
+    steps: change(store.steps, {
+      load: (recordId, within) => (brief.has(recordId) ? Promise.resolve([]) : store.steps.load(recordId, within)),
+    }),
+  };
+}
+
+const LONGEST_FORGOTTEN = 1_000;

@@ -29,6 +29,11 @@ export class History {
     return [...new Set(said)].filter((entry) => entry.kind === kind) as OfKind<K>[];
   }
 
+  /** When the last was said that was said. */
+  get end(): number {
+    return this.entries.at(-1)?.at ?? 0;
+  }
+
   /** Faults, and when they were over: at once, where they have no length, and never, where that was not said. */
   get faults(): readonly (Fault & { readonly end: number })[] {
     const ends = new Map(this.all('fault over').map(({ number, at }) => [number, at]));

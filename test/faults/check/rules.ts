@@ -1,4 +1,5 @@
-import type { Answer, Claimed, Operation, Renewed } from '../history/entry.js';
+import type { Answer, Claimed, Operation, Renewed, Row } from '../history/entry.js';
+import { isTransactional, WORKLOADS } from '../history/workloads.js';
 import type { History } from './history.js';
 import type { Guarantee, Rule } from './violation.js';
 
@@ -7,6 +8,8 @@ interface Body {
   readonly op?: string;
   readonly principal?: string;
   readonly token?: number;
+  /** Which call of the handler made it. */
+  readonly id?: string;
 }
 
 /** An execution's lease cannot have run out earlier than a lease after it asked for it. */
@@ -32,7 +35,7 @@ const REMEMBERED_BEFORE = 1_000;
  * operations do not wait for the disk: their writes are lost with them.
  */
 function mayBeForgotten(history: History, { workload }: Operation, began: number): boolean {
-  if (workload !== 'transactional') return false;
+  if (!isTransactional(workload)) return false;
   return history
     .all('fault')
     .some(({ fault, at }) => AMNESIA.has(fault) && at > began - REMEMBERED_BEFORE && at < began + REMEMBERED_BEFORE);
@@ -65,7 +68,8 @@ const effectsAreCounted: Rule = function* (history, operation) {
 };
 
 const answersAreTheSame: Rule = function* (history, operation) {
-  const [first, ...later] = history.answers(operation);
+  if (operation.refused) return;
+  const [first, ...later] = history.answers(operation).filter((answer) => !isGone(operation, answer));
   const other = later.find((answer) => !same(first, answer));
   if (other) yield `answered ${print(first)}, and later ${print(other)}`;
 };
@@ -81,8 +85,31 @@ const answersAreDurable: Rule = function* (history, operation) {
 };
 
 const answersAreExpected: Rule = function* (history, operation) {
-  const odd = history.answers(operation).find((answer) => answer.status !== 201);
-  if (odd) yield `answered ${print(odd)}`;
+  const isExpected = (answer: Answer) =>
+    operation.refused ? answer.status >= 400 : answer.status === 201 || isGone(operation, answer);
+  const odd = history.answers(operation).find((answer) => !isExpected(answer));
+  if (odd) yield `answered ${print(odd)}${operation.refused ? ', which had to be refused' : ''}`;
+};
+
+/** An outcome that was recorded without its response is not repeated: only the first client is told. */
+function isGone({ workload }: Operation, { status, body }: Answer): boolean {
+  return workload === 'large' && status === 409 && body.includes('"code":"replay-unavailable"');
+}
+
+/** So many times in a row, and so many others served meanwhile: that is no outage any more. */
+const IN_VAIN = 20;
+
+/** Who is told to try again must have something to gain from it. */
+const refusalsAreFinal: Rule = function* (history, operation) {
+  if (!operation.refused || history.answers(operation).length) return;
+  const [first, ...more] = history.of(operation, 'answer').filter(({ status }) => status === 503);
+  const last = more.at(-1);
+  if (!last || more.length < IN_VAIN) return;
+  const served = history
+    .all('answer')
+    .filter(({ at, status, replayed }) => status === 201 && !replayed && at > first.at && at < last.at).length;
+  if (served < 2 * IN_VAIN) return;
+  yield `told ${more.length + 1} times to try again what cannot be done, while ${served} others were served`;
 };
 
 const lateWritersAreFenced: Rule = function* (history, operation) {
@@ -108,18 +135,51 @@ const answersAreOnRecord: Rule = function* (history, operation) {
 };
 
 const rowsAreCounted: Rule = function* (history, operation) {
-  if (operation.workload !== 'transactional' || history.all('standing').length === 0) return;
-  const rows = history.of(operation, 'row').length;
-  if (rows > 1) yield `${rows} effects`;
-  const answered = history.answers(operation).some((answer) => answer.status === 201);
-  if (answered && rows === 0) yield 'answered, and no effect';
+  const rows = history.of(operation, 'row');
+  for (const part of WORKLOADS[operation.workload].rows ?? []) {
+    const count = rows.filter((row) => row.part === part).length;
+    if (count > 1) yield `${count} effects: ${part}`;
+  }
+};
+
+/** All that one call of the handler wrote, or nothing. */
+const effectsAreWhole: Rule = function* (history, operation) {
+  const rows = history.of(operation, 'row');
+  if (rows.length === 0) return;
+  const missing = (WORKLOADS[operation.workload].rows ?? []).filter((part) => !rows.some((row) => row.part === part));
+  if (missing.length) yield `half an effect: ${list(rows)} without ${missing.join(' and ')}`;
+  else if (new Set(rows.map(({ run }) => run)).size > 1)
+    yield `half an effect of each of two executions: ${list(rows)}`;
+};
+
+const rowsAreThere: Rule = function* (history, operation) {
+  const looked = history.all('looked').at(-1)?.at;
+  if (looked === undefined || !isTransactional(operation.workload)) return;
+  const answered = history.answers(operation).some((answer) => answer.status === 201 && answer.at < looked);
+  if (answered && history.of(operation, 'row').length === 0) yield 'answered, and no effect';
+};
+
+/** Of an operation that can only be refused, and of a call of the handler that says itself that it has failed. */
+const failuresHaveNoEffect: Rule = function* (history, operation) {
+  const rows = history.of(operation, 'row');
+  if (rows.length === 0) return;
+  for (const answer of history.of(operation, 'answer')) {
+    if (answer.misuse || answer.status < 400) continue;
+    const { id } = bodyOf(answer);
+    const theirs = answer.definitive && operation.refused ? rows : rows.filter(({ run }) => run === id);
+    if (theirs.length) yield `answered ${print(answer)}, and yet there is an effect: ${list(theirs)}`;
+  }
 };
 
 const effectsAreThere: Rule = function* (history, operation) {
-  if (operation.workload === 'transactional' || history.of(operation, 'resolved').length) return;
-  if (!history.answers(operation).some((answer) => answer.status === 201)) return;
-  const kind = operation.workload === 'checkout' ? 'charge' : 'effect';
-  if (history.of(operation, kind).length === 0) yield 'answered, and no effect';
+  const { steps = [], outside } = WORKLOADS[operation.workload];
+  if (history.of(operation, 'resolved').length) return;
+  const answers = history.answers(operation);
+  if (!answers.some((answer) => answer.status === 201 || isGone(operation, answer))) return;
+  if (outside && history.of(operation, outside).length === 0) yield 'answered, and no effect';
+  const ran = history.of(operation, 'step ran');
+  const missing = steps.find((step) => !ran.some((one) => one.step === step));
+  if (missing) yield `answered, and step ${missing} never ran`;
 };
 
 const stepsAreNotRepeated: Rule = function* (history, operation) {
@@ -128,6 +188,12 @@ const stepsAreNotRepeated: Rule = function* (history, operation) {
     // A zombie may be told of a step that its successor has done: later, though under a lower token.
     const earlier = done.find((one) => one.step === ran.step && one.token < ran.token && one.at < ran.at);
     if (earlier) yield `step ${ran.step} was done under token ${earlier.token} and ran again under ${ran.token}`;
+  }
+};
+
+const stepsHaveTheirOwnResults: Rule = function* (history, operation) {
+  for (const { step, resultOf } of history.of(operation, 'step done')) {
+    if (resultOf !== undefined && resultOf !== step) yield `step ${step} was given the result of step ${resultOf}`;
   }
 };
 
@@ -150,16 +216,20 @@ const handlersHaveClaims: Rule = function* (history, operation) {
   }
 };
 
+/** Every request comes to an end, in time: an answer, or a connection that breaks. */
 const silenceIsBounded: Rule = function* (history, operation, { answerWithinMs, workMs }) {
   const limit = answerWithinMs + workMs(operation);
-  const asks = new Map(history.of(operation, 'ask').map((ask) => [ask.ask, ask]));
-  for (const end of [...history.of(operation, 'answer'), ...history.of(operation, 'lost')]) {
-    const ask = asks.get(end.ask);
-    if (!ask || end.at - ask.at <= limit || (end.kind === 'lost' && end.why === 'gaveUp')) continue;
+  const ends = [...history.of(operation, 'answer'), ...history.of(operation, 'lost')];
+  for (const ask of history.of(operation, 'ask')) {
+    const end = ends.find((one) => one.ask === ask.ask);
+    if (end?.kind === 'lost' && end.why === 'gaveUp') continue;
+    const until = end?.at ?? history.end;
+    if (until - ask.at <= limit) continue;
     const excused = history.faults.some(
-      (fault) => STANDS_STILL.has(fault.fault) && fault.on === ask.app && fault.at < end.at && fault.end > ask.at,
+      (fault) => STANDS_STILL.has(fault.fault) && fault.on === ask.app && fault.at < until && fault.end > ask.at,
     );
-    if (!excused) yield `${ask.app} said nothing for ${Math.round(end.at - ask.at)} ms`;
+    const silence = `${ask.app} said nothing for ${Math.round(until - ask.at)} ms`;
+    if (!excused) yield end ? silence : `a request without an end: ${silence}`;
   }
 };
 
@@ -200,10 +270,15 @@ export const RULES: readonly (readonly [Guarantee, Rule])[] = [
   ['durable before sent', answersAreDurable],
   ['durable before sent', answersAreExpected],
   ['durable before sent', effectsAreThere],
+  ['durable before sent', refusalsAreFinal],
   ['no stale writes', lateWritersAreFenced],
   ['no stale writes', answersAreOnRecord],
   ['transactional', rowsAreCounted],
+  ['transactional', effectsAreWhole],
+  ['transactional', rowsAreThere],
+  ['transactional', failuresHaveNoEffect],
   ['resumable', stepsAreNotRepeated],
+  ['resumable', stepsHaveTheirOwnResults],
   ['resumable', chargesAreCounted],
   ['unknown is not retried in the dark', heldIsHeld],
   ['fail closed', handlersHaveClaims],
@@ -214,6 +289,10 @@ export const RULES: readonly (readonly [Guarantee, Rule])[] = [
 
 function same(a: Answer, b: Answer): boolean {
   return a.status === b.status && a.type === b.type && a.body === b.body;
+}
+
+function list(rows: readonly Row[]): string {
+  return rows.map(({ part, token }) => `${part} of token ${token}`).join(', ');
 }
 
 function print({ status, body }: Answer): string {

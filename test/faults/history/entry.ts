@@ -1,6 +1,4 @@
-/** Kinds of operations that clients ask for. */
-export const WORKLOADS = ['plain', 'transactional', 'checkout', 'waiting', 'long', 'held'] as const;
-export type Workload = (typeof WORKLOADS)[number];
+import type { Workload } from './workloads.js';
 
 interface Said<Kind extends string> {
   readonly kind: Kind;
@@ -17,6 +15,8 @@ export interface Operation extends Said<'operation'> {
   readonly key: string;
   readonly principal: string;
   readonly record: string;
+  /** It cannot be carried out, however often it is asked for: the application says no, and nothing stays. */
+  readonly refused?: true;
 }
 
 /** A client sends a request. `misuse`: with the operation's key, but another body. */
@@ -101,7 +101,10 @@ interface StepNews {
 
 export interface StepRan extends Said<'step ran'>, StepNews {}
 
-export interface StepDone extends Said<'step done'>, StepNews {}
+/** `resultOf`: the step whose result was returned. */
+export interface StepDone extends Said<'step done'>, StepNews {
+  readonly resultOf?: string;
+}
 
 /** The provider was asked to charge; `first` for its key. */
 export interface Charge extends Said<'charge'> {
@@ -131,12 +134,17 @@ export interface FaultOver extends Said<'fault over'> {
 /** All faults are over, and all processes up. */
 export interface Healed extends Said<'healed'> {}
 
-/** At the end: a row that a transactional handler wrote. */
+/** A row that a transactional handler wrote, as it was found in the database. `run`: by which call of the handler. */
 export interface Row extends Said<'row'> {
   readonly op: string;
+  readonly part: string;
+  readonly run: string;
   readonly token: number;
   readonly attempt: number;
 }
+
+/** All rows have been said that were committed before then. */
+export interface Looked extends Said<'looked'> {}
 
 /** At the end: a record as it stands. */
 export interface Standing extends Said<'standing'> {
@@ -170,6 +178,7 @@ export type Entry =
   | FaultOver
   | Healed
   | Row
+  | Looked
   | Standing
   | Left;
 

@@ -2,15 +2,17 @@ import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { digestIdentity } from '../../../lib/engine/identity.js';
 import type { Order } from '../app/order.js';
-import type { Workload } from '../history/entry.js';
 import type { Log } from '../history/log.js';
+import type { Workload } from '../history/workloads.js';
 import type { App } from './app.js';
+import { mixFor, troubleOf, workOf } from './plan.js';
 import { Random } from './random.js';
+import type { LabDialect } from './servers.js';
 
 export interface ClientSettings {
   readonly seed: string;
   readonly apps: readonly App[];
-  readonly workloads: readonly (readonly [Workload, number])[];
+  readonly dialect: LabDialect;
   readonly leaseMs: number;
   readonly workers: number;
   /** How long a client waits for an answer, for a handler of no length, in milliseconds. */
@@ -23,6 +25,7 @@ interface Task {
   readonly key: string;
   readonly principal: string;
   readonly order: Order;
+  readonly refused: boolean;
   readonly random: Random;
 }
 
@@ -112,18 +115,19 @@ export class Clients {
 
   /** Principals use the same keys, so that one could be given the answer of the other. */
   private next(): Task {
-    const { seed, leaseMs, workloads } = this.settings;
+    const { seed, leaseMs, dialect } = this.settings;
     const number = Math.floor(this.count / 2);
-    const workload = new Random(`${seed} workload ${number}`).weighted(workloads);
+    const workload = new Random(`${seed} workload ${number}`).weighted(mixFor(dialect));
     const principal = PRINCIPALS[this.count++ % 2];
     const random = new Random(`${seed} ${number} ${principal}`);
     const name = `${workload}-${number}`;
     const op = `${name}-${principal}`;
-    const work = workload === 'long' ? 2 * leaseMs : new Random(`${seed} work ${number}`).between(0, 250);
+    const work = workOf(workload, leaseMs, new Random(`${seed} work ${number}`));
+    const { refused, ...trouble } = troubleOf(workload, dialect, new Random(`${seed} trouble ${number}`));
     const key = `${seed}-${number}`;
     const { recordId: record } = digestIdentity({ scope: principal, endpoint: `POST /${workload}`, key });
-    this.log.say({ kind: 'operation', op, workload, key, principal, record });
-    const task = { op, workload, key, principal, order: { op: name, work }, random };
+    this.log.say({ kind: 'operation', op, workload, key, principal, record, ...(refused && { refused }) });
+    const task = { op, workload, key, principal, order: { op: name, work, ...trouble }, refused, random };
     this.tasks.push(task);
     return task;
   }
@@ -157,7 +161,7 @@ export class Clients {
       this.follow(asking);
       // A process that says nothing may stand still: another is asked meanwhile, and its answer still counts.
       const reply = await Promise.race([asking, sleep(IMPATIENCE + task.order.work)]);
-      if (reply && isDefinitive(reply)) return;
+      if (reply && isDefinitive(task, reply)) return;
       if (reply && isHeld(reply)) await this.resolve(task);
       await sleep(pause * (0.5 + Math.random()));
     }
@@ -173,7 +177,7 @@ export class Clients {
     const { op, key, principal, workload, order } = task;
     const app = this.random.pick(this.settings.apps);
     const ask = ++this.asks;
-    const patience = this.settings.patienceMs + (workload === 'long' ? order.work : 0);
+    const patience = this.settings.patienceMs + order.work;
     const givesUp = this.random.chance(0.03);
     this.log.say({ kind: 'ask', op, ask, app: app.name, misuse });
     const reply = await this.post(
@@ -187,7 +191,7 @@ export class Clients {
       this.log.say({ kind: 'lost', op, ask, why, error: reply.error });
       return undefined;
     }
-    this.log.say({ kind: 'answer', op, ask, ...reply, definitive: isDefinitive(reply), misuse });
+    this.log.say({ kind: 'answer', op, ask, ...reply, definitive: isDefinitive(task, reply), misuse });
     return reply;
   }
 
@@ -235,7 +239,9 @@ export class Clients {
   }
 }
 
-function isDefinitive({ status, body }: Reply): boolean {
+/** Whether there is nothing to be gained by asking again. An operation that is refused ends with an error. */
+function isDefinitive({ refused }: Task, { status, body }: Reply): boolean {
+  if (refused && status === 500) return true;
   if (status >= 500 || status === 408 || status === 425 || status === 429) return false;
   return status !== 409 || (!isHeld({ body }) && !body.includes('"retryable":true'));
 }

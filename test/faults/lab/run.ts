@@ -3,11 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
+import { IDEMPOTENCY_ENTITIES } from 'nestjs-idempotency';
+import { ACCOUNTS } from '../app/deadlock.js';
 import { EffectRow } from '../app/effect-row.js';
 import { check } from '../check/checker.js';
 import type { Terms, Violation } from '../check/violation.js';
-import type { Entry, Operation, Workload } from '../history/entry.js';
-import { Log, readHistory } from '../history/log.js';
+import type { Entry, Looked, Operation, Row } from '../history/entry.js';
+import { Log, now, readHistory } from '../history/log.js';
+import { isTransactional, type Workload } from '../history/workloads.js';
 import { App } from './app.js';
 import { Clients } from './clients.js';
 import { Nemesis } from './nemesis.js';
@@ -42,20 +45,21 @@ const ANSWER_WITHIN = 7_000;
 /** By how many milliseconds the clocks of the processes are off from the beginning. */
 const CLOCKS = [0, 4_000, -3_600_000];
 const LOOK_EVERY = 1_000;
+/** In bytes. Handlers that are to be refused answer with more. */
+const LARGEST_BODY = 1_000;
 
-const WORKLOADS: readonly (readonly [Workload, number])[] = [
-  ['plain', 5],
-  ['transactional', 5],
-  ['checkout', 4],
-  ['waiting', 3],
-  ['long', 1],
-  ['held', 2],
-];
+/** A handler takes longer that asks the database for more. */
+const WORK: Partial<Record<Workload, number>> = {
+  long: 2 * LEASE,
+  brief: 2 * LEASE + 500,
+  waiting: 3_000,
+  items: 1_000,
+};
 
 export const TERMS: Terms = {
   leaseMs: LEASE,
   answerWithinMs: ANSWER_WITHIN,
-  workMs: ({ workload }: Operation) => (workload === 'long' ? 2 * LEASE : workload === 'waiting' ? 3_000 : 500),
+  workMs: ({ workload }: Operation) => WORK[workload] ?? (isTransactional(workload) ? 2_000 : 500),
 };
 
 /** One run: processes, clients and nemesis over a database of its own, and what the checker says of it. */
@@ -67,6 +71,7 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
   const log = new Log(folder, 'lab');
   const database = await createDatabase(servers.dialect);
   await putOnDisk(database, servers);
+  await makeTables(database);
   await Promise.all(servers.redis.map(flush));
   const network = await Network.connect(CLOCKS.length, servers);
   const provider = new Provider(log, new Random(`${seed} provider`));
@@ -79,7 +84,7 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
         port,
         platform: i === 2 ? 'fastify' : 'express',
         folder,
-        database: { ...database.options, port: links.database.port, extra: { max: 10 }, synchronize: i === 0 },
+        database: { ...database.options, port: links.database.port, extra: { max: 10 } },
         redisPorts: links.redis.map((proxy) => proxy.port),
         providerUrl,
         clockOffset: CLOCKS[i],
@@ -92,7 +97,7 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
     {
       seed,
       apps,
-      workloads: WORKLOADS,
+      dialect: servers.dialect,
       leaseMs: LEASE,
       workers: settings.workers ?? 12,
       patienceMs: ANSWER_WITHIN + 1_000,
@@ -102,11 +107,10 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
   let early: readonly Violation[] = [];
   const nemesis = new Nemesis({ apps, network, servers, leaseMs: LEASE, random: new Random(`${seed} nemesis`), log });
   try {
-    await apps[0].start(0);
-    await Promise.all(apps.slice(1).map((app) => app.start()));
+    await Promise.all(apps.map((app) => app.start()));
     const working = clients.run();
     const harming = nemesis.run();
-    early = await watch(settings, folder);
+    early = await watch(settings, database, log);
     nemesis.stop();
     clients.stop();
     await harming;
@@ -147,16 +151,62 @@ async function putOnDisk(database: TestDatabase, { disk }: Servers): Promise<voi
   }
 }
 
-/** Waits until the time is up; where the library is broken, until that was noticed. */
-async function watch({ forMs, broken }: RunSettings, folder: string): Promise<readonly Violation[]> {
-  const until = performance.now() + forMs;
-  while (performance.now() < until) {
-    await sleep(Math.min(LOOK_EVERY, Math.max(0, until - performance.now())));
-    if (broken === undefined) continue;
-    const violations = check(readHistory(folder), TERMS);
-    if (violations.length) return violations;
+/** What the application needs, and what the database is to refuse. */
+async function makeTables(database: TestDatabase): Promise<void> {
+  const entities = [EffectRow, ...IDEMPOTENCY_ENTITIES];
+  const options = { ...database.options, entities, synchronize: true } as DataSourceOptions;
+  const dataSource = await new DataSource(options).initialize();
+  try {
+    const accounts = Array.from({ length: ACCOUNTS }, (_, i) => `(${i}, 0)`).join(', ');
+    for (const statement of [
+      'CREATE TABLE lab_account (id int PRIMARY KEY, n int NOT NULL)',
+      `INSERT INTO lab_account VALUES ${accounts}`,
+      `ALTER TABLE idempotency_record ADD CONSTRAINT lab_small_body CHECK (octet_length(response_body) < ${LARGEST_BODY})`,
+      ...(database.dialect === 'postgres'
+        ? ['CREATE TABLE lab_posting (account int REFERENCES lab_account DEFERRABLE INITIALLY DEFERRED)']
+        : []),
+    ]) {
+      await dataSource.query(statement);
+    }
+  } finally {
+    await dataSource.destroy();
   }
-  return [];
+}
+
+/** Waits until the time is up; where the library is broken, until that was noticed. */
+async function watch(
+  { forMs, broken, folder }: RunSettings,
+  database: TestDatabase,
+  log: Log,
+): Promise<readonly Violation[]> {
+  const until = performance.now() + forMs;
+  const dataSource = new DataSource({ ...database.options, entities: [EffectRow] } as DataSourceOptions);
+  try {
+    while (performance.now() < until) {
+      await sleep(Math.min(LOOK_EVERY, Math.max(0, until - performance.now())));
+      if (broken === undefined) continue;
+      const history = readHistory(folder);
+      const rows = await rowsOf(dataSource).catch(() => []);
+      const violations = check([...history, ...rows], TERMS);
+      if (violations.length === 0) continue;
+      for (const row of rows) log.say(row);
+      return violations;
+    }
+    return [];
+  } finally {
+    if (dataSource.isInitialized) await dataSource.destroy().catch(() => undefined);
+  }
+}
+
+/** What transactional handlers have written until now. */
+async function rowsOf(dataSource: DataSource): Promise<(Row | Looked)[]> {
+  const stamp = { who: 'lab', at: now() };
+  if (!dataSource.isInitialized) await dataSource.initialize();
+  const found = await dataSource.manager.find(EffectRow);
+  const rows = found.map(({ op, part, run, token, attempt }): Row => {
+    return { ...stamp, kind: 'row', op, part, run, token, attempt };
+  });
+  return [...rows, { ...stamp, kind: 'looked' }];
 }
 
 async function heal(apps: readonly App[], network: Network, provider: Provider): Promise<void> {
@@ -179,9 +229,7 @@ async function conclude(database: TestDatabase, log: Log, app: App, clients: Cli
   const options = { ...database.options, entities: [EffectRow] } as DataSourceOptions;
   const dataSource = await new DataSource(options).initialize();
   try {
-    for (const { op, token, attempt } of await dataSource.manager.find(EffectRow)) {
-      log.say({ kind: 'row', op, token, attempt });
-    }
+    for (const row of await rowsOf(dataSource)) log.say(row);
     const records = await query(dataSource, 'SELECT id, status, token FROM idempotency_record');
     for (const { id, status, token } of records) {
       log.say({ kind: 'standing', record: String(id), status: String(status), token: Number(token) });

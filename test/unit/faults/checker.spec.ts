@@ -1,6 +1,7 @@
 import { check } from '../../faults/check/checker.js';
 import type { Terms, Violation } from '../../faults/check/violation.js';
-import type { Entry, News, Workload } from '../../faults/history/entry.js';
+import type { Entry, News } from '../../faults/history/entry.js';
+import type { Workload } from '../../faults/history/workloads.js';
 
 const TERMS: Terms = { leaseMs: 1_000, answerWithinMs: 500, workMs: () => 100 };
 const RECORD = 'record-1';

@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto';
+import { type CanActivate, createParamDecorator, type ExecutionContext, HttpException } from '@nestjs/common';
+import type { Execution } from 'nestjs-idempotency';
+import type { Log } from '../history/log.js';
+import type { Order } from './order.js';
+
+/** Believes whom a request says it is from. */
+export class TrustingGuard implements CanActivate {
+  canActivate(context: ExecutionContext): boolean {
+    const request = context.switchToHttp().getRequest<{ headers: Record<string, string>; user?: object }>();
+    request.user = { id: request.headers['x-principal'] };
+    return true;
+  }
+}
+
+/** The order, by whoever places it: principals send the same bodies under the same keys. */
+export const PlacedOrder = createParamDecorator((_: unknown, context: ExecutionContext): Order => {
+  const { body, user } = context.switchToHttp().getRequest<{ body: Order; user: { id: string } }>();
+  return { ...body, op: `${body.op}-${user.id}` };
+});
+
+/** One call of a handler, and what it answers: different each time, so that an answer tells which one made it. */
+export interface Run {
+  readonly op: string;
+  readonly principal: string;
+  readonly token: number;
+  readonly attempt: number;
+  readonly id: string;
+  readonly by: number;
+}
+
+/** Whether an order meets trouble in this attempt. */
+export function meetsTrouble({ trouble }: Order, { attempt }: Execution): boolean {
+  return trouble === 'always' || (trouble === 'first' && attempt === 1);
+}
+
+/** What a handler throws that has not succeeded. */
+export function failureOf(run: Run): HttpException {
+  return new HttpException({ ...run, failed: true }, 500);
+}
+
+/** What all handlers of the lab share. */
+export abstract class Handlers {
+  constructor(protected readonly log: Log) {}
+
+  protected begin({ op }: Order, { token, attempt }: Execution): Run {
+    this.log.say({ kind: 'began', op, token, attempt });
+    const principal = op.slice(op.lastIndexOf('-') + 1);
+    return { op, principal, token, attempt, id: randomUUID(), by: process.pid };
+  }
+
+  protected async step<T extends object>(
+    { op }: Order,
+    execution: Execution,
+    step: string,
+    work: () => Promise<T> | T,
+    verify?: () => Promise<T | undefined>,
+  ): Promise<T> {
+    const { token } = execution;
+    const run = () => {
+      this.log.say({ kind: 'step ran', op, step, token });
+      return work();
+    };
+    const result = await execution.step(step, run, verify && { verify });
+    const { step: resultOf } = result as { step?: string };
+    this.log.say({ kind: 'step done', op, step, token, resultOf });
+    return result;
+  }
+}

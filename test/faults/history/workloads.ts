@@ -1,0 +1,48 @@
+/** What belongs to an operation that was carried out. */
+interface Facts {
+  /** The rows that a transactional handler writes, one of each: all of them or none. */
+  readonly rows?: readonly string[];
+  /** The steps that its handler carries out. */
+  readonly steps?: readonly string[];
+  /** What tells that the world outside was changed: an `effect`, or a `charge` at the provider. */
+  readonly outside?: 'effect' | 'charge';
+}
+
+const TRANSFER = ['debit', 'credit'] as const;
+
+/** Kinds of operations that clients ask for; each is the route of its handler. */
+const FACTS = {
+  plain: { outside: 'effect' },
+  waiting: { outside: 'effect' },
+  long: { outside: 'effect' },
+  held: { outside: 'effect' },
+  checkout: { steps: ['reserve', 'charge', 'mail'], outside: 'charge' },
+  /** Steps whose names differ by case, and by an accent. */
+  items: { steps: ['item-A', 'item-a', 'item-ä'] },
+  /** Runs for longer than its outcome would be kept. */
+  brief: { steps: ['first', 'second', 'third'] },
+  /** The response cannot be stored. */
+  large: { outside: 'effect' },
+  transactional: { rows: ['row'] },
+  /** A step with an effect outside, between the writes of a transaction. */
+  transfer: { rows: TRANSFER, steps: ['charge', 'mail'], outside: 'charge' },
+  /** The wrong combination: a step that writes through the operation's transaction. */
+  mixed: { rows: TRANSFER },
+  /** Catches a unique violation, and goes on. */
+  caught: { rows: TRANSFER },
+  /** Catches a deadlock, and tries the statement again. */
+  deadlock: { rows: TRANSFER },
+  /** The database refuses the COMMIT. */
+  deferred: { rows: TRANSFER },
+  /** The response cannot be stored, and so the transaction cannot complete. */
+  'large-transfer': { rows: TRANSFER },
+} as const satisfies Record<string, Facts>;
+
+export type Workload = keyof typeof FACTS;
+
+export const WORKLOADS: Readonly<Record<Workload, Facts>> = FACTS;
+
+/** Whether the handler's writes are to commit with its outcome. */
+export function isTransactional(workload: Workload): boolean {
+  return WORKLOADS[workload].rows !== undefined;
+}
