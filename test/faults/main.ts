@@ -1,6 +1,7 @@
 /**
  * The fault lab. Without arguments: one run of the library as it is, and one of each way to break it, which has to be
- * noticed. `--seconds N` of faults a run, `--only-good`, `--broken NAME`, `--dialect mariadb`, `--workers N`.
+ * noticed. `--seconds N` of faults a run, `--only-good`, `--broken NAME`, `--dialect mariadb`, `--workers N`,
+ * `--only plain,transfer` for operations of these kinds.
  * `--minutes N`: runs of the library as it is, one after the other, for that long (`npm run soak`). SEED reruns a seed.
  */
 import { randomBytes } from 'node:crypto';
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     'only-good': { type: 'boolean', default: false },
     broken: { type: 'string' },
     dialect: { type: 'string' },
+    only: { type: 'string' },
     workers: { type: 'string', default: '16' },
     runs: { type: 'string', default: 'test/.built/runs' },
   },
@@ -50,6 +52,7 @@ async function one(servers: Servers, name: string, runSeed: string, broken?: str
     folder,
     broken,
     workers: Number(values.workers),
+    only: values.only?.split(','),
   };
   const result = await run(settings, servers);
   writeReport(result);

@@ -6,7 +6,6 @@ import {
   type FencedAnswer,
   type Ownership,
   type RecordStore,
-  type StepStore,
   type StoreTransaction,
   StoreUnavailableError,
 } from 'nestjs-idempotency/testing';
@@ -15,26 +14,36 @@ import { clockOffset } from './clock.js';
 
 type Changes = Partial<RecordStore>;
 
-/** Ways to break the library on purpose, to see whether the checker notices. */
-const SWITCHES: Record<string, (parts: EngineParts) => Partial<EngineParts>> = {
-  'no fencing': ({ store }) => ({ store: change(store, unfenced(store)) }),
-  'record after send': ({ store }) => ({ store: change(store, recordLate(store)) }),
-  "lease on the application's clock": ({ store }) => ({ store: change(store, leaseByOurClock(store)) }),
-  'lock instead of claim': ({ store }) => ({ store: change(store, { ...lockDecides(store), ...unfenced(store) }) }),
-  'rerun after a lost completion': ({ store }) => ({ store: change(store, freeWhenInDoubt(store)) }),
-  'writes outside of the transaction': ({ store }) => ({ store: change(store, inAutocommit(store)) }),
-  'failures committed': ({ store }) => ({ store: change(store, committingFailures(store)) }),
-  'completed outside of the transaction': ({ store }) => ({ store: change(store, completingOutside(store)) }),
-  'refusals retried': ({ store }) => ({ store: change(store, retryingRefusals(store)) }),
-  'refusals taken for outages': ({ store }) => ({ store: change(store, blamingOutages(store)) }),
-  'step names by collation': ({ store }) => ({ store: change(store, { steps: collated(store.steps) }) }),
-  'retention counted from the claim': ({ store }) => ({ store: change(store, forgettingSteps(store)) }),
+type Break = (store: RecordStore) => Changes;
+
+/** Ways to break the library on purpose, to see whether the checker notices; and as what, where that matters. */
+const SWITCHES: Readonly<Record<string, readonly [how: Break, noticed?: RegExp]>> = {
+  'no fencing': [unfenced],
+  'record after send': [recordLate],
+  "lease on the application's clock": [leaseByOurClock],
+  'lock instead of claim': [(store) => ({ ...lockDecides(store), ...unfenced(store) })],
+  'rerun after a lost completion': [freeWhenInDoubt],
+  'writes outside of the transaction': [inAutocommit, /half an effect/],
+  'failures committed': [committingFailures, /answered 500 .* there is an effect/],
+  'completed outside of the transaction': [completingOutside, /answered, and no effect/],
+  'refusals retried': [retryingRefusals, /said nothing for/],
+  'refusals taken for outages': [blamingOutages, /to try again what cannot be done/],
+  'step names by collation': [collated, /step item-. (was done .* and ran again|was given the result)/],
+  'retention counted from the claim': [forgettingSteps, /step (first|second|third) was done .* and ran again/],
 };
 
 export const SWITCH_NAMES: readonly string[] = Object.keys(SWITCHES);
 
 export function breakOnPurpose(name: string | undefined, parts: EngineParts): EngineParts {
-  return name === undefined ? parts : { ...parts, ...SWITCHES[name](parts) };
+  if (name === undefined) return parts;
+  const [how] = SWITCHES[name];
+  return { ...parts, store: change(parts.store, how(parts.store)) };
+}
+
+/** Which of the violations that were seen show what was broken. */
+export function noticedAs<V extends { readonly detail: string }>(name: string, violations: readonly V[]): V[] {
+  const [, noticed] = SWITCHES[name];
+  return violations.filter(({ detail }) => noticed?.test(detail) ?? true);
 }
 
 function change<T extends object>(what: T, changes: Partial<T>): T {
@@ -213,11 +222,13 @@ function blamingOutages(store: RecordStore): Changes {
 }
 
 /** One row for all names that differ by case. */
-function collated(steps: StepStore): StepStore {
-  return change(steps, {
-    begin: (ownership, name, within) => steps.begin(ownership, name.toLowerCase(), within),
-    end: (ownership, name, outcome, within) => steps.end(ownership, name.toLowerCase(), outcome, within),
-  });
+function collated({ steps }: RecordStore): Changes {
+  return {
+    steps: change(steps, {
+      begin: (ownership, name, within) => steps.begin(ownership, name.toLowerCase(), within),
+      end: (ownership, name, outcome, within) => steps.end(ownership, name.toLowerCase(), outcome, within),
+    }),
+  };
 }
 
 /** Whoever takes over an operation whose outcome would have expired by now begins anew. */

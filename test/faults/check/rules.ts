@@ -59,11 +59,17 @@ const tokensGrow: Rule = function* (history, operation) {
   }
 };
 
-/** One effect, and one more for each owner that fell silent after it. */
+/**
+ * One effect, and one more for each owner that fell silent after it. A token that nobody was told of belongs to a claim whose
+ * answer came too late: it may have been a takeover, and was given back.
+ */
 const effectsAreCounted: Rule = function* (history, operation) {
   if (operation.workload === 'held') return;
   const effects = history.of(operation, 'effect').length;
-  const takeovers = history.claims(operation).filter((claim) => claim.takenFrom === 'processing').length;
+  const claims = history.claims(operation);
+  const tokens = new Set(claims.map(({ token }) => token));
+  const untold = Math.max(0, ...tokens) - tokens.size;
+  const takeovers = untold + claims.filter((claim) => claim.takenFrom === 'processing').length;
   if (effects > 1 + takeovers) yield `${effects} effects with ${takeovers} takeovers`;
 };
 
@@ -226,7 +232,8 @@ const silenceIsBounded: Rule = function* (history, operation, { answerWithinMs, 
     const until = end?.at ?? history.end;
     if (until - ask.at <= limit) continue;
     const excused = history.faults.some(
-      (fault) => STANDS_STILL.has(fault.fault) && fault.on === ask.app && fault.at < until && fault.end > ask.at,
+      (fault) =>
+        STANDS_STILL.has(fault.fault) && fault.on === ask.app && fault.at < ask.at + limit && fault.end > ask.at,
     );
     const silence = `${ask.app} said nothing for ${Math.round(until - ask.at)} ms`;
     if (!excused) yield end ? silence : `a request without an end: ${silence}`;

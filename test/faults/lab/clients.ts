@@ -5,7 +5,7 @@ import type { Order } from '../app/order.js';
 import type { Log } from '../history/log.js';
 import type { Workload } from '../history/workloads.js';
 import type { App } from './app.js';
-import { mixFor, troubleOf, workOf } from './plan.js';
+import { type Mix, troubleOf, workOf } from './plan.js';
 import { Random } from './random.js';
 import type { LabDialect } from './servers.js';
 
@@ -13,6 +13,7 @@ export interface ClientSettings {
   readonly seed: string;
   readonly apps: readonly App[];
   readonly dialect: LabDialect;
+  readonly mix: Mix;
   readonly leaseMs: number;
   readonly workers: number;
   /** How long a client waits for an answer, for a handler of no length, in milliseconds. */
@@ -115,9 +116,9 @@ export class Clients {
 
   /** Principals use the same keys, so that one could be given the answer of the other. */
   private next(): Task {
-    const { seed, leaseMs, dialect } = this.settings;
+    const { seed, leaseMs, dialect, mix } = this.settings;
     const number = Math.floor(this.count / 2);
-    const workload = new Random(`${seed} workload ${number}`).weighted(mixFor(dialect));
+    const workload = new Random(`${seed} workload ${number}`).weighted(mix);
     const principal = PRINCIPALS[this.count++ % 2];
     const random = new Random(`${seed} ${number} ${principal}`);
     const name = `${workload}-${number}`;

@@ -3,9 +3,11 @@ import type { Workload } from '../history/workloads.js';
 import type { Random } from './random.js';
 import type { LabDialect } from './servers.js';
 
-/** How often which operations are asked for. */
-export function mixFor(dialect: LabDialect): readonly (readonly [Workload, number])[] {
-  return [
+export type Mix = readonly (readonly [workload: Workload, weight: number])[];
+
+/** How often which operations are asked for. `only`: no others than these. */
+export function mixFor(dialect: LabDialect, only?: readonly string[]): Mix {
+  const mix: Mix = [
     ['plain', 5],
     ['transactional', 4],
     ['checkout', 4],
@@ -23,6 +25,7 @@ export function mixFor(dialect: LabDialect): readonly (readonly [Workload, numbe
     ['deferred', dialect === 'postgres' ? 2 : 0],
     ['large-transfer', 1],
   ];
+  return mix.filter(([workload]) => only?.includes(workload) ?? true);
 }
 
 /** How long an operation of this kind works, in milliseconds. */

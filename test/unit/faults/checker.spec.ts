@@ -5,14 +5,23 @@ import type { Workload } from '../../faults/history/workloads.js';
 
 const TERMS: Terms = { leaseMs: 1_000, answerWithinMs: 500, workMs: () => 100 };
 const RECORD = 'record-1';
+const CHARGE = { kind: 'charge', op: 'one', key: 'a', first: true } as const;
+/** The answer to a retry of what was recorded without its response. */
+const GONE = { ask: 2, status: 409, body: { code: 'replay-unavailable' } };
+/** Something that happens elsewhere, by which time goes on. */
+const LATER = (at: number) => ({ kind: 'fault', fault: 'redis flushed', on: 'all redis nodes', at }) as const;
 
 /** A history by hand: each entry 10 ms after the one before, unless it says when. */
 class Told {
   private readonly entries: Entry[] = [];
   private at = 0;
+  private stillWaits = false;
 
-  constructor(workload: Workload = 'plain') {
-    this.say({ kind: 'operation', op: 'one', workload, key: 'k', principal: 'alice', record: RECORD });
+  constructor(
+    workload: Workload = 'plain',
+    private readonly refused?: true,
+  ) {
+    this.say({ kind: 'operation', op: 'one', workload, key: 'k', principal: 'alice', record: RECORD, refused });
     this.say({ kind: 'ask', op: 'one', ask: 1, app: 'app1' });
   }
 
@@ -54,14 +63,43 @@ class Told {
     return this.say({ kind: 'answer', ...answer });
   }
 
+  /** An answer that says no. `run`: which call of the handler failed, where it says so itself. */
+  failed({ ask = 1, status = 500, run }: { ask?: number; status?: number; run?: string } = {}): this {
+    const body = JSON.stringify(run ? { id: run, failed: true } : { statusCode: status });
+    const answer = { op: 'one', ask, status, type: 'application/json', body, replayed: false };
+    return this.say({ kind: 'answer', ...answer, definitive: this.refused === true && status === 500 });
+  }
+
+  /** A row that was found in the database. */
+  row(part: string, { run = 'a', token = 1 } = {}): this {
+    return this.say({ kind: 'row', op: 'one', part, run, token, attempt: token });
+  }
+
+  /** A step that was carried out, and is on record. */
+  step(step: string, { token = 1, resultOf }: { token?: number; resultOf?: string } = {}): this {
+    const news = { op: 'one', step, token };
+    return this.say({ kind: 'step ran', ...news }).say({ kind: 'step done', ...news, resultOf });
+  }
+
   /** What ends every run in which all went well. */
   ended(token = 1): this {
     return this.say({ kind: 'healed' })
+      .say({ kind: 'looked' })
       .say({ kind: 'standing', record: RECORD, status: 'done', token })
       .say({ kind: 'left', records: 0, steps: 0 });
   }
 
+  /** Clients that have no answer go on waiting. Else they have given up on it. */
+  waiting(): this {
+    this.stillWaits = true;
+    return this;
+  }
+
   violations(): Violation[] {
+    const ended = this.entries.flatMap((entry) => (entry.kind === 'answer' || entry.kind === 'lost' ? entry.ask : []));
+    for (const { ask } of this.entries.filter((entry) => entry.kind === 'ask')) {
+      if (!this.stillWaits && !ended.includes(ask)) this.say({ kind: 'lost', op: 'one', ask, why: 'gaveUp' });
+    }
     return check(
       [...this.entries].sort((a, b) => a.at - b.at),
       TERMS,
@@ -90,9 +128,42 @@ describe('the checker finds nothing in', () => {
     expect(told.completed(2).answered(2, { ask: 2 }).ended(2).violations()).toEqual([]);
   });
 
+  test('a takeover that was given back, as its answer came too late', () => {
+    const told = new Told().claimed(1).began(1).effect(1).claimed(3, 'failed', 3_000).began(3).effect(3);
+    expect(told.completed(3).answered(3, { ask: 2 }).ended(3).violations()).toEqual([]);
+  });
+
   test('a claim that was sent twice by one owner', () => {
     const told = new Told().claimed(1).claimed(1).began(1).effect(1).completed(1).answered(1);
     expect(told.ended().violations()).toEqual([]);
+  });
+
+  test('a transfer whose first attempt failed, and that kept its steps', () => {
+    const told = new Told('transfer').claimed(1).began(1).say(CHARGE).step('charge').failed({ run: 'a' });
+    told.claimed(2, 'failed').began(2).step('mail', { token: 2 }).completed(2).answered(2, { ask: 2 });
+    told.row('debit', { run: 'b', token: 2 }).row('credit', { run: 'b', token: 2 });
+    expect(told.ended(2).violations()).toEqual([]);
+  });
+
+  test('an operation that is refused each time it is asked for', () => {
+    const told = new Told('deferred', true).claimed(1).began(1).failed().claimed(2, 'failed').began(2);
+    expect(told.failed({ ask: 2 }).say({ kind: 'healed' }).say({ kind: 'looked' }).violations()).toEqual([]);
+  });
+
+  test('a response that was not kept', () => {
+    expect(good('large').answered(1, GONE).ended().violations()).toEqual([]);
+  });
+
+  test('steps whose names differ by case', () => {
+    const told = new Told('items').claimed(1).began(1);
+    for (const step of ['item-A', 'item-a', 'item-ä']) told.step(step, { resultOf: step });
+    expect(told.completed(1).answered(1).ended().violations()).toEqual([]);
+  });
+
+  test('a request that is still under way', () => {
+    expect(good().say({ kind: 'ask', op: 'one', ask: 2, app: 'app1' }).say(LATER(500)).waiting().violations()).toEqual(
+      [],
+    );
   });
 
   test('a run that was broken off', () => {
@@ -176,8 +247,8 @@ describe('the checker finds', () => {
 
   test('transactional: an effect of each of two executions', () => {
     const told = new Told('transactional').claimed(1).began(1).completed(1).answered(1).ended();
-    told.say({ kind: 'row', op: 'one', token: 1, attempt: 1 }).say({ kind: 'row', op: 'one', token: 2, attempt: 2 });
-    expect(violated(told, /^2 effects/)).toEqual(['transactional']);
+    told.row('row').row('row', { run: 'b', token: 2 });
+    expect(violated(told, /^2 effects: row/)).toEqual(['transactional']);
   });
 
   test('one winner: a token that is given twice, unless the database has forgotten the first', () => {
@@ -193,6 +264,63 @@ describe('the checker finds', () => {
   test('transactional: an answer without its effect', () => {
     const told = new Told('transactional').claimed(1).began(1).completed(1).answered(1).ended();
     expect(violated(told, /no effect/)).toEqual(['transactional']);
+  });
+
+  test.each(['debit', 'credit'])('transactional: half an effect, the %s', (part) => {
+    const told = new Told('transfer').claimed(1).began(1).row(part);
+    expect(violated(told, new RegExp(`half an effect: ${part} of token 1 without`))).toEqual(['transactional']);
+  });
+
+  test('transactional: half an effect of each of two executions', () => {
+    const told = new Told('mixed', true).row('debit').row('credit', { run: 'b', token: 2 });
+    expect(violated(told, /half an effect of each/)).toEqual(['transactional']);
+  });
+
+  test('transactional: an effect under a failed answer', () => {
+    const told = new Told('transactional').claimed(1).began(1).failed({ run: 'a' }).row('row');
+    expect(violated(told, /answered 500 .* there is an effect: row of token 1/)).toEqual(['transactional']);
+  });
+
+  test('transactional: an effect of what can only be refused', () => {
+    const told = new Told('deferred', true).claimed(1).began(1).failed().row('debit').row('credit');
+    expect(violated(told, /there is an effect: debit of token 1, credit/)).toEqual(['transactional']);
+  });
+
+  test('durable before sent: success where it had to be refused', () => {
+    const told = new Told('mixed', true).claimed(1).began(1).completed(1).answered(1);
+    expect(violated(told, /answered 201 .* had to be refused/)).toEqual(['durable before sent']);
+  });
+
+  test('durable before sent: told to try again what cannot be done, though it is no outage', () => {
+    const told = new Told('deferred', true);
+    for (let ask = 1; ask <= 21; ask++) told.failed({ ask, status: 503 });
+    expect(told.violations()).toEqual([]);
+    told.say({ kind: 'operation', op: 'two', workload: 'plain', key: 'l', principal: 'bob', record: 'record-2' });
+    const answer = { op: 'two', status: 201, type: '', body: '{}', replayed: false, definitive: false };
+    for (let ask = 101; ask <= 140; ask++) told.say({ kind: 'answer', ...answer, ask });
+    expect(told.violations()).toEqual([]);
+    expect(violated(told.failed({ ask: 22, status: 503 }), /told 22 times .* while 40 others were served/)).toEqual([
+      'durable before sent',
+    ]);
+  });
+
+  test('durable before sent: a response that was not kept, of an operation that could keep it', () => {
+    expect(violated(good('plain').answered(1, GONE), /answered 409/)).toEqual(['durable before sent']);
+  });
+
+  test('one winner: an operation that was recorded without its response, and ran again', () => {
+    const told = good('large').answered(1, GONE).claimed(2, 'failed').began(2).effect(2);
+    expect(violated(told, /2 effects with 0 takeovers/)).toEqual(['one winner']);
+  });
+
+  test('durable before sent: an answer without one of its steps', () => {
+    const told = new Told('items').claimed(1).began(1).step('item-A').step('item-ä').completed(1).answered(1);
+    expect(violated(told, /answered, and step item-a never ran/)).toEqual(['durable before sent']);
+  });
+
+  test('resumable: a step that is given the result of another', () => {
+    const told = new Told('items').claimed(1).began(1).step('item-a', { resultOf: 'item-A' });
+    expect(violated(told, /step item-a was given the result of step item-A/)).toEqual(['resumable']);
   });
 
   test('resumable: a step that is repeated', () => {
@@ -228,6 +356,12 @@ describe('the checker finds', () => {
   test('fail closed: a process that says nothing', () => {
     const told = new Told().say({ kind: 'lost', op: 'one', ask: 1, why: 'timeout', at: 2_000 });
     expect(violated(told, /said nothing for 1980 ms/)).toEqual(['fail closed']);
+  });
+
+  test('fail closed: a request without an end', () => {
+    expect(violated(new Told().say(LATER(2_000)).waiting(), /a request without an end: .* 1980 ms/)).toEqual([
+      'fail closed',
+    ]);
   });
 
   test("no leaks: another principal's answer", () => {
