@@ -50,20 +50,20 @@ export abstract class Handlers {
   }
 
   protected async step<T extends object>(
-    { op }: Order,
+    { op, token, id }: Run,
     execution: Execution,
     step: string,
     work: () => Promise<T> | T,
     verify?: () => Promise<T | undefined>,
   ): Promise<T> {
-    const { token } = execution;
+    const news = { op, step, token, run: id };
     const run = () => {
-      this.log.say({ kind: 'step ran', op, step, token });
+      this.log.say({ kind: 'step ran', ...news });
       return work();
     };
     const result = await execution.step(step, run, verify && { verify });
     const { step: resultOf } = result as { step?: string };
-    this.log.say({ kind: 'step done', op, step, token, resultOf });
+    this.log.say({ kind: 'step done', ...news, resultOf });
     return result;
   }
 }

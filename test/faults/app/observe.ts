@@ -15,6 +15,9 @@ export class Observer {
     const { point, recordId: record, claim, ownership, answer } = site;
     if (point === 'before claim') this.noteFirst(claim!.owner);
     if (point === 'before complete') this.noteFirst(`${record} ${ownership!.token}`);
+    if (point === 'before release') {
+      this.log.say({ kind: 'told', record, token: ownership!.token, event: 'letting go' });
+    }
     if (point === 'before renew') this.renewalSent.set(ownership!.owner, now());
     if (point === 'after claim') this.claimed(answer as StandingRecord, claim!.owner);
     if (point === 'after renew' && (answer as FencedAnswer).held) {

@@ -64,15 +64,15 @@ export class OrdersController extends Handlers {
   async checkout(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
     const run = this.begin(order, execution);
     const key = execution.deriveKey('charge');
-    const reservation = await this.step(order, execution, 'reserve', () => ({ id: randomUUID() }));
+    const reservation = await this.step(run, execution, 'reserve', () => ({ id: randomUUID() }));
     const charge = await this.step(
-      order,
+      run,
       execution,
       'charge',
       () => this.provider.charge(key, order.op),
       () => this.provider.find(key),
     );
-    const mail = await this.step(order, execution, 'mail', async () => {
+    const mail = await this.step(run, execution, 'mail', async () => {
       await sleep(order.work);
       return { id: randomUUID() };
     });
@@ -84,7 +84,7 @@ export class OrdersController extends Handlers {
   async items(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
     const run = this.begin(order, execution);
     for (const step of WORKLOADS.items.steps!) {
-      await this.step(order, execution, step, () => ({ step }));
+      await this.step(run, execution, step, () => ({ step }));
       await this.faults.reach('after effect');
       await sleep(order.work / 3);
     }
@@ -92,16 +92,19 @@ export class OrdersController extends Handlers {
     return run;
   }
 
-  /** The retention counts from the completion: only then is it made long enough for clients to be answered again. */
+  /**
+   * Its retention is shorter than its run. What it leaves when it ends is kept for longer, so that clients have time to come
+   * back: until then, nothing may expire.
+   */
   @Post('brief')
   @Idempotent({ retention: '1500ms', lease: '1500ms' })
   async brief(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
     const run = this.begin(order, execution);
+    execution.setRetention(DAY);
     for (const step of WORKLOADS.brief.steps!) {
-      await this.step(order, execution, step, () => ({ step }));
+      await this.step(run, execution, step, () => ({ step }));
       await sleep(order.work / 3);
     }
-    execution.setRetention(DAY);
     return run;
   }
 

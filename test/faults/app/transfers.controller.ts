@@ -49,7 +49,7 @@ export class TransfersController extends Handlers {
     await write(execution.manager, run, 'debit');
     await this.faults.reach('before effect');
     const charge = await this.step(
-      order,
+      run,
       execution,
       'charge',
       () => this.provider.charge(key, order.op),
@@ -59,7 +59,7 @@ export class TransfersController extends Handlers {
     if (meetsTrouble(order, execution)) throw failureOf(run);
     await sleep(order.work);
     await write(execution.manager, run, 'credit');
-    const mail = await this.step(order, execution, 'mail', () => ({ id: randomUUID() }));
+    const mail = await this.step(run, execution, 'mail', () => ({ id: randomUUID() }));
     return { ...run, ids: [charge.id, mail.id] };
   }
 
@@ -67,7 +67,7 @@ export class TransfersController extends Handlers {
   @Idempotent({ transactional: true })
   async mixed(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
     const run = this.begin(order, execution);
-    await this.step(order, execution, 'debit', async () => {
+    await this.step(run, execution, 'debit', async () => {
       await write(execution.manager, run, 'debit');
       return {};
     });

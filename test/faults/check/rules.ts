@@ -12,13 +12,16 @@ interface Body {
   readonly id?: string;
 }
 
+/** Whether an operation may begin anew, with tokens that were given before. */
+const beginsAnew = ({ workload }: Operation) => WORKLOADS[workload].forgottenAfterMs !== undefined;
+
 /** An execution's lease cannot have run out earlier than a lease after it asked for it. */
 const leaseIsKept: Rule = function* (history, operation, { leaseMs }) {
   const extensions: (Claimed | Renewed)[] = [...history.claims(operation), ...history.of(operation, 'renewed')];
   for (const claim of history.claims(operation)) {
     if (claim.takenFrom !== 'processing') continue;
     for (const held of extensions) {
-      if (held.token !== claim.token - 1) continue;
+      if (held.token !== claim.token - 1 || (beginsAnew(operation) && held.at > claim.at)) continue;
       const left = held.sentAt + leaseMs - claim.at;
       if (left > 0)
         yield `token ${claim.token} took over ${Math.round(left)} ms before the lease of its predecessor ended`;
@@ -43,6 +46,7 @@ function mayBeForgotten(history: History, { workload }: Operation, began: number
 
 /** Of claims that a handler ran under: others may have been taken back, and left nothing behind. */
 const tokensGrow: Rule = function* (history, operation) {
+  if (beginsAnew(operation)) return;
   const tokens = new Set<number>();
   const claims = history.claims(operation);
   const used: Claimed[] = [];
@@ -120,7 +124,7 @@ const refusalsAreFinal: Rule = function* (history, operation) {
 
 const lateWritersAreFenced: Rule = function* (history, operation) {
   const completed = history.of(operation, 'completed');
-  for (const { token, sentAt } of completed) {
+  for (const { token, sentAt } of beginsAnew(operation) ? [] : completed) {
     const winner = history.claims(operation).find((claim) => claim.token > token && claim.at < sentAt);
     if (winner) yield `token ${token} recorded an outcome after token ${winner.token} was given`;
   }
@@ -189,10 +193,15 @@ const effectsAreThere: Rule = function* (history, operation) {
 };
 
 const stepsAreNotRepeated: Rule = function* (history, operation) {
+  const { forgottenAfterMs = Infinity } = WORKLOADS[operation.workload];
+  const lettingGo = history.of(operation, 'told').filter(({ event }) => event === 'letting go');
   const done = history.of(operation, 'step done');
   for (const ran of history.of(operation, 'step ran')) {
-    // A zombie may be told of a step that its successor has done: later, though under a lower token.
-    const earlier = done.find((one) => one.step === ran.step && one.token < ran.token && one.at < ran.at);
+    const earlier = done.find((one) => {
+      // A zombie may be told of a step that its successor has done: later, though under a lower token.
+      const isEarlier = one.step === ran.step && one.run !== ran.run && one.token <= ran.token && one.at < ran.at;
+      return isEarlier && !lettingGo.some(({ at }) => at > one.at && at + forgottenAfterMs < ran.at);
+    });
     if (earlier) yield `step ${ran.step} was done under token ${earlier.token} and ran again under ${ran.token}`;
   }
 };

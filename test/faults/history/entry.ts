@@ -71,7 +71,7 @@ export interface Completed extends Said<'completed'> {
   readonly sentAt: number;
 }
 
-/** What else the engine tells of: a lease lost, a key freed. */
+/** What else the engine tells of: a lease lost, a key freed, or about to be (`letting go`). */
 export interface Told extends Said<'told'> {
   readonly record: string;
   readonly event: string;
@@ -97,6 +97,8 @@ interface StepNews {
   readonly op: string;
   readonly step: string;
   readonly token: number;
+  /** By which call of the handler. */
+  readonly run: string;
 }
 
 export interface StepRan extends Said<'step ran'>, StepNews {}

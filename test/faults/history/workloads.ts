@@ -4,6 +4,8 @@ interface Facts {
   readonly rows?: readonly string[];
   /** The steps that its handler carries out. */
   readonly steps?: readonly string[];
+  /** For how long it is kept, in milliseconds, where it was let go of without an outcome. After that, it begins anew. */
+  readonly forgottenAfterMs?: number;
   /** What tells that the world outside was changed: an `effect`, or a `charge` at the provider. */
   readonly outside?: 'effect' | 'charge';
 }
@@ -20,7 +22,7 @@ const FACTS = {
   /** Steps whose names differ by case, and by an accent. */
   items: { steps: ['item-A', 'item-a', 'item-ä'] },
   /** Runs for longer than its outcome would be kept. */
-  brief: { steps: ['first', 'second', 'third'] },
+  brief: { steps: ['first', 'second', 'third'], forgottenAfterMs: 1_000 },
   /** The response cannot be stored. */
   large: { outside: 'effect' },
   transactional: { rows: ['row'] },

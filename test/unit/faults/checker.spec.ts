@@ -77,7 +77,7 @@ class Told {
 
   /** A step that was carried out, and is on record. */
   step(step: string, { token = 1, resultOf }: { token?: number; resultOf?: string } = {}): this {
-    const news = { op: 'one', step, token };
+    const news = { op: 'one', step, token, run: `run ${token}` };
     return this.say({ kind: 'step ran', ...news }).say({ kind: 'step done', ...news, resultOf });
   }
 
@@ -324,17 +324,34 @@ describe('the checker finds', () => {
   });
 
   test('resumable: a step that is repeated', () => {
-    const step = { op: 'one', step: 'charge' } as const;
-    const told = new Told('checkout').claimed(1).say({ kind: 'step ran', ...step, token: 1 });
-    told.say({ kind: 'step done', ...step, token: 1 }).claimed(2, 'processing', 1_100);
-    expect(violated(told.say({ kind: 'step ran', ...step, token: 2 }), /ran again under 2/)).toEqual(['resumable']);
+    const told = new Told('checkout').claimed(1).step('charge').claimed(2, 'processing', 1_100);
+    expect(violated(told.step('charge', { token: 2 }), /ran again under 2/)).toEqual(['resumable']);
+  });
+
+  test('resumable: a step that is repeated by an operation that was forgotten', () => {
+    const again = { op: 'one', step: 'first', token: 1, run: 'another' };
+    const told = new Told('brief').claimed(1).step('first').claimed(1, null, 2_000);
+    expect(violated(told.say({ kind: 'step ran', ...again }), /ran again under 1/)).toEqual(['resumable']);
+  });
+
+  test('resumable: a released operation is forgotten after its retention, and not before', () => {
+    const told = (ranAt: number) => {
+      const again = { op: 'one', step: 'first', token: 2, run: 'another' };
+      const released = { kind: 'told', record: RECORD, token: 1, event: 'letting go', at: 1_000 } as const;
+      return new Told('brief')
+        .claimed(1)
+        .step('first')
+        .say(released)
+        .say({ kind: 'step ran', ...again, at: ranAt });
+    };
+    expect(violated(told(1_900), /ran again under 2/)).toEqual(['resumable']);
+    expect(told(2_100).violations()).toEqual([]);
   });
 
   test('resumable: a zombie that reads what its successor did', () => {
-    const step = { op: 'one', step: 'mail' } as const;
-    const told = new Told('checkout').claimed(1).claimed(2, 'processing', 1_100);
-    told.say({ kind: 'step ran', ...step, token: 2 }).say({ kind: 'step done', ...step, token: 2 });
-    expect(violated(told.say({ kind: 'step done', ...step, token: 1 }), /ran again/)).toEqual([]);
+    const told = new Told('checkout').claimed(1).claimed(2, 'processing', 1_100).step('mail', { token: 2 });
+    const read = { op: 'one', step: 'mail', token: 1, run: 'zombie' };
+    expect(violated(told.say({ kind: 'step done', ...read }), /ran again/)).toEqual([]);
   });
 
   test('resumable: two charges', () => {
