@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
 
+/** The codes of PostgreSQL and of MariaDB. */
+export const DEADLOCKS = ['40P01', 'ER_LOCK_DEADLOCK'];
+
 /** How many accounts there are, and how many of them one deadlock takes. */
 export const ACCOUNTS = 2_000;
 const TAKES = 40;

@@ -97,7 +97,7 @@ export class OrdersController extends Handlers {
    * back: until then, nothing may expire.
    */
   @Post('brief')
-  @Idempotent({ retention: '1500ms', lease: '1500ms' })
+  @Idempotent({ retention: '1s' })
   async brief(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
     const run = this.begin(order, execution);
     execution.setRetention(DAY);

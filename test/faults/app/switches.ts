@@ -9,8 +9,9 @@ import {
   type StoreTransaction,
   StoreUnavailableError,
 } from 'nestjs-idempotency/testing';
-import type { EntityManager } from 'typeorm';
+import type { EntityManager, QueryRunner } from 'typeorm';
 import { clockOffset } from './clock.js';
+import { DEADLOCKS } from './deadlock.js';
 
 type Changes = Partial<RecordStore>;
 
@@ -24,6 +25,8 @@ const SWITCHES: Readonly<Record<string, readonly [how: Break, noticed?: RegExp]>
   'lock instead of claim': [(store) => ({ ...lockDecides(store), ...unfenced(store) })],
   'rerun after a lost completion': [freeWhenInDoubt],
   'writes outside of the transaction': [inAutocommit, /half an effect/],
+  'steps that write in the transaction': [unguarded, /credit of token \d+ without debit/],
+  'undone transactions that go on': [goingOn, /credit of token \d+ without debit/],
   'failures committed': [committingFailures, /answered 500 .* there is an effect/],
   'completed outside of the transaction': [completingOutside, /answered, and no effect/],
   'refusals retried': [retryingRefusals, /said nothing for/],
@@ -156,6 +159,36 @@ function transactions(store: RecordStore, changes: (within: StoreTransaction) =>
 /** Handlers write through another connection: each statement commits by itself. */
 function inAutocommit(store: RecordStore): Changes {
   return transactions(store, ({ manager }) => ({ manager: (manager as EntityManager).dataSource.manager }));
+}
+
+/** Handlers write in the transaction, unseen by what watches it. */
+function unguarded(store: RecordStore): Changes {
+  return transactions(store, ({ manager }) => {
+    const { dataSource, queryRunner } = manager as EntityManager;
+    return { manager: dataSource.createEntityManager(Object.create(queryRunner!) as QueryRunner) };
+  });
+}
+
+/** Once the database has undone a transaction, what is left of the handler runs in autocommit. */
+function goingOn(store: RecordStore): Changes {
+  return transactions(store, ({ manager }) => {
+    const { dataSource, queryRunner } = manager as EntityManager;
+    let undone = false;
+    const query = async (...args: Parameters<QueryRunner['query']>): Promise<unknown> => {
+      if (!undone) {
+        return queryRunner!.query(...args).catch((error: { code?: string }) => {
+          undone = DEADLOCKS.includes(error.code ?? '');
+          throw error;
+        });
+      }
+      const other = dataSource.createQueryRunner();
+      return other.query(...args).finally(() => other.release());
+    };
+    return {
+      manager: dataSource.createEntityManager(Object.create(queryRunner!, { query: { value: query } }) as QueryRunner),
+      complete: (ownership, completion) => store.complete(ownership, completion),
+    };
+  });
 }
 
 /** What a handler wrote before it failed is committed. */

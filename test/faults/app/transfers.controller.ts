@@ -6,7 +6,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution } from 'nestjs-idempotency';
 import { IdempotencyFaults } from 'nestjs-idempotency/testing';
 import { Log } from '../history/log.js';
-import { provokeDeadlock } from './deadlock.js';
+import { DEADLOCKS, provokeDeadlock } from './deadlock.js';
 import { EffectRow } from './effect-row.js';
 import { failureOf, Handlers, meetsTrouble, PlacedOrder, type Run, TrustingGuard } from './handlers.js';
 import type { Order } from './order.js';
@@ -99,7 +99,7 @@ export class TransfersController extends Handlers {
     if (meetsTrouble(order, execution)) {
       const statement = await provokeDeadlock(manager, this.dataSource);
       await manager.query(statement).catch(async (error: unknown) => {
-        unless('40P01', 'ER_LOCK_DEADLOCK')(error);
+        unless(...DEADLOCKS)(error);
         await manager.query(statement);
       });
     }

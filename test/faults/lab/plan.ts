@@ -18,7 +18,7 @@ export function mixFor(dialect: LabDialect, only?: readonly string[]): Mix {
     ['brief', 2],
     ['large', 1],
     ['transfer', 3],
-    ['mixed', 1],
+    ['mixed', 2],
     ['caught', 2],
     ['deadlock', 2],
     // MariaDB checks nothing at COMMIT.
@@ -48,7 +48,7 @@ export function troubleOf(workload: Workload, dialect: LabDialect, random: Rando
     case 'deadlock':
       return { trouble: 'first', goesOn, refused: false };
     case 'mixed':
-      return { trouble: random.pick(['never', 'first']), goesOn, refused: true };
+      return { trouble: 'first', goesOn, refused: true };
     case 'caught':
       // PostgreSQL takes no more statements after an error; to MariaDB, that statement alone has failed.
       return { trouble: 'always', goesOn, refused: dialect === 'postgres' };

@@ -92,7 +92,7 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
         redisPorts: links.redis.map((proxy) => proxy.port),
         providerUrl,
         clockOffset: CLOCKS[i],
-        options: { lease: LEASE, storeTimeout: STORE_TIMEOUT, sweep: { every: '1s' } },
+        options: { lease: LEASE, storeTimeout: STORE_TIMEOUT, sweep: { every: '1s' }, maxAttempts: 100 },
         broken,
       });
     }),
