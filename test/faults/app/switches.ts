@@ -182,7 +182,7 @@ function goingOn(store: RecordStore): Changes {
         });
       }
       const other = dataSource.createQueryRunner();
-      return other.query(...args).finally(() => other.release());
+      return other.query(...args).finally(() => void other.release());
     };
     return {
       manager: dataSource.createEntityManager(Object.create(queryRunner!, { query: { value: query } }) as QueryRunner),
