@@ -41,7 +41,7 @@ export interface TenureSettings {
   readonly onLost: () => void;
 }
 
-/** How many connections a completion loses, while the store answers otherwise, before it counts as refused. */
+/** How many connections in a row a completion loses, each while the store answers otherwise, before it counts as refused. */
 const REFUSED_AFTER_LOSSES = 3;
 
 /** The operation ran for longer than its `maxDuration`: its lease is no longer renewed. */
@@ -135,9 +135,10 @@ export class Tenure {
       const answer = await store
         .complete(this.ownership, { outcome, retentionMs: this.execution.retentionMs })
         .catch(async (error: unknown) => {
-          // A server that closes the connection at a statement, as for one that is too large, refuses the statement.
-          const isRefusal = ++losses >= REFUSED_AFTER_LOSSES && (await this.storeAnswers());
-          throw isRefusal ? new StoreRefusedError({ cause: error }) : error;
+          // A server that closes the connection at a statement, as for one that is too large, refuses the statement. One
+          // that restarts answers nothing else meanwhile, and one whose disk is full says so: the response can be recorded later.
+          losses = store.closedConnection(error) && (await this.storeAnswers()) ? losses + 1 : 0;
+          throw losses >= REFUSED_AFTER_LOSSES ? new StoreRefusedError({ cause: error }) : error;
         });
       if (answer.held) return this.completed(outcome, answer.awaited, startedAt);
       // Lost to another, or recorded by an earlier try whose answer was lost.

@@ -47,6 +47,15 @@ const NETWORK = /^(E[A-Z]{3,}|EAI_AGAIN|PROTOCOL_\w+|POOL_CLOSED)$/;
 const NETWORK_MESSAGE =
   /^(Connection terminated|Client has encountered a connection error|Client was closed|Can't add new command when connection is in closed state|Query runner already released|Query read timeout|timeout exceeded when trying to connect|Cannot use a pool after calling end|Pool is closed|Queue limit reached|No connections available|no answer within|waited too long to be sent|Driver not Connected|Cannot execute operation on)/i;
 
+/** A connection that the other side closed while a statement was under way. */
+const CLOSED = /^(ECONNRESET|EPIPE|PROTOCOL_CONNECTION_LOST)$/;
+const CLOSED_MESSAGE = /^Connection terminated/;
+
+/** Returns whether the connection was closed at a statement, without a word of the database on why. */
+export function closedConnection(error: unknown): boolean {
+  return causes(error).some(({ code, message }) => CLOSED.test(String(code)) || CLOSED_MESSAGE.test(message));
+}
+
 /** Classifies an error by what it, its causes and what TypeORM wrapped say. */
 export function kindOf(error: unknown): DriverErrorKind {
   const kinds = causes(error).map(ownKindOf);

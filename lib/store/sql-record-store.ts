@@ -24,7 +24,7 @@ import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
 import { type CompletionRow, NOT_HELD, type OutcomeRow, type RecordRow } from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
-import { isRetryable, retryingConflicts } from './driver-errors.js';
+import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
 import type { Sealer } from './sealer.js';
 import type { TransactionHost } from './transaction-host.js';
@@ -145,6 +145,10 @@ export class SqlRecordStore implements RecordStore {
       if (worked) throw new CommitUnknownError({ cause });
       throw watched?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
     }
+  }
+
+  closedConnection(error: unknown): boolean {
+    return closedConnection(error);
   }
 
   isRetryable(error: unknown): boolean {

@@ -87,6 +87,10 @@ export class FaultyRecordStore implements RecordStore {
     return result;
   }
 
+  closedConnection(error: unknown): boolean {
+    return this.store.closedConnection(error);
+  }
+
   isRetryable(error: unknown): boolean {
     return this.store.isRetryable(error);
   }

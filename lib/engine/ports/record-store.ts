@@ -52,6 +52,9 @@ export interface RecordStore {
   /** Returns whether the same transaction may succeed when it is tried again (deadlock, lost connection). */
   isRetryable(error: unknown): boolean;
 
+  /** Returns whether the store closed a connection at a statement: that is how some servers refuse one that is too large. */
+  closedConnection(error: unknown): boolean;
+
   /** Describes an error of the store or of a handler's statement in a line for the log: cause, code, and what to do. */
   explain(error: unknown): string;
 }

@@ -34,6 +34,9 @@ const effectOf = async ({ recordId }: Operation): Promise<number> =>
 const cause = new Error('connection lost');
 const lost = () => new StoreUnavailableError({ cause });
 
+const closed = () =>
+  new StoreUnavailableError({ cause: Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }) });
+
 /** Lets another process take the record, as after a long silence of its owner. */
 async function takeAway(operation: Operation): Promise<Process> {
   await bench.lapse(operation.recordId);
@@ -206,7 +209,7 @@ describe('recording an outcome', () => {
 
   it.each([
     ['refuses it', new StoreRefusedError({ cause: new Error('too large') }), 2],
-    ['closes the connection at each try, and answers otherwise', lost(), 4],
+    ['closes the connection at each try, and answers otherwise', closed(), 4],
   ])('is recorded without its response where the store %s', async (_, error, tries) => {
     const here = new Process(bench, { observed: false });
     here.lose('before complete', tries - 1, error);
@@ -215,6 +218,26 @@ describe('recording an outcome', () => {
     expect(here.count('complete')).toBe(tries);
     expect(here.events).toMatchObject([{ type: 'notKept', error: expect.any(Error) }]);
     expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'gone' } });
+  });
+
+  it.each([
+    ['restarts, and loses a last connection when it is back', closed(), 4],
+    [
+      'has no disk left',
+      new StoreUnavailableError({ cause: Object.assign(new Error('could not extend file'), { code: '53100' }) }),
+      0,
+    ],
+  ])('keeps its response where the store %s', async (_, error, answersFrom) => {
+    const here = new Process(bench, { observed: false });
+    let tries = 0;
+    here.reach = ({ point }) => {
+      if (point === 'before complete' && ++tries < 5) throw error;
+      if (point === 'before read' && tries < answersFrom) throw error;
+    };
+    const operation = anOperation();
+    expect(await here.run(operation)).toEqual({ kind: 'stored' });
+    expect(here.events).toEqual([]);
+    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ kind: 'replay', outcome: OUTCOME });
   });
 
   it('ends with the lease, or sooner, where the store refuses every record of it', async () => {
