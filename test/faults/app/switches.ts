@@ -10,6 +10,7 @@ import {
   StoreUnavailableError,
 } from 'nestjs-idempotency/testing';
 import type { EntityManager, QueryRunner } from 'typeorm';
+import type { Workload } from '../history/workloads.js';
 import { clockOffset } from './clock.js';
 import { DEADLOCKS } from './deadlock.js';
 
@@ -17,36 +18,56 @@ type Changes = Partial<RecordStore>;
 
 type Break = (store: RecordStore) => Changes;
 
-/** Ways to break the library on purpose, to see whether the checker notices; and as what, where that matters. */
-const SWITCHES: Readonly<Record<string, readonly [how: Break, noticed?: RegExp]>> = {
-  'no fencing': [unfenced],
-  'record after send': [recordLate],
-  "lease on the application's clock": [leaseByOurClock],
-  'lock instead of claim': [(store) => ({ ...lockDecides(store), ...unfenced(store) })],
-  'rerun after a lost completion': [freeWhenInDoubt],
-  'writes outside of the transaction': [inAutocommit, /half an effect/],
-  'steps that write in the transaction': [unguarded, /credit of token \d+ without debit/],
-  'undone transactions that go on': [goingOn, /credit of token \d+ without debit/],
-  'failures committed': [committingFailures, /answered 500 .* there is an effect/],
-  'completed outside of the transaction': [completingOutside, /answered, and no effect/],
-  'refusals retried': [retryingRefusals, /said nothing for/],
-  'refusals taken for outages': [blamingOutages, /to try again what cannot be done/],
-  'step names by collation': [collated, /step item-. (was done .* and ran again|was given the result)/],
-  'retention counted from the claim': [forgettingSteps, /step (first|second|third) was done .* and ran again/],
+interface Switch {
+  readonly how: Break;
+  /** What the checker has to say, where not anything will do. */
+  readonly noticed?: RegExp;
+  /** The operations in which it shows, where the rest would only take their place. */
+  readonly only?: readonly Workload[];
+}
+
+const ELSEWHERE: readonly Workload[] = ['plain', 'waiting', 'long', 'held', 'checkout'];
+
+/** Ways to break the library on purpose, to see whether the checker notices. */
+const SWITCHES: Readonly<Record<string, Switch>> = {
+  'no fencing': { how: unfenced, only: [...ELSEWHERE, 'transactional'] },
+  'record after send': { how: recordLate },
+  "lease on the application's clock": { how: leaseByOurClock },
+  'lock instead of claim': { how: (store) => ({ ...lockDecides(store), ...unfenced(store) }) },
+  'rerun after a lost completion': { how: freeWhenInDoubt, only: ELSEWHERE },
+  'writes outside of the transaction': { how: inAutocommit, noticed: /half an effect/ },
+  'steps that write in the transaction': { how: unguarded, noticed: /credit of token \d+ without debit/ },
+  'undone transactions that go on': { how: goingOn, noticed: /credit of token \d+ without debit/ },
+  'failures committed': { how: committingFailures, noticed: /answered 500 .* there is an effect/ },
+  'completed outside of the transaction': { how: completingOutside, noticed: /answered, and no effect/ },
+  'refusals retried': { how: retryingRefusals, noticed: /said nothing for/ },
+  'refusals taken for outages': { how: blamingOutages, noticed: /to try again what cannot be done/ },
+  'step names by collation': {
+    how: collated,
+    noticed: /step item-. (was done .* and ran again|was given the result)/,
+  },
+  'retention counted from the claim': {
+    how: forgettingSteps,
+    noticed: /step (first|second|third) was done .* and ran again/,
+  },
 };
 
 export const SWITCH_NAMES: readonly string[] = Object.keys(SWITCHES);
 
 export function breakOnPurpose(name: string | undefined, parts: EngineParts): EngineParts {
   if (name === undefined) return parts;
-  const [how] = SWITCHES[name];
-  return { ...parts, store: change(parts.store, how(parts.store)) };
+  return { ...parts, store: change(parts.store, SWITCHES[name].how(parts.store)) };
 }
 
 /** Which of the violations that were seen show what was broken. */
 export function noticedAs<V extends { readonly detail: string }>(name: string, violations: readonly V[]): V[] {
-  const [, noticed] = SWITCHES[name];
+  const { noticed } = SWITCHES[name];
   return violations.filter(({ detail }) => noticed?.test(detail) ?? true);
+}
+
+/** The operations that a run of the broken library is to have. */
+export function shownBy(name: string): readonly Workload[] | undefined {
+  return SWITCHES[name].only;
 }
 
 function change<T extends object>(what: T, changes: Partial<T>): T {

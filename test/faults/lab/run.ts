@@ -6,7 +6,7 @@ import { freePort } from '../../support/free-port.mjs';
 import { IDEMPOTENCY_ENTITIES } from 'nestjs-idempotency';
 import { ACCOUNTS } from '../app/deadlock.js';
 import { EffectRow } from '../app/effect-row.js';
-import { noticedAs } from '../app/switches.js';
+import { noticedAs, shownBy } from '../app/switches.js';
 import { check } from '../check/checker.js';
 import type { Terms, Violation } from '../check/violation.js';
 import type { Entry, Looked, Operation, Row } from '../history/entry.js';
@@ -102,7 +102,7 @@ export async function run(settings: RunSettings, servers: Servers): Promise<RunR
       seed,
       apps,
       dialect: servers.dialect,
-      mix: mixFor(servers.dialect, settings.only),
+      mix: mixFor(servers.dialect, settings.only ?? (broken === undefined ? undefined : shownBy(broken))),
       leaseMs: LEASE,
       workers: settings.workers ?? 12,
       patienceMs: ANSWER_WITHIN + 1_000,
