@@ -111,8 +111,9 @@ const IN_VAIN = 20;
 
 /** Who is told to try again must have something to gain from it. */
 const refusalsAreFinal: Rule = function* (history, operation) {
-  if (!operation.refused || history.answers(operation).length) return;
-  const [first, ...more] = history.of(operation, 'answer').filter(({ status }) => status === 503);
+  if (!operation.refused) return;
+  const until = history.answers(operation)[0]?.at ?? Infinity;
+  const [first, ...more] = history.of(operation, 'answer').filter(({ status, at }) => status === 503 && at < until);
   const last = more.at(-1);
   if (!last || more.length < IN_VAIN) return;
   const served = history
