@@ -12,6 +12,9 @@ import { Sweeper } from './store/sweeper.js';
 /** At most one warning of a kind in so many milliseconds. */
 const WARN_EVERY = 10_000;
 
+/** How many records it remembers to have logged. */
+const MOST_EXHAUSTED = 1_000;
+
 /** How long shutting down waits for what runs, in milliseconds. */
 const DRAIN_FOR = 30_000;
 
@@ -20,6 +23,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   private readonly logger = new Logger('Idempotency');
   private readonly sweeper: Sweeper;
   private readonly warnedAt = new Map<string, number>();
+  private readonly exhausted = new Set<string>();
 
   constructor(
     private readonly parts: {
@@ -62,13 +66,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
           `${event.endpoint}: ${what} could not be kept, and is recorded as done without it: ${explainStore(event.error)}`,
         );
       }
-      if (event.type === 'held' && event.exhausted) {
-        this.warn(
-          event.recordId,
-          `${event.endpoint}: record ${event.recordId} is held, as every execution died that \`maxAttempts\` allows in a row: ` +
-            'find out what came of the operation, and resolve the record',
-        );
-      }
+      if (event.type === 'held' && event.exhausted) this.logExhausted(event.endpoint, event.recordId);
     };
   }
 
@@ -88,6 +86,17 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     await this.parts.wakeUp?.close();
     await this.parts.store.close();
     this.parts.events.complete();
+  }
+
+  /** Once for each record: its client may go on asking. */
+  private logExhausted(endpoint: string, recordId: string): void {
+    if (this.exhausted.has(recordId)) return;
+    if (this.exhausted.size === MOST_EXHAUSTED) this.exhausted.clear();
+    this.exhausted.add(recordId);
+    this.logger.error(
+      `${endpoint}: record ${recordId} is held, as every execution died that \`maxAttempts\` allows in a row: find out what ` +
+        'came of the operation, and resolve the record',
+    );
   }
 
   private warn(kind: string, message: string): void {

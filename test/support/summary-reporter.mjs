@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+
 /** Time for the global teardown and for what the tests closed without waiting. */
 const EXIT_GRACE = 10_000;
 
@@ -16,6 +18,7 @@ export default class SummaryReporter {
    */
   onRunComplete(_contexts, results) {
     if (this.#watching) return;
+    noteFailedFiles(results);
     const failed = results.numFailedTests + results.numRuntimeErrorTestSuites;
     const skipped = results.numPendingTests + results.numTodoTests;
     // Jest's own reporters still have to print theirs.
@@ -24,6 +27,18 @@ export default class SummaryReporter {
     });
     endSoon(failed > 0);
   }
+}
+
+/**
+ * Leaves the spec files that failed to whoever runs jest, in the file that it names.
+ *
+ * @param {import('@jest/reporters').AggregatedResult} results
+ */
+function noteFailedFiles({ testResults }) {
+  const { FAILED_SPECS_FILE } = process.env;
+  if (!FAILED_SPECS_FILE) return;
+  const failed = testResults.filter(({ numFailingTests, testExecError }) => numFailingTests > 0 || testExecError);
+  writeFileSync(FAILED_SPECS_FILE, JSON.stringify(failed.map(({ testFilePath }) => testFilePath)));
 }
 
 /**
