@@ -74,7 +74,18 @@ describe('On PostgreSQL', () => {
 
   const explainClaim = ({ recordId, owner, fingerprint }: Claim) => {
     const digest = `'\\x${fingerprint.toString('hex')}'`;
-    const values = [`'${recordId}'`, `'${owner}'`, `'POST /'`, digest, 'NULL', 'NULL', '30000', '86400000', 'false', '4'];
+    const values = [
+      `'${recordId}'`,
+      `'${owner}'`,
+      `'POST /'`,
+      digest,
+      'NULL',
+      'NULL',
+      '30000',
+      '86400000',
+      'false',
+      '4',
+    ];
     return explain('claimOne', values, 'ANALYZE, WAL,');
   };
 
