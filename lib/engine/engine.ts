@@ -204,11 +204,13 @@ export class IdempotencyEngine {
       const won = isOurs ? await this.parts.store.claim({ ...claim, binding: record.binding }, onLate) : record;
       return { record: won, owner: claim.owner, sentAt };
     };
-    return this.reading(ask).catch((error: unknown) => {
+    try {
+      return await this.reading(ask);
+    } catch (error) {
       gaveUp = true;
       giveBack();
       throw error;
-    });
+    }
   }
 
   /** Asks the store, for a while again and again. */

@@ -4,7 +4,7 @@ import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome, TOMBSTONE } from './outcome.js';
 import type { HeldLock } from './ports/record-lock.js';
-import type { Ownership, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
+import type { FencedAnswer, Ownership, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
 import { retryWhileUnavailable, until } from './retry.js';
 import { CommitUnknownError, StoreRefusedError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
@@ -115,37 +115,33 @@ export class Tenure {
     return this.free(ending.kind === 'discard' ? 'discard' : 'release');
   }
 
-  private async complete(outcome: StoredOutcome): Promise<Finish> {
-    const { leaseEnds } = this;
-    try {
-      return await this.record(outcome, leaseEnds);
-    } catch (error) {
-      if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
-      // The operation was carried out. To free its key would carry it out again, and to try on would never end.
-      this.settings.events.next({ type: 'notKept', ...this.inEvents(), error: error.cause });
-      return this.record(TOMBSTONE, leaseEnds).catch((refused: unknown) => this.unrecorded(refused));
-    }
-  }
-
-  private async record(outcome: StoredOutcome, leaseEnds: number): Promise<Finish> {
-    const { store } = this.settings;
+  private async complete(outcome: StoredOutcome, leaseEnds = this.leaseEnds): Promise<Finish> {
+    const { store, events } = this.settings;
     const startedAt = performance.now();
     let losses = 0;
-    const attempt = async (): Promise<Finish> => {
-      const answer = await store
-        .complete(this.ownership, { outcome, retentionMs: this.execution.retentionMs })
-        .catch(async (error: unknown) => {
-          // A server that closes the connection at a statement, as for one that is too large, refuses the statement. One
-          // that restarts answers nothing else meanwhile, and one whose disk is full says so: the response can be recorded later.
-          losses = store.closedConnection(error) && (await this.storeAnswers()) ? losses + 1 : 0;
-          throw losses >= REFUSED_AFTER_LOSSES ? new StoreRefusedError({ cause: error }) : error;
-        });
+    const record = async (): Promise<Finish> => {
+      let answer: FencedAnswer;
+      try {
+        answer = await store.complete(this.ownership, { outcome, retentionMs: this.execution.retentionMs });
+      } catch (error) {
+        // A server that closes the connection at a statement, as for one that is too large, refuses the statement. One
+        // that restarts answers nothing else meanwhile, and one whose disk is full says so: the response can be recorded later.
+        losses = store.closedConnection(error) && (await this.storeAnswers()) ? losses + 1 : 0;
+        throw losses >= REFUSED_AFTER_LOSSES ? new StoreRefusedError({ cause: error }) : error;
+      }
       if (answer.held) return this.completed(outcome, answer.awaited, startedAt);
       // Lost to another, or recorded by an earlier try whose answer was lost.
       const standing = await store.read(this.ownership.recordId);
       return this.isOurOutcome(standing) ? this.completed(outcome, true, startedAt) : this.lost(standing);
     };
-    return retryWhileUnavailable(attempt, until(leaseEnds));
+    try {
+      return await retryWhileUnavailable(record, until(leaseEnds));
+    } catch (error) {
+      if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
+      // The operation was carried out. To free its key would carry it out again, and to try on would never end.
+      events.next({ type: 'notKept', ...this.inEvents(), error: error.cause });
+      return this.complete(TOMBSTONE, leaseEnds);
+    }
   }
 
   private storeAnswers(): Promise<boolean> {
