@@ -73,10 +73,11 @@ export interface StepRunnerSettings {
  */
 export class StepRunner {
   private earlier: Promise<Map<string, RecordedStep>> | undefined;
-  private readonly taken = new Set<string>();
+  /** Made by the first step: most operations have none. */
+  private taken: Set<string> | undefined;
   private unknownStep: string | undefined;
   /** What was recorded within the transaction, on a store that has a single connection. */
-  private readonly within = new Map<string, StepEnd>();
+  private within: Map<string, StepEnd> | undefined;
 
   constructor(
     private readonly store: StepStore,
@@ -91,20 +92,22 @@ export class StepRunner {
 
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}): Promise<T> {
     const stored = storedStepName(name);
-    if (this.taken.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
-    this.taken.add(stored);
+    const taken = (this.taken ??= new Set());
+    if (taken.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
+    taken.add(stored);
     try {
       return await this.runOnce(name, stored, fn, options);
     } catch (error) {
-      this.taken.delete(stored);
+      taken.delete(stored);
       throw error;
     }
   }
 
   /** Records again, after a rollback, what was recorded within the transaction: effects elsewhere are not undone. */
   async recordAgain(): Promise<void> {
-    for (const [stored, end] of this.within) await this.end(stored, end);
-    this.within.clear();
+    const { within = [] } = this;
+    this.within = undefined;
+    for (const [stored, end] of within) await this.end(stored, end);
   }
 
   private async runOnce<T>(
@@ -180,7 +183,7 @@ export class StepRunner {
   private async end(stored: string, end: StepEnd): Promise<void> {
     const transaction = this.settings.transaction();
     fence(await this.retried(() => this.store.end(this.ownership, stored, end, transaction)));
-    if (transaction && this.store.joinsTransaction) this.within.set(stored, end);
+    if (transaction && this.store.joinsTransaction) (this.within ??= new Map()).set(stored, end);
   }
 
   /** A first attempt has nothing to look up. */

@@ -76,7 +76,7 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
     const there = new Process(bench);
     const { own, ...others } = callersOf(operation);
     for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
-    expect(await there.engine.admit(own)).toEqual({ kind: 'refuse', refusal: { reason: 'held' } });
+    expect(await there.engine.admit(own)).toEqual({ kind: 'refuse', refusal: { reason: 'held', exhausted: false } });
   });
 
   it('is taken over once by many', async () => {
