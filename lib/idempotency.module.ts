@@ -45,14 +45,17 @@ import { EventStream } from './service/event-stream.js';
 import { IdempotencyService } from './service/idempotency.service.js';
 import { policyOf } from './service/policy.js';
 import { checkAtBoot } from './store/boot-check.js';
+import type { Connector } from './store/connectors/connector.js';
 import { connectorFor } from './store/connectors/index.js';
 import { dialectNameOf } from './store/dialects/dialect-name.js';
+import type { PgConnection } from './store/dialects/postgres.js';
 import { IDEMPOTENCY_ENTITIES } from './store/entities/index.js';
 import { PostgresWakeUp } from './store/postgres-wake-up.js';
 import { AesGcmSealer, noSealer } from './store/sealer.js';
 import { SqlRecordStore } from './store/sql-record-store.js';
 import { ownTransactions } from './store/transaction-host.js';
 
+const STORE_CONNECTOR = Symbol('IDEMPOTENCY_STORE_CONNECTOR');
 const WAKE_UP = Symbol('IDEMPOTENCY_WAKE_UP');
 const ASYNC_CONTEXT = Symbol('IDEMPOTENCY_ASYNC_CONTEXT');
 
@@ -164,14 +167,20 @@ function existing(dataSource: DataSource | undefined, name: string | undefined):
 
 const PROVIDERS: Provider[] = [
   {
-    provide: SqlRecordStore,
+    provide: STORE_CONNECTOR,
     useFactory: (options: ResolvedModuleOptions, dataSource: DataSource) =>
-      new SqlRecordStore(dataSource, connectorFor(dataSource, options.storeConnections), {
+      connectorFor(dataSource, options.storeConnections),
+    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE],
+  },
+  {
+    provide: SqlRecordStore,
+    useFactory: (options: ResolvedModuleOptions, dataSource: DataSource, connector: Connector) =>
+      new SqlRecordStore(dataSource, connector, {
         timeoutMs: options.storeTimeoutMs,
         sealer: options.encryption ? new AesGcmSealer(options.encryption) : noSealer,
         transactionHost: options.transactionHost ?? ownTransactions(options.storeTimeoutMs),
       }),
-    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE],
+    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE, STORE_CONNECTOR],
   },
   {
     provide: IDEMPOTENCY_LOCK,
@@ -181,11 +190,12 @@ const PROVIDERS: Provider[] = [
   },
   {
     provide: WAKE_UP,
-    useFactory: ({ redis }: ResolvedModuleOptions, dataSource: DataSource) => {
+    useFactory: ({ redis }: ResolvedModuleOptions, dataSource: DataSource, connector: Connector) => {
       if (redis.length) return new RedisWakeUp(redis);
-      return dialectNameOf(dataSource) === 'postgres' ? new PostgresWakeUp(dataSource) : undefined;
+      if (dialectNameOf(dataSource) !== 'postgres') return undefined;
+      return new PostgresWakeUp(dataSource, connector as Connector<PgConnection>);
     },
-    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE],
+    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE, STORE_CONNECTOR],
   },
   {
     provide: IdempotencyEngine,

@@ -160,8 +160,9 @@ export interface IdempotencyModuleOptions extends IdempotentOptions {
   /** How long the database may take to answer before a request is refused with 503. Default: `'5s'`. */
   readonly storeTimeout?: Duration;
   /**
-   * How many connections to PostgreSQL the store may open beside those of the data source's pool, so that it need not
-   * queue for one behind handlers; they close when idle. 0: it shares the pool, as it does on other databases. Default: 4.
+   * How many connections to PostgreSQL, MySQL or MariaDB the store may open beside those of the data source's pool, so that
+   * it need not queue for one behind handlers: never more than that pool may have. They are opened when needed, and on
+   * PostgreSQL closed when idle. 0: it shares the pool. Default: 4.
    */
   readonly storeConnections?: number;
   /**

@@ -45,7 +45,7 @@ const NETWORK = /^(E[A-Z]{3,}|EAI_AGAIN|PROTOCOL_\w+|POOL_CLOSED)$/;
 
 /** What drivers, their pools and TypeORM say of a connection without giving a code. */
 const NETWORK_MESSAGE =
-  /^(Connection terminated|Client has encountered a connection error|Client was closed|Can't add new command when connection is in closed state|Query runner already released|Query read timeout|timeout exceeded when trying to connect|Cannot use a pool after calling end|Pool is closed|Queue limit reached|No connections available|no answer within|waited too long to be sent|Driver not Connected|Cannot execute operation on)/i;
+  /^(Connection terminated|Client has encountered a connection error|Client was closed|Can't add new command when connection is in closed state|Query runner already released|Query read timeout|timeout exceeded when trying to connect|timeout expired|Cannot use a pool after calling end|Pool is closed|Queue limit reached|No connections available|no answer within|waited too long to be sent|Driver not Connected|Cannot execute operation on)/i;
 
 /** A connection that the other side closed while a statement was under way. */
 const CLOSED = /^(ECONNRESET|EPIPE|PROTOCOL_CONNECTION_LOST)$/;

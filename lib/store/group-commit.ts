@@ -1,3 +1,5 @@
+import { LockedRows, saysLocked } from './locked-rows.js';
+
 interface Waiting<Item, Answer> {
   readonly item: Item;
   readonly since: number;
@@ -23,18 +25,25 @@ export interface GroupCommitSettings {
  * Client-side group commit: what arrives while batches are under way goes together as the next one. No timer, and so no
  * delay when idle: an item that finds a free place leaves at the end of this turn of the event loop.
  *
- * A batch that the database refuses is tried item by item, so that one bad row does not fail its neighbours.
+ * A batch that the database refuses is tried item by item, so that one bad row does not fail its neighbours. An item whose
+ * row is locked leaves its batch, and batches go on without it: see {@link LockedItems}.
  */
 export class GroupCommit<Item extends { readonly recordId: string }, Answer> {
   private queue: Waiting<Item, Answer>[] = [];
   private underWay = 0;
   private scheduled = false;
+  private readonly locked: LockedItems<Item, Answer>;
 
   /** @param run carries out a batch, whose ids are distinct and sorted, and answers item by item */
   constructor(
     private readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>,
     private readonly settings: GroupCommitSettings,
-  ) {}
+  ) {
+    this.locked = new LockedItems(async (waiting) => {
+      if (!this.isWaitedFor(waiting)) throw tooLate();
+      return (await run([waiting.item]))[0];
+    });
+  }
 
   add(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
@@ -53,10 +62,16 @@ export class GroupCommit<Item extends { readonly recordId: string }, Answer> {
     });
   }
 
+  /** Fills every free place: an item that stayed in the queue would wait for whatever the first has to wait for. */
   private next(): void {
-    if (this.underWay >= this.settings.inFlight) return;
-    const batch = this.take();
-    if (batch.length === 0) return;
+    while (this.underWay < this.settings.inFlight) {
+      const batch = this.take();
+      if (batch.length === 0) return;
+      this.send(batch);
+    }
+  }
+
+  private send(batch: readonly Waiting<Item, Answer>[]): void {
     this.underWay++;
     let left = false;
     const leave = () => {
@@ -75,7 +90,9 @@ export class GroupCommit<Item extends { readonly recordId: string }, Answer> {
       const answers = await this.run(batch.map((waiting) => waiting.item));
       batch.forEach((waiting, i) => waiting.resolve(answers[i]));
     } catch (error) {
-      if (batch.length === 1 || this.settings.isCommon(error)) {
+      const locked = saysLocked(error);
+      if (batch.length === 1 && locked) return this.locked.add(batch[0]);
+      if (batch.length === 1 || (!locked && this.settings.isCommon(error))) {
         for (const waiting of batch) waiting.reject(error);
         return;
       }
@@ -87,18 +104,66 @@ export class GroupCommit<Item extends { readonly recordId: string }, Answer> {
   private take(): Waiting<Item, Answer>[] {
     const gathered = this.queue;
     this.queue = [];
-    if (gathered.length === 1 && this.isWaitedFor(gathered[0])) return gathered;
+    if (gathered.length === 1 && this.isWaitedFor(gathered[0]) && !this.locked.has(gathered[0])) return gathered;
     const batch = new Map<string, Waiting<Item, Answer>>();
-    for (const waiting of gathered) {
+    const { maxBatch } = this.settings;
+    for (const [i, waiting] of gathered.entries()) {
+      if (batch.size === maxBatch) {
+        this.queue = [...this.queue, ...gathered.slice(i)];
+        break;
+      }
       const { recordId } = waiting.item;
-      if (!this.isWaitedFor(waiting)) waiting.reject(new Error('waited too long to be sent'));
-      else if (batch.size < this.settings.maxBatch && !batch.has(recordId)) batch.set(recordId, waiting);
-      else this.queue.push(waiting);
+      if (!this.isWaitedFor(waiting)) waiting.reject(tooLate());
+      else if (this.locked.has(waiting)) this.locked.add(waiting);
+      else if (batch.has(recordId)) this.queue.push(waiting);
+      else batch.set(recordId, waiting);
     }
     return [...batch.values()].sort((a, b) => (a.item.recordId < b.item.recordId ? -1 : 1));
   }
 
   private isWaitedFor(waiting: Waiting<Item, Answer>): boolean {
     return performance.now() - waiting.since < this.settings.patienceMs;
+  }
+}
+
+const tooLate = () => new Error('waited too long to be sent');
+
+/** How long a row that was found locked is taken for locked, unless it is found free, in milliseconds. */
+const REMEMBER_FOR_MS = 5_000;
+
+/** How long an item waits for its row to become free, in milliseconds. */
+const LOCKED_PATIENCE_MS = 500;
+
+/**
+ * Items whose rows others have locked. They stay out of batches: a batch would wait for the locked row, and fail with it,
+ * again and again.
+ */
+class LockedItems<Item extends { readonly recordId: string }, Answer> {
+  private readonly rows = new LockedRows();
+  private readonly knownUntil = new Map<string, number>();
+
+  /** @param ask asks for a single item */
+  constructor(private readonly ask: (waiting: Waiting<Item, Answer>) => Promise<Answer>) {}
+
+  /** Returns whether the item's row was found locked, and not free since. */
+  has({ item }: Waiting<Item, Answer>): boolean {
+    return this.knownUntil.size > 0 && performance.now() < (this.knownUntil.get(item.recordId) ?? 0);
+  }
+
+  add(waiting: Waiting<Item, Answer>): void {
+    const { recordId } = waiting.item;
+    this.remember(recordId);
+    const ask = async () => {
+      const answer = await this.ask(waiting);
+      this.knownUntil.delete(recordId);
+      return answer;
+    };
+    this.rows.waitFor(ask, LOCKED_PATIENCE_MS).then(waiting.resolve, waiting.reject);
+  }
+
+  private remember(recordId: string): void {
+    const now = performance.now();
+    for (const [id, until] of this.knownUntil) if (until <= now) this.knownUntil.delete(id);
+    this.knownUntil.set(recordId, now + REMEMBER_FOR_MS);
   }
 }

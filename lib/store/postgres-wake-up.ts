@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
+import type { Connector } from './connectors/connector.js';
+import type { PgConnection } from './dialects/postgres.js';
 
 /** What we use of a `pg` client that listens. */
 interface PgListener {
@@ -15,13 +17,15 @@ interface PgListener {
 interface PgPool {
   readonly Client: new (options: object) => PgListener;
   readonly options: object;
-  query(sql: string, values: unknown[]): Promise<unknown>;
 }
 
 const CHANNEL = 'nestjs_idempotency';
 
-/** How long a listening connection may take to hear its first announcement, in milliseconds. */
+/** How long a listening connection may take to hear its first announcement once that was sent, in milliseconds. */
 const PROBE_FOR = 1_000;
+
+/** How long its first announcement may take to be sent, in milliseconds. */
+const SEND_WITHIN = 1_000;
 
 /** For how long a connection that hears nothing is taken for the rule, in milliseconds. */
 const DEAF_FOR = 60_000;
@@ -39,6 +43,8 @@ const LISTEN_AGAIN = 1_000;
  *
  * A pooler that hands out connections by the transaction accepts LISTEN, and its client never hears a thing: so a new
  * connection is believed once it has heard an announcement.
+ *
+ * Announcements are sent on the store's own connections: handlers may hold all of the data source's pool.
  */
 export class PostgresWakeUp implements WakeUp {
   private readonly listeners = new Map<string, Set<() => void>>();
@@ -48,7 +54,13 @@ export class PostgresWakeUp implements WakeUp {
   private deafUntil = 0;
   private warned = false;
 
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly connector: Connector<PgConnection>,
+  ) {
+    // A server that was demoted keeps the connection, and hears nothing of what is announced to the new primary.
+    connector.onStale?.(() => void this.connection?.then((client) => client.end()).catch(() => undefined));
+  }
 
   async subscribe(recordId: string, onWake: () => void): Promise<WakeUpSubscription> {
     clearTimeout(this.idle);
@@ -66,9 +78,9 @@ export class PostgresWakeUp implements WakeUp {
 
   async announce(recordId: string): Promise<void> {
     try {
-      await this.pool.query('SELECT pg_notify($1, $2)', [CHANNEL, recordId]);
+      await this.send(recordId);
     } catch {
-      // Whoever waits looks from time to time.
+      // Requests that wait look from time to time.
     }
   }
 
@@ -130,29 +142,33 @@ export class PostgresWakeUp implements WakeUp {
     return client;
   }
 
-  /** @throws Error where an announcement by another connection is not heard */
+  /** @throws Error where an announcement by another connection could not be sent, or is not heard */
   private async probe(): Promise<void> {
     const probe = randomUUID();
-    let timer: NodeJS.Timeout | undefined;
+    const heard = new Promise<void>((resolve) => this.listeners.set(probe, new Set([resolve])));
     try {
-      await new Promise<void>((resolve, reject) => {
-        this.listeners.set(probe, new Set([resolve]));
-        timer = setTimeout(() => reject(new Error('announcements are not heard')), PROBE_FOR);
-        this.pool.query('SELECT pg_notify($1, $2)', [CHANNEL, probe]).catch(reject);
+      await within(SEND_WITHIN, this.send(probe), 'announcements could not be sent');
+      await within(PROBE_FOR, heard, 'announcements are not heard').catch((error: unknown) => {
+        this.beDeaf();
+        throw error;
       });
-    } catch (error) {
-      this.deafUntil = performance.now() + DEAF_FOR;
-      if (!this.warned) {
-        new Logger('Idempotency').warn(
-          'NOTIFY is not heard, as behind a pooler in transaction mode: requests that wait look from time to time',
-        );
-      }
-      this.warned = true;
-      throw error;
     } finally {
-      clearTimeout(timer);
       this.listeners.delete(probe);
     }
+  }
+
+  private beDeaf(): void {
+    this.deafUntil = performance.now() + DEAF_FOR;
+    if (this.warned) return;
+    this.warned = true;
+    new Logger('Idempotency').warn(
+      'NOTIFY is not heard, as behind a pooler in transaction mode: requests that wait look from time to time',
+    );
+  }
+
+  private send(payload: string): Promise<unknown> {
+    const statement = { text: 'SELECT pg_notify($1, $2)', values: [CHANNEL, payload] };
+    return this.connector.alone((on) => on.query(statement));
   }
 
   /** Announcements made meanwhile were lost, so that everyone has to look. */
@@ -166,5 +182,18 @@ export class PostgresWakeUp implements WakeUp {
 
   private get pool(): PgPool {
     return (this.dataSource.driver as unknown as { master: PgPool }).master;
+  }
+}
+
+/** @throws Error with the message if it takes longer than `ms` milliseconds */
+async function within<T>(ms: number, work: Promise<T>, message: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const tooLong = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(message)), ms);
+  });
+  try {
+    return await Promise.race([work, tooLong]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -206,16 +206,17 @@ export class SqlRecordStore implements RecordStore {
     return answer;
   }
 
-  private alone<T>(work: (on: unknown) => Promise<T>): Promise<T> {
-    return retryingConflicts(() => this.connector.alone(work));
+  private alone<T>(work: (on: unknown) => Promise<T>, lockPatienceMs?: number): Promise<T> {
+    return retryingConflicts(() => this.connector.alone(work, lockPatienceMs));
   }
 
   private ask<T>(work: (on: unknown) => Promise<T>): Promise<T> {
-    return withDeadline(this.alone(work), this.settings.timeoutMs);
+    const { timeoutMs } = this.settings;
+    return withDeadline(this.alone(work, timeoutMs), timeoutMs);
   }
 
   private askAsOwner<T>(work: (on: unknown) => Promise<T>): Promise<T> {
-    return withDeadline(this.alone(work), this.patienceMs);
+    return withDeadline(this.alone(work, this.patienceMs), this.patienceMs);
   }
 
   /** @throws NestedOperationError where it would wait for itself */
@@ -225,9 +226,10 @@ export class SqlRecordStore implements RecordStore {
 
   private askAtomically<T>(what: string, work: (on: unknown) => Promise<T>): Promise<T> {
     this.assertNotNested(what);
+    const { timeoutMs } = this.settings;
     return withDeadline(
-      retryingConflicts(() => this.connector.atomically(work)),
-      this.settings.timeoutMs,
+      retryingConflicts(() => this.connector.atomically(work, timeoutMs)),
+      timeoutMs,
     );
   }
 
@@ -296,11 +298,12 @@ class SqlStepStore implements StepStore {
   /** Progress outlives the handler's transaction, except where the database has a single connection. */
   private async ask<T>(within: StoreTransaction | undefined, work: (on: unknown) => Promise<T>): Promise<T> {
     if (!within) assertNotNested(this.connector, 'step()');
+    const patienceMs = patienceOf(this.connector, this.settings);
     const asked =
       within && this.joinsTransaction
         ? this.connector.within(within.manager as EntityManager).then(work)
-        : retryingConflicts(() => this.connector.alone(work));
-    return withDeadline(asked, patienceOf(this.connector, this.settings));
+        : retryingConflicts(() => this.connector.alone(work, patienceMs));
+    return withDeadline(asked, patienceMs);
   }
 }
 

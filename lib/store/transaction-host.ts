@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { releaseAfter } from './connectors/discard-connection.js';
 import { withDeadline } from './deadline.js';
 
 /**
@@ -30,9 +31,9 @@ export function ownTransactions(timeoutMs: number): TransactionHost {
       const runner = dataSource.createQueryRunner('master');
       let last: Promise<unknown> = Promise.resolve();
       const bounded = (asked: Promise<unknown>) => withDeadline((last = asked), timeoutMs);
-      const end = async () => {
+      const endAfter = (error: unknown) => async () => {
         if (runner.isTransactionActive) await runner.rollbackTransaction().catch(() => forgetTransaction(runner));
-        await runner.release();
+        await releaseAfter(error, runner);
       };
       try {
         await bounded(runner.connect());
@@ -45,6 +46,7 @@ export function ownTransactions(timeoutMs: number): TransactionHost {
         return result;
       } catch (error) {
         // The first error tells more than a ROLLBACK on a connection that is gone.
+        const end = endAfter(error);
         await bounded(last.then(end, end)).catch(() => undefined);
         throw error;
       }

@@ -6,6 +6,7 @@ import { currentStep } from '../engine/current-step.js';
 import { TransactionControlError, TransactionUndoneError } from '../engine/errors.js';
 import { StepInTransactionError } from '../engine/steps.js';
 import type { Connector } from './connectors/connector.js';
+import { discardConnection, isPoisoned, noteError } from './connectors/discard-connection.js';
 import { isConflict, undoesTransaction } from './driver-errors.js';
 import { endsTransaction, isWrite } from './statements.js';
 
@@ -90,6 +91,10 @@ export class TransactionWatch implements EntitySubscriberInterface {
     watched.operations++;
     try {
       return await work(watched);
+    } catch (error) {
+      // Whoever began the transaction gives the connection back.
+      if (isPoisoned(runner)) await discardConnection(runner);
+      throw error;
     } finally {
       if (--watched.operations === 0) watched.phase = 'ending';
       connection.off?.('error', onError);
@@ -118,6 +123,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
       transaction.mayBeCommitted = true;
       return undefined;
     }
+    noteError(queryRunner, error);
     if (!undoesTransaction(error)) return this.lookForTransaction(queryRunner, transaction, error);
     // At once, as TypeORM before 1.0 does not wait for this method.
     transaction.phase = 'undone';

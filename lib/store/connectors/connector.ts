@@ -7,10 +7,19 @@ import type { Dialect } from '../dialects/dialect.js';
  */
 export interface Connector<Connection = unknown> {
   readonly dialect: Dialect<Connection>;
-  /** Runs `work` outside of any transaction. */
-  alone<T>(work: (on: Connection) => Promise<T>): Promise<T>;
-  /** Runs `work` in a short transaction of its own, in which each statement sees what was committed before it. */
-  atomically<T>(work: (on: Connection) => Promise<T>): Promise<T>;
+  /**
+   * Runs `work` outside of any transaction.
+   *
+   * @param lockPatienceMs how long it waits for a row that others have locked, in milliseconds, holding no connection most of
+   *   that time. By default only as long as a statement does.
+   */
+  alone<T>(work: (on: Connection) => Promise<T>, lockPatienceMs?: number): Promise<T>;
+  /**
+   * Runs `work` in a short transaction of its own, in which each statement sees what was committed before it.
+   *
+   * @param lockPatienceMs as for {@link alone}
+   */
+  atomically<T>(work: (on: Connection) => Promise<T>, lockPatienceMs?: number): Promise<T>;
   /** The connection of a TypeORM transaction. */
   within(manager: EntityManager): Promise<Connection>;
   /** Runs `work` while no other transaction of ours needs the same connection. */
@@ -19,6 +28,8 @@ export interface Connector<Connection = unknown> {
   readonly singleConnection: boolean;
   /** Returns whether the caller runs inside a transaction on the only connection: what it asks for would wait for itself. */
   waitsForItself?(): boolean;
+  /** Calls `listener` when the connections that were opened until now turn out to be stale, as after a failover. */
+  onStale?(listener: () => void): void;
   /** Closes connections that are not the data source's. */
   close?(): Promise<void>;
 }

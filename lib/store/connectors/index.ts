@@ -15,7 +15,7 @@ import { quotedPath, tablePathOf } from '../table-path.js';
 /**
  * Chooses the statements and the way to run them by the data source's driver.
  *
- * @param connections how many of its own it may open, where the database is one that gains by them
+ * @param connections how many of its own it may open, on a database that allows more than one
  */
 export function connectorFor(dataSource: DataSource, connections = 0): Connector {
   const dialect = dialectNameOf(dataSource);
@@ -24,7 +24,7 @@ export function connectorFor(dataSource: DataSource, connections = 0): Connector
     case 'postgres':
       return new PostgresConnector(dataSource, new PostgresDialect(tables), connections);
     case 'mysql':
-      return new MysqlConnector(dataSource, new MysqlDialect(tables));
+      return new MysqlConnector(dataSource, new MysqlDialect(tables), connections);
     case 'sqlite':
       return new SqliteConnector(dataSource, new SqliteDialect(tables));
   }

@@ -1,18 +1,9 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { MysqlAnswer, MysqlConnection } from '../dialects/mysql.js';
-import { initialized } from '../data-source.js';
-import type { Connector } from './connector.js';
-
-/** What TypeORM hands out: a `mysql2` connection with callbacks. */
-interface Mysql2Connection {
-  execute(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
-  query(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
-  /** Back to the pool. */
-  release(): void;
-  /** Closes the connection, and takes it out of the pool. */
-  destroy(): void;
-}
+import { type Mysql2Connection, ownMysqlPool, sharedMysqlPool } from './mysql-pool.js';
+import { PooledConnector } from './pooled-connector.js';
+import { StorePools } from './pools.js';
 
 /** What `mysql2` answers to a statement without rows. */
 interface ResultSetHeader {
@@ -24,80 +15,66 @@ interface ResultSetHeader {
 /** SERVER_STATUS_IN_TRANS. */
 const IN_TRANSACTION = 1;
 
-type Mysql2Callback = (error: Error | null, result: unknown) => void;
-
 /** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
 const GIVE_UP_AFTER = 30_000;
 
-export class MysqlConnector implements Connector<MysqlConnection> {
-  readonly singleConnection = false;
-  private returning: boolean | undefined;
+/** For the one statement that follows, on whichever connection. A whole second is the least. */
+const MARIADB_LOCK_TIMEOUT = 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ';
 
-  constructor(
-    private readonly dataSource: DataSource,
-    readonly dialect: Dialect<MysqlConnection>,
-  ) {}
+export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConnection> {
+  protected readonly begin = ['SET TRANSACTION ISOLATION LEVEL READ COMMITTED', 'START TRANSACTION'];
+  private isMariadb: boolean | undefined;
 
-  async alone<T>(work: (on: MysqlConnection) => Promise<T>): Promise<T> {
-    const driver = initialized(this.dataSource).driver as unknown as {
-      obtainMasterConnection(): Promise<Mysql2Connection>;
-    };
-    const connection = await driver.obtainMasterConnection();
-    let broken = false;
-    // Not mysql2's own timeout: its timer outlives a connection that is lost, and keeps the process from ending.
-    const timer = setTimeout(() => connection.destroy(), GIVE_UP_AFTER);
-    timer.unref();
-    try {
-      return await work(await this.wrap(connection));
-    } catch (error) {
-      broken = !leavesConnection(error);
-      throw error;
-    } finally {
-      clearTimeout(timer);
-      if (broken) connection.destroy();
-      else connection.release();
-    }
-  }
-
-  atomically<T>(work: (on: MysqlConnection) => Promise<T>): Promise<T> {
-    return this.alone(async (on) => {
-      await on.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED', []);
-      await on.query('START TRANSACTION', []);
-      try {
-        const result = await work(on);
-        await on.query('COMMIT', []);
-        return result;
-      } catch (error) {
-        if (leavesConnection(error)) await on.query('ROLLBACK', []);
-        throw error;
-      }
-    });
+  /** @param connections how many of its own it may open; 0: it shares the data source's */
+  constructor(dataSource: DataSource, dialect: Dialect<MysqlConnection>, connections: number) {
+    const own = (limit: number) => ownMysqlPool(dataSource, limit);
+    // MySQL has no lock timeout for a single statement, and that of the data source's connections is not ours to set.
+    const spills = () => this.isMariadb === true;
+    super(dialect, new StorePools(sharedMysqlPool(dataSource), own, connections, spills));
   }
 
   async within(manager: EntityManager): Promise<MysqlConnection> {
-    return this.wrap((await manager.queryRunner!.connect()) as Mysql2Connection);
+    const connection = (await manager.queryRunner!.connect()) as Mysql2Connection;
+    return wrap(connection, this.isMariadb ?? (await this.learn(connection)));
   }
 
-  exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return work();
+  protected on(connection: Mysql2Connection): MysqlConnection | Promise<MysqlConnection> {
+    const { isMariadb } = this;
+    if (isMariadb === undefined) return this.learn(connection).then(() => this.on(connection));
+    return wrap(connection, isMariadb, isMariadb ? MARIADB_LOCK_TIMEOUT : '');
   }
 
-  private async wrap(connection: Mysql2Connection): Promise<MysqlConnection> {
-    const ask = (method: 'execute' | 'query') => (sql: string, values: readonly unknown[]) =>
-      answerOf(connection, method, sql, values);
-    this.returning ??= await isMariadb(ask('query'));
-    return { returning: this.returning, execute: ask('execute'), query: ask('query') };
+  protected tell(on: MysqlConnection, statement: string): Promise<unknown> {
+    return on.query(statement, []);
+  }
+
+  protected watch(connection: Mysql2Connection): (broken: unknown) => void {
+    // Not mysql2's own timeout: its timer outlives a connection that is lost, and keeps the process from ending.
+    const timer = setTimeout(() => connection.destroy(), GIVE_UP_AFTER);
+    timer.unref();
+    return (broken) => {
+      clearTimeout(timer);
+      if (broken) connection.destroy();
+      else connection.release();
+    };
+  }
+
+  protected leavesConnection(error: unknown): boolean {
+    return (error as { sqlState?: unknown } | undefined)?.sqlState !== undefined;
+  }
+
+  private async learn(connection: Mysql2Connection): Promise<boolean> {
+    const { rows } = await answerOf(connection, 'query', 'SELECT VERSION() AS version', []);
+    return (this.isMariadb = String(rows[0].version).includes('MariaDB'));
   }
 }
 
-/** Whether the connection is as good as before: the server itself reported the error. */
-function leavesConnection(error: unknown): boolean {
-  return (error as { sqlState?: unknown } | undefined)?.sqlState !== undefined;
-}
-
-async function isMariadb(query: MysqlConnection['query']): Promise<boolean> {
-  const { rows } = await query('SELECT VERSION() AS version', []);
-  return String(rows[0].version).includes('MariaDB');
+function wrap(connection: Mysql2Connection, returning: boolean, prefix = ''): MysqlConnection {
+  return {
+    returning,
+    execute: (sql, values) => answerOf(connection, 'execute', prefix + sql, values),
+    query: (sql, values) => answerOf(connection, 'query', sql, values),
+  };
 }
 
 function answerOf(

@@ -1,42 +1,121 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
+import { initialized } from '../data-source.js';
+import type { Pool } from './pools.js';
 
 /** What we use of a `pg` pool. */
-export interface PgPool {
-  readonly options?: { readonly password?: unknown };
-  connect(): Promise<PgClient>;
+interface PgPool {
+  readonly Client: PgClientClass;
+  readonly options?: { readonly password?: unknown; readonly connectionTimeoutMillis?: number; max?: number };
+  readonly totalCount: number;
+  readonly idleCount: number;
+  connect(taken: (error: unknown, client: PgClient, release: (error?: unknown) => void) => void): void;
   end(): Promise<void>;
   on(event: string, listener: (...args: unknown[]) => void): void;
   emit(event: string, ...args: unknown[]): void;
 }
 
+interface PgClientOptions {
+  readonly password?: unknown;
+  readonly connectionTimeoutMillis?: number;
+}
+
+type PgClientClass = new (options: PgClientOptions) => PgClient;
+
 export interface PgClient {
   query<Answer>(statement: { text: string; name?: string; values?: unknown[]; query_timeout: number }): Promise<Answer>;
   /** Back to the pool, which closes it where there was an error. */
   release(error?: unknown): void;
-  on(event: 'error', listener: (error: unknown) => void): void;
-  off(event: 'error', listener: (error: unknown) => void): void;
+  on(event: 'error', listener: () => void): void;
+  off(event: 'error', listener: () => void): void;
 }
 
 /** How long the end of a pool waits for its statements, in milliseconds. */
-const END_AFTER = 1_000;
+const END_AFTER_MS = 1_000;
 
-/**
- * A few connections of the store's own, like those of the data source and beside them. A statement of ours stands for
- * many requests, or keeps a lease: it is not to queue behind the statements of handlers, nor to go without a connection
- * where handlers hold them all.
- *
- * @param connections how many at the most; opened when needed, and closed when idle for as long as `pg` is told to wait
- */
-export function poolBeside(master: PgPool, connections: number): PgPool {
-  const { options = {} } = master;
-  const Pool = master.constructor as new (options: object) => PgPool;
-  // The password is there, but not enumerable.
-  const pool = new Pool({ ...options, password: options.password, max: connections, min: 0, allowExitOnIdle: true });
-  // What the application does with each connection, it does with these.
-  for (const event of ['connect', 'error']) pool.on(event, (...args) => master.emit(event, ...args));
-  return pool;
+/** How long a connection of our own may take to open, in milliseconds: a server that is gone for good sends no refusal. */
+const CONNECT_WITHIN_MS = 10_000;
+
+/** A client that breaks says so by an event, which ends the process where nobody listens. Its pool finds out by itself. */
+const ignore = () => undefined;
+
+/** The data source's pool; of its primary, as a replica may not have heard of a record yet. */
+export function sharedPostgresPool(dataSource: DataSource): Pool<PgClient> {
+  return poolOf(() => masterOf(dataSource));
 }
 
-export async function endPool(pool: PgPool): Promise<void> {
-  await Promise.race([pool.end(), sleep(END_AFTER, undefined, { ref: false })]);
+/**
+ * Connections like those of the data source and beside them, closed when idle for as long as `pg` is told to wait.
+ *
+ * @param connections how many at the most; never more than the data source may have itself
+ * @returns `undefined` for what only resembles a pool of `pg`, such as a database in memory: it has no options
+ */
+export function ownPostgresPool(dataSource: DataSource, connections: number): Pool<PgClient> | undefined {
+  const master = masterOf(dataSource);
+  const { options } = master;
+  if (!options) return undefined;
+  const PgPool = master.constructor as new (options: object) => PgPool;
+  const most = Math.min(connections, options.max ?? Infinity);
+  const pool = new PgPool({
+    ...options,
+    Client: options.connectionTimeoutMillis ? master.Client : withConnectTimeout(master.Client),
+    // It is there, but not enumerable.
+    password: options.password,
+    max: most,
+    min: 0,
+    allowExitOnIdle: true,
+  });
+  // What the application does with each connection, it does with these.
+  for (const event of ['connect', 'error']) pool.on(event, (...args) => master.emit(event, ...args));
+  return poolOf(() => pool, most);
+}
+
+export function giveBackPostgres(client: PgClient, error: unknown): void {
+  client.release(error);
+  client.off('error', ignore);
+}
+
+/** Told to the pool, it would cost a timer for each connection that is taken. */
+function withConnectTimeout(PgClient: PgClientClass): PgClientClass {
+  return class extends PgClient {
+    constructor(options: PgClientOptions) {
+      super({ ...options, password: options.password, connectionTimeoutMillis: CONNECT_WITHIN_MS });
+    }
+  };
+}
+
+function masterOf(dataSource: DataSource): PgPool {
+  return (initialized(dataSource).driver as unknown as { master: PgPool }).master;
+}
+
+function poolOf(pool: () => PgPool, most = Infinity): Pool<PgClient> {
+  return {
+    get size() {
+      return pool().totalCount;
+    },
+    get isExhausted() {
+      const { idleCount, totalCount, options } = pool();
+      return idleCount === 0 && totalCount >= (options?.max ?? 0);
+    },
+    take: () =>
+      new Promise((resolve, reject) =>
+        pool().connect((error, client) => {
+          if (error) return reject(error);
+          client.on('error', ignore);
+          resolve(client);
+        }),
+      ),
+    limitTo(connections) {
+      const { options } = pool();
+      if (options) options.max = Math.min(connections, most);
+    },
+    closeIdle() {
+      for (let idle = pool().idleCount; idle > 0; idle--) {
+        pool().connect((_error, _client, release) => release(true));
+      }
+    },
+    async end() {
+      await Promise.race([pool().end(), sleep(END_AFTER_MS, undefined, { ref: false })]);
+    },
+  };
 }

@@ -24,10 +24,11 @@ export interface PgAnswer {
 type PgRow = Record<string, unknown>;
 
 /**
- * A claim waits for a row only while its owner commits, or hangs in its transaction. The claims that share its batch must
- * not hang with it. Set for the statement's own transaction.
+ * A statement waits for a row while another process commits it, and no longer: its connection, and the rows that share its
+ * batch, must not hang on an operator's open transaction. What has to wait longer asks again. Always true, and set for the
+ * statement's own transaction.
  */
-const LOCK_TIMEOUT = '500ms';
+const BRIEFLY = `set_config('lock_timeout', '50ms', true) <> ''`;
 
 /** Local to a transaction: gone once it ends, by whatever statement. */
 const MARK_NAME = 'nestjs_idempotency.transaction';
@@ -92,7 +93,7 @@ function statements({ record, step }: TableNames) {
   const claim = (claims: string, andWhere = '') => `
 WITH asked AS MATERIALIZED (
   SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash, attempts_left)
-  WHERE set_config('lock_timeout', '${LOCK_TIMEOUT}', true) <> '' ${andWhere}
+  WHERE ${BRIEFLY} ${andWhere}
 ), standing AS MATERIALIZED (
   SELECT ${COLUMNS}
   FROM asked i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
@@ -134,11 +135,11 @@ WITH asked AS MATERIALIZED (
 )
 SELECT * FROM standing UNION ALL SELECT * FROM claimed`;
 
-  const complete = (completions: string, andWhere = '') => `
+  const complete = (completions: string, andWhere: string) => `
 UPDATE ${record} r SET status = 'done', response_code = i.code, response_head = i.head, response_body = i.body,
   completed_at = ${NOW}, expires_at = ${expiry('i.retention')}
 FROM ${completions} AS i(id, owner, token, code, head, body, retention)
-WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX} ${andWhere}
+WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX} AND ${andWhere}
 RETURNING r.id, r.awaited`;
 
   /**
@@ -149,16 +150,16 @@ RETURNING r.id, r.awaited`;
     AND NOT r.hold_on_crash AND r.lease_until + r.retention_ms * interval '1 ms' <= ${NOW}
     AND NOT EXISTS (SELECT FROM ${step} s WHERE s.record_id = r.id)))`;
 
-  const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing'`;
+  const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing' AND ${BRIEFLY}`;
 
   return {
     claimOne: claim(row(CLAIM_TYPES)),
     claimMany: claim(rows(CLAIM_TYPES)),
     claimOneLater: claim(row(CLAIM_TYPES), COMMIT_LATER),
     claimManyLater: claim(rows(CLAIM_TYPES), COMMIT_LATER),
-    completeOne: complete(row(COMPLETION_TYPES)),
-    completeMany: complete(rows(COMPLETION_TYPES)),
-    completeWithin: complete(row(COMPLETION_TYPES), `AND ${MARK} = $${COMPLETION_TYPES.length + 1}`),
+    completeOne: complete(row(COMPLETION_TYPES), BRIEFLY),
+    completeMany: complete(rows(COMPLETION_TYPES), BRIEFLY),
+    completeWithin: complete(row(COMPLETION_TYPES), `${MARK} = $${COMPLETION_TYPES.length + 1}`),
     mark: `SELECT ${MARK} AS mark`,
     read: `SELECT ${COLUMNS} FROM ${record} r WHERE r.id = $1
       AND (r.expires_at > ${NOW} OR r.status IN ('processing', 'held'))`,
@@ -171,7 +172,8 @@ RETURNING r.id, r.awaited`;
         RETURNING r.awaited)
       SELECT awaited FROM gone UNION ALL SELECT awaited FROM back`,
     renew: `UPDATE ${record} r SET lease_until = ${after('$4::float8')} WHERE ${owned} RETURNING r.awaited`,
-    markAwaited: `UPDATE ${record} r SET awaited = true WHERE r.id = $1 AND r.status = 'processing' AND NOT r.awaited`,
+    markAwaited: `UPDATE ${record} r SET awaited = true WHERE r.id = $1 AND r.status = 'processing' AND NOT r.awaited
+      AND ${BRIEFLY}`,
     /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */
     loadSteps: `SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
       WHERE s.record_id = $1 AND s.token > r.token - r.attempt`,
@@ -181,12 +183,12 @@ RETURNING r.id, r.awaited`;
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING false AS awaited`,
     resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NOBODY}', response_code = $3, response_head = $4, response_body = $5,
-      completed_at = ${NOW}, expires_at = ${expiry(OWN_RETENTION)} WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id`,
+      completed_at = ${NOW}, expires_at = ${expiry(OWN_RETENTION)} WHERE r.id = $1 AND ${UNKNOWN} AND ${BRIEFLY} RETURNING r.id`,
     resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed', expires_at = ${expiry(OWN_RETENTION)}
-        WHERE r.id = $1 AND ${UNKNOWN} RETURNING r.id),
+        WHERE r.id = $1 AND ${UNKNOWN} AND ${BRIEFLY} RETURNING r.id),
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
       SELECT id FROM freed`,
-    forget: `DELETE FROM ${record} r WHERE r.id = $1 RETURNING r.id`,
+    forget: `DELETE FROM ${record} r WHERE r.id = $1 AND ${BRIEFLY} RETURNING r.id`,
     /** With its table, as the same place in two partitions holds two rows. */
     sweep: `WITH doomed AS (
         SELECT r.tableoid, r.ctid FROM ${record} r WHERE ${expired} LIMIT $1 FOR UPDATE SKIP LOCKED

@@ -3,6 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { DataSource } from 'typeorm';
+import type { Connector } from '../../../lib/store/connectors/connector.js';
+import { connectorFor } from '../../../lib/store/connectors/index.js';
+import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
+import { IDEMPOTENCY_ENTITIES } from '../../../lib/store/entities/index.js';
 import { PostgresWakeUp } from '../../../lib/store/postgres-wake-up.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { TcpProxy } from '../../support/proxy.js';
@@ -15,11 +19,22 @@ let proxy: TcpProxy;
 let direct: DataSource;
 let there: PostgresWakeUp;
 const opened: DataSource[] = [];
+const connectors: Connector[] = [];
 
 async function open(port?: number): Promise<DataSource> {
-  const dataSource = await new DataSource({ ...database.options, ...(port && { port }) }).initialize();
+  const dataSource = await new DataSource({
+    ...database.options,
+    entities: [...IDEMPOTENCY_ENTITIES],
+    ...(port && { port }),
+  }).initialize();
   opened.push(dataSource);
   return dataSource;
+}
+
+function wakeUpOf(dataSource: DataSource): PostgresWakeUp {
+  const connector = connectorFor(dataSource, 4) as Connector<PgConnection>;
+  connectors.push(connector);
+  return new PostgresWakeUp(dataSource, connector);
 }
 
 /** A waiting process, whose connections go through the proxy. */
@@ -31,14 +46,15 @@ beforeAll(async () => {
   proxy = await TcpProxy.listen(database.options.port!);
   direct = await open();
   throughProxy = await open(proxy.port);
-  there = new PostgresWakeUp(direct);
+  there = wakeUpOf(direct);
 });
-beforeEach(() => void (here = new PostgresWakeUp(throughProxy)));
+beforeEach(() => void (here = wakeUpOf(throughProxy)));
 afterEach(async () => {
   await proxy.refuse(false);
   await here.close();
 });
 afterAll(async () => {
+  for (const connector of connectors) await connector.close?.();
   for (const dataSource of opened) await dataSource.destroy().catch(() => undefined);
   await proxy?.close();
   await database?.drop();
@@ -93,7 +109,7 @@ it('does not come back once it was closed, though somebody still waits', async (
 });
 
 it('is closed though it was never opened', async () => {
-  await expect(new PostgresWakeUp(direct).close()).resolves.toBeUndefined();
+  await expect(wakeUpOf(direct).close()).resolves.toBeUndefined();
 });
 
 it('keeps the connection for a moment where nobody waits any more', async () => {
@@ -157,7 +173,7 @@ it('says that it cannot be reached, and works once it can be', async () => {
 
 it('announces without ado where the database is away', async () => {
   const gone = await open();
-  const silent = new PostgresWakeUp(gone);
+  const silent = wakeUpOf(gone);
   await gone.destroy();
   await expect(silent.announce(randomUUID())).resolves.toBeUndefined();
 });
@@ -166,7 +182,7 @@ it('is not believed behind a pooler in transaction mode, which is said once', as
   const bouncer = await startPgBouncer(database.options.port!, ['default_pool_size = 4']);
   const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
   try {
-    const pooled = new PostgresWakeUp(await open(bouncer.port));
+    const pooled = wakeUpOf(await open(bouncer.port));
     const heard = counter();
     await expect(pooled.subscribe(randomUUID(), heard.wake)).rejects.toThrow('announcements are not heard');
     const startedAt = performance.now();

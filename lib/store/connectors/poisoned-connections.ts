@@ -1,0 +1,72 @@
+import { causes } from '../driver-errors.js';
+
+/** What an error says of the connection that met it: it cannot work again, and has to be closed. */
+export interface Poison {
+  /** Every connection opened until now is as bad: they lead to a server, or hold plans, of the past. */
+  readonly others: boolean;
+  /** The statement was refused before it did anything: another connection may run it at once. */
+  readonly refused: boolean;
+}
+
+/** The server may no longer write, or plans changed under a prepared statement. New connections see what is so now. */
+const STALE: Poison = { others: true, refused: true };
+/** The session is of no more use to us, and said so before it did anything. */
+const SPENT: Poison = { others: false, refused: true };
+/** The session ends, or breaks off what we ask of it. What became of the statement is unknown. */
+const BROKEN: Poison = { others: false, refused: false };
+
+type PoisonTable = readonly (readonly [codes: RegExp, poison: Poison])[];
+
+/** PostgreSQL, by SQLSTATE. */
+const SQLSTATE: PoisonTable = [
+  // read_only_sql_transaction: a demoted primary, or a standby.
+  [/^25006$/, STALE],
+  // idle_session_timeout: the server had ended the session before the statement came.
+  [/^57P05$/, SPENT],
+  // Connection exceptions and protocol violations; query_canceled, by a `statement_timeout` that a session keeps after it
+  // was lifted; shutdown, crash, a dropped database; internal errors, which may be of the session's own caches.
+  [/^(08...|57014|57P0.|XX...)$/, BROKEN],
+];
+
+/** What PostgreSQL answers for each statement that was prepared before a column changed its type. */
+const STALE_PLAN = { code: '0A000', routine: 'RevalidateCachedQuery' };
+
+/** MySQL and MariaDB, by error number. */
+const ERRNO: PoisonTable = [
+  // --read-only and super_read_only; a read-only transaction by the session's default; a read-only server; a Galera node
+  // that left its cluster.
+  [/^(1290|1792|1836|1047)$/, STALE],
+  // Prepared statements that the server has lost, cannot prepare again, or has too many of; an expired password, for which
+  // a session accepts nothing else; a session that was ended for idleness.
+  [/^(1243|1615|1461|1820|1862|4031)$/, SPENT],
+  // The server shuts down, or closes the connection: a packet too large (1153) or out of order, a killed session. A time
+  // limit for statements that the session keeps after it was lifted (1969, 3024). The client's own: gone away, lost.
+  [/^(1053|1152|1153|115[6-9]|116[01]|1184|1927|1969|3024|3169|2006|2013|2055)$/, BROKEN],
+];
+
+/** Returns what an error, one of its causes, or what TypeORM wrapped, says of the connection; `undefined`: it is sound. */
+export function poisonsConnection(error: unknown): Poison | undefined {
+  for (const cause of causes(error)) {
+    const { code, errno, routine } = cause as { code?: unknown; errno?: unknown; routine?: unknown };
+    if (code === STALE_PLAN.code && routine === STALE_PLAN.routine) return STALE;
+    const poison = typeof errno === 'number' ? look(ERRNO, String(errno)) : look(SQLSTATE, String(code));
+    if (poison) return poison;
+  }
+  return undefined;
+}
+
+function look(table: PoisonTable, code: string): Poison | undefined {
+  return table.find(([codes]) => codes.test(code))?.[1];
+}
+
+/** PostgreSQL's too_many_connections, MySQL's ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS and ER_USER_LIMIT_REACHED. */
+const TOO_MANY = new Set<unknown>(['53300', 1040, 1203, 1226]);
+
+/** Returns whether the server, or a pooler in front of it, accepts no further connection. */
+export function saysTooManyConnections(error: unknown): boolean {
+  return causes(error).some(
+    // PgBouncer's `max_client_conn` has had several codes.
+    ({ code, errno, message }) =>
+      TOO_MANY.has(code) || TOO_MANY.has(errno) || message.includes('no more connections allowed'),
+  );
+}

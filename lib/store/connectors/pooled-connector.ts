@@ -1,0 +1,109 @@
+import type { EntityManager } from 'typeorm';
+import type { Dialect } from '../dialects/dialect.js';
+import { LockedRows, saysLocked } from '../locked-rows.js';
+import type { Connector } from './connector.js';
+import { poisonsConnection } from './poisoned-connections.js';
+import type { StorePools } from './pools.js';
+
+/** How often those who listen are told that connections are stale, in milliseconds, however many are found. */
+const TELL_EVERY_MS = 1_000;
+
+/**
+ * Runs statements on connections of a pool. A connection that cannot work again is closed instead of given back: after a
+ * failover, a pool would otherwise hand out connections to a server that may not write, for as long as there is traffic.
+ */
+export abstract class PooledConnector<Raw, On> implements Connector<On> {
+  readonly singleConnection = false;
+  private readonly staleListeners = new Set<() => void>();
+  private toldAt = -Infinity;
+  private readonly lockedRows = new LockedRows();
+
+  constructor(
+    readonly dialect: Dialect<On>,
+    private readonly pools: StorePools<Raw>,
+  ) {}
+
+  /** A statement that was refused because of its connection alone runs once more, on another. */
+  async alone<T>(work: (on: On) => Promise<T>, lockPatienceMs = 0): Promise<T> {
+    for (let again = false; ; again = true) {
+      let connection: Raw;
+      try {
+        connection = await this.pools.current.take();
+      } catch (error) {
+        connection = await this.pools.takeAfter(error);
+      }
+      const giveBack = this.watch(connection);
+      let broken: unknown;
+      try {
+        const on = this.on(connection);
+        return await work(on instanceof Promise ? await on : on);
+      } catch (error) {
+        const poison = poisonsConnection(error);
+        if (poison?.others) this.distrust();
+        if (poison || !this.leavesConnection(error)) broken = error;
+        // Not awaited: the connection is given back first.
+        if (lockPatienceMs > 0 && saysLocked(error)) return this.whenUnlocked(work, error, lockPatienceMs);
+        if (again || !(poison?.refused || this.isCured(error))) throw error;
+      } finally {
+        giveBack(broken);
+      }
+    }
+  }
+
+  atomically<T>(work: (on: On) => Promise<T>, lockPatienceMs?: number): Promise<T> {
+    return this.alone(async (on) => {
+      for (const statement of this.begin) await this.tell(on, statement);
+      try {
+        const result = await work(on);
+        await this.tell(on, 'COMMIT');
+        return result;
+      } catch (error) {
+        if (this.leavesConnection(error)) await this.tell(on, 'ROLLBACK');
+        throw error;
+      }
+    }, lockPatienceMs);
+  }
+
+  abstract within(manager: EntityManager): Promise<On>;
+
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+
+  onStale(listener: () => void): void {
+    this.staleListeners.add(listener);
+  }
+
+  close(): Promise<void> {
+    return this.pools.close();
+  }
+
+  /** The statements that begin a transaction. */
+  protected abstract readonly begin: readonly string[];
+  protected abstract on(connection: Raw): On | Promise<On>;
+  protected abstract tell(on: On, statement: string): Promise<unknown>;
+  /** Looks after a connection while it is ours. The function that is returned gives it back, or closes it if it is broken. */
+  protected abstract watch(connection: Raw): (broken: unknown) => void;
+  /** Whether the connection is as good as before: the server itself reported the error, and not as its last word. */
+  protected abstract leavesConnection(error: unknown): boolean;
+  /** Whether the statement was refused for something that has been seen to since. */
+  protected isCured(_error: unknown): boolean {
+    return false;
+  }
+
+  private whenUnlocked<T>(work: (on: On) => Promise<T>, locked: unknown, patienceMs: number): Promise<T> {
+    const giveUpAt = performance.now() + patienceMs;
+    const ask = async () => {
+      if (performance.now() >= giveUpAt) throw locked;
+      return this.alone(work);
+    };
+    return this.lockedRows.waitFor(ask, patienceMs);
+  }
+
+  private distrust(): void {
+    this.pools.closeIdle();
+    if (performance.now() - this.toldAt < TELL_EVERY_MS) return;
+    this.toldAt = performance.now();
+    for (const listener of this.staleListeners) listener();
+  }
+}

@@ -1,0 +1,99 @@
+import { Logger } from '@nestjs/common';
+import { saysTooManyConnections } from './poisoned-connections.js';
+
+/** A driver's pool of connections, as the store uses it. */
+export interface Pool<Connection> {
+  /** How many connections are open, or about to be. */
+  readonly size: number;
+  /** Whether a connection would have to be waited for. */
+  readonly isExhausted: boolean;
+  take(): Promise<Connection>;
+  /** Changes how many connections it may have. */
+  limitTo(connections: number): void;
+  /** Closes the connections that nobody uses at present. */
+  closeIdle(): void;
+  /** Closes all connections, those in use once they are given back. */
+  end(): Promise<void>;
+}
+
+/** How long the store does with fewer connections after the server refused one, in milliseconds. */
+const CROWDED_FOR_MS = 10_000;
+
+/**
+ * The store's connections: a few of its own, opened when needed, or those of the data source's pool.
+ *
+ * A statement of ours stands for many requests, or keeps a lease: it is not to queue behind the statements of handlers, nor
+ * to go without a connection where handlers hold them all. Where the server accepts no further connection, the store does
+ * with those of its own that are open, and shares the data source's pool if none is.
+ */
+export class StorePools<Connection> {
+  private own: Pool<Connection> | undefined;
+  private crowded: NodeJS.Timeout | undefined;
+  private warned = false;
+
+  /**
+   * @param open opens a pool of up to so many connections; returns `undefined` where the driver offers no way to
+   * @param limit how many connections the store may have of its own; 0: it shares the data source's
+   * @param spills returns whether statements may go to free connections of the data source's pool while those of our own are
+   *   all in use: without batches, more connections mean more commits in one flush of the database's log
+   */
+  constructor(
+    readonly shared: Pool<Connection>,
+    private readonly open: (connections: number) => Pool<Connection> | undefined,
+    private limit: number,
+    private readonly spills = () => false,
+  ) {}
+
+  /** The pool to take a connection from. */
+  get current(): Pool<Connection> {
+    if (this.limit === 0 || (this.crowded && this.own?.size === 0)) return this.shared;
+    if (!this.own) {
+      this.own = this.open(this.limit);
+      if (!this.own) this.limit = 0;
+    }
+    if (!this.own || (this.own.isExhausted && this.spills() && !this.shared.isExhausted)) return this.shared;
+    return this.own;
+  }
+
+  /**
+   * Takes a connection where the pool of our own failed to open one.
+   *
+   * @throws `error` unless it says that the server accepts no further connection
+   */
+  async takeAfter(error: unknown): Promise<Connection> {
+    const { own } = this;
+    if (!own || this.limit === 0 || !saysTooManyConnections(error)) throw error;
+    this.doWithFewer(own);
+    if (own.size === 0) return this.shared.take();
+    own.limitTo(own.size);
+    return own.take().catch((again: unknown) => this.takeAfter(again));
+  }
+
+  /** Closes what nobody uses at present: connections that were opened to a server as it was before. */
+  closeIdle(): void {
+    this.own?.closeIdle();
+    this.shared.closeIdle();
+  }
+
+  /** What comes after all goes through the data source's pool. */
+  async close(): Promise<void> {
+    const { own } = this;
+    clearTimeout(this.crowded);
+    this.limit = 0;
+    this.own = undefined;
+    await own?.end();
+  }
+
+  private doWithFewer(own: Pool<Connection>): void {
+    clearTimeout(this.crowded);
+    this.crowded = setTimeout(() => {
+      this.crowded = undefined;
+      own.limitTo(this.limit);
+    }, CROWDED_FOR_MS).unref();
+    if (this.warned) return;
+    this.warned = true;
+    new Logger('Idempotency').warn(
+      'The database accepts no further connections: the store does with fewer of its own, and shares those of the data source',
+    );
+  }
+}

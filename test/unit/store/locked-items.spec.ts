@@ -1,0 +1,99 @@
+import { GroupCommit } from '../../../lib/store/group-commit.js';
+import { saysLocked } from '../../../lib/store/locked-rows.js';
+import { until } from '../../support/until.js';
+
+interface Item {
+  readonly recordId: string;
+}
+
+const lockNotAvailable = () => Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' });
+
+/** A database some of whose rows are locked. */
+class Database {
+  readonly batches: string[] = [];
+  readonly locked = new Set<string>();
+
+  mostAtOnce = 0;
+  private atOnce = 0;
+
+  readonly run = async (items: readonly Item[]): Promise<readonly string[]> => {
+    const ids = items.map(({ recordId }) => recordId);
+    this.batches.push(ids.join(''));
+    this.mostAtOnce = Math.max(this.mostAtOnce, ++this.atOnce);
+    await new Promise((resolve) => setImmediate(resolve));
+    this.atOnce--;
+    if (ids.some((id) => this.locked.has(id))) throw lockNotAvailable();
+    return ids;
+  };
+}
+
+describe('GroupCommit, of rows that others have locked', () => {
+  let database: Database;
+  let commits: GroupCommit<Item, string>;
+  const add = (ids: string) => Promise.allSettled(ids.split('').map((recordId) => commits.add({ recordId })));
+
+  const groupOf = (settings: { maxBatch: number; inFlight: number; patienceMs?: number }, run = database.run) =>
+    new GroupCommit<Item, string>(run, { patienceMs: 60_000, isCommon: () => true, ...settings });
+
+  beforeEach(() => {
+    database = new Database();
+    commits = groupOf({ maxBatch: 8, inFlight: 1 });
+  });
+
+  it('answers the neighbours, and the locked one once it is free', async () => {
+    database.locked.add('b');
+    const answers = add('abc');
+    await until(() => database.batches.length >= 6);
+    database.locked.clear();
+    expect(await answers).toMatchObject([{ value: 'a' }, { value: 'b' }, { value: 'c' }]);
+    const [together, ...alone] = database.batches;
+    expect(together).toBe('abc');
+    expect(alone.filter((batch) => batch !== 'b').sort()).toEqual(['a', 'c']);
+  });
+
+  it('keeps a row that is known to be locked out of batches, until it is found free', async () => {
+    database.locked.add('b');
+    const [{ status, reason }] = (await add('b')) as PromiseRejectedResult[];
+    expect({ status, locked: saysLocked(reason) }).toEqual({ status: 'rejected', locked: true });
+    const from = database.batches.length;
+    const answers = add('abc');
+    await until(() => database.batches.length > from + 1);
+    database.locked.clear();
+    expect(await answers).toMatchObject([{ value: 'a' }, { value: 'b' }, { value: 'c' }]);
+    expect(database.batches.slice(from).filter((batch) => batch.length > 1)).toEqual(['ac']);
+    await add('abc');
+    expect(database.batches.at(-1)).toBe('abc');
+  });
+
+  it('asks for locked rows one at a time, beside a batch, and fails each after a while', async () => {
+    for (const id of 'abcdef') database.locked.add(id);
+    const settled = await add('abcdef');
+    expect(settled.map(({ status }) => status)).toEqual(Array(6).fill('rejected'));
+    expect(database.batches.filter((batch) => batch.length > 1)).toEqual(['abcdef']);
+    expect(database.mostAtOnce).toBeLessThanOrEqual(2);
+  });
+
+  it('does not ask for what nobody waits for any longer', async () => {
+    commits = groupOf({ maxBatch: 8, inFlight: 1, patienceMs: 200 });
+    for (const id of 'abcdefgh') database.locked.add(id);
+    const settled = (await add('abcdefgh')) as PromiseRejectedResult[];
+    expect(settled.at(-1)).toMatchObject({ reason: new Error('waited too long to be sent') });
+  });
+
+  it('does not keep an item waiting for another, where as many may be under way as like', async () => {
+    const { run } = database;
+    let free!: () => void;
+    const freed = new Promise<void>((resolve) => (free = resolve));
+    const sent: string[] = [];
+    const held = async (items: readonly Item[]) => {
+      sent.push(...items.map(({ recordId }) => recordId));
+      await freed;
+      return run(items);
+    };
+    commits = groupOf({ maxBatch: 1, inFlight: Infinity }, held);
+    const answers = add('abc');
+    await until(() => sent.length === 3);
+    free();
+    expect(await answers).toMatchObject([{ value: 'a' }, { value: 'b' }, { value: 'c' }]);
+  });
+});
