@@ -398,6 +398,27 @@ describe.each(['postgres', 'mariadb'] as const)('a deadlock that the handler cat
   }
 });
 
+it('MariaDB with snapshot isolation, as from 11.6 on: a heartbeat does not fail the completion', async () => {
+  await open('mariadb', 'express', { options: { lease: '600ms' } });
+  try {
+    const request = to('run');
+    const leaseOf = async () => (await service.find({ key: request.key, operation: 'POST /tx/run' }))!.leaseUntil;
+    handler = async ({ manager, key }) => {
+      await manager.query('SET SESSION innodb_snapshot_isolation = ON');
+      await manager.count(Entry);
+      await write(manager, key, 'order');
+      const lease = await leaseOf();
+      await until(async () => (await leaseOf()) > lease);
+      return { ok: true };
+    };
+    const answer = await send(app.port, request);
+    expect(answer.status).toBe(201);
+    expect([isReplay(await send(app.port, request)), await entriesOf(request.key)]).toEqual([true, ['order']]);
+  } finally {
+    await app.close();
+  }
+});
+
 describe('a step', () => {
   beforeAll(() => open('better-sqlite3'));
   afterAll(() => app?.close());

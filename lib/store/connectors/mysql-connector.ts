@@ -21,27 +21,36 @@ const GIVE_UP_AFTER = 30_000;
 /** For the one statement that follows, on whichever connection. A whole second is the least. */
 const MARIADB_LOCK_TIMEOUT = 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ';
 
+/** For the one statement that follows: it sees, and changes, what is committed. */
+const WITHOUT_SNAPSHOT = 'SET STATEMENT innodb_snapshot_isolation = OFF FOR ';
+
+/** What the statements depend on. */
+interface Server {
+  readonly isMariadb: boolean;
+  readonly hasSnapshotIsolation: boolean;
+}
+
 export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConnection> {
   protected readonly begin = ['SET TRANSACTION ISOLATION LEVEL READ COMMITTED', 'START TRANSACTION'];
-  private isMariadb: boolean | undefined;
+  private server: Server | undefined;
 
   /** @param connections how many of its own it may open; 0: it shares the data source's */
   constructor(dataSource: DataSource, dialect: Dialect<MysqlConnection>, connections: number) {
     const own = (limit: number) => ownMysqlPool(dataSource, limit);
     // MySQL has no lock timeout for a single statement, and that of the data source's connections is not ours to set.
-    const spills = () => this.isMariadb === true;
+    const spills = () => this.server?.isMariadb === true;
     super(dialect, new StorePools(sharedMysqlPool(dataSource), own, connections, spills));
   }
 
   async within(manager: EntityManager): Promise<MysqlConnection> {
     const connection = (await manager.queryRunner!.connect()) as Mysql2Connection;
-    return wrap(connection, this.isMariadb ?? (await this.learn(connection)));
+    return wrap(connection, this.server ?? (await this.learn(connection)));
   }
 
   protected on(connection: Mysql2Connection): MysqlConnection | Promise<MysqlConnection> {
-    const { isMariadb } = this;
-    if (isMariadb === undefined) return this.learn(connection).then(() => this.on(connection));
-    return wrap(connection, isMariadb, isMariadb ? MARIADB_LOCK_TIMEOUT : '');
+    const { server } = this;
+    if (!server) return this.learn(connection).then(() => this.on(connection));
+    return wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '');
   }
 
   protected tell(on: MysqlConnection, statement: string): Promise<unknown> {
@@ -63,15 +72,20 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     return (error as { sqlState?: unknown } | undefined)?.sqlState !== undefined;
   }
 
-  private async learn(connection: Mysql2Connection): Promise<boolean> {
-    const { rows } = await answerOf(connection, 'query', 'SELECT VERSION() AS version', []);
-    return (this.isMariadb = String(rows[0].version).includes('MariaDB'));
+  private async learn(connection: Mysql2Connection): Promise<Server> {
+    const [version, snapshots] = await Promise.all([
+      answerOf(connection, 'query', 'SELECT VERSION() AS version', []),
+      answerOf(connection, 'query', `SHOW VARIABLES LIKE 'innodb_snapshot_isolation'`, []),
+    ]);
+    const isMariadb = String(version.rows[0].version).includes('MariaDB');
+    return (this.server = { isMariadb, hasSnapshotIsolation: isMariadb && snapshots.rows.length > 0 });
   }
 }
 
-function wrap(connection: Mysql2Connection, returning: boolean, prefix = ''): MysqlConnection {
+function wrap(connection: Mysql2Connection, server: Server, prefix = ''): MysqlConnection {
   return {
-    returning,
+    returning: server.isMariadb,
+    currentRead: server.hasSnapshotIsolation ? WITHOUT_SNAPSHOT : '',
     execute: (sql, values) => answerOf(connection, 'execute', prefix + sql, values),
     query: (sql, values) => answerOf(connection, 'query', sql, values),
   };

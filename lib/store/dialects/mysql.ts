@@ -21,6 +21,11 @@ export interface MysqlConnection {
   query(sql: string, values: readonly unknown[]): Promise<MysqlAnswer>;
   /** MariaDB answers an INSERT with rows; MySQL has to be asked again. */
   readonly returning: boolean;
+  /**
+   * Before a statement of a longer transaction that has to see the row as it is, and not as it was when the transaction began.
+   * MariaDB from 11.6 on would refuse it by default (innodb_snapshot_isolation), as a heartbeat has changed the row.
+   */
+  readonly currentRead: string;
 }
 
 export interface MysqlAnswer {
@@ -182,17 +187,13 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
     completions: readonly CompletionRow[],
   ): Promise<ReadonlyMap<string, FencedAnswer>> {
     const answers = new Map<string, FencedAnswer>();
-    for (const c of completions) {
-      const answer = await on.execute(this.sql.complete, [
-        c.code,
-        c.head,
-        c.body,
-        ...expiry(c.retentionMs),
-        ...owned(c),
-      ]);
-      answers.set(c.recordId, fenced(answer));
-    }
+    for (const completion of completions) answers.set(completion.recordId, await this.completeOne(on, completion));
     return answers;
+  }
+
+  private async completeOne(on: MysqlConnection, c: CompletionRow, prefix = ''): Promise<FencedAnswer> {
+    const values = [c.code, c.head, c.body, ...expiry(c.retentionMs), ...owned(c)];
+    return fenced(await on.execute(prefix + this.sql.complete, values));
   }
 
   async markTransaction(on: MysqlConnection, mark: string): Promise<void> {
@@ -206,7 +207,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
       if ((error as { errno?: unknown }).errno === NO_SUCH_SAVEPOINT) return 'ended';
       throw error;
     }
-    return (await this.complete(on, [completion])).get(completion.recordId)!;
+    return this.completeOne(on, completion, on.currentRead);
   }
 
   async isInTransaction(on: MysqlConnection): Promise<boolean> {
