@@ -197,11 +197,12 @@ export class SqlRecordStore implements RecordStore {
   ): Promise<FencedAnswer> {
     if (phase === 'undone' && cause !== undefined) throw new TransactionUndoneError({ cause });
     const row = this.completionRow(ownership, completion);
+    let isWanted = true;
     const complete = async () => {
       await marked;
-      return this.connector.dialect.completeWithin(await this.connector.within(manager), mark, row);
+      return this.connector.dialect.completeWithin(await this.connector.within(manager), mark, row, () => isWanted);
     };
-    const answer = await withDeadline(complete(), this.settings.timeoutMs);
+    const answer = await withDeadline(complete(), this.settings.timeoutMs).finally(() => (isWanted = false));
     if (answer === 'ended') throw new TransactionEndedError();
     return answer;
   }

@@ -62,8 +62,16 @@ export interface Dialect<Connection = unknown> {
   /**
    * As {@link complete}, in a transaction that was marked. `'ended'`: the mark is gone, as the transaction was committed
    * or undone; nothing is written then.
+   *
+   * @param isWanted false once the caller has given up and rolls back: a statement that is sent after that ROLLBACK would
+   *   record the outcome of writes that are gone
    */
-  completeWithin(on: Connection, mark: string, completion: CompletionRow): Promise<FencedAnswer | 'ended'>;
+  completeWithin(
+    on: Connection,
+    mark: string,
+    completion: CompletionRow,
+    isWanted: () => boolean,
+  ): Promise<FencedAnswer | 'ended'>;
 
   /**
    * Returns whether the connection is still in a transaction, asked after a statement of it has failed. PostgreSQL refuses

@@ -200,13 +200,19 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
     await on.query(this.sql.mark(mark), []);
   }
 
-  async completeWithin(on: MysqlConnection, mark: string, completion: CompletionRow): Promise<FencedAnswer | 'ended'> {
+  async completeWithin(
+    on: MysqlConnection,
+    mark: string,
+    completion: CompletionRow,
+    isWanted: () => boolean,
+  ): Promise<FencedAnswer | 'ended'> {
     try {
       await on.query(this.sql.proof(mark), []);
     } catch (error) {
       if ((error as { errno?: unknown }).errno === NO_SUCH_SAVEPOINT) return 'ended';
       throw error;
     }
+    if (!isWanted()) return 'ended';
     return this.completeOne(on, completion, on.currentRead);
   }
 
