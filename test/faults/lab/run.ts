@@ -241,7 +241,9 @@ async function conclude(database: TestDatabase, log: Log, app: App, clients: Cli
       log.say({ kind: 'standing', record: String(id), status: String(status), token: Number(token) });
     }
     const past = database.dialect === 'postgres' ? "'2001-01-01'" : '1';
-    await query(dataSource, `UPDATE idempotency_record SET expires_at = ${past} WHERE status <> 'held'`);
+    // Claims of processes that died before anything was done are kept for their lease and retention.
+    const dates = `expires_at = ${past}, lease_until = ${past}, retention_ms = 0`;
+    await query(dataSource, `UPDATE idempotency_record SET ${dates} WHERE status <> 'held'`);
     const left = await leftAfter(() => purge(app, clients), dataSource);
     log.say({ kind: 'left', ...left });
   } finally {
