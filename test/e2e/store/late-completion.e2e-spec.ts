@@ -25,10 +25,10 @@ describe.each([backendOf('postgres'), backendOf('mariadb')])('A completion that 
     const owned = ownership(await bench.store().claim(aClaim()));
     // What is asked of a server once has been asked.
     await store.transaction(({ manager }) => (manager as EntityManager).query('SELECT 1'));
-    const transferred = store.transaction(async ({ manager, complete }) => {
-      await (manager as EntityManager).query("INSERT INTO transfer (id) VALUES ('one')");
+    const transferred = store.transaction(async (transaction) => {
+      await (transaction.manager as EntityManager).query("INSERT INTO transfer (id) VALUES ('one')");
       proxy.delay(TIMEOUT);
-      return complete(owned, COMPLETION);
+      return transaction.complete(owned, COMPLETION);
     });
     await expect(transferred).rejects.toBeInstanceOf(StoreUnavailableError);
     proxy.delay(0);

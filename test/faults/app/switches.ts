@@ -40,7 +40,7 @@ const SWITCHES: Readonly<Record<string, Switch>> = {
   'undone transactions that go on': { how: goingOn, noticed: /credit of token \d+ without debit/ },
   'failures committed': { how: committingFailures, noticed: /answered 500 .* there is an effect/ },
   'completed outside of the transaction': { how: completingOutside, noticed: /answered, and no effect/ },
-  'refusals retried': { how: retryingRefusals, noticed: /said nothing for/ },
+  'refusals retried': { how: retryingRefusals, noticed: /said nothing for/, only: [...ELSEWHERE, 'large'] },
   'refusals taken for outages': { how: blamingOutages, noticed: /to try again what cannot be done/ },
   'step names by collation': {
     how: collated,
