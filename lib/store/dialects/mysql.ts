@@ -111,7 +111,8 @@ function statements({ record, step }: TableNames) {
     /** The steps are those of an operation that had expired. */
     discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
       WHERE r.id = ? AND r.owner = ? AND r.token = ? AND r.status = 'processing' AND r.attempt = 1`,
-    giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, ${TELL} WHERE ${OWNED}`,
+    giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, expires_at = ${EXPIRY.replaceAll('?', 'retention_ms')}, ${TELL}
+      WHERE ${OWNED}`,
     renew: `UPDATE ${record} SET lease_until = ${NOW} + ?, ${TELL} WHERE ${OWNED}`,
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
     /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */

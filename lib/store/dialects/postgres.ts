@@ -168,8 +168,8 @@ RETURNING r.id, r.awaited`;
     /** The steps are those of an operation that had expired. */
     discard: `WITH gone AS (DELETE FROM ${record} r WHERE ${owned} AND r.attempt = 1 RETURNING r.id, r.awaited),
       steps AS (DELETE FROM ${step} s USING gone WHERE s.record_id = gone.id),
-      back AS (UPDATE ${record} r SET status = 'failed', lease_until = ${NOW} WHERE ${owned} AND r.attempt > 1
-        RETURNING r.awaited)
+      back AS (UPDATE ${record} r SET status = 'failed', lease_until = ${NOW}, expires_at = ${expiry('r.retention_ms')}
+        WHERE ${owned} AND r.attempt > 1 RETURNING r.awaited)
       SELECT awaited FROM gone UNION ALL SELECT awaited FROM back`,
     renew: `UPDATE ${record} r SET lease_until = ${after('$4::float8')} WHERE ${owned} RETURNING r.awaited`,
     markAwaited: `UPDATE ${record} r SET awaited = true WHERE r.id = $1 AND r.status = 'processing' AND NOT r.awaited

@@ -69,7 +69,8 @@ function statements({ record, step }: TableNames) {
     proof: (mark: string) => `RELEASE ${mark}`,
     letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, expires_at = ${NOW} + ? WHERE ${OWNED}
       RETURNING awaited`,
-    giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW} WHERE ${OWNED} RETURNING awaited`,
+    giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, expires_at = ${NOW} + retention_ms WHERE ${OWNED}
+      RETURNING awaited`,
     discard: `DELETE FROM ${record} WHERE ${OWNED} AND attempt = 1 RETURNING awaited`,
     renew: `UPDATE ${record} SET lease_until = ${NOW} + ? WHERE ${OWNED} RETURNING awaited`,
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,

@@ -50,6 +50,18 @@ describe.each(BACKENDS)('A record on $name', (backend) => {
     expect(await store.read(held.recordId)).toMatchObject({ status: 'held' });
   });
 
+  it('is kept for its retention where a later attempt is given back, however long that took', async () => {
+    const store = bench.store();
+    const claim = aClaim();
+    await store.steps.end(ownership(await store.claim(claim)), 'charge', { status: 'done', result: '1' });
+    await bench.lapse(claim.recordId);
+    const second = ownership(await store.claim(again(claim)));
+    await bench.expire(claim.recordId);
+    expect(await store.discard(second)).toMatchObject({ held: true });
+    expect(await store.claim(again(claim))).toMatchObject({ takenFrom: 'failed', attempt: 3 });
+    expect(await store.steps.load(claim.recordId)).toMatchObject([{ name: 'charge', status: 'done' }]);
+  });
+
   it('takes its steps with it, and no others', async () => {
     const store = bench.store();
     const [gone, kept] = [await store.claim(aClaim()), await store.claim(aClaim())];
