@@ -18,7 +18,8 @@ const poisoned = new WeakSet<QueryRunner>();
  */
 export function noteError(runner: QueryRunner, error: unknown): void {
   const poison = poisonsConnection(error);
-  if (!poison) return;
+  // A handler's own slow statement says nothing of its connection.
+  if (!poison || poison.ifLasting) return;
   poisoned.add(runner);
   if (poison.others) closeIdle(runner.connection);
 }

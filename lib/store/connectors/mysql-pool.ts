@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { initialized } from '../data-source.js';
-import type { Pool } from './pools.js';
+import { ended, type Pool } from './pools.js';
 
 /** What TypeORM hands out: a `mysql2` connection with callbacks. */
 export interface Mysql2Connection {
@@ -18,7 +17,7 @@ export interface Mysql2Connection {
 export type Mysql2Callback = (error: Error | null, result: unknown) => void;
 
 interface Mysql2Pool {
-  // Not documented, and done without where they are missing.
+  // Not documented. Where they are missing, the pool counts as one without a free connection.
   readonly config?: { connectionLimit: number };
   readonly _freeConnections?: { readonly length: number };
   readonly _allConnections?: { readonly length: number };
@@ -37,9 +36,6 @@ interface MysqlDriver {
   createConnectionOptions?(options: object, credentials: object): { readonly connectionLimit?: unknown };
 }
 
-/** How long the end of a pool waits for its statements, in milliseconds. */
-const END_AFTER_MS = 1_000;
-
 /** What `mysql2` has where nothing is said. */
 const DEFAULT_LIMIT = 10;
 
@@ -54,27 +50,8 @@ const ignore = () => undefined;
 /** The data source's pool, of its primary. */
 export function sharedMysqlPool(dataSource: DataSource): Pool<Mysql2Connection> {
   const driver = () => initialized(dataSource).driver as unknown as MysqlDriver;
-  return {
-    get size() {
-      return masterOf(driver())?._allConnections?.length ?? 0;
-    },
-    get isExhausted() {
-      const { config, _freeConnections: free, _allConnections: all } = masterOf(driver()) ?? {};
-      if (!config || !free || !all) return true;
-      return free.length === 0 && config.connectionLimit > 0 && all.length >= config.connectionLimit;
-    },
-    take: () => driver().obtainMasterConnection(),
-    limitTo: ignore,
-    closeIdle() {
-      // `mysql2` does not tell of the connections that nobody uses.
-      for (let idle = masterOf(driver())?._freeConnections?.length ?? 0; idle > 0; idle--) {
-        driver()
-          .obtainMasterConnection()
-          .then((connection) => connection.destroy(), ignore);
-      }
-    },
-    end: () => Promise.resolve(),
-  };
+  const pool = () => driver().pool ?? driver().poolCluster?._nodes?.MASTER?.pool;
+  return poolOf(pool, () => driver().obtainMasterConnection());
 }
 
 /**
@@ -97,67 +74,46 @@ export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<
     waitForConnections: true,
     queueLimit: 0,
   });
-
   const open = new Set<Mysql2Connection>();
-  const idle = new Set<Mysql2Connection>();
-  /** How many wait for a connection, to be opened or given back. */
-  let waiting = 0;
   pool.on('connection', (connection) => {
     open.add(connection);
-    for (const event of ['error', 'end'] as const) {
-      connection.on(event, () => {
-        open.delete(connection);
-        idle.delete(connection);
-      });
-    }
+    for (const event of ['error', 'end'] as const) connection.on(event, () => open.delete(connection));
     connection.query(LOCK_TIMEOUT, [], ignore);
     // What the application does with each connection, it does with these.
     driver.pool?.emit('connection', connection);
   });
-  pool.on('acquire', (connection) => {
-    idle.delete(connection);
-    connection.stream?.ref?.();
-  });
-  pool.on('release', (connection) => {
-    idle.add(connection);
-    connection.stream?.unref?.();
-  });
-
-  return {
-    get size() {
-      return open.size;
-    },
-    get isExhausted() {
-      return idle.size === 0 && open.size + waiting >= most;
-    },
-    take: () =>
-      new Promise((resolve, reject) => {
-        const waits = idle.size === 0 ? 1 : 0;
-        waiting += waits;
-        pool.getConnection((error, connection) => {
-          waiting -= waits;
-          if (error) reject(error);
-          else resolve(connection);
-        });
-      }),
-    limitTo(limit) {
-      if (pool.config) pool.config.connectionLimit = Math.min(limit, most);
-    },
-    closeIdle() {
-      for (const connection of idle) {
-        idle.delete(connection);
-        open.delete(connection);
-        connection.destroy();
-      }
-    },
-    async end() {
-      for (const connection of idle) connection.stream?.ref?.();
-      const ended = new Promise<void>((resolve) => pool.end(resolve));
-      await Promise.race([ended, sleep(END_AFTER_MS, undefined, { ref: false })]);
-    },
-  };
+  pool.on('acquire', (connection) => connection.stream?.ref?.());
+  pool.on('release', (connection) => connection.stream?.unref?.());
+  const take = () =>
+    new Promise<Mysql2Connection>((resolve, reject) =>
+      pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection))),
+    );
+  return poolOf(() => pool, take, { most, open });
 }
 
-function masterOf({ pool, poolCluster }: MysqlDriver): Mysql2Pool | undefined {
-  return pool ?? poolCluster?._nodes?.MASTER?.pool;
+function poolOf(
+  pool: () => Mysql2Pool | undefined,
+  take: () => Promise<Mysql2Connection>,
+  { most = Infinity, open }: { most?: number; open?: ReadonlySet<Mysql2Connection> } = {},
+): Pool<Mysql2Connection> {
+  const free = () => pool()?._freeConnections?.length ?? 0;
+  const all = () => pool()?._allConnections?.length ?? 0;
+  return {
+    get size() {
+      return open?.size ?? all();
+    },
+    get isExhausted() {
+      const limit = pool()?.config?.connectionLimit ?? 1;
+      return free() === 0 && limit > 0 && all() >= limit;
+    },
+    take,
+    limitTo(connections) {
+      const config = pool()?.config;
+      if (config) config.connectionLimit = Math.min(connections, most);
+    },
+    closeIdle() {
+      for (let left = free(); left > 0; left--) take().then((connection) => connection.destroy(), ignore);
+    },
+    end: () => ended((done) => pool()?.end(done)),
+  };
 }

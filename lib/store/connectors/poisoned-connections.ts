@@ -2,6 +2,8 @@ import { causes } from '../driver-errors.js';
 
 /** What an error says of the connection that met it: it cannot work again, and has to be closed. */
 export interface Poison {
+  /** Only where it is met for a while: any session may have a slow statement, and a new one is slower at first. */
+  readonly ifLasting: boolean;
   /** Every connection opened until now is as bad: they lead to a server, or hold plans, of the past. */
   readonly others: boolean;
   /** The statement was refused before it did anything: another connection may run it at once. */
@@ -9,11 +11,13 @@ export interface Poison {
 }
 
 /** The server may no longer write, or plans changed under a prepared statement. New connections see what is so now. */
-const STALE: Poison = { others: true, refused: true };
+const STALE: Poison = { ifLasting: false, others: true, refused: true };
 /** The session is of no more use to us, and said so before it did anything. */
-const SPENT: Poison = { others: false, refused: true };
+const SPENT: Poison = { ifLasting: false, others: false, refused: true };
 /** The session ends, or breaks off what we ask of it. What became of the statement is unknown. */
-const BROKEN: Poison = { others: false, refused: false };
+const BROKEN: Poison = { ifLasting: false, others: false, refused: false };
+/** A time limit for statements, which a session keeps after it was lifted for others. */
+const LIMITED: Poison = { ifLasting: true, others: false, refused: false };
 
 type PoisonTable = readonly (readonly [codes: RegExp, poison: Poison])[];
 
@@ -23,9 +27,11 @@ const SQLSTATE: PoisonTable = [
   [/^25006$/, STALE],
   // idle_session_timeout: the server had ended the session before the statement came.
   [/^57P05$/, SPENT],
-  // Connection exceptions and protocol violations; query_canceled, by a `statement_timeout` that a session keeps after it
-  // was lifted; shutdown, crash, a dropped database; internal errors, which may be of the session's own caches.
-  [/^(08...|57014|57P0.|XX...)$/, BROKEN],
+  // query_canceled, by `statement_timeout`.
+  [/^57014$/, LIMITED],
+  // Connection exceptions and protocol violations; shutdown, crash, a dropped database; internal errors, which may be of the
+  // session's own caches.
+  [/^(08...|57P0.|XX...)$/, BROKEN],
 ];
 
 /** What PostgreSQL answers for each statement that was prepared before a column changed its type. */
@@ -39,9 +45,11 @@ const ERRNO: PoisonTable = [
   // Prepared statements that the server has lost, cannot prepare again, or has too many of; an expired password, for which
   // a session accepts nothing else; a session that was ended for idleness.
   [/^(1243|1615|1461|1820|1862|4031)$/, SPENT],
-  // The server shuts down, or closes the connection: a packet too large (1153) or out of order, a killed session. A time
-  // limit for statements that the session keeps after it was lifted (1969, 3024). The client's own: gone away, lost.
-  [/^(1053|1152|1153|115[6-9]|116[01]|1184|1927|1969|3024|3169|2006|2013|2055)$/, BROKEN],
+  // MariaDB's and MySQL's time limits for statements.
+  [/^(1969|3024)$/, LIMITED],
+  // The server shuts down, or closes the connection: a packet too large (1153) or out of order, a killed session. The
+  // client's own: gone away, lost.
+  [/^(1053|1152|1153|115[6-9]|116[01]|1184|1927|3169|2006|2013|2055)$/, BROKEN],
 ];
 
 /** Returns what an error, one of its causes, or what TypeORM wrapped, says of the connection; `undefined`: it is sound. */

@@ -8,15 +8,19 @@ import type { StorePools } from './pools.js';
 /** How often those who listen are told that connections are stale, in milliseconds, however many are found. */
 const TELL_EVERY_MS = 1_000;
 
+/** A connection that meets a time limit, and again so many milliseconds later or more, is closed. */
+const LASTING_AFTER_MS = 2_000;
+
 /**
  * Runs statements on connections of a pool. A connection that cannot work again is closed instead of given back: after a
  * failover, a pool would otherwise hand out connections to a server that may not write, for as long as there is traffic.
  */
-export abstract class PooledConnector<Raw, On> implements Connector<On> {
+export abstract class PooledConnector<Raw extends object, On> implements Connector<On> {
   readonly singleConnection = false;
   private readonly staleListeners = new Set<() => void>();
   private toldAt = -Infinity;
   private readonly lockedRows = new LockedRows();
+  private readonly limitedSince = new WeakMap<Raw, number>();
 
   constructor(
     readonly dialect: Dialect<On>,
@@ -40,7 +44,8 @@ export abstract class PooledConnector<Raw, On> implements Connector<On> {
       } catch (error) {
         const poison = poisonsConnection(error);
         if (poison?.others) this.distrust();
-        if (poison || !this.leavesConnection(error)) broken = error;
+        const isPoisoned = poison && (!poison.ifLasting || this.isLasting(connection));
+        if (isPoisoned || !this.leavesConnection(error)) broken = error;
         // Not awaited: the connection is given back first.
         if (lockPatienceMs > 0 && saysLocked(error)) return this.whenUnlocked(work, error, lockPatienceMs);
         if (again || !(poison?.refused || this.isCured(error))) throw error;
@@ -98,6 +103,13 @@ export abstract class PooledConnector<Raw, On> implements Connector<On> {
       return this.alone(work);
     };
     return this.lockedRows.waitFor(ask, patienceMs);
+  }
+
+  private isLasting(connection: Raw): boolean {
+    const now = performance.now();
+    const since = this.limitedSince.get(connection) ?? now;
+    this.limitedSince.set(connection, since);
+    return now - since > LASTING_AFTER_MS;
   }
 
   private distrust(): void {

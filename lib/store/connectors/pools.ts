@@ -3,7 +3,7 @@ import { saysTooManyConnections } from './poisoned-connections.js';
 
 /** A driver's pool of connections, as the store uses it. */
 export interface Pool<Connection> {
-  /** How many connections are open, or about to be. */
+  /** How many connections are open; not those that are about to be, which the server may refuse. */
   readonly size: number;
   /** Whether a connection would have to be waited for. */
   readonly isExhausted: boolean;
@@ -14,6 +14,20 @@ export interface Pool<Connection> {
   closeIdle(): void;
   /** Closes all connections, those in use once they are given back. */
   end(): Promise<void>;
+}
+
+/** How long the end of a pool waits for its statements, in milliseconds. */
+const END_AFTER_MS = 1_000;
+
+/** Waits for the end of a pool, for a while: idle connections do not keep the process alive until then, so this does. */
+export function ended(end: (done: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, END_AFTER_MS);
+    end(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 }
 
 /** How long the store does with fewer connections after the server refused one, in milliseconds. */

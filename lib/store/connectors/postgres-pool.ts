@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { initialized } from '../data-source.js';
-import type { Pool } from './pools.js';
+import { ended, type Pool } from './pools.js';
 
 /** What we use of a `pg` pool. */
 interface PgPool {
@@ -10,7 +9,7 @@ interface PgPool {
   readonly totalCount: number;
   readonly idleCount: number;
   connect(taken: (error: unknown, client: PgClient, release: (error?: unknown) => void) => void): void;
-  end(): Promise<void>;
+  end(done: () => void): void;
   on(event: string, listener: (...args: unknown[]) => void): void;
   emit(event: string, ...args: unknown[]): void;
 }
@@ -29,9 +28,6 @@ export interface PgClient {
   on(event: 'error', listener: () => void): void;
   off(event: 'error', listener: () => void): void;
 }
-
-/** How long the end of a pool waits for its statements, in milliseconds. */
-const END_AFTER_MS = 1_000;
 
 /** How long a connection of our own may take to open, in milliseconds: a server that is gone for good sends no refusal. */
 const CONNECT_WITHIN_MS = 10_000;
@@ -67,7 +63,10 @@ export function ownPostgresPool(dataSource: DataSource, connections: number): Po
   });
   // What the application does with each connection, it does with these.
   for (const event of ['connect', 'error']) pool.on(event, (...args) => master.emit(event, ...args));
-  return poolOf(() => pool, most);
+  let open = 0;
+  pool.on('connect', () => open++);
+  pool.on('remove', () => open--);
+  return poolOf(() => pool, { most, open: () => open });
 }
 
 export function giveBackPostgres(client: PgClient, error: unknown): void {
@@ -88,10 +87,13 @@ function masterOf(dataSource: DataSource): PgPool {
   return (initialized(dataSource).driver as unknown as { master: PgPool }).master;
 }
 
-function poolOf(pool: () => PgPool, most = Infinity): Pool<PgClient> {
+function poolOf(
+  pool: () => PgPool,
+  { most = Infinity, open = () => pool().totalCount }: { most?: number; open?: () => number } = {},
+): Pool<PgClient> {
   return {
     get size() {
-      return pool().totalCount;
+      return open();
     },
     get isExhausted() {
       const { idleCount, totalCount, options } = pool();
@@ -114,8 +116,6 @@ function poolOf(pool: () => PgPool, most = Infinity): Pool<PgClient> {
         pool().connect((_error, _client, release) => release(true));
       }
     },
-    async end() {
-      await Promise.race([pool().end(), sleep(END_AFTER_MS, undefined, { ref: false })]);
-    },
+    end: () => ended((done) => pool().end(done)),
   };
 }

@@ -57,7 +57,9 @@ export class Model {
   }
 
   discard(key: string, hold: ModelHold) {
-    return this.fenced(key, hold, (record) => (record.attempt === 1 ? undefined : { ...record, status: 'failed', expired: false }));
+    return this.fenced(key, hold, (record) =>
+      record.attempt === 1 ? undefined : { ...record, status: 'failed', expired: false },
+    );
   }
 
   renew(key: string, hold: ModelHold) {
