@@ -40,7 +40,9 @@ async function run({ terminal, json, ...invocation }: Invocation): Promise<ExitC
 
 async function revert({ terminal, json, flag, ...invocation }: Invocation): Promise<ExitCode> {
   if (!flag('yes')) {
-    throw refusal('This drops the tables, and with them every key: requests would run again. If so, add --yes');
+    throw refusal(
+      'This reverts the last migration. The first one drops the tables, and with them every key: requests would run again. If so, add --yes',
+    );
   }
   const dataSource = await invocation.dataSource();
   const before = await executedBy(dataSource);

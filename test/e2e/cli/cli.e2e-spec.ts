@@ -9,6 +9,7 @@ import { digestIdentity } from '../../../lib/engine/identity.js';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
 import { AesGcmSealer, noSealer } from '../../../lib/store/sealer.js';
+import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 import { aClaim, again, Bench, HOUR, BACKENDS, ownership } from '../store/support.js';
 import { cli, type Ended, installWithout, urlOf } from './support.js';
 
@@ -305,9 +306,9 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(printed.stdout.match(/CREATE TABLE .cli_idempotency_(record|step)/g)).toHaveLength(2);
     expect((await run(['stats', ...prefixed])).code).toBe(DATABASE);
 
-    const name = 'CreateIdempotencyTables1767225600000';
+    const names = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
     expect((await run(['migrations', 'revert', '--yes', ...prefixed])).code).toBe(REFUSED);
-    expect(parsed(await run(['migrations', 'run', '--json', ...prefixed]))).toEqual({ executed: [name] });
+    expect(parsed(await run(['migrations', 'run', '--json', ...prefixed]))).toEqual({ executed: names });
     expect(parsed(await run(['migrations', 'run', '--json', ...prefixed]))).toEqual({ executed: [] });
     expect((await run(['stats', ...prefixed])).code).toBe(FINE);
     expect(await run(['migrations', 'revert', ...prefixed])).toMatchObject({ code: REFUSED, stdout: '' });
@@ -322,8 +323,10 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     });
     await bench.dataSource.query(`DELETE FROM cli_migrations WHERE timestamp = 1999999999999`);
 
-    const reverted = await run(['migrations', 'revert', '--yes', '--json', ...prefixed]);
-    expect(parsed(reverted)).toEqual({ reverted: [name] });
+    for (const name of [...names].reverse()) {
+      const reverted = await run(['migrations', 'revert', '--yes', '--json', ...prefixed]);
+      expect(parsed(reverted)).toEqual({ reverted: [name] });
+    }
     expect((await run(['stats', ...prefixed])).code).toBe(DATABASE);
   });
 

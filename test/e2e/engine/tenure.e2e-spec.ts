@@ -562,7 +562,8 @@ describe('a transaction', () => {
     };
     const operation = anOperation({ ...TRANSACTIONAL, leaseMs: 600 });
     expect(await work(here, operation)).toEqual({ kind: 'unrecorded', error: expect.any(StoreUnavailableError) });
-    expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded']);
+    // A heartbeat may see first that the lease is over.
+    expect(here.typesOfEvents().filter((type) => type !== 'leaseLost')).toEqual(['claimed', 'unrecorded']);
   });
 
   it('whose COMMIT did not take place is rolled back, and the key is free', async () => {

@@ -87,7 +87,10 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
     const store = bench.store({ connector, timeoutMs: TIMEOUT });
     const owned = ownership(await store.claim(aClaim()));
     connector.after = 2 * TIMEOUT;
-    await expect(store.complete(owned, COMPLETION)).rejects.toBeInstanceOf(StoreUnavailableError);
+    const completed = store.complete(owned, COMPLETION);
+    // An execution waits for SQLite's only connection: what holds it is in the same process, and takes nobody's record.
+    if (connector.singleConnection) expect(await completed).toEqual(HELD);
+    else await expect(completed).rejects.toBeInstanceOf(StoreUnavailableError);
     connector.after = 0;
     expect(await store.read(owned.recordId)).toMatchObject({ status: 'done', outcome: OUTCOME });
   });
