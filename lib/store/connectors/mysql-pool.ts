@@ -17,7 +17,7 @@ export interface Mysql2Connection {
 export type Mysql2Callback = (error: Error | null, result: unknown) => void;
 
 interface Mysql2Pool {
-  // Not documented. Where they are missing, the pool counts as one without a free connection.
+  // Not documented. Where they are missing, nothing spills, and idle connections are left alone.
   readonly config?: { connectionLimit: number };
   readonly _freeConnections?: { readonly length: number };
   readonly _allConnections?: { readonly length: number };

@@ -49,7 +49,7 @@ export class StorePools<Connection> {
    * @param open opens a pool of up to so many connections; returns `undefined` where the driver offers no way to
    * @param limit how many connections the store may have of its own; 0: it shares the data source's
    * @param spills returns whether statements may go to free connections of the data source's pool while those of our own are
-   *   all in use: without batches, more connections mean more commits in one flush of the database's log
+   *   all in use, as by statements that wait for locked rows
    */
   constructor(
     readonly shared: Pool<Connection>,

@@ -142,9 +142,13 @@ test('a database that takes no writes', async () => {
   // What is set for its one connection has to be that of the store.
   const healthy = await HealthyApp.boot({ ...database.options, poolSize: 1 }, { storeConnections: 0 });
   const dataSource = healthy.app.get(DataSource);
+  const { database: name } = database.options;
+  // For its one connection, and for the one that is opened in its place.
+  await dataSource.query(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
   await dataSource.query('SET default_transaction_read_only = on');
   expect((await healthy.health()).store).toMatchObject({ status: 'down', reason: 'read-only', code: '25006' });
   await dataSource.query('SET default_transaction_read_only = off');
+  await dataSource.query(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
   expect((await healthy.health()).store).toEqual(STORE_UP);
   await healthy.app.close();
   await database.drop();
