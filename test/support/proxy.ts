@@ -10,6 +10,7 @@ export class TcpProxy {
   #server: Server | undefined;
   #delay = 0;
   #requestsUntilCut = 0;
+  #counted = '';
   #healed: Promise<void> | undefined;
   #heal: () => void = () => undefined;
 
@@ -48,9 +49,12 @@ export class TcpProxy {
   /**
    * Forwards so many chunks from clients and breaks the connection of the last when its answer comes: the server has
    * acted, the client is not told.
+   *
+   * @param text counts only chunks that hold it, such as `COMMIT`
    */
-  cutAfterRequest(requests = 1): void {
+  cutAfterRequest(requests = 1, text = ''): void {
     this.#requestsUntilCut = requests;
+    this.#counted = text;
   }
 
   /** Lets connections stand and nothing pass; what was sent meanwhile arrives when this is switched off. */
@@ -85,7 +89,7 @@ export class TcpProxy {
     const link = new Link(
       client,
       () => this.#gate(),
-      () => this.#isLastRequest(),
+      (chunk) => this.#isLastRequest(chunk),
     );
     this.#links.add(link);
     void link.closed.then(() => this.#links.delete(link));
@@ -93,8 +97,8 @@ export class TcpProxy {
     link.connect(this.targetPort, this.targetHost);
   }
 
-  #isLastRequest(): boolean {
-    return this.#requestsUntilCut > 0 && --this.#requestsUntilCut === 0;
+  #isLastRequest(chunk: Buffer): boolean {
+    return this.#requestsUntilCut > 0 && chunk.includes(this.#counted) && --this.#requestsUntilCut === 0;
   }
 
   /** Resolves when what is sent now may pass. */
@@ -117,7 +121,7 @@ class Link {
   constructor(
     private readonly client: Socket,
     private readonly gate: () => Promise<void>,
-    private readonly isLastRequest: () => boolean,
+    private readonly isLastRequest: (chunk: Buffer) => boolean,
   ) {
     this.closed = new Promise((resolve) => (this.#markClosed = resolve));
     client.on('error', () => undefined);
@@ -152,7 +156,7 @@ class Link {
 
   #request(server: Socket, chunk: Buffer): void {
     if (this.#answersNobody) return;
-    this.#answersNobody = this.isLastRequest();
+    this.#answersNobody = this.isLastRequest(chunk);
     server.write(chunk);
   }
 
