@@ -9,10 +9,8 @@ import {
 } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
-import { wantsAsyncContext } from './async-context.js';
 import { BootAudit } from './boot-audit.js';
 import { GraphQLEdge } from './edges/graphql/graphql-edge.js';
-import { HandedOver } from './edges/http/handed-over.js';
 import { AnonymousCallers } from './edges/http/anonymous-callers.js';
 import { ApplicationFilters } from './edges/http/application-filters.js';
 import { HttpEdge } from './edges/http/http-edge.js';
@@ -57,7 +55,6 @@ import { ownTransactions } from './store/transaction-host.js';
 
 const STORE_CONNECTOR = Symbol('IDEMPOTENCY_STORE_CONNECTOR');
 const WAKE_UP = Symbol('IDEMPOTENCY_WAKE_UP');
-const ASYNC_CONTEXT = Symbol('IDEMPOTENCY_ASYNC_CONTEXT');
 
 /** Idempotent operations for a Nest application, on its TypeORM data source. */
 @Module({})
@@ -230,30 +227,21 @@ const PROVIDERS: Provider[] = [
     inject: [DiscoveryService, MetadataScanner],
   },
   {
-    provide: ASYNC_CONTEXT,
-    useFactory: ({ asyncContext }: ResolvedModuleOptions, modules: ModulesContainer) =>
-      asyncContext ?? wantsAsyncContext(modules),
-    inject: [IDEMPOTENCY_OPTIONS, ModulesContainer],
-  },
-  {
     provide: IdempotencyEdges,
     useFactory: (
       engine: IdempotencyEngine,
       options: ResolvedModuleOptions,
       operations: OperationOptions,
       store: SqlRecordStore,
-      routes: Routes,
-      asyncContext: boolean,
       application: ApplicationConfig,
       modules: ModulesContainer,
       adapterHost: HttpAdapterHost,
     ) => {
-      const handedOver = new HandedOver(routes.idempotent());
       const anonymous = new AnonymousCallers(application);
       const values = new ValueEdge(engine, options, store);
       const filters = new ApplicationFilters(modules, application, adapterHost);
       return new IdempotencyEdges(
-        new HttpEdge(engine, options, operations, { errors: store, filters, handedOver, asyncContext, anonymous }),
+        new HttpEdge(engine, options, operations, { errors: store, filters, anonymous }),
         new RpcEdge(values, operations),
         new GraphQLEdge(values, operations),
       );
@@ -263,8 +251,6 @@ const PROVIDERS: Provider[] = [
       IDEMPOTENCY_OPTIONS,
       OperationOptions,
       SqlRecordStore,
-      Routes,
-      ASYNC_CONTEXT,
       ApplicationConfig,
       ModulesContainer,
       HttpAdapterHost,
@@ -280,10 +266,8 @@ const PROVIDERS: Provider[] = [
       events: EventStream,
       operations: OperationOptions,
       routes: Routes,
-      asyncContext: boolean,
     ) =>
       new IdempotencyService({
-        asyncContext,
         engine,
         store,
         dataSource,
@@ -299,7 +283,6 @@ const PROVIDERS: Provider[] = [
       EventStream,
       OperationOptions,
       Routes,
-      ASYNC_CONTEXT,
     ],
   },
   {

@@ -42,12 +42,16 @@ export function NotIdempotent(): MethodDecorator & ClassDecorator {
   }) as MethodDecorator & ClassDecorator;
 }
 
-/** Those of a base class too, for this controller alone. */
+/**
+ * Those that some decorator has described, as handlers are; helpers stay as they are. Those of a base class too, for this
+ * controller alone.
+ */
 function watchMethods(prototype: object): void {
   for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
     for (const name of Object.getOwnPropertyNames(at)) {
       const descriptor = Object.getOwnPropertyDescriptor(at, name)!;
       if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
+      if (Reflect.getOwnMetadataKeys(descriptor.value as object).length === 0) continue;
       if (at !== prototype && Object.hasOwn(prototype, name)) continue;
       Object.defineProperty(prototype, name, { ...descriptor, value: watchHandler(descriptor.value) });
     }

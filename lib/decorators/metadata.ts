@@ -2,6 +2,9 @@ import type { IdempotentOptions } from '../options/idempotency-options.js';
 
 const OPTIONS = Symbol('nestjs-idempotency:options');
 
+/** Nest's metadata key for the interceptors of a class or method. */
+const INTERCEPTORS = '__interceptors__';
+
 type Target = object;
 
 /** What decorators say of a class or method: options, or that it is exempt. */
@@ -23,4 +26,13 @@ export function markingOf(controller: Target, handler: Target): IdempotentOption
 /** Whether a decorator stands at the method, and not only at its class. */
 export function isMarkedItself(handler: Target): boolean {
   return Reflect.hasMetadata(OPTIONS, handler);
+}
+
+/** On the class of our interceptor, by which it is known. */
+export const IS_OURS = Symbol('nestjs-idempotency:interceptor');
+
+/** Whether our interceptor is wired by hand at a handler or its class. */
+export function isWiredByHand(controller: Target, handler: Target): boolean {
+  const wired = [controller, handler].flatMap((one) => (Reflect.getMetadata(INTERCEPTORS, one) ?? []) as object[]);
+  return wired.some((interceptor) => IS_OURS in interceptor || IS_OURS in interceptor.constructor);
 }

@@ -1,6 +1,5 @@
 import { isObservable, lastValueFrom, type Observable } from 'rxjs';
-import { current, type CurrentExecution, TooLateError } from '../engine/current-execution.js';
-import { executionOfTicket, isTicket, NO_TICKET } from './ticket.js';
+import { current, type CurrentExecution } from '../engine/current-execution.js';
 
 const WATCHED = Symbol('nestjs-idempotency:watched');
 
@@ -12,8 +11,9 @@ export function isWatched(method: unknown): boolean {
 }
 
 /**
- * A method that tells the execution it runs in when it begins and when it has ended, which the pipeline around it does
- * not always say: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
+ * Returns a method that tells the execution whose handler it is when a call begins and when it has ended, which the pipeline
+ * around it does not always say: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
+ * Called outside of an execution, or by another handler, it is the method as it was.
  *
  * An Observable, also a promised one, is turned into the promise of its last value, which is what Nest sends over HTTP,
  * because Nest would unsubscribe from it when the client goes away. Message handlers may answer with all of its values:
@@ -22,15 +22,9 @@ export function isWatched(method: unknown): boolean {
 export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
   const watched = function (this: unknown, ...args: unknown[]): unknown {
-    const last = args.at(-1);
-    const told = isTicket(last);
-    if (told) args.pop();
-    const execution = (told ? executionOfTicket(last) : undefined) ?? current();
-    if (!execution) {
-      if (told && last !== NO_TICKET) throw new TooLateError();
-      return method.apply(this, args);
-    }
-    return execution.watch(() => {
+    const execution = current();
+    if (!execution?.isOf(watched)) return method.apply(this, args);
+    return execution.call(() => {
       const result = method.apply(this, args);
       if (isObservable(result)) return followed(result, execution);
       return isThenable(result) ? settled(result, execution) : result;

@@ -1,5 +1,5 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
-import { Observable } from 'rxjs';
+import { isObservable, Observable } from 'rxjs';
 import { isMarkedItself } from '../decorators/metadata.js';
 import type { GraphQLEdge } from './graphql/graphql-edge.js';
 import type { HttpEdge } from './http/http-edge.js';
@@ -33,10 +33,15 @@ export class IdempotencyEdges {
  * The stream that `intercept` promises. It is subscribed to in any case, by a closed subscriber where an interceptor outside
  * has given up meanwhile: a run that won its record by then must give it back, and would else not hear of that.
  */
-function followed(intercept: () => Promise<Observable<unknown>>): Observable<unknown> {
+function followed(intercept: () => Promise<Observable<unknown>> | Observable<unknown>): Observable<unknown> {
   return new Observable((subscriber) => {
-    intercept().then(
-      (stream) => stream.subscribe(subscriber),
+    const stream = intercept();
+    if (isObservable(stream)) {
+      stream.subscribe(subscriber);
+      return;
+    }
+    stream.then(
+      (admitted) => admitted.subscribe(subscriber),
       (error: unknown) => subscriber.error(error),
     );
   });

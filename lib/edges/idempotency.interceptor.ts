@@ -7,11 +7,15 @@ import {
   Optional,
 } from '@nestjs/common';
 import type { Observable } from 'rxjs';
+import { IS_OURS } from '../decorators/metadata.js';
 import { IdempotencyEdges } from './idempotency-edges.js';
 
 /** Short-circuits duplicates in the Nest pipeline, after guards and before pipes. Wired by `@Idempotent()`. */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor, OnModuleInit {
+  /** @internal */
+  static readonly [IS_OURS] = true;
+
   /** @internal */
   constructor(@Optional() private readonly edges?: IdempotencyEdges) {}
 

@@ -4,7 +4,14 @@ import { CurrentExecution, runWithin } from '../engine/current-execution.js';
 import { TOMBSTONE } from '../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../engine/tenure.js';
 import { errorOfHandler, problemOfError } from '../problems/from-engine.js';
-import { answerInstead, isToBeReleased, type RunSettings } from './run-end.js';
+import {
+  answerInstead,
+  beforeFurtherCalls,
+  CARRIED_OUT,
+  isWorkToBeDone,
+  type RunSettings,
+  verdictOf,
+} from './run-end.js';
 import { toValueJson } from '../engine/value-json.js';
 import { statusOfError } from './value-error.js';
 import { type Answer, packAnswer, unpackAnswer } from './value-outcome.js';
@@ -36,7 +43,12 @@ export class PipelineRun {
     private readonly tenure: Tenure,
     private readonly settings: RunSettings,
   ) {
-    this.current = new CurrentExecution(tenure.execution, toItsEnd);
+    this.current = new CurrentExecution(
+      tenure.execution,
+      settings.handler,
+      toItsEnd,
+      beforeFurtherCalls(tenure, settings),
+    );
     this.ending = new Promise((resolve) => (this.settleEnding = resolve));
   }
 
@@ -53,7 +65,7 @@ export class PipelineRun {
   private async carryOut(handle: () => Observable<unknown>, onEnd: () => void): Promise<void> {
     try {
       const finish = await this.tenure.carryOut(() => {
-        if (this.current.state !== 'barred') runWithin(this.current, () => this.follow(handle));
+        if (this.current.calls.state !== 'closed') runWithin(this.current, () => this.follow(handle));
         return this.ending;
       });
       onEnd();
@@ -65,17 +77,18 @@ export class PipelineRun {
   }
 
   private follow(handle: () => Observable<unknown>): void {
-    const { watched } = this.settings;
-    if (!watched) this.current.begin();
+    const { calls } = this.current;
+    // Of a handler that is not watched, the pipeline's view is all there is.
+    const call = this.settings.watched ? undefined : calls.begin();
     handle().subscribe({
       next: (value) => this.collect(value),
       error: (error: unknown) => {
         this.thrown = { error: errorOfHandler(error, this.settings.documentation) };
-        if (!watched) this.current.settle('failed');
+        if (call) calls.settle(call, 'failed', error);
         void this.onEnd();
       },
       complete: () => {
-        if (!watched) this.current.settle('succeeded');
+        if (call) calls.settle(call, 'succeeded');
         void this.onEnd();
       },
     });
@@ -95,28 +108,34 @@ export class PipelineRun {
   /** A stream that is too large to keep, or that perhaps has no end, passes through: a retry is told that it was. */
   private letGo(): void {
     clearTimeout(this.tooLong);
-    this.settleEnding({ kind: 'store', outcome: TOMBSTONE, failed: false });
+    this.settleEnding(CARRIED_OUT);
   }
 
   private async onEnd(): Promise<void> {
     clearTimeout(this.tooLong);
     this.ended = true;
     if (this.open) return end(this.subscriber, this.thrown);
-    if (this.current.state !== 'running') return this.settle(this.soundEnding());
-    // An interceptor inside went on without the handler. Its answer tells nothing of the operation.
-    this.letThrough();
-    await this.current.settled();
-    this.settleEnding(this.isDone() ? { kind: 'store', outcome: TOMBSTONE, failed: false } : { kind: 'release' });
+    const { calls } = this.current;
+    if (calls.state === 'running') {
+      // An interceptor inside went on without the handler. Its answer tells nothing of the operation.
+      this.letThrough();
+      await calls.idle();
+      return this.settle(this.isCarriedOut ? CARRIED_OUT : { kind: 'release' });
+    }
+    const ending = this.soundEnding();
+    // Another call may still run, though the last one has ended.
+    if (ending.kind !== 'store') await calls.idle();
+    this.settle(ending);
+  }
+
+  private get isCarriedOut(): boolean {
+    return this.current.calls.state === 'succeeded';
   }
 
   /** Nothing begins after that. */
   private settle(ending: Ending): void {
-    this.current.bar();
+    this.current.calls.close();
     this.settleEnding(ending);
-  }
-
-  private isDone(): boolean {
-    return this.current.state === 'succeeded' && !this.settings.options.policy.transactional;
   }
 
   /** An answer that cannot be packed must not leave its record without an end. */
@@ -130,12 +149,17 @@ export class PipelineRun {
   }
 
   private endingOf(): Ending {
-    const { thrown } = this;
-    if (thrown && this.current.state === 'not begun') return { kind: 'discard' };
-    const status = thrown ? statusOfError(thrown.error) : 200;
-    if (isToBeReleased(this.settings, { status, error: thrown?.error })) return { kind: 'release' };
+    const { thrown, current } = this;
+    const { calls } = current;
+    if (thrown && calls.state === 'not begun') return { kind: 'discard' };
+    const handlerFailed = calls.state === 'failed' || (thrown !== undefined && isWorkToBeDone(calls.value));
+    const error = thrown ? thrown.error : calls.error;
+    const status = thrown ? statusOfError(error) : 200;
+    const verdict = verdictOf(this.settings, { status, error, handlerFailed }, current);
+    if (verdict === 'release') return { kind: 'release' };
+    if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
     const outcome = packAnswer({ values: this.values, thrown }, this.settings.options.response.maxBytes);
-    return { kind: 'store', outcome, failed: thrown !== undefined };
+    return { kind: 'store', outcome, failed: thrown !== undefined || handlerFailed };
   }
 
   private async answer(finish: Finish): Promise<void> {
@@ -162,17 +186,17 @@ export function tell(subscriber: Subscriber<unknown>, { values, thrown }: Answer
 /** The stream of a handler, for as long as it has values, whoever stops listening. */
 function toItsEnd(stream: unknown, current: CurrentExecution): Observable<unknown> {
   return new Observable((subscriber) => {
+    const { calls } = current;
     // One that the handler itself listens to is part of it.
-    const isAnswer = current.state !== 'running';
-    if (isAnswer) current.begin();
+    const call = calls.state === 'running' ? undefined : calls.begin();
     (stream as Observable<unknown>).subscribe({
       next: (value) => subscriber.next(value),
       error: (error: unknown) => {
-        if (isAnswer) current.settle('failed');
+        if (call) calls.settle(call, 'failed', error);
         subscriber.error(error);
       },
       complete: () => {
-        if (isAnswer) current.settle('succeeded');
+        if (call) calls.settle(call, 'succeeded');
         subscriber.complete();
       },
     });

@@ -1,10 +1,14 @@
 /** What all edges decide alike when a run is over. */
 import { HttpException, Logger } from '@nestjs/common';
+import type { CurrentExecution } from '../engine/current-execution.js';
 import { TransactionEndedError } from '../engine/errors.js';
-import type { StoredOutcome } from '../engine/outcome.js';
+import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
+import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import type { RecordStore } from '../engine/ports/record-store.js';
-import type { Finish } from '../engine/tenure.js';
-import type { OutcomeContext } from '../options/idempotency-options.js';
+import type { CallRunner } from '../engine/handler-calls.js';
+import type { Ending, Finish, Tenure } from '../engine/tenure.js';
+import { duration } from '../options/checks.js';
+import type { OutcomeContext, OutcomeVerdict } from '../options/idempotency-options.js';
 import type { ResolvedOperationOptions } from '../options/resolved-options.js';
 import { insteadOf } from '../problems/from-engine.js';
 
@@ -17,24 +21,67 @@ export interface RunSettings {
   readonly options: ResolvedOperationOptions;
   readonly documentation: string | undefined;
   readonly errors: StoreErrors;
-  /** Whether the handler itself is watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
+  /** The method that the request is for. */
+  readonly handler: object;
+  /** Whether its calls are watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
   readonly watched: boolean;
+}
+
+/** The operation was carried out, and nothing of its response is kept. */
+export const CARRIED_OUT: Ending = { kind: 'store', outcome: TOMBSTONE, failed: false };
+
+/** What has to be done before a handler is called again: a transaction is begun anew, without the writes of the earlier call. */
+export function beforeFurtherCalls(
+  tenure: Tenure,
+  { options }: Pick<RunSettings, 'options'>,
+): (() => Promise<CallRunner>) | undefined {
+  return options.policy.transactional ? () => tenure.beginAgain() : undefined;
 }
 
 const logger = new Logger('Idempotency');
 
-/** Asks the option `outcome` whether the key is to be free again. */
-export function isToBeReleased(
+/** What is made of a result. */
+export type Verdict =
+  | 'store'
+  | 'release'
+  /** The operation was carried out, and its response cannot be replayed. */
+  | 'storeWithoutResponse';
+
+/**
+ * Asks the option `outcome` what is made of a result, and sets how long it is kept.
+ *
+ * A failure that came after the handler had succeeded, such as a value that cannot be serialized, does not free the key: each
+ * retry would carry the operation out again.
+ */
+export function verdictOf(
   { endpoint, options }: Pick<RunSettings, 'endpoint' | 'options'>,
   result: OutcomeContext,
-): boolean {
+  { calls, execution }: CurrentExecution,
+): Verdict {
+  const isCarriedOut = calls.state === 'succeeded' && !result.handlerFailed;
+  let verdict: OutcomeVerdict = 'store';
   try {
-    return options.outcome(result) === 'release';
+    verdict = options.outcome(result);
+    if (typeof verdict === 'object' && verdict.retention !== undefined) {
+      execution.setRetention(duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS));
+    }
   } catch (error) {
     // The operation was carried out: to keep what came of it is the safe choice.
     logger.error(`${endpoint}: the option \`outcome\` threw`, (error as Error)?.stack);
-    return false;
   }
+  if (verdict === 'store' || (typeof verdict === 'object' && verdict.store)) return 'store';
+  return isCarriedOut && result.status >= 400 ? 'storeWithoutResponse' : 'release';
+}
+
+/**
+ * Returns whether what the handler returned is work that an interceptor is still to do, as ts-rest and oRPC have it: then a
+ * failure of that interceptor is the handler's. Such a value holds functions, which no response can; those of a value that
+ * serializes itself are its own.
+ */
+export function isWorkToBeDone(value: unknown, depth = 2): boolean {
+  if (typeof value === 'function') return true;
+  if (typeof value !== 'object' || value === null || depth === 0 || 'toJSON' in value) return false;
+  return Object.values(value).some((member) => isWorkToBeDone(member, depth - 1));
 }
 
 /**

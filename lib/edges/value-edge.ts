@@ -113,8 +113,9 @@ export class ValueEdge {
         const args = context.getArgs();
         this.running.add(args);
         const { errors } = this;
-        const watched = isWatched(context.getHandler());
-        const run = new PipelineRun(admission.tenure, { endpoint, options, documentation, errors, watched });
+        const handler = context.getHandler();
+        const watched = isWatched(handler);
+        const run = new PipelineRun(admission.tenure, { endpoint, options, documentation, errors, handler, watched });
         return run.run(
           () => next.handle(),
           () => this.running.delete(args),

@@ -4,7 +4,7 @@ import type { Ending, Tenure } from '../engine/tenure.js';
 import { Logger } from '@nestjs/common';
 import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
 import { errorOfHandler } from '../problems/from-engine.js';
-import { answerInstead, isToBeReleased, type RunSettings } from './run-end.js';
+import { answerInstead, type RunSettings, verdictOf } from './run-end.js';
 import { statusOfError } from './value-error.js';
 import { type Answer, packAnswer, unpackValue } from './value-outcome.js';
 
@@ -18,10 +18,14 @@ export async function runForValue<T>(
   let answer: Answer | undefined;
 
   const finish = await tenure.carryOut(async (): Promise<Ending> => {
-    answer = await runWithin(current, () => current.watch(() => attempt(() => handler(tenure.execution))));
+    answer = await runWithin(current, () => attempt(() => current.call(() => handler(tenure.execution))));
     const { thrown } = answer;
-    const status = thrown ? statusOfError(thrown.error) : 200;
-    if (isToBeReleased(settings, { status, error: thrown?.error })) return { kind: 'release' };
+    const result = {
+      status: thrown ? statusOfError(thrown.error) : 200,
+      error: thrown?.error,
+      handlerFailed: thrown !== undefined,
+    };
+    if (verdictOf(settings, result, current) === 'release') return { kind: 'release' };
     return { kind: 'store', outcome: packed(answer, settings), failed: thrown !== undefined };
   });
 

@@ -1,75 +1,43 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Execution } from './execution.js';
+import { type CallRunner, HandlerCalls } from './handler-calls.js';
 import { LeaseLostError } from './steps.js';
 
-/** How far the handler of an execution has come. */
-export type HandlerState = 'not begun' | 'barred' | 'running' | 'succeeded' | 'failed';
-
-/** Of a handler whose request has been answered without it. */
-export class TooLateError extends Error {
-  constructor() {
-    super('the request was answered before its handler began');
-  }
-}
-
-/** The execution that code runs in, and what is known of its handler. */
+/** The execution that code runs in, and the calls of its handler. */
 export class CurrentExecution {
-  state: HandlerState = 'not begun';
-  private readonly waiting: (() => void)[] = [];
+  readonly calls: HandlerCalls;
 
-  /** @param follow what becomes of a stream that the handler returns, where the edge can answer with more than a value */
+  /**
+   * @param handler the method that the request is for, whose calls are watched
+   * @param follow what becomes of a stream that the handler returns, where the edge can answer with more than a value
+   */
   constructor(
     readonly execution: Execution,
+    private readonly handler?: unknown,
     readonly follow?: (stream: unknown, current: CurrentExecution) => unknown,
-  ) {}
+    beginAgain?: () => Promise<CallRunner>,
+  ) {
+    const within =
+      (run: CallRunner): CallRunner =>
+      (work) =>
+        run(() => runWithin(this, work));
+    this.calls = new HandlerCalls(beginAgain && (() => beginAgain().then(within)));
+  }
 
   /**
-   * Calls `handler` and notes how it ends. Calls of other handlers from within it are part of it.
+   * Calls the handler, and notes how it ends.
    *
-   * @throws TooLateError after {@link bar}
-   * @throws LeaseLostError where it has not begun and no longer may, as another execution has the record
+   * @throws TooLateError where the execution has ended
+   * @throws LeaseLostError where another execution has the record
    */
-  watch<T>(handler: () => T): T {
-    if (this.state === 'barred') throw new TooLateError();
-    if (this.state !== 'not begun') return handler();
+  call<T>(handler: () => T): T {
     if (this.execution.isLost) throw new LeaseLostError();
-    this.begin();
-    try {
-      const result = handler();
-      if (isThenable(result)) {
-        result.then(
-          () => this.settle('succeeded'),
-          () => this.settle('failed'),
-        );
-      } else this.settle('succeeded');
-      return result;
-    } catch (error) {
-      this.settle('failed');
-      throw error;
-    }
+    return this.calls.run(handler);
   }
 
-  /**
-   * The execution has ended: a handler that has not begun never does. A pipe or an interceptor may still be on its way to
-   * it, though another one has given up waiting, and the key may be free.
-   */
-  bar(): void {
-    if (this.state === 'not begun') this.state = 'barred';
-  }
-
-  begin(): void {
-    this.state = 'running';
-  }
-
-  settle(state: 'succeeded' | 'failed'): void {
-    this.state = state;
-    for (const resolve of this.waiting.splice(0)) resolve();
-  }
-
-  /** Resolves once the handler has ended; at once if it is not running. */
-  settled(): Promise<void> {
-    if (this.state !== 'running') return Promise.resolve();
-    return new Promise((resolve) => this.waiting.push(resolve));
+  /** Whether `method` is the handler, and not another one that it calls. */
+  isOf(method: unknown): boolean {
+    return this.handler === method;
   }
 }
 
@@ -81,8 +49,4 @@ export function runWithin<T>(current: CurrentExecution, work: () => T): T {
 
 export function current(): CurrentExecution | undefined {
   return storage.getStore();
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | undefined)?.then === 'function';
 }

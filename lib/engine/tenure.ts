@@ -1,8 +1,10 @@
+import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
 import type { EventSink } from './events.js';
 import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome, TOMBSTONE } from './outcome.js';
+import type { CallRunner } from './handler-calls.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { FencedAnswer, Ownership, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
 import { retryWhileUnavailable, until } from './retry.js';
@@ -16,7 +18,9 @@ export type Ending =
   /** With nothing to keep: the next request may try again. */
   | { readonly kind: 'release' }
   /** It never began: as if it had not been asked for. */
-  | { readonly kind: 'discard' };
+  | { readonly kind: 'discard' }
+  /** Nothing is known of it, nor will be: as if its process had died. */
+  | { readonly kind: 'unknown' };
 
 /** What came of recording that. */
 export type Finish =
@@ -54,9 +58,16 @@ export class MaxDurationError extends Error {
 
 /** Thrown inside a transaction to roll it back; never leaves this file. */
 class RollBack extends Error {
-  constructor(readonly ending: Ending) {
+  /** @param ending `'again'`: the transaction is begun once more, for a handler that is called again */
+  constructor(readonly ending: Ending | 'again') {
     super();
   }
+}
+
+/** Who waits for a transaction that is begun again. */
+interface NextTransaction {
+  resolve(run: CallRunner): void;
+  reject(error: unknown): void;
 }
 
 /** One execution's hold on its record: the lease and its heartbeat, and the fenced end of it. */
@@ -65,6 +76,8 @@ export class Tenure {
   private readonly ownership: Ownership;
   private readonly steps: StepRunner;
   private transaction: StoreTransaction | undefined;
+  /** Ends the open transaction for another one. */
+  private turnOver: ((asking: NextTransaction) => void) | undefined;
   private heartbeat: NodeJS.Timeout | undefined;
   private over = false;
   private readonly startedAt: number;
@@ -111,6 +124,7 @@ export class Tenure {
   /** Records how the execution ended. */
   async finish(ending: Ending): Promise<Finish> {
     if (this.steps.unknown) return this.hold();
+    if (ending.kind === 'unknown') return this.abandon();
     if (ending.kind === 'store' && this.execution.storable) return this.complete(ending.outcome);
     return this.free(ending.kind === 'discard' ? 'discard' : 'release');
   }
@@ -151,18 +165,42 @@ export class Tenure {
     );
   }
 
-  private async inTransaction(body: () => Promise<Ending>): Promise<Finish> {
+  /**
+   * Rolls back what the handler has written, and begins its transaction again. Returns what runs the handler within the new one.
+   *
+   * @throws what the store throws where it cannot begin one
+   */
+  beginAgain(): Promise<CallRunner> {
+    return new Promise((resolve, reject) => {
+      if (this.turnOver) this.turnOver({ resolve, reject });
+      else reject(new LeaseLostError());
+    });
+  }
+
+  /** @param asked who waits for the transaction to be begun again */
+  private async inTransaction(body: () => Promise<Ending>, asked?: NextTransaction): Promise<Finish> {
     let startedAt = performance.now();
     let outcome: StoredOutcome | undefined;
     let began = false;
     let bodyFailed = false;
+    let ended: Promise<Ending> | undefined;
+    let next: NextTransaction | undefined;
     try {
       const answer = await this.settings.store.transaction(async (transaction) => {
         began = true;
         this.useTransaction(transaction);
-        const ending = await body().catch((error: unknown) => {
-          bodyFailed = true;
-          throw error;
+        // A transaction host may keep the transaction in an async context.
+        asked?.resolve(AsyncResource.bind((work: () => unknown) => work()) as CallRunner);
+        const ending = await new Promise<Ending>((resolve, reject) => {
+          this.turnOver = (asking) => {
+            next = asking;
+            reject(new RollBack('again'));
+          };
+          ended = body();
+          ended.then(resolve, (error: unknown) => {
+            bodyFailed = true;
+            reject(error as Error);
+          });
         });
         if (ending.kind !== 'store' || ending.failed || this.steps.unknown || !this.execution.storable) {
           throw new RollBack(ending);
@@ -176,14 +214,22 @@ export class Tenure {
       });
       return this.completed(outcome!, answer.awaited, startedAt);
     } catch (error) {
+      this.turnOver = undefined;
       this.useTransaction(undefined);
+      if (!began && asked) {
+        // The handler's next call fails by that, and no key is free before it has.
+        asked.reject(error);
+        await body().catch(() => undefined);
+      }
       await this.steps.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
       if (error instanceof TransactionEndedError) return this.hold(error);
       if (bodyFailed) throw error;
-      if (error instanceof RollBack) return this.finish(error.ending);
+      if (error instanceof RollBack) {
+        return error.ending === 'again' ? this.inTransaction(() => ended!, next) : this.finish(error.ending);
+      }
       if (error instanceof LeaseLostError) return this.lost(await this.look());
       if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
-      return this.rolledBack(began ? 'release' : 'discard', error);
+      return this.rolledBack(began || asked ? 'release' : 'discard', error);
     }
   }
 
@@ -235,6 +281,12 @@ export class Tenure {
     await this.settings.store.hold(this.ownership).catch(() => undefined);
     if (this.settings.events.observed) this.settings.events.next({ type: 'held', ...this.inEvents() });
     return { kind: 'held', error };
+  }
+
+  /** As if the process had died: the lease runs out, and `afterCrash` says what the next request does. */
+  private async abandon(): Promise<Finish> {
+    if (this.operation.policy.afterCrash === 'hold') return this.hold();
+    return this.lost(undefined);
   }
 
   private completed(outcome: StoredOutcome, awaited: boolean, startedAt: number): Finish {

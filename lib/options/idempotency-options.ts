@@ -18,9 +18,18 @@ export interface FingerprintOptions {
 export interface OutcomeContext {
   /** HTTP status of the response; for messages, mutations and jobs 200, or what stands for the error they threw. */
   readonly status: number;
-  /** What the handler, a pipe or an inner interceptor threw, if anything. */
+  /** What the handler, a pipe or an interceptor inside threw, if anything. */
   readonly error: unknown;
+  /**
+   * Whether the handler itself failed: it threw, though an interceptor or a filter may have made a success of that, or it
+   * answered with a status of 400 and above. Where it did not, and the response is an error all the same, as when its value
+   * could not be serialized, the operation was carried out.
+   */
+  readonly handlerFailed: boolean;
 }
+
+/** Whether an outcome is kept and replayed, or frees the key; `retention` as {@link IdempotentOptions.retention}. */
+export type OutcomeVerdict = 'store' | 'release' | { readonly store: boolean; readonly retention?: Duration };
 
 /** Options that can differ between operations: defaults in `forRoot`, overridden in `@Idempotent({ ... })`. */
 export interface IdempotentOptions {
@@ -67,10 +76,16 @@ export interface IdempotentOptions {
   /** Runs the handler in a database transaction that the outcome commits with. Default: `false`. */
   readonly transactional?: boolean;
   /**
-   * Which outcomes are kept and replayed, and which free the key. Default: 2xx, 3xx and 4xx are stored, but 408, 425 and
-   * 429; the others are released.
+   * Which outcomes are kept and replayed, and which free the key. `'final'`: statuses below 500 except 408, 425 and 429 are
+   * stored; where the handler threw and the response has a status below 400 all the same, the status of what it threw decides,
+   * which is 500 unless it is an `HttpException`. `'success'`: only what succeeded is stored. A key is never freed by a failure
+   * that came after the handler had succeeded. Default: `'final'`.
+   *
+   * @example
+   * // Refusals are replayed for a minute, as the customer may top up the account.
+   * outcome: ({ status }) => (status === 402 ? { store: true, retention: '1m' } : status < 500 ? 'store' : 'release')
    */
-  readonly outcome?: (context: OutcomeContext) => 'store' | 'release';
+  readonly outcome?: 'final' | 'success' | ((context: OutcomeContext) => OutcomeVerdict);
   /** Limits on what is kept of a response. */
   readonly response?: ResponseOptions;
 }
@@ -165,12 +180,6 @@ export interface IdempotencyModuleOptions extends IdempotentOptions {
    * PostgreSQL closed when idle. 0: it shares the pool. Default: 4.
    */
   readonly storeConnections?: number;
-  /**
-   * Whether requests run within an async context, by which `IdempotencyService.currentExecution()` finds their execution.
-   * Before Node 24 that costs up to a sixth of a process's time, unless something else makes use of AsyncLocalStorage.
-   * Default: from Node 24 on, and wherever IdempotencyService is injected.
-   */
-  readonly asyncContext?: boolean;
   /** Who begins the transactions of transactional operations. Default: the library. */
   readonly transactionHost?: TransactionHost;
 }

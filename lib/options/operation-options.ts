@@ -1,4 +1,4 @@
-import { markingOf } from '../decorators/metadata.js';
+import { isWiredByHand, markingOf } from '../decorators/metadata.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
 import { resolveOperationOptions } from './resolve-options.js';
 
@@ -14,7 +14,9 @@ export class OperationOptions {
     return (this.defaults ??= resolveOperationOptions(this.module.defaults));
   }
 
-  /** `undefined` where `@NotIdempotent()` exempts the handler. */
+  /**
+   * `undefined` where `@NotIdempotent()` exempts the handler, or nothing is said of it: the interceptor may be wired globally.
+   */
   of(controller: object, handler: object): ResolvedOperationOptions | undefined {
     let ofController = this.known.get(controller);
     if (!ofController) this.known.set(controller, (ofController = new WeakMap()));
@@ -25,7 +27,8 @@ export class OperationOptions {
   private resolve(controller: object, handler: object): ResolvedOperationOptions | undefined {
     const marking = markingOf(controller, handler);
     if (marking === 'exempt') return undefined;
-    return marking ? resolveOperationOptions({ ...this.module.defaults, ...definedIn(marking) }) : this.ofModule;
+    if (marking) return resolveOperationOptions({ ...this.module.defaults, ...definedIn(marking) });
+    return isWiredByHand(controller, handler) ? this.ofModule : undefined;
   }
 }
 

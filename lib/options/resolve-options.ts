@@ -15,9 +15,9 @@ import {
   positiveInteger,
   show,
 } from './checks.js';
-import type { IdempotencyModuleOptions, IdempotentOptions, OutcomeContext } from './idempotency-options.js';
+import type { IdempotencyModuleOptions, IdempotentOptions } from './idempotency-options.js';
 import { IdempotencyOptionError } from './option-error.js';
-import { IdempotencyProblem } from '../problems/problem.js';
+import { OUTCOME_PRESETS } from './outcome-presets.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
 
 const SECOND = 1_000;
@@ -62,18 +62,8 @@ export const MODULE_OPTIONS = [
   'documentation',
   'storeTimeout',
   'storeConnections',
-  'asyncContext',
   'transactionHost',
 ] as const satisfies readonly (keyof IdempotencyModuleOptions)[];
-
-/** Statuses that say "not now": the operation may succeed when it is tried again. */
-const TRY_AGAIN = new Set([408, 425, 429]);
-
-function storeWhatIsFinal({ status, error }: OutcomeContext): 'store' | 'release' {
-  // Of an idempotent operation that the handler calls.
-  if (error instanceof IdempotencyProblem && error.retryable) return 'release';
-  return status < 500 && !TRY_AGAIN.has(status) ? 'store' : 'release';
-}
 
 /**
  * Validates and completes the options of one operation.
@@ -100,7 +90,7 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
     key: functionOr('key', options.key),
     scope: functionOr('scope', options.scope),
     fingerprint: resolveFingerprint(options.fingerprint),
-    outcome: functionOr('outcome', options.outcome) ?? storeWhatIsFinal,
+    outcome: resolveOutcome(options.outcome),
     response: {
       maxBytes: positiveInteger('response.maxBytes', response.maxBytes, KIB * KIB),
       include: response.headers?.include && new Set(headerNames('response.headers.include', response.headers.include)),
@@ -130,7 +120,6 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
     documentation: resolveDocumentation(options.documentation),
     storeTimeoutMs: duration('storeTimeout', options.storeTimeout, 5 * SECOND, LONGEST_TIMER),
     storeConnections: integerFromZero('storeConnections', options.storeConnections, 4),
-    asyncContext: oneOf<boolean | undefined>('asyncContext', options.asyncContext, [true, false], undefined),
     transactionHost: resolveTransactionHost(options.transactionHost),
   };
 }
@@ -173,6 +162,12 @@ function resolveFingerprint(value: IdempotentOptions['fingerprint']): ResolvedOp
     ignore: jsonPointers('fingerprint.ignore', value.ignore),
     headers: headerNames('fingerprint.headers', value.headers),
   };
+}
+
+function resolveOutcome(outcome: IdempotentOptions['outcome'] = 'final'): ResolvedOperationOptions['outcome'] {
+  if (typeof outcome === 'function') return outcome;
+  if (Object.hasOwn(OUTCOME_PRESETS, outcome)) return OUTCOME_PRESETS[outcome];
+  throw new IdempotencyOptionError('outcome', `must be 'final', 'success' or a function, not ${show(outcome)}`);
 }
 
 function resolveRedlock(redlock: IdempotencyModuleOptions['redlock'] = {}): ResolvedModuleOptions['redlock'] {

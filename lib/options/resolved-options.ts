@@ -4,7 +4,7 @@ import type { RedisLike } from '../lock/redis-client.js';
 import type { RedlockSettings } from '../lock/redlock-settings.js';
 import type { EncryptionOptions } from '../store/sealer.js';
 import type { TransactionHost } from '../store/transaction-host.js';
-import type { IdempotentOptions, OutcomeContext } from './idempotency-options.js';
+import type { IdempotentOptions, OutcomeContext, OutcomeVerdict } from './idempotency-options.js';
 
 /** The options of one operation, validated and complete. */
 export interface ResolvedOperationOptions {
@@ -13,7 +13,7 @@ export interface ResolvedOperationOptions {
   readonly key: IdempotentOptions['key'];
   readonly scope: IdempotentOptions['scope'];
   readonly fingerprint: NonNullable<IdempotentOptions['fingerprint']>;
-  readonly outcome: (context: OutcomeContext) => 'store' | 'release';
+  readonly outcome: (context: OutcomeContext) => OutcomeVerdict;
   readonly response: {
     readonly maxBytes: number;
     /** In lower case. */
@@ -40,6 +40,5 @@ export interface ResolvedModuleOptions {
   readonly documentation: string | undefined;
   readonly storeTimeoutMs: number;
   readonly storeConnections: number;
-  readonly asyncContext: boolean | undefined;
   readonly transactionHost: TransactionHost | undefined;
 }

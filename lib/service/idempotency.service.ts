@@ -86,8 +86,6 @@ export interface IdempotencyServiceParts {
   readonly options: ResolvedModuleOptions;
   readonly events: EventStream;
   readonly policy: () => IdempotencyPolicy;
-  /** Whether all that runs in this process does so within an async context. */
-  readonly asyncContext: boolean;
 }
 
 /** Idempotency beyond the decorator: for jobs, consumers and operators. */
@@ -152,18 +150,9 @@ export class IdempotencyService {
     }
   }
 
-  /**
-   * The execution that the caller runs in, through AsyncLocalStorage; `undefined` outside of one.
-   *
-   * @throws Error where requests are run without an async context, and it would have to guess: see the option `asyncContext`
-   */
+  /** The execution that the caller runs in, through AsyncLocalStorage; `undefined` outside of one. */
   currentExecution(): Execution | undefined {
-    const found = current()?.execution as Execution | undefined;
-    if (found || this.parts.asyncContext || !this.engine.isRunning) return found;
-    throw new Error(
-      'IdempotencyService.currentExecution() needs an async context, which is left out for speed where nothing injects ' +
-        'IdempotencyService: set `asyncContext: true` in IdempotencyModule.forRoot(), or take `@IdempotentExecution()`.',
-    );
+    return current()?.execution as Execution | undefined;
   }
 
   /** The rules for keys and how long they are good for, as a document to publish. */

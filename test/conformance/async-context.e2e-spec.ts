@@ -1,19 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import {
-  Body,
-  type CanActivate,
-  ConflictException,
-  Controller,
-  createParamDecorator,
-  type ExecutionContext,
-  Inject,
-  Injectable,
-  type PipeTransform,
-  Post,
-  Res,
-  Scope,
-  UseGuards,
-} from '@nestjs/common';
+import { Body, ConflictException, Controller, type PipeTransform, Post, Res, Scope } from '@nestjs/common';
 import {
   type Execution,
   Idempotent,
@@ -21,8 +7,6 @@ import {
   IdempotencyService,
   IdempotentExecution,
 } from '../../lib/index.js';
-import { executionOfTicket } from '../../lib/decorators/ticket.js';
-import { runOf } from '../../lib/edges/http/request-run.js';
 import { type AppSettings, type Platform, PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { isReplay } from './support/cases.js';
 import { type RawAnswer, send } from './support/raw-http.js';
@@ -123,42 +107,10 @@ class WrappedController {
   }
 }
 
-const tickets: unknown[] = [];
-const Ticket = createParamDecorator((_: unknown, context: ExecutionContext) => {
-  tickets.push(runOf(context)?.ticket);
-});
-
-@Controller('noted')
-class NotedController {
-  @Idempotent()
-  @Post()
-  once(@Ticket() _: unknown, @IdempotentExecution() execution: Execution) {
-    fail([tickets.map((ticket) => executionOfTicket(ticket as number)?.execution === execution)]);
-  }
-}
-
 /** As sanitizers of inputs do with what is no object of theirs. */
 class CloningPipe implements PipeTransform {
   transform(value: unknown): unknown {
     return typeof value === 'object' ? value : structuredClone(value);
-  }
-}
-
-@Injectable()
-class AskingGuard implements CanActivate {
-  constructor(@Inject(IdempotencyService) readonly idempotency: IdempotencyService) {}
-  canActivate(): boolean {
-    return true;
-  }
-}
-
-@Controller('guarded')
-@UseGuards(AskingGuard)
-class GuardedController {
-  @Idempotent()
-  @Post()
-  current() {
-    fail(service.currentExecution()?.attempt);
   }
 }
 
@@ -202,13 +154,12 @@ describe.each(PLATFORMS)('handlers are told their execution, on %s', (platform) 
     ['/per-request', []],
   ] as const;
 
-  // From Node 24 on there is one unless the options say otherwise.
-  const without: AppSettings = { controllers, options: { asyncContext: false } };
-
   test.each([
-    ['without an async context', without],
-    ['within one', { controllers, options: { asyncContext: true } }],
-    ['behind a pipe for all arguments', { ...without, configure: (app) => void app.useGlobalPipes(new CloningPipe()) }],
+    ['with no pipe', { controllers }],
+    [
+      'behind a pipe for all arguments',
+      { controllers, configure: (app) => void app.useGlobalPipes(new CloningPipe()) },
+    ],
   ] satisfies [string, AppSettings][])('%s, and see no other arguments than their own', async (_, settings) => {
     await withApp(settings, async (app) => {
       const seen = [];
@@ -217,45 +168,22 @@ describe.each(PLATFORMS)('handlers are told their execution, on %s', (platform) 
     });
   });
 
-  test('in a class that another stands for: found within an async context of its own', async () => {
-    await withApp({ ...without, controllers: [WrappedController] }, async (app) => {
+  test('in a class that another stands for', async () => {
+    await withApp({ controllers: [WrappedController] }, async (app) => {
       expect(await told(app, '/wrapped')).toEqual([]);
     });
   });
 
-  test('what handlers were told by is forgotten after the request', async () => {
-    await withApp({ ...without, controllers: [NotedController] }, async (app) => {
-      tickets.length = 0;
-      expect(await told(app, '/noted')).toEqual([[true]]);
-      expect(tickets.map((ticket) => executionOfTicket(ticket as number))).toEqual([undefined]);
-    });
-  });
-
   test('a request without a key passes with no other arguments than its own', async () => {
-    await withApp(without, async (app) => {
+    await withApp({ controllers }, async (app) => {
       const answer = await send(app.port, { path: '/told/without', body: { text: 'text' } });
       expect(contentOf(answer)).toMatchObject({ told: ['text', []] });
     });
   });
 
-  test('currentExecution() finds it within an async context', async () => {
-    await withApp({ controllers, options: { asyncContext: true } }, async (app) => {
+  test('currentExecution() finds it, and nothing outside of a handler', async () => {
+    await withApp({ controllers }, async (app) => {
       expect(await told(app, '/told/optional')).toBe(1);
-      expect(service.currentExecution()).toBeUndefined();
-    });
-  });
-
-  test('there is one where the service is injected, even into a guard', async () => {
-    await withApp({ controllers: [...controllers, GuardedController] }, async (app) => {
-      expect(await told(app, '/guarded')).toBe(1);
-      expect(await told(app, '/told/optional')).toBe(1);
-    });
-  });
-
-  test('currentExecution() does not guess without one, and says what to do', async () => {
-    await withApp(without, async (app) => {
-      const answer = await send(app.port, { path: '/told/optional', key: randomUUID() });
-      expect([answer.status, app.log.toString()]).toEqual([500, expect.stringContaining('asyncContext: true')]);
       expect(service.currentExecution()).toBeUndefined();
     });
   });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { APP_FILTER, APP_INTERCEPTOR } from '@nestjs/core';
-import { IdempotencyInterceptor, IdempotencyProblemFilter, IdempotencyRecord } from '../../lib/index.js';
+import { IdempotencyProblemFilter, IdempotencyRecord } from '../../lib/index.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { ByHandController, TimeoutInterceptor } from './support/by-hand.controller.js';
 import { checkReplay, codeOf, comparable, countRuns, isReplay } from './support/cases.js';
@@ -14,9 +14,9 @@ describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
   beforeAll(async () => {
     app = await startApp(platform, {
       controllers: [ByHandController],
+      options: { lease: '1s' },
       providers: [
         { provide: APP_INTERCEPTOR, useClass: TimeoutInterceptor },
-        { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
         { provide: APP_FILTER, useClass: IdempotencyProblemFilter },
       ],
     });
@@ -72,8 +72,8 @@ describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
 
   test.each([
     ['answers', { ms: 80 }, 201],
-    ['has nothing more to say', { ms: 80, silent: true }, 409],
-  ])('a client that goes away from a handler that then %s: it does not run again', async (_how, body, status) => {
+    ['has nothing more to say', { ms: 80, silent: true }, 201],
+  ])('a client that goes away from a handler that then %s', async (how, body, status) => {
     const request = to('native', body);
     const before = countRuns();
     const connection = await RawConnection.open(app.port);
@@ -81,8 +81,8 @@ describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
     await sleep(40);
     connection.close();
     const answer = await retry(request);
-    expect([answer.status, countRuns() - before]).toEqual([status, 1]);
-    if (status === 201) expect(comparable(await send(app.port, request))).toEqual(comparable(answer));
-    else expect(codeOf(answer)).toBe('replay-unavailable');
+    // Whether one that says nothing is still at work is not known here: after a lease, it is as if it had died.
+    expect([answer.status, countRuns() - before]).toEqual([status, how === 'answers' ? 1 : 2]);
+    expect(comparable(await send(app.port, request))).toEqual(comparable(answer));
   });
 });

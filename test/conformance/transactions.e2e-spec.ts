@@ -44,7 +44,7 @@ describe.each(PLATFORMS)('transactions, on %s', (platform) => {
       ['an error that is thrown', 'throws', 409, 0],
       ['an error status without an error', 'answers/400', 400, 0],
       ['another of them', 'answers/422', 422, 0],
-      ['an error that an outer interceptor turns into a success', 'fallback', 201, 0],
+      ['a refusal that an outer interceptor turns into a success', 'fallback', 201, 0],
     ])('%s is replayed, and what was written %j', async (_name, path, status, effects) => {
       const request = to(path);
       const before = countRuns();
@@ -73,17 +73,29 @@ describe.each(PLATFORMS)('transactions, on %s', (platform) => {
       expect([countRuns() - before, await effectsOf(request.key)]).toEqual([2, 0]);
     });
 
-    test('a handler that an outer interceptor has given up on rolls back, and the retry runs', async () => {
-      const request = to('timeout', { ms: 200 });
+    test('an outage that an outer interceptor turns into a success rolls back, and the retry runs', async () => {
+      const request = to('fallback-outage');
       const before = countRuns();
       for (let n = 1; n <= 2; n++) {
-        expect((await send(app.port, request)).status).toBe(408);
-        await sleep(500);
-        expect([countRuns() - before, await effectsOf(request.key)]).toEqual([n, 0]);
+        const answer = await send(app.port, request);
+        expect([answer.status, isReplay(answer), countRuns() - before, await effectsOf(request.key)]).toEqual([
+          201,
+          false,
+          n,
+          0,
+        ]);
       }
     });
 
-    test('a handler that answers nobody, as its client has gone, rolls back, and the retry runs', async () => {
+    test('a handler that an outer interceptor has given up on commits when it ends, and is not run again', async () => {
+      const request = to('timeout', { ms: 200 });
+      const before = countRuns();
+      expect((await send(app.port, request)).status).toBe(408);
+      expect(codeOf(await retry(request))).toBe('replay-unavailable');
+      expect([countRuns() - before, await effectsOf(request.key)]).toEqual([1, 1]);
+    });
+
+    test('a handler that answers nobody, as its client has gone, commits when it ends, and is not run again', async () => {
       const request = to('silent', { ms: 80 });
       const before = countRuns();
       const connection = await RawConnection.open(app.port);
@@ -91,7 +103,11 @@ describe.each(PLATFORMS)('transactions, on %s', (platform) => {
       await until(() => countRuns() > before);
       connection.close();
       const answer = await retry(request);
-      expect([answer.status, isReplay(answer), await effectsOf(request.key)]).toEqual([201, false, 1]);
+      expect([codeOf(answer), countRuns() - before, await effectsOf(request.key)]).toEqual([
+        'replay-unavailable',
+        1,
+        1,
+      ]);
     });
   });
 

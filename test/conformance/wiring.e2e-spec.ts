@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type INestApplication, VersioningType } from '@nestjs/common';
-import { APP_FILTER, APP_INTERCEPTOR } from '@nestjs/core';
+import { APP_FILTER, APP_INTERCEPTOR, ExternalContextCreator } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import {
@@ -14,12 +14,14 @@ import { type AppSettings, type Platform, PLATFORMS, type RunningApp, startApp }
 import { checkReplay, codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { type RawRequest, send, valueOf } from './support/raw-http.js';
 import {
+  Consumer,
   CoveredController,
   InheritedController,
   PerRequestController,
   PlainController,
   UnprotectedController,
   VersionedController,
+  WiredByHandController,
 } from './support/wiring.controllers.js';
 
 const controllers = [PlainController, CoveredController, PerRequestController];
@@ -163,22 +165,30 @@ describe.each(PLATFORMS)('wiring, on %s', (platform) => {
     await withApp(platform, { controllers, providers }, async (twice) => {
       await checkReplay(twice, { name: '', path: '/plain', status: 201 });
       await checkReplay(twice, { name: '', path: '/covered', status: 201 });
-      await checkReplay(twice, { name: '', path: '/plain/unmarked', status: 201 });
       expect(codeOf(await send(twice.port, { path: '/plain' }))).toBe('key-missing');
     });
   });
 
+  test('a global interceptor leaves unmarked handlers alone, and calls that are no HTTP exchange', async () => {
+    const providers = [{ provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor }, Consumer];
+    await withApp(platform, { controllers, providers }, async ({ app: nest, port }) => {
+      const requests = [1, 2].map(() => send(port, { path: '/plain/unmarked' }));
+      for (const { status } of await Promise.all(requests)) expect(status).toBe(201);
+      const [consumer, creator] = [nest.get(Consumer), nest.get(ExternalContextCreator, { strict: false })];
+      // oxlint-disable-next-line typescript/unbound-method -- Nest calls it on the instance
+      const consume = creator.create(consumer, Consumer.prototype.consume, 'consume') as typeof consumer.consume;
+      for (const message of ['text', { id: 1 }, undefined]) expect(await consume(message)).toEqual({ got: message });
+    });
+  });
+
   test('wired by hand, with the filter', async () => {
-    const providers = [
-      { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
-      { provide: APP_FILTER, useClass: IdempotencyProblemFilter },
-    ];
-    await withApp(platform, { controllers, providers }, async (byHand) => {
-      await checkReplay(byHand, { name: '', path: '/plain/unmarked', status: 201 });
-      const missing = await send(byHand.port, { path: '/plain/unmarked' });
+    const providers = [{ provide: APP_FILTER, useClass: IdempotencyProblemFilter }];
+    await withApp(platform, { controllers: [WiredByHandController], providers }, async (byHand) => {
+      await checkReplay(byHand, { name: '', path: '/by-hand', status: 201 });
+      const missing = await send(byHand.port, { path: '/by-hand' });
       expect([missing.status, codeOf(missing)]).toEqual([400, 'key-missing']);
       expect(valueOf(missing.head, 'content-type')).toBe('application/problem+json; charset=utf-8');
-      const get = await send(byHand.port, { path: '/plain', method: 'GET', key: randomUUID() });
+      const get = await send(byHand.port, { path: '/by-hand', method: 'GET', key: randomUUID() });
       expect([get.status, isReplay(get)]).toEqual([200, false]);
     });
   });

@@ -57,7 +57,7 @@ export function serviceOn(dataSource: DataSource, settings: ServiceSettings): Id
   const events = new EventStream();
   const engine = new IdempotencyEngine({ store, events, onLockUnavailable: 'degrade' });
   const policy = () => ({ header: options.header, key: { minLength: 1, maxLength: 255, pattern: '' }, operations: [] });
-  return new IdempotencyService({ engine, store, dataSource, options, events, policy, asyncContext: true });
+  return new IdempotencyService({ engine, store, dataSource, options, events, policy });
 }
 
 /** What an error says; drivers leave the message of several failed attempts empty. */

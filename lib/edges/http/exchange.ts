@@ -12,6 +12,8 @@ export interface Exchange {
   readonly request: PlatformRequest;
   readonly rawRequest: IncomingMessage;
   readonly rawResponse: ServerResponse;
+  /** The status that is set on the response by now. */
+  readonly status: number;
   /** The headers that are set on the response by now. */
   headers(): OutgoingHttpHeaders;
   /** Makes the response as it was before the handler, with these headers, for another one to be made. */
@@ -49,6 +51,7 @@ interface FastifyRequest extends PlatformRequest {
 
 interface FastifyReply {
   readonly raw: ServerResponse;
+  readonly statusCode: number;
   getHeaders(): OutgoingHttpHeaders;
   header(name: string, value: unknown): unknown;
   removeHeader(name: string): unknown;
@@ -57,6 +60,17 @@ interface FastifyReply {
 
 /** Nest's metadata key. */
 const VERSION = '__version__';
+
+/** Whether a call is an HTTP exchange: what Nest's `ExternalContextCreator` makes for others claims to be one. */
+export function isExchange(context: ExecutionContext): boolean {
+  const http = context.switchToHttp();
+  const isObject = (value: unknown) => typeof value === 'object' && value !== null;
+  const request: unknown = http.getRequest();
+  const response: unknown = http.getResponse();
+  return (
+    isObject(request) && isObject(response) && (request as object) !== response && 'headers' in (request as object)
+  );
+}
 
 export function exchangeOf(context: ExecutionContext): Exchange {
   const http = context.switchToHttp();
@@ -88,6 +102,10 @@ class ExpressExchange implements Exchange {
     this.rawRequest = request;
   }
 
+  get status(): number {
+    return this.rawResponse.statusCode;
+  }
+
   headers(): OutgoingHttpHeaders {
     return this.rawResponse.getHeaders();
   }
@@ -117,6 +135,10 @@ class FastifyExchange implements Exchange {
     this.endpoint = `${request.method} ${request.routeOptions.url}`;
     this.rawRequest = request.raw;
     this.rawResponse = reply.raw;
+  }
+
+  get status(): number {
+    return this.reply.statusCode;
   }
 
   /** Fastify keeps headers of its own until it sends. */

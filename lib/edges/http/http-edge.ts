@@ -1,6 +1,7 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
+import { current } from '../../engine/current-execution.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
@@ -9,19 +10,21 @@ import type { Tenure } from '../../engine/tenure.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
+import { IdempotencyProblem } from '../../problems/problem.js';
 import { admit } from '../admit.js';
 import { CredentialBinding } from '../credential-binding.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../option-values.js';
 import type { StoreErrors } from '../run-end.js';
 import type { AnonymousCallers } from './anonymous-callers.js';
-import { type Exchange, exchangeOf } from './exchange.js';
+import { type Exchange, exchangeOf, isExchange } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
-import type { HandedOver } from './handed-over.js';
 import { HttpRun } from './http-run.js';
 import { readKeyHeader } from './key-header.js';
 import { withPreference } from './prefer-wait.js';
 import { principalOf } from './principal.js';
-import { isMarkedRun } from './request-run.js';
+import { isNative } from './native-response.js';
+import { runOf } from './request-run.js';
+import { keepProblem, leaveResponse } from './kept-problem.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { mute } from './mute.js';
 import { storedRequest } from './stored-request.js';
@@ -42,31 +45,50 @@ export class HttpEdge {
     private readonly settings: {
       readonly errors: StoreErrors;
       readonly filters: ApplicationFilters;
-      readonly handedOver: HandedOver;
-      readonly asyncContext: boolean;
       readonly anonymous: AnonymousCallers;
     },
   ) {
     this.bindings = new CredentialBinding(module.encryption);
   }
 
-  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
-    const exchange = exchangeOf(context);
+  intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> | Observable<unknown> {
     const options = this.operations.of(context.getClass(), context.getHandler());
-    if (!options || SAFE.has(exchange.method) || isMarkedRun(exchange.rawRequest)) return next.handle();
-    const key = this.readKey(context, exchange, options);
-    if (key === undefined) return next.handle();
+    if (!options || !isExchange(context)) return next.handle();
+    const exchange = exchangeOf(context);
+    if (SAFE.has(exchange.method)) return next.handle();
+    const run = runOf(exchange.rawRequest);
+    if (run && !run.isOverUnanswered) {
+      // Wired twice, this one is inside. Otherwise an interceptor outside tries again.
+      return current() === run.current ? next.handle() : run.runAgain(() => next.handle());
+    }
+    return this.admit(context, next, exchange, options);
+  }
 
-    const { documentation } = this.module;
-    const operation = await this.operation(context, exchange, options, key);
-    const admission = await admit(this.engine, operation, documentation);
-    switch (admission.kind) {
-      case 'refuse':
-        throw problemOf(admission.refusal, documentation);
-      case 'replay':
-        return replay(exchange, admission.outcome);
-      case 'run':
-        return this.run(context, exchange, options, admission.tenure).run(() => next.handle());
+  private async admit(
+    context: ExecutionContext,
+    next: CallHandler,
+    exchange: Exchange,
+    options: ResolvedOperationOptions,
+  ): Promise<Observable<unknown>> {
+    leaveResponse(exchange.rawResponse);
+    try {
+      const key = this.readKey(context, exchange, options);
+      if (key === undefined) return next.handle();
+
+      const { documentation } = this.module;
+      const operation = await this.operation(context, exchange, options, key);
+      const admission = await admit(this.engine, operation, documentation);
+      switch (admission.kind) {
+        case 'refuse':
+          throw problemOf(admission.refusal, documentation);
+        case 'replay':
+          return replay(exchange, admission.outcome);
+        case 'run':
+          return this.run(context, exchange, options, admission.tenure).run(() => next.handle());
+      }
+    } catch (error) {
+      if (error instanceof IdempotencyProblem) keepProblem(exchange.rawResponse, error);
+      throw error;
     }
   }
 
@@ -76,19 +98,17 @@ export class HttpEdge {
     options: ResolvedOperationOptions,
     tenure: Tenure,
   ): HttpRun {
-    const { errors, filters, handedOver, asyncContext } = this.settings;
+    const { errors, filters } = this.settings;
     const handler = context.getHandler();
     const { documentation } = this.module;
-    const watched = isWatched(handler);
     return new HttpRun(tenure, exchange, {
       endpoint: exchange.endpoint,
       options,
       documentation,
       errors,
-      watched,
-      // The statements of a transactional handler are told from others by it.
-      asyncContext:
-        asyncContext || options.policy.transactional || (watched && !handedOver.has(context.getClass(), handler)),
+      handler,
+      watched: isWatched(handler),
+      native: isNative(context.getClass(), handler),
       filter: (error) => filters.handle(error, context),
     });
   }

@@ -2,15 +2,22 @@ import { Logger } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Observable, type Subscriber } from 'rxjs';
-import { issueTicket, returnTicket } from '../../decorators/ticket.js';
-import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
+import { current, CurrentExecution, runWithin } from '../../engine/current-execution.js';
+import { TooLateError } from '../../engine/handler-calls.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../../engine/tenure.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
-import { answerInstead, isToBeReleased, type RunSettings } from '../run-end.js';
+import {
+  answerInstead,
+  beforeFurtherCalls,
+  CARRIED_OUT,
+  isWorkToBeDone,
+  type RunSettings,
+  verdictOf,
+} from '../run-end.js';
 import type { Exchange } from './exchange.js';
-import { markRun, type RequestRun } from './request-run.js';
+import { markRun } from './request-run.js';
 import { type CapturedResponse, ResponseCapture } from './response-capture.js';
 import { headSince, packHead } from './response-head.js';
 import { resetHeaders, writeOutcome, writeProblem } from './write-response.js';
@@ -18,12 +25,12 @@ import { resetHeaders, writeOutcome, writeProblem } from './write-response.js';
 /** Set by Nest 12 on a request that its pipes rejected. */
 const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
 
-/** How long after the client has gone the pipeline may still come to a response, in milliseconds. */
-const GRACE_AFTER_CLOSE = 1_000;
+/** How long a response is still waited for, in milliseconds, after the client has gone, where none is likely. */
+const GRACE_AFTER_CLOSE_MS = 1_000;
 
 export interface HttpRunSettings extends RunSettings {
-  /** Whether the handler runs within an async context, by which it can be found from anywhere in it. */
-  readonly asyncContext: boolean;
+  /** Whether the handler writes the response itself, by a native `@Res()` or `@Next()`. */
+  readonly native: boolean;
   /** Has the application's exception filters write a response. */
   readonly filter: (error: unknown) => void;
 }
@@ -32,146 +39,299 @@ export interface HttpRunSettings extends RunSettings {
  * Runs the rest of the pipeline for a request that won its record, holds the response until its outcome is on record,
  * and then lets it go.
  *
+ * - `'holding'`: the pipeline goes on, and what is written to the response is held. The response of the operation leads to
+ *   `'recording'`; one that others make meanwhile, such as a timeout middleware, or one that is too long to be held, to
+ *   `'passing'`; a client that hangs up, once the operation has settled, to `'recording'`.
+ * - `'passing'`: the response goes out as it is written. Once the operation has settled, `'recording'` follows.
+ * - `'recording'`: how it ended is settled, and is being recorded. No call of the handler begins any more.
+ * - `'over'`: it is recorded, and the response has been let go.
+ *
  * The handler is never unsubscribed from: an operation that began is followed to its end, though its client or an outer
  * interceptor has long given up on it.
  */
-export class HttpRun implements RequestRun {
+type Phase = 'holding' | 'passing' | 'recording' | 'over';
+
+export class HttpRun {
   private static readonly logger = new Logger('Idempotency');
 
   readonly current: CurrentExecution;
-  readonly ticket: number;
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
   private readonly ending: Promise<Ending>;
   private settleEnding!: (ending: Ending) => void;
-  /** What the handler, a pipe or an inner interceptor threw. */
+  private phase: Phase = 'holding';
+  /** What a pipe, an interceptor inside or the handler threw in the last pass through the pipeline. */
   private error: unknown;
   private threw = false;
+  /** The status of the response when that pass came to its value or its end: set by the handler, or Nest's for the route. */
+  private statusOfHandler = 0;
+  /** How many passes through the pipeline inside have not ended. */
+  private passes = 0;
+  /** The subscriber that listens to the last pass. */
+  private listener: Subscriber<unknown> | undefined;
+  /** Whether that pass has come to a value. */
+  private emitted = false;
+  /** Whether its value is a stream, which is read while it is sent. */
+  private streams = false;
   /** Whether the pipeline went on without the handler: an interceptor inside gave up on it, or one outside unsubscribed. */
-  private deserted = false;
-  /** Whether pipes, inner interceptors and the handler have come to an end, as far as the pipeline tells. */
-  private followed = false;
-  private answered = false;
-  private over = false;
+  private givenUp = false;
+  private responded = false;
+  /** Whether the handler failed after it had made its response, and its transaction is rolled back. */
+  private undone = false;
+  private onChange: (() => void) | undefined;
 
   constructor(
     private readonly tenure: Tenure,
     private readonly exchange: Exchange,
     private readonly settings: HttpRunSettings,
   ) {
-    this.current = new CurrentExecution(tenure.execution);
-    this.ticket = issueTicket(this.current);
+    this.current = new CurrentExecution(
+      tenure.execution,
+      settings.handler,
+      undefined,
+      beforeFurtherCalls(tenure, settings),
+    );
     markRun(exchange.rawRequest, this);
     this.ending = new Promise((resolve) => (this.settleEnding = resolve));
     this.headersBefore = exchange.headers();
     const { response, policy } = settings.options;
     const limits = { maxBytes: response.maxBytes, maxMs: policy.leaseMs };
-    this.capture = new ResponseCapture(exchange.rawResponse, limits, (captured) => void this.onResponse(captured));
+    this.capture = new ResponseCapture(exchange.rawResponse, limits, (captured) => this.onResponse(captured));
   }
 
   /** The pipeline's view of the run. Begins with the subscription. */
   run(handle: () => Observable<unknown>): Observable<unknown> {
     return new Observable((subscriber) => {
+      this.listener = subscriber;
       // An interceptor outside has given up, and answered.
       if (subscriber.closed) this.end({ kind: 'discard' });
       void this.carryOut(handle, subscriber);
-      return () => this.noteDesertion();
+      return () => this.noteUnsubscribed(subscriber);
+    });
+  }
+
+  /** Whether nothing was answered, and a further pass may still decide the outcome. */
+  get isOpen(): boolean {
+    return this.phase === 'holding' && !this.responded;
+  }
+
+  /** Whether it ended without an answer: a request that is tried again is to be admitted again. */
+  get isOverUnanswered(): boolean {
+    return this.phase === 'over' && !this.responded;
+  }
+
+  /** A further pass through the pipeline, for an interceptor outside that tries again. It is part of the same execution. */
+  runAgain(handle: () => Observable<unknown>): Observable<unknown> {
+    return new Observable((subscriber) => {
+      if (!this.isOpen) return subscriber.error(new TooLateError());
+      this.givenUp = false;
+      this.listener = subscriber;
+      const follow = () => runWithin(this.current, () => this.follow(handle, subscriber));
+      const beginAgain = this.settings.watched ? undefined : beforeFurtherCalls(this.tenure, this.settings);
+      if (!beginAgain) follow();
+      else
+        void this.settled()
+          .then(beginAgain)
+          .then(
+            (run) => run(follow),
+            (error: unknown) => subscriber.error(error),
+          );
+      return () => this.noteUnsubscribed(subscriber);
     });
   }
 
   private async carryOut(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): Promise<void> {
     try {
       const finish = await this.tenure.carryOut(() => {
-        if (this.current.state === 'barred') return this.ending;
+        if (this.phase === 'recording') return this.ending;
         const { rawResponse } = this.exchange;
-        if (rawResponse.closed) void this.onClose();
-        else rawResponse.once('close', () => void this.onClose());
-        const follow = () => this.follow(handle, subscriber);
-        if (this.settings.asyncContext) runWithin(this.current, follow);
-        else follow();
+        if (rawResponse.closed) this.onClose();
+        else rawResponse.once('close', () => this.onClose());
+        runWithin(this.current, () => this.follow(handle, subscriber));
         return this.ending;
       });
-      this.answer(finish, subscriber);
+      this.answer(finish);
     } catch (error) {
       this.capture.release();
-      subscriber.error(problemOfError(error, this.settings.documentation));
+      this.listener?.error(problemOfError(error, this.settings.documentation));
     } finally {
-      this.over = true;
-      this.giveBackTicket();
+      this.phase = 'over';
     }
   }
 
   private follow(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): void {
-    const { watched } = this.settings;
-    if (!watched) this.current.begin();
+    const { calls } = this.current;
+    this.listener = subscriber;
+    this.passes++;
+    this.threw = this.emitted = false;
+    // Of a handler that is not watched, the pipeline's view is all there is.
+    const call = this.settings.watched ? undefined : calls.begin();
     handle().subscribe({
-      next: (value) => subscriber.next(value),
-      error: (error: unknown) => {
-        this.error = errorOfHandler(error, this.settings.documentation);
-        this.threw = true;
-        if (!watched) this.current.settle('failed');
-        this.onFollowed();
-        subscriber.error(this.error);
+      next: (value) => {
+        this.noteStatus(subscriber);
+        this.streams = isStream(value);
+        subscriber.next(value);
+      },
+      error: (thrown: unknown) => {
+        const error = errorOfHandler(thrown, this.settings.documentation);
+        if (call) calls.settle(call, 'failed', error);
+        if (this.listener === subscriber) {
+          this.error = error;
+          this.threw = true;
+        }
+        this.onPassed(subscriber);
+        subscriber.error(error);
       },
       complete: () => {
-        if (!watched) this.current.settle('succeeded');
-        this.onFollowed();
+        if (call) calls.settle(call, 'succeeded');
+        this.onPassed(subscriber);
         subscriber.complete();
       },
     });
   }
 
-  private onFollowed(): void {
-    this.noteDesertion();
-    this.followed = true;
-    this.giveBackTicket();
+  private onPassed(subscriber: Subscriber<unknown>): void {
+    this.passes--;
+    this.noteStatus(subscriber);
+    if (this.listener === subscriber && this.current.calls.state === 'running') this.givenUp = true;
+    this.onChange?.();
   }
 
-  /** Once the run is over, and nothing is on its way to the handler: an interceptor inside may have answered before it. */
-  private giveBackTicket(): void {
-    if (this.over && (this.followed || this.current.state !== 'not begun')) returnTicket(this.ticket);
+  /** An interceptor outside that fails at a value has the response changed before the pass has ended. */
+  private noteStatus(subscriber: Subscriber<unknown>): void {
+    if (this.listener !== subscriber || this.emitted) return;
+    this.emitted = true;
+    this.statusOfHandler = this.exchange.status;
   }
 
-  private noteDesertion(): void {
-    if (this.current.state === 'running') this.deserted = true;
+  private noteUnsubscribed(subscriber: Subscriber<unknown>): void {
+    if (this.listener === subscriber && this.passes > 0 && !this.emitted) this.givenUp = true;
   }
 
-  /** The response has been made; nothing of it has gone out. */
-  private async onResponse(captured: CapturedResponse): Promise<void> {
-    this.answered = true;
-    if (this.deserted && this.current.state === 'running') return this.outlive();
-    this.end(this.soundEndingOf(captured));
+  /** The response has been made, or turns out too long to be held; nothing of it has gone out. */
+  private onResponse(captured: CapturedResponse): void {
+    if (this.phase !== 'holding') return;
+    this.responded = true;
+    this.onChange?.();
+    if (this.neverBegan() && (captured.status >= 400 || this.threw)) return this.end({ kind: 'discard' });
+    if (!this.isOfOperation(captured)) return void this.passForeign();
+    if (!captured.body && (this.isBusy || this.settings.native)) return void this.pass(captured);
+    void this.endBy(captured);
   }
 
   /**
-   * The response leaves while the handler still runs: it tells nothing of the operation. That ends when the handler
-   * does, and without a response that could be replayed.
+   * Whether a response tells what came of the operation. What is written while the handler runs is somebody else's, such as
+   * that of a timeout middleware, unless the handler has taken the response into its own hands.
    */
-  private async outlive(): Promise<void> {
+  private isOfOperation({ status }: CapturedResponse): boolean {
+    if (!this.settings.native) return !this.isBusy && !this.givenUp;
+    if (current() === this.current) return true;
+    // A callback may have lost the async context. What fails may then be its own, or that of others.
+    return !this.isBusy && (status < 400 || this.threw || this.current.calls.state !== 'succeeded');
+  }
+
+  /** Whether the handler, or an interceptor that does its work, may still change what comes of the operation. */
+  private get isBusy(): boolean {
+    return this.passes > 0 || this.current.calls.isRunning;
+  }
+
+  private async endBy(captured: CapturedResponse): Promise<void> {
+    const { calls } = this.current;
+    const { transactional } = this.settings.options.policy;
+    const ending = this.soundEndingOf(captured);
+    // A key is not freed beside a call that runs, nor a transaction ended.
+    if (!calls.isRunning || (ending.kind === 'store' && !transactional)) return this.end(ending);
+    await calls.idle();
+    this.undone = transactional && calls.state === 'failed' && captured.status < 400;
+    this.end(this.undone ? { kind: 'release' } : this.soundEndingOf(captured));
+  }
+
+  /** Lets the operation's own response go out as it is written, until it ends. */
+  private async pass(captured: CapturedResponse): Promise<void> {
+    const { rawResponse } = this.exchange;
+    const sent = new Promise((resolve) => rawResponse.once('finish', resolve).once('close', resolve));
+    await this.letGo();
+    await this.settled();
+    await sent;
+    this.end(this.soundEndingOf(captured));
+  }
+
+  /** Lets somebody else's response go out, and follows the operation to its end. */
+  private async passForeign(): Promise<void> {
+    await this.letGo();
+    const isSettled = await this.settled();
+    // Of the callbacks of a native handler nothing is heard any more: their response will not be sent.
+    this.end(this.endingWithoutResponse(isSettled && (!this.settings.native || this.current.calls.isAsync)));
+  }
+
+  private async letGo(): Promise<void> {
+    this.phase = 'passing';
+    // A writer that is told to wait listens for that only afterwards.
+    await Promise.resolve();
     this.capture.release();
-    await this.current.settled();
-    this.end(this.endingWithoutResponse());
+  }
+
+  private onClose(): void {
+    if (this.isOpen) void this.endUnanswered();
   }
 
   /** The client has gone, and perhaps nobody will make a response. */
-  private async onClose(): Promise<void> {
+  private async endUnanswered(): Promise<void> {
+    const isSettled = await this.settled();
+    const patience = this.isUnlikely ? GRACE_AFTER_CLOSE_MS : this.settings.options.policy.leaseMs;
+    let held: number;
     do {
-      if (this.answered) return;
-      await this.current.settled();
-      await sleep(GRACE_AFTER_CLOSE, undefined, { ref: false });
-    } while (this.mayStillRun());
-    this.end(this.endingWithoutResponse());
+      held = this.capture.size;
+      if (this.isOpen) await this.changed(patience);
+    } while (this.isOpen && this.capture.size > held);
+    if (!this.isOpen) return;
+    // An interceptor outside has tried again.
+    if (isSettled && this.isBusy) return this.endUnanswered();
+    const isKnown = !this.settings.native || this.capture.hasResponse || this.current.calls.isAsync;
+    this.end(this.endingWithoutResponse(isSettled && isKnown));
+  }
+
+  /** Whether no response is to be expected any more: streams break off when their client goes away. */
+  private get isUnlikely(): boolean {
+    return this.givenUp || this.streams || this.capture.hasResponse || this.current.calls.state === 'not begun';
+  }
+
+  /**
+   * Resolves with true once no pass through the pipeline and no call of the handler goes on; with false where the handler has
+   * returned, and what goes on has shown no sign of life for a lease.
+   */
+  private async settled(): Promise<boolean> {
+    const { calls } = this.current;
+    for (;;) {
+      await calls.idle();
+      if (this.passes === 0 && !calls.isRunning) break;
+      if (!(await this.changed(this.settings.options.policy.leaseMs)) && !calls.isRunning) return false;
+    }
+    return true;
+  }
+
+  /** Resolves with whether a pass ended or a response was made within `ms`. */
+  private async changed(ms: number): Promise<boolean> {
+    const timer = new AbortController();
+    const change = new Promise<boolean>((resolve) => (this.onChange = () => resolve(true)));
+    const timeUp = sleep(ms, false, { ref: false, signal: timer.signal }).catch(() => false);
+    try {
+      return await Promise.race([change, timeUp]);
+    } finally {
+      timer.abort();
+      this.onChange = undefined;
+    }
   }
 
   /** The first ending counts. */
   private end(ending: Ending): void {
-    if (ending.kind !== 'store' || this.followed) this.current.bar();
+    if (this.phase === 'recording' || this.phase === 'over') return;
+    this.phase = 'recording';
+    const { calls } = this.current;
+    // An interceptor inside may have answered before the handler begins, and wants it to.
+    const isExpected = ending.kind === 'store' && this.passes > 0 && calls.state === 'not begun';
+    if (!isExpected) calls.close();
     this.settleEnding(ending);
-  }
-
-  private mayStillRun(): boolean {
-    const { state } = this.current;
-    return state === 'running' || (state === 'not begun' && !this.followed);
   }
 
   /** A response that cannot be packed must not leave its record without an end. */
@@ -184,36 +344,54 @@ export class HttpRun implements RequestRun {
     }
   }
 
-  private endingWithoutResponse(): Ending {
-    const done = this.current.state === 'succeeded' && !this.settings.options.policy.transactional;
-    return done ? { kind: 'store', outcome: TOMBSTONE, failed: false } : { kind: 'release' };
+  /** @param isKnown whether all that the operation does was followed to its end */
+  private endingWithoutResponse(isKnown: boolean): Ending {
+    const { state } = this.current.calls;
+    if (state === 'not begun') return { kind: 'discard' };
+    if (!isKnown) return { kind: 'unknown' };
+    const status = this.settings.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
+    return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };
   }
 
   private endingOf({ status, body }: CapturedResponse): Ending {
-    if (status >= 400 && this.neverBegan()) return { kind: 'discard' };
-    const { options } = this.settings;
-    if (isToBeReleased(this.settings, { status, error: this.error })) {
+    const { calls } = this.current;
+    const handlerFailed = this.handlerFailed(status);
+    const error = this.threw ? this.error : errorOfHandler(calls.error, this.settings.documentation);
+    const verdict = verdictOf(this.settings, { status, error, handlerFailed }, this.current);
+    if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
+    if (verdict === 'release') {
       // Streams break off when their client goes away, and platforms make an error of that which tells nothing.
       const brokenOff = this.exchange.rawResponse.closed && !this.threw;
-      return brokenOff ? this.endingWithoutResponse() : { kind: 'release' };
+      return brokenOff ? this.endingWithoutResponse(true) : { kind: 'release' };
     }
-    const failed = this.threw || status >= 400;
+    const failed = this.threw || handlerFailed || status >= 400;
     if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
-    const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, options.response));
+    const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, this.settings.options.response));
     return { kind: 'store', outcome: { code: status, head, body }, failed };
   }
 
-  private neverBegan(): boolean {
-    const request = this.exchange.request as { [REJECTED_BY_PIPES]?: boolean };
-    return this.current.state === 'not begun' || request[REJECTED_BY_PIPES] === true;
+  /** @param status of the response, if there is one */
+  private handlerFailed(status: number | undefined): boolean {
+    const { calls } = this.current;
+    if (calls.state === 'failed') return true;
+    if (this.threw) return isWorkToBeDone(calls.value);
+    // Another status than the handler's comes from what failed after it.
+    return status !== undefined && status >= 400 && (this.settings.native || status === this.statusOfHandler);
   }
 
-  private answer(finish: Finish, subscriber: Subscriber<unknown>): void {
-    const instead = answerInstead(finish, this.error, this.settings);
+  private neverBegan(): boolean {
+    if (this.current.calls.state === 'not begun') return true;
+    const request = this.exchange.request as { [REJECTED_BY_PIPES]?: boolean };
+    return !this.settings.watched && request[REJECTED_BY_PIPES] === true;
+  }
+
+  private answer(finish: Finish): void {
+    const instead =
+      answerInstead(finish, this.error, this.settings) ?? (this.undone ? (this.error as Error) : undefined);
     if (!instead) return this.capture.release();
     if (instead instanceof Error && !this.capture.hasResponse) {
       this.capture.release();
-      return subscriber.error(instead);
+      return this.listener?.error(instead);
     }
     if (instead instanceof Error && !(instead instanceof IdempotencyProblem)) {
       this.capture.discard();
@@ -227,4 +405,10 @@ export class HttpRun implements RequestRun {
       else writeOutcome(response, instead);
     });
   }
+}
+
+/** A stream, or Nest's `StreamableFile`. */
+function isStream(value: unknown): boolean {
+  const { pipe, getStream } = (value ?? {}) as { pipe?: unknown; getStream?: unknown };
+  return typeof pipe === 'function' || typeof getStream === 'function';
 }

@@ -3,6 +3,7 @@ import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs
 import { throwError } from 'rxjs';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { rpcErrorOf } from '../rpc/rpc-error.js';
+import { noteFiltered } from './kept-problem.js';
 import { problemHeaders } from './write-response.js';
 
 /** Nest's metadata key for what `@Catch()` names. */
@@ -22,6 +23,7 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
   ) {}
 
   catch(problem: IdempotencyProblem, host: ArgumentsHost): unknown {
+    noteFiltered(problem);
     const ofApplication = this.config.getGlobalFilters().find((filter) => names(filter, problem));
     // oxlint-disable-next-line promise/valid-params -- a filter, not a promise
     if (ofApplication) return ofApplication.catch(problem, host);

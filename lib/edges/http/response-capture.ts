@@ -21,7 +21,7 @@ type Done = (error?: Error | null) => void;
  */
 export class ResponseCapture implements GateKeeper {
   private chunks: Buffer[] = [];
-  private size = 0;
+  private held = 0;
   private ended = false;
   private begun = false;
   private told = false;
@@ -47,6 +47,11 @@ export class ResponseCapture implements GateKeeper {
   /** Whether anything of a response was made. */
   get hasResponse(): boolean {
     return this.begun;
+  }
+
+  /** Bytes of the body that were written so far. */
+  get size(): number {
+    return this.held;
   }
 
   get hasEnded(): boolean {
@@ -114,7 +119,7 @@ export class ResponseCapture implements GateKeeper {
     checkHead(this.response);
     this.begin();
     this.hold(args);
-    return this.size <= this.limits.maxBytes;
+    return this.held <= this.limits.maxBytes;
   }
 
   end(args: readonly unknown[]): void {
@@ -161,8 +166,8 @@ export class ResponseCapture implements GateKeeper {
 
   private keep(chunk: Buffer): void {
     this.chunks.push(chunk);
-    this.size += chunk.length;
-    if (this.size > this.limits.maxBytes) this.tellUnkept();
+    this.held += chunk.length;
+    if (this.held > this.limits.maxBytes) this.tellUnkept();
   }
 
   private gathered(): Buffer {

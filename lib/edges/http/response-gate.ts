@@ -37,6 +37,11 @@ export function gateOf(response: ServerResponse): Gate {
   return gated[GATE] ?? putUp(gated);
 }
 
+/** Who decides about a response, without a gate being put up. */
+export function keeperOf(response: ServerResponse): GateKeeper | undefined {
+  return (response as Partial<Response>)[GATE]?.keeper;
+}
+
 function putUp(response: Response): Gate {
   const methods: Gated = response as ServerResponse;
   // oxlint-disable-next-line typescript/unbound-method -- called on the response

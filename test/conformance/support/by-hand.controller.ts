@@ -12,11 +12,18 @@ import {
   Post,
   RequestTimeoutException,
   Res,
+  UseInterceptors,
   ValidationPipe,
 } from '@nestjs/common';
 import { IsInt } from 'class-validator';
 import { catchError, throwError, timeout, TimeoutError } from 'rxjs';
+import { IdempotencyInterceptor } from '../../../lib/index.js';
 import { ran } from './cases.js';
+
+interface PlatformResponse extends Partial<ServerResponse> {
+  readonly raw?: ServerResponse;
+  send(body: unknown): unknown;
+}
 
 interface Task {
   readonly ms?: number;
@@ -41,6 +48,7 @@ export class TimeoutInterceptor implements NestInterceptor {
 }
 
 /** Knows nothing of idempotency. */
+@UseInterceptors(IdempotencyInterceptor)
 @Controller('by-hand')
 export class ByHandController {
   @Post('late')
@@ -70,9 +78,10 @@ export class ByHandController {
   }
 
   @Post('native')
-  async native(@Body() { ms = 0, silent = false }: Task, @Res() response: { send(body: unknown): ServerResponse }) {
+  async native(@Body() { ms = 0, silent = false }: Task, @Res() response: PlatformResponse) {
     ran();
     await sleep(ms);
-    if (!silent) response.send({ id: randomUUID() });
+    const isGone = (response.raw ?? response).closed;
+    if (!silent || !isGone) response.send({ id: randomUUID() });
   }
 }

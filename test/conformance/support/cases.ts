@@ -42,8 +42,8 @@ export interface ReplayCase extends Partial<RawRequest> {
   readonly has?: Readonly<Record<string, string>>;
   /** Headers that differ between two answers by design. */
   readonly without?: readonly string[];
-  /** Whether the second is a replay, or the operation runs again. Default: a replay. */
-  readonly again?: 'replayed' | 'rerun';
+  /** Whether the second is a replay, is told that there is none, or the operation runs again. Default: a replay. */
+  readonly again?: 'replayed' | 'carried out' | 'rerun';
   /** Where Fastify itself, or Nest's adapter for it, does otherwise than Express. */
   readonly onFastify?: Partial<ReplayCase>;
 }
@@ -63,6 +63,10 @@ export async function checkReplay(
   if (one.text instanceof RegExp) expect(first.body.toString('latin1')).toMatch(one.text);
   else if (one.text !== undefined) expect(first.body.toString('latin1')).toBe(one.text);
   for (const [name, value] of Object.entries(one.has ?? {})) expect(valueOf(first.head, name)).toBe(value);
+  if (one.again === 'carried out') {
+    expect([codeOf(second), countRuns() - before]).toEqual(['replay-unavailable', 1]);
+    return [first, second];
+  }
   expect(comparable(second, one.without)).toEqual(comparable(first, one.without));
   const replayed = one.again !== 'rerun';
   expect({ replayed: isReplay(second), runs: countRuns() - before }).toEqual({ replayed, runs: replayed ? 1 : 2 });

@@ -107,6 +107,7 @@ export class ConnectionsController {
 
   /** Looks whether there is somebody to be answered. */
   @Post('silent')
+  @Idempotent({ lease: '1s' })
   async silent(@Body() { ms = 0 }: Task, @Res() response: PlatformResponse) {
     ran();
     await sleep(ms);
@@ -114,8 +115,9 @@ export class ConnectionsController {
   }
 
   @Post('slow-guard-silent')
+  @Idempotent({ lease: '1s' })
   @UseGuards(slowGuard)
-  slowGuardSilent(@Res() response: PlatformResponse) {
+  async slowGuardSilent(@Res() response: PlatformResponse) {
     ran();
     answerIfThere(response);
   }

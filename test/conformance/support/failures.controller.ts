@@ -83,8 +83,7 @@ const within = (ms: number): NestInterceptor => ({
     ),
 });
 const withFallback: NestInterceptor = {
-  intercept: (_context, next) =>
-    next.handle().pipe(catchError((error: Error) => of({ fallback: `${error.message} ${randomUUID()}` }))),
+  intercept: (_context, next) => next.handle().pipe(catchError((error: Error) => of({ fallback: error.message }))),
 };
 const remapped: NestInterceptor = {
   intercept: (_context, next) =>
@@ -255,6 +254,22 @@ export class FailuresController {
   fallbackOutside() {
     ran();
     throw new Error('caught');
+  }
+
+  @Post('refused-fallback-inside')
+  @UseInterceptors(withFallback)
+  @Idempotent()
+  refusedFallbackInside() {
+    ran();
+    throw new nest.ConflictException('sold out');
+  }
+
+  @Post('refused-fallback-outside')
+  @Idempotent()
+  @UseInterceptors(withFallback)
+  refusedFallbackOutside() {
+    ran();
+    throw new nest.ConflictException('sold out');
   }
 
   @Post('remapped-outside')

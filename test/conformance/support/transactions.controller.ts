@@ -89,6 +89,14 @@ export class TransactionsController {
   @UseInterceptors(withFallback)
   async fallback(@IdempotentExecution() execution: Execution) {
     await effect(execution);
+    throw new ConflictException('caught outside');
+  }
+
+  @Post('fallback-outage')
+  @Transactional()
+  @UseInterceptors(withFallback)
+  async fallbackOutage(@IdempotentExecution() execution: Execution) {
+    await effect(execution);
     throw new Error('caught outside');
   }
 
@@ -120,7 +128,7 @@ export class TransactionsController {
   }
 
   @Post('silent')
-  @Transactional()
+  @Idempotent({ transactional: true, lease: '1s' })
   async silent(
     @IdempotentExecution() execution: Execution,
     @Body() { ms = 0 }: Task,

@@ -5,6 +5,7 @@ import {
   Controller,
   Delete,
   Get,
+  Injectable,
   type MessageEvent,
   Post,
   RequestTimeoutException,
@@ -14,13 +15,42 @@ import {
   Version,
 } from '@nestjs/common';
 import { catchError, of, throwError, timeout } from 'rxjs';
-import { type Execution, Idempotent, IdempotencyKey, IdempotentExecution, NotIdempotent } from '../../../lib/index.js';
+import {
+  type Execution,
+  Idempotent,
+  IdempotencyInterceptor,
+  IdempotencyKey,
+  IdempotentExecution,
+  NotIdempotent,
+} from '../../../lib/index.js';
 import { ran } from './cases.js';
 
 const answer = (more: object = {}) => {
   ran();
   return { run: randomUUID(), ...more };
 };
+
+/** Called by what is no HTTP, though Nest's ExternalContextCreator says so. */
+@Injectable()
+export class Consumer {
+  consume(message: unknown): unknown {
+    return { got: message };
+  }
+}
+
+@Controller('by-hand')
+@UseInterceptors(IdempotencyInterceptor)
+export class WiredByHandController {
+  @Post()
+  post() {
+    return answer();
+  }
+
+  @Get()
+  get() {
+    return answer();
+  }
+}
 
 @Controller('plain')
 export class PlainController {

@@ -1,6 +1,13 @@
 import { randomBytes } from 'node:crypto';
+import { ConflictException, HttpException } from '@nestjs/common';
 import { Redis } from 'ioredis';
-import { Idempotent, IdempotencyModule, IdempotencyOptionError } from '../../../lib/index.js';
+import {
+  type IdempotentOptions,
+  Idempotent,
+  IdempotencyModule,
+  IdempotencyOptionError,
+  type OutcomeContext,
+} from '../../../lib/index.js';
 import { toMilliseconds } from '../../../lib/options/duration.js';
 import { resolveModuleOptions, resolveOperationOptions } from '../../../lib/options/resolve-options.js';
 
@@ -20,7 +27,7 @@ const bad: [name: string, options: object, problem: RegExp][] = [
   ['required', { required: 1 }, /must be true or false/],
   ['key', { key: 'header' }, /must be a function/],
   ['scope', { scope: 'tenant' }, /must be a function/],
-  ['outcome', { outcome: 'store' }, /must be a function/],
+  ['outcome', { outcome: 'store' }, /must be 'final', 'success' or a function, not "store"/],
   ['fingerprint', { fingerprint: true }, /must be an object, a function or false/],
   ['fingerprint.ignore', { fingerprint: { ignore: ['client.sentAt'] } }, /JSON pointers/],
   ['fingerprint.header', { fingerprint: { header: ['X-Tenant'] } }, /does not exist; there are ignore, headers/],
@@ -127,11 +134,40 @@ test('defaults', () => {
   expect(resolveModuleOptions({ sweep: false }).sweep).toBeUndefined();
 });
 
-test('which outcomes are stored', () => {
-  const { outcome } = resolveOperationOptions({});
-  const stored = (status: number) => outcome({ status, error: undefined });
-  for (const status of [200, 201, 204, 302, 400, 401, 403, 404, 409, 422]) expect(stored(status)).toBe('store');
-  for (const status of [408, 425, 429, 500, 502, 503]) expect(stored(status)).toBe('release');
+describe('which outcomes are stored', () => {
+  const FINAL = [200, 201, 204, 302, 400, 401, 403, 404, 409, 422];
+  const NOT_NOW = [408, 425, 429, 500, 502, 503];
+  const asked = (
+    outcome: IdempotentOptions['outcome'],
+    { status = 201, error, handlerFailed = error !== undefined }: Partial<OutcomeContext>,
+  ) => resolveOperationOptions({ outcome }).outcome({ status, error, handlerFailed });
+
+  test.each([[undefined], ['final']] as const)('%s: by the status', (outcome) => {
+    for (const status of FINAL) expect(asked(outcome, { status })).toBe('store');
+    for (const status of NOT_NOW) expect(asked(outcome, { status })).toBe('release');
+  });
+
+  test('final: a status that a filter wrote decides, whatever the handler threw', () => {
+    expect(asked('final', { status: 409, error: new Error('sold out') })).toBe('store');
+    expect(asked('final', { status: 502, error: new ConflictException() })).toBe('release');
+  });
+
+  test('final: what the handler threw decides, where it was made a success', () => {
+    for (const status of [200, 201, 302]) {
+      expect(asked('final', { status, error: new Error('down') })).toBe('release');
+      expect(asked('final', { status, error: 'down' })).toBe('release');
+      expect(asked('final', { status, error: undefined, handlerFailed: true })).toBe('release');
+      for (const code of FINAL) expect(asked('final', { status, error: new HttpException('', code) })).toBe('store');
+      for (const code of NOT_NOW)
+        expect(asked('final', { status, error: new HttpException('', code) })).toBe('release');
+    }
+  });
+
+  test('success: what succeeded alone', () => {
+    for (const status of [200, 201, 204, 302]) expect(asked('success', { status })).toBe('store');
+    for (const status of [400, 404, 409, 422, 500]) expect(asked('success', { status })).toBe('release');
+    expect(asked('success', { status: 200, error: new ConflictException() })).toBe('release');
+  });
 });
 
 test.each([

@@ -1,0 +1,65 @@
+import type { ServerResponse } from 'node:http';
+import type { IdempotencyProblem } from '../../problems/problem.js';
+import { mute } from './mute.js';
+import { type GateKeeper, gateOf, keeperOf } from './response-gate.js';
+import { writeProblem } from './write-response.js';
+
+/** The problems that an exception filter was asked about. */
+const filtered = new WeakSet<IdempotencyProblem>();
+
+/** What is written from now on is what a filter makes of the problem. */
+export function noteFiltered(problem: IdempotencyProblem): void {
+  filtered.add(problem);
+}
+
+/**
+ * Sees to it that a refusal leaves as one: an interceptor outside that makes a value of every error, or another error, would
+ * tell the client that its request was carried out. What exception filters make of a problem is theirs.
+ */
+export function keepProblem(response: ServerResponse, problem: IdempotencyProblem): void {
+  gateOf(response).keeper = new KeptProblem(response, problem);
+}
+
+/** Forgets a problem: the request is tried again. */
+export function leaveResponse(response: ServerResponse): void {
+  const keeper = keeperOf(response);
+  if (keeper instanceof KeptProblem) gateOf(response).keeper = undefined;
+}
+
+class KeptProblem implements GateKeeper {
+  constructor(
+    private readonly response: ServerResponse,
+    private readonly problem: IdempotencyProblem,
+  ) {}
+
+  writeHead(args: readonly unknown[]): void {
+    if (this.isLeft()) this.response.writeHead(...(args as [number]));
+  }
+
+  flushHeaders(): void {
+    if (this.isLeft()) this.response.flushHeaders();
+  }
+
+  write(args: readonly unknown[]): boolean {
+    return !this.isLeft() || this.response.write(...(args as [string]));
+  }
+
+  end(args: readonly unknown[]): void {
+    if (this.isLeft()) this.response.end(...(args as [string]));
+  }
+
+  mayChangeHeaders(): boolean {
+    return true;
+  }
+
+  /** Whether the response is the filters' own. Otherwise the problem is written, and all else is discarded. */
+  private isLeft(): boolean {
+    const { response, problem } = this;
+    gateOf(response).keeper = undefined;
+    if (filtered.has(problem)) return true;
+    for (const name of ['Content-Length', 'Content-Encoding', 'ETag', 'Transfer-Encoding']) response.removeHeader(name);
+    writeProblem(response, problem);
+    mute(response);
+    return false;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The calls of one execution's handler, whoever makes them: an interceptor that tries again calls it a second time, and one
+ * that gives up waiting leaves a call behind. The call that began last decides what the handler did, and the key is not free
+ * before every call has settled: a second execution would run beside it.
+ *
+ * - `'not begun'`: no call has begun. Left by the first call, or by `close()`.
+ * - `'closed'`: no call has begun, and none may: the execution has ended without its handler.
+ * - `'running'`: the last call runs. Left when it settles.
+ * - `'succeeded'`, `'failed'`: the last call has settled. Left by a further call, unless `close()` was called.
+ */
+export type HandlerState = 'not begun' | 'closed' | 'running' | 'succeeded' | 'failed';
+
+/** A handler was called after its execution had ended. */
+export class TooLateError extends Error {
+  constructor() {
+    super('the request was answered before its handler began');
+  }
+}
+
+/** Runs a function in the context that a call has to run in. */
+export type CallRunner = <T>(work: () => T) => T;
+
+type CallState = Extract<HandlerState, 'running' | 'succeeded' | 'failed'>;
+
+interface Call {
+  state: CallState;
+  /** What it returned, or threw. */
+  result?: unknown;
+  isAsync?: boolean;
+}
+
+export class HandlerCalls {
+  private last: Call | undefined;
+  private runningCalls = 0;
+  private closed = false;
+  private readonly waiting: (() => void)[] = [];
+
+  /**
+   * @param beginAgain for an execution whose calls may not run beside each other, nor on top of what an earlier one has written:
+   *   undoes that, and returns what runs the next call
+   */
+  constructor(private readonly beginAgain?: () => Promise<CallRunner>) {}
+
+  get state(): HandlerState {
+    return this.last?.state ?? (this.closed ? 'closed' : 'not begun');
+  }
+
+  /** What the last call threw; `undefined` unless it failed. */
+  get error(): unknown {
+    return this.last?.state === 'failed' ? this.last.result : undefined;
+  }
+
+  /** What the last call returned; `undefined` unless it succeeded. */
+  get value(): unknown {
+    return this.last?.state === 'succeeded' ? this.last.result : undefined;
+  }
+
+  /** Whether the last call returned a promise, which tells when its work has ended. */
+  get isAsync(): boolean {
+    return this.last?.isAsync === true;
+  }
+
+  /** Whether any call runs. */
+  get isRunning(): boolean {
+    return this.runningCalls > 0;
+  }
+
+  /** No further call begins: its execution has ended, and the key may be free. */
+  close(): void {
+    this.closed = true;
+  }
+
+  /**
+   * Calls `handler`, and notes how it ends.
+   *
+   * @throws TooLateError after {@link close}
+   */
+  run<T>(handler: () => T): T {
+    if (this.closed) throw new TooLateError();
+    const isFurther = this.last !== undefined;
+    const settled = this.idle();
+    const call = this.begin();
+    if (isFurther && this.beginAgain) return this.runAgain(call, settled, handler) as T;
+    return this.follow(call, handler);
+  }
+
+  /** For a call that is followed by other means. */
+  begin(): Call {
+    const call: Call = { state: 'running' };
+    this.last = call;
+    this.runningCalls++;
+    return call;
+  }
+
+  settle(call: Call, state: 'succeeded' | 'failed', result?: unknown): void {
+    if (call.state !== 'running') return;
+    call.state = state;
+    call.result = result;
+    this.runningCalls--;
+    if (this.runningCalls === 0) for (const resolve of this.waiting.splice(0)) resolve();
+  }
+
+  /** Resolves once no call runs. */
+  idle(): Promise<void> | undefined {
+    if (this.runningCalls === 0) return undefined;
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  private async runAgain<T>(call: Call, settled: Promise<void> | undefined, handler: () => T): Promise<unknown> {
+    try {
+      await settled;
+      const run = await this.beginAgain!();
+      return await run(() => this.follow(call, handler));
+    } catch (error) {
+      this.settle(call, 'failed', error);
+      throw error;
+    }
+  }
+
+  private follow<T>(call: Call, handler: () => T): T {
+    try {
+      const result = handler();
+      if (isThenable(result)) {
+        call.isAsync = true;
+        result.then(
+          (value) => this.settle(call, 'succeeded', value),
+          (error: unknown) => this.settle(call, 'failed', error),
+        );
+      } else this.settle(call, 'succeeded', result);
+      return result;
+    } catch (error) {
+      this.settle(call, 'failed', error);
+      throw error;
+    }
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | undefined)?.then === 'function';
+}
