@@ -243,7 +243,7 @@ const PROVIDERS: Provider[] = [
       return new IdempotencyEdges(
         new HttpEdge(engine, options, operations, { errors: store, filters, anonymous }),
         new RpcEdge(values, operations),
-        new GraphQLEdge(values, operations),
+        new GraphQLEdge(values, operations, anonymous),
       );
     },
     inject: [

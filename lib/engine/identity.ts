@@ -4,6 +4,8 @@ import { createHash, createHmac } from 'node:crypto';
 export interface Identity {
   /** Keeps applications on one database apart; absent where there is one. */
   readonly namespace?: string | undefined;
+  /** Of the request, in any case, where its route is for some hosts alone. */
+  readonly host?: string | undefined;
   /** The tenant or principal; empty where there is none. */
   readonly scope: string;
   /** Method and route template, or the name of an operation. */
@@ -25,11 +27,12 @@ const HALF_PAIR = /\p{Surrogate}/u;
  * SHA-256 over the parts. All but the last have their length before them, so that no two identities have the same text: with
  * one text they would be one record, and a caller would get the outcome of another.
  *
- * The text begins with a digit, with `n` where there is a namespace, and with `w` where it has half a surrogate pair. It is on
- * record in all tables, as a digest: another text would make every key a new one.
+ * The text begins with a digit; with `n` where there is a namespace, `h` where there is a host, and before them `w` where it has
+ * half a surrogate pair. It is on record in all tables, as a digest: another text would make every key a new one.
  */
-export function digestIdentity({ namespace, scope, endpoint, key }: Identity): IdentityDigest {
-  const start = namespace === undefined ? '' : `n${withLength(namespace)}`;
+export function digestIdentity({ namespace, host, scope, endpoint, key }: Identity): IdentityDigest {
+  const space = namespace === undefined ? '' : `n${withLength(namespace)}`;
+  const start = host === undefined ? space : `${space}h${withLength(host.toLowerCase())}`;
   const text = `${start}${withLength(scope)}${withLength(endpoint)}${key}`;
   const bytes = HALF_PAIR.test(text) ? Buffer.from(`w${text}`, 'utf16le') : text;
   const full = createHash('sha256').update(bytes).digest();

@@ -72,14 +72,25 @@ export function jsonPointers(option: string, value: unknown): readonly string[] 
   throw new IdempotencyOptionError(option, `must hold JSON pointers such as '/card/number', not ${show(wrong)}`);
 }
 
+/** RFC 9110, section 5.6.2. */
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
 /** RFC 9110, section 5.1. */
 export function headerName(option: string, value: unknown): string {
-  if (typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value)) return value;
+  if (typeof value === 'string' && TOKEN.test(value)) return value;
   throw new IdempotencyOptionError(option, `must be the name of a header, not ${show(value)}`);
 }
 
 export function headerNames(option: string, value: unknown): readonly string[] {
   return strings(option, value).map((name) => headerName(option, name).toLowerCase());
+}
+
+/** RFC 6265, section 4.1.1. */
+export function cookieNames(option: string, value: unknown): readonly string[] {
+  const names = strings(option, value);
+  const wrong = names.find((name) => !TOKEN.test(name));
+  if (wrong === undefined) return names;
+  throw new IdempotencyOptionError(option, `must hold names of cookies, not ${show(wrong)}`);
 }
 
 function strings(option: string, value: unknown): readonly string[] {

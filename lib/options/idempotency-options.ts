@@ -38,10 +38,11 @@ export interface IdempotentOptions {
   /** Where the key comes from. Default: the request header; for messages also a CloudEvent, or the AMQP message id. */
   readonly key?: (context: ExecutionContext) => string | undefined;
   /**
-   * The tenant or principal that keys belong to. Default: `id` or `sub` of `request.user`. Ids are texts, numbers below 2^53,
-   * bigints, bytes (`bytes:` and their hexadecimal digits), dates, and objects with a text of their own, such as an ObjectId;
-   * a request with another id fails with 500. Without `request.user`, an HMAC binds the record to the `Authorization` header,
-   * where there is one: another credential gets 422 `key-foreign`. Messages have no principal.
+   * The tenant or principal that keys belong to. Default: the first of `id`, `sub`, `userId`, `uid`, `_id`, `user_id` that
+   * `request.user` has, then `sub` of `request.auth`; with an `iss` beside it, `iss:["<iss>","<id>"]`. Ids are texts, numbers
+   * below 2^53, bigints, bytes (`bytes:` and their hexadecimal digits), dates, and objects with a text of their own, such as
+   * an ObjectId; a `request.user` with another id, or with none, fails with 500. Without a principal, an HMAC binds the record
+   * to the caller's {@link CredentialOptions}, if it has any. Messages have no principal.
    */
   readonly scope?: (context: ExecutionContext) => string;
   /** How a request is told from another with the same key; `false`: not at all. Default: the whole request. */
@@ -114,6 +115,21 @@ export interface RequestOptions {
   readonly redact?: readonly string[];
 }
 
+/**
+ * What identifies a caller where there is neither `scope` nor a principal. An HMAC binds the record to all of these that the
+ * request has: a request with others gets 422 `key-foreign`. The value has to be the same in a retry: a session's id is, a
+ * cookie that the server signs or encrypts again with each response is not.
+ *
+ * @example
+ * IdempotencyModule.forRoot({ credentials: { cookies: ['connect.sid'] } })
+ */
+export interface CredentialOptions {
+  /** Names of request headers. Default: `['Authorization', 'X-API-Key']`, which a list of your own replaces. */
+  readonly headers?: readonly string[];
+  /** Names of cookies. Default: none. */
+  readonly cookies?: readonly string[];
+}
+
 /** Which keys are accepted. Others are refused with 400 `key-invalid`. */
 export interface KeyFormat {
   /** Default: 1. */
@@ -159,6 +175,8 @@ export interface IdempotencyModuleOptions extends IdempotentOptions {
   readonly onLockUnavailable?: 'degrade' | 'reject';
   /** Name of the request header that carries the key. Default: `'Idempotency-Key'`. */
   readonly header?: string;
+  /** What identifies callers without a principal. */
+  readonly credentials?: CredentialOptions;
   readonly keyFormat?: KeyFormat;
   readonly request?: RequestOptions;
   /** AES-256-GCM for what is kept of requests and responses. Default: none. */

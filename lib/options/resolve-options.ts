@@ -5,6 +5,7 @@ import { REDLOCK_DEFAULTS, resolveRedlockSettings } from '../lock/redlock-settin
 import {
   checkNames,
   checkObject,
+  cookieNames,
   duration,
   functionOr,
   headerName,
@@ -54,6 +55,7 @@ export const MODULE_OPTIONS = [
   'redlock',
   'onLockUnavailable',
   'header',
+  'credentials',
   'keyFormat',
   'request',
   'encryption',
@@ -112,6 +114,7 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
     redlock: resolveRedlock(options.redlock),
     onLockUnavailable: oneOf('onLockUnavailable', options.onLockUnavailable, ['degrade', 'reject'], 'degrade'),
     header: headerName('header', options.header ?? 'Idempotency-Key'),
+    credentials: resolveCredentials(options.credentials),
     keyFormat: resolveKeyFormat(options.keyFormat),
     request: resolveRequest(options.request),
     encryption: resolveEncryption(options.encryption),
@@ -173,6 +176,21 @@ function resolveOutcome(outcome: IdempotentOptions['outcome'] = 'final'): Resolv
 function resolveRedlock(redlock: IdempotencyModuleOptions['redlock'] = {}): ResolvedModuleOptions['redlock'] {
   checkNames(redlock, Object.keys(REDLOCK_DEFAULTS), 'redlock.');
   return resolveRedlockSettings(redlock);
+}
+
+/** Sorted: the order in which they are named must not change what a record is bound to. */
+function resolveCredentials(credentials: IdempotencyModuleOptions['credentials'] = {}) {
+  checkNames(credentials, ['headers', 'cookies'], 'credentials.');
+  const { headers: named = ['Authorization', 'X-API-Key'] } = credentials;
+  const headers = headerNames('credentials.headers', named);
+  if (headers.includes('cookie')) {
+    throw new IdempotencyOptionError(
+      'credentials.headers',
+      'must not name Cookie: name yours in `credentials.cookies`',
+    );
+  }
+  const cookies = cookieNames('credentials.cookies', credentials.cookies);
+  return { headers: [...new Set(headers)].sort(), cookies: [...new Set(cookies)].sort() };
 }
 
 function resolveKeyFormat(format: IdempotencyModuleOptions['keyFormat'] = {}): ResolvedModuleOptions['keyFormat'] {

@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import type { CredentialSources } from '../edges/http/credential.js';
 import type { Policy } from '../engine/policy.js';
 import type { RedisLike } from '../lock/redis-client.js';
 import type { RedlockSettings } from '../lock/redlock-settings.js';
@@ -32,6 +33,7 @@ export interface ResolvedModuleOptions {
   readonly redlock: RedlockSettings;
   readonly onLockUnavailable: 'degrade' | 'reject';
   readonly header: string;
+  readonly credentials: CredentialSources;
   readonly keyFormat: { readonly minLength: number; readonly maxLength: number; readonly pattern: RegExp };
   readonly request: { readonly store: boolean; readonly maxBytes: number; readonly redact: readonly string[] };
   readonly encryption: EncryptionOptions | undefined;

@@ -32,6 +32,8 @@ export interface RecordIdentity {
   readonly key: string;
   /** The tenant or principal. Default: none. */
   readonly scope?: string;
+  /** The host of the request, where its controller names one: `@Controller({ host })`. Default: none. */
+  readonly host?: string;
   /** The name of the operation; method and route template for HTTP, such as `POST /payments/:id`. */
   readonly operation: string;
 }
@@ -118,14 +120,14 @@ export class IdempotencyService {
    * @throws TypeError for a key or an operation that is missing: all that have none would be one
    */
   async run<T>(options: RunOptions, handler: (execution: Execution) => Promise<T> | T): Promise<T> {
-    const { key, scope, operation: endpoint, input, ...overrides } = options;
+    const { key, scope, host, operation: endpoint, input, ...overrides } = options;
     const settings = {
       endpoint,
       options: resolveOperationOptions({ ...this.options.defaults, ...overrides }),
       errors: this.store,
       documentation: undefined,
     };
-    const identity = this.identify('run', { key, scope, operation: endpoint });
+    const identity = this.identify('run', { key, scope, host, operation: endpoint });
     const json = canonicalJson(input);
     const admission = await this.engine
       .admit({
@@ -221,13 +223,16 @@ export class IdempotencyService {
   }
 
   /** Types do not stop JavaScript, nor a `job.id!` that is undefined after all. */
-  private identify(method: string, { key, scope = '', operation }: RecordIdentity): IdentityDigest {
+  private identify(method: string, { key, scope = '', host, operation }: RecordIdentity): IdentityDigest {
     for (const [name, value] of Object.entries({ key, operation })) {
       if (typeof value === 'string' && value !== '') continue;
       throw new TypeError(`IdempotencyService.${method}() needs \`${name}\`, a string that is not empty`);
     }
-    if (typeof scope !== 'string') throw new TypeError(`IdempotencyService.${method}() takes a string as \`scope\``);
-    return digestIdentity({ namespace: this.options.namespace, scope, endpoint: operation, key });
+    for (const [name, value] of Object.entries({ scope, host: host ?? '' })) {
+      if (typeof value !== 'string')
+        throw new TypeError(`IdempotencyService.${method}() takes a string as \`${name}\``);
+    }
+    return digestIdentity({ namespace: this.options.namespace, host, scope, endpoint: operation, key });
   }
 }
 

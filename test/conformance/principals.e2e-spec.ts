@@ -54,7 +54,9 @@ describe.each(PLATFORMS)('principals, on %s', (platform) => {
         500,
         '{"statusCode":500,"message":"Internal server error"}',
       ]);
-      expect(app.log.toString()).toContain('request.user has neither `id` nor `sub`. Set the option `scope`.');
+      expect(app.log.toString()).toContain(
+        'POST /principals/user: idempotency cannot tell callers apart: request.user',
+      );
       expect(countRuns()).toBe(before);
     },
   );

@@ -4,6 +4,7 @@ import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { type KeyReading, readKeyHeader, readKeyText } from '../http/key-header.js';
 import { withPreference } from '../http/prefer-wait.js';
+import type { AnonymousCallers } from '../http/anonymous-callers.js';
 import { type Principal, principalOf } from '../http/principal.js';
 import type { ValueEdge } from '../value-edge.js';
 import { type GraphQLRequest, mutationFieldOf } from './field.js';
@@ -13,6 +14,7 @@ export class GraphQLEdge {
   constructor(
     private readonly edge: ValueEdge,
     private readonly operations: OperationOptions,
+    private readonly anonymous: AnonymousCallers,
   ) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
@@ -33,8 +35,19 @@ export class GraphQLEdge {
       head: { mutation: name },
       header: (header) => request?.headers[header]?.toString(),
       input: args,
-      principal: () => principalIn(request),
+      principal: () => this.principalIn(context, request, `MUTATION ${name}`),
     });
+  }
+
+  private principalIn(context: ExecutionContext, request: GraphQLRequest | undefined, endpoint: string): Principal {
+    if (request) {
+      const principal = principalOf(request, this.edge.module.credentials, endpoint);
+      this.anonymous.note(context, principal, request, endpoint);
+      return principal;
+    }
+    throw new Error(
+      `${endpoint}: idempotency cannot tell callers apart: the GraphQL context has no request as \`req\`. Set the option \`scope\``,
+    );
   }
 }
 
@@ -47,11 +60,4 @@ function readRequestKey(
   if (rawHeaders) return readKeyHeader(rawHeaders, header, keyFormat);
   const text = request.headers[header.toLowerCase()];
   return text === undefined ? { kind: 'missing' } : readKeyText(String(text), header, keyFormat);
-}
-
-function principalIn(request: GraphQLRequest | undefined): Principal {
-  if (request) return principalOf(request);
-  throw new Error(
-    'Idempotency cannot tell callers apart: the GraphQL context has no request as `req`. Set the option `scope`.',
-  );
 }

@@ -1,12 +1,14 @@
 import { type ExecutionContext, Logger } from '@nestjs/common';
 import type { ApplicationConfig } from '@nestjs/core';
+import type { PlatformRequest } from './exchange.js';
+import type { Principal } from './principal.js';
 
 /** Nest's metadata key for what `@UseGuards()` names. */
 const GUARDS = '__guards__';
 
 /**
- * Warns, once for each endpoint, where guards let a request in and nothing about it tells its caller from others: all who
- * come that way share their keys, though the guards may well know them apart.
+ * Warns, once for each endpoint, of a request with neither principal nor credential that has cookies or passed guards. Such
+ * callers share their keys, though the application may well know them apart by a session.
  */
 export class AnonymousCallers {
   private readonly logger = new Logger('Idempotency');
@@ -14,13 +16,33 @@ export class AnonymousCallers {
 
   constructor(private readonly application: ApplicationConfig) {}
 
-  note(context: ExecutionContext, endpoint: string): void {
-    if (this.told.has(endpoint) || !this.isGuarded(context)) return;
+  /** @param endpoint without anything that a client chooses: each one is remembered */
+  note(
+    context: ExecutionContext,
+    { scope, credential }: Principal,
+    { headers }: PlatformRequest,
+    endpoint: string,
+  ): void {
+    if (scope !== '' || credential !== undefined || this.told.has(endpoint)) return;
+    if (headers.cookie) {
+      this.warn(
+        endpoint,
+        'a request with cookies has neither a principal (request.user) nor a credential: such callers share their keys. Name ' +
+          'the cookie that identifies them in the option `credentials.cookies`; or set `scope`, to a constant if they are anonymous',
+      );
+    } else if (this.isGuarded(context)) {
+      this.warn(
+        endpoint,
+        'guards let a request in that has neither a principal (request.user) nor a credential: such callers share their keys. ' +
+          'Name the header or cookie that identifies them in the option `credentials`; or set `scope`, to a constant if they ' +
+          'are anonymous',
+      );
+    }
+  }
+
+  private warn(endpoint: string, what: string): void {
     this.told.add(endpoint);
-    this.logger.warn(
-      `${endpoint}: guards let a request in that has neither request.user nor an Authorization header: such callers share ` +
-        'their keys. Set the option `scope` to what your guards tell them by, or to a constant if they are anonymous',
-    );
+    this.logger.warn(`${endpoint}: ${what}`);
   }
 
   private isGuarded(context: ExecutionContext): boolean {

@@ -28,6 +28,10 @@ export interface PlatformRequest {
   readonly params?: unknown;
   readonly body?: unknown;
   readonly user?: unknown;
+  /** Claims of a token, of express-jwt and the like. */
+  readonly auth?: unknown;
+  /** Without the port; of `X-Forwarded-Host` where the platform trusts the proxy. */
+  readonly hostname?: string;
   /** What an interceptor for uploads has read. */
   readonly file?: unknown;
   readonly files?: unknown;

@@ -25,6 +25,7 @@ import { principalOf } from './principal.js';
 import { isNative } from './native-response.js';
 import { runOf } from './request-run.js';
 import { keepProblem, leaveResponse } from './kept-problem.js';
+import { hostOf } from './request-host.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { mute } from './mute.js';
 import { storedRequest } from './stored-request.js';
@@ -134,9 +135,11 @@ export class HttpEdge {
   ): Promise<Operation> {
     const { endpoint, request } = exchange;
     const { fingerprint } = options;
-    const { scope, credential } = options.scope ? scopeOf(options.scope(context)) : principalOf(request);
-    if (!options.scope && scope === '' && !credential) this.settings.anonymous.note(context, endpoint);
-    const identity = digestIdentity({ namespace: this.module.namespace, scope, endpoint, key });
+    const { namespace, credentials } = this.module;
+    const principal = options.scope ? scopeOf(options.scope(context)) : principalOf(request, credentials, endpoint);
+    if (!options.scope) this.settings.anonymous.note(context, principal, request, endpoint);
+    const host = hostOf(context, request);
+    const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
     const description =
       typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
@@ -145,8 +148,8 @@ export class HttpEdge {
       recordId: identity.recordId,
       endpoint: endpoint.slice(0, 255),
       fingerprint: bindFingerprint(identity, text),
-      ...this.bindings.of(identity, credential),
-      request: storedRequest(exchange, description, this.module.request),
+      ...this.bindings.of(identity, principal.credential),
+      request: storedRequest(exchange, description, this.module.request, host),
       policy: withPreference(options.policy, request.headers.prefer),
     };
   }

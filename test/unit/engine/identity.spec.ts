@@ -22,7 +22,7 @@ test('different identities have different digests, wherever the text is cut', ()
 
 /** Strings of what the text of an identity is made of, and of what UTF-8 cannot carry. */
 const awkward = fc.string({
-  unit: fc.constantFrom('n', 'w', ':', '1', '0', 'é', '\ud800', '\udc00', '\0'),
+  unit: fc.constantFrom('n', 'h', 'w', ':', '1', '0', 'é', '\ud800', '\udc00', '\0'),
   maxLength: 6,
 });
 const anyIdentity = fc.record({
@@ -30,15 +30,18 @@ const anyIdentity = fc.record({
     awkward.filter((text) => text !== ''),
     { nil: undefined },
   ),
+  host: fc.option(awkward, { nil: undefined }),
   scope: awkward,
   endpoint: awkward,
   key: awkward,
 });
 
-test('so have identities of different namespaces, and those with half a surrogate pair', () => {
+test('so have identities of different namespaces and hosts, and those with half a surrogate pair', () => {
   fc.assert(
     fc.property(fc.array(anyIdentity, { minLength: 20, maxLength: 20 }), (identities) => {
-      const texts = new Set(identities.map((one) => JSON.stringify([one.namespace, one.scope, one.endpoint, one.key])));
+      const texts = new Set(
+        identities.map((one) => JSON.stringify([one.namespace, one.host, one.scope, one.endpoint, one.key])),
+      );
       expect(new Set(identities.map((one) => digestIdentity(one).recordId)).size).toBe(texts.size);
     }),
   );
@@ -48,7 +51,7 @@ test('so have identities of different namespaces, and those with half a surrogat
   expect(new Set(ids).size).toBe(3);
 });
 
-test('without a namespace, digests are those of version 0.1: another one would make every key new', () => {
+test('without a namespace and a host, digests are those of version 0.1: another one would make every key new', () => {
   const { recordId } = digestIdentity({ scope: 'ada', endpoint: 'POST /é', key: 'k' });
   expect(recordId).toBe('e84868f3-aa62-8045-2d21-e11f72000395');
   expect(digestIdentity({ namespace: undefined, scope: 'ada', endpoint: 'POST /é', key: 'k' }).recordId).toBe(recordId);

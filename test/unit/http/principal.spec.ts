@@ -2,7 +2,11 @@ import type { PlatformRequest } from '../../../lib/edges/http/exchange.js';
 import { principalOf } from '../../../lib/edges/http/principal.js';
 
 const of = (user: unknown, authorization?: string) =>
-  principalOf({ user, headers: authorization === undefined ? {} : { authorization } } as PlatformRequest);
+  principalOf(
+    { user, headers: authorization === undefined ? {} : { authorization } } as PlatformRequest,
+    { headers: ['authorization'], cookies: [] },
+    'POST /x',
+  );
 
 it.each([
   [{ id: 'ada' }, 'ada'],
@@ -25,14 +29,38 @@ it.each([
   [{ id: { toString: () => 'bytes:0080ff' } }, 'text:bytes:0080ff'],
   [{ id: 'text:0080ff' }, 'text:0080ff'],
   [{ id: new Date(1_700_000_000_001) }, '2023-11-14T22:13:20.001Z'],
+  [{ id: { toHexString: () => '507f' } }, '507f'],
+  [{ id: '', sub: 'ada' }, 'ada'],
+  [{ id: () => 7, _id: 'ada' }, 'ada'],
+  [{ user_id: 6, _id: 5, uid: 4, userId: 3, sub: 2, id: 1 }, '1'],
+  [{ user_id: 6, _id: 5, uid: 4, userId: 3, sub: 2 }, '2'],
+  [{ user_id: 6, _id: 5, uid: 4, userId: 3 }, '3'],
+  [{ user_id: 6, _id: 5, uid: 4 }, '4'],
+  [{ user_id: 6, _id: 5 }, '5'],
+  [{ user_id: 6 }, '6'],
+  [{ sub: 'ada', iss: null }, 'ada'],
+  [{ sub: 'ada', iss: '' }, 'ada'],
+  [{ sub: 'a","b', iss: 'i' }, 'iss:["i","a\\",\\"b"]'],
+  [{ sub: Buffer.from([1]), iss: 'i' }, 'iss:["i","bytes:01"]'],
+  [{ sub: 'bytes:01', iss: 'i' }, 'iss:["i","text:bytes:01"]'],
+  [{ sub: 'iss:["i","ada"]' }, 'text:iss:["i","ada"]'],
+  [{ sub: 'iss:ada' }, 'iss:ada'],
 ])('%j is told by its id', (user, scope) => {
   expect(of(user, 'Bearer x')).toEqual({ scope });
 });
 
 it.each([
   [{}],
+  [[{ id: 'ada' }]],
+  [true],
+  [0],
+  [''],
+  [() => ({ id: 'ada' })],
   [{ id: '' }],
   [{ id: null }],
+  [{ id: [], sub: 'ada' }],
+  [{ sub: 'ada', iss: ['i'] }],
+  [{ id: { toHexString: () => '' } }],
   [{ id: {} }],
   [{ id: Object.create(null) as object }],
   [{ id: true }],
@@ -52,10 +80,12 @@ it.each([
   [{ id: { toString: 'ada' } }],
   [{ id: new Map([['id', 'ada']]) }],
 ])('%p names nobody', (user) => {
-  expect(() => of(user)).toThrow('request.user has neither `id` nor `sub`. Set the option `scope`.');
+  expect(() => of(user)).toThrow(
+    /^POST \/x: idempotency cannot tell callers apart: request\.user.*\. Set the option `scope`/,
+  );
 });
 
-it.each([undefined, null])('without a user (%p), there are the credentials', (user) => {
+it.each([undefined, null, false])('without a user (%p), there are the credentials', (user) => {
   expect(of(user, 'Bearer x')).toEqual({ scope: '', credential: 'Bearer x' });
   expect(of(user)).toEqual({ scope: '' });
   expect(of(user, '')).toEqual({ scope: '' });

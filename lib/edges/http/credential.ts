@@ -1,0 +1,41 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** Which parts of a request distinguish callers without a principal. */
+export interface CredentialSources {
+  /** In lower case. */
+  readonly headers: readonly string[];
+  readonly cookies: readonly string[];
+}
+
+const AUTHORIZATION = 'authorization';
+
+/**
+ * Everything in a request that authenticates its caller, as one text; `undefined` where there is nothing. All of it counts:
+ * one credential may be a gateway's, which many callers share.
+ *
+ * `Authorization` alone is its own text, as it is on record. Another text begins with a line feed, which no header can hold.
+ */
+export function credentialOf(headers: IncomingHttpHeaders, sources: CredentialSources): string | undefined {
+  const found: [string, string][] = [];
+  for (const name of sources.headers) {
+    const value = headers[name];
+    if (value) found.push([name, String(value)]);
+  }
+  if (sources.cookies.length > 0 && headers.cookie) found.push(...cookiesIn(headers.cookie, sources.cookies));
+  if (found.length === 0) return undefined;
+  if (found.length === 1 && found[0][0] === AUTHORIZATION) return found[0][1];
+  return `\n${JSON.stringify(found)}`;
+}
+
+/** The first cookie of each name: those that parse cookies take it too. */
+function cookiesIn(header: string, names: readonly string[]): [string, string][] {
+  const pairs = header.split(';').map((pair) => {
+    const end = pair.indexOf('=');
+    return [pair.slice(0, Math.max(end, 0)).trim(), pair.slice(end + 1).trim()] as const;
+  });
+  return names.flatMap((name): [string, string][] => {
+    const value = pairs.find(([one]) => one === name)?.[1];
+    // With a space, which no header's name has.
+    return value ? [[`cookie ${name}`, value]] : [];
+  });
+}
