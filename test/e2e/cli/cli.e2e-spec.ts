@@ -145,6 +145,17 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(await run(['show', 'k-1'])).toMatchObject({ code: USAGE, stdout: '' });
   });
 
+  test('show: by key, of a host', async () => {
+    const identity = { key: 'k-host', scope: '', endpoint: 'POST /carts' };
+    const { recordId } = digestIdentity({ ...identity, host: 'a.example.com' });
+    ownership(await bench.store().claim(aClaim({ ...identity, recordId })));
+    const byKey = ['show', '--key', 'k-host', '--endpoint', 'POST /carts', '--json'];
+    expect(parsed(await run([...byKey, '--host', 'A.Example.com']))).toMatchObject({ id: recordId });
+    for (const other of [byKey, [...byKey, '--host', 'b.example.com'], ['show', recordId, '--host', 'a.example.com']]) {
+      expect((await run(other)).code).not.toBe(FINE);
+    }
+  });
+
   test('show: bytes that are no text, and control characters, do not reach the terminal', async () => {
     const store = bench.store();
     const show = async (body: Buffer) => {
