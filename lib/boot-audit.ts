@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { isMarkedItself } from './decorators/metadata.js';
+import { isMarkedItself, markingOf } from './decorators/metadata.js';
 import { eventEndpointsOf } from './edges/rpc/message.js';
 import type { OperationOptions } from './options/operation-options.js';
 import { isCovered, type Route, type Routes } from './routes.js';
@@ -32,6 +32,7 @@ export class BootAudit {
     const routes = this.routes.all();
     const covered = routes.filter(isCovered);
     checkEvents(covered);
+    covered.forEach(checkPointers);
     const undecided = routes.filter((route) => !this.check(route));
     const safe = routes.filter(
       ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
@@ -78,5 +79,29 @@ function checkEvents(covered: readonly Route[]): void {
       }
       known.add(endpoint);
     }
+  }
+}
+
+/**
+ * What an operation itself says of query parameters it would never find in a message or a mutation. What its class or the
+ * module says is for others as well.
+ */
+function checkPointers({ kind, controller, handler, name }: Route): void {
+  if (kind === 'http') return;
+  const marking = markingOf(kind === 'mutation' ? controller : {}, handler);
+  if (marking === undefined || marking === 'exempt') return;
+  const { request, fingerprint } = marking;
+  const { ignore, only } = typeof fingerprint === 'object' ? fingerprint : {};
+  for (const [option, pointers = []] of Object.entries({
+    'request.redact': request?.redact,
+    'fingerprint.ignore': ignore,
+    'fingerprint.only': only,
+  })) {
+    const ofQuery = pointers.find((pointer) => pointer.startsWith('?'));
+    if (ofQuery === undefined) continue;
+    throw new Error(
+      `@Idempotent() on ${name}: option \`${option}\` has '${ofQuery}', and only HTTP requests have a query. Point into the ` +
+        "payload of a message, or the arguments of a mutation, as in '/token'",
+    );
   }
 }

@@ -14,10 +14,15 @@ interface Open {
  * (half a surrogate pair, a number beyond a double, a bigint that a GraphQL scalar has made) is written in a form of our own,
  * as a request with it is a request like others. Without recursion: a body may be nested deeper than the stack is.
  *
- * @throws TypeError for a value that contains itself
+ * @throws TypeError for a value that contains itself, or a promise: all of them would be the same text
  */
 export function canonicalJson(value: unknown): string {
-  const root = plain(value);
+  return writeCanonical(value, plain);
+}
+
+/** As {@link canonicalJson}, of what `written` makes of each value. */
+export function writeCanonical(value: unknown, written: (value: unknown) => unknown): string {
+  const root = written(value);
   if (typeof root !== 'object' || root === null) return leaf(root) ?? '';
   const stack = [openUp(root)];
   const within = new Set<object>([root]);
@@ -31,7 +36,7 @@ export function canonicalJson(value: unknown): string {
       continue;
     }
     const name = top.names?.[top.next];
-    const member = plain((top.value as Record<string | number, unknown>)[name ?? top.next]);
+    const member = written((top.value as Record<string | number, unknown>)[name ?? top.next]);
     top.next++;
     const isNested = typeof member === 'object' && member !== null;
     const text = isNested ? '' : leaf(member);
@@ -57,9 +62,10 @@ function openUp(value: object): Open {
 }
 
 /** As JSON.stringify takes it: by its own `toJSON`, and without the object around a primitive. */
-function plain(value: unknown): unknown {
+export function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
-  const { toJSON } = value as { toJSON?: unknown };
+  const { toJSON, then } = value as { toJSON?: unknown; then?: unknown };
+  if (typeof then === 'function') throw new TypeError('a promise is no JSON: wait for it first');
   const told: unknown = typeof toJSON === 'function' ? toJSON.call(value) : value;
   const isBoxed = told instanceof String || told instanceof Number || told instanceof Boolean;
   return isBoxed ? told.valueOf() : told;

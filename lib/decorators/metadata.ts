@@ -1,4 +1,5 @@
 import type { IdempotentOptions } from '../options/idempotency-options.js';
+import { mergeOptions } from '../options/merge-options.js';
 
 const OPTIONS = Symbol('nestjs-idempotency:options');
 
@@ -20,7 +21,7 @@ export function markingOf(controller: Target, handler: Target): IdempotentOption
   const onClass = Reflect.getMetadata(OPTIONS, controller) as Marking | undefined;
   if (onMethod === 'exempt') return 'exempt';
   if (onMethod === undefined) return onClass;
-  return onClass === undefined || onClass === 'exempt' ? onMethod : { ...onClass, ...onMethod };
+  return onClass === undefined || onClass === 'exempt' ? onMethod : mergeOptions(onClass, onMethod);
 }
 
 /** Whether a decorator stands at the method, and not only at its class. */

@@ -4,6 +4,7 @@ import { CurrentExecution, runWithin } from '../engine/current-execution.js';
 import { TOMBSTONE } from '../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../engine/tenure.js';
 import { errorOfHandler, problemOfError } from '../problems/from-engine.js';
+import { outcomeToKeep } from './response-to-keep.js';
 import {
   answerInstead,
   beforeFurtherCalls,
@@ -158,8 +159,9 @@ export class PipelineRun {
     const verdict = verdictOf(this.settings, { status, error, handlerFailed }, current);
     if (verdict === 'release') return { kind: 'release' };
     if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
-    const outcome = packAnswer({ values: this.values, thrown }, this.settings.options.response.maxBytes);
-    return { kind: 'store', outcome, failed: thrown !== undefined || handlerFailed };
+    const { response } = this.settings.options;
+    const outcome = packAnswer({ values: this.values, thrown }, response.maxBytes);
+    return { kind: 'store', outcome: outcomeToKeep(outcome, response), failed: thrown !== undefined || handlerFailed };
   }
 
   private async answer(finish: Finish): Promise<void> {

@@ -1,12 +1,12 @@
 import { canonicalJson } from '../canonical-json.js';
-import type { ResolvedModuleOptions } from '../options/resolved-options.js';
-import { withoutPointers } from './http/json-pointer.js';
+import type { ResolvedOperationOptions } from '../options/resolved-options.js';
+import { pointIntoContent, withoutPointers } from './http/json-pointer.js';
 
-const REDACTED = '[redacted]';
+export const REDACTED = '[redacted]';
 
 /** A request as a record keeps it: `head` with the content as one more member, or the content alone. */
 export type RequestToKeep = {
-  /** Bytes are never kept: `request.redact` cannot reach into them. */
+  /** Bytes are never kept, nor is text where there is something to redact: `request.redact` cannot reach into them. */
   readonly content: unknown;
   /** `content` as canonical JSON, where the caller has it already. */
   readonly json?: string;
@@ -20,7 +20,7 @@ export type RequestToKeep = {
  */
 export function requestToKeep(
   request: RequestToKeep,
-  { store, maxBytes, redact }: ResolvedModuleOptions['request'],
+  { store, maxBytes, redact }: ResolvedOperationOptions['request'],
 ): Buffer | null {
   if (!store) return null;
   const content = redactedJson(request, redact);
@@ -32,8 +32,11 @@ export function requestToKeep(
 /** Pointers are applied to the JSON, not to the object: a class may write members (`toJSON`) that it does not have. */
 function redactedJson({ content, json }: RequestToKeep, redact: readonly string[]): string {
   if (content instanceof Uint8Array) return '';
+  if (!pointIntoContent(redact)) return json ?? canonicalJson(content);
+  // As of bytes: it may be JSON of a client that was not parsed.
+  if (typeof content === 'string') return '';
   const whole = json ?? canonicalJson(content);
-  if (redact.length === 0 || whole === '') return whole;
+  if (whole === '') return whole;
   return canonicalJson(withoutPointers(JSON.parse(whole), redact, REDACTED));
 }
 

@@ -9,7 +9,7 @@ import { problemOf } from '../problems/from-engine.js';
 import { admit } from './admit.js';
 import { canonicalJson } from '../canonical-json.js';
 import { CredentialBinding } from './credential-binding.js';
-import { withoutPointers } from './http/json-pointer.js';
+import { comparedContent } from './http/json-pointer.js';
 import type { KeyReading } from './http/key-header.js';
 import type { Principal } from './http/principal.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from './option-values.js';
@@ -97,7 +97,7 @@ export class ValueEdge {
         endpoint: endpoint.slice(0, 255),
         fingerprint: bindFingerprint(identity, text),
         ...this.bindings.of(identity, credential),
-        request: requestToKeep({ head: request.head, member: 'input', content: request.input }, this.module.request),
+        request: requestToKeep({ head: request.head, member: 'input', content: request.input }, options.request),
         policy,
       },
       documentation,
@@ -130,9 +130,9 @@ function describe(
   fingerprint: Exclude<ResolvedOperationOptions['fingerprint'], (...args: never[]) => unknown>,
 ): string | Uint8Array {
   if (fingerprint === false) return '';
-  const { ignore = [], headers = [] } = fingerprint;
+  const { headers = [] } = fingerprint;
   const lines = [FORMAT, endpoint, canonicalJson(head), ...headers.map((name) => `${name}: ${header(name) ?? ''}`), ''];
   return input instanceof Uint8Array
     ? Buffer.concat([Buffer.from(`${lines.join('\n')}\nbytes `), input])
-    : `${lines.join('\n')}\njson ${canonicalJson(withoutPointers(input, ignore))}`;
+    : `${lines.join('\n')}\njson ${canonicalJson(comparedContent(input, fingerprint))}`;
 }

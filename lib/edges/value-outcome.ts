@@ -8,7 +8,7 @@ export interface Answer {
   readonly thrown?: { readonly error: unknown };
 }
 
-type Head =
+export type Head =
   | { readonly kind: 'value'; readonly types?: ValueJson['types'] }
   /** None, or several, or with an error after them: the body is an array. */
   | { readonly kind: 'values'; readonly types?: ValueJson['types']; readonly error?: StoredError }

@@ -4,6 +4,7 @@ import type { Ending, Tenure } from '../engine/tenure.js';
 import { Logger } from '@nestjs/common';
 import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
 import { errorOfHandler } from '../problems/from-engine.js';
+import { outcomeToKeep } from './response-to-keep.js';
 import { answerInstead, type RunSettings, verdictOf } from './run-end.js';
 import { statusOfError } from './value-error.js';
 import { type Answer, packAnswer, unpackValue } from './value-outcome.js';
@@ -41,7 +42,7 @@ const logger = new Logger('Idempotency');
 /** The handler was carried out: a value that cannot be kept must not free its key. */
 function packed(answer: Answer, { endpoint, options }: Pick<RunSettings, 'endpoint' | 'options'>): StoredOutcome {
   try {
-    return packAnswer(answer, options.response.maxBytes);
+    return outcomeToKeep(packAnswer(answer, options.response.maxBytes), options.response);
   } catch (error) {
     logger.error(`${endpoint}: the answer cannot be kept`, (error as Error).stack);
     return TOMBSTONE;

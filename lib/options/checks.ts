@@ -64,12 +64,38 @@ export function functionOr<T>(option: string, value: T): T {
   throw new IdempotencyOptionError(option, `must be a function, not ${show(value)}`);
 }
 
-/** RFC 6901. */
-export function jsonPointers(option: string, value: unknown): readonly string[] {
+/** A name of RFC 6901, with `~2` for the name `*`. */
+const POINTER = /^(\/([^~/]|~[012])+)+$/;
+
+/**
+ * JSON pointers into the content of a request or response, and with `query`, those that begin with `?` and lead to query
+ * parameters. One that leads nowhere by its form is refused: a card number would be stored in clear, and nothing said.
+ */
+export function jsonPointers(option: string, value: unknown, { query }: { query: boolean }): readonly string[] {
   const pointers = strings(option, value);
-  const wrong = pointers.find((pointer) => !/^(\/([^~]|~[01])*)+$/.test(pointer));
-  if (wrong === undefined) return pointers;
-  throw new IdempotencyOptionError(option, `must hold JSON pointers such as '/card/number', not ${show(wrong)}`);
+  for (const pointer of pointers) {
+    const isOfQuery = pointer.startsWith('?');
+    if (!POINTER.test(isOfQuery ? `/${pointer.slice(1)}` : pointer)) {
+      const also = query ? `, or '?token' for a query parameter` : '';
+      throw new IdempotencyOptionError(
+        option,
+        `must hold JSON pointers such as '/card/number'${also}, not ${show(pointer)}`,
+      );
+    }
+    if (isOfQuery && !query) {
+      throw new IdempotencyOptionError(
+        option,
+        `must point into the body: a response has no query, as ${show(pointer)} says`,
+      );
+    }
+    if (pointer.split('/').includes('-')) {
+      throw new IdempotencyOptionError(
+        option,
+        `has '-' in ${show(pointer)}, which is past the end of any array: '*' is any item`,
+      );
+    }
+  }
+  return pointers;
 }
 
 /** RFC 9110, section 5.6.2. */

@@ -8,8 +8,18 @@ import type { Duration } from './duration.js';
 
 /** What a fingerprint is made of, beside method, route, path parameters, query, content type and body. */
 export interface FingerprintOptions {
-  /** JSON pointers (RFC 6901) into the body, such as `/client/sentAt`: what may differ between retries. */
+  /**
+   * Pointers as in {@link RequestOptions.redact}, such as `/client/sentAt`: what may differ between retries.
+   *
+   * @example
+   * Idempotent({ fingerprint: { ignore: ['/sentAt', '/items/*', '?trace'] } })
+   */
   readonly ignore?: readonly string[];
+  /**
+   * Pointers as in {@link RequestOptions.redact}: of the body, or of the query, or of both if they lead into both, only this is
+   * compared, less what `ignore` leads to. A body or query in which they find nothing is compared as a whole. Default: all.
+   */
+  readonly only?: readonly string[];
   /** Names of request headers that are part of the request's meaning. */
   readonly headers?: readonly string[];
 }
@@ -87,12 +97,28 @@ export interface IdempotentOptions {
    * outcome: ({ status }) => (status === 402 ? { store: true, retention: '1m' } : status < 500 ? 'store' : 'release')
    */
   readonly outcome?: 'final' | 'success' | ((context: OutcomeContext) => OutcomeVerdict);
-  /** Limits on what is kept of a response. */
+  /** What a record keeps of a request. An operation changes single members; its `redact` adds to that of the module. */
+  readonly request?: RequestOptions;
+  /** What a record keeps of a response. An operation changes single members; its `redact` adds to that of the module. */
   readonly response?: ResponseOptions;
 }
 
 /** What is kept of a response. */
 export interface ResponseOptions {
+  /**
+   * Whether the record keeps the response. `false`: it keeps that the operation was carried out, and nothing of the response:
+   * a retry gets 409 `replay-unavailable`. For endpoints that mint secrets. Default: `true`.
+   */
+  readonly store?: boolean;
+  /**
+   * JSON pointers as in {@link RequestOptions.redact}, without those to a query: the record keeps the response without these
+   * members. The first caller gets the whole response, a replay what is on record. With `redact`, a response that is neither
+   * empty nor JSON is not kept at all. Headers are left out by `headers.exclude`.
+   *
+   * @example
+   * Idempotent({ response: { redact: ['/token', '/keys/*'] } })
+   */
+  readonly redact?: readonly string[];
   /** The largest body that is kept, in bytes. A larger one is sent as it is, and cannot be replayed. Default: 1 MiB. */
   readonly maxBytes?: number;
   /** Which headers are replayed. Default: all that were set since the interceptor began, but those never stored. */
@@ -106,11 +132,13 @@ export interface RequestOptions {
   /** The largest request that a record keeps, in bytes of JSON; it keeps nothing of a larger one. Default: 64 KiB. */
   readonly maxBytes?: number;
   /**
-   * JSON pointers (RFC 6901) such as `/card/number`: the record has `[redacted]` there. They lead into the JSON of the body,
-   * of a message's payload, of a mutation's arguments, and of the `input` of `IdempotencyService.run()`.
+   * JSON pointers (RFC 6901) such as `/card/number`, in which `*` is any member or index: the record has `[redacted]` there.
+   * They lead into the JSON of the body, of a message's payload, of a mutation's arguments, and of the `input` of
+   * `IdempotencyService.run()`. `~0`, `~1` and `~2` stand for `~`, `/` and `*` in the name of a member. A pointer that begins
+   * with `?` leads to query parameters: `?token`; `?card` leads to `card[number]` too.
    *
    * @example
-   * IdempotencyModule.forRoot({ request: { redact: ['/card/number', '/card/cvc'] } })
+   * IdempotencyModule.forRoot({ request: { redact: ['/card/number', '/cards/*', '?token'] } })
    */
   readonly redact?: readonly string[];
 }
@@ -178,7 +206,6 @@ export interface IdempotencyModuleOptions extends IdempotentOptions {
   /** What identifies callers without a principal. */
   readonly credentials?: CredentialOptions;
   readonly keyFormat?: KeyFormat;
-  readonly request?: RequestOptions;
   /** AES-256-GCM for what is kept of requests and responses. Default: none. */
   readonly encryption?: EncryptionOptions;
   /** Deletes expired records; `false`: never. Default: every 60 s, 1000 a batch. */

@@ -1,4 +1,5 @@
 import { isWiredByHand, markingOf } from '../decorators/metadata.js';
+import { mergeOptions } from './merge-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
 import { resolveOperationOptions } from './resolve-options.js';
 
@@ -27,12 +28,7 @@ export class OperationOptions {
   private resolve(controller: object, handler: object): ResolvedOperationOptions | undefined {
     const marking = markingOf(controller, handler);
     if (marking === 'exempt') return undefined;
-    if (marking) return resolveOperationOptions({ ...this.module.defaults, ...definedIn(marking) });
+    if (marking) return resolveOperationOptions(mergeOptions(this.module.defaults, marking));
     return isWiredByHand(controller, handler) ? this.ofModule : undefined;
   }
-}
-
-/** An option given as undefined is one not given. */
-function definedIn<T extends object>(options: T): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

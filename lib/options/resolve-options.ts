@@ -43,6 +43,7 @@ export const OPERATION_OPTIONS = [
   'maxDuration',
   'transactional',
   'outcome',
+  'request',
   'response',
 ] as const satisfies readonly (keyof IdempotentOptions)[];
 
@@ -57,7 +58,6 @@ export const MODULE_OPTIONS = [
   'header',
   'credentials',
   'keyFormat',
-  'request',
   'encryption',
   'sweep',
   'audit',
@@ -74,7 +74,7 @@ export const MODULE_OPTIONS = [
  */
 export function resolveOperationOptions(options: IdempotentOptions): ResolvedOperationOptions {
   const { response = {} } = options;
-  checkNames(response, ['maxBytes', 'headers'], 'response.');
+  checkNames(response, ['maxBytes', 'headers', 'store', 'redact'], 'response.');
   checkNames(response.headers ?? {}, ['include', 'exclude'], 'response.headers.');
   return {
     policy: {
@@ -93,7 +93,10 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
     scope: functionOr('scope', options.scope),
     fingerprint: resolveFingerprint(options.fingerprint),
     outcome: resolveOutcome(options.outcome),
+    request: resolveRequest(options.request),
     response: {
+      store: oneOf('response.store', response.store, [true, false], true),
+      redact: jsonPointers('response.redact', response.redact, { query: false }),
       maxBytes: positiveInteger('response.maxBytes', response.maxBytes, KIB * KIB),
       include: response.headers?.include && new Set(headerNames('response.headers.include', response.headers.include)),
       exclude: new Set(headerNames('response.headers.exclude', response.headers?.exclude)),
@@ -116,7 +119,6 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
     header: headerName('header', options.header ?? 'Idempotency-Key'),
     credentials: resolveCredentials(options.credentials),
     keyFormat: resolveKeyFormat(options.keyFormat),
-    request: resolveRequest(options.request),
     encryption: resolveEncryption(options.encryption),
     sweep: resolveSweep(options.sweep),
     audit: oneOf('audit', options.audit, ['off', 'warn', 'error'], 'warn'),
@@ -160,9 +162,13 @@ function resolveFingerprint(value: IdempotentOptions['fingerprint']): ResolvedOp
   if (typeof value !== 'object' || value === null) {
     throw new IdempotencyOptionError('fingerprint', `must be an object, a function or false, not ${show(value)}`);
   }
-  checkNames(value, ['ignore', 'headers'], 'fingerprint.');
+  checkNames(value, ['ignore', 'headers', 'only'], 'fingerprint.');
+  if (Array.isArray(value.only) && value.only.length === 0) {
+    throw new IdempotencyOptionError('fingerprint.only', 'must not be empty: `fingerprint: false` compares nothing');
+  }
   return {
-    ignore: jsonPointers('fingerprint.ignore', value.ignore),
+    ignore: jsonPointers('fingerprint.ignore', value.ignore, { query: true }),
+    only: jsonPointers('fingerprint.only', value.only, { query: true }),
     headers: headerNames('fingerprint.headers', value.headers),
   };
 }
@@ -205,12 +211,12 @@ function resolveKeyFormat(format: IdempotencyModuleOptions['keyFormat'] = {}): R
   return { minLength, maxLength, pattern };
 }
 
-function resolveRequest(request: IdempotencyModuleOptions['request'] = {}): ResolvedModuleOptions['request'] {
+function resolveRequest(request: IdempotentOptions['request'] = {}): ResolvedOperationOptions['request'] {
   checkNames(request, ['store', 'maxBytes', 'redact'], 'request.');
   return {
     store: oneOf('request.store', request.store, [true, false], true),
     maxBytes: positiveInteger('request.maxBytes', request.maxBytes, 64 * KIB),
-    redact: jsonPointers('request.redact', request.redact),
+    redact: jsonPointers('request.redact', request.redact, { query: true }),
   };
 }
 

@@ -15,7 +15,10 @@ export interface ResolvedOperationOptions {
   readonly scope: IdempotentOptions['scope'];
   readonly fingerprint: NonNullable<IdempotentOptions['fingerprint']>;
   readonly outcome: (context: OutcomeContext) => OutcomeVerdict;
+  readonly request: { readonly store: boolean; readonly maxBytes: number; readonly redact: readonly string[] };
   readonly response: {
+    readonly store: boolean;
+    readonly redact: readonly string[];
     readonly maxBytes: number;
     /** In lower case. */
     readonly include: ReadonlySet<string> | undefined;
@@ -35,7 +38,6 @@ export interface ResolvedModuleOptions {
   readonly header: string;
   readonly credentials: CredentialSources;
   readonly keyFormat: { readonly minLength: number; readonly maxLength: number; readonly pattern: RegExp };
-  readonly request: { readonly store: boolean; readonly maxBytes: number; readonly redact: readonly string[] };
   readonly encryption: EncryptionOptions | undefined;
   readonly sweep: { readonly everyMs: number; readonly batch: number } | undefined;
   readonly audit: 'off' | 'warn' | 'error';

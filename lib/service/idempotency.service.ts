@@ -4,6 +4,7 @@ import type { DataSource } from 'typeorm';
 import { requestToKeep } from '../edges/request-to-keep.js';
 import { runForValue } from '../edges/value-run.js';
 import { packValue, unpackValue } from '../edges/value-outcome.js';
+import { comparedContent } from '../edges/http/json-pointer.js';
 import { packHead } from '../edges/http/response-head.js';
 import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
@@ -17,6 +18,7 @@ import { duration } from '../options/checks.js';
 import type { Duration } from '../options/duration.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
+import { mergeOptions } from '../options/merge-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
 import { problemOf, problemOfError } from '../problems/from-engine.js';
 import { initialized } from '../store/data-source.js';
@@ -53,6 +55,7 @@ export interface RunOptions
       | 'maxDuration'
       | 'transactional'
       | 'outcome'
+      | 'request'
       | 'response'
     > {
   /**
@@ -123,20 +126,22 @@ export class IdempotencyService {
     const { key, scope, host, operation: endpoint, input, ...overrides } = options;
     const settings = {
       endpoint,
-      options: resolveOperationOptions({ ...this.options.defaults, ...overrides }),
+      options: resolveOperationOptions(mergeOptions(this.options.defaults, overrides)),
       errors: this.store,
       documentation: undefined,
     };
     const identity = this.identify('run', { key, scope, host, operation: endpoint });
-    const json = canonicalJson(input);
+    const { fingerprint, request } = settings.options;
+    const compared = typeof fingerprint === 'object' ? comparedContent(input, fingerprint) : input;
+    const text = canonicalJson(compared);
     const admission = await this.engine
       .admit({
         key,
         recordId: identity.recordId,
         endpoint: endpoint.slice(0, 255),
-        fingerprint: bindFingerprint(identity, json),
+        fingerprint: bindFingerprint(identity, text),
         binding: null,
-        request: requestToKeep({ content: input, json }, this.options.request),
+        request: requestToKeep({ content: input, json: compared === input ? text : undefined }, request),
         policy: settings.options.policy,
       })
       .catch((error: unknown) => {

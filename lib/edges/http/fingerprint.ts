@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import type { FingerprintOptions } from '../../options/idempotency-options.js';
 import { canonicalJson } from '../../canonical-json.js';
 import type { Exchange } from './exchange.js';
-import { withoutPointers } from './json-pointer.js';
+import { comparedContent, reachesParameter } from './json-pointer.js';
 import { digestUnread, unreadBodyOf } from './unread-body.js';
 import { describeFiles, withoutContent } from './uploads.js';
 
@@ -28,23 +28,21 @@ interface BodyDescription {
 }
 
 /** Describes a request: method, route, version, parameters, sorted query, media type, chosen headers, and the body. */
-export async function describeRequest(
-  exchange: Exchange,
-  { ignore = [], headers = [] }: FingerprintOptions,
-): Promise<RequestDescription> {
+export async function describeRequest(exchange: Exchange, options: FingerprintOptions): Promise<RequestDescription> {
+  const { headers = [] } = options;
   const { request, rawRequest } = exchange;
   const mediaType = mediaTypeOf(request.headers['content-type']);
   const unread = unreadBodyOf(exchange);
   const body = unread
     ? { text: `bytes ${await digestUnread(unread, exchange)}` }
-    : await describeBody(exchange, mediaType, ignore);
+    : await describeBody(exchange, mediaType, options);
   return {
     fingerprint: [
       FORMAT,
       exchange.endpoint,
       exchange.version,
       parameters(request.params),
-      sortedQuery(rawRequest.url ?? ''),
+      sortedQuery(rawRequest.url ?? '', options),
       mediaType,
       ...headers.map((name) => `${name}: ${String(request.headers[name] ?? '')}`),
       '',
@@ -68,23 +66,24 @@ export function describeBriefly({ request }: Exchange): RequestDescription {
 async function describeBody(
   { request }: Exchange,
   mediaType: string,
-  ignore: readonly string[],
+  options: FingerprintOptions,
 ): Promise<BodyDescription> {
   const { body } = request;
   if (mediaType.startsWith('multipart/') && typeof body === 'object' && body !== null) {
     const files = await describeFiles(request);
-    const { text, ...content } = describeContent(files ? body : await withoutContent(body), ignore);
+    const { text, ...content } = describeContent(files ? body : await withoutContent(body), options);
     return { text: files ? `${text}\nfiles ${canonicalJson(files)}` : text, ...content };
   }
   if (body === undefined || body === null) return { text: 'none' };
   if (body instanceof Uint8Array) return { text: `bytes ${createHash('sha256').update(body).digest('base64')}` };
   if (typeof body === 'string') return { text: `text ${body}` };
-  return describeContent(body, ignore);
+  return describeContent(body, options);
 }
 
-function describeContent(content: unknown, ignore: readonly string[]): BodyDescription {
-  const json = canonicalJson(withoutPointers(content, ignore));
-  return { text: `json ${json}`, content, json: ignore.length ? undefined : json };
+function describeContent(content: unknown, options: FingerprintOptions): BodyDescription {
+  const compared = comparedContent(content, options);
+  const json = canonicalJson(compared);
+  return { text: `json ${json}`, content, json: compared === content ? json : undefined };
 }
 
 /** Of the path: few routes have any. */
@@ -98,10 +97,13 @@ function mediaTypeOf(contentType = ''): string {
   return contentType.split(';', 1)[0].trim().toLowerCase();
 }
 
-function sortedQuery(url: string): string {
+function sortedQuery(url: string, { ignore = [], only = [] }: FingerprintOptions): string {
   const start = url.indexOf('?');
   if (start < 0) return '';
   const query = new URLSearchParams(url.slice(start + 1));
   query.sort();
-  return query.toString();
+  const all = [...query];
+  const chosen = all.filter(([name]) => reachesParameter(only, name));
+  const compared = (chosen.length > 0 ? chosen : all).filter(([name]) => !reachesParameter(ignore, name));
+  return new URLSearchParams(compared).toString();
 }

@@ -149,7 +149,7 @@ export class HttpEdge {
       endpoint: endpoint.slice(0, 255),
       fingerprint: bindFingerprint(identity, text),
       ...this.bindings.of(identity, principal.credential),
-      request: storedRequest(exchange, description, this.module.request, host),
+      request: storedRequest(exchange, description, options.request, host),
       policy: withPreference(options.policy, request.headers.prefer),
     };
   }

@@ -8,6 +8,7 @@ import { TOMBSTONE } from '../../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../../engine/tenure.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
+import { outcomeToKeep } from '../response-to-keep.js';
 import {
   answerInstead,
   beforeFurtherCalls,
@@ -366,8 +367,9 @@ export class HttpRun {
     }
     const failed = this.threw || handlerFailed || status >= 400;
     if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
-    const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, this.settings.options.response));
-    return { kind: 'store', outcome: { code: status, head, body }, failed };
+    const { response } = this.settings.options;
+    const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, response));
+    return { kind: 'store', outcome: outcomeToKeep({ code: status, head, body }, response), failed };
   }
 
   /** @param status of the response, if there is one */

@@ -30,7 +30,7 @@ const NEVER = new Set([
 export function headSince(
   response: ServerResponse,
   before: OutgoingHttpHeaders,
-  { include, exclude }: ResolvedOperationOptions['response'],
+  { include, exclude }: Pick<ResolvedOperationOptions['response'], 'include' | 'exclude'>,
 ): ResponseHead {
   const headers: [string, string | string[]][] = [];
   for (const name of namesOf(response)) {

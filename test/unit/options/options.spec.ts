@@ -119,12 +119,12 @@ test('defaults', () => {
       afterCrash: 'rerun',
       transactional: false,
     },
-    response: { maxBytes: 1_048_576 },
+    request: { store: true, maxBytes: 65_536, redact: [] },
+    response: { store: true, maxBytes: 1_048_576, redact: [] },
   });
   expect(resolveModuleOptions({})).toMatchObject({
     header: 'Idempotency-Key',
     keyFormat: { minLength: 1, maxLength: 255 },
-    request: { store: true, maxBytes: 65_536 },
     sweep: { everyMs: 60_000, batch: 1_000 },
     audit: 'warn',
     onLockUnavailable: 'degrade',
