@@ -7,7 +7,9 @@ import { withPreference } from '../http/prefer-wait.js';
 import type { AnonymousCallers } from '../http/anonymous-callers.js';
 import { type Principal, principalOf } from '../http/principal.js';
 import type { ValueEdge } from '../value-edge.js';
+import { comparedContent } from '../http/json-pointer.js';
 import { type GraphQLRequest, mutationFieldOf } from './field.js';
+import { describedArguments } from './uploads.js';
 
 /** GraphQL mutations: each field at the root of one is an operation of its own. */
 export class GraphQLEdge {
@@ -29,12 +31,15 @@ export class GraphQLEdge {
 
     // A header is for the whole request, in which a mutation may stand twice. A key of its own is for this field alone.
     const isNamed = options.key === undefined && responseName !== name;
+    const endpoint = isNamed ? `MUTATION ${name} as ${responseName}` : `MUTATION ${name}`;
+    const { fingerprint } = options;
+    const compared = typeof fingerprint === 'object' ? comparedContent(args, fingerprint) : undefined;
     return this.edge.handle(context, next, options, key, {
-      endpoint: isNamed ? `MUTATION ${name} as ${responseName}` : `MUTATION ${name}`,
+      endpoint,
       policy: withPreference(options.policy, request?.headers.prefer),
       head: { mutation: name },
       header: (header) => request?.headers[header]?.toString(),
-      input: args,
+      input: await describedArguments(args, compared, endpoint),
       principal: () => this.principalIn(context, request, `MUTATION ${name}`),
     });
   }
