@@ -17,7 +17,7 @@ interface Open {
  * @throws TypeError for a value that contains itself, or a promise: all of them would be the same text
  */
 export function canonicalJson(value: unknown): string {
-  return writeCanonical(value, plain);
+  return writeCanonical(value, settled);
 }
 
 /** As {@link canonicalJson}, of what `written` makes of each value. */
@@ -64,11 +64,16 @@ function openUp(value: object): Open {
 /** As JSON.stringify takes it: by its own `toJSON`, and without the object around a primitive. */
 export function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
-  const { toJSON, then } = value as { toJSON?: unknown; then?: unknown };
-  if (typeof then === 'function') throw new TypeError('a promise is no JSON: wait for it first');
+  const { toJSON } = value as { toJSON?: unknown };
   const told: unknown = typeof toJSON === 'function' ? toJSON.call(value) : value;
   const isBoxed = told instanceof String || told instanceof Number || told instanceof Boolean;
   return isBoxed ? told.valueOf() : told;
+}
+
+function settled(value: unknown): unknown {
+  const { then } = (value ?? {}) as { then?: unknown };
+  if (typeof then === 'function') throw new TypeError('a promise is no JSON: wait for it first');
+  return plain(value);
 }
 
 /** `undefined` for what JSON leaves out. */

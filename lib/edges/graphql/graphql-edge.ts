@@ -7,7 +7,6 @@ import { withPreference } from '../http/prefer-wait.js';
 import type { AnonymousCallers } from '../http/anonymous-callers.js';
 import { type Principal, principalOf } from '../http/principal.js';
 import type { ValueEdge } from '../value-edge.js';
-import { comparedContent } from '../http/json-pointer.js';
 import { type GraphQLRequest, mutationFieldOf } from './field.js';
 import { describedArguments } from './uploads.js';
 
@@ -33,7 +32,7 @@ export class GraphQLEdge {
     const isNamed = options.key === undefined && responseName !== name;
     const endpoint = isNamed ? `MUTATION ${name} as ${responseName}` : `MUTATION ${name}`;
     const { fingerprint } = options;
-    const compared = typeof fingerprint === 'object' ? comparedContent(args, fingerprint) : undefined;
+    const compared = typeof fingerprint === 'object' ? fingerprint : undefined;
     return this.edge.handle(context, next, options, key, {
       endpoint,
       policy: withPreference(options.policy, request?.headers.prefer),

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { plain, writeCanonical } from '../../canonical-json.js';
+import { comparedContent, type Comparison, pointInto } from '../http/json-pointer.js';
 
 /** A file as graphql-upload gives it to resolvers: from a temporary file, and so as often as one likes. */
 interface FileUpload {
@@ -13,9 +14,9 @@ interface FileUpload {
   createReadStream(): Readable;
 }
 
-/** Something that JSON has no word for, and a JSON pointer to it. */
+/** Something that JSON has no word for, and where it is. */
 interface Place {
-  readonly path: string;
+  readonly names: readonly string[];
   readonly value: object;
 }
 
@@ -23,47 +24,61 @@ interface Place {
  * The arguments of a mutation as JSON has them: promises by what they come to, files by name, type, encoding and digest. To
  * JSON itself all of these are `{}`, and two files would be one request. Files are read in pieces, and again by the resolver.
  *
- * @param compared what of `args` is compared; promises and files elsewhere are not waited for, and become `null`
+ * @param compared which of them are; promises and files elsewhere are not waited for, and become `null`
  * @throws Error for a stream, which the resolver could not read any more; what a promise is rejected with
  */
-export async function describedArguments(args: unknown, compared: unknown, endpoint: string): Promise<unknown> {
+export async function describedArguments(
+  args: unknown,
+  compared: Comparison | undefined,
+  endpoint: string,
+): Promise<unknown> {
   const places = unplainIn(args);
   if (places.length === 0) return args;
-  const wanted = new Set(unplainIn(compared).map(({ value }) => value));
+  const found = new Set(compared && unplainIn(comparedContent(args, compared)).map(({ value }) => value));
+  const isCompared = ({ value, names }: Place) => found.has(value) || (compared && pointInto(compared, names));
   const described = new Map<unknown, unknown>(
     await Promise.all(
-      places.map(
-        async (place) => [place.value, wanted.has(place.value) ? await describe(place, endpoint) : null] as const,
-      ),
+      places.map(async (place) => [place.value, isCompared(place) ? await describe(place, endpoint) : null] as const),
     ),
   );
   return JSON.parse(writeCanonical(args, (one) => plain(described.has(one) ? described.get(one) : one)));
+}
+
+/** A value on the way to those below it. */
+interface Visit {
+  readonly name: string;
+  readonly value: unknown;
+  readonly from: Visit | undefined;
 }
 
 /** Without recursion: arguments may be nested deeper than the stack is. */
 function unplainIn(root: unknown): Place[] {
   const found: Place[] = [];
   const seen = new Set<object>();
-  const open = [{ path: '', value: root }];
-  for (let place = open.pop(); place; place = open.pop()) {
-    const { path } = place;
-    if (isUnplain(place.value)) {
-      found.push({ path, value: place.value });
+  const open: Visit[] = [{ name: '', value: root, from: undefined }];
+  for (let visit = open.pop(); visit; visit = open.pop()) {
+    if (isUnplain(visit.value)) {
+      found.push({ names: namesTo(visit), value: visit.value });
       continue;
     }
-    const value = plain(place.value);
+    const value = plain(visit.value);
     if (typeof value !== 'object' || value === null || seen.has(value)) continue;
     seen.add(value);
-    for (const [name, member] of Object.entries(value))
-      open.push({ path: `${path}/${name}`, value: member as unknown });
+    for (const [name, member] of Object.entries(value)) open.push({ name, value: member as unknown, from: visit });
   }
   return found;
 }
 
-async function describe({ path, value }: Place, endpoint: string): Promise<unknown> {
+function namesTo(visit: Visit): string[] {
+  const names: string[] = [];
+  for (let at = visit; at.from; at = at.from) names.unshift(at.name);
+  return names;
+}
+
+async function describe({ names, value }: Place, endpoint: string): Promise<unknown> {
   if (isPromise(value)) {
     const come: unknown = await value;
-    return isUnplain(come) ? describe({ path, value: come }, endpoint) : describedArguments(come, come, endpoint);
+    return isUnplain(come) ? describe({ names, value: come }, endpoint) : describedArguments(come, {}, endpoint);
   }
   if (isUpload(value) && value.capacitor) {
     const { filename, mimetype, encoding } = value;
@@ -74,7 +89,7 @@ async function describe({ path, value }: Place, endpoint: string): Promise<unkno
     return { filename: name, mimetype: type, size, sha256: await digest(Readable.from(value.stream())) };
   }
   throw new Error(
-    `Idempotency cannot compare the argument ${path} of ${endpoint}: it can be read only once, and its resolver has to. Take ` +
+    `Idempotency cannot compare the argument /${names.join('/')} of ${endpoint}: it can be read only once, and its resolver has to. Take ` +
       'uploads by graphql-upload, which keeps them, or leave the argument out of the fingerprint by `fingerprint.ignore`.',
   );
 }

@@ -19,17 +19,26 @@ export function withoutPointers(value: unknown, pointers: readonly string[], rep
   return without(value, pathsOf('/', pointers), replacement);
 }
 
+/** `fingerprint.ignore` and `fingerprint.only`. */
+export interface Comparison {
+  readonly ignore?: readonly string[];
+  readonly only?: readonly string[];
+}
+
 /**
  * What is to be compared of a request's content: what `only` points to, less what `ignore` points to. Content that has
  * nothing of `only` is compared as a whole: a misspelt pointer must not make all requests alike.
  */
-export function comparedContent(
-  value: unknown,
-  { ignore = [], only = [] }: { readonly ignore?: readonly string[]; readonly only?: readonly string[] },
-): unknown {
+export function comparedContent(value: unknown, { ignore = [], only = [] }: Comparison): unknown {
   const paths = pathsOf('/', only);
   const chosen = paths.length > 0 ? onlyAt(value, paths) : undefined;
   return withoutPointers(chosen === undefined ? value : chosen, ignore);
+}
+
+/** Returns whether something in the place of these names may be compared, though it cannot be looked into yet. */
+export function pointInto({ ignore = [], only = [] }: Comparison, names: readonly string[]): boolean {
+  const left = names.reduce((paths, name) => below(paths, name), pathsOf('/', only));
+  return left.length > 0 && !reach(pathsOf('/', ignore), names);
 }
 
 /**
@@ -37,10 +46,8 @@ export function comparedContent(
  * well, which Express can make a member of `card`.
  */
 export function reachesParameter(pointers: readonly string[], name: string): boolean {
-  const names = name.replaceAll(']', '').split('[');
-  return pathsOf('?', pointers).some(
-    (path) => (path.length === 1 && path[0] === name) || names.some((_, at) => leads(path, names.slice(0, at + 1))),
-  );
+  const paths = pathsOf('?', pointers);
+  return reach(paths, [name]) || reach(paths, name.replaceAll(']', '').split('['));
 }
 
 /** Returns whether there are pointers into the content. */
@@ -61,8 +68,10 @@ function below(paths: readonly Path[], name: string): Path[] {
   return paths.filter(([first]) => first === ANY || first === name).map(([, ...rest]) => rest);
 }
 
-function leads(path: Path, names: readonly string[]): boolean {
-  return names.reduce((paths, name) => below(paths, name), [path]).some(isEnd);
+/** Returns whether a path leads to the place of these names, or to what holds it. */
+function reach(paths: readonly Path[], names: readonly string[]): boolean {
+  let left = paths;
+  return names.some((name) => (left = below(left, name)).some(isEnd));
 }
 
 function isEnd(path: Path): boolean {
