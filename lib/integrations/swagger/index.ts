@@ -7,6 +7,7 @@ import {
   type SwaggerDocumentOptions,
   SwaggerModule,
 } from '@nestjs/swagger';
+import { REPLAYED_HEADER } from '../../edges/http/write-response.js';
 import { IDEMPOTENCY_OPTIONS } from '../../idempotency.tokens.js';
 import { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
@@ -17,14 +18,20 @@ import { operationPolicy, type OperationPolicy } from '../../service/policy.js';
 
 const EXTENSION = 'x-idempotency';
 
+const REPLAYED = {
+  description: 'Whether this is the recorded response of an earlier request with the same key',
+  schema: { type: 'string', enum: ['true'] },
+};
+
 type Responses = Record<string, object>;
+type Response = { readonly headers?: Record<string, object> };
 type Operation = { responses: Responses; [EXTENSION]?: { problems: readonly ProblemCode[] } };
 
 const described = new WeakSet<object>();
 
 /**
  * As `SwaggerModule.createDocument()`, with every idempotent operation described: the key's header, the problem
- * responses, and the policy as `x-idempotency`. A response that is already described under the same status stays as it
+ * responses, the header that marks replays, and the policy as `x-idempotency`. A response that is already described under the same status stays as it
  * is.
  */
 export function createDocument(
@@ -36,7 +43,9 @@ export function createDocument(
   const document = SwaggerModule.createDocument(app, config, options);
   for (const path of Object.values(document.paths)) {
     for (const operation of Object.values(path) as (Operation | undefined)[]) {
-      if (operation?.[EXTENSION]) addProblems(operation.responses, operation[EXTENSION].problems);
+      if (!operation?.[EXTENSION]) continue;
+      markReplays(operation.responses);
+      addProblems(operation.responses, operation[EXTENSION].problems);
     }
   }
   return document;
@@ -66,6 +75,14 @@ function optionsOf(app: INestApplication): ResolvedModuleOptions {
     'Under `preview: true` the factory of forRootAsync() is not run: the OpenAPI document shows the default options',
   );
   return resolveModuleOptions({});
+}
+
+/** Marks successes alone: which of its errors an application stores is not known here. A reference is left as it is. */
+function markReplays(responses: Responses): void {
+  for (const [status, response] of Object.entries(responses) as [string, Response][]) {
+    if (!/^[23]/.test(status) || '$ref' in response) continue;
+    responses[status] = { ...response, headers: { [REPLAYED_HEADER]: REPLAYED, ...response.headers } };
+  }
 }
 
 function addProblems(responses: Responses, problems: readonly ProblemCode[]): void {

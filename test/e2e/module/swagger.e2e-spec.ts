@@ -131,6 +131,16 @@ describe('the policy, and OpenAPI', () => {
     expect(document.paths['/orders'].post).toMatchObject({ 'x-idempotency': { retentionSeconds: 7 * 86_400 } });
   });
 
+  test('the header that marks replays, on successes', () => {
+    const responses = document.paths['/webhooks'].post!.responses as Record<string, { headers?: object }>;
+    expect(responses['201'].headers).toEqual({
+      'Idempotent-Replayed': { description: expect.any(String) as string, schema: { type: 'string', enum: ['true'] } },
+    });
+    expect(responses['400'].headers).toBeUndefined();
+    const { responses: others } = document.paths['/orders/quote'].post! as { responses: Record<string, object> };
+    expect(others['201']).not.toHaveProperty('headers');
+  });
+
   test('nothing where nothing is idempotent', () => {
     for (const operation of [document.paths['/orders'].get!, document.paths['/orders/quote'].post!]) {
       expect(operation.parameters).toEqual([]);
