@@ -31,6 +31,7 @@ export const PARTS = [
       'test/conformance/async-context',
       'test/conformance/requests',
       'test/conformance/at-rest',
+      'test/conformance/what-is-stored',
       'test/conformance/fuzz',
     ],
     slow: [

@@ -88,8 +88,9 @@ async function describe({ names, value }: Place, endpoint: string): Promise<unkn
     const { name, type, size } = value as Blob & { readonly name?: string };
     return { filename: name, mimetype: type, size, sha256: await digest(Readable.from(value.stream())) };
   }
+  const pointer = ['', ...names].join('/');
   throw new Error(
-    `Idempotency cannot compare the argument /${names.join('/')} of ${endpoint}: it can be read only once, and its resolver has to. Take ` +
+    `Idempotency cannot compare the argument ${pointer} of ${endpoint}: it can be read only once, and its resolver has to. Take ` +
       'uploads by graphql-upload, which keeps them, or leave the argument out of the fingerprint by `fingerprint.ignore`.',
   );
 }
