@@ -1,5 +1,5 @@
 import { isObservable, lastValueFrom, type Observable } from 'rxjs';
-import { current, type CurrentExecution } from '../engine/current-execution.js';
+import { current, type CurrentExecution, runWithin } from '../engine/current-execution.js';
 
 const WATCHED = Symbol('nestjs-idempotency:watched');
 
@@ -27,7 +27,7 @@ export function watchHandler(method: Method): Method {
     return execution.call(() => {
       const result = method.apply(this, args);
       if (isObservable(result)) return followed(result, execution);
-      return isThenable(result) ? settled(result, execution) : result;
+      return isThenable(result) ? settled(result, execution) : watchWork(result, execution);
     });
   };
   Object.defineProperties(watched, {
@@ -44,7 +44,25 @@ export function watchHandler(method: Method): Method {
 /** A promise, as the query builders of some libraries begin anew each time that somebody calls their `then`. */
 async function settled(result: PromiseLike<unknown>, execution: CurrentExecution): Promise<unknown> {
   const value = await result;
-  return isObservable(value) ? followed(value, execution) : value;
+  return isObservable(value) ? followed(value, execution) : watchWork(value, execution);
+}
+
+/**
+ * Watches what a handler returns for an interceptor to do, as those of ts-rest: a function, or an object of functions by
+ * their names. Other values stay as they are.
+ */
+function watchWork(value: unknown, execution: CurrentExecution): unknown {
+  if (typeof value === 'function') return watchedWork(value as Method, execution);
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  const members = Object.entries(value);
+  if (members.length === 0 || !members.every(([, member]) => typeof member === 'function')) return value;
+  return Object.fromEntries(members.map(([name, work]) => [name, watchedWork(work as Method, execution)]));
+}
+
+function watchedWork(work: Method, execution: CurrentExecution): Method {
+  return function (this: unknown, ...args) {
+    return execution.calls.runWork(() => runWithin(execution, () => work.apply(this, args)));
+  };
 }
 
 function followed(stream: Observable<unknown>, execution: CurrentExecution): unknown {

@@ -16,12 +16,18 @@ export class CurrentExecution {
     private readonly handler?: unknown,
     readonly follow?: (stream: unknown, current: CurrentExecution) => unknown,
     beginAgain?: () => Promise<CallRunner>,
+    calls?: HandlerCalls,
   ) {
     const within =
       (run: CallRunner): CallRunner =>
       (work) =>
         run(() => runWithin(this, work));
-    this.calls = new HandlerCalls(beginAgain && (() => beginAgain().then(within)));
+    this.calls = calls ?? new HandlerCalls(beginAgain && (() => beginAgain().then(within)));
+  }
+
+  /** The same execution, for a further pass through the pipeline, by which that is told from what is left of an earlier one. */
+  again(): CurrentExecution {
+    return new CurrentExecution(this.execution, this.handler, this.follow, undefined, this.calls);
   }
 
   /**

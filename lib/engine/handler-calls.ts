@@ -27,6 +27,8 @@ interface Call {
   /** What it returned, or threw. */
   result?: unknown;
   isAsync?: boolean;
+  /** Told when it has settled. */
+  onSettled?: () => void;
 }
 
 export class HandlerCalls {
@@ -77,11 +79,15 @@ export class HandlerCalls {
    */
   run<T>(handler: () => T): T {
     if (this.closed) throw new TooLateError();
-    const isFurther = this.last !== undefined;
-    const settled = this.idle();
+    const { last } = this;
     const call = this.begin();
-    if (isFurther && this.beginAgain) return this.runAgain(call, settled, handler) as T;
+    if (last && this.beginAgain) return this.runAgain(call, last, handler) as T;
     return this.follow(call, handler);
+  }
+
+  /** Follows work that the handler has left to others, such as an interceptor that calls what it returned. */
+  runWork<T>(work: () => T): T {
+    return this.follow(this.begin(), work);
   }
 
   /** For a call that is followed by other means. */
@@ -97,6 +103,7 @@ export class HandlerCalls {
     call.state = state;
     call.result = result;
     this.runningCalls--;
+    call.onSettled?.();
     if (this.runningCalls === 0) for (const resolve of this.waiting.splice(0)) resolve();
   }
 
@@ -106,9 +113,9 @@ export class HandlerCalls {
     return new Promise((resolve) => this.waiting.push(resolve));
   }
 
-  private async runAgain<T>(call: Call, settled: Promise<void> | undefined, handler: () => T): Promise<unknown> {
+  private async runAgain<T>(call: Call, earlier: Call, handler: () => T): Promise<unknown> {
     try {
-      await settled;
+      if (earlier.state === 'running') await new Promise<void>((resolve) => (earlier.onSettled = resolve));
       const run = await this.beginAgain!();
       return await run(() => this.follow(call, handler));
     } catch (error) {

@@ -1,7 +1,6 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
-import { current } from '../../engine/current-execution.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
@@ -60,7 +59,7 @@ export class HttpEdge {
     const run = runOf(exchange.rawRequest);
     if (run && !run.isOverUnanswered) {
       // Wired twice, this one is inside. Otherwise an interceptor outside tries again.
-      return current() === run.current ? next.handle() : run.runAgain(() => next.handle());
+      return run.isWithin ? next.handle() : run.runAgain(() => next.handle());
     }
     return this.admit(context, next, exchange, options);
   }

@@ -19,6 +19,7 @@ import {
 } from '../run-end.js';
 import type { Exchange } from './exchange.js';
 import { markRun } from './request-run.js';
+import { mute } from './mute.js';
 import { type CapturedResponse, ResponseCapture } from './response-capture.js';
 import { headSince, packHead } from './response-head.js';
 import { resetHeaders, writeOutcome, writeProblem } from './write-response.js';
@@ -55,7 +56,7 @@ type Phase = 'holding' | 'passing' | 'recording' | 'over';
 export class HttpRun {
   private static readonly logger = new Logger('Idempotency');
 
-  readonly current: CurrentExecution;
+  private current: CurrentExecution;
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
   private readonly ending: Promise<Ending>;
@@ -70,7 +71,9 @@ export class HttpRun {
   private passes = 0;
   /** The subscriber that listens to the last pass. */
   private listener: Subscriber<unknown> | undefined;
-  /** Whether that pass has come to a value. */
+  /** Whether that pass goes on. */
+  private isPassing = false;
+  /** Whether it has come to a value. */
   private emitted = false;
   /** Whether its value is a stream, which is read while it is sent. */
   private streams = false;
@@ -116,6 +119,11 @@ export class HttpRun {
     return this.phase === 'holding' && !this.responded;
   }
 
+  /** Whether the caller is within the last pass: an interceptor that is wired twice is called there a second time. */
+  get isWithin(): boolean {
+    return this.isPassing && current() === this.current;
+  }
+
   /** Whether it ended without an answer: a request that is tried again is to be admitted again. */
   get isOverUnanswered(): boolean {
     return this.phase === 'over' && !this.responded;
@@ -127,6 +135,7 @@ export class HttpRun {
       if (!this.isOpen) return subscriber.error(new TooLateError());
       this.givenUp = false;
       this.listener = subscriber;
+      this.current = this.current.again();
       const follow = () => runWithin(this.current, () => this.follow(handle, subscriber));
       const beginAgain = this.settings.watched ? undefined : beforeFurtherCalls(this.tenure, this.settings);
       if (!beginAgain) follow();
@@ -165,11 +174,12 @@ export class HttpRun {
     this.listener = subscriber;
     this.passes++;
     this.threw = this.emitted = false;
+    this.isPassing = true;
     // Of a handler that is not watched, the pipeline's view is all there is.
     const call = this.settings.watched ? undefined : calls.begin();
     handle().subscribe({
       next: (value) => {
-        this.noteStatus(subscriber);
+        this.noteResult(subscriber);
         this.streams = isStream(value);
         subscriber.next(value);
       },
@@ -193,16 +203,17 @@ export class HttpRun {
 
   private onPassed(subscriber: Subscriber<unknown>): void {
     this.passes--;
-    this.noteStatus(subscriber);
-    if (this.listener === subscriber && this.current.calls.state === 'running') this.givenUp = true;
+    this.noteResult(subscriber);
+    if (this.listener === subscriber) this.isPassing = false;
     this.onChange?.();
   }
 
-  /** An interceptor outside that fails at a value has the response changed before the pass has ended. */
-  private noteStatus(subscriber: Subscriber<unknown>): void {
+  /** At the first value: an interceptor outside that fails at it has the response changed before the pass has ended. */
+  private noteResult(subscriber: Subscriber<unknown>): void {
     if (this.listener !== subscriber || this.emitted) return;
     this.emitted = true;
     this.statusOfHandler = this.exchange.status;
+    if (this.current.calls.state === 'running') this.givenUp = true;
   }
 
   private noteUnsubscribed(subscriber: Subscriber<unknown>): void {
@@ -215,7 +226,7 @@ export class HttpRun {
     this.responded = true;
     this.onChange?.();
     if (this.neverBegan() && (captured.status >= 400 || this.threw)) return this.end({ kind: 'discard' });
-    if (!this.isOfOperation(captured)) return void this.passForeign();
+    if (!this.isOfOperation(captured)) return void this.passForeign(captured.status);
     if (!captured.body && (this.isBusy || this.settings.native)) return void this.pass(captured);
     void this.endBy(captured);
   }
@@ -226,14 +237,14 @@ export class HttpRun {
    */
   private isOfOperation({ status }: CapturedResponse): boolean {
     if (!this.settings.native) return !this.isBusy && !this.givenUp;
-    if (current() === this.current) return true;
+    if (current()?.execution === this.current.execution) return true;
     // A callback may have lost the async context. What fails may then be its own, or that of others.
     return !this.isBusy && (status < 400 || this.threw || this.current.calls.state !== 'succeeded');
   }
 
   /** Whether the handler, or an interceptor that does its work, may still change what comes of the operation. */
   private get isBusy(): boolean {
-    return this.passes > 0 || this.current.calls.isRunning;
+    return this.isPassing || this.current.calls.state === 'running';
   }
 
   private async endBy(captured: CapturedResponse): Promise<void> {
@@ -258,11 +269,22 @@ export class HttpRun {
   }
 
   /** Lets somebody else's response go out, and follows the operation to its end. */
-  private async passForeign(): Promise<void> {
+  private async passForeign(foreignStatus: number): Promise<void> {
     await this.letGo();
+    // What the handler makes itself later has nowhere to go, and is no reason to fail.
+    let hasEnded = false;
+    mute(this.exchange.rawResponse, () => {
+      hasEnded = current()?.execution === this.current.execution;
+      if (hasEnded) this.onChange?.();
+    });
     const isSettled = await this.settled();
-    // Of the callbacks of a native handler nothing is heard any more: their response will not be sent.
-    this.end(this.endingWithoutResponse(isSettled && (!this.settings.native || this.current.calls.isAsync)));
+    const { native, options } = this.settings;
+    const isCallback = native && !this.current.calls.isAsync;
+    if (isCallback && !hasEnded) await this.changed(options.policy.leaseMs);
+    // The handler's own, unless it was set before that of the others.
+    const { status } = this.exchange;
+    const own = native && status !== foreignStatus ? status : undefined;
+    this.end(this.endingWithoutResponse(isSettled && (!isCallback || own !== undefined), own));
   }
 
   private async letGo(): Promise<void> {
@@ -289,7 +311,8 @@ export class HttpRun {
     // An interceptor outside has tried again.
     if (isSettled && this.isBusy) return this.endUnanswered();
     const isKnown = !this.settings.native || this.capture.hasResponse || this.current.calls.isAsync;
-    this.end(this.endingWithoutResponse(isSettled && isKnown));
+    const status = this.settings.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
+    this.end(this.endingWithoutResponse(isSettled && isKnown, status));
   }
 
   /** Whether no response is to be expected any more: streams break off when their client goes away. */
@@ -345,12 +368,14 @@ export class HttpRun {
     }
   }
 
-  /** @param isKnown whether all that the operation does was followed to its end */
-  private endingWithoutResponse(isKnown: boolean): Ending {
+  /**
+   * @param isKnown whether all that the operation does was followed to its end
+   * @param status of the response that a native handler made, though it was not sent
+   */
+  private endingWithoutResponse(isKnown: boolean, status?: number): Ending {
     const { state } = this.current.calls;
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
-    const status = this.settings.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
     return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };
   }
 
@@ -377,8 +402,10 @@ export class HttpRun {
     const { calls } = this.current;
     if (calls.state === 'failed') return true;
     if (this.threw) return isWorkToBeDone(calls.value);
-    // Another status than the handler's comes from what failed after it.
-    return status !== undefined && status >= 400 && (this.settings.native || status === this.statusOfHandler);
+    if (status === undefined || status < 400) return false;
+    // Another status than the handler's comes from what failed after it. That of ts-rest's is part of its value.
+    const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
+    return this.settings.native || status === this.statusOfHandler || status === inValue;
   }
 
   private neverBegan(): boolean {

@@ -4,10 +4,15 @@ import { type GateKeeper, gateOf } from './response-gate.js';
 /** Called on the response: what is left of methods that would still write to it. */
 function nothing(this: unknown): void {}
 
-/** Makes everything that would still write to a response a no-op. */
-export function mute(response: ServerResponse): void {
+/**
+ * Makes everything that would still write to a response a no-op.
+ *
+ * @param onEnd called when something would end it
+ */
+export function mute(response: ServerResponse, onEnd?: () => void): void {
   const gate = gateOf(response);
-  gate.keeper = silence;
+  const keeper: GateKeeper = onEnd ? { ...silence, end: (args) => (callBack(args), onEnd()) } : silence;
+  gate.keeper = keeper;
   response.addTrailers = nothing;
   response.writeContinue = nothing;
   response.writeProcessing = nothing;
@@ -17,7 +22,7 @@ export function mute(response: ServerResponse): void {
   (response as { _implicitHeader?: () => void })._implicitHeader = () => {
     gate.keeper = undefined;
     response.writeHead(statusCode);
-    gate.keeper = silence;
+    gate.keeper = keeper;
   };
 }
 
