@@ -21,7 +21,7 @@ import type { Exchange } from './exchange.js';
 import { markRun } from './request-run.js';
 import { type CapturedResponse, ResponseCapture } from './response-capture.js';
 import { headSince, packHead } from './response-head.js';
-import { resetHeaders, writeOutcome, writeProblem } from './write-response.js';
+import { writeOutcome, writeProblem } from './write-response.js';
 
 /** Set by Nest 12 on a request that its pipes rejected. */
 const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
@@ -402,7 +402,7 @@ export class HttpRun {
     }
     this.exchange.silence();
     this.capture.replace((response) => {
-      resetHeaders(response, this.headersBefore);
+      this.exchange.resetHeaders(this.headersBefore);
       if (instead instanceof IdempotencyProblem) writeProblem(response, instead);
       else writeOutcome(response, instead);
     });

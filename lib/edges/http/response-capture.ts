@@ -254,7 +254,7 @@ function checkHead({ statusCode, statusMessage }: ServerResponse): void {
 }
 
 /** `writeHead(status, message?, headers?)`, where headers are an object, or names and values in turn. */
-function applyHead(response: ServerResponse, status: number, rest: readonly unknown[]): void {
+export function applyHead(response: ServerResponse, status: number, rest: readonly unknown[]): void {
   response.statusCode = status;
   const [first] = rest;
   if (typeof first === 'string') response.statusMessage = first;
