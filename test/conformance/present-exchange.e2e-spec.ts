@@ -213,6 +213,95 @@ describe.each(PLATFORMS)('headers of the present exchange, on %s', (platform) =>
   });
 });
 
+/** A page whose scripts a policy allows by a nonce, which is another one in each exchange. */
+let nonce = 0;
+const policy = (value: string) => `script-src 'nonce-${value}'`;
+
+@Controller('pages')
+class PagesController {
+  @Post('stale')
+  @Header('Content-Type', 'text/html; charset=utf-8')
+  @Idempotent()
+  stale() {
+    return `<p>nonces</p><script nonce="${nonce}">pay()</script>${' '.repeat(2_000)}`;
+  }
+
+  @Post('own')
+  @Idempotent()
+  own(@Res() reply: Reply) {
+    const own = `own-${randomUUID()}`;
+    reply.header('Content-Type', 'text/html').header('Content-Security-Policy', policy(own));
+    reply.send(`<script nonce='${own}'>pay()</script>`);
+  }
+
+  @Post('none')
+  @Header('Content-Type', 'text/html')
+  @Idempotent()
+  none() {
+    return '<p data-nonce="1">no script</p>';
+  }
+
+  @Post('json')
+  @Idempotent()
+  json() {
+    return { html: ` nonce="${nonce}"` };
+  }
+
+  @Post('optional')
+  @Idempotent({ required: false, transactional: true })
+  optional() {}
+}
+
+describe.each(PLATFORMS)('a Content-Security-Policy with a nonce, on %s', (platform) => {
+  test.each(['plain', 'compressed', 'in a hook'])('that is stale is warned of once: %s', async (how) => {
+    if (how === 'in a hook' && platform === 'express') return;
+    const app = await startApp(platform, {
+      controllers: [PagesController],
+      options: { audit: 'warn' },
+      async configure(nest) {
+        const fastify = (nest as NestFastifyApplication).getHttpAdapter().getInstance();
+        if (how === 'compressed' && platform === 'fastify')
+          await (nest as NestFastifyApplication).register(compress as never);
+        if (how === 'in a hook') {
+          fastify.addHook('onSend', async (_request, reply) => {
+            reply.header('Content-Security-Policy', policy(`${++nonce}`));
+          });
+        } else {
+          nest.use((_request: unknown, response: { setHeader(n: string, v: string): void }, next: () => void) => {
+            response.setHeader('Content-Security-Policy', policy(`${++nonce}`));
+            next();
+          });
+        }
+      },
+    });
+    try {
+      const warnings = () => app.log.lines.filter((line) => line.includes('allows another nonce'));
+      const twice = async (path: string) => {
+        const request = { path: `/pages/${path}`, key: randomUUID(), headers: { 'Accept-Encoding': 'gzip' } };
+        const first = await send(app.port, request);
+        const second = await send(app.port, request);
+        expect(isReplay(second)).toBe(true);
+        return [first, second].map(({ head }) => valueOf(head, 'content-security-policy'));
+      };
+      // A hook replaces the policy of the handler, on a first response too.
+      const fine = how === 'in a hook' ? ['none', 'json'] : ['own', 'none', 'json'];
+      for (const path of fine) await twice(path);
+      expect(warnings()).toEqual([]);
+      const [one, two] = await twice('stale');
+      await twice('stale');
+      expect(two).not.toBe(one);
+      expect(warnings()).toEqual([expect.stringMatching(/WARN POST \/pages\/stale: .* redirect to a GET/)]);
+      if (how !== 'in a hook') {
+        const [own, again] = await twice('own');
+        expect(again).toBe(own);
+      }
+      expect(app.log.toString()).toMatch(/runs outside a transaction, .* undefined: PagesController.optional/);
+    } finally {
+      await app.close();
+    }
+  });
+});
+
 describe('onSend hooks of Fastify', () => {
   interface Hooks {
     readonly sent: { replayed: boolean; status: number; payload: string }[];

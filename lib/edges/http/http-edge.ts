@@ -27,6 +27,7 @@ import { keepProblem, leaveResponse } from './kept-problem.js';
 import { hostOf } from './request-host.js';
 import { replay } from './replay.js';
 import type { ApplicationFilters } from './application-filters.js';
+import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from './stored-request.js';
 
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
@@ -35,6 +36,7 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
   private readonly bindings: CredentialBinding;
+  private readonly nonces = new StaleNonces();
 
   constructor(
     private readonly engine: IdempotencyEngine,
@@ -80,7 +82,7 @@ export class HttpEdge {
         case 'refuse':
           throw problemOf(admission.refusal, documentation);
         case 'replay':
-          return replay(exchange, admission.outcome);
+          return replay(exchange, admission.outcome, this.nonces);
         case 'run':
           return this.run(context, exchange, options, admission.tenure).run(() => next.handle());
       }

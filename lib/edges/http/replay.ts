@@ -6,14 +6,19 @@ import { mute } from './mute.js';
 import { applyHead } from './response-capture.js';
 import { type Gate, type GateKeeper, gateOf } from './response-gate.js';
 import { type Headers, unpackHead } from './response-head.js';
+import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome, writeOutcome } from './write-response.js';
 
 /**
  * Sends the stored response at once, since a handler with a native `@Res()` would leave nobody else to do it, and then
  * lets outer interceptors complete, on a response that no longer hears them.
  */
-export async function replay(exchange: Exchange, outcome: StoredOutcome): Promise<Observable<unknown>> {
-  const { rawResponse, reply } = exchange;
+export async function replay(
+  exchange: Exchange,
+  outcome: StoredOutcome,
+  nonces: StaleNonces,
+): Promise<Observable<unknown>> {
+  const { endpoint, rawResponse, reply } = exchange;
   if (reply) {
     await sendThroughHooks(reply, outcome);
     exchange.silence();
@@ -22,6 +27,7 @@ export async function replay(exchange: Exchange, outcome: StoredOutcome): Promis
     writeOutcome(rawResponse, outcome);
     mute(rawResponse);
   }
+  nonces.note(endpoint, rawResponse, outcome);
   return of(valueOf(outcome));
 }
 
