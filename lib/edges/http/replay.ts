@@ -143,8 +143,9 @@ class HookedReplay implements GateKeeper {
     }
     for (const name of raw.getHeaderNames()) {
       if (!OF_THE_BYTES.test(name) || headers[name] !== undefined) continue;
-      // Node tells the length by itself, unless it was taken away.
-      if (name === 'content-length') raw.setHeader('Content-Length', body?.length ?? 0);
+      // Over HTTP/1, node tells the length by itself, unless it was taken away.
+      if (name === 'content-length' && raw.req.httpVersionMajor === 1)
+        raw.setHeader('Content-Length', body?.length ?? 0);
       else raw.removeHeader(name);
     }
     for (const [name, value] of Object.entries(headers)) {
