@@ -29,6 +29,7 @@ import { replay } from './replay.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from './stored-request.js';
+import { StreamHints } from './stream-hints.js';
 
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
@@ -37,6 +38,7 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 export class HttpEdge {
   private readonly bindings: CredentialBinding;
   private readonly nonces = new StaleNonces();
+  private readonly streams = new StreamHints();
 
   constructor(
     private readonly engine: IdempotencyEngine,
@@ -110,6 +112,7 @@ export class HttpEdge {
       watched: isWatched(handler),
       native: isNative(context.getClass(), handler),
       filter: (error) => filters.handle(error, context),
+      noteStream: () => this.streams.note(exchange.endpoint),
     });
   }
 
