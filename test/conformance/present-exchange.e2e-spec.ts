@@ -13,7 +13,7 @@ import {
   UseInterceptors,
 } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { Idempotent } from '../../lib/index.js';
+import { Idempotent, IdempotencyRecord } from '../../lib/index.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, countRuns, isReplay, ran } from './support/cases.js';
 import { type RawAnswer, type RawRequest, send, valueOf } from './support/raw-http.js';
@@ -69,6 +69,9 @@ const EXCHANGE_HEADERS = [
   'X-Response-Time',
 ];
 
+/** Takes the record away from the handler that runs. */
+let lose: () => Promise<unknown> = async () => undefined;
+
 @Controller('exchange')
 @UseGuards(rotate)
 class ExchangeController {
@@ -122,6 +125,14 @@ class ExchangeController {
   @Idempotent()
   empty() {
     ran();
+  }
+
+  @Post('lost')
+  @Idempotent()
+  async lost() {
+    ran();
+    await lose();
+    return { lost: true };
   }
 
   @Post('inside')
@@ -401,6 +412,13 @@ describe('onSend hooks of Fastify', () => {
     const reused = await ask({ key, body: { a: 2 } });
     expect([missing, reused].map(codeOf)).toEqual(['key-missing', 'key-reused']);
     expect(valueOf(reused.head, 'set-cookie')).toBe(`token=${token}`);
+  });
+
+  test('run once for a response that is replaced, and its cookies are kept', async () => {
+    lose = () => app.dataSource.getRepository(IdempotencyRecord).clear();
+    const lost = await ask({ path: '/exchange/lost', key: randomUUID() });
+    expect([lost.status, isReplay(lost)]).toEqual([409, false]);
+    expect(valueOf(lost.head, 'set-cookie')).toBe(`token=${token}`);
   });
 
   test('what they do to the bytes is not done twice', async () => {

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ConflictException, Controller, Header, Post, Res, StreamableFile } from '@nestjs/common';
-import { Idempotent, IdempotencyRecord } from '../../lib/index.js';
+import { type Execution, Idempotent, IdempotencyRecord, IdempotentExecution } from '../../lib/index.js';
 import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, countRuns, isReplay, ran } from './support/cases.js';
@@ -113,6 +113,34 @@ class StreamsController {
     throw new Error('before the first byte');
   }
 
+  @Post('late')
+  @Idempotent(STREAM)
+  late() {
+    ran();
+    const late = async function* () {
+      await once(gate, 'next');
+      yield* lines(1);
+    };
+    return new StreamableFile(Readable.from(late()));
+  }
+
+  @Post('breaking')
+  @Idempotent(STREAM)
+  async breaking(@Res() reply: Reply) {
+    ran();
+    rawOf(reply).write('line 0\n');
+    await once(gate, 'next');
+    throw new Error('after the first byte');
+  }
+
+  @Post('transactional')
+  @Idempotent({ ...STREAM, transactional: true })
+  async transactional(@Res() reply: Reply, @IdempotentExecution() execution: Execution) {
+    ran();
+    await execution.manager.query('SELECT 1');
+    await write(rawOf(reply));
+  }
+
   @Post('undecided-flush')
   @Idempotent()
   undecidedFlush(@Res() reply: Reply) {
@@ -203,7 +231,7 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
   const retry = async ({ key }: Reader, path: string) =>
     codeOf(await send(app.port, { path: `/streams/${path}`, key }));
 
-  const KINDS = ['native', 'flushed', 'file', 'bytes', 'piped', 'pipeline'];
+  const KINDS = ['native', 'flushed', 'file', 'bytes', 'piped', 'pipeline', 'transactional'];
 
   test.each(KINDS)('%s: each line arrives as it is written, and the whole is carried out once', async (path) => {
     const before = countRuns();
@@ -242,6 +270,30 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
     await until(() => reader.isClosed);
     expect(reader.hasEnded).toBe(false);
     expect(reader.text).toContain('line 2');
+  });
+
+  test('a client that goes away before the first byte does not end it', async () => {
+    const reader = new Reader(app.port, 'late');
+    await until(() => gate.listenerCount('next') > 0);
+    reader.leave();
+    expect(await retry(reader, 'late')).toBe('in-progress');
+    await goOn(1);
+    await until(async () => (await retry(reader, 'late')) === 'replay-unavailable');
+    expect(whole).toBe(1);
+  });
+
+  test('one whose handler fails after the first byte is broken off, and runs again', async () => {
+    const key = randomUUID();
+    const before = countRuns();
+    for (let i = 0; i < 2; i++) {
+      const reader = new Reader(app.port, 'breaking', key);
+      await reader.has('line 0');
+      await until(() => gate.listenerCount('next') > 0);
+      gate.emit('next');
+      await until(() => reader.isClosed);
+      expect(reader.hasEnded).toBe(false);
+    }
+    expect(countRuns() - before).toBe(2);
   });
 
   test.each([

@@ -47,6 +47,8 @@ export class ResponseCapture implements GateKeeper {
   private readonly gate: Gate;
   /** Status and its message, from when the head is sent as far as its writer knows. */
   private head: Pick<ServerResponse, 'statusCode' | 'statusMessage'> | undefined;
+  /** Where the option says that it is to be streamed, its client is watched from the beginning. */
+  private readonly chosen: ResponseStream | undefined;
   private streaming: ResponseStream | undefined;
 
   /**
@@ -59,6 +61,7 @@ export class ResponseCapture implements GateKeeper {
   ) {
     this.gate = gateOf(response);
     this.gate.keeper = this;
+    if (limits.stream) this.chosen = this.newStream(true, limits.maxMs);
   }
 
   /** Whether anything of a response was made. */
@@ -107,10 +110,9 @@ export class ResponseCapture implements GateKeeper {
    * is to be streamed. Resolves with its end.
    */
   stream(): Promise<StreamEnd> {
-    const isChosen = this.limits.stream === true;
-    const silenceMs = isChosen ? this.limits.maxMs : UNDECIDED_HOLD_MS;
     const { original } = this.gate;
-    this.streaming = new ResponseStream(this.response, original, { outlivesClient: isChosen, silenceMs });
+    this.streaming = this.chosen ?? this.newStream(false, UNDECIDED_HOLD_MS);
+    this.streaming.begin();
     if (this.head) Object.assign(this.response, this.head);
     if (this.size > 0) original.write.call(this.response, this.gathered(), 'utf8');
     else original.flushHeaders.call(this.response);
@@ -192,6 +194,10 @@ export class ResponseCapture implements GateKeeper {
     });
   }
 
+  private newStream(outlivesClient: boolean, silenceMs: number): ResponseStream {
+    return new ResponseStream(this.response, this.gate.original, { outlivesClient, silenceMs });
+  }
+
   private begin(isFlushed = false): void {
     if (this.begun) return;
     this.begun = true;
@@ -267,6 +273,7 @@ export class ResponseCapture implements GateKeeper {
   private open(): void {
     this.gate.keeper = undefined;
     clearTimeout(this.endless);
+    if (!this.streaming) this.chosen?.leaveClient();
     if (this.head) Object.assign(this.response, this.head);
   }
 }

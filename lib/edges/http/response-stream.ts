@@ -38,12 +38,13 @@ export type StreamEnd =
  * A response that goes out as it is written, except its end, which waits until the outcome is on record: a client that has seen
  * the end can rely on it.
  *
- * The operation goes on when its client has gone. Platforms listen to `'close'` and destroy the source that they pipe to the
+ * The operation goes on when its client has gone. Platforms listen to `'close'` and cut the source off that they pipe to the
  * response, and so would end the operation half way: with `outlivesClient`, they hear of it once the writer has ended.
  */
 export class ResponseStream {
   readonly ended: Promise<StreamEnd>;
   private settle!: (end: StreamEnd) => void;
+  private hasBegun = false;
   private lastWords: readonly unknown[] | undefined;
   private isClosed: boolean;
   /** Whether the platform has yet to hear that the client has gone. */
@@ -57,8 +58,12 @@ export class ResponseStream {
   ) {
     this.ended = new Promise((resolve) => (this.settle = resolve));
     this.isClosed = response.destroyed;
-    if (this.isClosed) this.awaitSilence();
     this.watchClient();
+  }
+
+  begin(): void {
+    this.hasBegun = true;
+    if (this.isClosed) this.awaitSilence();
   }
 
   write(args: readonly unknown[]): boolean {
@@ -70,20 +75,31 @@ export class ResponseStream {
 
   end(args: readonly unknown[]): void {
     this.lastWords = args;
-    this.stop('ended');
+    this.settle('ended');
+    clearTimeout(this.silence);
   }
 
   /** Sends the end. */
   finish(): void {
     if (this.lastWords && !this.isClosed) this.original.end.apply(this.response, this.lastWords as never);
     else if (this.lastWords) callBack(this.lastWords);
-    this.unwatch();
+    this.leaveClient();
   }
 
   /** Closes the connection without an end, so that the client knows that it has not seen the whole. */
   breakOff(): void {
-    this.unwatch();
+    this.leaveClient();
     this.response.destroy();
+  }
+
+  /** Has the platform hear of its client again. */
+  leaveClient(): void {
+    const { response } = this;
+    clearTimeout(this.silence);
+    delete (response as Partial<ServerResponse>).emit;
+    delete (response as Partial<ServerResponse>).destroy;
+    if (this.isKeptBack) response.emit('close');
+    this.isKeptBack = false;
   }
 
   private watchClient(): void {
@@ -94,7 +110,7 @@ export class ResponseStream {
     response.emit = (event: string | symbol, ...args: unknown[]) => {
       if (event !== 'close' || this.isClosed) return emit.call(response, event, ...args);
       this.isClosed = true;
-      if (this.lastWords === undefined) this.awaitSilence();
+      if (!this.lastWords) this.awaitSilence();
       // A writer that waits for its client would wait for ever.
       emit.call(response, 'drain');
       this.isKeptBack = settings.outlivesClient;
@@ -102,28 +118,18 @@ export class ResponseStream {
     };
     // By its writer, or by the platform when the source fails.
     response.destroy = (error?: Error) => {
-      this.stop('ended');
+      if (this.hasBegun) this.settle('ended');
+      else this.leaveClient();
       return destroy.call(response, error);
     };
   }
 
   private awaitSilence(): void {
-    this.silence = setTimeout(() => this.stop('silent'), this.settings.silenceMs).unref();
-  }
-
-  private stop(end: StreamEnd): void {
     clearTimeout(this.silence);
-    this.settle(end);
-    if (end === 'silent') this.unwatch();
-  }
-
-  private unwatch(): void {
-    const { response } = this;
-    clearTimeout(this.silence);
-    delete (response as Partial<ServerResponse>).emit;
-    delete (response as Partial<ServerResponse>).destroy;
-    if (this.isKeptBack) response.emit('close');
-    this.isKeptBack = false;
+    this.silence = setTimeout(() => {
+      if (this.hasBegun) this.settle('silent');
+      this.leaveClient();
+    }, this.settings.silenceMs).unref();
   }
 }
 
