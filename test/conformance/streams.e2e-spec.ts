@@ -133,6 +133,13 @@ class StreamsController {
     throw new Error('after the first byte');
   }
 
+  @Post('silent')
+  @Idempotent({ ...STREAM, lease: '1s', afterCrash: 'hold' })
+  silent(@Res() reply: Reply) {
+    ran();
+    rawOf(reply).write('line 0\n');
+  }
+
   @Post('transactional')
   @Idempotent({ ...STREAM, transactional: true })
   async transactional(@Res() reply: Reply, @IdempotentExecution() execution: Execution) {
@@ -280,6 +287,14 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
     await goOn(1);
     await until(async () => (await retry(reader, 'late')) === 'replay-unavailable');
     expect(whole).toBe(1);
+  });
+
+  test('one that falls silent when its client has gone is unknown', async () => {
+    const reader = new Reader(app.port, 'silent');
+    await reader.has('line 0');
+    expect(await retry(reader, 'silent')).toBe('in-progress');
+    reader.leave();
+    await until(async () => (await retry(reader, 'silent')) === 'outcome-unknown');
   });
 
   test('one whose handler fails after the first byte is broken off, and runs again', async () => {
