@@ -43,6 +43,7 @@ export class BootAudit {
       ({ controller, handler }) => this.operations.of(controller, handler)!.policy.leaseMs < BRIEF,
     );
     this.tell(brief, 'A lease below a second (numbers are milliseconds) is lost in any pause of that length:');
+    this.warnOfOptionalTransactions(covered);
   }
 
   private tell(routes: readonly Route[], what: string): void {
@@ -50,6 +51,19 @@ export class BootAudit {
     const message = `${what} ${routes.map(({ name }) => name).join(', ')}`;
     if (this.mode === 'error') throw new Error(`IdempotencyModule: ${message}`);
     this.logger.warn(message);
+  }
+
+  /** A legitimate choice, so that it never fails the boot; but a handler that uses `execution.manager` fails without a key. */
+  private warnOfOptionalTransactions(covered: readonly Route[]): void {
+    const optional = covered.filter(({ controller, handler }) => {
+      const { required, policy } = this.operations.of(controller, handler)!;
+      return !required && policy.transactional;
+    });
+    if (this.mode === 'off' || optional.length === 0) return;
+    this.logger.warn(
+      'Under `required: false` a request without a key runs outside a transaction, and its @IdempotentExecution() is undefined: ' +
+        optional.map(({ name }) => name).join(', '),
+    );
   }
 
   /** Whether somebody decided about a route, or it needs no decision. */

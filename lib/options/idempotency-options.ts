@@ -121,6 +121,18 @@ export interface ResponseOptions {
   readonly redact?: readonly string[];
   /** The largest body that is kept, in bytes. A larger one is sent as it is, and cannot be replayed. Default: 1 MiB. */
   readonly maxBytes?: number;
+  /**
+   * `true`: the response is sent as it is written. The record is completed before its end is sent, and keeps no body: a retry gets
+   * 409 `replay-unavailable`. A client that goes away does not end the operation. A response that fails before its first byte, or
+   * that is written at once, is recorded and replayed as any other. `false`: it is held until its end, or for a lease.
+   *
+   * Over HTTP alone. Default: held, except a response that says that it is a stream, by `flushHeaders()` or its type. That passes
+   * after a second; `text/event-stream` at once.
+   *
+   * @example
+   * @Idempotent({ response: { stream: true } })
+   */
+  readonly stream?: boolean;
   /** Which headers are replayed. Default: all that were set since the interceptor began, but those never stored. */
   readonly headers?: { readonly include?: readonly string[]; readonly exclude?: readonly string[] };
 }

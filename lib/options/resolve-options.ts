@@ -74,7 +74,7 @@ export const MODULE_OPTIONS = [
  */
 export function resolveOperationOptions(options: IdempotentOptions): ResolvedOperationOptions {
   const { response = {} } = options;
-  checkNames(response, ['maxBytes', 'headers', 'store', 'redact'], 'response.');
+  checkNames(response, ['maxBytes', 'headers', 'store', 'redact', 'stream'], 'response.');
   checkNames(response.headers ?? {}, ['include', 'exclude'], 'response.headers.');
   return {
     policy: {
@@ -98,6 +98,7 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
       store: oneOf('response.store', response.store, [true, false], true),
       redact: jsonPointers('response.redact', response.redact, { query: false }),
       maxBytes: positiveInteger('response.maxBytes', response.maxBytes, KIB * KIB),
+      stream: oneOf<boolean | undefined>('response.stream', response.stream, [true, false], undefined),
       include: response.headers?.include && new Set(headerNames('response.headers.include', response.headers.include)),
       exclude: new Set(headerNames('response.headers.exclude', response.headers?.exclude)),
     },

@@ -20,6 +20,8 @@ export interface ResolvedOperationOptions {
     readonly store: boolean;
     readonly redact: readonly string[];
     readonly maxBytes: number;
+    /** `undefined`: as the response says of itself. */
+    readonly stream: boolean | undefined;
     /** In lower case. */
     readonly include: ReadonlySet<string> | undefined;
     readonly exclude: ReadonlySet<string>;

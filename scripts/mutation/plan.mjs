@@ -32,6 +32,8 @@ export const PARTS = [
       'test/conformance/requests',
       'test/conformance/at-rest',
       'test/conformance/what-is-stored',
+      'test/conformance/present-exchange',
+      'test/conformance/streams',
       'test/conformance/fuzz',
     ],
     slow: [

@@ -117,7 +117,7 @@ describe.each(PLATFORMS)('middleware and interceptors, on %s', (platform) => {
   test.each([
     ['on both', GZIP, GZIP, ['gzip', 'gzip']],
     ['on the first alone', GZIP, {}, ['gzip', undefined]],
-    // What went over the wire was plain, and Fastify has no part in a replay.
+    // What went over the wire was plain. Fastify's hooks have no part in the bytes of a replay.
     ['on the replay alone', {}, GZIP, [undefined, platform === 'express' ? 'gzip' : undefined]],
     ['on neither', {}, {}, [undefined, undefined]],
   ])('compression %s: every client can read its answer', async (_on, one, two, codings) => {

@@ -1,4 +1,4 @@
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ExecutionContext } from '@nestjs/common';
 import { resetHeaders } from './write-response.js';
 
@@ -14,8 +14,12 @@ export interface Exchange {
   readonly rawResponse: ServerResponse;
   /** The status that is set on the response by now. */
   readonly status: number;
+  /** On Fastify alone. */
+  readonly reply?: FastifyReply;
   /** The headers that are set on the response by now. */
   headers(): OutgoingHttpHeaders;
+  /** Sets the headers back to what they were before the handler, as far as they belong to it. */
+  resetHeaders(before: OutgoingHttpHeaders): void;
   /** Makes the response as it was before the handler, with these headers, for another one to be made. */
   reopen(before: OutgoingHttpHeaders): void;
   /** Keeps the platform from sending anything more: the response has been written to node's own. */
@@ -53,9 +57,11 @@ interface FastifyRequest extends PlatformRequest {
   readonly routeOptions: { readonly url: string };
 }
 
-interface FastifyReply {
+/** Fastify's reply: what it sends passes through `onSend` hooks. */
+export interface FastifyReply {
   readonly raw: ServerResponse;
   readonly statusCode: number;
+  getHeader(name: string): OutgoingHttpHeader | undefined;
   getHeaders(): OutgoingHttpHeaders;
   header(name: string, value: unknown): unknown;
   removeHeader(name: string): unknown;
@@ -114,8 +120,13 @@ class ExpressExchange implements Exchange {
     return this.rawResponse.getHeaders();
   }
 
+  resetHeaders(before: OutgoingHttpHeaders): void {
+    resetHeaders(this.rawResponse, before);
+  }
+
   reopen(before: OutgoingHttpHeaders): void {
-    reopenRaw(this.rawResponse, before);
+    this.resetHeaders(before);
+    resetStatus(this.rawResponse);
   }
 
   /** Its view would be rendered for nothing, and of nothing. */
@@ -132,7 +143,7 @@ class FastifyExchange implements Exchange {
 
   constructor(
     readonly request: FastifyRequest,
-    private readonly reply: FastifyReply,
+    readonly reply: FastifyReply,
     readonly version: string,
   ) {
     this.method = request.method;
@@ -150,10 +161,18 @@ class FastifyExchange implements Exchange {
     return { ...this.rawResponse.getHeaders(), ...this.reply.getHeaders() };
   }
 
+  /** A cookie stays: plugins write those of guards in an `onSend` hook, once, and it has run for the response that was made. */
+  resetHeaders(before: OutgoingHttpHeaders): void {
+    resetHeaders(this.rawResponse, before, 'set-cookie');
+  }
+
   reopen(before: OutgoingHttpHeaders): void {
-    for (const name of Object.keys(this.reply.getHeaders())) this.reply.removeHeader(name);
-    for (const [name, value] of Object.entries(before)) this.reply.header(name, value);
-    reopenRaw(this.rawResponse, {});
+    const { rawResponse, reply } = this;
+    this.resetHeaders(before);
+    const headers = rawResponse.getHeaders();
+    for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
+    for (const [name, value] of Object.entries(headers)) reply.header(name, value);
+    resetStatus(rawResponse);
   }
 
   /** It would warn of a reply that was already sent. */
@@ -164,8 +183,7 @@ class FastifyExchange implements Exchange {
   }
 }
 
-function reopenRaw(response: ServerResponse, before: OutgoingHttpHeaders): void {
-  resetHeaders(response, before);
+function resetStatus(response: ServerResponse): void {
   response.statusCode = 200;
   response.statusMessage = '';
 }

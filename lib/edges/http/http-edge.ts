@@ -1,10 +1,9 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
-import { type Observable, of } from 'rxjs';
+import type { Observable } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
-import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Tenure } from '../../engine/tenure.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
@@ -25,11 +24,11 @@ import { isNative } from './native-response.js';
 import { runOf } from './request-run.js';
 import { keepProblem, leaveResponse } from './kept-problem.js';
 import { hostOf } from './request-host.js';
+import { replay } from './replay.js';
 import type { ApplicationFilters } from './application-filters.js';
-import { mute } from './mute.js';
+import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from './stored-request.js';
-import { unpackHead } from './response-head.js';
-import { resetHeaders, writeOutcome } from './write-response.js';
+import { StreamHints } from './stream-hints.js';
 
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
@@ -37,6 +36,8 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
   private readonly bindings: CredentialBinding;
+  private readonly nonces = new StaleNonces();
+  private readonly streams = new StreamHints();
 
   constructor(
     private readonly engine: IdempotencyEngine,
@@ -82,7 +83,7 @@ export class HttpEdge {
         case 'refuse':
           throw problemOf(admission.refusal, documentation);
         case 'replay':
-          return replay(exchange, admission.outcome);
+          return replay(exchange, admission.outcome, this.nonces);
         case 'run':
           return this.run(context, exchange, options, admission.tenure).run(() => next.handle());
       }
@@ -110,6 +111,7 @@ export class HttpEdge {
       watched: isWatched(handler),
       native: isNative(context.getClass(), handler),
       filter: (error) => filters.handle(error, context),
+      noteStream: () => this.streams.note(exchange.endpoint),
     });
   }
 
@@ -151,29 +153,5 @@ export class HttpEdge {
       request: storedRequest(exchange, description, options.request, host),
       policy: withPreference(options.policy, request.headers.prefer),
     };
-  }
-}
-
-/**
- * Writes the stored response at once, since a handler with a native `@Res()` would leave nobody else to do it, and then
- * lets outer interceptors complete, on a response that no longer hears them.
- */
-function replay(exchange: Exchange, outcome: StoredOutcome): Observable<unknown> {
-  const { rawResponse } = exchange;
-  resetHeaders(rawResponse, exchange.headers());
-  exchange.silence();
-  writeOutcome(rawResponse, outcome);
-  mute(rawResponse);
-  return of(valueOf(outcome));
-}
-
-/** What outer interceptors see of a replay: the body they once made of the handler's value, where it is JSON. */
-function valueOf({ head, body }: StoredOutcome): unknown {
-  const contentType = unpackHead(head).headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
-  if (!body || !String(contentType).includes('json')) return undefined;
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    return undefined;
   }
 }

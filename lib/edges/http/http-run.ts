@@ -22,7 +22,8 @@ import { markRun } from './request-run.js';
 import { mute } from './mute.js';
 import { type CapturedResponse, ResponseCapture } from './response-capture.js';
 import { headSince, packHead } from './response-head.js';
-import { resetHeaders, writeOutcome, writeProblem } from './write-response.js';
+import { keepSource } from './response-stream.js';
+import { writeOutcome, writeProblem } from './write-response.js';
 
 /** Set by Nest 12 on a request that its pipes rejected. */
 const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
@@ -35,6 +36,8 @@ export interface HttpRunSettings extends RunSettings {
   readonly native: boolean;
   /** Has the application's exception filters write a response. */
   readonly filter: (error: unknown) => void;
+  /** Told that the response says that it is a stream, where the option `response.stream` does not decide. */
+  readonly noteStream: () => void;
 }
 
 /**
@@ -99,7 +102,12 @@ export class HttpRun {
     this.ending = new Promise((resolve) => (this.settleEnding = resolve));
     this.headersBefore = exchange.headers();
     const { response, policy } = settings.options;
-    const limits = { maxBytes: response.maxBytes, maxMs: policy.leaseMs };
+    const limits = {
+      maxBytes: response.maxBytes,
+      maxMs: policy.leaseMs,
+      stream: response.stream,
+      onUndecided: settings.noteStream,
+    };
     this.capture = new ResponseCapture(exchange.rawResponse, limits, (captured) => this.onResponse(captured));
   }
 
@@ -180,7 +188,8 @@ export class HttpRun {
     handle().subscribe({
       next: (value) => {
         this.noteResult(subscriber);
-        this.streams = isStream(value);
+        if (this.settings.options.response.stream) keepSource(value, this.exchange.rawResponse);
+        else this.streams = isStream(value);
         subscriber.next(value);
       },
       error: (thrown: unknown) => {
@@ -227,6 +236,7 @@ export class HttpRun {
     this.onChange?.();
     if (this.neverBegan() && (captured.status >= 400 || this.threw)) return this.end({ kind: 'discard' });
     if (!this.isOfOperation(captured)) return void this.passForeign(captured.status);
+    if (captured.isStreamed) return void this.stream(captured);
     if (!captured.body && (this.isBusy || this.settings.native)) return void this.pass(captured);
     void this.endBy(captured);
   }
@@ -266,6 +276,15 @@ export class HttpRun {
     await this.settled();
     await sent;
     this.end(this.soundEndingOf(captured));
+  }
+
+  /** The response goes out as it is written, except its end, which waits for the record. */
+  private async stream(captured: CapturedResponse): Promise<void> {
+    this.phase = 'passing';
+    if ((await this.capture.stream()) === 'ended') return this.endBy(captured);
+    const isSettled = await this.settled();
+    // Where the operation is to outlive its client, it was to be heard of.
+    this.end(this.endingWithoutResponse(isSettled && !this.settings.options.response.stream));
   }
 
   /** Lets somebody else's response go out, and follows the operation to its end. */
@@ -417,6 +436,9 @@ export class HttpRun {
   private answer(finish: Finish): void {
     const instead =
       answerInstead(finish, this.error, this.settings) ?? (this.undone ? (this.error as Error) : undefined);
+    const hasFailed = finish.kind === 'freed' && (this.threw || this.current.calls.state === 'failed');
+    // The end of a stream would tell the client that the operation was carried out.
+    if ((instead || hasFailed) && this.capture.breakOff()) return;
     if (!instead) return this.capture.release();
     if (instead instanceof Error && !this.capture.hasResponse) {
       this.capture.release();
@@ -429,7 +451,7 @@ export class HttpRun {
     }
     this.exchange.silence();
     this.capture.replace((response) => {
-      resetHeaders(response, this.headersBefore);
+      this.exchange.resetHeaders(this.headersBefore);
       if (instead instanceof IdempotencyProblem) writeProblem(response, instead);
       else writeOutcome(response, instead);
     });

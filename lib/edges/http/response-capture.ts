@@ -1,13 +1,30 @@
 import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse, validateHeaderValue } from 'node:http';
 import { mute } from './mute.js';
 import { type Gate, type GateKeeper, gateOf } from './response-gate.js';
+import { ResponseStream, streamedTypeOf, type StreamEnd } from './response-stream.js';
 
 /** A response that was made, but has not gone out. */
 export interface CapturedResponse {
   readonly status: number;
   /** `undefined` where the response cannot be kept: it is too large, or has no end in sight. */
   readonly body: Buffer | undefined;
+  /** Whether it is to go out as it is written: see {@link ResponseCapture.stream}. */
+  readonly isStreamed?: boolean;
 }
+
+export interface CaptureLimits {
+  /** Of the body. */
+  readonly maxBytes: number;
+  /** From its first byte to its end. */
+  readonly maxMs: number;
+  /** Whether it goes out as it is written. `undefined`: where it says by its head that it is a stream, after a second. */
+  readonly stream?: boolean;
+  /** Called where the response says so, and nobody has decided. */
+  readonly onUndecided?: () => void;
+}
+
+/** A response that is flushed or typed as a stream, but ends within this time, is kept as any other. */
+const UNDECIDED_HOLD_MS = 1_000;
 
 type Done = (error?: Error | null) => void;
 
@@ -30,18 +47,21 @@ export class ResponseCapture implements GateKeeper {
   private readonly gate: Gate;
   /** Status and its message, from when the head is sent as far as its writer knows. */
   private head: Pick<ServerResponse, 'statusCode' | 'statusMessage'> | undefined;
+  /** Where the option says that it is to be streamed, its client is watched from the beginning. */
+  private readonly chosen: ResponseStream | undefined;
+  private streaming: ResponseStream | undefined;
 
   /**
    * @param onResponse called once: when the response has ended, or turns out not to be kept
-   * @param limits `maxBytes` of the body; `maxMs` from its first byte to its end
    */
   constructor(
     private readonly response: ServerResponse,
-    private readonly limits: { readonly maxBytes: number; readonly maxMs: number },
+    private readonly limits: CaptureLimits,
     private readonly onResponse: (captured: CapturedResponse) => void,
   ) {
     this.gate = gateOf(response);
     this.gate.keeper = this;
+    if (limits.stream) this.chosen = this.newStream(true, limits.maxMs);
   }
 
   /** Whether anything of a response was made. */
@@ -67,6 +87,7 @@ export class ResponseCapture implements GateKeeper {
   release(): void {
     if (!this.isHolding) return;
     this.open();
+    if (this.streaming) return this.streaming.finish();
     const { response } = this;
     const { original } = this.gate;
     if (this.ended) {
@@ -82,6 +103,32 @@ export class ResponseCapture implements GateKeeper {
       response.emit('drain');
     }
     this.chunks = [];
+  }
+
+  /**
+   * Lets the response go out as it is written, except its end, which waits for {@link release}. To be called for a response that
+   * is to be streamed. Resolves with its end.
+   */
+  stream(): Promise<StreamEnd> {
+    const { original } = this.gate;
+    this.streaming = this.chosen ?? this.newStream(false, UNDECIDED_HOLD_MS);
+    this.streaming.begin();
+    if (this.head) Object.assign(this.response, this.head);
+    if (this.size > 0) original.write.call(this.response, this.gathered(), 'utf8');
+    else original.flushHeaders.call(this.response);
+    this.chunks = [];
+    this.callBack();
+    this.response.emit('drain');
+    return this.streaming.ended;
+  }
+
+  /** Closes the connection, where a part of the response has gone out whose end is not to. Returns whether that is so. */
+  breakOff(): boolean {
+    if (!this.streaming) return false;
+    this.open();
+    mute(this.response);
+    this.streaming.breakOff();
+    return true;
   }
 
   /**
@@ -105,12 +152,16 @@ export class ResponseCapture implements GateKeeper {
     this.callBack();
   }
 
-  writeHead([status, ...rest]: readonly unknown[]): void {
+  writeHead(args: readonly unknown[]): void {
+    // By node itself, or by middleware, when the first bytes go out.
+    if (this.streaming) return void this.gate.original.writeHead.apply(this.response, args as never);
+    const [status, ...rest] = args;
     applyHead(this.response, status as number, rest);
   }
 
   flushHeaders(): void {
-    this.begin();
+    if (this.streaming) return this.gate.original.flushHeaders.call(this.response);
+    this.begin(true);
   }
 
   write(args: readonly unknown[]): boolean {
@@ -118,6 +169,7 @@ export class ResponseCapture implements GateKeeper {
     if (this.ended) return false;
     checkHead(this.response);
     this.begin();
+    if (this.streaming) return this.streaming.write(args);
     this.hold(args);
     return this.held <= this.limits.maxBytes;
   }
@@ -127,6 +179,7 @@ export class ResponseCapture implements GateKeeper {
     checkChunk(args[0]);
     checkHead(this.response);
     this.ended = true;
+    if (this.streaming) return this.streaming.end(args);
     if (!this.begun) this.pretendSent();
     this.begun = true;
     this.hold(args);
@@ -135,18 +188,31 @@ export class ResponseCapture implements GateKeeper {
 
   /** As node does, once they have been sent. */
   mayChangeHeaders(): boolean {
-    if (!this.begun) return true;
+    if (!this.begun || this.streaming) return true;
     throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
       code: 'ERR_HTTP_HEADERS_SENT',
     });
   }
 
-  private begin(): void {
+  private newStream(outlivesClient: boolean, silenceMs: number): ResponseStream {
+    return new ResponseStream(this.response, this.gate.original, { outlivesClient, silenceMs });
+  }
+
+  private begin(isFlushed = false): void {
     if (this.begun) return;
     this.begun = true;
     this.pretendSent();
-    if (isEventStream(this.response)) return this.tellUnkept();
-    this.endless = setTimeout(() => this.tellUnkept(), this.limits.maxMs);
+    const { stream, maxMs, onUndecided } = this.limits;
+    // What failed is judged before it is sent.
+    const isStream = stream !== false && this.response.statusCode < 400;
+    if (isStream && stream) return this.tellUnkept(true);
+    const type = streamedTypeOf(this.response);
+    const isUndecided = isStream && (isFlushed || type !== undefined);
+    if (isUndecided) onUndecided?.();
+    if (type === 'text/event-stream') return this.tellUnkept();
+    this.endless = isUndecided
+      ? setTimeout(() => this.tellUnkept(true), Math.min(UNDECIDED_HOLD_MS, maxMs))
+      : setTimeout(() => this.tellUnkept(), maxMs);
     this.endless.unref();
   }
 
@@ -182,11 +248,11 @@ export class ResponseCapture implements GateKeeper {
     this.onResponse({ status: this.response.statusCode, body: this.gathered() });
   }
 
-  private tellUnkept(): void {
+  private tellUnkept(isStreamed = false): void {
     if (this.told) return;
     this.told = true;
     clearTimeout(this.endless);
-    this.onResponse({ status: this.response.statusCode, body: undefined });
+    this.onResponse({ status: this.response.statusCode, body: undefined, ...(isStreamed && { isStreamed }) });
   }
 
   private callBack(): void {
@@ -207,6 +273,7 @@ export class ResponseCapture implements GateKeeper {
   private open(): void {
     this.gate.keeper = undefined;
     clearTimeout(this.endless);
+    if (!this.streaming) this.chosen?.leaveClient();
     if (this.head) Object.assign(this.response, this.head);
   }
 }
@@ -254,7 +321,7 @@ function checkHead({ statusCode, statusMessage }: ServerResponse): void {
 }
 
 /** `writeHead(status, message?, headers?)`, where headers are an object, or names and values in turn. */
-function applyHead(response: ServerResponse, status: number, rest: readonly unknown[]): void {
+export function applyHead(response: ServerResponse, status: number, rest: readonly unknown[]): void {
   response.statusCode = status;
   const [first] = rest;
   if (typeof first === 'string') response.statusMessage = first;
@@ -274,8 +341,4 @@ function applyHead(response: ServerResponse, status: number, rest: readonly unkn
   for (const [name, value] of Object.entries(headers ?? {})) {
     if (value !== undefined) response.setHeader(name, value);
   }
-}
-
-function isEventStream(response: ServerResponse): boolean {
-  return String(response.getHeader('content-type') ?? '').startsWith('text/event-stream');
 }

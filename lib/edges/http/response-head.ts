@@ -1,15 +1,24 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
+
+export type HeaderLine = readonly [name: string, value: string | string[]];
 
 /** Headers of a stored response, in the order and spelling they were sent in. */
 export interface ResponseHead {
-  readonly headers: readonly (readonly [name: string, value: string | string[]])[];
+  readonly headers: readonly HeaderLine[];
   /** Headers of earlier middleware that were taken away, in lower case. */
   readonly removed?: readonly string[];
   readonly statusMessage?: string;
 }
 
-/** Never replayed: credentials, what belongs to one connection (RFC 9110, section 7.6.1), and what tells the time. */
+/** A response whose headers can still be changed. */
+export interface Headers {
+  getHeader(name: string): OutgoingHttpHeader | undefined;
+  setHeader(name: string, value: OutgoingHttpHeader): unknown;
+  removeHeader(name: string): unknown;
+}
+
+/** Never stored: credentials, what belongs to one connection (RFC 9110, section 7.6.1), and what tells the time. */
 const NEVER = new Set([
   'set-cookie',
   'authorization',
@@ -26,23 +35,84 @@ const NEVER = new Set([
   'date',
 ]);
 
-/** The headers that were set since `before`, less those that are never replayed or that the options leave out. */
+/**
+ * Headers that describe one exchange and not the outcome: a replay with the request id, the remaining quota or the timing of
+ * the first request would send its reader to the wrong trace. Stored only where `response.headers.include` names them.
+ */
+const OF_EXCHANGE = new RegExp(
+  `^(?:${[
+    // Request ids, as frameworks and clouds spell them.
+    '(?:x-)?(?:(?:amzn?|ms|ms-client|goog|fly|apigw|github|vercel)-)?req(?:uest)?-?id',
+    '(?:.+-)?(?:correlation|trace|span)-?id',
+    'x-amz-id-2|x-vercel-id|x-azure-ref|cf-ray',
+    // Trace context: W3C, B3, Jaeger, AWS, Google, Datadog, Sentry, Elastic, New Relic.
+    'trace(?:parent|state|response)|baggage|b3|x-b3-.+|uber-trace-id|uberctx-.+|x-cloud-trace-context|grpc-trace-bin',
+    'x-datadog-.+|sentry-trace|elastic-apm-traceparent|newrelic|x-ot-span-context',
+    // Rate limits of the caller: draft-ietf-httpapi-ratelimit-headers, and the older names with their suffixes.
+    '(?:x-)?rate-?limit(?:-.+)?|retry-after-.+',
+    // Durations.
+    'server-timing|x-response-time|x-runtime|x-process-time',
+  ].join('|')})$`,
+);
+
+/** Headers that both the exchange and the outcome may have. A replay keeps those of the present exchange. */
+const PRESENT_FIRST = /^(?:access-control-.+|retry-after)$/;
+
+/** Takes a name in lower case. */
+export function isOfExchange(name: string): boolean {
+  return OF_EXCHANGE.test(name);
+}
+
+/** The headers that were set since `before`, except those that are never replayed or that the options leave out. */
 export function headSince(
   response: ServerResponse,
   before: OutgoingHttpHeaders,
   { include, exclude }: Pick<ResolvedOperationOptions['response'], 'include' | 'exclude'>,
 ): ResponseHead {
-  const headers: [string, string | string[]][] = [];
+  const headers: HeaderLine[] = [];
   for (const name of namesOf(response)) {
     const lower = name.toLowerCase();
-    if (NEVER.has(lower) || exclude.has(lower) || (include && !include.has(lower))) continue;
+    if (NEVER.has(lower) || exclude.has(lower) || (include ? !include.has(lower) : isOfExchange(lower))) continue;
     const value = response.getHeader(name)!;
     if (lower in before && String(before[lower]) === String(value)) continue;
     headers.push([name, Array.isArray(value) ? value : String(value)]);
   }
-  const removed = Object.keys(before).filter((name) => !NEVER.has(name) && !response.hasHeader(name));
+  const removed = Object.keys(before).filter(
+    (name) => !NEVER.has(name) && !isOfExchange(name) && !response.hasHeader(name),
+  );
   const { statusMessage } = response;
   return { headers, ...(removed.length && { removed }), ...(statusMessage && { statusMessage }) };
+}
+
+/** Puts a stored head on the response of the present exchange. Returns the headers that it set, as they were spelt. */
+export function restoreHead(response: Headers, { headers, removed = [] }: ResponseHead): HeaderLine[] {
+  for (const name of removed) response.removeHeader(name);
+  const restored: HeaderLine[] = [];
+  for (const [name, stored] of headers) {
+    const lower = name.toLowerCase();
+    const present = response.getHeader(name);
+    // Records of earlier versions have the headers of their exchange.
+    if (present !== undefined && (PRESENT_FIRST.test(lower) || isOfExchange(lower))) continue;
+    const value = lower === 'vary' && present !== undefined ? union(stored, present) : stored;
+    response.setHeader(name, value);
+    restored.push([name, value]);
+  }
+  return restored;
+}
+
+/** Both the exchange (its origin) and the outcome (its language, its coding) tell what a response varies with. */
+function union(stored: string | readonly string[], present: OutgoingHttpHeader): string {
+  const fields = fieldsOf(stored);
+  const known = new Set(fields.map((field) => field.toLowerCase()));
+  return [...fields, ...fieldsOf(present).filter((field) => !known.has(field.toLowerCase()))].join(', ');
+}
+
+function fieldsOf(value: OutgoingHttpHeader | readonly string[]): string[] {
+  return [value].flat().flatMap((text) =>
+    String(text)
+      .split(',')
+      .map((field) => field.trim()),
+  );
 }
 
 /** As they were spelt; HTTP/2 knows lower case alone. */

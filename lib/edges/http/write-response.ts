@@ -1,41 +1,57 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { IdempotencyProblem } from '../../problems/problem.js';
 import { decodedFor } from './content-coding.js';
-import { unpackHead } from './response-head.js';
+import { type HeaderLine, type Headers, isOfExchange, restoreHead, unpackHead } from './response-head.js';
 
 export const REPLAYED_HEADER = 'Idempotent-Replayed';
 
-/** Sets the response's headers back to what they were before the handler ran. */
-export function resetHeaders(response: ServerResponse, before: OutgoingHttpHeaders): void {
-  for (const name of response.getHeaderNames()) if (!(name in before)) response.removeHeader(name);
+/**
+ * Sets the response's headers back to what they were before the handler ran, except those of the present exchange.
+ *
+ * @param keep another that stays as it is, in lower case
+ */
+export function resetHeaders(response: ServerResponse, before: OutgoingHttpHeaders, keep?: string): void {
+  const stays = (name: string) => response.hasHeader(name) && (name === keep || isOfExchange(name));
+  for (const name of response.getHeaderNames()) if (!(name in before) && !stays(name)) response.removeHeader(name);
   for (const [name, value] of Object.entries(before)) {
-    if (value !== undefined && response.getHeader(name) !== value) response.setHeader(name, value);
+    if (value !== undefined && !stays(name) && response.getHeader(name) !== value) response.setHeader(name, value);
   }
 }
 
 /** Writes a stored response: what went over the wire the first time. */
 export function writeOutcome(response: ServerResponse, outcome: StoredOutcome): void {
-  const { headers, removed = [], statusMessage } = unpackHead(outcome.head);
-  response.statusCode = outcome.code;
-  if (statusMessage) response.statusMessage = statusMessage;
-  for (const name of removed) response.removeHeader(name);
-  for (const [name, value] of headers) response.setHeader(name, value);
-  response.setHeader(REPLAYED_HEADER, 'true');
-  response.end(bodyFor(response, outcome) ?? undefined);
+  response.end(restoreOutcome(response, response, outcome).body);
+}
+
+/** Puts everything but the body of a stored response on one that has not been sent, and returns what it put there. */
+export function restoreOutcome(
+  response: ServerResponse,
+  headers: Headers,
+  { code, head, body }: StoredOutcome,
+): { readonly headers: readonly HeaderLine[]; readonly body: Buffer | undefined } {
+  const stored = unpackHead(head);
+  response.statusCode = code;
+  if (stored.statusMessage) response.statusMessage = stored.statusMessage;
+  const restored = restoreHead(headers, stored);
+  headers.setHeader(REPLAYED_HEADER, 'true');
+  return {
+    headers: [...restored, [REPLAYED_HEADER, 'true']],
+    body: (body && bodyFor(response.req, headers, body)) ?? undefined,
+  };
 }
 
 /** The stored body, in a coding that the client accepts. */
-function bodyFor(response: ServerResponse, { body }: StoredOutcome): Buffer | null {
-  const coding = response.getHeader('content-encoding');
-  if (!body || coding === undefined) return body;
-  const decoded = decodedFor(String(response.req.headers['accept-encoding'] ?? ''), String(coding), body);
+function bodyFor(request: IncomingMessage, headers: Headers, body: Buffer): Buffer {
+  const coding = headers.getHeader('content-encoding');
+  if (coding === undefined) return body;
+  const decoded = decodedFor(request.headers['accept-encoding'], String(coding), body);
   if (!decoded) return body;
-  response.removeHeader('content-encoding');
-  if (response.hasHeader('content-length')) response.setHeader('Content-Length', decoded.length);
-  const etag = response.getHeader('etag');
+  headers.removeHeader('content-encoding');
+  if (headers.getHeader('content-length') !== undefined) headers.setHeader('Content-Length', decoded.length);
+  const etag = headers.getHeader('etag');
   // It names other bytes of the same meaning.
-  if (typeof etag === 'string' && !etag.startsWith('W/')) response.setHeader('ETag', `W/${etag}`);
+  if (typeof etag === 'string' && !etag.startsWith('W/')) headers.setHeader('ETag', `W/${etag}`);
   return decoded;
 }
 

@@ -1,0 +1,40 @@
+import { Logger } from '@nestjs/common';
+import type { ServerResponse } from 'node:http';
+import type { StoredOutcome } from '../../engine/outcome.js';
+import { decodedFor } from './content-coding.js';
+
+const POLICIES = ['content-security-policy', 'content-security-policy-report-only'];
+
+/** In a policy: `'nonce-...'`. */
+const ALLOWED = /'nonce-([^']+)'/g;
+
+/** In a page: `nonce="..."`. */
+const USED = /\snonce\s*=\s*["']?([\w+/=-]+)/gi;
+
+/**
+ * Warns, once for each endpoint, where a replayed page has the nonce of the first exchange and its Content-Security-Policy that
+ * of the present one: browsers then block the page's scripts.
+ */
+export class StaleNonces {
+  private readonly logger = new Logger('Idempotency');
+  private readonly told = new Set<string>();
+
+  note(endpoint: string, response: ServerResponse, { body }: StoredOutcome): void {
+    if (!body || this.told.has(endpoint)) return;
+    const header = (name: string) => String(response.getHeader(name) ?? '');
+    if (!header('content-type').includes('html')) return;
+    const allowed = POLICIES.flatMap((name) => matches(ALLOWED, header(name)));
+    if (allowed.length === 0) return;
+    const page = decodedFor('', header('content-encoding'), body) ?? body;
+    if (matches(USED, page.toString()).every((nonce) => allowed.includes(nonce))) return;
+    this.told.add(endpoint);
+    this.logger.warn(
+      `${endpoint}: the Content-Security-Policy of a replay allows another nonce than its stored page uses, so browsers block ` +
+        'its scripts. Set that header in the handler, allow the scripts by hash, or redirect to a GET',
+    );
+  }
+}
+
+function matches(pattern: RegExp, text: string): string[] {
+  return [...text.matchAll(pattern)].map(([, value]) => value);
+}
