@@ -4,8 +4,8 @@ import type { FingerprintOptions } from '../../options/idempotency-options.js';
 import { canonicalJson } from '../../canonical-json.js';
 import type { Exchange } from './exchange.js';
 import { comparedContent, reachesParameter } from './json-pointer.js';
-import { digestUnread, unreadBodyOf } from './unread-body.js';
-import { describeFiles, withoutContent } from './uploads.js';
+import { unreadBodyOf } from './streamed-body.js';
+import { describeFiles, streamedFile, withoutContent } from './uploads.js';
 
 /** Bumped when the same request would be described otherwise: records of an older version then do not match. */
 const FORMAT = 'v1';
@@ -14,6 +14,8 @@ const FORMAT = 'v1';
 export interface RequestDescription {
   /** The text that is hashed into the fingerprint. */
   readonly fingerprint: string;
+  /** The body, or the file of it, that is still to be read, and that the text does not cover. */
+  readonly stream?: Readable | undefined;
   readonly mediaType: string;
   /** The body, where it is JSON or fields of a form. */
   readonly content?: unknown;
@@ -23,6 +25,7 @@ export interface RequestDescription {
 
 interface BodyDescription {
   readonly text: string;
+  readonly stream?: Readable | undefined;
   readonly content?: unknown;
   readonly json?: string;
 }
@@ -32,10 +35,7 @@ export async function describeRequest(exchange: Exchange, options: FingerprintOp
   const { headers = [] } = options;
   const { request, rawRequest } = exchange;
   const mediaType = mediaTypeOf(request.headers['content-type']);
-  const unread = unreadBodyOf(exchange);
-  const body = unread
-    ? { text: `bytes ${await digestUnread(unread, exchange)}` }
-    : await describeBody(exchange, mediaType, options);
+  const body = await describeBody(exchange, mediaType, options);
   return {
     fingerprint: [
       FORMAT,
@@ -48,6 +48,7 @@ export async function describeRequest(exchange: Exchange, options: FingerprintOp
       '',
       body.text,
     ].join('\n'),
+    stream: body.stream,
     mediaType,
     content: body.content,
     json: body.json,
@@ -64,11 +65,15 @@ export function describeBriefly({ request }: Exchange): RequestDescription {
 }
 
 async function describeBody(
-  { request }: Exchange,
+  exchange: Exchange,
   mediaType: string,
   options: FingerprintOptions,
 ): Promise<BodyDescription> {
+  const { request } = exchange;
   const { body } = request;
+  const file = streamedFile(request);
+  const stream = file ? file.stream : unreadBodyOf(exchange);
+  if (stream) return { text: `stream ${file ? canonicalJson({ fields: body, ...file.description }) : ''}`, stream };
   if (mediaType.startsWith('multipart/') && typeof body === 'object' && body !== null) {
     const files = await describeFiles(request);
     const { text, ...content } = describeContent(files ? body : await withoutContent(body), options);

@@ -29,6 +29,7 @@ import { hostOf } from './request-host.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { mute } from './mute.js';
 import { storedRequest } from './stored-request.js';
+import { StreamedBody } from './streamed-body.js';
 import { unpackHead } from './response-head.js';
 import { resetHeaders, writeOutcome } from './write-response.js';
 
@@ -142,12 +143,15 @@ export class HttpEdge {
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
     const description =
       typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
+    const { stream } = description;
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
+    const bound = bindFingerprint(identity, text);
     return {
       key,
       recordId: identity.recordId,
       endpoint: endpoint.slice(0, 255),
-      fingerprint: bindFingerprint(identity, text),
+      fingerprint: bound,
+      input: stream && new StreamedBody(stream, bound, exchange),
       ...this.bindings.of(identity, principal.credential),
       request: storedRequest(exchange, description, options.request, host),
       policy: withPreference(options.policy, request.headers.prefer),

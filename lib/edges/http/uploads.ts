@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { PlatformRequest } from './exchange.js';
+import { isUnread } from './streamed-body.js';
 
 /** A file as Multer, and Nest's own upload interceptors for Fastify, leave it on a request. */
 interface UploadedFile {
@@ -24,6 +26,14 @@ interface AttachedPart {
 
 /** What tells files from others: field, name, type, size and content. */
 export type FileDescription = Readonly<Record<'field' | 'name' | 'type' | 'size' | 'sha256', string | number | null>>;
+
+/** A file that an outer interceptor hands to the handler as a stream, as Nest's `FileStreamInterceptor` does. */
+export function streamedFile({ file }: PlatformRequest): { stream: Readable; description: object } | undefined {
+  if (typeof file !== 'object' || file === null) return undefined;
+  const { stream, fieldname, originalname, mimetype } = file as UploadedFile & { readonly stream?: unknown };
+  if (!(stream instanceof Readable) || !isUnread(stream)) return undefined;
+  return { stream, description: { field: fieldname ?? null, name: originalname ?? null, type: mimetype ?? null } };
+}
 
 /** The files that an outer interceptor has read from the request; `undefined` where none did. */
 export async function describeFiles({ file, files }: PlatformRequest): Promise<FileDescription[] | undefined> {
