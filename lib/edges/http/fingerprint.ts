@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FingerprintOptions } from '../../options/idempotency-options.js';
 import { canonicalJson } from '../../canonical-json.js';
-import type { Exchange } from './exchange.js';
+import type { Exchange, PlatformRequest } from './exchange.js';
 import { comparedContent, reachesParameter } from './json-pointer.js';
-import { unreadBodyOf } from './streamed-body.js';
-import { describeFiles, streamedFile, withoutContent } from './uploads.js';
+import { announcesBody, unreadBodyOf } from './streamed-body.js';
+import { describeFiles, type FileDescription, streamedFile, withoutContent } from './uploads.js';
 
 /** Bumped when the same request would be described otherwise: records of an older version then do not match. */
 const FORMAT = 'v1';
@@ -16,6 +16,8 @@ export interface RequestDescription {
   readonly fingerprint: string;
   /** The body, or the file of it, that is still to be read, and that the text does not cover. */
   readonly stream?: Readable | undefined;
+  /** Whether something was uploaded that the text does not cover, as it was read before and not kept. */
+  readonly isIncomplete?: boolean | undefined;
   readonly mediaType: string;
   /** The body, where it is JSON or fields of a form. */
   readonly content?: unknown;
@@ -26,6 +28,7 @@ export interface RequestDescription {
 interface BodyDescription {
   readonly text: string;
   readonly stream?: Readable | undefined;
+  readonly isIncomplete?: boolean | undefined;
   readonly content?: unknown;
   readonly json?: string;
 }
@@ -49,6 +52,7 @@ export async function describeRequest(exchange: Exchange, options: FingerprintOp
       body.text,
     ].join('\n'),
     stream: body.stream,
+    isIncomplete: body.isIncomplete,
     mediaType,
     content: body.content,
     json: body.json,
@@ -74,15 +78,27 @@ async function describeBody(
   const file = streamedFile(request);
   const stream = file ? file.stream : unreadBodyOf(exchange);
   if (stream) return { text: `stream ${file ? canonicalJson({ fields: body, ...file.description }) : ''}`, stream };
-  if (mediaType.startsWith('multipart/') && typeof body === 'object' && body !== null) {
+  if (mediaType.startsWith('multipart/')) {
     const files = await describeFiles(request);
-    const { text, ...content } = describeContent(files ? body : await withoutContent(body), options);
-    return { text: files ? `${text}\nfiles ${canonicalJson(files)}` : text, ...content };
+    if (files || (typeof body === 'object' && body !== null)) return describeForm(request, files, options);
   }
-  if (body === undefined || body === null) return { text: 'none' };
+  if (body === undefined || body === null) {
+    return { text: 'none', isIncomplete: body === undefined && announcesBody(exchange) };
+  }
   if (body instanceof Uint8Array) return { text: `bytes ${createHash('sha256').update(body).digest('base64')}` };
   if (typeof body === 'string') return { text: `text ${body}` };
   return describeContent(body, options);
+}
+
+async function describeForm(
+  { body, fields }: PlatformRequest & { readonly fields?: unknown },
+  files: FileDescription[] | undefined,
+  options: FingerprintOptions,
+): Promise<BodyDescription> {
+  const form = body ?? fields ?? {};
+  const { text, ...content } = describeContent(files ? form : await withoutContent(form), options);
+  const whole = files ? `${text}\nfiles ${canonicalJson(files)}` : text;
+  return { text: whole, isIncomplete: whole.includes('"sha256":null'), ...content };
 }
 
 function describeContent(content: unknown, options: FingerprintOptions): BodyDescription {

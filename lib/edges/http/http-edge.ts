@@ -1,4 +1,4 @@
-import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
 import { current } from '../../engine/current-execution.js';
@@ -30,6 +30,7 @@ import type { ApplicationFilters } from './application-filters.js';
 import { mute } from './mute.js';
 import { storedRequest } from './stored-request.js';
 import { StreamedBody } from './streamed-body.js';
+import { removeTemporaryFiles } from './uploads.js';
 import { unpackHead } from './response-head.js';
 import { resetHeaders, writeOutcome } from './write-response.js';
 
@@ -38,6 +39,9 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
+  private static readonly logger = new Logger('Idempotency');
+
+  private readonly lostUploads = new Set<string>();
   private readonly bindings: CredentialBinding;
 
   constructor(
@@ -84,11 +88,13 @@ export class HttpEdge {
         case 'refuse':
           throw problemOf(admission.refusal, documentation);
         case 'replay':
+          await removeTemporaryFiles(exchange.request);
           return replay(exchange, admission.outcome);
         case 'run':
           return this.run(context, exchange, options, admission.tenure).run(() => next.handle());
       }
     } catch (error) {
+      await removeTemporaryFiles(exchange.request);
       if (error instanceof IdempotencyProblem) keepProblem(exchange.rawResponse, error);
       throw error;
     }
@@ -144,6 +150,7 @@ export class HttpEdge {
     const description =
       typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
     const { stream } = description;
+    if (description.isIncomplete) this.warnOfLostUpload(endpoint);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
     const bound = bindFingerprint(identity, text);
     return {
@@ -156,6 +163,17 @@ export class HttpEdge {
       request: storedRequest(exchange, description, options.request, host),
       policy: withPreference(options.policy, request.headers.prefer),
     };
+  }
+
+  /** Once for each endpoint. */
+  private warnOfLostUpload(endpoint: string): void {
+    if (this.lostUploads.has(endpoint)) return;
+    this.lostUploads.add(endpoint);
+    HttpEdge.logger.warn(
+      `${endpoint}: an upload cannot be compared with that of a retry: its content was read before @Idempotent(), and is neither ` +
+        'in memory nor in a file. Two that differ by it alone count as one request. Let the interceptor that reads it stand ' +
+        'after @Idempotent(), or set the option `fingerprint`',
+    );
   }
 }
 

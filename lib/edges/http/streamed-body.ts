@@ -25,7 +25,7 @@ export function isUnread(stream: Readable): boolean {
   return !stream.readableDidRead && !stream.readableEnded;
 }
 
-function announcesBody({ request: { headers }, rawRequest }: Exchange): boolean {
+export function announcesBody({ request: { headers }, rawRequest }: Exchange): boolean {
   const { stream } = rawRequest as Partial<Pick<Http2ServerRequest, 'stream'>>;
   // HTTP/2 says by a flag whether there is a body.
   if (stream) return !(stream as { readonly endAfterHeaders?: boolean }).endAfterHeaders;
