@@ -14,11 +14,10 @@ const DELIMITER = Buffer.from('\0--');
 
 /** The body of a request, where it is still to be read: by the handler itself, or by an interceptor within ours. */
 export function unreadBodyOf(exchange: Exchange): Readable | undefined {
-  if (!announcesBody(exchange)) return undefined;
-  const { request, rawRequest } = exchange;
+  const { body } = exchange.request;
   // A parser of Fastify may hand the stream itself on, or one that it comes out of decompressed.
-  const stream = request.body instanceof Readable ? request.body : rawRequest;
-  return isUnread(stream) ? stream : undefined;
+  const stream = body instanceof Readable ? body : announcesBody(exchange) && exchange.rawRequest;
+  return stream && isUnread(stream) ? stream : undefined;
 }
 
 export function isUnread(stream: Readable): boolean {
