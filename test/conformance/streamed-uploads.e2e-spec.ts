@@ -15,16 +15,16 @@ import { StreamsController, uploads } from './support/streams.controller.js';
 const MIB = 1_024 * 1_024;
 const KINDS = ['iterated', 'piped', 'listened', 'transactional'];
 
-const octets = (kind: string, key: string, body?: string | Uint8Array): RawRequest => ({
+const octets = (kind: string, key: string, body?: string | Uint8Array, headers: Record<string, string> = {}) => ({
   path: `/streams/${kind}`,
   key,
-  headers: { 'Content-Type': 'application/octet-stream' },
+  headers: { 'Content-Type': 'application/octet-stream', ...headers },
   body,
 });
 
 /** The head of a request whose body comes in chunks, and these. */
 const head = (kind: string, key: string, ...lines: string[]) =>
-  encode({ ...octets(kind, key), headers: { ...octets(kind, key).headers, 'Transfer-Encoding': 'chunked' } })
+  encode(octets(kind, key, undefined, { 'Transfer-Encoding': 'chunked' }))
     .toString('latin1')
     .replace('\r\n\r\n', ['', ...lines, '', ''].join('\r\n'));
 const chunk = (bytes: string | Uint8Array) =>
@@ -229,10 +229,8 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
   });
 
   test('a compressed body is told by its bytes', async () => {
-    const coded = (key: string, text: string): RawRequest => ({
-      ...octets('iterated', key, gzipSync(text)),
-      headers: { 'Content-Type': 'application/octet-stream', 'Content-Encoding': 'gzip' },
-    });
+    const coded = (key: string, text: string): RawRequest =>
+      octets('iterated', key, gzipSync(text), { 'Content-Encoding': 'gzip' });
     const key = randomUUID();
     const text = randomBytes(300_000).toString('hex');
     expect((await send(app.port, coded(key, text))).status).toBe(201);
@@ -244,10 +242,7 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
     const key = randomUUID();
     const open = uploads.hold(key);
     const text = gzipSync(randomBytes(MIB).toString('hex'));
-    const coded: RawRequest = {
-      ...octets('iterated', key, text),
-      headers: { 'Content-Type': 'application/octet-stream', 'Content-Encoding': 'gzip' },
-    };
+    const coded = octets('iterated', key, text, { 'Content-Encoding': 'gzip' });
     const first = send(app.port, coded);
     await until(() => uploads.received.has(key));
     const connection = await RawConnection.open(app.port);
@@ -284,12 +279,7 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
       await once(app.app.getHttpServer() as never, 'connection');
       const socket = sockets.at(-1)!;
       const write = async (bytes: Uint8Array) => client.write(bytes) || once(client, 'drain');
-      await write(
-        encode({
-          ...octets('piped', key),
-          headers: { ...octets('piped', key).headers, 'Content-Length': String(SIZE) },
-        }),
-      );
+      await write(encode(octets('piped', key, undefined, { 'Content-Length': String(SIZE) })));
       for (let sent = PART.length; sent < SIZE; sent += PART.length) await write(PART);
       try {
         await whenArrived(socket);
@@ -328,12 +318,7 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
       const client = connect({ port: app.port, host: '127.0.0.1' });
       await once(app.app.getHttpServer() as never, 'connection');
       const socket = sockets.at(-1)!;
-      client.write(
-        encode({
-          ...octets('piped', slow),
-          headers: { ...octets('piped', slow).headers, 'Content-Length': String(SIZE) },
-        }),
-      );
+      client.write(encode(octets('piped', slow, undefined, { 'Content-Length': String(SIZE) })));
       for (let sent = 0; sent < SIZE; sent += PART.length) client.write(PART);
       await until(() => uploads.received.has(slow));
       // Once the server has stopped reading.

@@ -81,7 +81,7 @@ export class StreamedBody implements StreamedInput {
    */
   private listen(): void {
     const { stream } = this;
-    const emit = stream.emit as (this: Readable, ...event: unknown[]) => boolean;
+    const emit = stream.emit.bind(stream) as (...event: unknown[]) => boolean;
     stream.emit = (name: string | symbol, ...values: unknown[]) => {
       if (name === 'data') this.digest.update(bytesOf(values[0], stream.readableEncoding));
       if (name === 'end') {
@@ -89,7 +89,7 @@ export class StreamedBody implements StreamedInput {
         this.ended = true;
       }
       if (name === 'data' || name === 'end') this.onProgress();
-      return emit.call(stream, name, ...values);
+      return emit(name, ...values);
     };
   }
 

@@ -63,10 +63,10 @@ export async function describeFiles(request: UploadRequest): Promise<FileDescrip
  * or kept them. Files with names of the application's own stay: under such a name, another request may have left its file.
  */
 export async function removeTemporaryFiles(request: UploadRequest): Promise<void> {
-  const paths = filesOf(request)?.map(([, { path, filename = '', tempFilePath }]) =>
-    RANDOM_NAME.test(filename) ? path : tempFilePath,
-  );
-  await Promise.all(paths?.map((path) => path && unlink(path).catch(() => undefined)) ?? []);
+  for (const [, { path, filename = '', tempFilePath }] of filesOf(request) ?? []) {
+    const temporary = RANDOM_NAME.test(filename) ? path : tempFilePath;
+    if (temporary) await unlink(temporary).catch(() => undefined);
+  }
 }
 
 /** With the field of each, where that is told by where the file is kept. */
