@@ -29,7 +29,7 @@ import { hostOf } from './request-host.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { mute } from './mute.js';
 import { storedRequest } from './stored-request.js';
-import { StreamedBody } from './streamed-body.js';
+import { streamedBodyOf } from './streamed-body.js';
 import { removeTemporaryFiles } from './uploads.js';
 import { unpackHead } from './response-head.js';
 import { resetHeaders, writeOutcome } from './write-response.js';
@@ -158,7 +158,7 @@ export class HttpEdge {
       recordId: identity.recordId,
       endpoint: endpoint.slice(0, 255),
       fingerprint: bound,
-      input: stream && new StreamedBody(stream, bound, exchange),
+      input: stream && streamedBodyOf(stream, bound, exchange),
       ...this.bindings.of(identity, principal.credential),
       request: storedRequest(exchange, description, options.request, host),
       policy: withPreference(options.policy, request.headers.prefer),

@@ -12,12 +12,21 @@ const LONGEST_PAUSE_MS = 100;
 /** Takes the place of multipart's delimiters, which are new on every attempt. */
 const DELIMITER = Buffer.from('\0--');
 
+/** Bodies that are being read, or were: an interceptor outside that tries again asks for its request once more. */
+const STREAMED = new WeakMap<Readable, StreamedBody>();
+
+export function streamedBodyOf(stream: Readable, head: Buffer, exchange: Exchange): StreamedBody {
+  let body = STREAMED.get(stream);
+  if (!body) STREAMED.set(stream, (body = new StreamedBody(stream, head, exchange)));
+  return body;
+}
+
 /** The body of a request, where it is still to be read: by the handler itself, or by an interceptor within ours. */
 export function unreadBodyOf(exchange: Exchange): Readable | undefined {
   const { body } = exchange.request;
   // A parser of Fastify may hand the stream itself on, or one that it comes out of decompressed.
   const stream = body instanceof Readable ? body : announcesBody(exchange) && exchange.rawRequest;
-  return stream && isUnread(stream) ? stream : undefined;
+  return stream && (isUnread(stream) || STREAMED.has(stream)) ? stream : undefined;
 }
 
 export function isUnread(stream: Readable): boolean {
@@ -67,6 +76,8 @@ export class StreamedBody implements StreamedInput {
   }
 
   async matches(recorded: Buffer): Promise<boolean> {
+    // Its own: the same request, asked for again.
+    if (this.complete) return recorded.equals(await this.complete);
     // Settled by hand, before the body of the first request was known.
     if (recorded.equals(this.head)) return true;
     const { length, whole } = unpacked(recorded);

@@ -3,7 +3,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { EventEmitter, once } from 'node:events';
 import type { Exchange } from '../../../lib/edges/http/exchange.js';
 import { describeBriefly, describeRequest } from '../../../lib/edges/http/fingerprint.js';
-import { StreamedBody, unreadBodyOf } from '../../../lib/edges/http/streamed-body.js';
+import { StreamedBody, streamedBodyOf, unreadBodyOf } from '../../../lib/edges/http/streamed-body.js';
 import { describeFiles, withoutContent } from '../../../lib/edges/http/uploads.js';
 
 const sha256 = (text: string | Buffer) => createHash('sha256').update(text).digest('base64');
@@ -295,6 +295,18 @@ describe('a body that is still to be read', () => {
       const body = new StreamedBody(stream, HEAD, exchange({}));
       stream.push('abcd');
       expect(await body.matches(Buffer.from(fingerprint('abc'), 'hex'))).toBe(false);
+    });
+
+    it('is the same where the same request is tried again', async () => {
+      const stream = new PassThrough();
+      const of = exchange({ body: stream });
+      const body = streamedBodyOf(unreadBodyOf(of)!, HEAD, of);
+      stream.end('abc');
+      await stream.toArray();
+      const recorded = await body.fingerprint();
+      expect(streamedBodyOf(unreadBodyOf(of)!, HEAD, of)).toBe(body);
+      expect(await body.matches(recorded)).toBe(true);
+      expect(await body.matches(Buffer.from(fingerprint('abd'), 'hex'))).toBe(false);
     });
 
     it('is refused where it breaks off', async () => {
