@@ -76,8 +76,12 @@ async function describeBody(
   const { request } = exchange;
   const { body } = request;
   const file = streamedFile(request);
-  const stream = file ? file.stream : unreadBodyOf(exchange);
-  if (stream) return { text: `stream ${file ? canonicalJson({ fields: body, ...file.description }) : ''}`, stream };
+  if (file) {
+    const { text } = describeContent(body ?? {}, options);
+    return { text: `stream ${canonicalJson(file.description)}\n${text}`, stream: file.stream };
+  }
+  const stream = unreadBodyOf(exchange);
+  if (stream) return { text: 'stream', stream };
   if (mediaType.startsWith('multipart/')) {
     const files = await describeFiles(request);
     if (files || (typeof body === 'object' && body !== null)) return describeForm(request, files, options);
