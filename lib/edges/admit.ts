@@ -1,4 +1,4 @@
-import { Logger } from '@nestjs/common';
+import { HttpException, Logger } from '@nestjs/common';
 import type { Admission } from '../engine/admission.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
 import type { Operation } from '../engine/operation.js';
@@ -19,6 +19,8 @@ export async function admit(
   try {
     return await engine.admit(operation);
   } catch (error) {
+    // What the edge itself threw, as the rest of a request did not arrive.
+    if (error instanceof HttpException) throw error;
     if (!isOutage(error)) logger.error(`${operation.endpoint}: ${engine.explain(error)}`, causeOf(error));
     throw problemOfError(error, documentation);
   }

@@ -6,7 +6,7 @@ import { type Asked, Flight } from './flights.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome } from './outcome.js';
 import type { HeldLock, RecordLock } from './ports/record-lock.js';
-import type { Claim, RecordStore, StandingRecord } from './ports/record-store.js';
+import type { Claim, RecordStatus, RecordStore, StandingRecord } from './ports/record-store.js';
 import type { WakeUp } from './ports/wake-up.js';
 import { retryWhileUnavailable, until } from './retry.js';
 import { LockUnavailableError, ShuttingDownError, StoreRefusedError, StoreUnavailableError } from './errors.js';
@@ -74,7 +74,8 @@ export class IdempotencyEngine {
           return this.refuse(operation, { reason: 'held', exhausted: asked.attemptsLeft === 0 });
         }
         if (asked !== 'ours' && asked.status === 'done') {
-          return this.replay(operation, asked.outcome!, waited);
+          const isSame = await (operation.input?.matches(asked.fingerprint) ?? true);
+          return isSame ? this.replay(operation, asked.outcome!, waited) : this.refuse(operation, { reason: 'reused' });
         }
 
         // Somebody runs it.
@@ -83,7 +84,8 @@ export class IdempotencyEngine {
         waited = true;
         if (asked === 'ours') {
           const outcome = await flight!.landed(left);
-          if (outcome && outcome !== 'timeout') return this.replay(operation, outcome, true);
+          // A streamed input is compared with the whole fingerprint, which is on record by now.
+          if (outcome && outcome !== 'timeout' && !operation.input) return this.replay(operation, outcome, true);
         } else {
           watch ??= this.watches.join(recordId);
           await watch.changed(seen, left, asked);
@@ -303,10 +305,15 @@ export class IdempotencyEngine {
 }
 
 /** The fingerprint and the caller are compared before anything else is told of a record. */
-function mismatch(operation: Operation, bound: Pick<Operation, 'binding' | 'fingerprint'>): Refusal | undefined {
+function mismatch(
+  operation: Operation,
+  bound: Pick<Operation, 'binding' | 'fingerprint'> & { readonly status?: RecordStatus },
+): Refusal | undefined {
   const sameCaller =
     bound.binding && operation.binding ? bound.binding.equals(operation.binding) : bound.binding === operation.binding;
   if (!sameCaller && !isFormerBinding(operation, bound.binding)) return { reason: 'foreign' };
+  // A streamed input has to be read first.
+  if (operation.input && bound.status === 'done') return undefined;
   if (!bound.fingerprint.equals(operation.fingerprint)) return { reason: 'reused' };
   return undefined;
 }

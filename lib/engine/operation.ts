@@ -1,4 +1,5 @@
 import type { Policy } from './policy.js';
+import type { StreamedInput } from './ports/streamed-input.js';
 
 /** One request for an operation, as an edge hands it to the engine. */
 export interface Operation {
@@ -10,6 +11,8 @@ export interface Operation {
   readonly endpoint: string;
   /** See {@link Claim.fingerprint}. */
   readonly fingerprint: Buffer;
+  /** The part of the input that `fingerprint` does not cover, as its handler still has to read it. */
+  readonly input?: StreamedInput | undefined;
   /** See {@link Claim.binding}. */
   readonly binding: Buffer | null;
   /**

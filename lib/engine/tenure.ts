@@ -125,18 +125,30 @@ export class Tenure {
   async finish(ending: Ending): Promise<Finish> {
     if (this.steps.unknown) return this.hold();
     if (ending.kind === 'unknown') return this.abandon();
-    if (ending.kind === 'store' && this.execution.storable) return this.complete(ending.outcome);
+    // A handler that failed on half of its input has come to no outcome, whatever status it failed with.
+    const isCutShort = ending.kind === 'store' && ending.failed && this.operation.input?.brokeOff;
+    if (ending.kind === 'store' && this.execution.storable && !isCutShort) {
+      return this.complete(ending.outcome, await this.operation.input?.fingerprint());
+    }
     return this.free(ending.kind === 'discard' ? 'discard' : 'release');
   }
 
-  private async complete(outcome: StoredOutcome, leaseEnds = this.leaseEnds): Promise<Finish> {
+  private async complete(
+    outcome: StoredOutcome,
+    fingerprint: Buffer | undefined,
+    leaseEnds = this.leaseEnds,
+  ): Promise<Finish> {
     const { store, events } = this.settings;
     const startedAt = performance.now();
     let losses = 0;
     const record = async (): Promise<Finish> => {
       let answer: FencedAnswer;
       try {
-        answer = await store.complete(this.ownership, { outcome, retentionMs: this.execution.retentionMs });
+        answer = await store.complete(this.ownership, {
+          outcome,
+          retentionMs: this.execution.retentionMs,
+          fingerprint,
+        });
       } catch (error) {
         // A server that closes the connection at a statement, as for one that is too large, refuses the statement. One
         // that restarts answers nothing else meanwhile, and one whose disk is full says so: the response can be recorded later.
@@ -154,7 +166,7 @@ export class Tenure {
       if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
       // The operation was carried out. To free its key would carry it out again, and to try on would never end.
       events.next({ type: 'notKept', ...this.inEvents(), error: error.cause });
-      return this.complete(TOMBSTONE, leaseEnds);
+      return this.complete(TOMBSTONE, fingerprint, leaseEnds);
     }
   }
 
@@ -206,8 +218,9 @@ export class Tenure {
           throw new RollBack(ending);
         }
         outcome = ending.outcome;
+        const fingerprint = await this.operation.input?.fingerprint();
         startedAt = performance.now();
-        const completion = { outcome, retentionMs: this.execution.retentionMs };
+        const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
         const fenced = await transaction.complete(this.ownership, completion);
         if (!fenced.held) throw new LeaseLostError();
         return fenced;
@@ -303,9 +316,12 @@ export class Tenure {
     return { kind: 'unrecorded', error };
   }
 
-  private lost(standing: StandingRecord | undefined): Finish {
+  private async lost(standing: StandingRecord | undefined): Promise<Finish> {
     this.lose();
-    return { kind: 'lost', standing };
+    const fingerprint = standing?.outcome && (await this.operation.input?.fingerprint());
+    // The outcome of another input is no answer to this one.
+    const isOther = fingerprint && !standing.fingerprint.equals(fingerprint);
+    return { kind: 'lost', standing: isOther ? undefined : standing };
   }
 
   private look(): Promise<StandingRecord | undefined> {

@@ -234,9 +234,9 @@ export class SqlRecordStore implements RecordStore {
     );
   }
 
-  private completionRow(ownership: Ownership, { outcome, retentionMs }: Completion): CompletionRow {
+  private completionRow(ownership: Ownership, { outcome, retentionMs, fingerprint }: Completion): CompletionRow {
     const { recordId, owner, token } = ownership;
-    return { recordId, owner, token, ...this.sealed(recordId, outcome), retentionMs };
+    return { recordId, owner, token, ...this.sealed(recordId, outcome), retentionMs, fingerprint: fingerprint ?? null };
   }
 
   private sealed(recordId: string, { code, head, body }: StoredOutcome): OutcomeRow {

@@ -41,6 +41,7 @@ export const PARTS = [
       'test/conformance/transactions',
       'test/conformance/boot',
       'test/conformance/uploads',
+      'test/conformance/upload-files',
       'test/conformance/answers',
       'test/conformance/failures',
       'test/conformance/connections',

@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import multipartPlugin from '@fastify/multipart';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, countRuns, isReplay } from './support/cases.js';
 import { type Form, multipart } from './support/multipart.js';
@@ -77,7 +78,7 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     expect(codeOf(await upload(kind, key, { file: { content: large.subarray(1) } }))).toBe('key-reused');
   });
 
-  test('a boundary across the end of what is looked at makes no difference', async () => {
+  test('a boundary wherever it lies makes no difference', async () => {
     for (let length = MIB - 140; length < MIB - 80; length += 7) {
       const content = Buffer.alloc(length, 'x');
       const parts = () => ({
@@ -169,22 +170,15 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     connection.close();
   });
 
-  test('a client that goes away while its body is read hangs nothing', async () => {
+  test('a client that goes away while its interceptor reads its body hangs nothing', async () => {
     const key = randomUUID();
     const before = countRuns();
-    for (const request of [
-      octets(Buffer.from('the beginning'), key),
-      { path: '/uploads/inside', key, ...multipart(FORM) },
-    ]) {
-      const connection = await RawConnection.open(app.port);
-      connection.send({ ...request, contentLength: 100_000 });
-      await sleep(30);
-      connection.close();
-    }
-    await sleep(50);
-    expect(countRuns() - before).toBe(0);
-    expect((await send(app.port, octets(Buffer.from('the beginning'), key))).status).toBe(201);
-    expect((await upload('inside', key, FORM)).status).toBe(201);
+    const connection = await RawConnection.open(app.port);
+    connection.send({ path: '/uploads/inside', key, ...multipart(FORM), contentLength: 100_000 });
+    connection.close();
+    let retry = await upload('inside', key, FORM);
+    await until(async () => retry.status !== 409 || ((retry = await upload('inside', key, FORM)), false));
+    expect([retry.status, isReplay(retry), countRuns() - before]).toEqual([201, false, 1]);
   });
 });
 

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FingerprintOptions } from '../../options/idempotency-options.js';
 import { canonicalJson } from '../../canonical-json.js';
-import type { Exchange } from './exchange.js';
+import type { Exchange, PlatformRequest } from './exchange.js';
 import { comparedContent, reachesParameter } from './json-pointer.js';
-import { digestUnread, unreadBodyOf } from './unread-body.js';
-import { describeFiles, withoutContent } from './uploads.js';
+import { announcesBody, unreadBodyOf } from './streamed-body.js';
+import { describeFiles, type FileDescription, streamedFile, withoutContent } from './uploads.js';
 
 /** Bumped when the same request would be described otherwise: records of an older version then do not match. */
 const FORMAT = 'v1';
@@ -14,6 +14,10 @@ const FORMAT = 'v1';
 export interface RequestDescription {
   /** The text that is hashed into the fingerprint. */
   readonly fingerprint: string;
+  /** The body, or the file of it, that is still to be read, and that the text does not cover. */
+  readonly stream?: Readable | undefined;
+  /** Whether something was uploaded that the text does not cover, as it was read before and not kept. */
+  readonly isIncomplete?: boolean | undefined;
   readonly mediaType: string;
   /** The body, where it is JSON or fields of a form. */
   readonly content?: unknown;
@@ -23,6 +27,8 @@ export interface RequestDescription {
 
 interface BodyDescription {
   readonly text: string;
+  readonly stream?: Readable | undefined;
+  readonly isIncomplete?: boolean | undefined;
   readonly content?: unknown;
   readonly json?: string;
 }
@@ -32,10 +38,7 @@ export async function describeRequest(exchange: Exchange, options: FingerprintOp
   const { headers = [] } = options;
   const { request, rawRequest } = exchange;
   const mediaType = mediaTypeOf(request.headers['content-type']);
-  const unread = unreadBodyOf(exchange);
-  const body = unread
-    ? { text: `bytes ${await digestUnread(unread, exchange)}` }
-    : await describeBody(exchange, mediaType, options);
+  const body = await describeBody(exchange, mediaType, options);
   return {
     fingerprint: [
       FORMAT,
@@ -48,6 +51,8 @@ export async function describeRequest(exchange: Exchange, options: FingerprintOp
       '',
       body.text,
     ].join('\n'),
+    stream: body.stream,
+    isIncomplete: body.isIncomplete,
     mediaType,
     content: body.content,
     json: body.json,
@@ -64,20 +69,40 @@ export function describeBriefly({ request }: Exchange): RequestDescription {
 }
 
 async function describeBody(
-  { request }: Exchange,
+  exchange: Exchange,
   mediaType: string,
   options: FingerprintOptions,
 ): Promise<BodyDescription> {
+  const { request } = exchange;
   const { body } = request;
-  if (mediaType.startsWith('multipart/') && typeof body === 'object' && body !== null) {
-    const files = await describeFiles(request);
-    const { text, ...content } = describeContent(files ? body : await withoutContent(body), options);
-    return { text: files ? `${text}\nfiles ${canonicalJson(files)}` : text, ...content };
+  const file = streamedFile(request);
+  if (file) {
+    const { text } = describeContent(body ?? {}, options);
+    return { text: `stream ${canonicalJson(file.description)}\n${text}`, stream: file.stream };
   }
-  if (body === undefined || body === null) return { text: 'none' };
+  const stream = unreadBodyOf(exchange);
+  if (stream) return { text: 'stream', stream };
+  if (mediaType.startsWith('multipart/')) {
+    const files = await describeFiles(request);
+    if (files || (typeof body === 'object' && body !== null)) return describeForm(request, files, options);
+  }
+  if (body === undefined || body === null) {
+    return { text: 'none', isIncomplete: body === undefined && announcesBody(exchange) };
+  }
   if (body instanceof Uint8Array) return { text: `bytes ${createHash('sha256').update(body).digest('base64')}` };
   if (typeof body === 'string') return { text: `text ${body}` };
   return describeContent(body, options);
+}
+
+async function describeForm(
+  { body, fields }: PlatformRequest & { readonly fields?: unknown },
+  files: FileDescription[] | undefined,
+  options: FingerprintOptions,
+): Promise<BodyDescription> {
+  const form = body ?? fields ?? {};
+  const { text, ...content } = describeContent(files ? form : await withoutContent(form), options);
+  const whole = files ? `${text}\nfiles ${canonicalJson(files)}` : text;
+  return { text: whole, isIncomplete: whole.includes('"sha256":null'), ...content };
 }
 
 function describeContent(content: unknown, options: FingerprintOptions): BodyDescription {

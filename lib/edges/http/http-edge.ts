@@ -1,4 +1,4 @@
-import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
@@ -29,12 +29,17 @@ import type { ApplicationFilters } from './application-filters.js';
 import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from './stored-request.js';
 import { StreamHints } from './stream-hints.js';
+import { streamedBodyOf } from './streamed-body.js';
+import { removeTemporaryFiles } from './uploads.js';
 
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
+  private static readonly logger = new Logger('Idempotency');
+
+  private readonly lostUploads = new Set<string>();
   private readonly bindings: CredentialBinding;
   private readonly nonces = new StaleNonces();
   private readonly streams = new StreamHints();
@@ -83,11 +88,13 @@ export class HttpEdge {
         case 'refuse':
           throw problemOf(admission.refusal, documentation);
         case 'replay':
+          await removeTemporaryFiles(exchange.request);
           return replay(exchange, admission.outcome, this.nonces);
         case 'run':
           return this.run(context, exchange, options, admission.tenure).run(() => next.handle());
       }
     } catch (error) {
+      await removeTemporaryFiles(exchange.request);
       if (error instanceof IdempotencyProblem) keepProblem(exchange.rawResponse, error);
       throw error;
     }
@@ -143,15 +150,30 @@ export class HttpEdge {
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
     const description =
       typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
+    const { stream } = description;
+    if (description.isIncomplete) this.warnOfLostUpload(endpoint);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
+    const bound = bindFingerprint(identity, text);
     return {
       key,
       recordId: identity.recordId,
       endpoint: endpoint.slice(0, 255),
-      fingerprint: bindFingerprint(identity, text),
+      fingerprint: bound,
+      input: stream && streamedBodyOf(stream, bound, exchange),
       ...this.bindings.of(identity, principal.credential),
       request: storedRequest(exchange, description, options.request, host),
       policy: withPreference(options.policy, request.headers.prefer),
     };
+  }
+
+  /** Once for each endpoint. */
+  private warnOfLostUpload(endpoint: string): void {
+    if (this.lostUploads.has(endpoint)) return;
+    this.lostUploads.add(endpoint);
+    HttpEdge.logger.warn(
+      `${endpoint}: an upload cannot be compared with that of a retry: its content was read before @Idempotent(), and is neither ` +
+        'in memory nor in a file. Two that differ by it alone count as one request. Let the interceptor that reads it stand ' +
+        'after @Idempotent(), or set the option `fingerprint`',
+    );
   }
 }

@@ -107,7 +107,10 @@ export interface Claim {
   readonly owner: string;
   /** What operators see of the operation, such as `POST /payments`. At most 255 characters. */
   readonly endpoint: string;
-  /** 32 bytes: the request's fingerprint, with the full digest of (namespace, scope, endpoint, key) in it. */
+  /**
+   * 32 bytes: the request's fingerprint, with the full digest of (namespace, scope, endpoint, key) in it. Of an input that
+   * is streamed, the claim has the part that is known by then, and the completion the whole.
+   */
   readonly fingerprint: Buffer;
   /** 16 bytes of an HMAC of the credential that the record is bound to, if any. */
   readonly binding: Buffer | null;
@@ -138,6 +141,8 @@ export interface Completion {
   readonly outcome: StoredOutcome;
   /** How long the outcome is kept, in milliseconds from now. */
   readonly retentionMs: number;
+  /** Takes the place of the claim's fingerprint, where that did not cover the whole input. */
+  readonly fingerprint?: Buffer | undefined;
 }
 
 /** The answer to a fenced write. */

@@ -30,6 +30,8 @@ export interface OutcomeRow {
 /** A completion with its bytes sealed. */
 export interface CompletionRow extends Ownership, OutcomeRow {
   readonly retentionMs: number;
+  /** `null`: the claim's stays. */
+  readonly fingerprint: Buffer | null;
 }
 
 /** The status a record moves to when its owner lets go of it. */

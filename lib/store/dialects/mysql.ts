@@ -103,7 +103,7 @@ function statements({ record, step }: TableNames) {
     read: `SELECT ${COLUMNS} FROM ${record}
       WHERE id = ? AND (expires_at > ${NOW} OR status IN ('processing', 'held'))`,
     complete: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
-      completed_at = ${NOW}, expires_at = ${EXPIRY}, ${TELL} WHERE ${OWNED}`,
+      completed_at = ${NOW}, expires_at = ${EXPIRY}, fingerprint = COALESCE(?, fingerprint), ${TELL} WHERE ${OWNED}`,
     /** With the mark: a savepoint, which ends with its transaction. */
     mark: (mark: string) => `SAVEPOINT ${mark}`,
     proof: (mark: string) => `RELEASE SAVEPOINT ${mark}`,
@@ -193,7 +193,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
   }
 
   private async completeOne(on: MysqlConnection, c: CompletionRow, prefix = ''): Promise<FencedAnswer> {
-    const values = [c.code, c.head, c.body, ...expiry(c.retentionMs), ...owned(c)];
+    const values = [c.code, c.head, c.body, ...expiry(c.retentionMs), c.fingerprint, ...owned(c)];
     return fenced(await on.execute(prefix + this.sql.complete, values));
   }
 

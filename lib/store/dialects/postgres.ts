@@ -67,7 +67,7 @@ const COLUMNS = `r.id, r.owner, r.status, r.token, r.attempt, r.taken_from, r.at
   r.response_code, r.response_head, r.response_body`;
 
 const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8', 'float8', 'boolean', 'int'];
-const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8'];
+const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8', 'bytea'];
 
 const row = (types: readonly string[]) => `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
 /**
@@ -137,8 +137,8 @@ SELECT * FROM standing UNION ALL SELECT * FROM claimed`;
 
   const complete = (completions: string, andWhere: string) => `
 UPDATE ${record} r SET status = 'done', response_code = i.code, response_head = i.head, response_body = i.body,
-  completed_at = ${NOW}, expires_at = ${expiry('i.retention')}
-FROM ${completions} AS i(id, owner, token, code, head, body, retention)
+  completed_at = ${NOW}, expires_at = ${expiry('i.retention')}, fingerprint = coalesce(i.fingerprint, r.fingerprint)
+FROM ${completions} AS i(id, owner, token, code, head, body, retention, fingerprint)
 WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX} AND ${andWhere}
 RETURNING r.id, r.awaited`;
 
@@ -328,7 +328,7 @@ export class PostgresDialect implements Dialect<PgConnection> {
 }
 
 function completionValues(c: CompletionRow): unknown[] {
-  return [c.recordId, c.owner, c.token, c.code, c.head, c.body, c.retentionMs];
+  return [c.recordId, c.owner, c.token, c.code, c.head, c.body, c.retentionMs, c.fingerprint];
 }
 
 function columnwise(rows: readonly unknown[][]): unknown[][] {

@@ -64,7 +64,8 @@ function statements({ record, step }: TableNames) {
     read: `SELECT ${COLUMNS} FROM ${record}
       WHERE id = ? AND (expires_at > ${NOW} OR status IN ('processing', 'held'))`,
     complete: `UPDATE ${record} SET status = 'done', response_code = ?, response_head = ?, response_body = ?,
-      completed_at = ${NOW}, expires_at = ${NOW} + ? WHERE ${OWNED} RETURNING awaited`,
+      completed_at = ${NOW}, expires_at = ${NOW} + ?, fingerprint = COALESCE(?, fingerprint)
+      WHERE ${OWNED} RETURNING awaited`,
     mark: (mark: string) => `SAVEPOINT ${mark}`,
     proof: (mark: string) => `RELEASE ${mark}`,
     letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, expires_at = ${NOW} + ? WHERE ${OWNED}
@@ -153,7 +154,8 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
     return immediately(on, () => {
       const answers = new Map<string, FencedAnswer>();
       for (const c of completions) {
-        const row = this.on(on, this.sql.complete).get(c.code, c.head, c.body, c.retentionMs, ...owned(c));
+        const values = [c.code, c.head, c.body, c.retentionMs, c.fingerprint, ...owned(c)];
+        const row = this.on(on, this.sql.complete).get(...values);
         if (row) answers.set(c.recordId, fenced(row));
       }
       return answers;

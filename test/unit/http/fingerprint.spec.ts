@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
-import { EventEmitter } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import type { Exchange } from '../../../lib/edges/http/exchange.js';
 import { describeBriefly, describeRequest } from '../../../lib/edges/http/fingerprint.js';
-import { digestUnread, unreadBodyOf } from '../../../lib/edges/http/unread-body.js';
+import { StreamedBody, streamedBodyOf, unreadBodyOf } from '../../../lib/edges/http/streamed-body.js';
 import { describeFiles, withoutContent } from '../../../lib/edges/http/uploads.js';
 
 const sha256 = (text: string | Buffer) => createHash('sha256').update(text).digest('base64');
@@ -126,15 +126,32 @@ describe('a request described briefly', () => {
 });
 
 describe('a body that is still to be read', () => {
-  const PEEK = 1_024 * 1_024;
+  const HEAD = Buffer.alloc(32, 'h');
 
-  function unread(body: string | Buffer, headers: Record<string, string> = {}) {
-    const stream = Readable.from([Buffer.from(body)], { objectMode: false });
+  function streamed(chunks: readonly (string | Buffer)[], contentType?: string, stream: Readable = new PassThrough()) {
     const rawResponse = new EventEmitter();
-    const all = { 'content-length': String(Buffer.byteLength(body)), ...headers };
-    return { stream, rawResponse, exchange: exchange({ headers: all }, { rawRequest: stream, rawResponse }) };
+    const body = new StreamedBody(
+      stream,
+      HEAD,
+      exchange({ headers: { 'content-type': contentType } }, { rawResponse }),
+    );
+    for (const chunk of chunks) stream.push(Buffer.from(chunk as Buffer));
+    stream.push(null);
+    return { stream, body, rawResponse };
   }
-  const digestOf = ({ stream, exchange: of }: ReturnType<typeof unread>) => digestUnread(stream, of);
+
+  const fingerprint = (text: string, whole = true) => {
+    const bytes = createHash('sha256').update(HEAD).update(text, 'latin1').digest();
+    bytes[25] = whole ? 1 : 0;
+    bytes.writeUIntBE(text.length, 26, 6);
+    return bytes.toString('hex');
+  };
+
+  const read = async (...of: Parameters<typeof streamed>) => {
+    const { stream, body } = streamed(...of);
+    const text = Buffer.concat(await stream.toArray()).toString('latin1');
+    return { text, fingerprint: (await body.fingerprint()).toString('hex') };
+  };
 
   it('is found where there is one', () => {
     const stream = new PassThrough();
@@ -147,30 +164,34 @@ describe('a body that is still to be read', () => {
     expect(of({ 'content-length': '0' })).toBeUndefined();
     const decompressed = new PassThrough();
     expect(of({ 'content-length': '3' }, decompressed)).toBe(decompressed);
-    for (const state of ['readableDidRead', 'readableEnded', 'readableFlowing']) {
+    for (const state of ['readableDidRead', 'readableEnded']) {
       expect(of({ 'content-length': '3' }, undefined, { [state]: true })).toBeUndefined();
     }
+    const http2 = (endAfterHeaders: boolean) => of({}, undefined, { stream: { endAfterHeaders } });
+    expect([http2(true), http2(false)]).toEqual([undefined, { stream: { endAfterHeaders: false } }]);
   });
 
-  it('is part of the description, and stays to be read', async () => {
-    const { stream, exchange: of } = unread('abc');
-    const { fingerprint, content } = await describeRequest(of, {});
-    expect(fingerprint.split('\n').at(-1)).toBe(`bytes ${sha256('abc')}`);
-    expect(content).toBeUndefined();
-    expect(Buffer.concat(await stream.toArray()).toString()).toBe('abc');
+  it('is no part of the text, and handed on with it', async () => {
+    const stream = new PassThrough();
+    const headers = { 'content-length': '3' };
+    const described = await describeRequest(exchange({ headers }, { rawRequest: stream }), {});
+    expect(described.fingerprint.split('\n').at(-1)).toBe('stream');
+    expect(described).toMatchObject({ stream, content: undefined });
   });
 
-  it('is told from another by its length, where it is long', async () => {
-    const long = 'x'.repeat(PEEK + 100);
-    const digest = await digestOf(unread(long));
-    expect(await digestOf(unread(long))).toBe(digest);
-    expect(digest).toBe(sha256(`${'x'.repeat(PEEK)}\n${long.length}`));
-    expect(await digestOf(unread(`${long}x`))).not.toBe(digest);
-    // What is not looked at makes no difference, and a length need not be told.
-    expect(await digestOf(unread(`${long.slice(0, -1)}y`))).toBe(digest);
-    const chunked = unread(long);
-    delete (chunked.exchange.request.headers as Record<string, unknown>)['content-length'];
-    expect(await digestOf(chunked)).toBe(sha256(`${'x'.repeat(PEEK)}\n`));
+  it('is told by all of its bytes, whatever pieces they come in', async () => {
+    for (const chunks of [['abcdef'], ['abc', 'def'], 'abcdef'.split(''), ['', 'abcdef']]) {
+      expect(await read(chunks)).toEqual({ text: 'abcdef', fingerprint: fingerprint('abcdef') });
+    }
+    expect((await read([])).fingerprint).toBe(fingerprint(''));
+  });
+
+  it('is told by its bytes though it is read as text', async () => {
+    const { stream, body } = streamed([Buffer.from('\u00e4\u20ac').subarray(0, 3), Buffer.from('\u20ac').subarray(1)]);
+    stream.setEncoding('utf8');
+    expect((await stream.toArray()).join('')).toBe('\u00e4\u20ac');
+    const latin1 = Buffer.from('\u00e4\u20ac').toString('latin1');
+    expect((await body.fingerprint()).toString('hex')).toBe(fingerprint(latin1));
   });
 
   it.each([
@@ -178,45 +199,136 @@ describe('a body that is still to be read', () => {
     ['quoted', 'multipart/form-data; boundary="%"'],
     ['without a space', 'multipart/form-data;boundary=%'],
     ['after another parameter', 'multipart/form-data; charset=utf-8;  Boundary=%; x=1'],
-  ])('has the same digest whatever its delimiter: %s', async (_, type) => {
-    const body = (delimiter: string) => `--${delimiter}\r\none\r\n--${delimiter}\r\ntwo\r\n--${delimiter}--`;
-    const digest = (delimiter: string) =>
-      digestOf(unread(body(delimiter), { 'content-type': type.replace('%', delimiter) }));
-    expect(await digest('aaa')).toBe(await digest('bbbbbb'));
-    expect(await digest('aaa')).toBe(sha256('\0--\r\none\r\n\0--\r\ntwo\r\n\0----'));
+  ])('has the same fingerprint whatever its delimiter, and wherever it is cut: %s', async (_, type) => {
+    const plain = fingerprint('\0--\r\none\r\n\0--\r\ntwo\r\n\0----');
+    for (const delimiter of ['aaa', 'bbbbbb']) {
+      const text = `--${delimiter}\r\none\r\n--${delimiter}\r\ntwo\r\n--${delimiter}--`;
+      for (let cut = 0; cut <= text.length; cut++) {
+        const chunks = [text.slice(0, cut), text.slice(cut)];
+        expect(await read(chunks, type.replace('%', delimiter))).toEqual({ text, fingerprint: plain });
+      }
+      expect((await read(text.split(''), type.replace('%', delimiter))).fingerprint).toBe(plain);
+    }
     // Only what is one.
-    const other = await digestOf(unread(body('aaa'), { 'content-type': 'multipart/form-data; boundary=ccc' }));
-    expect(other).toBe(sha256(body('aaa')));
+    const text = '--aaa\r\none\r\n--aaa--';
+    expect((await read([text], 'multipart/form-data; boundary=ccc')).fingerprint).toBe(fingerprint(text));
   });
 
   it('has delimiters only where it is multipart', async () => {
-    const body = '--x\r\none\r\n--x--';
-    expect(await digestOf(unread(body, { 'content-type': 'text/plain; boundary=x' }))).toBe(sha256(body));
-    expect(await digestOf(unread(body, { 'content-type': 'text/multipart/x; boundary=x' }))).toBe(sha256(body));
+    const text = '--x\r\none\r\n--x--';
+    expect((await read([text], 'text/plain; boundary=x')).fingerprint).toBe(fingerprint(text));
+    expect((await read([text], 'text/multipart/x; boundary=x')).fingerprint).toBe(fingerprint(text));
   });
 
-  it('has the same digest though a delimiter lies across the end of what is looked at', async () => {
-    const digest = (delimiter: string) => {
-      const body = `${'x'.repeat(PEEK - 3)}--${delimiter}${'y'.repeat(500)}`;
-      const length = { 'content-length': '9' };
-      return digestOf(unread(body, { 'content-type': `multipart/form-data; boundary=${delimiter}`, ...length }));
-    };
-    expect(await digest('a'.repeat(60))).toBe(await digest('b'.repeat(60)));
+  it('counts as far as it was read where its handler leaves the rest', async () => {
+    const stream = new PassThrough();
+    const body = new StreamedBody(stream, HEAD, exchange({}));
+    stream.push('abc');
+    stream.once('data', () => stream.pause());
+    await once(stream, 'data');
+    stream.push('def');
+    expect((await body.fingerprint()).toString('hex')).toBe(fingerprint('abc', false));
+    // Asked for again, it is the same, though more has been read.
+    stream.resume();
+    stream.push(null);
+    await once(stream, 'end');
+    expect((await body.fingerprint()).toString('hex')).toBe(fingerprint('abc', false));
+  });
+
+  it('counts whole where nobody reads it', async () => {
+    const { body } = streamed(['abc', 'def']);
+    expect((await body.fingerprint()).toString('hex')).toBe(fingerprint('abcdef'));
+  });
+
+  it('counts as it is where its end does not come', async () => {
+    const stream = new PassThrough();
+    const body = new StreamedBody(stream, HEAD, exchange({}));
+    stream.push('abc');
+    expect((await body.fingerprint()).toString('hex')).toBe(fingerprint('abc', false));
+  });
+
+  it('broke off where it is over before its end', async () => {
+    const { body, stream } = streamed(['abc']);
+    expect(body.brokeOff).toBe(false);
+    await stream.toArray();
+    expect([stream.destroyed, body.brokeOff]).toEqual([true, false]);
+    const open = new PassThrough();
+    const broken = new StreamedBody(open, HEAD, exchange({}));
+    open.destroy();
+    expect(broken.brokeOff).toBe(true);
+    expect((await broken.fingerprint()).toString('hex')).toBe(fingerprint('', false));
+  });
+
+  describe('as that of a duplicate', () => {
+    const matches = (chunks: readonly string[], recorded: string) =>
+      streamed(chunks).body.matches(Buffer.from(recorded, 'hex'));
+
+    it('has to be the same to its end', async () => {
+      const recorded = fingerprint('abcdef');
+      for (const chunks of [['abcdef'], ['ab', 'cdef'], 'abcdef'.split('')]) {
+        expect(await matches(chunks, recorded)).toBe(true);
+      }
+      for (const text of ['abcdeg', 'bbcdef', 'abcde', 'abcdefg', '']) {
+        expect(await matches([text], recorded)).toBe(false);
+        expect(await matches(text.split(''), recorded)).toBe(false);
+      }
+    });
+
+    it('has to be the same as far as the first was read', async () => {
+      const recorded = fingerprint('abc', false);
+      for (const chunks of [['abcdef'], ['abc'], ['abcx'], ['a', 'bcde']])
+        expect(await matches(chunks, recorded)).toBe(true);
+      for (const chunks of [['ab'], ['abd'], ['a', 'cc'], []]) expect(await matches(chunks, recorded)).toBe(false);
+      expect(await matches(['whatever'], fingerprint('', false))).toBe(true);
+    });
+
+    it('is another than one that was parsed', async () => {
+      expect(await matches(['abc'], createHash('sha256').update('parsed').digest('hex'))).toBe(false);
+    });
+
+    it('is taken for the same where that of the first was never known', async () => {
+      expect(await matches(['abc'], HEAD.toString('hex'))).toBe(true);
+    });
+
+    it('is not waited for once it is known to differ', async () => {
+      const stream = new PassThrough();
+      const body = new StreamedBody(stream, HEAD, exchange({}));
+      stream.push('abcd');
+      expect(await body.matches(Buffer.from(fingerprint('abc'), 'hex'))).toBe(false);
+    });
+
+    it('is the same where the same request is tried again', async () => {
+      const stream = new PassThrough();
+      const of = exchange({ body: stream });
+      const body = streamedBodyOf(unreadBodyOf(of)!, HEAD, of);
+      stream.end('abc');
+      await stream.toArray();
+      const recorded = await body.fingerprint();
+      expect(streamedBodyOf(unreadBodyOf(of)!, HEAD, of)).toBe(body);
+      expect(await body.matches(recorded)).toBe(true);
+      expect(await body.matches(Buffer.from(fingerprint('abd'), 'hex'))).toBe(false);
+    });
+
+    it('is refused where it breaks off', async () => {
+      const stream = new PassThrough();
+      const body = new StreamedBody(stream, HEAD, exchange({}));
+      stream.push('ab');
+      const compared = body.matches(Buffer.from(fingerprint('abc'), 'hex'));
+      stream.destroy();
+      await expect(compared).rejects.toThrow('The request was aborted');
+      await expect(body.matches(Buffer.from(fingerprint('abc'), 'hex'))).rejects.toThrow('The request was aborted');
+    });
   });
 
   it('is let go of where nobody wanted it, and left to whom did', async () => {
-    const unwanted = unread('abc');
-    await digestOf(unwanted);
+    const unwanted = streamed(['abc']);
     unwanted.rawResponse.emit('finish');
     expect(unwanted.stream.readableFlowing).toBe(true);
-    for (const event of ['data', 'readable'] as const) {
-      const wanted = unread('abc');
-      await digestOf(wanted);
-      wanted.stream.on(event, () => undefined);
-      wanted.stream.pause();
-      wanted.rawResponse.emit('finish');
-      expect(wanted.stream.readableFlowing).not.toBe(true);
-    }
+    const wanted = streamed(['abc']);
+    wanted.stream.once('data', () => wanted.stream.pause());
+    await once(wanted.stream, 'data');
+    wanted.rawResponse.emit('finish');
+    expect(wanted.stream.readableFlowing).toBe(false);
   });
 });
 
