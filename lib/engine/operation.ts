@@ -8,6 +8,10 @@ export interface Operation {
   readonly recordId: string;
   /** See {@link Claim.endpoint}. */
   readonly endpoint: string;
+  /** See {@link Claim.route}. */
+  readonly route: string | null;
+  /** See {@link Claim.scopeDigest}. */
+  readonly scopeDigest: Buffer | null;
   /** See {@link Claim.fingerprint}. */
   readonly fingerprint: Buffer;
   /** See {@link Claim.binding}. */

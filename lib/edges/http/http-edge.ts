@@ -1,4 +1,4 @@
-import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, RequestMethod } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
 import { current } from '../../engine/current-execution.js';
@@ -6,6 +6,7 @@ import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
+import { storedLabel } from '../../engine/stored-text.js';
 import type { Tenure } from '../../engine/tenure.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
@@ -15,6 +16,7 @@ import { admit } from '../admit.js';
 import { CredentialBinding } from '../credential-binding.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../option-values.js';
 import type { StoreErrors } from '../run-end.js';
+import { ScopeDigest } from '../scope-digest.js';
 import type { AnonymousCallers } from './anonymous-callers.js';
 import { type Exchange, exchangeOf, isExchange } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
@@ -35,9 +37,13 @@ import { resetHeaders, writeOutcome } from './write-response.js';
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
+/** Nest's metadata key. */
+const METHOD = 'method';
+
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
   private readonly bindings: CredentialBinding;
+  private readonly scopes: ScopeDigest;
 
   constructor(
     private readonly engine: IdempotencyEngine,
@@ -50,6 +56,7 @@ export class HttpEdge {
     },
   ) {
     this.bindings = new CredentialBinding(module.encryption);
+    this.scopes = new ScopeDigest(module);
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> | Observable<unknown> {
@@ -103,7 +110,7 @@ export class HttpEdge {
     const handler = context.getHandler();
     const { documentation } = this.module;
     return new HttpRun(tenure, exchange, {
-      endpoint: exchange.endpoint,
+      endpoint: options.operation ?? exchange.endpoint,
       options,
       documentation,
       errors,
@@ -133,26 +140,35 @@ export class HttpEdge {
     options: ResolvedOperationOptions,
     key: string,
   ): Promise<Operation> {
-    const { endpoint, request } = exchange;
-    const { fingerprint } = options;
+    const { request } = exchange;
+    const { fingerprint, operation } = options;
     const { namespace, credentials } = this.module;
+    const endpoint = operation ?? exchange.endpoint;
     const principal = options.scope ? scopeOf(options.scope(context)) : principalOf(request, credentials, endpoint);
     if (!options.scope) this.settings.anonymous.note(context, principal, request, endpoint);
     const host = hostOf(context, request);
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
+    const named = operation === undefined ? undefined : { operation, method: methodAmongSeveral(context, exchange) };
     const description =
-      typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
+      typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint, named) : describeBriefly(exchange);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
     return {
       key,
       recordId: identity.recordId,
-      endpoint: endpoint.slice(0, 255),
+      endpoint: storedLabel(endpoint),
+      route: operation === undefined ? null : storedLabel(exchange.endpoint),
+      scopeDigest: this.scopes.of(principal.scope),
       fingerprint: bindFingerprint(identity, text),
       ...this.bindings.of(identity, principal.credential),
       request: storedRequest(exchange, description, options.request, host),
       policy: withPreference(options.policy, request.headers.prefer),
     };
   }
+}
+
+/** The methods of `@All()` ask for different things of one operation, and there alone the method is not the route's. */
+function methodAmongSeveral(context: ExecutionContext, { method }: Exchange): string {
+  return Reflect.getMetadata(METHOD, context.getHandler()) === RequestMethod.ALL ? method : '';
 }
 
 /**

@@ -107,6 +107,10 @@ export interface Claim {
   readonly owner: string;
   /** What operators see of the operation, such as `POST /payments`. At most 255 characters. */
   readonly endpoint: string;
+  /** The route of an operation that has a name of its own, for operators. At most 255 characters. */
+  readonly route: string | null;
+  /** By what all records of one scope are found: see the class `ScopeDigest`. */
+  readonly scopeDigest: Buffer | null;
   /** 32 bytes: the request's fingerprint, with the full digest of (namespace, scope, endpoint, key) in it. */
   readonly fingerprint: Buffer;
   /** 16 bytes of an HMAC of the credential that the record is bound to, if any. */
