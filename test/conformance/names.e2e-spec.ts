@@ -209,7 +209,7 @@ describe('Two handlers with one name', () => {
     @Idempotent({ operation: 'orders.pay' })
     @Post()
     @EventPattern('orders.pay')
-    pay() {}
+    pay(_: unknown) {}
   }
   @Controller('inherits')
   class Inherits extends One {}

@@ -208,8 +208,7 @@ RETURNING r.id, r.awaited`;
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
       SELECT id FROM freed`,
     forget: `DELETE FROM ${record} r WHERE r.id = $1 AND ${BRIEFLY} RETURNING r.id`,
-    ofScope: `SELECT r.id FROM ${record} r WHERE r.scope_digest = ANY($1::bytea[]) AND NOT ${EXECUTING} ORDER BY r.id
-      LIMIT $2`,
+    ofScope: `SELECT r.id FROM ${record} r WHERE r.scope_digest = ANY($1::bytea[]) AND NOT ${EXECUTING} LIMIT $2`,
     /** Asked again, as an execution may have begun meanwhile. */
     forgetMany: `DELETE FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND NOT ${EXECUTING} AND ${BY_INDEX} AND ${BRIEFLY}
       RETURNING r.id`,

@@ -15,7 +15,6 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { lastValueFrom } from 'rxjs';
 import { Idempotent, IdempotencyModule, IdempotencyService } from '../../../lib/index.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
-import { freePort } from '../../support/free-port.mjs';
 import { call } from '../../support/http-client.js';
 import { type Server, startNats } from '../../support/servers.mjs';
 import { until } from '../../support/until.js';
@@ -68,7 +67,7 @@ describe('A message handler with a name', () => {
     }
     @EventPattern('order.placed')
     @Idempotent({ operation: 'stock.reserve' })
-    onOrder() {
+    onOrder(_: unknown) {
       run('before');
     }
   }
@@ -81,7 +80,7 @@ describe('A message handler with a name', () => {
     }
     @EventPattern('orders.placed')
     @Idempotent({ operation: 'stock.reserve' })
-    reserve() {
+    reserve(_: unknown) {
       run('after');
     }
   }

@@ -182,9 +182,9 @@ describe('What is left of a subject where the operation has a name', () => {
     @MessagePattern('orders.*.pay')
     part() {}
     @EventPattern('orders.>')
-    rest() {}
+    rest(_: unknown) {}
     @EventPattern('$share/stock/plants/+/pots/#')
-    mqtt() {}
+    mqtt(_: unknown) {}
     @MessagePattern({ cmd: 'sum' })
     object() {}
   }
