@@ -190,7 +190,7 @@ export class IdempotencyService {
    */
   async find(record: string | RecordIdentity): Promise<IdempotencyRecord | null> {
     if (typeof record === 'string') return this.records.find(record);
-    checkFilters('find', record, ['key', 'scope', 'operation']);
+    checkFilters('find', record, ['key', 'scope', 'host', 'operation']);
     return this.records.find(this.identify('find', record).recordId);
   }
 

@@ -208,8 +208,8 @@ describe('Two handlers with one name', () => {
   class Hybrid {
     @Idempotent({ operation: 'orders.pay' })
     @Post()
-    @EventPattern('orders.pay')
-    pay(_: unknown) {}
+    @EventPattern<string>('orders.pay')
+    pay() {}
   }
   @Controller('inherits')
   class Inherits extends One {}

@@ -15,7 +15,8 @@ export const forget: Command = {
   arity: [0, 1],
   async run(invocation) {
     const { terminal, json, operands, text } = invocation;
-    const isOfScope = operands.length === 0 && text('key') === undefined && text('endpoint') === undefined;
+    const isOfScope =
+      operands.length === 0 && ['key', 'endpoint', 'host'].every((option) => text(option) === undefined);
     const scope = isOfScope ? scopeOf(invocation) : undefined;
     if (scope !== undefined) return forgetScope(invocation, scope);
     const id = recordIdOf(invocation);

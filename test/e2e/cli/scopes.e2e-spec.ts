@@ -71,6 +71,7 @@ describe('the command line, for a scope and for a name', () => {
     ['forget --namespace', 'shop', '--namespace goes with --scope'],
     ['forget --scope 7 --namespace', '', '--namespace must be a name that is not empty'],
     ['forget --scope 7 --endpoint', 'POST /pay', 'Give a record id, or --key with --endpoint'],
+    ['forget --scope 7 --host', 'a.example', 'Give a record id, or --key with --endpoint'],
     ['list --endpoint', '', '--endpoint must not be empty'],
     ['list --operation', 'charge', "Unknown option '--operation'"],
     ['forget --scope 7 --status', 'done', "Unknown option '--status'"],

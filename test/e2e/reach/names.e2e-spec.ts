@@ -65,9 +65,9 @@ describe('A message handler with a name', () => {
     pay() {
       return run('before');
     }
-    @EventPattern('order.placed')
+    @EventPattern<string>('order.placed')
     @Idempotent({ operation: 'stock.reserve' })
-    onOrder(_: unknown) {
+    onOrder() {
       run('before');
     }
   }
@@ -78,9 +78,9 @@ describe('A message handler with a name', () => {
     charge() {
       return run('after');
     }
-    @EventPattern('orders.placed')
+    @EventPattern<string>('orders.placed')
     @Idempotent({ operation: 'stock.reserve' })
-    reserve(_: unknown) {
+    reserve() {
       run('after');
     }
   }

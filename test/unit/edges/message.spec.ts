@@ -181,10 +181,10 @@ describe('What is left of a subject where the operation has a name', () => {
     aliases() {}
     @MessagePattern('orders.*.pay')
     part() {}
-    @EventPattern('orders.>')
-    rest(_: unknown) {}
-    @EventPattern('$share/stock/plants/+/pots/#')
-    mqtt(_: unknown) {}
+    @EventPattern<string>('orders.>')
+    rest() {}
+    @EventPattern<string>('$share/stock/plants/+/pots/#')
+    mqtt() {}
     @MessagePattern({ cmd: 'sum' })
     object() {}
   }
