@@ -43,7 +43,7 @@ export class GraphQLEdge {
       compared: operation === undefined ? head : [],
       header: (header) => request?.headers[header]?.toString(),
       input: await describedArguments(args, pointers, endpoint),
-      principal: () => this.principalIn(context, request, `MUTATION ${name}`),
+      principal: () => this.principalIn(context, request, endpoint),
     });
   }
 
