@@ -124,6 +124,8 @@ async function fill(retentionMs) {
           recordId: randomUUID(),
           owner: randomUUID(),
           endpoint: 'POST /payments',
+          route: null,
+          scopeDigest: null,
           fingerprint: randomBytes(32),
           binding: null,
           request: REQUEST,

@@ -33,6 +33,7 @@ export class BootAudit {
     const covered = routes.filter(isCovered);
     checkEvents(covered);
     covered.forEach(checkPointers);
+    checkNames(covered);
     const undecided = routes.filter((route) => !this.check(route));
     const safe = routes.filter(
       ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
@@ -48,7 +49,7 @@ export class BootAudit {
 
   private tell(routes: readonly Route[], what: string): void {
     if (this.mode === 'off' || routes.length === 0) return;
-    const message = `${what} ${routes.map(({ name }) => name).join(', ')}`;
+    const message = `${what} ${routes.map(labelOf).join(', ')}`;
     if (this.mode === 'error') throw new Error(`IdempotencyModule: ${message}`);
     this.logger.warn(message);
   }
@@ -67,11 +68,12 @@ export class BootAudit {
   }
 
   /** Whether somebody decided about a route, or it needs no decision. */
-  private check({ handler, name, isMutating, unfit, marking }: Route): boolean {
+  private check(route: Route): boolean {
+    const { handler, isMutating, unfit, marking } = route;
     if (marking === undefined) return !isMutating;
     if (marking === 'exempt') return true;
     // On the class, it does not cover such methods.
-    if (unfit && isMarkedItself(handler)) throw new Error(`@Idempotent() on ${name}: ${unfit}`);
+    if (unfit && isMarkedItself(handler)) throw new Error(`@Idempotent() on ${labelOf(route)}: ${unfit}`);
     return true;
   }
 }
@@ -82,8 +84,8 @@ export class BootAudit {
  */
 function checkEvents(covered: readonly Route[]): void {
   const known = new Set<string>();
-  for (const { kind, controller, handler } of covered) {
-    if (kind !== 'event') continue;
+  for (const { kind, controller, handler, operation } of covered) {
+    if (kind !== 'event' || operation !== undefined) continue;
     for (const endpoint of eventEndpointsOf(controller, handler)) {
       if (known.has(endpoint)) {
         throw new Error(
@@ -118,4 +120,38 @@ function checkPointers({ kind, controller, handler, name }: Route): void {
         "payload of a message, or the arguments of a mutation, as in '/token'",
     );
   }
+}
+
+/** Two handlers with one name answer each other's requests: a mistake, unless both say that they are one operation. */
+function checkNames(covered: readonly Route[]): void {
+  const known = new Map<string, Route>();
+  for (const route of covered) {
+    if (route.operation === undefined) continue;
+    const other = known.get(route.operation);
+    if (!other) {
+      known.set(route.operation, route);
+      continue;
+    }
+    const both = `@Idempotent({ operation: ${JSON.stringify(route.operation)} }) on ${other.name} and ${route.name}`;
+    const isOne = other.controller === route.controller && other.handler === route.handler;
+    if (!isOne && !(isShared(other) && isShared(route))) {
+      throw new Error(
+        `${both}: they would share their records, and answer with each other's outcomes. Give each a name of its own; ` +
+          'where they are one operation, add `shared: true` to both',
+      );
+    }
+    if ((other.kind === 'http') === (route.kind === 'http')) continue;
+    throw new Error(
+      `${both}: one answers over HTTP (${[other, route].find(({ kind }) => kind === 'http')!.name}), the other with ` +
+        'values, and neither can send what the other has recorded. Give each a name of its own',
+    );
+  }
+}
+
+function isShared({ marking }: Route): boolean {
+  return marking !== 'exempt' && marking?.shared === true;
+}
+
+function labelOf({ name, operation }: Route): string {
+  return operation === undefined ? name : `${name} (${operation})`;
 }

@@ -38,11 +38,13 @@ export interface Route {
   readonly isSafe: boolean;
   /** Why `@Idempotent()` cannot stand at it, if so. */
   readonly unfit?: string;
+  /** The option `operation`. */
+  readonly operation?: string;
   /** What decorators say of it. */
   readonly marking: Marking | undefined;
 }
 
-type Method = Pick<Route, 'controller' | 'handler' | 'method' | 'name' | 'marking'>;
+type Method = Pick<Route, 'controller' | 'handler' | 'method' | 'name' | 'operation' | 'marking'>;
 
 /** Finds the HTTP routes and message handlers of all controllers, and the mutations of all resolvers. */
 export class Routes {
@@ -92,12 +94,14 @@ export class Routes {
       if (!metatype || !prototype) return [];
       return this.scanner.getAllMethodNames(prototype).map((method) => {
         const handler = (prototype as Record<string, object>)[method];
+        const marking = markingOf(metatype, handler);
         return {
           controller: metatype,
           handler,
           method,
           name: `${metatype.name}.${method}`,
-          marking: markingOf(metatype, handler),
+          operation: marking === 'exempt' ? undefined : marking?.operation,
+          marking,
         };
       });
     });

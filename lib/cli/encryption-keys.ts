@@ -1,7 +1,7 @@
 import type { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import type { EncryptionOptions } from '../store/sealer.js';
 import { resolveModuleOptions } from '../options/resolve-options.js';
-import { usageError } from './exit-codes.js';
+import { type CliError, refusal, usageError } from './exit-codes.js';
 
 export const KEYS_VARIABLE = 'IDEMPOTENCY_KEYS';
 export const CURRENT_VARIABLE = 'IDEMPOTENCY_CURRENT_KEY';
@@ -57,4 +57,13 @@ export function isSealed(
 ): boolean | undefined {
   const kept = [record.responseHead, record.request, ...steps.map((step) => step.result)].find(Boolean);
   return kept ? kept[0] === SEALED : undefined;
+}
+
+/** @throws CliError where one of the records is sealed */
+export function assertNoneSealed(records: readonly IdempotencyRecord[]): void {
+  if (records.some((record) => isSealed(record) === true)) throw keysMissing();
+}
+
+export function keysMissing(): CliError {
+  return refusal(`The records are encrypted: give the keys in ${KEYS_VARIABLE} (and ${CURRENT_VARIABLE})`);
 }

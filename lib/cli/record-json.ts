@@ -6,6 +6,7 @@ export function summaryOf(record: IdempotencyRecord): Record<string, unknown> {
   return {
     id: record.id,
     endpoint: record.endpoint,
+    route: record.route,
     status: record.status,
     attempt: record.attempt,
     token: record.token,

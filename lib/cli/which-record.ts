@@ -5,7 +5,11 @@ import { usageError } from './exit-codes.js';
 /** Options of commands that deal with one record: by its id, or by what the client sent. */
 export const WHICH_RECORD: Options = {
   key: { type: 'string', value: '<key>', description: 'the idempotency key, in place of a record id' },
-  endpoint: { type: 'string', value: '<endpoint>', description: "with --key: such as 'POST /payments/:id'" },
+  endpoint: {
+    type: 'string',
+    value: '<endpoint>',
+    description: "with --key: 'POST /payments/:id', or the name of the operation",
+  },
   scope: { type: 'string', value: '<scope>', description: "with --key: the user's id, or what `scope` answered" },
   host: {
     type: 'string',

@@ -2,7 +2,7 @@ import { applyDecorators, UseFilters, UseInterceptors } from '@nestjs/common';
 import { IdempotencyInterceptor } from '../edges/idempotency.interceptor.js';
 import { IdempotencyProblemFilter } from '../edges/http/problem.filter.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
-import { checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
+import { checkNoName, checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
 import { mark } from './metadata.js';
 import { watchHandler } from './watch-handler.js';
 
@@ -24,6 +24,7 @@ export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & C
 
   return ((target: object, key?: string | symbol, descriptor?: PropertyDescriptor) => {
     if (key === undefined || !descriptor) {
+      checkNoName(options);
       mark(target, options);
       watchMethods((target as { prototype: object }).prototype);
       wire(target as never);

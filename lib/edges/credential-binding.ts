@@ -1,9 +1,8 @@
-import { hkdfSync } from 'node:crypto';
 import { bindCredential, type IdentityDigest } from '../engine/identity.js';
 import type { Operation } from '../engine/operation.js';
 import type { EncryptionOptions } from '../store/sealer.js';
+import { type DerivedKeys, derivedKeys } from './derived-keys.js';
 
-/** RFC 5869: another purpose, another key. */
 const PURPOSE = 'nestjs-idempotency: binding of credentials';
 
 /**
@@ -12,26 +11,20 @@ const PURPOSE = 'nestjs-idempotency: binding of credentials';
  * is listed, and so is what was bound before there was encryption.
  */
 export class CredentialBinding {
-  private readonly key: Uint8Array | undefined;
-  private readonly formerKeys: readonly (Uint8Array | undefined)[] = [];
+  private readonly keys: DerivedKeys;
 
   constructor(encryption: EncryptionOptions | undefined) {
-    if (!encryption) return;
-    const { keys, current } = encryption;
-    const derived = (id: string) => new Uint8Array(hkdfSync('sha256', keys[id], '', PURPOSE, 32));
-    this.key = derived(current);
-    const others = Object.keys(keys).filter((id) => id !== current);
-    this.formerKeys = [...others.map(derived), undefined];
+    this.keys = derivedKeys(encryption, PURPOSE);
   }
 
   of(identity: IdentityDigest, credential: string | undefined): Pick<Operation, 'binding' | 'isFormerBinding'> {
     if (credential === undefined) return { binding: null };
-    const binding = bindCredential(identity, credential, this.key);
-    if (this.formerKeys.length === 0) return { binding };
+    const { current, former } = this.keys;
+    const binding = bindCredential(identity, credential, current);
+    if (former.length === 0) return { binding };
     return {
       binding,
-      isFormerBinding: (other) =>
-        this.formerKeys.some((key) => bindCredential(identity, credential, key).equals(other)),
+      isFormerBinding: (other) => former.some((key) => bindCredential(identity, credential, key).equals(other)),
     };
   }
 }

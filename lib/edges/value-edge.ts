@@ -4,6 +4,7 @@ import { isWatched } from '../decorators/watch-handler.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../engine/identity.js';
 import type { Policy } from '../engine/policy.js';
+import { storedLabel } from '../engine/stored-text.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../options/resolved-options.js';
 import { problemOf } from '../problems/from-engine.js';
 import { admit } from './admit.js';
@@ -16,14 +17,19 @@ import { fingerprintOf, keyOf, scopeOf, usableKey } from './option-values.js';
 import { PipelineRun, tell } from './pipeline-run.js';
 import { requestToKeep } from './request-to-keep.js';
 import type { StoreErrors } from './run-end.js';
+import { ScopeDigest } from './scope-digest.js';
 import { unpackAnswer } from './value-outcome.js';
 
 /** What an edge knows of a request that is answered with values. */
 export interface ValueRequest {
   readonly endpoint: string;
+  /** What stands for `endpoint` where the operation has no name; `null` where it has none. */
+  readonly route: string | null;
   readonly policy: Policy;
-  /** What tells this request from another under the same key, beside its input; stored, where requests are. */
+  /** What is stored of the request beside its input, where requests are. */
   readonly head: Readonly<Record<string, string>>;
+  /** What of it tells this request from another under the same key. */
+  readonly compared: Readonly<Record<string, string>> | readonly string[];
   /** Names and values of `fingerprint.headers`. */
   readonly header: (name: string) => string | undefined;
   readonly input: unknown;
@@ -39,6 +45,7 @@ export class ValueEdge {
   /** The arguments of the requests that are being run: an interceptor that is wired twice does its work once. */
   private readonly running = new WeakSet<object>();
   private readonly bindings: CredentialBinding;
+  private readonly scopes: ScopeDigest;
 
   constructor(
     private readonly engine: IdempotencyEngine,
@@ -46,6 +53,7 @@ export class ValueEdge {
     private readonly errors: StoreErrors,
   ) {
     this.bindings = new CredentialBinding(module.encryption);
+    this.scopes = new ScopeDigest(module);
   }
 
   isRunning(context: ExecutionContext): boolean {
@@ -82,7 +90,7 @@ export class ValueEdge {
     key: string,
     request: ValueRequest,
   ): Promise<Observable<unknown>> {
-    const { endpoint, policy } = request;
+    const { endpoint, route, policy } = request;
     const { documentation } = this.module;
     const { scope, credential } = options.scope ? scopeOf(options.scope(context)) : request.principal();
     const identity = digestIdentity({ namespace: this.module.namespace, scope, endpoint, key });
@@ -94,7 +102,9 @@ export class ValueEdge {
       {
         key,
         recordId: identity.recordId,
-        endpoint: endpoint.slice(0, 255),
+        endpoint: storedLabel(endpoint),
+        route: route === null ? null : storedLabel(route),
+        scopeDigest: this.scopes.of(scope),
         fingerprint: bindFingerprint(identity, text),
         ...this.bindings.of(identity, credential),
         request: requestToKeep({ head: request.head, member: 'input', content: request.input }, options.request),
@@ -126,12 +136,18 @@ export class ValueEdge {
 }
 
 function describe(
-  { endpoint, head, header, input }: ValueRequest,
+  { endpoint, compared, header, input }: ValueRequest,
   fingerprint: Exclude<ResolvedOperationOptions['fingerprint'], (...args: never[]) => unknown>,
 ): string | Uint8Array {
   if (fingerprint === false) return '';
   const { headers = [] } = fingerprint;
-  const lines = [FORMAT, endpoint, canonicalJson(head), ...headers.map((name) => `${name}: ${header(name) ?? ''}`), ''];
+  const lines = [
+    FORMAT,
+    endpoint,
+    canonicalJson(compared),
+    ...headers.map((name) => `${name}: ${header(name) ?? ''}`),
+    '',
+  ];
   return input instanceof Uint8Array
     ? Buffer.concat([Buffer.from(`${lines.join('\n')}\nbytes `), input])
     : `${lines.join('\n')}\njson ${canonicalJson(comparedContent(input, fingerprint))}`;

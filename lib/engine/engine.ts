@@ -179,6 +179,8 @@ export class IdempotencyEngine {
       recordId: operation.recordId,
       owner: randomUUID(),
       endpoint: operation.endpoint,
+      route: operation.route,
+      scopeDigest: operation.scopeDigest,
       fingerprint: operation.fingerprint,
       binding: operation.binding,
       request: operation.request,

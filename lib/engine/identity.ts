@@ -8,7 +8,7 @@ export interface Identity {
   readonly host?: string | undefined;
   /** The tenant or principal; empty where there is none. */
   readonly scope: string;
-  /** Method and route template, or the name of an operation. */
+  /** The name of the operation; where it has none, method and route template. */
   readonly endpoint: string;
   readonly key: string;
 }
@@ -34,13 +34,29 @@ export function digestIdentity({ namespace, host, scope, endpoint, key }: Identi
   const space = namespace === undefined ? '' : `n${withLength(namespace)}`;
   const start = host === undefined ? space : `${space}h${withLength(host.toLowerCase())}`;
   const text = `${start}${withLength(scope)}${withLength(endpoint)}${key}`;
-  const bytes = HALF_PAIR.test(text) ? Buffer.from(`w${text}`, 'utf16le') : text;
-  const full = createHash('sha256').update(bytes).digest();
+  const full = createHash('sha256').update(encoded(text)).digest();
   const hex = full.toString('hex', 0, 16);
   return {
     recordId: `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`,
     full,
   };
+}
+
+/**
+ * What all records of a scope have in common: 16 bytes of SHA-256, or of HMAC-SHA-256 with a key that is not in the database.
+ * The text begins with `s`, so that it is that of no identity.
+ */
+export function digestScope({ namespace, scope }: Pick<Identity, 'namespace' | 'scope'>, key?: Uint8Array): Buffer {
+  const start = namespace === undefined ? '' : `n${withLength(namespace)}`;
+  const hash = key ? createHmac('sha256', key) : createHash('sha256');
+  return hash
+    .update(encoded(`s${start}${withLength(scope)}`))
+    .digest()
+    .subarray(0, 16);
+}
+
+function encoded(text: string): string | Buffer {
+  return HALF_PAIR.test(text) ? Buffer.from(`w${text}`, 'utf16le') : text;
 }
 
 function withLength(text: string): string {

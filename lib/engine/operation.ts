@@ -9,6 +9,10 @@ export interface Operation {
   readonly recordId: string;
   /** See {@link Claim.endpoint}. */
   readonly endpoint: string;
+  /** See {@link Claim.route}. */
+  readonly route: string | null;
+  /** See {@link Claim.scopeDigest}. */
+  readonly scopeDigest: Buffer | null;
   /** See {@link Claim.fingerprint}. */
   readonly fingerprint: Buffer;
   /** The part of the input that `fingerprint` does not cover, as its handler still has to read it. */

@@ -1,3 +1,4 @@
+import { storedText } from './stored-text.js';
 import { fromValueJson, toValueJson, type TypedPlace } from './value-json.js';
 
 /**
@@ -35,10 +36,6 @@ export function unpackStepResult(stored: string | null): unknown {
 /** Characters of a step's name that the store keeps. */
 const LONGEST_NAME = 191;
 
-/** U+0000, which PostgreSQL refuses; half a surrogate pair, which no encoding has; a space at the end, which MySQL's
- * comparison ignores; and what begins an escape. */
-const NOT_STORABLE = /\0|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]| $|\\(?=u\{)/g;
-
 /**
  * Returns a step's name as every database stores it. A name may come from a client's JSON: what a database refuses would
  * be found out after the step has run. Different names stay different.
@@ -46,7 +43,7 @@ const NOT_STORABLE = /\0|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])
  * @throws RangeError for a name that is empty or too long
  */
 export function storedStepName(name: string): string {
-  const stored = name.replace(NOT_STORABLE, (character) => `\\u{${character.charCodeAt(0).toString(16)}}`);
+  const stored = storedText(name);
   if (stored.length > 0 && stored.length <= LONGEST_NAME) return stored;
   throw new RangeError(`A step's name has 1 to ${LONGEST_NAME} characters`);
 }

@@ -43,6 +43,22 @@ export type OutcomeVerdict = 'store' | 'release' | { readonly store: boolean; re
 
 /** Options that can differ between operations: defaults in `forRoot`, overridden in `@Idempotent({ ... })`. */
 export interface IdempotentOptions {
+  /**
+   * The name of the operation, which identifies its records instead of method and route: 1 to 255 characters. Routes,
+   * prefixes, versions, aliases, adapters and the names of path parameters may then change, also while old and new processes
+   * run side by side; the values of path parameters are compared in their order. For a message handler it stands for the
+   * pattern, for a mutation for the field. Belongs on a method. Default: method and route template.
+   *
+   * A new name makes every key a new one. To name an operation that is in service, use the route that it has.
+   *
+   * @example
+   * ```ts
+   * @Idempotent({ operation: 'orders.pay' })
+   * ```
+   */
+  readonly operation?: string;
+  /** Whether another handler may have the same `operation`, and so the same records. Both have to say so. Default: `false`. */
+  readonly shared?: boolean;
   /** Whether a request without a key is refused (400) or passes through unprotected. Default: `true`. */
   readonly required?: boolean;
   /** Where the key comes from. Default: the request header; for messages also a CloudEvent, or the AMQP message id. */
@@ -189,7 +205,7 @@ export interface SweepOptions {
 }
 
 /** Options of `IdempotencyModule.forRoot()`. */
-export interface IdempotencyModuleOptions extends IdempotentOptions {
+export interface IdempotencyModuleOptions extends Omit<IdempotentOptions, 'operation' | 'shared'> {
   /**
    * The data source that holds the records: the name of one of @nestjs/typeorm, or the `DataSource` itself, which has to
    * know IDEMPOTENCY_ENTITIES and which the application initializes. Default: the default data source of @nestjs/typeorm.

@@ -28,8 +28,8 @@ const KIB = 1_024;
 /** What an integer column holds. */
 const MOST_ATTEMPTS = 2 ** 31 - 1;
 
-/** What `@Idempotent()` takes. */
-export const OPERATION_OPTIONS = [
+/** What stands in `forRoot` as a default, and in `@Idempotent()`. */
+const DEFAULT_OPTIONS = [
   'required',
   'key',
   'scope',
@@ -47,9 +47,15 @@ export const OPERATION_OPTIONS = [
   'response',
 ] as const satisfies readonly (keyof IdempotentOptions)[];
 
+/** What names one handler's operation. */
+const NAMING_OPTIONS = ['operation', 'shared'] as const satisfies readonly (keyof IdempotentOptions)[];
+
+/** What `@Idempotent()` takes. */
+export const OPERATION_OPTIONS = [...DEFAULT_OPTIONS, ...NAMING_OPTIONS] as const;
+
 /** What `IdempotencyModule.forRoot()` takes. */
 export const MODULE_OPTIONS = [
-  ...OPERATION_OPTIONS,
+  ...DEFAULT_OPTIONS,
   'dataSource',
   'namespace',
   'redis',
@@ -88,6 +94,8 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
         options.maxDuration === undefined ? undefined : duration('maxDuration', options.maxDuration, 0, LONGEST_TIMER),
       transactional: oneOf('transactional', options.transactional, [true, false], false),
     },
+    operation: operationName(options),
+    shared: oneOf('shared', options.shared, [true, false], false),
     required: oneOf('required', options.required, [true, false], true),
     key: functionOr('key', options.key),
     scope: functionOr('scope', options.scope),
@@ -107,8 +115,9 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
 
 /** @throws IdempotencyOptionError naming the option */
 export function resolveModuleOptions(options: IdempotencyModuleOptions): ResolvedModuleOptions {
+  checkNoName(options);
   checkNames(options, MODULE_OPTIONS);
-  const defaults = Object.fromEntries(OPERATION_OPTIONS.map((name) => [name, options[name]])) as IdempotentOptions;
+  const defaults = Object.fromEntries(DEFAULT_OPTIONS.map((name) => [name, options[name]])) as IdempotentOptions;
   resolveOperationOptions(defaults);
   return {
     defaults,
@@ -142,6 +151,39 @@ export function dataSourceOrName(value: unknown): string | DataSource | undefine
 function namespaceOf(name: unknown): string | undefined {
   if (name === undefined || (typeof name === 'string' && name !== '')) return name;
   throw new IdempotencyOptionError('namespace', `must be a name that is not empty, not ${show(name)}`);
+}
+
+/** What would fail in one database and be shown as another name in the next: control characters, and half a surrogate pair. */
+const NOT_IN_A_NAME = /[\p{Cc}\p{Surrogate}]/u;
+
+const LONGEST_NAME = 255;
+
+function operationName({ operation, shared }: IdempotentOptions): string | undefined {
+  if (operation === undefined) {
+    if (shared) throw new IdempotencyOptionError('shared', 'goes with `operation`, the name that is shared');
+    return undefined;
+  }
+  if (typeof operation !== 'string' || operation.trim() === '' || operation.length > LONGEST_NAME) {
+    throw new IdempotencyOptionError(
+      'operation',
+      `must be a name of 1 to ${LONGEST_NAME} characters, not ${show(operation)}`,
+    );
+  }
+  if (NOT_IN_A_NAME.test(operation)) {
+    throw new IdempotencyOptionError(
+      'operation',
+      `must have no control characters and no half surrogate pairs, as ${show(operation)} has`,
+    );
+  }
+  return operation;
+}
+
+const NAMES_ONE_HANDLER = 'names the operation of one handler: it belongs in the @Idempotent() of a method';
+
+/** Refuses a name where several handlers would have it. */
+export function checkNoName(options: IdempotentOptions): void {
+  const naming = NAMING_OPTIONS.find((name) => options?.[name] !== undefined);
+  if (naming) throw new IdempotencyOptionError(naming, NAMES_ONE_HANDLER);
 }
 
 /** Refuses names that cannot be overridden on an operation. */

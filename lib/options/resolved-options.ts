@@ -10,6 +10,9 @@ import type { IdempotentOptions, OutcomeContext, OutcomeVerdict } from './idempo
 /** The options of one operation, validated and complete. */
 export interface ResolvedOperationOptions {
   readonly policy: Policy;
+  /** What identifies its records instead of the route. */
+  readonly operation: string | undefined;
+  readonly shared: boolean;
   readonly required: boolean;
   readonly key: IdempotentOptions['key'];
   readonly scope: IdempotentOptions['scope'];

@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { canonicalJson } from '../canonical-json.js';
 import type { Observable } from 'rxjs';
 import type { DataSource } from 'typeorm';
 import { requestToKeep } from '../edges/request-to-keep.js';
+import { ScopeDigest } from '../edges/scope-digest.js';
 import { runForValue } from '../edges/value-run.js';
 import { packValue, unpackValue } from '../edges/value-outcome.js';
 import { comparedContent } from '../edges/http/json-pointer.js';
@@ -13,6 +15,7 @@ import type { Execution as EngineExecution } from '../engine/execution.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
 import type { StoredOutcome } from '../engine/outcome.js';
 import { LONGEST_RETENTION_MS } from '../engine/policy.js';
+import { storedLabel } from '../engine/stored-text.js';
 import type { Execution } from '../execution.js';
 import { duration } from '../options/checks.js';
 import type { Duration } from '../options/duration.js';
@@ -27,7 +30,11 @@ import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
 import type { IdempotencyPolicy } from './policy.js';
 import type { EventStream } from './event-stream.js';
+import { checkFilters, scopeFilter } from './filters.js';
 import { type ListOptions, type RecordStats, RecordView } from './record-view.js';
+
+/** Requests have the database for themselves for so long between two batches, in milliseconds. */
+const BATCH_PAUSE_MS = 20;
 
 /** Names a record, within the option `namespace` of the module. */
 export interface RecordIdentity {
@@ -63,6 +70,12 @@ export interface RunOptions
    * `request` says. Default: none, and not compared.
    */
   readonly input?: unknown;
+}
+
+/** Which records {@link IdempotencyService.forget} deletes, within the option `namespace` of the module. */
+export interface ForgetOptions {
+  /** The tenant or principal: what `request.user` has as its id, or what the option `scope` returns. */
+  readonly scope: string;
 }
 
 /** What came of a held operation. */
@@ -103,6 +116,7 @@ export class IdempotencyService {
   private readonly dataSource: DataSource;
   private readonly options: ResolvedModuleOptions;
   private readonly records: RecordView;
+  private readonly scopes: ScopeDigest;
 
   /** @internal */
   constructor(private readonly parts: IdempotencyServiceParts) {
@@ -111,7 +125,8 @@ export class IdempotencyService {
     this.dataSource = parts.dataSource;
     this.options = parts.options;
     this.events$ = parts.events.events$;
-    this.records = new RecordView(parts.dataSource);
+    this.scopes = new ScopeDigest(parts.options);
+    this.records = new RecordView(parts.dataSource, this.scopes);
   }
 
   /**
@@ -138,7 +153,9 @@ export class IdempotencyService {
       .admit({
         key,
         recordId: identity.recordId,
-        endpoint: endpoint.slice(0, 255),
+        endpoint: storedLabel(endpoint),
+        route: null,
+        scopeDigest: this.scopes.of(scope ?? ''),
         fingerprint: bindFingerprint(identity, text),
         binding: null,
         request: requestToKeep({ content: input, json: compared === input ? text : undefined }, request),
@@ -172,14 +189,18 @@ export class IdempotencyService {
    * died under `afterCrash: 'hold'` is `held`, whether or not anybody has asked since.
    */
   async find(record: string | RecordIdentity): Promise<IdempotencyRecord | null> {
-    return this.records.find(typeof record === 'string' ? record : this.identify('find', record).recordId);
+    if (typeof record === 'string') return this.records.find(record);
+    checkFilters('find', record, ['key', 'scope', 'host', 'operation']);
+    return this.records.find(this.identify('find', record).recordId);
   }
 
   /**
    * Records, the newest first, with a status as in {@link find}. A record does not tell its namespace: where applications
-   * share a table, the list has the records of all of them.
+   * share a table, the list has the records of all of them, but with `scope`, which is one of this application's.
+   *
+   * @throws TypeError for a filter that does not exist, or that is not what it should be
    */
-  list(options: ListOptions = {}): Promise<IdempotencyRecord[]> {
+  async list(options: ListOptions = {}): Promise<IdempotencyRecord[]> {
     return this.records.list(options);
   }
 
@@ -196,8 +217,25 @@ export class IdempotencyService {
   }
 
   /** Deletes a record, whatever its state: its key is as good as new. Whether there was one. */
-  forget(recordId: string): Promise<boolean> {
-    return this.store.forget(recordId);
+  forget(recordId: string): Promise<boolean>;
+  /**
+   * Deletes all records of a scope, in batches, and returns how many: what is kept of a person, requests, responses and
+   * steps. A record that is being executed stays, and `list({ scope })` shows it: ask again once it has ended. Records from
+   * before the migration `KeepRouteAndScope` have no scope to be found by; they expire. The keys are as good as new: a client
+   * that still retries runs its operation again.
+   *
+   * @throws TypeError without a scope, which would be all anonymous callers, and for a filter that does not exist
+   */
+  forget(records: ForgetOptions): Promise<number>;
+  async forget(records: string | ForgetOptions): Promise<boolean | number> {
+    if (typeof records === 'string') return this.store.forget(records);
+    checkFilters('forget', records, ['scope']);
+    const digests = this.scopes.all(scopeFilter('forget', records.scope));
+    for (let forgotten = 0; ; await sleep(BATCH_PAUSE_MS)) {
+      const batch = await this.store.forgetScope(digests, this.batch);
+      forgotten += batch.forgotten;
+      if (batch.found < this.batch) return forgotten;
+    }
   }
 
   /**
@@ -224,7 +262,11 @@ export class IdempotencyService {
       (limit) => this.store.sweep(limit),
       () => undefined,
     );
-    return sweeper.purge(this.options.sweep?.batch ?? 1_000, onProgress);
+    return sweeper.purge(this.batch, onProgress);
+  }
+
+  private get batch(): number {
+    return this.options.sweep?.batch ?? 1_000;
   }
 
   /** Types do not stop JavaScript, nor a `job.id!` that is undefined after all. */

@@ -19,6 +19,8 @@ export interface IdempotencyPolicy {
 export interface OperationPolicy {
   /** Such as `PaymentsController.pay`. */
   readonly handler: string;
+  /** The option `operation`, where it has one. */
+  readonly operation?: string;
   /** How requests come to it. */
   readonly kind: 'http' | 'message' | 'event' | 'mutation';
   readonly required: boolean;
@@ -49,10 +51,11 @@ export function policyOf(
   };
 }
 
-export function operationPolicy({ name, kind }: Route, options: ResolvedOperationOptions): OperationPolicy {
+export function operationPolicy({ name, kind, operation }: Route, options: ResolvedOperationOptions): OperationPolicy {
   const { retentionMs, onConflict, waitTimeoutMs, afterCrash } = options.policy;
   return {
     handler: name,
+    ...(operation !== undefined && { operation }),
     kind: kind as OperationPolicy['kind'],
     required: options.required,
     retentionSeconds: Math.floor(retentionMs / 1_000),

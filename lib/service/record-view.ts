@@ -1,15 +1,23 @@
-import { type DataSource, LessThan, type SelectQueryBuilder } from 'typeorm';
+import { type DataSource, In, LessThan, type SelectQueryBuilder } from 'typeorm';
+import type { ScopeDigest } from '../edges/scope-digest.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
+import { storedLabel } from '../engine/stored-text.js';
 import { initialized } from '../store/data-source.js';
 import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
 import { IdempotencyRecord } from '../store/entities/index.js';
+import { checkListOptions } from './filters.js';
 
 /** Which records `IdempotencyService.list()` shows. */
 export interface ListOptions {
   /** As a request with this key would find the record: `held` includes those whose owner died under `hold`. */
   readonly status?: RecordStatus;
-  /** The method and the route template, as in `POST /payments`, or the name given to `run()`. */
+  /** The method and the route template, as in `POST /payments`, or the name of the operation. */
   readonly operation?: string;
+  /**
+   * The tenant or principal: what `request.user` has as its id, or what the option `scope` returns. Records from before the
+   * migration `KeepRouteAndScope` have no scope to be found by.
+   */
+  readonly scope?: string;
   /** Only records created before this time: for paging, as the newest come first. */
   readonly before?: Date;
   /** Default: 100. */
@@ -38,19 +46,26 @@ const HOUR = 3_600_000;
 
 /** Reads the table for operators. A record whose owner fell silent under `hold` is shown as held: a claim finds it so. */
 export class RecordView {
-  constructor(private readonly dataSource: DataSource) {}
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly scopes: ScopeDigest,
+  ) {}
 
   async find(id: string): Promise<IdempotencyRecord | null> {
     const [record] = await this.load(this.query().where({ id }));
     return record ?? null;
   }
 
-  async list({ status, operation, before, limit = 100 }: ListOptions): Promise<IdempotencyRecord[]> {
+  /** @throws TypeError for a filter that does not exist, or that is not what it should be */
+  async list(options: ListOptions): Promise<IdempotencyRecord[]> {
+    checkListOptions(options);
+    const { status, operation, scope, before, limit = 100 } = options;
     const query = this.query().orderBy('r.createdAt', 'DESC').limit(limit);
     if (status === 'held') query.andWhere(`(r.status = 'held' OR ${this.deserted})`);
     else if (status) query.andWhere('r.status = :status', { status });
     if (status === 'processing') query.andWhere(`NOT ${this.deserted}`);
-    if (operation) query.andWhere({ endpoint: operation });
+    if (operation !== undefined) query.andWhere({ endpoint: storedLabel(operation) });
+    if (scope !== undefined) query.andWhere({ scopeDigest: In(this.scopes.all(scope)) });
     if (before) query.andWhere({ createdAt: LessThan(before) });
     return this.load(query);
   }

@@ -89,6 +89,8 @@ function aClaim(): Claim {
     recordId: randomUUID(),
     owner: randomUUID(),
     endpoint: ENDPOINT,
+    route: null,
+    scopeDigest: null,
     fingerprint: Buffer.alloc(32),
     binding: null,
     request: null,

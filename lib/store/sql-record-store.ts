@@ -22,7 +22,13 @@ import {
 } from '../engine/errors.js';
 import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
-import { type CompletionRow, NOT_HELD, type OutcomeRow, type RecordRow } from './dialects/dialect.js';
+import {
+  type CompletionRow,
+  type ForgottenBatch,
+  NOT_HELD,
+  type OutcomeRow,
+  type RecordRow,
+} from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
@@ -181,6 +187,11 @@ export class SqlRecordStore implements RecordStore {
   /** Deletes a record, whatever its state. Whether there was one. */
   async forget(recordId: string): Promise<boolean> {
     return this.askAtomically('forget()', (on) => this.connector.dialect.forget(on, recordId));
+  }
+
+  /** Deletes up to `limit` records that have one of these digests of a scope, but those that are being executed. */
+  async forgetScope(digests: readonly Buffer[], limit: number): Promise<ForgottenBatch> {
+    return this.askAtomically('forget()', (on) => this.connector.dialect.forgetScope(on, digests, limit));
   }
 
   /** Deletes up to `limit` expired records. How many. */

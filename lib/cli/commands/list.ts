@@ -4,6 +4,7 @@ import { ExitCode, usageError } from '../exit-codes.js';
 import { outcome, status, when } from '../output/format.js';
 import { table } from '../output/table.js';
 import { summaryOf } from '../record-json.js';
+import { OF_SCOPE, scopeOf, serviceOfScope } from '../which-scope.js';
 import { wholeNumber } from '../values.js';
 
 const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held'];
@@ -15,20 +16,28 @@ export const list: Command = {
   options: {
     status: { type: 'string', value: '<status>', description: STATUSES.join(', ') },
     held: { type: 'boolean', description: 'the same as --status held' },
-    endpoint: { type: 'string', value: '<endpoint>', description: "such as 'POST /payments/:id'" },
+    endpoint: {
+      type: 'string',
+      value: '<endpoint>',
+      description: "such as 'POST /payments/:id', or the name of the operation",
+    },
+    ...OF_SCOPE,
     before: { type: 'string', value: '<time>', description: 'created before this time (ISO 8601), for the next page' },
     limit: { type: 'string', value: '<n>', description: 'how many at the most; 50' },
   },
   arity: [0, 0],
   async run(invocation) {
     const { terminal, json, text } = invocation;
+    const scope = scopeOf(invocation);
     const query = {
       status: statusOf(text('status'), invocation.flag('held')),
-      operation: text('endpoint'),
+      operation: endpointOf(text('endpoint')),
+      ...(scope !== undefined && { scope }),
       before: timeOf(text('before')),
       limit: wholeNumber('limit', text('limit')) ?? 50,
     };
-    const records = await (await invocation.service()).list(query);
+    const service = scope === undefined ? await invocation.service() : await serviceOfScope(invocation);
+    const records = await service.list(query);
     if (json) terminal.json(records.map(summaryOf));
     else if (records.length > 0) {
       const rows = records.map((record) => [
@@ -38,7 +47,7 @@ export const list: Command = {
         String(record.attempt),
         when(record.createdAt),
         record.status === 'held' ? '' : when(record.expiresAt),
-        record.endpoint,
+        record.route === null ? record.endpoint : `${record.endpoint} (${record.route})`,
       ]);
       terminal.print(table(['ID', 'STATUS', 'OUTCOME', 'ATTEMPT', 'CREATED', 'EXPIRES', 'ENDPOINT'], rows));
     }
@@ -53,6 +62,11 @@ function statusOf(given: string | undefined, held: boolean): RecordStatus | unde
   if (held) return 'held';
   if (given === undefined || STATUSES.includes(given as RecordStatus)) return given as RecordStatus | undefined;
   throw usageError(`--status must be one of ${STATUSES.join(', ')}`);
+}
+
+function endpointOf(given: string | undefined): string | undefined {
+  if (given === '') throw usageError('--endpoint must not be empty');
+  return given;
 }
 
 function timeOf(given: string | undefined): Date | undefined {

@@ -3,7 +3,7 @@ import { text as readAll } from 'node:stream/consumers';
 import type { IdempotencyService, Resolution } from '../../service/idempotency.service.js';
 import type { IdempotencyRecord } from '../../store/entities/index.js';
 import type { Command, Invocation } from '../command.js';
-import { CURRENT_VARIABLE, encryptionFrom, isSealed, KEYS_VARIABLE } from '../encryption-keys.js';
+import { encryptionFrom, isSealed, keysMissing } from '../encryption-keys.js';
 import { ExitCode, refusal, usageError } from '../exit-codes.js';
 import { durationOf } from '../values.js';
 import { recordIdOf, WHICH_RECORD } from '../which-record.js';
@@ -61,9 +61,7 @@ async function sealedLike(record: IdempotencyRecord, service: IdempotencyService
     own ?? (await service.list({ limit: 100 })).map((other) => isSealed(other)).find((one) => one !== undefined);
   if (sealed === false) return undefined;
   const encryption = encryptionFrom(env, 'write');
-  if (sealed && !encryption) {
-    throw refusal(`The records are encrypted: give the keys in ${KEYS_VARIABLE} (and ${CURRENT_VARIABLE})`);
-  }
+  if (sealed && !encryption) throw keysMissing();
   return encryption;
 }
 

@@ -82,6 +82,7 @@ function asText(terminal: Terminal, record: IdempotencyRecord, { request, head, 
   const facts: [string, string][] = [
     ['id', record.id],
     ['endpoint', record.endpoint],
+    ['route', record.route ?? ''],
     ['status', status(terminal, of)],
     ['attempt', takenFrom ? `${attempt} (token ${record.token}, taken from ${takenFrom})` : String(attempt)],
     ['created', instant(record.createdAt)],

@@ -37,8 +37,10 @@ export function newDataSource(settings: DatabaseSettings): DataSource {
 
 export interface ServiceSettings {
   readonly timeout: Duration;
-  /** What outcomes are sealed with. */
+  /** What outcomes are sealed with, and the digests of scopes made. */
   readonly encryption?: EncryptionOptions;
+  /** Within which scopes are looked for. */
+  readonly namespace?: string;
   /** Records deleted in one statement. */
   readonly batch?: number;
 }
@@ -47,6 +49,8 @@ export interface ServiceSettings {
 export function serviceOn(dataSource: DataSource, settings: ServiceSettings): IdempotencyService {
   const options = resolveModuleOptions({
     storeTimeout: settings.timeout,
+    encryption: settings.encryption,
+    namespace: settings.namespace,
     ...(settings.batch !== undefined && { sweep: { batch: settings.batch } }),
   });
   const store = new SqlRecordStore(dataSource, connectorFor(dataSource), {

@@ -30,16 +30,20 @@ export class GraphQLEdge {
 
     // A header is for the whole request, in which a mutation may stand twice. A key of its own is for this field alone.
     const isNamed = options.key === undefined && responseName !== name;
-    const endpoint = isNamed ? `MUTATION ${name} as ${responseName}` : `MUTATION ${name}`;
-    const { fingerprint } = options;
-    const compared = typeof fingerprint === 'object' ? fingerprint : undefined;
+    const { operation, fingerprint } = options;
+    const pointers = typeof fingerprint === 'object' ? fingerprint : undefined;
+    const route = `MUTATION ${name}`;
+    const endpoint = operation ?? route;
+    const head = { mutation: name };
     return this.edge.handle(context, next, options, key, {
-      endpoint,
+      endpoint: isNamed ? `${endpoint} as ${responseName}` : endpoint,
+      route: operation === undefined ? null : route,
       policy: withPreference(options.policy, request?.headers.prefer),
-      head: { mutation: name },
+      head,
+      compared: operation === undefined ? head : [],
       header: (header) => request?.headers[header]?.toString(),
-      input: await describedArguments(args, compared, endpoint),
-      principal: () => this.principalIn(context, request, `MUTATION ${name}`),
+      input: await describedArguments(args, pointers, endpoint),
+      principal: () => this.principalIn(context, request, endpoint),
     });
   }
 

@@ -33,8 +33,22 @@ interface BodyDescription {
   readonly json?: string;
 }
 
-/** Describes a request: method, route, version, parameters, sorted query, media type, chosen headers, and the body. */
-export async function describeRequest(exchange: Exchange, options: FingerprintOptions): Promise<RequestDescription> {
+/** An operation whose name stands for method, route and version. */
+export interface NamedOperation {
+  readonly operation: string;
+  /** Where its route takes several; else empty. */
+  readonly method: string;
+}
+
+/**
+ * Describes a request: method, route, version, parameters, sorted query, media type, chosen headers, and the body. With a
+ * name, the values of the parameters in their order: routes and the names of parameters may change from release to release.
+ */
+export async function describeRequest(
+  exchange: Exchange,
+  options: FingerprintOptions,
+  named?: NamedOperation,
+): Promise<RequestDescription> {
   const { headers = [] } = options;
   const { request, rawRequest } = exchange;
   const mediaType = mediaTypeOf(request.headers['content-type']);
@@ -42,9 +56,9 @@ export async function describeRequest(exchange: Exchange, options: FingerprintOp
   return {
     fingerprint: [
       FORMAT,
-      exchange.endpoint,
-      exchange.version,
-      parameters(request.params),
+      ...(named
+        ? [named.operation, named.method, parameterValues(request.params)]
+        : [exchange.endpoint, exchange.version, parameters(request.params)]),
       sortedQuery(rawRequest.url ?? '', options),
       mediaType,
       ...headers.map((name) => `${name}: ${String(request.headers[name] ?? '')}`),
@@ -115,6 +129,14 @@ function describeContent(content: unknown, options: FingerprintOptions): BodyDes
 function parameters(params: unknown): string {
   for (const _ in params as object | undefined) return canonicalJson(params);
   return '{}';
+}
+
+/** The rest of a path (`*rest`) is a list of segments on Express, and a text on Fastify. */
+function parameterValues(params: unknown): string {
+  const values = Object.values((params ?? {}) as Record<string, unknown>)
+    .filter((value) => value !== undefined)
+    .map((value) => (Array.isArray(value) ? value.join('/') : value));
+  return values.length > 0 ? canonicalJson(values) : '{}';
 }
 
 /** Without parameters: a multipart boundary is new on every attempt. */

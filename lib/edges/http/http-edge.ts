@@ -1,9 +1,10 @@
-import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, Logger, RequestMethod } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { isWatched } from '../../decorators/watch-handler.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
+import { storedLabel } from '../../engine/stored-text.js';
 import type { Tenure } from '../../engine/tenure.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
@@ -13,6 +14,7 @@ import { admit } from '../admit.js';
 import { CredentialBinding } from '../credential-binding.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../option-values.js';
 import type { StoreErrors } from '../run-end.js';
+import { ScopeDigest } from '../scope-digest.js';
 import type { AnonymousCallers } from './anonymous-callers.js';
 import { type Exchange, exchangeOf, isExchange } from './exchange.js';
 import { describeBriefly, describeRequest } from './fingerprint.js';
@@ -35,6 +37,9 @@ import { removeTemporaryFiles } from './uploads.js';
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
+/** Nest's metadata key. */
+const METHOD = 'method';
+
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
   private static readonly logger = new Logger('Idempotency');
@@ -43,6 +48,7 @@ export class HttpEdge {
   private readonly bindings: CredentialBinding;
   private readonly nonces = new StaleNonces();
   private readonly streams = new StreamHints();
+  private readonly scopes: ScopeDigest;
 
   constructor(
     private readonly engine: IdempotencyEngine,
@@ -55,6 +61,7 @@ export class HttpEdge {
     },
   ) {
     this.bindings = new CredentialBinding(module.encryption);
+    this.scopes = new ScopeDigest(module);
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> | Observable<unknown> {
@@ -110,7 +117,7 @@ export class HttpEdge {
     const handler = context.getHandler();
     const { documentation } = this.module;
     return new HttpRun(tenure, exchange, {
-      endpoint: exchange.endpoint,
+      endpoint: options.operation ?? exchange.endpoint,
       options,
       documentation,
       errors,
@@ -141,15 +148,17 @@ export class HttpEdge {
     options: ResolvedOperationOptions,
     key: string,
   ): Promise<Operation> {
-    const { endpoint, request } = exchange;
-    const { fingerprint } = options;
+    const { request } = exchange;
+    const { fingerprint, operation } = options;
     const { namespace, credentials } = this.module;
+    const endpoint = operation ?? exchange.endpoint;
     const principal = options.scope ? scopeOf(options.scope(context)) : principalOf(request, credentials, endpoint);
     if (!options.scope) this.settings.anonymous.note(context, principal, request, endpoint);
     const host = hostOf(context, request);
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
+    const named = operation === undefined ? undefined : { operation, method: methodAmongSeveral(context, exchange) };
     const description =
-      typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint) : describeBriefly(exchange);
+      typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint, named) : describeBriefly(exchange);
     const { stream } = description;
     if (description.isIncomplete) this.warnOfLostUpload(endpoint);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
@@ -157,7 +166,9 @@ export class HttpEdge {
     return {
       key,
       recordId: identity.recordId,
-      endpoint: endpoint.slice(0, 255),
+      endpoint: storedLabel(endpoint),
+      route: operation === undefined ? null : storedLabel(exchange.endpoint),
+      scopeDigest: this.scopes.of(principal.scope),
       fingerprint: bound,
       input: stream && streamedBodyOf(stream, bound, exchange),
       ...this.bindings.of(identity, principal.credential),
@@ -176,4 +187,9 @@ export class HttpEdge {
         'after @Idempotent(), or set the option `fingerprint`',
     );
   }
+}
+
+/** The methods of `@All()` ask for different things of one operation, and there alone the method is not the route's. */
+function methodAmongSeveral(context: ExecutionContext, { method }: Exchange): string {
+  return Reflect.getMetadata(METHOD, context.getHandler()) === RequestMethod.ALL ? method : '';
 }

@@ -82,6 +82,31 @@ function eventEndpoint(pattern: string, controller: object, handler: object): st
   return `EVENT ${pattern} ${(controller as { name: string }).name}.${(handler as { name: string }).name}`;
 }
 
+/**
+ * Returns what the wildcards of a handler's pattern stand for in a subject: what is left of it where the operation has a
+ * name, and patterns may change. The whole subject where no pattern tells.
+ */
+export function subjectParameters(handler: object, subject: string): readonly string[] {
+  const patterns = patternsOf(handler);
+  // A transport that does not tell what a message was sent to is told by all patterns.
+  if (patterns.includes(subject) || subject === patterns.join(' | ')) return [];
+  for (const pattern of patterns) {
+    const values = wildcards(pattern).exec(subject)?.slice(1);
+    if (values) return values;
+  }
+  return [subject];
+}
+
+/** `*` and `+` are one part of a subject, `>` and `#` the rest: in NATS, MQTT (between slashes) and AMQP. */
+function wildcards(pattern: string): RegExp {
+  const separator = pattern.includes('/') ? '/' : '.';
+  const parts = pattern.split(separator).map((part) => {
+    if (part === '*' || part === '+') return `([^${separator}]+)`;
+    return part === '>' || part === '#' ? '(.*)' : part.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
+  });
+  return new RegExp(`^${parts.join(`\\${separator}`)}$`, 's');
+}
+
 /** Whether a handler is given a stream of requests, as gRPC has them: there is nothing to compare or keep. */
 export function takesStream(handler: object): boolean {
   return rawPatternsOf(handler).some((pattern) => isGrpc(pattern) && pattern.streaming !== NO_STREAM);

@@ -5,7 +5,7 @@ import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import type { ValueEdge } from '../value-edge.js';
-import { type Message, messageOf } from './message.js';
+import { type Message, messageOf, subjectParameters } from './message.js';
 import { readMessageKey } from './message-key.js';
 
 const NOBODY = { scope: '' };
@@ -46,10 +46,15 @@ export class RpcEdge {
     const expected = `This message needs the ${module.header} header, the id and source of a CloudEvent, or an AMQP message id.`;
     const key = this.edge.readKey(context, options, () => readMessageKey(message, module), expected);
     if (key === undefined) return next.handle();
+    const { operation } = options;
+    const { endpoint, subject } = message;
+    const head = { subject };
     return this.edge.handle(context, next, options, key, {
-      endpoint: message.endpoint,
+      endpoint: operation ?? endpoint,
+      route: operation === undefined ? null : endpoint,
       policy: options.policy,
-      head: { subject: message.subject },
+      head,
+      compared: operation === undefined ? head : subjectParameters(context.getHandler(), subject),
       header: (name) => message.headers(name).join(', ') || undefined,
       input: message.payload,
       principal: () => NOBODY,

@@ -107,6 +107,10 @@ export interface Claim {
   readonly owner: string;
   /** What operators see of the operation, such as `POST /payments`. At most 255 characters. */
   readonly endpoint: string;
+  /** The route of an operation that has a name of its own, for operators. At most 255 characters. */
+  readonly route: string | null;
+  /** By what all records of one scope are found: see the class `ScopeDigest`. */
+  readonly scopeDigest: Buffer | null;
   /**
    * 32 bytes: the request's fingerprint, with the full digest of (namespace, scope, endpoint, key) in it. Of an input that
    * is streamed, the claim has the part that is known by then, and the completion the whole.

@@ -34,6 +34,13 @@ export interface CompletionRow extends Ownership, OutcomeRow {
   readonly fingerprint: Buffer | null;
 }
 
+/** What a batch of {@link Dialect.forgetScope} came to. */
+export interface ForgottenBatch {
+  readonly forgotten: number;
+  /** Fewer than asked for: these were the last. */
+  readonly found: number;
+}
+
 /** The status a record moves to when its owner lets go of it. */
 export type LetGo = 'failed' | 'held';
 
@@ -106,6 +113,11 @@ export interface Dialect<Connection = unknown> {
    * step outlives its record: the next operation with this id would take it for its own.
    */
   forget(on: Connection, recordId: string): Promise<boolean>;
+  /**
+   * Deletes up to `limit` records that have one of these digests of a scope, and their steps, but those that an
+   * execution holds a lease on. Asked for in a transaction.
+   */
+  forgetScope(on: Connection, digests: readonly Buffer[], limit: number): Promise<ForgottenBatch>;
   /** Deletes up to `limit` expired records that nobody holds, and their steps, in a transaction. How many. */
   sweep(on: Connection, limit: number): Promise<number>;
 }

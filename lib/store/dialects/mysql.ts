@@ -3,6 +3,7 @@ import { MYSQL_NOW as NOW } from './clock.js';
 import {
   type CompletionRow,
   type Dialect,
+  type ForgottenBatch,
   type LetGo,
   NOBODY,
   NOT_HELD,
@@ -63,6 +64,8 @@ const UNKNOWN = `(status = 'held' OR (status = 'processing' AND hold_on_crash AN
 const ATTEMPTS_LEFT = `CASE WHEN taken_from <> 'processing' OR taken_from IS NULL THEN VALUES(attempts_left)
   WHEN lease_until <= ${NOW} THEN attempts_left - 1 ELSE attempts_left END`;
 
+const EXECUTING = `(status = 'processing' AND lease_until > ${NOW})`;
+
 const COLUMNS = `id, owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, lease_until - ${NOW} AS lease_left,
   response_code, response_head, response_body`;
 
@@ -81,10 +84,12 @@ function statements({ record, step }: TableNames) {
   const won = (column: string, value = `VALUES(${column})`) =>
     `${column} = IF(owner = VALUES(owner) AND status = 'processing', ${value}, ${column})`;
   return {
-    claim: (count: number) => `INSERT INTO ${record} (id, owner, endpoint, fingerprint, binding, request, status, token,
+    claim: (
+      count: number,
+    ) => `INSERT INTO ${record} (id, owner, endpoint, route, scope_digest, fingerprint, binding, request, status, token,
       attempt, hold_on_crash, attempts_left, awaited, lease_until, created_at, expires_at, retention_ms)
     VALUES ${Array(count)
-      .fill(`(?, ?, ?, ?, ?, ?, 'processing', 1, 1, ?, ?, 0, ${NOW} + ?, ${NOW}, ${EXPIRY}, ?)`)
+      .fill(`(?, ?, ?, ?, ?, ?, ?, ?, 'processing', 1, 1, ?, ?, 0, ${NOW} + ?, ${NOW}, ${EXPIRY}, ?)`)
       .join(', ')}
     ON DUPLICATE KEY UPDATE
       ${move('token', `WHEN 'restart' THEN token + 1 WHEN 'take' THEN token + 1`)},
@@ -94,7 +99,7 @@ function statements({ record, step }: TableNames) {
       ${move('awaited', `WHEN 'restart' THEN 0 WHEN 'take' THEN 0`)},
       ${move('owner', `WHEN 'restart' THEN VALUES(owner) WHEN 'take' THEN VALUES(owner)`)},
       ${move('status', `WHEN 'restart' THEN 'processing' WHEN 'take' THEN 'processing' WHEN 'hold' THEN 'held'`)},
-      ${won('endpoint')}, ${won('request')}, ${won('completed_at', 'NULL')},
+      ${won('endpoint')}, ${won('route')}, ${won('scope_digest')}, ${won('request')}, ${won('completed_at', 'NULL')},
       ${won('response_code', 'NULL')}, ${won('response_head', 'NULL')}, ${won('response_body', 'NULL')},
       ${won('fingerprint')}, ${won('binding')}, ${won('hold_on_crash')}, ${won('attempts_left', ATTEMPTS_LEFT)}, ${won('lease_until')}, ${won('expires_at')},
       ${won('retention_ms')}`,
@@ -136,6 +141,11 @@ function statements({ record, step }: TableNames) {
         OR (r.status = 'processing' AND NOT r.hold_on_crash AND r.lease_until + r.retention_ms <= ${NOW}
           AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)))
       LIMIT ? FOR UPDATE SKIP LOCKED`,
+    ofScope: (count: number) =>
+      `SELECT id FROM ${record} WHERE scope_digest IN (${Array(count).fill('?').join(', ')}) AND NOT ${EXECUTING} LIMIT ?`,
+    /** Locks by id: a lock on a part of the index would keep new records of the scope waiting. */
+    stillFree: (count: number) => `SELECT id FROM ${record}
+      WHERE id IN (${Array(count).fill('?').join(', ')}) AND NOT ${EXECUTING} FOR UPDATE`,
     sweep: (count: number) => `DELETE FROM ${record} WHERE id IN (${Array(count).fill('?').join(', ')})`,
   };
 }
@@ -158,6 +168,8 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
       c.recordId,
       c.owner,
       c.endpoint,
+      c.route,
+      c.scopeDigest,
       c.fingerprint,
       c.binding,
       c.request,
@@ -268,8 +280,21 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
     return affectedRows > 0;
   }
 
+  async forgetScope(on: MysqlConnection, digests: readonly Buffer[], limit: number): Promise<ForgottenBatch> {
+    const found = (await on.query(this.sql.ofScope(digests.length), [...digests, limit])).rows.map((row) => row.id);
+    if (found.length === 0) return { found: 0, forgotten: 0 };
+    const free = (await on.query(this.sql.stillFree(found.length), found)).rows.map((row) => row.id);
+    return { found: found.length, forgotten: await this.delete(on, free) };
+  }
+
   async sweep(on: MysqlConnection, limit: number): Promise<number> {
-    const ids = (await on.query(this.sql.doomed, [limit])).rows.map((row) => row.id);
+    return this.delete(
+      on,
+      (await on.query(this.sql.doomed, [limit])).rows.map((row) => row.id),
+    );
+  }
+
+  private async delete(on: MysqlConnection, ids: readonly unknown[]): Promise<number> {
     if (ids.length === 0) return 0;
     await on.query(this.sql.sweep(ids.length), ids);
     await on.query(this.sql.forgetSteps(ids.length), ids);

@@ -2,6 +2,7 @@ import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-s
 import {
   type CompletionRow,
   type Dialect,
+  type ForgottenBatch,
   type LetGo,
   NOBODY,
   NOT_HELD,
@@ -62,11 +63,26 @@ const move = (r: string, n: string) => `CASE
 /** Held, or about to be: its owner fell silent, and nobody has asked since. */
 const UNKNOWN = `(r.status = 'held' OR (r.status = 'processing' AND r.hold_on_crash AND r.lease_until <= ${NOW}))`;
 
+const EXECUTING = `(r.status = 'processing' AND r.lease_until > ${NOW})`;
+
 const COLUMNS = `r.id, r.owner, r.status, r.token, r.attempt, r.taken_from, r.attempts_left, r.fingerprint, r.binding,
   extract(epoch FROM r.lease_until - ${NOW})::float8 * 1000 AS lease_left,
   r.response_code, r.response_head, r.response_body`;
 
-const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea', 'bytea', 'float8', 'float8', 'boolean', 'int'];
+const CLAIM_TYPES = [
+  'uuid',
+  'uuid',
+  'text',
+  'text',
+  'bytea',
+  'bytea',
+  'bytea',
+  'bytea',
+  'float8',
+  'float8',
+  'boolean',
+  'int',
+];
 const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8', 'bytea'];
 
 const row = (types: readonly string[]) => `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
@@ -92,25 +108,28 @@ function statements({ record, step }: TableNames) {
    */
   const claim = (claims: string, andWhere = '') => `
 WITH asked AS MATERIALIZED (
-  SELECT * FROM ${claims} AS i(id, owner, endpoint, fingerprint, binding, request, lease, retention, hold_on_crash, attempts_left)
+  SELECT * FROM ${claims} AS i(id, owner, endpoint, route, scope_digest, fingerprint, binding, request, lease, retention, hold_on_crash,
+    attempts_left)
   WHERE ${BRIEFLY} ${andWhere}
 ), standing AS MATERIALIZED (
   SELECT ${COLUMNS}
   FROM asked i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
   WHERE ${move('r', 'i')} = 'stand'
 ), claimed AS (
-  INSERT INTO ${record} AS r (id, owner, endpoint, fingerprint, binding, request, status, token, attempt,
-    hold_on_crash, attempts_left, awaited, lease_until, created_at, expires_at, retention_ms)
-  SELECT i.id, i.owner, i.endpoint, i.fingerprint, i.binding, i.request, 'processing', 1, 1,
-    i.hold_on_crash, i.attempts_left, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}, i.retention::bigint
+  INSERT INTO ${record} AS r (id, owner, endpoint, route, scope_digest, fingerprint, binding, request, status, token,
+    attempt, hold_on_crash, attempts_left, awaited, lease_until, created_at, expires_at, retention_ms)
+  SELECT i.id, i.owner, i.endpoint, i.route, i.scope_digest, i.fingerprint, i.binding, i.request, 'processing', 1,
+    1, i.hold_on_crash, i.attempts_left, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}, i.retention::bigint
   FROM asked i WHERE NOT EXISTS (SELECT FROM standing s WHERE s.id = i.id)
   ORDER BY i.id
   ON CONFLICT (id) DO UPDATE SET
-    (owner, endpoint, fingerprint, binding, request, status, token, attempt, taken_from, hold_on_crash, attempts_left,
-      awaited, lease_until, created_at, completed_at, expires_at, retention_ms, response_code, response_head,
+    (owner, endpoint, route, scope_digest, fingerprint, binding, request, status, token, attempt, taken_from,
+      hold_on_crash, attempts_left, awaited, lease_until, created_at, completed_at, expires_at, retention_ms, response_code, response_head,
       response_body) = (
     SELECT CASE WHEN won THEN excluded.owner ELSE r.owner END,
       CASE WHEN won THEN excluded.endpoint ELSE r.endpoint END,
+      CASE WHEN won THEN excluded.route ELSE r.route END,
+      CASE WHEN won THEN excluded.scope_digest ELSE r.scope_digest END,
       CASE WHEN won THEN excluded.fingerprint ELSE r.fingerprint END,
       CASE WHEN won THEN excluded.binding ELSE r.binding END,
       CASE WHEN won THEN excluded.request ELSE r.request END,
@@ -189,6 +208,10 @@ RETURNING r.id, r.awaited`;
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
       SELECT id FROM freed`,
     forget: `DELETE FROM ${record} r WHERE r.id = $1 AND ${BRIEFLY} RETURNING r.id`,
+    ofScope: `SELECT r.id FROM ${record} r WHERE r.scope_digest = ANY($1::bytea[]) AND NOT ${EXECUTING} LIMIT $2`,
+    /** Asked again, as an execution may have begun meanwhile. */
+    forgetMany: `DELETE FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND NOT ${EXECUTING} AND ${BY_INDEX} AND ${BRIEFLY}
+      RETURNING r.id`,
     /** With its table, as the same place in two partitions holds two rows. */
     sweep: `WITH doomed AS (
         SELECT r.tableoid, r.ctid FROM ${record} r WHERE ${expired} LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -214,6 +237,8 @@ export class PostgresDialect implements Dialect<PgConnection> {
       c.recordId,
       c.owner,
       c.endpoint,
+      c.route,
+      c.scopeDigest,
       c.fingerprint,
       c.binding,
       c.request,
@@ -300,12 +325,19 @@ export class PostgresDialect implements Dialect<PgConnection> {
     return (await this.delete(on, 'forget', recordId)) > 0;
   }
 
+  async forgetScope(on: PgConnection, digests: readonly Buffer[], limit: number): Promise<ForgottenBatch> {
+    const { rows } = await this.run(on, 'ofScope', [digests, limit]);
+    if (rows.length === 0) return { found: 0, forgotten: 0 };
+    const ids = rows.map((row) => row.id);
+    return { found: rows.length, forgotten: await this.delete(on, 'forgetMany', ids) };
+  }
+
   sweep(on: PgConnection, limit: number): Promise<number> {
     return this.delete(on, 'sweep', limit);
   }
 
   /** Steps by a statement of their own, which sees those that were written until the record was locked. */
-  private async delete(on: PgConnection, name: 'forget' | 'sweep', value: unknown): Promise<number> {
+  private async delete(on: PgConnection, name: 'forget' | 'forgetMany' | 'sweep', value: unknown): Promise<number> {
     const { rows } = await this.run(on, name, [value]);
     if (rows.length) await this.run(on, 'forgetSteps', [rows.map((row) => row.id)]);
     return rows.length;

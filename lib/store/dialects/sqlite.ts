@@ -3,6 +3,7 @@ import { SQLITE_NOW as NOW } from './clock.js';
 import {
   type CompletionRow,
   type Dialect,
+  type ForgottenBatch,
   type LetGo,
   NOBODY,
   NOT_HELD,
@@ -40,6 +41,8 @@ const MOVE = `CASE
 /** Held, or about to be: its owner fell silent, and nobody has asked since. */
 const UNKNOWN = `(status = 'held' OR (status = 'processing' AND hold_on_crash AND lease_until <= ${NOW}))`;
 
+const EXECUTING = `(status = 'processing' AND lease_until > ${NOW})`;
+
 const COLUMNS = `id, owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, lease_until - ${NOW} AS lease_left,
   response_code, response_head, response_body`;
 
@@ -50,10 +53,11 @@ function statements({ record, step }: TableNames) {
   return {
     look: `SELECT ${MOVE} AS move FROM ${record} r, (SELECT ? AS fingerprint, ? AS binding, ? AS hold_on_crash) n
       WHERE r.id = ?`,
-    insert: `INSERT INTO ${record} (owner, endpoint, fingerprint, binding, request, hold_on_crash, lease_until,
-      expires_at, retention_ms, attempts_left, id, status, token, attempt, awaited, created_at)
-      VALUES (?, ?, ?, ?, ?, ?, ${NOW} + ?, ${NOW} + ?, ?, ?, ?, 'processing', 1, 1, 0, ${NOW})`,
-    take: `UPDATE ${record} SET owner = ?, endpoint = ?, fingerprint = ?, binding = ?, request = ?, hold_on_crash = ?,
+    insert: `INSERT INTO ${record} (owner, endpoint, route, scope_digest, fingerprint, binding, request, hold_on_crash,
+      lease_until, expires_at, retention_ms, attempts_left, id, status, token, attempt, awaited, created_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${NOW} + ?, ${NOW} + ?, ?, ?, ?, 'processing', 1, 1, 0, ${NOW})`,
+    take: `UPDATE ${record} SET owner = ?, endpoint = ?, route = ?, scope_digest = ?, fingerprint = ?, binding = ?,
+      request = ?, hold_on_crash = ?,
       lease_until = ${NOW} + ?, expires_at = ${NOW} + ?, retention_ms = ?,
       attempts_left = CASE status WHEN 'processing' THEN attempts_left - 1 ELSE ? END, taken_from = status, status = 'processing', token = token + 1,
       attempt = attempt + 1, awaited = 0, completed_at = NULL, response_code = NULL, response_head = NULL,
@@ -89,6 +93,8 @@ function statements({ record, step }: TableNames) {
       WHERE id = ? AND ${UNKNOWN}`,
     freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
     forget: `DELETE FROM ${record} WHERE id = ?`,
+    ofScope: (count: number) =>
+      `SELECT id FROM ${record} WHERE scope_digest IN (${Array(count).fill('?').join(', ')}) AND NOT ${EXECUTING} LIMIT ?`,
     forgetSteps: `DELETE FROM ${step} WHERE record_id = ?`,
     /**
      * An operation without an outcome does not expire: a retry has to find its steps. What its owner left, without a
@@ -125,6 +131,8 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
     const values = [
       c.owner,
       c.endpoint,
+      c.route,
+      c.scopeDigest,
       c.fingerprint,
       c.binding,
       c.request,
@@ -226,6 +234,14 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
 
   async forget(on: SqliteConnection, recordId: string): Promise<boolean> {
     return immediately(on, () => this.delete(on, recordId));
+  }
+
+  async forgetScope(on: SqliteConnection, digests: readonly Buffer[], limit: number): Promise<ForgottenBatch> {
+    return immediately(on, () => {
+      const found = this.on(on, this.sql.ofScope(digests.length)).all(...digests, limit);
+      for (const { id } of found) this.delete(on, id as string);
+      return { found: found.length, forgotten: found.length };
+    });
   }
 
   async sweep(on: SqliteConnection, limit: number): Promise<number> {

@@ -4,7 +4,7 @@ import { dialectNameOf, type DialectName, isSupported } from '../dialects/dialec
 import { asMilliseconds } from './transformers.js';
 
 /** A column's type where TypeORM has no name for it that all databases share. */
-export type DialectType = 'id' | 'name' | 'digest' | 'bytes' | 'instant';
+export type DialectType = 'id' | 'name' | 'label' | 'digest' | 'bytes' | 'instant';
 
 interface NativeType {
   readonly type: ColumnType;
@@ -18,6 +18,7 @@ const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
   postgres: {
     id: { type: 'uuid' },
     name: { type: 'varchar', length: '191' },
+    label: { type: 'varchar', length: '255' },
     digest: { type: 'bytea' },
     bytes: { type: 'bytea' },
     instant: { type: 'timestamp with time zone' },
@@ -25,6 +26,7 @@ const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
   mysql: {
     id: { type: 'char', length: '36', charset: 'ascii', collation: 'ascii_bin' },
     name: { type: 'varchar', length: '191', charset: 'utf8mb4', collation: 'utf8mb4_bin' },
+    label: { type: 'varchar', length: '255', charset: 'utf8mb4', collation: 'utf8mb4_bin' },
     digest: { type: 'varbinary', length: '32' },
     bytes: { type: 'longblob' },
     instant: { type: 'bigint', transformer: asMilliseconds },
@@ -32,6 +34,7 @@ const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
   sqlite: {
     id: { type: 'varchar', length: '36' },
     name: { type: 'varchar', length: '191' },
+    label: { type: 'varchar', length: '255' },
     digest: { type: 'blob' },
     bytes: { type: 'blob' },
     instant: { type: 'bigint', transformer: asMilliseconds },

@@ -15,9 +15,20 @@ export class IdempotencyRecord extends DialectEntity {
   @DialectTyped('id')
   id!: string;
 
-  /** What was asked, such as `POST /payments/:id`. */
+  /** What was asked: the option `operation`, or the route, such as `POST /payments/:id`. */
   @Column({ name: 'endpoint', type: 'varchar', length: 255 })
   endpoint!: string;
+
+  /** The route of an operation that has a name, as it was when the record was claimed; `null`: `endpoint` tells it. */
+  @Column({ name: 'route', type: 'varchar', length: 255, nullable: true })
+  @DialectTyped('label')
+  route!: string | null;
+
+  /** Digest of namespace and scope; `null` where the caller had no scope, and in records from before this column. */
+  @Column({ name: 'scope_digest', type: 'text', nullable: true })
+  @Index({ where: 'scope_digest IS NOT NULL' })
+  @DialectTyped('digest')
+  scopeDigest!: Buffer | null;
 
   /** SHA-256 of the request, and of the full digest of (namespace, scope, endpoint, key). */
   @Column({ name: 'fingerprint', type: 'text' })

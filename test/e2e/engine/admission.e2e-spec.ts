@@ -57,11 +57,16 @@ describe('a request', () => {
       return here.sites.findLast(({ claim }) => claim)!.claim as Claim;
     };
     const binding = randomBytes(16);
-    const operation = anOperation({ leaseMs: 1_234, retentionMs: 5_678 }, { binding, request: Buffer.from('asked') });
+    const operation = anOperation(
+      { leaseMs: 1_234, retentionMs: 5_678 },
+      { binding, request: Buffer.from('asked'), route: 'POST /pay', scopeDigest: binding },
+    );
     expect(await claimOf(operation)).toEqual({
       recordId: operation.recordId,
       owner: expect.stringMatching(/^[0-9a-f-]{36}$/),
       endpoint: 'POST /payments',
+      route: 'POST /pay',
+      scopeDigest: binding,
       fingerprint: operation.fingerprint,
       binding,
       request: Buffer.from('asked'),

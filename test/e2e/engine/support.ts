@@ -42,6 +42,8 @@ export function anOperation(policy: Partial<Policy> = {}, terms: Partial<Operati
     key: randomUUID(),
     recordId: randomUUID(),
     endpoint: 'POST /payments',
+    route: null,
+    scopeDigest: null,
     fingerprint: randomBytes(32),
     binding: null,
     request: null,

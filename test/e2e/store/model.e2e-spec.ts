@@ -92,6 +92,8 @@ const commands = () => [
           recordId: ids[k],
           owner,
           endpoint: 'POST /',
+          route: null,
+          scopeDigest: null,
           fingerprint: bytes(`request ${claim.request}`),
           binding: callerOf(claim.caller),
           request: null,

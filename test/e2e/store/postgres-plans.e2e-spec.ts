@@ -78,6 +78,8 @@ describe('On PostgreSQL', () => {
       `'${recordId}'`,
       `'${owner}'`,
       `'POST /'`,
+      'NULL',
+      'NULL',
       digest,
       'NULL',
       'NULL',
@@ -119,6 +121,13 @@ describe('On PostgreSQL', () => {
     'discard',
     'putStep',
   ];
+
+  it('the records of a scope are found by their index', async () => {
+    const plans = flatten(await explain('ofScope', [`'{"\\\\x00"}'`, '1000']));
+    expect(plans.map((node) => node['Index Name'])).toContainEqual(expect.stringMatching(/^IDX_/));
+    const deleting = flatten(await explain('forgetMany', ['NULL']));
+    expect([...plans, ...deleting].map((node) => node['Node Type'])).not.toContain('Seq Scan');
+  });
 
   describe.each([
     ['that is full', async () => undefined],

@@ -127,6 +127,8 @@ export function aClaim(terms: Partial<Claim> = {}): Claim {
     recordId: randomUUID(),
     owner: randomUUID(),
     endpoint: 'POST /payments',
+    route: null,
+    scopeDigest: null,
     fingerprint: randomBytes(32),
     binding: null,
     request: null,

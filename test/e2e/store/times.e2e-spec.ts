@@ -53,6 +53,8 @@ describe.each(BACKENDS)('Times on $name', (backend) => {
     expect(record).toEqual({
       id: claim.recordId,
       endpoint: claim.endpoint,
+      route: null,
+      scopeDigest: null,
       fingerprint: claim.fingerprint,
       binding: claim.binding,
       status: 'done',

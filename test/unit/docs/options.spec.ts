@@ -9,7 +9,8 @@ const OVERRIDABLE = '*';
 const rows = [...section('Options').matchAll(/^\| `(\w+)`(\*?) \|/gm)];
 
 test('the table of options in the README has every option, and no other', () => {
-  expect(rows.map(([, name]) => name).sort()).toEqual([...MODULE_OPTIONS, 'isGlobal'].sort());
+  const all = new Set<string>([...MODULE_OPTIONS, ...OPERATION_OPTIONS, 'isGlobal']);
+  expect(rows.map(([, name]) => name).sort()).toEqual([...all].sort());
 });
 
 test('those that @Idempotent() takes are marked', () => {

@@ -15,7 +15,7 @@ import {
   RpcException,
   TcpContext,
 } from '@nestjs/microservices';
-import { messageOf, takesStream } from '../../../lib/edges/rpc/message.js';
+import { messageOf, subjectParameters, takesStream } from '../../../lib/edges/rpc/message.js';
 import { readMessageKey } from '../../../lib/edges/rpc/message-key.js';
 import { statusOfError } from '../../../lib/edges/value-error.js';
 
@@ -172,5 +172,39 @@ describe('the status that stands for an error', () => {
     ['no error at all', 'text', 500],
   ])('%s', (_what, error, status) => {
     expect(statusOfError(error)).toBe(status);
+  });
+});
+
+describe('What is left of a subject where the operation has a name', () => {
+  class Named {
+    @MessagePattern<string[]>(['orders.create', 'orders.make'])
+    aliases() {}
+    @MessagePattern('orders.*.pay')
+    part() {}
+    @EventPattern<string>('orders.>')
+    rest() {}
+    @EventPattern<string>('$share/stock/plants/+/pots/#')
+    mqtt() {}
+    @MessagePattern({ cmd: 'sum' })
+    object() {}
+  }
+  const left = (method: keyof Named, subject: string) => subjectParameters(Named.prototype[method], subject);
+
+  test('is what wildcards stand for, in their order', () => {
+    expect(left('part', 'orders.7.pay')).toEqual(['7']);
+    expect(left('rest', 'orders.7.pay')).toEqual(['7.pay']);
+    expect(left('mqtt', 'plants/1.5/pots/3/4')).toEqual(['1.5', '3/4']);
+  });
+
+  test('is nothing where the pattern says all of it', () => {
+    expect(left('aliases', 'orders.create')).toEqual([]);
+    expect(left('aliases', 'orders.make')).toEqual([]);
+    expect(left('aliases', 'orders.create | orders.make')).toEqual([]);
+    expect(left('object', '{"cmd":"sum"}')).toEqual([]);
+  });
+
+  test('is the whole where no pattern tells', () => {
+    expect(left('part', 'ordersX7Xpay')).toEqual(['ordersX7Xpay']);
+    expect(left('object', 'elsewhere')).toEqual(['elsewhere']);
   });
 });
