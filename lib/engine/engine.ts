@@ -85,7 +85,7 @@ export class IdempotencyEngine {
           const outcome = await flight!.landed(left);
           if (outcome && outcome !== 'timeout') return this.replay(operation, outcome, true);
         } else {
-          watch ??= this.watches.join(recordId);
+          watch ??= this.watches.join(recordId, policy.transactional);
           await watch.changed(seen, left, asked);
         }
       }

@@ -330,11 +330,11 @@ export class Tenure {
   }
 
   private async beat(): Promise<void> {
-    const { leaseMs, maxDurationMs } = this.operation.policy;
+    const { leaseMs, maxDurationMs, transactional } = this.operation.policy;
     const sentAt = performance.now();
     if (maxDurationMs !== undefined && sentAt - this.startedAt >= maxDurationMs) return this.overrun(maxDurationMs);
     try {
-      const { held } = await this.settings.store.renew(this.ownership, leaseMs);
+      const { held } = await this.settings.store.renew(this.ownership, leaseMs, transactional);
       if (this.over) return;
       if (!held) return this.lose();
       this.leaseEnds = sentAt + leaseMs;

@@ -22,7 +22,7 @@ import {
 } from '../engine/errors.js';
 import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
-import { type CompletionRow, NOT_HELD, type OutcomeRow, type RecordRow } from './dialects/dialect.js';
+import { type CompletionRow, isLapsed, NOT_HELD, type OutcomeRow, type RecordRow } from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
@@ -67,6 +67,8 @@ export class SqlRecordStore implements RecordStore {
       async (claims) => {
         const rows = await this.alone((on) => dialect.claim(on, claims));
         const byId = new Map(rows.map((row) => [row.recordId, row]));
+        const lapsed = dialect.takeOver ? claims.filter(({ recordId }) => isLapsed(byId.get(recordId)!)) : [];
+        for (const row of lapsed.length > 0 ? await this.takeOver(lapsed) : []) byId.set(row.recordId, row);
         return claims.map((claim) => byId.get(claim.recordId)!);
       },
       places(MAX_CLAIMS, settings.timeoutMs),
@@ -112,12 +114,12 @@ export class SqlRecordStore implements RecordStore {
     return this.askAsOwner((on) => this.connector.dialect.discard(on, ownership));
   }
 
-  renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.renew(on, ownership, leaseMs));
+  renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
+    return this.askAsOwner((on) => this.connector.dialect.renew(on, ownership, leaseMs, transactional));
   }
 
-  async markAwaited(recordId: string): Promise<StandingRecord | undefined> {
-    await this.ask((on) => this.connector.dialect.markAwaited(on, recordId));
+  async markAwaited(recordId: string, transactional = false): Promise<StandingRecord | undefined> {
+    await this.ask((on) => this.connector.dialect.markAwaited(on, recordId, transactional));
     return this.read(recordId);
   }
 
@@ -205,6 +207,10 @@ export class SqlRecordStore implements RecordStore {
     const answer = await withDeadline(complete(), this.settings.timeoutMs).finally(() => (isWanted = false));
     if (answer === 'ended') throw new TransactionEndedError();
     return answer;
+  }
+
+  private takeOver(claims: readonly Claim[]): Promise<readonly RecordRow[]> {
+    return retryingConflicts(() => this.connector.atomically((on) => this.connector.dialect.takeOver!(on, claims)));
   }
 
   private alone<T>(work: (on: unknown) => Promise<T>, lockPatienceMs?: number): Promise<T> {

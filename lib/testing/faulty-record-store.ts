@@ -58,12 +58,12 @@ export class FaultyRecordStore implements RecordStore {
     return this.fenced('release', ownership, () => this.store.hold(ownership));
   }
 
-  renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
-    return this.fenced('renew', ownership, () => this.store.renew(ownership, leaseMs));
+  renew(ownership: Ownership, leaseMs: number, transactional?: boolean): Promise<FencedAnswer> {
+    return this.fenced('renew', ownership, () => this.store.renew(ownership, leaseMs, transactional));
   }
 
-  markAwaited(recordId: string): Promise<StandingRecord | undefined> {
-    return this.around('read', { recordId }, () => this.store.markAwaited(recordId));
+  markAwaited(recordId: string, transactional?: boolean): Promise<StandingRecord | undefined> {
+    return this.around('read', { recordId }, () => this.store.markAwaited(recordId, transactional));
   }
 
   async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
