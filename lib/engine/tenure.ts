@@ -211,7 +211,7 @@ export class Tenure {
         const fenced = await transaction.complete(this.ownership, completion);
         if (!fenced.held) throw new LeaseLostError();
         return fenced;
-      });
+      }, this.operation.endpoint);
       return this.completed(outcome!, answer.awaited, startedAt);
     } catch (error) {
       this.turnOver = undefined;

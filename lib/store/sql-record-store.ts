@@ -65,7 +65,7 @@ export class SqlRecordStore implements RecordStore {
     });
     this.claims = new GroupCommit(
       async (claims) => {
-        const rows = await this.alone((on) => dialect.claim(on, claims));
+        const rows = await retryingConflicts(() => connector.alone((on) => dialect.claim(on, claims)));
         const byId = new Map(rows.map((row) => [row.recordId, row]));
         const lapsed = dialect.takeOver ? claims.filter(({ recordId }) => isLapsed(byId.get(recordId)!)) : [];
         for (const row of lapsed.length > 0 ? await this.takeOver(lapsed) : []) byId.set(row.recordId, row);
@@ -75,7 +75,7 @@ export class SqlRecordStore implements RecordStore {
     );
     this.completions = new GroupCommit(
       async (rows) => {
-        const answers = await this.alone((on) => dialect.complete(on, rows));
+        const answers = await retryingConflicts(() => connector.alone((on) => dialect.complete(on, rows)));
         return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
       },
       places(MAX_COMPLETIONS, this.patienceMs),
@@ -85,11 +85,14 @@ export class SqlRecordStore implements RecordStore {
   }
 
   async claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
-    this.assertNotNested(claim.endpoint);
+    assertNotNested(this.connector, claim.endpoint);
     const { recordId } = claim;
     const request = claim.request && this.settings.sealer.seal(claim.request, { recordId, field: 'request' });
-    const asked = this.claims.add(request === claim.request ? claim : { ...claim, request });
-    return this.standing(await withDeadline(asked, this.settings.timeoutMs, (row) => onLate?.(this.standing(row))));
+    const ask = () => {
+      const asked = this.claims.add(request === claim.request ? claim : { ...claim, request });
+      return withDeadline(asked, this.settings.timeoutMs, (row) => onLate?.(this.standing(row)));
+    };
+    return this.standing(await besides(this.connector, claim.endpoint, ask));
   }
 
   async read(recordId: string): Promise<StandingRecord | undefined> {
@@ -98,24 +101,28 @@ export class SqlRecordStore implements RecordStore {
   }
 
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
-    return withDeadline(this.completions.add(this.completionRow(ownership, completion)), this.patienceMs);
+    const row = this.completionRow(ownership, completion);
+    return besides(this.connector, 'a completion', () => withDeadline(this.completions.add(row), this.patienceMs));
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs));
+    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs), this.patienceMs);
   }
 
   /** What is held does not expire, whatever its date. */
   hold(ownership: Ownership): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.letGo(on, ownership, 'held', 0));
+    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'held', 0), this.patienceMs);
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.discard(on, ownership));
+    return this.ask((on) => this.connector.dialect.discard(on, ownership), this.patienceMs);
   }
 
   renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.renew(on, ownership, leaseMs, transactional));
+    // In no handler's way: a heartbeat that waits for a connection keeps nobody waiting.
+    return ask(this.connector, this.patienceMs, (on) =>
+      this.connector.dialect.renew(on, ownership, leaseMs, transactional),
+    );
   }
 
   async markAwaited(recordId: string, transactional = false): Promise<StandingRecord | undefined> {
@@ -123,22 +130,28 @@ export class SqlRecordStore implements RecordStore {
     return this.read(recordId);
   }
 
-  async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
+  async transaction<T>(
+    work: (transaction: StoreTransaction) => Promise<T>,
+    endpoint = 'a transactional operation',
+  ): Promise<T> {
     let worked = false;
     let watched: WatchedTransaction | undefined;
     try {
-      const result = await this.connector.exclusively(() =>
-        this.settings.transactionHost.run(this.dataSource, (manager) =>
-          this.transactions.during(manager, async (transaction) => {
-            watched = transaction;
-            const answer = await work({
-              manager,
-              complete: (ownership, completion) => this.completeWithin(manager, transaction, ownership, completion),
-            });
-            worked = true;
-            return answer;
-          }),
-        ),
+      const result = await this.connector.exclusively(
+        () =>
+          this.settings.transactionHost.run(this.dataSource, (manager) =>
+            this.transactions.during(manager, async (transaction) => {
+              watched = transaction;
+              const answer = await work({
+                manager,
+                complete: (ownership, completion) => this.completeWithin(manager, transaction, ownership, completion),
+              });
+              worked = true;
+              return answer;
+            }),
+          ),
+        endpoint,
+        this.settings.timeoutMs,
       );
       if (!worked) throw new Error('The option `transactionHost`: run() resolved without running its work');
       return result;
@@ -193,16 +206,22 @@ export class SqlRecordStore implements RecordStore {
   /** @throws TransactionEndedError where the transaction is not the one that was begun */
   private async completeWithin(
     manager: EntityManager,
-    { marked, mark, phase, cause }: WatchedTransaction,
+    transaction: WatchedTransaction,
     ownership: Ownership,
     completion: Completion,
   ): Promise<FencedAnswer> {
+    const { marked, mark, phase, cause } = transaction;
+    const { dialect } = this.connector;
     if (phase === 'undone' && cause !== undefined) throw new TransactionUndoneError({ cause });
     const row = this.completionRow(ownership, completion);
     let isWanted = true;
     const complete = async () => {
       await marked;
-      return this.connector.dialect.completeWithin(await this.connector.within(manager), mark, row, () => isWanted);
+      const on = await this.connector.within(manager);
+      const completed = await dialect.completeWithin(on, mark, row, () => isWanted);
+      // The proof may take the mark away, and another operation that a transaction host has joined needs one.
+      if (transaction.operations > 1 && completed !== 'ended') await dialect.markTransaction(on, mark);
+      return completed;
     };
     const answer = await withDeadline(complete(), this.settings.timeoutMs).finally(() => (isWanted = false));
     if (answer === 'ended') throw new TransactionEndedError();
@@ -213,31 +232,15 @@ export class SqlRecordStore implements RecordStore {
     return retryingConflicts(() => this.connector.atomically((on) => this.connector.dialect.takeOver!(on, claims)));
   }
 
-  private alone<T>(work: (on: unknown) => Promise<T>, lockPatienceMs?: number): Promise<T> {
-    return retryingConflicts(() => this.connector.alone(work, lockPatienceMs));
+  private ask<T>(work: Work<T>, patienceMs = this.settings.timeoutMs): Promise<T> {
+    return besides(this.connector, 'a statement of the store', () => ask(this.connector, patienceMs, work));
   }
 
-  private ask<T>(work: (on: unknown) => Promise<T>): Promise<T> {
-    const { timeoutMs } = this.settings;
-    return withDeadline(this.alone(work, timeoutMs), timeoutMs);
-  }
-
-  private askAsOwner<T>(work: (on: unknown) => Promise<T>): Promise<T> {
-    return withDeadline(this.alone(work, this.patienceMs), this.patienceMs);
-  }
-
-  /** @throws NestedOperationError where it would wait for itself */
-  private assertNotNested(what: string): void {
+  /** @param what as errors name it */
+  private async askAtomically<T>(what: string, work: Work<T>): Promise<T> {
     assertNotNested(this.connector, what);
-  }
-
-  private askAtomically<T>(what: string, work: (on: unknown) => Promise<T>): Promise<T> {
-    this.assertNotNested(what);
     const { timeoutMs } = this.settings;
-    return withDeadline(
-      retryingConflicts(() => this.connector.atomically(work, timeoutMs)),
-      timeoutMs,
-    );
+    return besides(this.connector, what, () => ask(this.connector, timeoutMs, work, 'atomically'));
   }
 
   private completionRow(ownership: Ownership, { outcome, retentionMs }: Completion): CompletionRow {
@@ -275,7 +278,7 @@ class SqlStepStore implements StepStore {
   }
 
   async load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {
-    const rows = await this.ask(within, (on) => this.connector.dialect.loadSteps(on, recordId));
+    const rows = await this.ask('a step', within, (on) => this.connector.dialect.loadSteps(on, recordId));
     return rows.map(({ name, status, result }) => ({
       name,
       status,
@@ -299,19 +302,39 @@ class SqlStepStore implements StepStore {
     step: { name: string; status: RecordedStep['status']; result: Buffer | null },
     within: StoreTransaction | undefined,
   ): Promise<FencedAnswer> {
-    return this.ask(within, (on) => this.connector.dialect.putStep(on, ownership, step));
+    return this.ask(`step "${step.name}"`, within, (on) => this.connector.dialect.putStep(on, ownership, step));
   }
 
   /** Progress outlives the handler's transaction, except where the database has a single connection. */
-  private async ask<T>(within: StoreTransaction | undefined, work: (on: unknown) => Promise<T>): Promise<T> {
-    if (!within) assertNotNested(this.connector, 'step()');
-    const patienceMs = patienceOf(this.connector, this.settings);
-    const asked =
-      within && this.joinsTransaction
-        ? this.connector.within(within.manager as EntityManager).then(work)
-        : retryingConflicts(() => this.connector.alone(work, patienceMs));
-    return withDeadline(asked, patienceMs);
+  private async ask<T>(what: string, within: StoreTransaction | undefined, work: Work<T>): Promise<T> {
+    const { connector } = this;
+    const patienceMs = patienceOf(connector, this.settings);
+    if (within && this.joinsTransaction) {
+      return withDeadline(connector.within(within.manager as EntityManager).then(work), patienceMs);
+    }
+    assertNotNested(connector, what);
+    return besides(connector, what, () => ask(connector, patienceMs, work), within);
   }
+}
+
+type Work<T> = (on: unknown) => Promise<T>;
+
+function ask<T>(
+  connector: Connector,
+  patienceMs: number,
+  work: Work<T>,
+  how: 'alone' | 'atomically' = 'alone',
+): Promise<T> {
+  return withDeadline(
+    retryingConflicts(() => connector[how](work, patienceMs)),
+    patienceMs,
+  );
+}
+
+/** Runs what goes through the pool of the data source, perhaps while the caller's own transaction holds a connection of it. */
+function besides<T>(connector: Connector, what: string, work: () => Promise<T>, within?: StoreTransaction): Promise<T> {
+  const { nesting, sharesPool } = connector;
+  return nesting && sharesPool ? nesting.besides(what, work, within?.manager) : work();
 }
 
 /**

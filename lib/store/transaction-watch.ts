@@ -89,6 +89,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const onError = (error: unknown) => (watched.connectionError ??= error);
     connection.on?.('error', onError);
     watched.operations++;
+    this.connector.nesting?.enter();
     try {
       return await work(watched);
     } catch (error) {
@@ -96,7 +97,10 @@ export class TransactionWatch implements EntitySubscriberInterface {
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
     } finally {
-      if (--watched.operations === 0) watched.phase = 'ending';
+      if (--watched.operations === 0) {
+        watched.phase = 'ending';
+        this.connector.nesting?.leave(manager);
+      }
       connection.off?.('error', onError);
     }
   }

@@ -66,7 +66,7 @@ export class FaultyRecordStore implements RecordStore {
     return this.around('read', { recordId }, () => this.store.markAwaited(recordId, transactional));
   }
 
-  async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>, endpoint?: string): Promise<T> {
     let completes: Omit<FaultSite, 'point'> = { recordId: '' };
     const result = await this.store.transaction(async (transaction) => {
       const done = await work({
@@ -78,7 +78,7 @@ export class FaultyRecordStore implements RecordStore {
       });
       await this.reach({ ...completes, point: 'before commit' });
       return done;
-    });
+    }, endpoint);
     try {
       await this.reach({ ...completes, point: 'after commit' });
     } catch (error) {

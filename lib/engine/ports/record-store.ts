@@ -53,8 +53,10 @@ export interface RecordStore {
    * Runs `work` in a transaction of the application's data source. Resolves after COMMIT. Rejects after ROLLBACK with
    * what `work` threw, or with what ended its connection. Rejects with `CommitUnknownError` when anything fails after
    * `work`: a COMMIT that was refused, whose answer was lost, or that something of the application's followed and threw.
+   *
+   * @param endpoint the operation, as errors name it
    */
-  transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T>;
+  transaction<T>(work: (transaction: StoreTransaction) => Promise<T>, endpoint?: string): Promise<T>;
 
   readonly steps: StepStore;
 

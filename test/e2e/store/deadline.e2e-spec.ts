@@ -27,7 +27,7 @@ function slow(connector: Connector): Connector & { after: number } {
     },
     atomically: (work) => connector.atomically(work),
     within: (manager) => connector.within(manager),
-    exclusively: (work) => connector.exclusively(work),
+    exclusively: (work, what, patienceMs) => connector.exclusively(work, what, patienceMs),
   };
 }
 
