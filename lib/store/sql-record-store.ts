@@ -20,7 +20,7 @@ import {
   TransactionEndedError,
   TransactionUndoneError,
 } from '../engine/errors.js';
-import type { Connector } from './connectors/connector.js';
+import type { Connector, RehearsalStep } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
 import { type CompletionRow, isLapsed, NOT_HELD, type OutcomeRow, type RecordRow } from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
@@ -201,6 +201,24 @@ export class SqlRecordStore implements RecordStore {
   /** Deletes up to `limit` expired records. How many. */
   async sweep(limit: number): Promise<number> {
     return this.askAtomically('purgeExpired()', (on) => this.connector.dialect.sweep(on, limit));
+  }
+
+  /**
+   * Claims a record, records a step and deletes both, in a transaction that is rolled back: what the tables and the rights of
+   * the database's user do not allow, the database says.
+   *
+   * @param reached called with what is about to be tried
+   */
+  rehearse(claim: Claim, reached: (what: string) => void): Promise<void> {
+    const { connector } = this;
+    const { dialect } = connector;
+    const owner = { ...claim, token: 1 };
+    const steps = (on: unknown): RehearsalStep[] => [
+      ['claim a record', () => dialect.claim(on, [claim])],
+      ['record a step', () => dialect.putStep(on, owner, { name: 'boot check', status: 'begun', result: null })],
+      ['delete a record', () => dialect.discard(on, owner)],
+    ];
+    return withDeadline(connector.rehearse(steps, reached), this.settings.timeoutMs);
   }
 
   /** @throws TransactionEndedError where the transaction is not the one that was begun */

@@ -2,6 +2,9 @@ import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { Nesting } from './nesting.js';
 
+/** A step of a rehearsal, and what it tries to do. */
+export type RehearsalStep = readonly [what: string, run: () => Promise<unknown>];
+
 /**
  * Gives statements a connection: to themselves, or a transaction's. The hot path asks the driver directly, as TypeORM's
  * query runner can neither prepare a statement by name nor answer with a row count.
@@ -21,6 +24,12 @@ export interface Connector<Connection = unknown> {
    * @param lockPatienceMs as for {@link alone}
    */
   atomically<T>(work: (on: Connection) => Promise<T>, lockPatienceMs?: number): Promise<T>;
+  /**
+   * Runs what `steps` returns one after the other, in a transaction of its own that is rolled back.
+   *
+   * @param reached called before each step, and again where the whole is tried on another connection
+   */
+  rehearse(steps: (on: Connection) => readonly RehearsalStep[], reached: (what: string) => void): Promise<void>;
   /** The connection of a TypeORM transaction. */
   within(manager: EntityManager): Promise<Connection>;
   /**

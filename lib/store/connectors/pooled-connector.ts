@@ -1,7 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { LockedRows, saysLocked } from '../locked-rows.js';
-import type { Connector } from './connector.js';
+import type { Connector, RehearsalStep } from './connector.js';
 import { poisonsConnection } from './poisoned-connections.js';
 import { type Nesting, Turns } from './nesting.js';
 import type { StorePools } from './pools.js';
@@ -63,11 +63,28 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   }
 
   atomically<T>(work: (on: On) => Promise<T>, lockPatienceMs?: number): Promise<T> {
+    return this.inTransaction('COMMIT', work, lockPatienceMs);
+  }
+
+  rehearse(steps: (on: On) => readonly RehearsalStep[], reached: (what: string) => void): Promise<void> {
+    return this.inTransaction('ROLLBACK', async (on) => {
+      for (const [what, run] of steps(on)) {
+        reached(what);
+        await run();
+      }
+    });
+  }
+
+  private inTransaction<T>(
+    end: 'COMMIT' | 'ROLLBACK',
+    work: (on: On) => Promise<T>,
+    lockPatienceMs?: number,
+  ): Promise<T> {
     return this.alone(async (on) => {
       for (const statement of this.begin) await this.tell(on, statement);
       try {
         const result = await work(on);
-        await this.tell(on, 'COMMIT');
+        await this.tell(on, end);
         return result;
       } catch (error) {
         if (this.leavesConnection(error)) await this.tell(on, 'ROLLBACK');

@@ -26,6 +26,7 @@ function slow(connector: Connector): Connector & { after: number } {
       return answer;
     },
     atomically: (work) => connector.atomically(work),
+    rehearse: (steps, reached) => connector.rehearse(steps, reached),
     within: (manager) => connector.within(manager),
     exclusively: (work, what, patienceMs) => connector.exclusively(work, what, patienceMs),
   };
