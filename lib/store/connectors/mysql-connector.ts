@@ -1,6 +1,6 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
-import type { MysqlAnswer, MysqlConnection } from '../dialects/mysql.js';
+import { isInTransactionAfter, type MysqlAnswer, type MysqlConnection } from '../dialects/mysql.js';
 import { type Mysql2Connection, ownMysqlPool, sharedMysqlPool } from './mysql-pool.js';
 import { Nesting } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
@@ -10,11 +10,7 @@ import { StorePools } from './pools.js';
 interface ResultSetHeader {
   readonly affectedRows: number;
   readonly insertId: number | string;
-  readonly serverStatus: number;
 }
-
-/** SERVER_STATUS_IN_TRANS. */
-const IN_TRANSACTION = 1;
 
 /** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
 const GIVE_UP_AFTER = 30_000;
@@ -104,12 +100,12 @@ function answerOf(
     connection[method](sql, values, (error, result) => {
       if (error) return reject(error);
       if (Array.isArray(result)) return resolve({ rows: result, affectedRows: 0, insertId: 0, inTransaction: false });
-      const { affectedRows, insertId, serverStatus } = result as ResultSetHeader;
+      const { affectedRows, insertId } = result as ResultSetHeader;
       resolve({
         rows: [],
         affectedRows,
         insertId: Number(insertId),
-        inTransaction: (serverStatus & IN_TRANSACTION) !== 0,
+        inTransaction: isInTransactionAfter(result) === true,
       });
     }),
   );
