@@ -9,7 +9,7 @@ import {
   type IdempotencyModuleOptions,
   IdempotencyService,
 } from '../../lib/index.js';
-import { createDatabase, type TestDialect } from '../support/database.js';
+import { createDatabase, type TestDatabase, type TestDialect } from '../support/database.js';
 import { PLATFORMS, type Platform, type RunningApp, startApp } from './support/app.js';
 import { codeOf } from './support/cases.js';
 import { send } from './support/raw-http.js';
@@ -41,17 +41,19 @@ function barrier(count: number): () => Promise<void> {
 describe.each(['postgres', 'mariadb'] as const satisfies TestDialect[])('On %s', (dialect) => {
   let app: RunningApp;
   let service: IdempotencyService;
-  afterEach(() => app?.close());
+  let created: TestDatabase;
+  afterEach(async () => {
+    await app?.close();
+    await created.drop();
+  });
 
   /** A stall would outlast its test. */
   async function open(poolSize: number, options: IdempotencyModuleOptions = {}, platform: Platform = 'express') {
-    const made = await createDatabase(dialect);
+    const made = (created = await createDatabase(dialect));
     const database = { ...made, options: { ...made.options, poolSize } as never };
     const controllers = [OrdersController];
     app = await startApp(platform, { database, controllers, options: { storeTimeout: '5m', ...options } });
     service = app.app.get(IdempotencyService);
-    const { close } = app;
-    app = { ...app, close: () => close().finally(() => made.drop()) };
   }
 
   const operation = (name: string) => ({ key: randomUUID(), operation: name });

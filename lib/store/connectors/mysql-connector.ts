@@ -2,7 +2,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { isInTransactionAfter, type MysqlAnswer, type MysqlConnection } from '../dialects/mysql.js';
 import { type Mysql2Connection, ownMysqlPool, sharedMysqlPool } from './mysql-pool.js';
-import { Nesting } from './nesting.js';
+import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { StorePools } from './pools.js';
 
@@ -36,7 +36,7 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     const own = (limit: number) => ownMysqlPool(dataSource, limit);
     // MySQL has no lock timeout for a single statement, and that of the data source's connections is not ours to set.
     const spills = () => this.server?.isMariadb === true;
-    const nesting = new Nesting(dataSource, sharedMysqlPool(dataSource));
+    const nesting = nestingOf(dataSource, sharedMysqlPool(dataSource));
     const shared = sharedMysqlPool(dataSource, nesting.obtain as () => Promise<Mysql2Connection>);
     super(dialect, new StorePools(shared, own, connections, spills), nesting);
   }

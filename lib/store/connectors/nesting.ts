@@ -10,6 +10,15 @@ interface Driver {
   obtainMasterConnection(): Promise<unknown>;
 }
 
+const known = new WeakMap<DataSource, Nesting>();
+
+/** @param pool the data source's */
+export function nestingOf(dataSource: DataSource, pool: Pool<unknown>): Nesting {
+  let nesting = known.get(dataSource);
+  if (!nesting) known.set(dataSource, (nesting = new Nesting(dataSource, pool)));
+  return nesting;
+}
+
 /**
  * Handlers of transactional operations that need a second connection of the pool while their transaction holds one. Where such
  * handlers hold every connection, each waits for the others for ever: the last of them gets an error instead, and its
@@ -24,7 +33,6 @@ export class Nesting {
   /** Takes a connection of the pool for statements that wait for nobody. */
   readonly obtain: () => Promise<unknown>;
 
-  /** @param pool the data source's */
   constructor(
     private readonly dataSource: DataSource,
     private readonly pool: Pool<unknown>,

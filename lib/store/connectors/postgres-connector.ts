@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
-import { Nesting } from './nesting.js';
+import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { StorePools } from './pools.js';
 import { giveBackPostgres, ownPostgresPool, type PgClient, sharedPostgresPool } from './postgres-pool.js';
@@ -23,7 +23,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   constructor(dataSource: DataSource, dialect: Dialect<PgConnection>, connections: number) {
     const own = (limit: number) => ownPostgresPool(dataSource, limit);
     const shared = sharedPostgresPool(dataSource);
-    super(dialect, new StorePools(shared, own, connections), new Nesting(dataSource, shared));
+    super(dialect, new StorePools(shared, own, connections), nestingOf(dataSource, shared));
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {
