@@ -27,6 +27,28 @@ const CHECKS = [
   { name: 'hold, an operator who finds out', defines: ['OWNERS=2', 'RUNS=2', 'HOLD=2'] },
   { name: 'hold, an operator who finds out, three owners', defines: ['OWNERS=3', 'RUNS=1', 'LATE=0', 'HOLD=2'] },
   {
+    name: 'renewed beside the record, two lives each',
+    defines: ['OWNERS=2', 'RUNS=2', 'LATE=0', 'TXN=1', 'BESIDE=1', 'SNAP=1'],
+  },
+  {
+    name: 'renewed beside the record, late completions',
+    defines: ['OWNERS=2', 'RUNS=1', 'TXN=1', 'BESIDE=1', 'SNAP=1'],
+  },
+  {
+    name: 'hold, renewed beside the record',
+    defines: ['OWNERS=2', 'RUNS=1', 'TXN=1', 'BESIDE=1', 'SNAP=1', 'HOLD=1'],
+  },
+  {
+    name: 'older snapshots, renewed on the record itself',
+    defines: ['OWNERS=2', 'RUNS=1', 'TXN=1', 'SNAP=1'],
+    mustFail: 'current>>(me/8)',
+  },
+  {
+    name: 'renewed beside the record, a claim that goes by an older look at the lease',
+    defines: ['OWNERS=2', 'RUNS=1', 'TXN=1', 'BESIDE=1', 'JUDGE=0'],
+    mustFail: 'renewed!=token',
+  },
+  {
     name: 'hold, a fence that does not look at the status',
     defines: ['OWNERS=2', 'RUNS=1', 'FENCE=2', 'HOLD=1'],
     mustFail: 'status!=4',

@@ -6,6 +6,8 @@ import { LeaseLostError } from './steps.js';
 /** The execution that code runs in, and the calls of its handler. */
 export class CurrentExecution {
   readonly calls: HandlerCalls;
+  /** The execution in whose handler this one was begun. */
+  readonly outer = current();
 
   /**
    * @param handler the method that the request is for, whose calls are watched

@@ -87,7 +87,7 @@ export class IdempotencyEngine {
           // A streamed input is compared with the whole fingerprint, which is on record by now.
           if (outcome && outcome !== 'timeout' && !operation.input) return this.replay(operation, outcome, true);
         } else {
-          watch ??= this.watches.join(recordId);
+          watch ??= this.watches.join(recordId, policy.transactional);
           await watch.changed(seen, left, asked);
         }
       }

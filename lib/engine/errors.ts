@@ -68,15 +68,26 @@ export class TransactionUndoneError extends Error {
 }
 
 /**
- * An idempotent operation, or a call of `IdempotencyService`, inside a transaction on SQLite's only connection. It would wait
- * for the end of the transaction, and the transaction for it. Nothing was done.
+ * An idempotent operation, a step, or a call of `IdempotencyService`, inside a transaction that holds the connection it needs:
+ * SQLite's only one, or one of a pool whose connections are all held by transactions that wait for another one. It would
+ * wait for the end of the transaction, and the transaction for it. Nothing was done.
  */
 export class NestedOperationError extends Error {
   override readonly name = 'NestedOperationError';
-  constructor(what: string, outer: string) {
+
+  /** @param poolSize how many connections the pool has; absent on SQLite */
+  constructor(
+    what: string,
+    outer: string,
+    readonly poolSize?: number,
+  ) {
     super(
-      `${what} inside ${outer}: SQLite has one connection, so that the one would wait for the other for ever. Do it before ` +
-        'or after the transaction, or use a database with more than one connection',
+      poolSize === undefined
+        ? `${what} inside ${outer}: SQLite has one connection, so that the one would wait for the other for ever. Do it before ` +
+            'or after the transaction, or use a database with more than one connection'
+        : `${what} inside ${outer}: every connection of the data source (${poolSize}) is held by a transaction that waits for ` +
+            'another one. Do it before or after the transaction, or give the data source more connections than ' +
+            'transactional operations run at once',
     );
   }
 }

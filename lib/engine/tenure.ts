@@ -224,7 +224,7 @@ export class Tenure {
         const fenced = await transaction.complete(this.ownership, completion);
         if (!fenced.held) throw new LeaseLostError();
         return fenced;
-      });
+      }, this.operation.endpoint);
       return this.completed(outcome!, answer.awaited, startedAt);
     } catch (error) {
       this.turnOver = undefined;
@@ -346,11 +346,11 @@ export class Tenure {
   }
 
   private async beat(): Promise<void> {
-    const { leaseMs, maxDurationMs } = this.operation.policy;
+    const { leaseMs, maxDurationMs, transactional } = this.operation.policy;
     const sentAt = performance.now();
     if (maxDurationMs !== undefined && sentAt - this.startedAt >= maxDurationMs) return this.overrun(maxDurationMs);
     try {
-      const { held } = await this.settings.store.renew(this.ownership, leaseMs);
+      const { held } = await this.settings.store.renew(this.ownership, leaseMs, transactional);
       if (this.over) return;
       if (!held) return this.lose();
       this.leaseEnds = sentAt + leaseMs;

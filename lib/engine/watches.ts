@@ -28,11 +28,15 @@ export class Watches {
     return this.watches.get(recordId)?.standing;
   }
 
-  /** Takes part in watching a record; {@link Watch.leave} ends it. */
-  join(recordId: string): Watch {
+  /**
+   * Takes part in watching a record; {@link Watch.leave} ends it.
+   *
+   * @param transactional whether the record's operation is
+   */
+  join(recordId: string, transactional = false): Watch {
     let watch = this.watches.get(recordId);
     if (!watch) {
-      watch = new Watch(recordId, this.store, this.wakeUp, () => this.watches.delete(recordId));
+      watch = new Watch(recordId, transactional, this.store, this.wakeUp, () => this.watches.delete(recordId));
       this.watches.set(recordId, watch);
     }
     watch.enter();
@@ -59,6 +63,7 @@ export class Watch {
 
   constructor(
     private readonly recordId: string,
+    private readonly transactional: boolean,
     private readonly store: RecordStore,
     private readonly wakeUp: WakeUp | undefined,
     private readonly onEmpty: () => void,
@@ -130,7 +135,7 @@ export class Watch {
   private async mark(): Promise<void> {
     if (!this.subscription || !this.started || this.marking || this.waiters === 0) return;
     this.marking = true;
-    const standing = await this.store.markAwaited(this.recordId).catch(() => undefined);
+    const standing = await this.store.markAwaited(this.recordId, this.transactional).catch(() => undefined);
     this.marking = false;
     if (standing?.status === 'processing') this.markedFor = standing.owner;
     else this.wakeAll();

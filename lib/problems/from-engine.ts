@@ -62,6 +62,10 @@ export function isOutage(error: unknown): boolean {
  * the client is to try again, and not to take it for an error of the operation.
  */
 export function errorOfHandler(error: unknown, documentation?: string): unknown {
+  // Nothing was done, and the connections are there for a retry. On SQLite it is a mistake, which a retry repeats.
+  if (error instanceof NestedOperationError && error.poolSize !== undefined) {
+    return new IdempotencyStoreUnavailableException({ documentation, cause: error });
+  }
   return error instanceof StoreUnavailableError
     ? new IdempotencyOutcomeNotRecordedException({ documentation, cause: error })
     : error;

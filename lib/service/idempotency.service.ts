@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canonicalJson } from '../canonical-json.js';
 import type { Observable } from 'rxjs';
-import type { DataSource } from 'typeorm';
+import { type DataSource, Not } from 'typeorm';
 import { requestToKeep } from '../edges/request-to-keep.js';
 import { ScopeDigest } from '../edges/scope-digest.js';
 import { runForValue } from '../edges/value-run.js';
@@ -25,6 +25,7 @@ import { mergeOptions } from '../options/merge-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
 import { problemOf, problemOfError } from '../problems/from-engine.js';
 import { initialized } from '../store/data-source.js';
+import { BESIDE } from '../store/dialects/dialect.js';
 import { type IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
@@ -208,7 +209,7 @@ export class IdempotencyService {
   async steps(recordId: string): Promise<IdempotencyStep[]> {
     return initialized(this.dataSource)
       .getRepository(IdempotencyStep)
-      .find({ where: { recordId }, order: { updatedAt: 'ASC' } });
+      .find({ where: { recordId, name: Not(BESIDE) }, order: { updatedAt: 'ASC' } });
   }
 
   /** Counts what is in the table. Reads all of it: for operators and slow schedules, not for requests. */

@@ -4,7 +4,8 @@ import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
 import { initialized } from '../store/data-source.js';
 import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
-import { IdempotencyRecord } from '../store/entities/index.js';
+import { BESIDE } from '../store/dialects/dialect.js';
+import { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import { checkListOptions } from './filters.js';
 
 /** Which records `IdempotencyService.list()` shows. */
@@ -127,7 +128,18 @@ export class RecordView {
     entities.forEach((record, i) => {
       if (Number(raw[i].deserted) === 1) record.status = 'held';
     });
+    const running = entities.filter(({ status }) => status === 'processing');
+    for (const { recordId, token, updatedAt } of await this.besides(running)) {
+      const record = running.find(({ id }) => id === recordId)!;
+      if (token === record.token && updatedAt > record.leaseUntil) record.leaseUntil = updatedAt;
+    }
     return entities;
+  }
+
+  private async besides(records: readonly IdempotencyRecord[]): Promise<IdempotencyStep[]> {
+    if (records.length === 0) return [];
+    const recordId = In(records.map(({ id }) => id));
+    return this.dataSource.getRepository(IdempotencyStep).findBy({ recordId, name: BESIDE });
   }
 
   /** Held by the rules of a claim, and not yet marked so: its owner fell silent, and nobody has asked since. */
@@ -139,7 +151,13 @@ export class RecordView {
     return '(r.holdOnCrash = :yes)';
   }
 
+  /** Of a transactional operation, the lease may have been renewed beside the record: see the PostgreSQL dialect. */
   private get lapsed(): string {
-    return isPast(this.dataSource, 'r.leaseUntil');
+    const renewed = initialized(this.dataSource)
+      .createQueryBuilder(IdempotencyStep, 's')
+      .select('1')
+      .where(`s.recordId = r.id AND s.name = '${BESIDE}' AND s.token = r.token`)
+      .andWhere(`NOT (${isPast(this.dataSource, 's.updatedAt')})`);
+    return `(${isPast(this.dataSource, 'r.leaseUntil')} AND NOT EXISTS (${renewed.getQuery()}))`;
   }
 }

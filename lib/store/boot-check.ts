@@ -1,24 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
-import type { Claim, RecordStore } from '../engine/ports/record-store.js';
-
+import type { Claim } from '../engine/ports/record-store.js';
 import { assertEntities, isInitialized } from './data-source.js';
 import { withDeadline } from './deadline.js';
 import { dialectNameOf } from './dialects/dialect-name.js';
 import { explainStore } from './missing-tables.js';
 import { unsupported, versionQuery } from './server-version.js';
-
-/** What operators see of a check whose process died before it had deleted its record. */
-const ENDPOINT = 'nestjs-idempotency: boot check';
-
-/** A record that was not deleted counts as abandoned, and expires, after so long. */
-const LEASE_MS = 1_000;
-const RETENTION_MS = 60_000;
+import type { SqlRecordStore } from './sql-record-store.js';
 
 /**
  * Finds out at boot what would otherwise be a 503 to the first client: a claim, a step and their deletion on the real
- * tables show missing tables, columns and rights, and a database that takes no writes.
+ * tables show missing tables, columns and rights, and a database that takes no writes. They are rolled back: a process that
+ * is killed meanwhile leaves nothing.
  *
  * What the database refuses is logged and does not fail the boot: a database may be down for a moment, and a process
  * that reads alone may be connected to a replica.
@@ -27,7 +21,7 @@ const RETENTION_MS = 60_000;
  */
 export async function checkAtBoot(
   dataSource: DataSource,
-  store: Pick<RecordStore, 'claim' | 'discard' | 'steps'>,
+  store: Pick<SqlRecordStore, 'rehearse'>,
   { logger, timeoutMs }: { logger: Logger; timeoutMs: number },
 ): Promise<void> {
   if (!isInitialized(dataSource)) {
@@ -41,17 +35,7 @@ export async function checkAtBoot(
     if (!preparesStatements) throw new MysqlPackageError();
     const problem = unsupported(dialectNameOf(dataSource), version);
     if (problem) return logger.error(problem);
-    attempt = 'claim a record';
-    const { recordId, owner, token } = await store.claim(aClaim());
-    const ownership = { recordId, owner, token };
-    attempt = 'record a step';
-    // By no owner, which writes no row: a record with a step never expires, should this process die before it is deleted.
-    await store.steps.begin({ ...ownership, token: token + 1 }, 'boot check').catch(async (error: unknown) => {
-      await store.discard(ownership).catch(() => undefined);
-      throw error;
-    });
-    attempt = 'delete a record';
-    await store.discard(ownership);
+    await store.rehearse(aClaim(), (next) => (attempt = next));
   } catch (error) {
     if (error instanceof MysqlPackageError) throw error;
     logger.error(`The boot check could not ${attempt}: ${explainStore(error)}`);
@@ -88,14 +72,14 @@ function aClaim(): Claim {
   return {
     recordId: randomUUID(),
     owner: randomUUID(),
-    endpoint: ENDPOINT,
+    endpoint: 'nestjs-idempotency: boot check',
     route: null,
     scopeDigest: null,
     fingerprint: Buffer.alloc(32),
     binding: null,
     request: null,
-    leaseMs: LEASE_MS,
-    retentionMs: RETENTION_MS,
+    leaseMs: 1_000,
+    retentionMs: 1_000,
     maxAttempts: 1,
     holdOnCrash: false,
     forgettable: true,

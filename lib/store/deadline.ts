@@ -1,4 +1,4 @@
-import { StoreRefusedError, StoreUnavailableError } from '../engine/errors.js';
+import { NestedOperationError, StoreRefusedError, StoreUnavailableError } from '../engine/errors.js';
 import { isRetryable } from './driver-errors.js';
 
 /**
@@ -34,6 +34,7 @@ export function withDeadline<T>(work: Promise<T>, ms: number, onLate?: (answer: 
 }
 
 function storeError(cause: unknown): Error {
-  if (cause instanceof StoreUnavailableError || cause instanceof StoreRefusedError) return cause;
+  const isOurs = [StoreUnavailableError, StoreRefusedError, NestedOperationError].some((ours) => cause instanceof ours);
+  if (isOurs) return cause as Error;
   return isRetryable(cause) ? new StoreUnavailableError({ cause }) : new StoreRefusedError({ cause });
 }

@@ -13,6 +13,14 @@ export type DriverErrorKind = 'conflict' | 'outage' | 'refusal';
 interface DriverErrorTable {
   readonly conflict: RegExp;
   readonly outage: RegExp;
+  /** Of the conflicts: the statement waited in vain for a row that another transaction has locked. Nothing of it was done. */
+  readonly locked?: RegExp;
+  /** Of the conflicts: the whole transaction was undone, so that trying it again at once makes sense. */
+  readonly undone: RegExp;
+  /** The statement's error always comes with a rollback of its whole transaction, which then is over. */
+  readonly endsTransaction?: RegExp;
+  /** Of the outages: the server accepts no further connection. */
+  readonly tooManyConnections?: RegExp;
 }
 
 /** PostgreSQL, by SQLSTATE (PostgreSQL documentation, appendix A). */
@@ -22,6 +30,9 @@ const SQLSTATE: DriverErrorTable = {
   // Connection exceptions; insufficient resources; operator intervention, with query_canceled; system errors; a standby;
   // a prepared statement that a pooler lost or the server can no longer use.
   outage: /^(08...|53...|57014|57P0.|58...|XX...|25006|26000|42P05|0A000)$/,
+  locked: /^55P03$/,
+  undone: /^(40001|40P01)$/,
+  tooManyConnections: /^53300$/,
 };
 
 /** MySQL and MariaDB, by error number. */
@@ -32,12 +43,19 @@ const ERRNO: DriverErrorTable = {
   // statement, a Galera node that is not ready, and the client's own 20xx.
   outage:
     /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1159|1160|1161|1203|1226|1290|1317|1792|1836|1927|1969|3024|4031|20\d\d)$/,
+  locked: /^(1205|3572)$/,
+  undone: /^(1213|1020)$/,
+  // With 1206: no memory for locks.
+  endsTransaction: /^(1213|1020|1206)$/,
+  // Of the server, of a user, of a resource limit.
+  tooManyConnections: /^(1040|1203|1226)$/,
 };
 
 /** SQLite, by result code. */
 const SQLITE: DriverErrorTable = {
   conflict: /^SQLITE_(BUSY|LOCKED)/,
   outage: /^SQLITE_(IOERR|FULL|NOMEM|CANTOPEN|PROTOCOL|INTERRUPT|READONLY)/,
+  undone: /^SQLITE_BUSY$/,
 };
 
 /** Node's and mysql2's codes for a connection that cannot be made, or is gone. */
@@ -68,12 +86,17 @@ export function isConflict(error: unknown): boolean {
   return kindOf(error) === 'conflict';
 }
 
-/** MySQL and MariaDB roll back the whole transaction: deadlock, "record has changed since last read", no memory for locks. */
-const UNDOES_TRANSACTION = new Set<unknown>([1213, 1020, 1206]);
-
 /** Returns whether an error of a statement always comes with a rollback of its whole transaction, which then is over. */
 export function undoesTransaction(error: unknown): boolean {
-  return causes(error).some(({ errno }) => UNDOES_TRANSACTION.has(errno));
+  return says(error, 'endsTransaction');
+}
+
+/** Returns whether an error, one of its causes, or what TypeORM wrapped, stands in this column of its driver's table. */
+export function says(error: unknown, what: keyof DriverErrorTable): boolean {
+  return causes(error).some((cause) => {
+    const { table, code } = entryOf(cause);
+    return table?.[what]?.test(code) === true;
+  });
 }
 
 /** Returns whether the same work may succeed when it is tried again. */
@@ -81,25 +104,25 @@ export function isRetryable(error: unknown): boolean {
   return kindOf(error) !== 'refusal';
 }
 
-function ownKindOf({ code, errno, message }: DriverError): DriverErrorKind {
-  if (typeof errno === 'number' && errno > 0) return look(ERRNO, String(errno));
-  if (typeof code !== 'string') return NETWORK_MESSAGE.test(message) ? 'outage' : 'refusal';
-  if (code.startsWith('SQLITE_')) return look(SQLITE, code);
-  if (/^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return look(SQLSTATE, code);
-  return NETWORK.test(code) || NETWORK_MESSAGE.test(message) ? 'outage' : 'refusal';
-}
-
-function look(table: DriverErrorTable, code: string): DriverErrorKind {
+function ownKindOf(error: DriverError): DriverErrorKind {
+  const { table, code } = entryOf(error);
+  if (!table) return NETWORK.test(code) || NETWORK_MESSAGE.test(error.message) ? 'outage' : 'refusal';
   if (table.conflict.test(code)) return 'conflict';
   return table.outage.test(code) ? 'outage' : 'refusal';
+}
+
+/** The table that an error's code belongs to; none for those of the network, and for errors without one. */
+function entryOf({ code, errno }: DriverError): { table?: DriverErrorTable; code: string } {
+  if (typeof errno === 'number' && errno > 0) return { table: ERRNO, code: String(errno) };
+  if (typeof code !== 'string') return { code: '' };
+  if (code.startsWith('SQLITE_')) return { table: SQLITE, code };
+  if (/^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return { table: SQLSTATE, code };
+  return { code };
 }
 
 const CONFLICT_RETRIES = 5;
 /** After so many milliseconds a conflict is no passing one. */
 const CONFLICT_PATIENCE_MS = 1_000;
-
-/** The whole transaction was undone, and a lock was not merely waited for in vain: trying again at once makes sense. */
-const UNDONE = new Set<unknown>(['40001', '40P01', 1213, 1020, 'SQLITE_BUSY']);
 
 /**
  * Runs a statement of ours that stands alone, again where it met others: a deadlock, or a serialization failure where
@@ -120,7 +143,7 @@ export async function retryingConflicts<T>(work: () => Promise<T>): Promise<T> {
 
 /** Returns whether the database has undone the whole transaction that met this error. */
 export function isUndone(error: unknown): boolean {
-  return causes(error).some(({ code, errno }) => UNDONE.has(code) || UNDONE.has(errno));
+  return says(error, 'undone');
 }
 
 export interface DriverError extends Error {

@@ -1,15 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { causes } from './driver-errors.js';
-
-/** PostgreSQL's lock_not_available, MySQL's ER_LOCK_WAIT_TIMEOUT and ER_LOCK_NOWAIT. */
-const LOCKED = new Set<unknown>(['55P03', 1205, 3572]);
+import { says } from './driver-errors.js';
 
 /** How long locked rows are left alone before one is asked for again, in milliseconds. */
 const PAUSE_MS = 50;
 
 /** Returns whether a statement waited in vain for a row that another transaction has locked. Nothing of it was done. */
 export function saysLocked(error: unknown): boolean {
-  return causes(error).some(({ code, errno }) => LOCKED.has(code) || LOCKED.has(errno));
+  return says(error, 'locked');
 }
 
 /**

@@ -20,11 +20,12 @@ import {
   TransactionEndedError,
   TransactionUndoneError,
 } from '../engine/errors.js';
-import type { Connector } from './connectors/connector.js';
+import type { Connector, RehearsalStep } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
 import {
   type CompletionRow,
   type ForgottenBatch,
+  isLapsed,
   NOT_HELD,
   type OutcomeRow,
   type RecordRow,
@@ -71,15 +72,17 @@ export class SqlRecordStore implements RecordStore {
     });
     this.claims = new GroupCommit(
       async (claims) => {
-        const rows = await this.alone((on) => dialect.claim(on, claims));
+        const rows = await retryingConflicts(() => connector.alone((on) => dialect.claim(on, claims)));
         const byId = new Map(rows.map((row) => [row.recordId, row]));
+        const lapsed = dialect.takeOver ? claims.filter(({ recordId }) => isLapsed(byId.get(recordId)!)) : [];
+        for (const row of lapsed.length > 0 ? await this.takeOver(lapsed) : []) byId.set(row.recordId, row);
         return claims.map((claim) => byId.get(claim.recordId)!);
       },
       places(MAX_CLAIMS, settings.timeoutMs),
     );
     this.completions = new GroupCommit(
       async (rows) => {
-        const answers = await this.alone((on) => dialect.complete(on, rows));
+        const answers = await retryingConflicts(() => connector.alone((on) => dialect.complete(on, rows)));
         return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
       },
       places(MAX_COMPLETIONS, this.patienceMs),
@@ -89,11 +92,14 @@ export class SqlRecordStore implements RecordStore {
   }
 
   async claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
-    this.assertNotNested(claim.endpoint);
+    assertNotNested(this.connector, claim.endpoint);
     const { recordId } = claim;
     const request = claim.request && this.settings.sealer.seal(claim.request, { recordId, field: 'request' });
-    const asked = this.claims.add(request === claim.request ? claim : { ...claim, request });
-    return this.standing(await withDeadline(asked, this.settings.timeoutMs, (row) => onLate?.(this.standing(row))));
+    const ask = () => {
+      const asked = this.claims.add(request === claim.request ? claim : { ...claim, request });
+      return withDeadline(asked, this.settings.timeoutMs, (row) => onLate?.(this.standing(row)));
+    };
+    return this.standing(await besides(this.connector, claim.endpoint, ask));
   }
 
   async read(recordId: string): Promise<StandingRecord | undefined> {
@@ -102,47 +108,57 @@ export class SqlRecordStore implements RecordStore {
   }
 
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
-    return withDeadline(this.completions.add(this.completionRow(ownership, completion)), this.patienceMs);
+    const row = this.completionRow(ownership, completion);
+    return besides(this.connector, 'a completion', () => withDeadline(this.completions.add(row), this.patienceMs));
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs));
+    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs), this.patienceMs);
   }
 
   /** What is held does not expire, whatever its date. */
   hold(ownership: Ownership): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.letGo(on, ownership, 'held', 0));
+    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'held', 0), this.patienceMs);
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.discard(on, ownership));
+    return this.ask((on) => this.connector.dialect.discard(on, ownership), this.patienceMs);
   }
 
-  renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
-    return this.askAsOwner((on) => this.connector.dialect.renew(on, ownership, leaseMs));
+  renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
+    // In no handler's way: a heartbeat that waits for a connection keeps nobody waiting.
+    return ask(this.connector, this.patienceMs, (on) =>
+      this.connector.dialect.renew(on, ownership, leaseMs, transactional),
+    );
   }
 
-  async markAwaited(recordId: string): Promise<StandingRecord | undefined> {
-    await this.ask((on) => this.connector.dialect.markAwaited(on, recordId));
+  async markAwaited(recordId: string, transactional = false): Promise<StandingRecord | undefined> {
+    await this.ask((on) => this.connector.dialect.markAwaited(on, recordId, transactional));
     return this.read(recordId);
   }
 
-  async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
+  async transaction<T>(
+    work: (transaction: StoreTransaction) => Promise<T>,
+    endpoint = 'a transactional operation',
+  ): Promise<T> {
     let worked = false;
     let watched: WatchedTransaction | undefined;
     try {
-      const result = await this.connector.exclusively(() =>
-        this.settings.transactionHost.run(this.dataSource, (manager) =>
-          this.transactions.during(manager, async (transaction) => {
-            watched = transaction;
-            const answer = await work({
-              manager,
-              complete: (ownership, completion) => this.completeWithin(manager, transaction, ownership, completion),
-            });
-            worked = true;
-            return answer;
-          }),
-        ),
+      const result = await this.connector.exclusively(
+        () =>
+          this.settings.transactionHost.run(this.dataSource, (manager) =>
+            this.transactions.during(manager, async (transaction) => {
+              watched = transaction;
+              const answer = await work({
+                manager,
+                complete: (ownership, completion) => this.completeWithin(manager, transaction, ownership, completion),
+              });
+              worked = true;
+              return answer;
+            }),
+          ),
+        endpoint,
+        this.settings.timeoutMs,
       );
       if (!worked) throw new Error('The option `transactionHost`: run() resolved without running its work');
       return result;
@@ -199,50 +215,62 @@ export class SqlRecordStore implements RecordStore {
     return this.askAtomically('purgeExpired()', (on) => this.connector.dialect.sweep(on, limit));
   }
 
+  /**
+   * Claims a record, records a step and deletes both, in a transaction that is rolled back: what the tables and the rights of
+   * the database's user do not allow, the database says.
+   *
+   * @param reached called with what is about to be tried
+   */
+  rehearse(claim: Claim, reached: (what: string) => void): Promise<void> {
+    const { connector } = this;
+    const { dialect } = connector;
+    const owner = { ...claim, token: 1 };
+    const steps = (on: unknown): RehearsalStep[] => [
+      ['claim a record', () => dialect.claim(on, [claim])],
+      ['record a step', () => dialect.putStep(on, owner, { name: 'boot check', status: 'begun', result: null })],
+      ['delete a record', () => dialect.discard(on, owner)],
+    ];
+    return withDeadline(connector.rehearse(steps, reached), this.settings.timeoutMs);
+  }
+
   /** @throws TransactionEndedError where the transaction is not the one that was begun */
   private async completeWithin(
     manager: EntityManager,
-    { marked, mark, phase, cause }: WatchedTransaction,
+    transaction: WatchedTransaction,
     ownership: Ownership,
     completion: Completion,
   ): Promise<FencedAnswer> {
+    const { marked, mark, phase, cause } = transaction;
+    const { dialect } = this.connector;
     if (phase === 'undone' && cause !== undefined) throw new TransactionUndoneError({ cause });
     const row = this.completionRow(ownership, completion);
     let isWanted = true;
     const complete = async () => {
       await marked;
-      return this.connector.dialect.completeWithin(await this.connector.within(manager), mark, row, () => isWanted);
+      const on = await this.connector.within(manager);
+      const completed = await dialect.completeWithin(on, mark, row, () => isWanted);
+      // The proof may take the mark away, and another operation that a transaction host has joined needs one.
+      if (transaction.operations > 1 && completed !== 'ended') await dialect.markTransaction(on, mark);
+      return completed;
     };
     const answer = await withDeadline(complete(), this.settings.timeoutMs).finally(() => (isWanted = false));
     if (answer === 'ended') throw new TransactionEndedError();
     return answer;
   }
 
-  private alone<T>(work: (on: unknown) => Promise<T>, lockPatienceMs?: number): Promise<T> {
-    return retryingConflicts(() => this.connector.alone(work, lockPatienceMs));
+  private takeOver(claims: readonly Claim[]): Promise<readonly RecordRow[]> {
+    return retryingConflicts(() => this.connector.atomically((on) => this.connector.dialect.takeOver!(on, claims)));
   }
 
-  private ask<T>(work: (on: unknown) => Promise<T>): Promise<T> {
-    const { timeoutMs } = this.settings;
-    return withDeadline(this.alone(work, timeoutMs), timeoutMs);
+  private ask<T>(work: Work<T>, patienceMs = this.settings.timeoutMs): Promise<T> {
+    return besides(this.connector, 'a statement of the store', () => ask(this.connector, patienceMs, work));
   }
 
-  private askAsOwner<T>(work: (on: unknown) => Promise<T>): Promise<T> {
-    return withDeadline(this.alone(work, this.patienceMs), this.patienceMs);
-  }
-
-  /** @throws NestedOperationError where it would wait for itself */
-  private assertNotNested(what: string): void {
+  /** @param what as errors name it */
+  private async askAtomically<T>(what: string, work: Work<T>): Promise<T> {
     assertNotNested(this.connector, what);
-  }
-
-  private askAtomically<T>(what: string, work: (on: unknown) => Promise<T>): Promise<T> {
-    this.assertNotNested(what);
     const { timeoutMs } = this.settings;
-    return withDeadline(
-      retryingConflicts(() => this.connector.atomically(work, timeoutMs)),
-      timeoutMs,
-    );
+    return besides(this.connector, what, () => ask(this.connector, timeoutMs, work, 'atomically'));
   }
 
   private completionRow(ownership: Ownership, { outcome, retentionMs, fingerprint }: Completion): CompletionRow {
@@ -280,7 +308,7 @@ class SqlStepStore implements StepStore {
   }
 
   async load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {
-    const rows = await this.ask(within, (on) => this.connector.dialect.loadSteps(on, recordId));
+    const rows = await this.ask('a step', within, (on) => this.connector.dialect.loadSteps(on, recordId));
     return rows.map(({ name, status, result }) => ({
       name,
       status,
@@ -304,19 +332,39 @@ class SqlStepStore implements StepStore {
     step: { name: string; status: RecordedStep['status']; result: Buffer | null },
     within: StoreTransaction | undefined,
   ): Promise<FencedAnswer> {
-    return this.ask(within, (on) => this.connector.dialect.putStep(on, ownership, step));
+    return this.ask(`step "${step.name}"`, within, (on) => this.connector.dialect.putStep(on, ownership, step));
   }
 
   /** Progress outlives the handler's transaction, except where the database has a single connection. */
-  private async ask<T>(within: StoreTransaction | undefined, work: (on: unknown) => Promise<T>): Promise<T> {
-    if (!within) assertNotNested(this.connector, 'step()');
-    const patienceMs = patienceOf(this.connector, this.settings);
-    const asked =
-      within && this.joinsTransaction
-        ? this.connector.within(within.manager as EntityManager).then(work)
-        : retryingConflicts(() => this.connector.alone(work, patienceMs));
-    return withDeadline(asked, patienceMs);
+  private async ask<T>(what: string, within: StoreTransaction | undefined, work: Work<T>): Promise<T> {
+    const { connector } = this;
+    const patienceMs = patienceOf(connector, this.settings);
+    if (within && this.joinsTransaction) {
+      return withDeadline(connector.within(within.manager as EntityManager).then(work), patienceMs);
+    }
+    assertNotNested(connector, what);
+    return besides(connector, what, () => ask(connector, patienceMs, work), within);
   }
+}
+
+type Work<T> = (on: unknown) => Promise<T>;
+
+function ask<T>(
+  connector: Connector,
+  patienceMs: number,
+  work: Work<T>,
+  how: 'alone' | 'atomically' = 'alone',
+): Promise<T> {
+  return withDeadline(
+    retryingConflicts(() => connector[how](work, patienceMs)),
+    patienceMs,
+  );
+}
+
+/** Runs what goes through the pool of the data source, perhaps while the caller's own transaction holds a connection of it. */
+function besides<T>(connector: Connector, what: string, work: () => Promise<T>, within?: StoreTransaction): Promise<T> {
+  const { nesting, sharesPool } = connector;
+  return nesting && sharesPool ? nesting.besides(what, work, within?.manager) : work();
 }
 
 /**

@@ -7,6 +7,7 @@ import { TransactionControlError, TransactionUndoneError } from '../engine/error
 import { StepInTransactionError } from '../engine/steps.js';
 import type { Connector } from './connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from './connectors/discard-connection.js';
+import { isInTransactionAfter } from './dialects/mysql.js';
 import { isConflict, undoesTransaction } from './driver-errors.js';
 import { endsTransaction, isWrite } from './statements.js';
 
@@ -55,9 +56,6 @@ interface RawConnection {
   off?(event: 'error', listener: (error: unknown) => void): void;
 }
 
-/** SERVER_STATUS_IN_TRANS, in the flags that MySQL sends with each result. */
-const IN_TRANSACTION = 1;
-
 /**
  * Watches what handlers do with the transactions of their operations, as a subscriber of the data source: it refuses
  * statements that would lose an effect, and warns, once for each endpoint, of writes that are not part of the transaction.
@@ -89,6 +87,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const onError = (error: unknown) => (watched.connectionError ??= error);
     connection.on?.('error', onError);
     watched.operations++;
+    this.connector.nesting?.enter();
     try {
       return await work(watched);
     } catch (error) {
@@ -96,7 +95,10 @@ export class TransactionWatch implements EntitySubscriberInterface {
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
     } finally {
-      if (--watched.operations === 0) watched.phase = 'ending';
+      if (--watched.operations === 0) {
+        watched.phase = 'ending';
+        this.connector.nesting?.leave(manager);
+      }
       connection.off?.('error', onError);
     }
   }
@@ -117,8 +119,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const transaction = this.transactions.get(queryRunner);
     if (transaction?.phase !== 'open') return undefined;
     if (success) {
-      const { serverStatus } = (rawResults ?? {}) as { serverStatus?: number };
-      if (serverStatus === undefined || serverStatus & IN_TRANSACTION) return undefined;
+      if (isInTransactionAfter(rawResults) !== false) return undefined;
       transaction.phase = 'undone';
       transaction.mayBeCommitted = true;
       return undefined;

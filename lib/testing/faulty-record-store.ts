@@ -58,15 +58,15 @@ export class FaultyRecordStore implements RecordStore {
     return this.fenced('release', ownership, () => this.store.hold(ownership));
   }
 
-  renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
-    return this.fenced('renew', ownership, () => this.store.renew(ownership, leaseMs));
+  renew(ownership: Ownership, leaseMs: number, transactional?: boolean): Promise<FencedAnswer> {
+    return this.fenced('renew', ownership, () => this.store.renew(ownership, leaseMs, transactional));
   }
 
-  markAwaited(recordId: string): Promise<StandingRecord | undefined> {
-    return this.around('read', { recordId }, () => this.store.markAwaited(recordId));
+  markAwaited(recordId: string, transactional?: boolean): Promise<StandingRecord | undefined> {
+    return this.around('read', { recordId }, () => this.store.markAwaited(recordId, transactional));
   }
 
-  async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>, endpoint?: string): Promise<T> {
     let completes: Omit<FaultSite, 'point'> = { recordId: '' };
     const result = await this.store.transaction(async (transaction) => {
       const done = await work({
@@ -78,7 +78,7 @@ export class FaultyRecordStore implements RecordStore {
       });
       await this.reach({ ...completes, point: 'before commit' });
       return done;
-    });
+    }, endpoint);
     try {
       await this.reach({ ...completes, point: 'after commit' });
     } catch (error) {

@@ -34,18 +34,29 @@ export interface RecordStore {
   /** Marks the outcome as unknown, fenced. */
   hold(ownership: Ownership): Promise<FencedAnswer>;
 
-  /** Extends the lease to `leaseMs` from now, fenced. Waits, within its time limit, for a transaction that completes this record. */
-  renew(ownership: Ownership, leaseMs: number): Promise<FencedAnswer>;
+  /**
+   * Extends the lease to `leaseMs` from now, fenced. Waits, within its time limit, for a transaction that completes this record.
+   *
+   * @param transactional whether the operation may be in a transaction, at any isolation level, whose completion this must
+   *   not make fail. Such a renewal never makes the lease shorter.
+   */
+  renew(ownership: Ownership, leaseMs: number, transactional?: boolean): Promise<FencedAnswer>;
 
-  /** Notes that somebody waits for the record, so that its completion is announced; answers with what stands. */
-  markAwaited(recordId: string): Promise<StandingRecord | undefined>;
+  /**
+   * Notes that somebody waits for the record, so that its completion is announced; answers with what stands.
+   *
+   * @param transactional as for {@link renew}
+   */
+  markAwaited(recordId: string, transactional?: boolean): Promise<StandingRecord | undefined>;
 
   /**
    * Runs `work` in a transaction of the application's data source. Resolves after COMMIT. Rejects after ROLLBACK with
    * what `work` threw, or with what ended its connection. Rejects with `CommitUnknownError` when anything fails after
    * `work`: a COMMIT that was refused, whose answer was lost, or that something of the application's followed and threw.
+   *
+   * @param endpoint the operation, as errors name it
    */
-  transaction<T>(work: (transaction: StoreTransaction) => Promise<T>): Promise<T>;
+  transaction<T>(work: (transaction: StoreTransaction) => Promise<T>, endpoint?: string): Promise<T>;
 
   readonly steps: StepStore;
 

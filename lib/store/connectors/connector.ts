@@ -1,5 +1,9 @@
 import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
+import type { Nesting } from './nesting.js';
+
+/** A step of a rehearsal, and what it tries to do. */
+export type RehearsalStep = readonly [what: string, run: () => Promise<unknown>];
 
 /**
  * Gives statements a connection: to themselves, or a transaction's. The hot path asks the driver directly, as TypeORM's
@@ -20,14 +24,30 @@ export interface Connector<Connection = unknown> {
    * @param lockPatienceMs as for {@link alone}
    */
   atomically<T>(work: (on: Connection) => Promise<T>, lockPatienceMs?: number): Promise<T>;
+  /**
+   * Runs what `steps` returns one after the other, in a transaction of its own that is rolled back.
+   *
+   * @param reached called before each step, and again where the whole is tried on another connection
+   */
+  rehearse(steps: (on: Connection) => readonly RehearsalStep[], reached: (what: string) => void): Promise<void>;
   /** The connection of a TypeORM transaction. */
   within(manager: EntityManager): Promise<Connection>;
-  /** Runs `work` while no other transaction of ours needs the same connection. */
-  exclusively<T>(work: () => Promise<T>): Promise<T>;
+  /**
+   * Runs `work`, a transaction, while it leaves a connection to the statements of others.
+   *
+   * @param what the operation that begins it, as errors name it
+   * @throws StoreUnavailableError where its turn does not come within `patienceMs` milliseconds. On a single connection it
+   *   waits for as long as the others take.
+   */
+  exclusively<T>(work: () => Promise<T>, what: string, patienceMs: number): Promise<T>;
   /** Whether statements inside a transaction have to go through its connection, because there is only one. */
   readonly singleConnection: boolean;
   /** Returns whether the caller runs inside a transaction on the only connection: what it asks for would wait for itself. */
   waitsForItself?(): boolean;
+  /** Tells of handlers that need more connections than the pool has. */
+  readonly nesting?: Nesting;
+  /** Whether the store's own statements go through the data source's pool at present. */
+  readonly sharesPool?: boolean;
   /** Calls `listener` when the connections that were opened until now turn out to be stale, as after a failover. */
   onStale?(listener: () => void): void;
   /** Closes connections that are not the data source's. */

@@ -1,7 +1,8 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
-import type { MysqlAnswer, MysqlConnection } from '../dialects/mysql.js';
+import { isInTransactionAfter, type MysqlAnswer, type MysqlConnection } from '../dialects/mysql.js';
 import { type Mysql2Connection, ownMysqlPool, sharedMysqlPool } from './mysql-pool.js';
+import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { StorePools } from './pools.js';
 
@@ -9,11 +10,7 @@ import { StorePools } from './pools.js';
 interface ResultSetHeader {
   readonly affectedRows: number;
   readonly insertId: number | string;
-  readonly serverStatus: number;
 }
-
-/** SERVER_STATUS_IN_TRANS. */
-const IN_TRANSACTION = 1;
 
 /** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
 const GIVE_UP_AFTER = 30_000;
@@ -39,7 +36,9 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     const own = (limit: number) => ownMysqlPool(dataSource, limit);
     // MySQL has no lock timeout for a single statement, and that of the data source's connections is not ours to set.
     const spills = () => this.server?.isMariadb === true;
-    super(dialect, new StorePools(sharedMysqlPool(dataSource), own, connections, spills));
+    const nesting = nestingOf(dataSource, sharedMysqlPool(dataSource));
+    const shared = sharedMysqlPool(dataSource, nesting.obtain as () => Promise<Mysql2Connection>);
+    super(dialect, new StorePools(shared, own, connections, spills), nesting);
   }
 
   async within(manager: EntityManager): Promise<MysqlConnection> {
@@ -101,12 +100,12 @@ function answerOf(
     connection[method](sql, values, (error, result) => {
       if (error) return reject(error);
       if (Array.isArray(result)) return resolve({ rows: result, affectedRows: 0, insertId: 0, inTransaction: false });
-      const { affectedRows, insertId, serverStatus } = result as ResultSetHeader;
+      const { affectedRows, insertId } = result as ResultSetHeader;
       resolve({
         rows: [],
         affectedRows,
         insertId: Number(insertId),
-        inTransaction: (serverStatus & IN_TRANSACTION) !== 0,
+        inTransaction: isInTransactionAfter(result) === true,
       });
     }),
   );

@@ -47,11 +47,21 @@ const LOCK_TIMEOUT = 'SET SESSION innodb_lock_wait_timeout = 1';
 
 const ignore = () => undefined;
 
-/** The data source's pool, of its primary. */
-export function sharedMysqlPool(dataSource: DataSource): Pool<Mysql2Connection> {
+/**
+ * The data source's pool, of its primary.
+ *
+ * @param obtain how TypeORM's driver takes a connection
+ */
+export function sharedMysqlPool(
+  dataSource: DataSource,
+  obtain = () => (dataSource.driver as unknown as MysqlDriver).obtainMasterConnection(),
+): Pool<Mysql2Connection> {
   const driver = () => initialized(dataSource).driver as unknown as MysqlDriver;
   const pool = () => driver().pool ?? driver().poolCluster?._nodes?.MASTER?.pool;
-  return poolOf(pool, () => driver().obtainMasterConnection());
+  return poolOf(pool, async () => {
+    initialized(dataSource);
+    return obtain();
+  });
 }
 
 /**
@@ -101,6 +111,9 @@ function poolOf(
   return {
     get size() {
       return open?.size ?? all();
+    },
+    get limit() {
+      return pool()?.config?.connectionLimit || Infinity;
     },
     get isExhausted() {
       const limit = pool()?.config?.connectionLimit ?? 1;

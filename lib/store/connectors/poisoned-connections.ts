@@ -1,4 +1,4 @@
-import { causes } from '../driver-errors.js';
+import { causes, says } from '../driver-errors.js';
 
 /** What an error says of the connection that met it: it cannot work again, and has to be closed. */
 export interface Poison {
@@ -67,14 +67,11 @@ function look(table: PoisonTable, code: string): Poison | undefined {
   return table.find(([codes]) => codes.test(code))?.[1];
 }
 
-/** PostgreSQL's too_many_connections, MySQL's ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS and ER_USER_LIMIT_REACHED. */
-const TOO_MANY = new Set<unknown>(['53300', 1040, 1203, 1226]);
-
 /** Returns whether the server, or a pooler in front of it, accepts no further connection. */
 export function saysTooManyConnections(error: unknown): boolean {
-  return causes(error).some(
-    // PgBouncer's `max_client_conn` has had several codes.
-    ({ code, errno, message }) =>
-      TOO_MANY.has(code) || TOO_MANY.has(errno) || message.includes('no more connections allowed'),
+  // PgBouncer's `max_client_conn` has had several codes.
+  return (
+    says(error, 'tooManyConnections') ||
+    causes(error).some(({ message }) => message.includes('no more connections allowed'))
   );
 }

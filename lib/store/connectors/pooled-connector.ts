@@ -1,8 +1,9 @@
 import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { LockedRows, saysLocked } from '../locked-rows.js';
-import type { Connector } from './connector.js';
+import type { Connector, RehearsalStep } from './connector.js';
 import { poisonsConnection } from './poisoned-connections.js';
+import { type Nesting, Turns } from './nesting.js';
 import type { StorePools } from './pools.js';
 
 /** How often those who listen are told that connections are stale, in milliseconds, however many are found. */
@@ -19,13 +20,19 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   readonly singleConnection = false;
   private readonly staleListeners = new Set<() => void>();
   private toldAt = -Infinity;
+  private readonly turns = new Turns();
   private readonly lockedRows = new LockedRows();
   private readonly limitedSince = new WeakMap<Raw, number>();
 
   constructor(
     readonly dialect: Dialect<On>,
     private readonly pools: StorePools<Raw>,
+    readonly nesting: Nesting,
   ) {}
+
+  get sharesPool(): boolean {
+    return this.pools.isShared;
+  }
 
   /** A statement that was refused because of its connection alone runs once more, on another. */
   async alone<T>(work: (on: On) => Promise<T>, lockPatienceMs = 0): Promise<T> {
@@ -56,11 +63,28 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   }
 
   atomically<T>(work: (on: On) => Promise<T>, lockPatienceMs?: number): Promise<T> {
+    return this.inTransaction('COMMIT', work, lockPatienceMs);
+  }
+
+  rehearse(steps: (on: On) => readonly RehearsalStep[], reached: (what: string) => void): Promise<void> {
+    return this.inTransaction('ROLLBACK', async (on) => {
+      for (const [what, run] of steps(on)) {
+        reached(what);
+        await run();
+      }
+    });
+  }
+
+  private inTransaction<T>(
+    end: 'COMMIT' | 'ROLLBACK',
+    work: (on: On) => Promise<T>,
+    lockPatienceMs?: number,
+  ): Promise<T> {
     return this.alone(async (on) => {
       for (const statement of this.begin) await this.tell(on, statement);
       try {
         const result = await work(on);
-        await this.tell(on, 'COMMIT');
+        await this.tell(on, end);
         return result;
       } catch (error) {
         if (this.leavesConnection(error)) await this.tell(on, 'ROLLBACK');
@@ -71,8 +95,14 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
 
   abstract within(manager: EntityManager): Promise<On>;
 
-  exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return work();
+  /**
+   * Where the store shares the pool, transactions leave it a connection: their handlers wait for steps and for what they claim,
+   * and the statements of everybody else end by themselves. A nested one may have that too, as it holds up another.
+   */
+  exclusively<T>(work: () => Promise<T>, what: string, patienceMs: number): Promise<T> {
+    if (this.nesting.isNested) return this.nesting.begin(what, work);
+    if (!this.sharesPool) return work();
+    return this.turns.run(Math.max(1, this.pools.shared.limit - 1), patienceMs, work);
   }
 
   onStale(listener: () => void): void {

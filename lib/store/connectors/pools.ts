@@ -5,6 +5,8 @@ import { saysTooManyConnections } from './poisoned-connections.js';
 export interface Pool<Connection> {
   /** How many connections are open; not those that are about to be, which the server may refuse. */
   readonly size: number;
+  /** How many connections it may have. */
+  readonly limit: number;
   /** Whether a connection would have to be waited for. */
   readonly isExhausted: boolean;
   take(): Promise<Connection>;
@@ -58,9 +60,14 @@ export class StorePools<Connection> {
     private readonly spills = () => false,
   ) {}
 
+  /** Whether the store has no connections of its own at present. */
+  get isShared(): boolean {
+    return this.limit === 0 || (this.crowded !== undefined && this.own?.size === 0);
+  }
+
   /** The pool to take a connection from. */
   get current(): Pool<Connection> {
-    if (this.limit === 0 || (this.crowded && this.own?.size === 0)) return this.shared;
+    if (this.isShared) return this.shared;
     if (!this.own) {
       this.own = this.open(this.limit);
       if (!this.own) this.limit = 0;

@@ -3,6 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
+import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { StorePools } from './pools.js';
 import { giveBackPostgres, ownPostgresPool, type PgClient, sharedPostgresPool } from './postgres-pool.js';
@@ -21,7 +22,8 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   /** @param connections how many of its own it may open; 0: it shares the data source's */
   constructor(dataSource: DataSource, dialect: Dialect<PgConnection>, connections: number) {
     const own = (limit: number) => ownPostgresPool(dataSource, limit);
-    super(dialect, new StorePools(sharedPostgresPool(dataSource), own, connections));
+    const shared = sharedPostgresPool(dataSource);
+    super(dialect, new StorePools(shared, own, connections), nestingOf(dataSource, shared));
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {

@@ -95,6 +95,9 @@ function poolOf(
     get size() {
       return open();
     },
+    get limit() {
+      return pool().options?.max ?? Infinity;
+    },
     get isExhausted() {
       const { idleCount, totalCount, options } = pool();
       return idleCount === 0 && totalCount >= (options?.max ?? 0);

@@ -4,7 +4,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import type { SqliteConnection } from '../dialects/sqlite.js';
 import { initialized } from '../data-source.js';
-import type { Connector } from './connector.js';
+import type { Connector, RehearsalStep } from './connector.js';
 
 /** How often to look whether the application's transaction has ended, in milliseconds. */
 const LOOK_AGAIN = 2;
@@ -50,6 +50,25 @@ export class SqliteConnector implements Connector<SqliteConnection> {
   /** The dialect's methods are each a transaction already. */
   atomically<T>(work: (on: SqliteConnection) => Promise<T>): Promise<T> {
     return this.alone(work);
+  }
+
+  /** All at once, and so synchronously: nothing of the application's can become part of the transaction. */
+  async rehearse(
+    steps: (on: SqliteConnection) => readonly RehearsalStep[],
+    reached: (what: string) => void,
+  ): Promise<void> {
+    await this.untilFree();
+    const on = this.connection;
+    const planned = steps(on);
+    reached(planned[0][0]);
+    on.exec('BEGIN IMMEDIATE');
+    const results = planned.map(([what, run]) => ({ what, result: run() }));
+    if (on.inTransaction) on.exec('ROLLBACK');
+    void Promise.allSettled(results.map(({ result }) => result));
+    for (const { what, result } of results) {
+      reached(what);
+      await result;
+    }
   }
 
   async within(_manager: EntityManager): Promise<SqliteConnection> {

@@ -57,6 +57,11 @@ export interface Dialect<Connection = unknown> {
 
   /** One row for each claim, in any order. Ids are distinct and sorted, so that concurrent batches cannot deadlock. */
   claim(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;
+  /**
+   * Claims records that {@link claim} has found lapsed, and has left alone, in a transaction. There where a lease may be
+   * renewed beside its record, as one statement cannot both lock the record and see what was renewed before that.
+   */
+  takeOver?(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;
   read(on: Connection, recordId: string): Promise<RecordRow | undefined>;
   /** The ids that were completed, and whether somebody waits for them. */
   complete(on: Connection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>>;
@@ -91,8 +96,10 @@ export interface Dialect<Connection = unknown> {
   /** Releases or holds a record. A released one is kept for `retentionMs` from now. */
   letGo(on: Connection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer>;
   discard(on: Connection, ownership: Ownership): Promise<FencedAnswer>;
-  renew(on: Connection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer>;
-  markAwaited(on: Connection, recordId: string): Promise<void>;
+  /** @param transactional whether a transaction may be under way that completes the record: it must not find the row changed */
+  renew(on: Connection, ownership: Ownership, leaseMs: number, transactional: boolean): Promise<FencedAnswer>;
+  /** @param transactional as for {@link renew} */
+  markAwaited(on: Connection, recordId: string, transactional: boolean): Promise<void>;
 
   loadSteps(on: Connection, recordId: string): Promise<readonly StepRow[]>;
   putStep(on: Connection, ownership: Ownership, step: StepRow): Promise<FencedAnswer>;
@@ -128,8 +135,22 @@ export interface Dialect<Connection = unknown> {
  */
 export const NOBODY = '00000000-0000-0000-0000-000000000000';
 
+/**
+ * The name of a row beside a record, among its steps, none of which has an empty name. It has the end of the lease as
+ * `updated_at`, and whether a request waits as its status.
+ *
+ * Above READ COMMITTED, PostgreSQL refuses to write a row that has changed since the transaction's first statement. A
+ * heartbeat, or a request that waits, would make the completion of a transactional operation fail: so they write here.
+ */
+export const BESIDE = '';
+
 /** The answer of a fenced write that found its record in other hands. */
 export const NOT_HELD: FencedAnswer = Object.freeze({ held: false, awaited: false });
+
+/** Returns whether the record's owner has fallen silent. */
+export function isLapsed({ status, leaseLeftMs }: RecordRow): boolean {
+  return status === 'processing' && leaseLeftMs <= 0;
+}
 
 /** Reads a row by the columns' names. Drivers give some numbers as text. */
 export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {

@@ -29,6 +29,15 @@ export interface MysqlConnection {
   readonly currentRead: string;
 }
 
+/** SERVER_STATUS_IN_TRANS, in the flags that MySQL sends with each result that has no rows. */
+const IN_TRANSACTION = 1;
+
+/** Returns whether the session is in a transaction after a statement; `undefined`: its result does not tell. */
+export function isInTransactionAfter(result: unknown): boolean | undefined {
+  const { serverStatus } = (result ?? {}) as { serverStatus?: number };
+  return serverStatus === undefined ? undefined : (serverStatus & IN_TRANSACTION) !== 0;
+}
+
 export interface MysqlAnswer {
   readonly rows: readonly MysqlRow[];
   readonly affectedRows: number;
@@ -41,7 +50,7 @@ type MysqlRow = Record<string, unknown>;
 
 /** Long retentions end on a full minute, so that few completions touch the index. The parameter is given twice. */
 const EXPIRY = `IF(? < 3600000, ${NOW} + ?, ((${NOW} + ?) DIV 60000 + 1) * 60000)`;
-const expiry = (ms: number) => [ms, ms, ms];
+const expiry = (ms: number | null) => [ms, ms, ms];
 /** The same, of the record's own retention unless another one is given. */
 const OWN_EXPIRY = EXPIRY.replaceAll('?', 'COALESCE(?, retention_ms)');
 
@@ -116,7 +125,7 @@ function statements({ record, step }: TableNames) {
     /** The steps are those of an operation that had expired. */
     discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
       WHERE r.id = ? AND r.owner = ? AND r.token = ? AND r.status = 'processing' AND r.attempt = 1`,
-    giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, expires_at = ${EXPIRY.replaceAll('?', 'retention_ms')}, ${TELL}
+    giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, expires_at = ${OWN_EXPIRY}, ${TELL}
       WHERE ${OWNED}`,
     renew: `UPDATE ${record} SET lease_until = ${NOW} + ?, ${TELL} WHERE ${OWNED}`,
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
@@ -240,7 +249,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
   async discard(on: MysqlConnection, ownership: Ownership): Promise<FencedAnswer> {
     const answer = await on.execute(this.sql.discard, owned(ownership));
     if (answer.affectedRows > 0) return { held: true, awaited: true };
-    return fenced(await on.execute(this.sql.giveBack, owned(ownership)));
+    return fenced(await on.execute(this.sql.giveBack, [...expiry(null), ...owned(ownership)]));
   }
 
   async renew(on: MysqlConnection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
@@ -266,7 +275,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
     outcome: OutcomeRow | null,
     retentionMs: number | null,
   ): Promise<boolean> {
-    const retention = [retentionMs, retentionMs, retentionMs];
+    const retention = expiry(retentionMs);
     const { affectedRows } = outcome
       ? await on.execute(this.sql.resolveDone, [outcome.code, outcome.head, outcome.body, ...retention, recordId])
       : await on.execute(this.sql.resolveFree, [...retention, recordId]);

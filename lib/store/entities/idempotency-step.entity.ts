@@ -3,7 +3,12 @@ import type { RecordedStep } from '../../engine/ports/record-store.js';
 import { DialectEntity, DialectTyped } from './dialect-columns.js';
 import { asNumber } from './transformers.js';
 
-/** A step inside an operation that has begun or ended, so that the execution that takes over need not repeat it. */
+/**
+ * A step inside an operation that has begun or ended, so that the execution that takes over need not repeat it.
+ *
+ * On PostgreSQL, a row without a name is no step: it is the lease of a transactional operation that was renewed, and goes
+ * with its record. `IdempotencyService.steps()` leaves it out.
+ */
 @Entity({ name: 'idempotency_step' })
 export class IdempotencyStep extends DialectEntity {
   @PrimaryColumn({ name: 'record_id', type: 'varchar', length: 36 })

@@ -15,6 +15,7 @@ import { LogLines } from '../../conformance/support/app.js';
 import { createDatabase, type TestDatabase, type TestDialect } from '../../support/database.js';
 import { call } from '../../support/http-client.js';
 import { TcpProxy } from '../../support/proxy.js';
+import { until } from '../../support/until.js';
 
 @Controller('pay')
 class PaymentsController {
@@ -89,6 +90,63 @@ describe.each<TestDialect>(['postgres', 'mariadb', 'better-sqlite3'])('On %s', (
         /^ERROR The boot check could not record a step: .*idempotency_step.*: the library's tables are missing or older/,
       ),
     ]);
+  });
+});
+
+describe('A process that is killed during the check leaves nothing', () => {
+  const count = async (admin: DataSource) => (await admin.getRepository(IdempotencyRecord).find()).length;
+
+  test('on PostgreSQL', async () => {
+    const { database, admin } = await newDatabase('postgres');
+    await admin.query('CREATE TABLE gate (opened boolean)');
+    await admin.query(`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN NULL; END'`);
+    await admin.query('CREATE TRIGGER wait BEFORE DELETE ON idempotency_record EXECUTE FUNCTION wait()');
+    const booted = boot(database.options);
+    const checking = () =>
+      admin.query(`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`);
+    await until(async () => (await checking()).length > 0);
+    expect(await count(admin)).toBe(0);
+    const [{ pid }] = await checking();
+    // Whatever is tried again passes.
+    await admin.query('INSERT INTO gate VALUES (true)');
+    await admin.query('SELECT pg_terminate_backend($1)', [pid]);
+    await booted;
+    expect(await count(admin)).toBe(0);
+  });
+
+  test('on MariaDB', async () => {
+    const { database, admin } = await newDatabase('mariadb');
+    const gate = database.options.database!;
+    await admin.query(`CREATE TRIGGER wait BEFORE DELETE ON idempotency_record FOR EACH ROW
+      BEGIN DO GET_LOCK('${gate}', 60); DO RELEASE_LOCK('${gate}'); END`);
+    const holder = admin.createQueryRunner();
+    ends.push(() => holder.release());
+    await holder.query(`SELECT GET_LOCK('${gate}', 0)`);
+    const booted = boot(database.options);
+    const checking = () =>
+      admin.query(`SELECT id FROM information_schema.processlist WHERE db = '${gate}' AND state = 'User lock'`);
+    await until(async () => (await checking()).length > 0);
+    expect(await count(admin)).toBe(0);
+    await admin.query(`KILL ${(await checking())[0].id}`);
+    await holder.query(`SELECT RELEASE_LOCK('${gate}')`);
+    await booted;
+    expect(await count(admin)).toBe(0);
+  });
+
+  test('on SQLite', async () => {
+    const { database, admin } = await newDatabase('better-sqlite3');
+    const counts: number[] = [];
+    await admin.query('CREATE TRIGGER wait BEFORE DELETE ON idempotency_record BEGIN SELECT outside(); END');
+    const { databaseConnection } = admin.driver as unknown as {
+      databaseConnection: { prepare(sql: string): { get(): { n: number } } };
+    };
+    const seen = databaseConnection.prepare('SELECT count(*) AS n FROM idempotency_record');
+    // In the midst of the check, by another connection.
+    const prepareDatabase = (connection: { function(name: string, body: () => number): void }) =>
+      connection.function('outside', () => counts.push(seen.get().n));
+    await boot({ ...database.options, prepareDatabase });
+    expect(counts).toEqual([0]);
   });
 });
 

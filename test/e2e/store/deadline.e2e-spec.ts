@@ -26,8 +26,9 @@ function slow(connector: Connector): Connector & { after: number } {
       return answer;
     },
     atomically: (work) => connector.atomically(work),
+    rehearse: (steps, reached) => connector.rehearse(steps, reached),
     within: (manager) => connector.within(manager),
-    exclusively: (work) => connector.exclusively(work),
+    exclusively: (work, what, patienceMs) => connector.exclusively(work, what, patienceMs),
   };
 }
 

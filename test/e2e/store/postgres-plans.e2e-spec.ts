@@ -115,12 +115,16 @@ describe('On PostgreSQL', () => {
     'completeOne',
     'completeMany',
     'completeWithin',
+    'takeOver',
     'read',
     'renew',
+    'renewBeside',
+    'markAwaitedBeside',
     'letGo',
     'discard',
     'putStep',
   ];
+  const TABLES = ['idempotency_record', 'idempotency_step'];
 
   it('the records of a scope are found by their index', async () => {
     const plans = flatten(await explain('ofScope', [`'{"\\\\x00"}'`, '1000']));
@@ -147,7 +151,7 @@ describe('On PostgreSQL', () => {
       const parameters = Math.max(...[...statements[name].matchAll(/\$(\d+)/g)].map(([, n]) => Number(n)));
       const plan = await explain(name, Array<string>(parameters).fill('NULL'));
       const scans = flatten(plan).filter(
-        (node) => node['Relation Name'] === 'idempotency_record' && node['Node Type'].includes('Scan'),
+        (node) => TABLES.includes(node['Relation Name'] ?? '') && node['Node Type'].includes('Scan'),
       );
       expect(scans.length).toBeGreaterThan(0);
       for (const scan of scans) {

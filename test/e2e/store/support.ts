@@ -95,8 +95,12 @@ export class Bench {
     await this.dataSource.query(`UPDATE idempotency_record SET ${column} = ${aged} WHERE id = '${recordId}'`);
   }
 
-  lapse(recordId: string): Promise<void> {
-    return this.age(recordId, 'lease_until', HOUR);
+  async lapse(recordId: string): Promise<void> {
+    await this.age(recordId, 'lease_until', HOUR);
+    if (this.backend.dialect !== 'postgres') return;
+    await this.dataSource.query(
+      `UPDATE idempotency_step SET updated_at = now() - interval '1 hour' WHERE record_id = '${recordId}' AND name = ''`,
+    );
   }
 
   expire(recordId: string): Promise<void> {

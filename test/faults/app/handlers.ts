@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { type CanActivate, createParamDecorator, type ExecutionContext, HttpException } from '@nestjs/common';
+import { type CanActivate, createParamDecorator, type ExecutionContext, HttpException, Inject } from '@nestjs/common';
+import { InjectDataSource } from '@nestjs/typeorm';
+import type { DataSource } from 'typeorm';
 import type { Execution } from 'nestjs-idempotency';
-import type { Log } from '../history/log.js';
+import { IdempotencyFaults } from 'nestjs-idempotency/testing';
+import { Log } from '../history/log.js';
 import type { Order } from './order.js';
+import { ProviderClient } from './provider-client.js';
 
 /** Believes whom a request says it is from. */
 export class TrustingGuard implements CanActivate {
@@ -39,9 +43,17 @@ export function failureOf(run: Run): HttpException {
   return new HttpException({ ...run, failed: true }, 500);
 }
 
+/** More than the database takes for a response's body. */
+export const TOO_LARGE = 'x'.repeat(2_000);
+
 /** What all handlers of the lab share. */
 export abstract class Handlers {
-  constructor(protected readonly log: Log) {}
+  constructor(
+    @InjectDataSource() protected readonly dataSource: DataSource,
+    @Inject(IdempotencyFaults) protected readonly faults: IdempotencyFaults,
+    @Inject(Log) protected readonly log: Log,
+    @Inject(ProviderClient) protected readonly provider: ProviderClient,
+  ) {}
 
   protected begin({ op }: Order, { token, attempt }: Execution): Run {
     this.log.say({ kind: 'began', op, token, attempt });

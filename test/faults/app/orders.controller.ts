@@ -1,33 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Body, Controller, Get, Inject, Post, UseGuards } from '@nestjs/common';
-import { InjectDataSource } from '@nestjs/typeorm';
-import type { DataSource } from 'typeorm';
 import { type Execution, Idempotent, IdempotencyService, IdempotentExecution } from 'nestjs-idempotency';
-import { IdempotencyFaults } from 'nestjs-idempotency/testing';
-import { Log } from '../history/log.js';
 import { WORKLOADS } from '../history/workloads.js';
-import { failureOf, Handlers, meetsTrouble, PlacedOrder, TrustingGuard } from './handlers.js';
+import { failureOf, Handlers, meetsTrouble, PlacedOrder, TOO_LARGE, TrustingGuard } from './handlers.js';
 import type { Order } from './order.js';
-import { ProviderClient } from './provider-client.js';
 
-/** More than the database takes for a response's body. */
-const TOO_LARGE = 'x'.repeat(2_000);
 const DAY = 86_400_000;
 
 /** Handlers without a transaction. */
 @Controller()
 @UseGuards(TrustingGuard)
 export class OrdersController extends Handlers {
-  constructor(
-    @InjectDataSource() private readonly dataSource: DataSource,
-    @Inject(IdempotencyService) private readonly idempotency: IdempotencyService,
-    @Inject(IdempotencyFaults) private readonly faults: IdempotencyFaults,
-    @Inject(Log) log: Log,
-    @Inject(ProviderClient) private readonly provider: ProviderClient,
-  ) {
-    super(log);
-  }
+  @Inject(IdempotencyService) private readonly idempotency!: IdempotencyService;
 
   @Post('plain')
   @Idempotent()

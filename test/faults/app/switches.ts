@@ -97,8 +97,8 @@ function unfenced(store: RecordStore): Changes {
           },
         }),
       ),
-    renew: async (ownership, leaseMs) => {
-      await store.renew(ownership, leaseMs);
+    renew: async (ownership, leaseMs, transactional) => {
+      await store.renew(ownership, leaseMs, transactional);
       return HELD;
     },
   };

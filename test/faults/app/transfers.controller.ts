@@ -1,34 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Controller, Inject, Post, UseGuards } from '@nestjs/common';
-import { InjectDataSource } from '@nestjs/typeorm';
-import type { DataSource, EntityManager } from 'typeorm';
+import { Controller, Post, UseGuards } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution } from 'nestjs-idempotency';
-import { IdempotencyFaults } from 'nestjs-idempotency/testing';
-import { Log } from '../history/log.js';
 import { DEADLOCKS, provokeDeadlock } from './deadlock.js';
 import { EffectRow } from './effect-row.js';
-import { failureOf, Handlers, meetsTrouble, PlacedOrder, type Run, TrustingGuard } from './handlers.js';
+import { failureOf, Handlers, meetsTrouble, PlacedOrder, TOO_LARGE, type Run, TrustingGuard } from './handlers.js';
 import type { Order } from './order.js';
-import { ProviderClient } from './provider-client.js';
 
-/** More than the database takes for a response's body. */
-const TOO_LARGE = 'x'.repeat(2_000);
 const NO_ACCOUNT = -1;
 
 /** Handlers in transactions. */
 @Controller()
 @UseGuards(TrustingGuard)
 export class TransfersController extends Handlers {
-  constructor(
-    @InjectDataSource() private readonly dataSource: DataSource,
-    @Inject(IdempotencyFaults) private readonly faults: IdempotencyFaults,
-    @Inject(Log) log: Log,
-    @Inject(ProviderClient) private readonly provider: ProviderClient,
-  ) {
-    super(log);
-  }
-
   @Post('transactional')
   @Idempotent({ transactional: true })
   async transactional(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {

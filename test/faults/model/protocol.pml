@@ -13,6 +13,12 @@
  *           1: it is 'hold', and the operator may resolve any unknown record at any time, as done or not done
  *           2: the same, and the operator waits for executions to end, finds out whether there was an effect, and says so
  *   NOBODY  1: what an operator resolves as done belongs to no owner, as it is; 0: it stays the last owner's
+ *   BESIDE  1: a heartbeat renews the lease beside the record, as those of transactional operations do on PostgreSQL;
+ *           0: it writes the record itself
+ *   SNAP    1: the handler's transaction sees the record as it was when the handler began (REPEATABLE READ and above), and
+ *           cannot write it if it was written since
+ *   JUDGE   1: a claim that takes over locks the record, and then looks at the lease again, as it is; 0: it goes by what it
+ *           saw of the lease before it had the lock
  *
  * Each atomic block is one statement of the database. Leases run out by a process of their own, so at any time: an owner
  * that stands still longer than its lease is one that was overtaken between two of its steps.
@@ -39,6 +45,16 @@
 #define NOBODY 1
 #endif
 
+#ifndef BESIDE
+#define BESIDE 0
+#endif
+#ifndef SNAP
+#define SNAP 0
+#endif
+#ifndef JUDGE
+#define JUDGE 1
+#endif
+
 #define NONE 0
 #define PROCESSING 1
 #define DONE 2
@@ -54,6 +70,18 @@ byte token = 0;
 byte owner = 0;
 byte outcome = 0;
 bool lease = false;
+#if BESIDE
+byte renewed = 0;       /* the token for which the lease is renewed beside the record, and has not run out; 0: none */
+#define LEASED (lease || renewed == token)
+#else
+#define LEASED lease
+#endif
+#if SNAP
+byte current = 0;       /* the processes whose snapshot has the record as it is, a bit each */
+#define WRITTEN current = 0
+#else
+#define WRITTEN skip
+#endif
 
 /* What has happened, for the guarantees. */
 byte effects = 0;
@@ -81,7 +109,7 @@ inline effect() {
 }
 
 inline claimed(me, won) {
-  status = PROCESSING; owner = me; lease = true; won = true;
+  status = PROCESSING; owner = me; lease = true; won = true; WRITTEN;
 #if HOLD
   if
   :: !may -> may = true; working++
@@ -93,13 +121,23 @@ inline claimed(me, won) {
 }
 
 inline release() {
-  status = FAILED; releases++;
+  status = FAILED; releases++; WRITTEN;
 #if HOLD
   since = 0
 #endif
 }
 
-inline claim(me, mine, won, seen) {
+/* What a claim does that found the lease run out, and has locked the record. */
+inline takeOver(me, won) {
+#if HOLD
+  status = HELD; WRITTEN
+#else
+  takeovers++; token++; claimed(me, won)
+#endif
+}
+
+inline claim(me, mine, won, seen, silent) {
+  silent = 0;
   atomic {
     won = false;
     seen = 0;
@@ -107,23 +145,53 @@ inline claim(me, mine, won, seen) {
     :: status == NONE -> token = 1; claimed(me, won)
     :: status == FAILED -> token++; claimed(me, won)
 #if HOLD
-    :: status == PROCESSING && owner == me && lease -> won = true
-    :: status == PROCESSING && !lease -> status = HELD
+    :: status == PROCESSING && owner == me && LEASED -> won = true
+    :: status == PROCESSING && owner == me && !LEASED -> silent = token
     :: status == HELD -> skip
 #else
     :: status == PROCESSING && owner == me ->
          won = true /* our own claim, whose answer was lost */
-    :: status == PROCESSING && owner != me && !lease -> takeovers++; token++; claimed(me, won)
 #endif
-    :: status == PROCESSING && owner != me && lease -> skip
+    :: status == PROCESSING && owner != me && !LEASED -> silent = token
+    :: status == PROCESSING && owner != me && LEASED -> skip
     :: status == DONE -> seen = outcome
     fi;
+#if !BESIDE
+    /* Of one statement: a record that was written meanwhile is looked at again as it is. */
+    if
+    :: silent != 0 -> takeOver(me, won); silent = 0
+    :: else -> skip
+    fi;
+#endif
     mine = (won -> token : 0)
   }
+#if BESIDE
+  ;
+  atomic {
+    if
+#if JUDGE
+    :: silent != 0 && status == PROCESSING && token == silent && !LEASED -> takeOver(me, won)
+    :: else -> skip
+#else
+    :: silent != 0 && status == PROCESSING && token == silent && !lease ->
+         /* No claim takes over while a lease is in force. */
+         assert(renewed != token);
+         takeOver(me, won)
+    :: else -> skip
+#endif
+    fi;
+    silent = 0;
+    mine = (won -> token : 0)
+  }
+#endif
 }
 
 inline complete(me, mine, held) {
   atomic {
+#if SNAP
+    /* What is still ours can be recorded: nothing but another's claim, or an operator, has written the record since. */
+    assert(!(status == PROCESSING && owner == me && token == mine) || (current >> (me / 8)) & 1);
+#endif
     if
 #if FENCE == 1
     :: status == PROCESSING && owner == me && token == mine ->
@@ -141,7 +209,7 @@ inline complete(me, mine, held) {
          /* No stale writes: whoever records is the latest to have claimed, and nobody recorded before. */
          assert(mine == token);
          assert(lastRecorded == 0 || lastRecorded == mine);
-         lastRecorded = mine; outcome = mine; status = DONE; lease = false
+         lastRecorded = mine; outcome = mine; status = DONE; lease = false; WRITTEN
     :: else -> held = false
     fi
   }
@@ -149,14 +217,14 @@ inline complete(me, mine, held) {
 
 inline resolveDone() {
   assert(lastRecorded == 0);
-  lastRecorded = TOLD; outcome = TOLD; status = DONE; lease = false;
+  lastRecorded = TOLD; outcome = TOLD; status = DONE; lease = false; WRITTEN;
 #if NOBODY
   owner = 0
 #endif
 }
 
 inline resolveFree() {
-  status = FAILED; freed++
+  status = FAILED; freed++; WRITTEN
 }
 
 /* All definitive answers are the same, and what was answered is on record. */
@@ -177,7 +245,7 @@ proctype Late(byte me; byte mine) {
 /* An owner id is new for each execution, and a process that crashed comes back as another. */
 proctype Process(byte index) {
   byte life = 0;
-  byte me, mine, seen;
+  byte me, mine, seen, silent;
   bool won, held, again;
 #if HOLD
   bool may; /* this execution may still have its effect */
@@ -201,7 +269,7 @@ begin:
   again = false;
 
 asking:
-  claim(me, mine, won, seen);
+  claim(me, mine, won, seen, silent);
   if
   :: true -> skip           /* the answer arrives */
   :: won && !again -> again = true; goto asking /* the answer is lost: asked again under the same owner */
@@ -212,6 +280,10 @@ asking:
   :: !won && seen == 0 -> goto begin
   :: won -> skip
   fi;
+
+#if SNAP
+  current = current | (1 << index);
+#endif
 
   /* The handler. It may stand still before and after its effect, and be overtaken. */
 #if !TXN
@@ -225,7 +297,11 @@ asking:
 
   /* A heartbeat renews a lease, also one that ran out, as long as nobody has taken over. */
   if
-  :: atomic { status == PROCESSING && owner == me && token == mine -> lease = true }
+#if BESIDE
+  :: atomic { status == PROCESSING && owner == me && token == mine -> renewed = mine }
+#else
+  :: atomic { status == PROCESSING && owner == me && token == mine -> lease = true; WRITTEN }
+#endif
   :: true -> skip
   fi;
 
@@ -290,11 +366,14 @@ proctype Clock() {
 end:
   do
   :: atomic { status == PROCESSING && lease -> lease = false }
+#if BESIDE
+  :: atomic { renewed != 0 -> renewed = 0 }
+#endif
   od
 }
 
 #if HOLD
-#define UNKNOWN (status == HELD || (status == PROCESSING && !lease))
+#define UNKNOWN (status == HELD || (status == PROCESSING && !LEASED))
 
 /* Somebody who finds out about records whose outcome is unknown, also before the next request has made them held. */
 proctype Operator() {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 import { QueryFailedError } from 'typeorm';
 import { CommitUnknownError, StoreUnavailableError } from '../../../lib/engine/errors.js';
-import { isRetryable, kindOf, retryingConflicts } from '../../../lib/store/driver-errors.js';
+import { isRetryable, kindOf, retryingConflicts, says } from '../../../lib/store/driver-errors.js';
 
 const withCode = (code: unknown) => Object.assign(new Error('x'), { code });
 const withErrno = (errno: number) => Object.assign(new Error('x'), { errno });
@@ -101,5 +101,22 @@ describe('retryingConflicts', () => {
     const { work, calls } = failing(1, error);
     await expect(retryingConflicts(work)).rejects.toBe(error);
     expect(calls()).toBe(1);
+  });
+});
+
+describe('says', () => {
+  it.each([
+    ['locked', ['55P03', 1205, 3572]],
+    ['undone', ['40001', '40P01', 1213, 1020, 'SQLITE_BUSY']],
+    ['endsTransaction', [1213, 1020, 1206]],
+    ['tooManyConnections', ['53300', 1040, 1203, 1226]],
+  ] as const)('knows by the table of each driver what is %s', (what, codes) => {
+    const all = ['55P03', 1205, 3572, '40001', '40P01', 1213, 1020, 'SQLITE_BUSY', 1206, '53300', 1040, 1203, 1226];
+    const errorOf = (code: string | number) => (typeof code === 'number' ? withErrno(code) : withCode(code));
+    expect(all.filter((code) => says(errorOf(code), what))).toEqual(
+      all.filter((code) => codes.includes(code as never)),
+    );
+    expect(says(new Error('wrapped', { cause: errorOf(codes[0]) }), what)).toBe(true);
+    expect(says(new Error('no code'), what)).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
 import { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from 'nestjs-idempotency';
-import { DataSource, type DataSourceOptions, In } from 'typeorm';
+import { DataSource, type DataSourceOptions, In, Not } from 'typeorm';
 import { Product } from '../catalog/product.entity.js';
 import { config } from '../config.js';
 import { databaseOptions } from '../database.js';
@@ -49,7 +49,7 @@ export class Observer {
     const { manager } = this.dataSource;
     const records = await manager.find(IdempotencyRecord, { order: { createdAt: 'DESC' }, take: NEWEST });
     const steps = await manager.find(IdempotencyStep, {
-      where: { recordId: In(records.map(({ id }) => id)) },
+      where: { recordId: In(records.map(({ id }) => id)), name: Not('') },
       order: { updatedAt: 'ASC' },
     });
     return records.map(({ id, status, attempt, token, leaseUntil, expiresAt, responseCode, request }) => ({
