@@ -56,6 +56,11 @@ export class HttpRun {
   private static readonly logger = new Logger('Idempotency');
 
   readonly current: CurrentExecution;
+  /**
+   * What interceptors outside run in. One that tries again subscribes from within what it is told here: in the execution's own
+   * context, its further pass would be taken for an interceptor that is wired twice, and its transaction rolled back.
+   */
+  private readonly outside = current();
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
   private readonly ending: Promise<Ending>;
@@ -171,7 +176,7 @@ export class HttpRun {
       next: (value) => {
         this.noteStatus(subscriber);
         this.streams = isStream(value);
-        subscriber.next(value);
+        runWithin(this.outside, () => subscriber.next(value));
       },
       error: (thrown: unknown) => {
         const error = errorOfHandler(thrown, this.settings.documentation);
@@ -181,12 +186,12 @@ export class HttpRun {
           this.threw = true;
         }
         this.onPassed(subscriber);
-        subscriber.error(error);
+        runWithin(this.outside, () => subscriber.error(error));
       },
       complete: () => {
         if (call) calls.settle(call, 'succeeded');
         this.onPassed(subscriber);
-        subscriber.complete();
+        runWithin(this.outside, () => subscriber.complete());
       },
     });
   }
