@@ -82,6 +82,8 @@ export class HttpRun {
   /** Whether the pipeline went on without the handler: an interceptor inside gave up on it, or one outside unsubscribed. */
   private givenUp = false;
   private responded = false;
+  /** Whether an interceptor inside has written the response itself. */
+  private writtenInside = false;
   /** Whether the handler failed after it had made its response, and its transaction is rolled back. */
   private undone = false;
   private onChange: (() => void) | undefined;
@@ -227,11 +229,15 @@ export class HttpRun {
 
   /**
    * Whether a response tells what came of the operation. What is written while the handler runs is somebody else's, such as
-   * that of a timeout middleware, unless the handler has taken the response into its own hands.
+   * that of a timeout middleware, unless the handler has taken the response into its own hands. So has an interceptor inside
+   * that does the work after the handler has returned, as oRPC's does: it waits until its response is sent.
    */
   private isOfOperation({ status }: CapturedResponse): boolean {
+    const isInside = current() === this.current;
+    if (isInside && this.settings.native) return true;
+    this.writtenInside = isInside && this.passes > 0;
+    if (this.writtenInside) return this.current.calls.state === 'succeeded';
     if (!this.settings.native) return !this.isBusy && !this.givenUp;
-    if (current() === this.current) return true;
     // A callback may have lost the async context. What fails may then be its own, or that of others.
     return !this.isBusy && (status < 400 || this.threw || this.current.calls.state !== 'succeeded');
   }
@@ -381,7 +387,7 @@ export class HttpRun {
   private handlerFailed(status: number | undefined): boolean {
     const { calls } = this.current;
     if (calls.state === 'failed') return true;
-    if (this.threw) return isWorkToBeDone(calls.value);
+    if (this.threw || (this.writtenInside && status !== undefined && status >= 400)) return isWorkToBeDone(calls.value);
     // Another status than the handler's comes from what failed after it.
     return status !== undefined && status >= 400 && (this.settings.native || status === this.statusOfHandler);
   }
