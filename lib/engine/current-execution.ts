@@ -49,9 +49,9 @@ export class CurrentExecution {
   }
 }
 
-const storage = new AsyncLocalStorage<CurrentExecution>();
+const storage = new AsyncLocalStorage<CurrentExecution | undefined>();
 
-export function runWithin<T>(current: CurrentExecution, work: () => T): T {
+export function runWithin<T>(current: CurrentExecution | undefined, work: () => T): T {
   return storage.run(current, work);
 }
 

@@ -60,6 +60,11 @@ export class HttpRun {
   private static readonly logger = new Logger('Idempotency');
 
   private current: CurrentExecution;
+  /**
+   * What interceptors outside run in. One that tries again subscribes from within what it is told here: in the execution's own
+   * context, its further pass would be taken for an interceptor that is wired twice, and its transaction rolled back.
+   */
+  private readonly outside = current();
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
   private readonly ending: Promise<Ending>;
@@ -83,6 +88,8 @@ export class HttpRun {
   /** Whether the pipeline went on without the handler: an interceptor inside gave up on it, or one outside unsubscribed. */
   private givenUp = false;
   private responded = false;
+  /** Whether an interceptor inside has written the response itself. */
+  private writtenInside = false;
   /** Whether the handler failed after it had made its response, and its transaction is rolled back. */
   private undone = false;
   private onChange: (() => void) | undefined;
@@ -190,7 +197,7 @@ export class HttpRun {
         this.noteResult(subscriber);
         if (this.settings.options.response.stream) keepSource(value, this.exchange.rawResponse);
         else this.streams = isStream(value);
-        subscriber.next(value);
+        runWithin(this.outside, () => subscriber.next(value));
       },
       error: (thrown: unknown) => {
         const error = errorOfHandler(thrown, this.settings.documentation);
@@ -200,12 +207,12 @@ export class HttpRun {
           this.threw = true;
         }
         this.onPassed(subscriber);
-        subscriber.error(error);
+        runWithin(this.outside, () => subscriber.error(error));
       },
       complete: () => {
         if (call) calls.settle(call, 'succeeded');
         this.onPassed(subscriber);
-        subscriber.complete();
+        runWithin(this.outside, () => subscriber.complete());
       },
     });
   }
@@ -243,11 +250,15 @@ export class HttpRun {
 
   /**
    * Whether a response tells what came of the operation. What is written while the handler runs is somebody else's, such as
-   * that of a timeout middleware, unless the handler has taken the response into its own hands.
+   * that of a timeout middleware, unless the handler has taken the response into its own hands. So has an interceptor inside
+   * that does the work after the handler has returned, as oRPC's does: it waits until its response is sent.
    */
   private isOfOperation({ status }: CapturedResponse): boolean {
+    const isInside = current()?.execution === this.current.execution;
+    if (isInside && this.settings.native) return true;
+    this.writtenInside = isInside && this.passes > 0;
+    if (this.writtenInside) return this.current.calls.state === 'succeeded';
     if (!this.settings.native) return !this.isBusy && !this.givenUp;
-    if (current()?.execution === this.current.execution) return true;
     // A callback may have lost the async context. What fails may then be its own, or that of others.
     return !this.isBusy && (status < 400 || this.threw || this.current.calls.state !== 'succeeded');
   }
@@ -422,6 +433,7 @@ export class HttpRun {
     if (calls.state === 'failed') return true;
     if (this.threw) return isWorkToBeDone(calls.value);
     if (status === undefined || status < 400) return false;
+    if (this.writtenInside) return isWorkToBeDone(calls.value);
     // Another status than the handler's comes from what failed after it. That of ts-rest's is part of its value.
     const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
     return this.settings.native || status === this.statusOfHandler || status === inValue;

@@ -91,8 +91,9 @@ export class ResponseCapture implements GateKeeper {
     const { response } = this;
     const { original } = this.gate;
     if (this.ended) {
-      // All of it is known by now, so that its length is told in place of chunks; a replay looks the same.
-      response.removeHeader('Transfer-Encoding');
+      // The whole body is known by now, so node sends its length instead of chunks; a replay looks the same. A header that is
+      // not there must not be removed: after compression has removed Content-Length, node would send neither, and close.
+      if (response.hasHeader('Transfer-Encoding')) response.removeHeader('Transfer-Encoding');
       response.removeHeader('Trailer');
       if (this.callbacks.length) response.once('finish', () => this.callBack());
       original.end.call(response, this.gathered(), 'utf8');

@@ -1,0 +1,63 @@
+/** https://docs.nestjs.com/techniques/database#typeorm-transactions: the handler's own transactions, on the only connection. */
+import { Body, ConflictException, Controller, Post } from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { application, Effect, Effects } from '../harness.js';
+
+interface Transfer {
+  readonly fail?: 'domain' | 'outage';
+}
+
+function failAs({ fail }: Transfer): void {
+  if (fail === 'domain') throw new ConflictException('closed');
+  if (fail) throw new Error('after the writes');
+}
+
+export default application({
+  name: "TypeORM's transactions",
+  build: ({ Idempotent }) => {
+    @Controller()
+    class TransfersController {
+      constructor(
+        private readonly dataSource: DataSource,
+        private readonly effects: Effects,
+      ) {}
+
+      @Post('query-runner')
+      @Idempotent()
+      async queryRunner(@Body() body: Transfer) {
+        const queryRunner = this.dataSource.createQueryRunner();
+        await queryRunner.connect();
+        await queryRunner.startTransaction();
+        try {
+          await queryRunner.manager.insert(Effect, { what: 'debit' });
+          const id = await this.effects.add('credit');
+          failAs(body);
+          await queryRunner.commitTransaction();
+          return { id };
+        } catch (error) {
+          await queryRunner.rollbackTransaction();
+          throw error;
+        } finally {
+          await queryRunner.release();
+        }
+      }
+
+      @Post('callback')
+      @Idempotent()
+      callback(@Body() body: Transfer) {
+        return this.dataSource.transaction(async (manager) => {
+          await manager.insert(Effect, { what: 'debit' });
+          const id = await this.effects.add('credit');
+          failAs(body);
+          return { id };
+        });
+      }
+    }
+    return { controllers: [TransfersController] };
+  },
+  exchanges: ['/query-runner', '/callback'].flatMap((path) => [
+    { name: path, request: { path, body: {} }, status: 201, effects: 2 },
+    { name: `${path}, closed`, request: { path, body: { fail: 'domain' } }, status: 409 },
+    { name: `${path}, broken`, request: { path, body: { fail: 'outage' } }, status: 500 },
+  ]),
+});
