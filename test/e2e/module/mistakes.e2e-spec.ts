@@ -104,7 +104,7 @@ class GuardedController extends PaymentsController {}
 @UseGuards(SessionGuard)
 class ScopedController {
   @Idempotent({
-    scope: (context) => context.switchToHttp().getRequest<{ headers: { cookie: string } }>().headers.cookie,
+    scope: (context) => context.switchToHttp().getRequest<{ headers: Record<string, string> }>().headers['x-session'],
   })
   @Post()
   pay() {
@@ -141,7 +141,7 @@ async function see({ controllers = [PaymentsController], ...metadata }: ModuleMe
   try {
     app = await NestFactory.create(App, { logger: log, abortOnError: false });
     await app.listen(0, '127.0.0.1');
-    const answer = await call(`${await app.getUrl()}/payments`, { key: 'k', headers: { Cookie: 'sid=1' } });
+    const answer = await call(`${await app.getUrl()}/payments`, { key: 'k', headers: { 'X-Session': '1' } });
     const { code } = JSON.parse(answer.body) as { code?: string };
     return { error: '', log: log.toString(), status: answer.status, code };
   } catch (error) {
@@ -383,9 +383,9 @@ describe('two handlers of one event', () => {
 
 describe('guards that name no user, and no scope', () => {
   const warning =
-    'WARN POST /payments: guards let a request in that has neither request.user nor an Authorization header: such ' +
-    'callers share their keys. Set the option `scope` to what your guards tell them by, or to a constant if they are ' +
-    'anonymous Idempotency';
+    'WARN POST /payments: guards let a request in that has neither a principal (request.user) nor a credential: such ' +
+    'callers share their keys. Name the header or cookie that identifies them in the option `credentials`; or set `scope`, ' +
+    'to a constant if they are anonymous Idempotency';
   const imports = () => [typeOrm(), IdempotencyModule.forRoot()];
 
   test('guards of a controller', async () => {
