@@ -45,6 +45,7 @@ export class BootAudit {
     );
     this.tell(brief, 'A lease below a second (numbers are milliseconds) is lost in any pause of that length:');
     this.warnOfOptionalTransactions(covered);
+    this.warnOfPassedOver();
   }
 
   private tell(routes: readonly Route[], what: string): void {
@@ -64,6 +65,16 @@ export class BootAudit {
     this.logger.warn(
       'Under `required: false` a request without a key runs outside a transaction, and its @IdempotentExecution() is undefined: ' +
         optional.map(({ name }) => name).join(', '),
+    );
+  }
+
+  /** A controller may take both, and a message does not say whether it changes something. */
+  private warnOfPassedOver(): void {
+    const names = this.routes.passedOver();
+    if (this.mode === 'off' || names.length === 0) return;
+    this.logger.warn(
+      '@Idempotent() on a class covers what changes something over HTTP, and not its other handlers. Put it on the method of a ' +
+        `message handler, call IdempotencyService.run() in those of other packages, or say @NotIdempotent(): ${names.join(', ')}`,
     );
   }
 

@@ -20,6 +20,9 @@ const MUTATING = new Set([
   RequestMethod.ALL,
 ]);
 
+/** Metadata keys of decorators that do not make a handler: guards, pipes, documentation. */
+const OF_ANY_METHOD = /^(__|swagger\/|design:)/;
+
 /** How requests come to a handler. A method may have several, in a hybrid application. */
 export type RouteKind = 'http' | 'message' | 'event' | 'mutation' | 'field';
 
@@ -88,6 +91,17 @@ export class Routes {
       .map(({ name }) => name);
   }
 
+  /**
+   * Names of methods that `@Idempotent()` at their class does not cover, and that something calls: message handlers, and those
+   * of other packages, which are known by what their decorators keep at the method.
+   */
+  passedOver(): string[] {
+    return this.methodsOf(this.discovery.getControllers())
+      .filter(({ marking, handler }) => marking !== undefined && marking !== 'exempt' && !isMarkedItself(handler))
+      .filter(({ handler }) => isMessageHandler(handler) || (!isHttpHandler(handler) && isForeignHandler(handler)))
+      .map(({ name }) => name);
+  }
+
   private methodsOf(wrappers: ReturnType<DiscoveryService['getProviders']>): Method[] {
     return [...new Set(wrappers.map(({ metatype }) => metatype))].flatMap((metatype) => {
       const prototype = (metatype as { prototype?: object } | null)?.prototype;
@@ -112,6 +126,10 @@ export class Routes {
 export function isCovered({ kind, isMutating, handler, marking }: Route): boolean {
   if (marking === undefined || marking === 'exempt') return false;
   return isMutating || ((kind === 'message' || kind === 'event') && isMarkedItself(handler));
+}
+
+function isForeignHandler(handler: object): boolean {
+  return Reflect.getMetadataKeys(handler).some((key) => typeof key === 'symbol' || !OF_ANY_METHOD.test(String(key)));
 }
 
 function isHttpHandler(handler: object): boolean {

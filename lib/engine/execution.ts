@@ -101,7 +101,10 @@ export class Execution<Manager = unknown> {
     return deriveUuid(this.operation.recordId, this.operation.key, name);
   }
 
-  /** Does not record the outcome of this execution: the key is free for another try. */
+  /**
+   * Does not record the outcome of this execution: the key is free for another try. In a transactional operation, what the
+   * handler wrote commits nevertheless.
+   */
   doNotStore(): void {
     this.store = false;
   }

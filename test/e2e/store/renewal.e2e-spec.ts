@@ -75,7 +75,7 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
 
     const held = await renewed({ holdOnCrash: true });
     expect(await store.resolveHeld(held.claim.recordId, null)).toBe(false);
-    const service = new IdempotencyService({ store, dataSource: bench.dataSource, events: {} } as never);
+    const service = new IdempotencyService({ store, dataSource: bench.dataSource, events: {}, options: {} } as never);
     const shown = (await service.find(held.claim.recordId))!;
     expect(shown.status).toBe('processing');
     expect(shown.leaseUntil.getTime()).toBeGreaterThan(Date.now());
@@ -94,7 +94,7 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
     const { claim, owner } = await renewed();
     await store.steps.begin(owner, 'charge');
     expect((await store.steps.load(claim.recordId)).map(({ name }) => name)).toEqual(['charge']);
-    const service = new IdempotencyService({ store, dataSource: bench.dataSource, events: {} } as never);
+    const service = new IdempotencyService({ store, dataSource: bench.dataSource, events: {}, options: {} } as never);
     expect((await service.steps(claim.recordId)).map(({ name }) => name)).toEqual(['charge']);
   });
 
