@@ -102,8 +102,8 @@ export class Execution<Manager = unknown> {
   }
 
   /**
-   * Does not record the outcome of this execution: the key is free for another try. In a transactional operation, what the
-   * handler wrote commits nevertheless.
+   * Does not record the outcome of this execution: the key is free for another try. A transactional operation is rolled back,
+   * so that the other try does not do it twice.
    */
   doNotStore(): void {
     this.store = false;

@@ -159,7 +159,7 @@ export class Tenure {
       if (answer.held) return this.completed(outcome, answer.awaited, startedAt);
       // Lost to another, or recorded by an earlier try whose answer was lost.
       const standing = await store.read(this.ownership.recordId);
-      return this.isOurs(standing, 'done') ? this.completed(outcome, true, startedAt) : this.lost(standing);
+      return this.isOurOutcome(standing) ? this.completed(outcome, true, startedAt) : this.lost(standing);
     };
     try {
       return await retryWhileUnavailable(record, until(leaseEnds));
@@ -215,19 +215,19 @@ export class Tenure {
             reject(error as Error);
           });
         });
-        if (ending.kind !== 'store' || ending.failed || this.steps.unknown) throw new RollBack(ending);
-        const { storable, retentionMs } = this.execution;
+        if (ending.kind !== 'store' || ending.failed || this.steps.unknown || !this.execution.storable) {
+          throw new RollBack(ending);
+        }
+        outcome = ending.outcome;
         const { input } = this.operation;
         const fingerprint = input && (await input.fingerprint());
         startedAt = performance.now();
-        if (storable) outcome = ending.outcome;
-        const fenced = await (outcome
-          ? transaction.complete(this.ownership, { outcome, retentionMs, fingerprint })
-          : transaction.release(this.ownership, retentionMs));
+        const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
+        const fenced = await transaction.complete(this.ownership, completion);
         if (!fenced.held) throw new LeaseLostError();
         return fenced;
       }, this.operation.endpoint);
-      return outcome ? this.completed(outcome, answer.awaited, startedAt) : this.released(answer.awaited);
+      return this.completed(outcome!, answer.awaited, startedAt);
     } catch (error) {
       this.turnOver = undefined;
       this.useTransaction(undefined);
@@ -243,7 +243,7 @@ export class Tenure {
         return error.ending === 'again' ? this.inTransaction(() => ended!, next) : this.finish(error.ending);
       }
       if (error instanceof LeaseLostError) return this.lost(await this.look());
-      if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome, startedAt, error.cause ?? error);
+      if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
       return this.rolledBack(began || asked ? 'release' : 'discard', error);
     }
   }
@@ -252,15 +252,15 @@ export class Tenure {
    * Asks by a fenced write, which waits for a COMMIT that is still under way: if it finds the record still in
    * processing, the transaction has not committed, and never will.
    */
-  private async lookUpCommit(outcome: StoredOutcome | undefined, startedAt: number, cause: unknown): Promise<Finish> {
+  private async lookUpCommit(outcome: StoredOutcome, startedAt: number, cause: unknown): Promise<Finish> {
     const { store } = this.settings;
     const look = async (): Promise<Finish> => {
       if ((await store.renew(this.ownership, this.operation.policy.leaseMs)).held) {
         return this.rolledBack('release', cause);
       }
       const standing = await store.read(this.ownership.recordId);
-      if (!this.isOurs(standing, outcome ? 'done' : 'failed')) return this.lost(standing);
-      const stored = outcome ? this.completed(outcome, true, startedAt) : this.released(true);
+      if (!this.isOurOutcome(standing)) return this.lost(standing);
+      const stored = this.completed(outcome, true, startedAt);
       return store.isRetryable(cause) ? stored : { kind: 'stored', despite: cause };
     };
     try {
@@ -277,24 +277,18 @@ export class Tenure {
   }
 
   private async free(how: 'release' | 'discard'): Promise<Finish> {
-    const { store } = this.settings;
+    const { store, events } = this.settings;
     try {
       const answer = await (how === 'release'
         ? store.release(this.ownership, this.execution.retentionMs)
         : store.discard(this.ownership));
       if (!answer.held) return this.lost(await this.look());
-      return this.released(answer.awaited);
+      if (events.observed) events.next({ type: 'released', ...this.inEvents() });
+      this.end(undefined, answer.awaited);
     } catch (error) {
       // The lease runs out by itself; until then the key is taken.
       this.unrecorded(error);
     }
-    return { kind: 'freed' };
-  }
-
-  private released(awaited: boolean): Finish {
-    const { events } = this.settings;
-    if (events.observed) events.next({ type: 'released', ...this.inEvents() });
-    this.end(undefined, awaited);
     return { kind: 'freed' };
   }
 
@@ -336,10 +330,9 @@ export class Tenure {
     return this.settings.store.read(this.ownership.recordId).catch(() => undefined);
   }
 
-  /** Whether this execution has left the record as it stands. */
-  private isOurs(standing: StandingRecord | undefined, status: StandingRecord['status']): boolean {
+  private isOurOutcome(standing: StandingRecord | undefined): boolean {
     const { owner, token } = this.ownership;
-    return standing?.status === status && standing.owner === owner && standing.token === token;
+    return standing?.status === 'done' && standing.owner === owner && standing.token === token;
   }
 
   private useTransaction(transaction: StoreTransaction | undefined): void {

@@ -1,6 +1,6 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { current } from '../engine/current-execution.js';
-import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
+import type { StoredOutcome } from '../engine/outcome.js';
 import type {
   Claim,
   Completion,
@@ -152,7 +152,6 @@ export class SqlRecordStore implements RecordStore {
               const answer = await work({
                 manager,
                 complete: (ownership, completion) => this.completeWithin(manager, transaction, ownership, completion),
-                release: (ownership, retentionMs) => this.releaseWithin(manager, transaction, ownership, retentionMs),
               });
               worked = true;
               return answer;
@@ -256,21 +255,6 @@ export class SqlRecordStore implements RecordStore {
     };
     const answer = await withDeadline(complete(), this.settings.timeoutMs).finally(() => (isWanted = false));
     if (answer === 'ended') throw new TransactionEndedError();
-    return answer;
-  }
-
-  /** By a completion that is taken back: it proves the transaction, and is the fence. */
-  private async releaseWithin(
-    manager: EntityManager,
-    transaction: WatchedTransaction,
-    ownership: Ownership,
-    retentionMs: number,
-  ): Promise<FencedAnswer> {
-    const answer = await this.completeWithin(manager, transaction, ownership, { outcome: TOMBSTONE, retentionMs });
-    if (answer.held) {
-      const on = await this.connector.within(manager);
-      await withDeadline(this.connector.dialect.releaseCompleted(on, ownership, retentionMs), this.settings.timeoutMs);
-    }
     return answer;
   }
 

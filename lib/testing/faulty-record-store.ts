@@ -75,8 +75,6 @@ export class FaultyRecordStore implements RecordStore {
           completes = { recordId: ownership.recordId, ownership };
           return this.fenced('complete', ownership, () => transaction.complete(ownership, completion));
         },
-        release: (ownership, retentionMs) =>
-          this.fenced('release', ownership, () => transaction.release(ownership, retentionMs)),
       });
       await this.reach({ ...completes, point: 'before commit' });
       return done;

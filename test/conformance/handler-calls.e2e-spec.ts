@@ -340,17 +340,6 @@ describe.each([
     );
   });
 
-  test('doNotStore() in a transaction: what was written commits, and the key is free', async () => {
-    const script = play();
-    const request = to('unstored-tx');
-    const first = await ask(request);
-    expect([first.status, callOf(first), await rowsOf(request)]).toEqual([201, 1, 1]);
-    const second = await ask(request);
-    expect([second.status, isReplay(second), callOf(second), await rowsOf(request)]).toEqual([201, false, 2, 2]);
-    await expectReplay(request, second);
-    expect(script.calls).toBe(2);
-  });
-
   describe('the option outcome', () => {
     test('a retention of its own', async () => {
       const script = play({ fails: [1], error: new ConflictException('no money yet') });

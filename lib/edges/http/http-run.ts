@@ -303,10 +303,11 @@ export class HttpRun {
     await this.letGo();
     // What the handler makes itself later has nowhere to go, and is no reason to fail.
     let hasEnded = false;
-    mute(this.exchange.rawResponse, () => {
+    const noteEnd = () => {
       hasEnded = current()?.execution === this.current.execution;
       if (hasEnded) this.onChange?.();
-    });
+    };
+    if (this.capture.hasEnded) mute(this.exchange.rawResponse, noteEnd);
     const isSettled = await this.settled();
     const { native, options } = this.settings;
     const isCallback = native && !this.current.calls.isAsync;

@@ -81,12 +81,6 @@ export interface StoreTransaction {
    *   gone back to autocommit, an outcome would be recorded for writes that were undone
    */
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
-  /**
-   * As {@link RecordStore.release}, inside this transaction: what the handler wrote commits, and the key is free.
-   *
-   * @throws TransactionEndedError as {@link complete}
-   */
-  release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer>;
 }
 
 /**

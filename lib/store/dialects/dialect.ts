@@ -93,9 +93,6 @@ export interface Dialect<Connection = unknown> {
    */
   isInTransaction(on: Connection): Promise<boolean>;
 
-  /** Releases a record that was completed in the same transaction. */
-  releaseCompleted(on: Connection, ownership: Ownership, retentionMs: number): Promise<void>;
-
   /** Releases or holds a record. A released one is kept for `retentionMs` from now. */
   letGo(on: Connection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer>;
   discard(on: Connection, ownership: Ownership): Promise<FencedAnswer>;

@@ -122,8 +122,6 @@ function statements({ record, step }: TableNames) {
     mark: (mark: string) => `SAVEPOINT ${mark}`,
     proof: (mark: string) => `RELEASE SAVEPOINT ${mark}`,
     letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, expires_at = ${EXPIRY}, ${TELL} WHERE ${OWNED}`,
-    releaseCompleted: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, completed_at = NULL, response_code = NULL, expires_at = ${EXPIRY}
-      WHERE id = ? AND owner = ? AND token = ? AND status = 'done'`,
     /** The steps are those of an operation that had expired. */
     discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
       WHERE r.id = ? AND r.owner = ? AND r.token = ? AND r.status = 'processing' AND r.attempt = 1`,
@@ -246,10 +244,6 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
 
   async letGo(on: MysqlConnection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer> {
     return fenced(await on.execute(this.sql.letGo, [status, ...expiry(retentionMs), ...owned(ownership)]));
-  }
-
-  async releaseCompleted(on: MysqlConnection, ownership: Ownership, retentionMs: number): Promise<void> {
-    await on.execute(this.sql.releaseCompleted, [...expiry(retentionMs), ...owned(ownership)]);
   }
 
   async discard(on: MysqlConnection, ownership: Ownership): Promise<FencedAnswer> {

@@ -220,8 +220,6 @@ RETURNING r.id, ${isAwaited} AS awaited`;
       AND (r.expires_at > ${NOW} OR r.status IN ('processing', 'held'))`,
     letGo: `UPDATE ${record} r SET status = $4, lease_until = ${NOW}, expires_at = ${expiry('$5::float8')}
       WHERE ${owned} RETURNING ${awaited} AS awaited`,
-    releaseCompleted: `UPDATE ${record} r SET status = 'failed', lease_until = ${NOW}, completed_at = NULL, response_code = NULL, expires_at = ${expiry('$4::float8')}
-      WHERE r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'done'`,
     /** The steps are those of an operation that had expired. */
     discard: `WITH gone AS (DELETE FROM ${record} r WHERE ${owned} AND r.attempt = 1 RETURNING r.id, ${awaited} AS awaited),
       steps AS (DELETE FROM ${step} s USING gone WHERE s.record_id = gone.id),
@@ -340,10 +338,6 @@ export class PostgresDialect implements Dialect<PgConnection> {
 
   letGo(on: PgConnection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer> {
     return this.fenced(on, 'letGo', ownership, status, retentionMs);
-  }
-
-  async releaseCompleted(on: PgConnection, { recordId, owner, token }: Ownership, retentionMs: number): Promise<void> {
-    await this.run(on, 'releaseCompleted', [recordId, owner, token, retentionMs]);
   }
 
   discard(on: PgConnection, ownership: Ownership): Promise<FencedAnswer> {

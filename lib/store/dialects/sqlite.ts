@@ -74,8 +74,6 @@ function statements({ record, step }: TableNames) {
     proof: (mark: string) => `RELEASE ${mark}`,
     letGo: `UPDATE ${record} SET status = ?, lease_until = ${NOW}, expires_at = ${NOW} + ? WHERE ${OWNED}
       RETURNING awaited`,
-    releaseCompleted: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, completed_at = NULL, response_code = NULL, expires_at = ${NOW} + ?
-      WHERE id = ? AND owner = ? AND token = ? AND status = 'done'`,
     giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, expires_at = ${NOW} + retention_ms WHERE ${OWNED}
       RETURNING awaited`,
     discard: `DELETE FROM ${record} WHERE ${OWNED} AND attempt = 1 RETURNING awaited`,
@@ -192,10 +190,6 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
 
   async letGo(on: SqliteConnection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer> {
     return fenced(this.on(on, this.sql.letGo).get(status, retentionMs, ...owned(ownership)));
-  }
-
-  async releaseCompleted(on: SqliteConnection, ownership: Ownership, retentionMs: number): Promise<void> {
-    this.on(on, this.sql.releaseCompleted).run(retentionMs, ...owned(ownership));
   }
 
   async discard(on: SqliteConnection, ownership: Ownership): Promise<FencedAnswer> {

@@ -310,14 +310,6 @@ export class CallsController {
     return call();
   }
 
-  @Post('unstored-tx')
-  @Idempotent({ transactional: true })
-  async unstoredTransactional(@IdempotentExecution() execution: Execution) {
-    const made = await write(execution);
-    if (made.call === 1) execution.doNotStore();
-    return made;
-  }
-
   @Post('brief')
   @Idempotent({
     outcome: ({ status }) =>

@@ -90,7 +90,7 @@ function unfenced(store: RecordStore): Changes {
     transaction: (work) =>
       store.transaction((within) =>
         work({
-          ...within,
+          manager: within.manager,
           complete: async (ownership, completion) => {
             const answer = await within.complete(ownership, completion);
             return answer.held ? answer : HELD;
