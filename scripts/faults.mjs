@@ -15,7 +15,7 @@ await install();
 await ensureDatabases();
 if (process.env.LAB_DIST !== 'as is') await buildLibrary();
 const { compileLab } = await import('./compile-lab.mjs');
-const lab = compileLab();
+const lab = await compileLab();
 
 let success = true;
 if (args.length === 0) {

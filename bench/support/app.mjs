@@ -1,8 +1,8 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { transform } from '@swc/core';
+import { compileModule } from '../../test/support/swc.mjs';
 
 const APPS = join(import.meta.dirname, '../apps');
 /**
@@ -90,19 +90,8 @@ async function buildAll() {
   await mkdir(BUILT, { recursive: true });
   const sources = (await readdir(APPS)).filter((name) => name.endsWith('.ts'));
   await Promise.all(
-    sources.map(async (name) => {
-      const { code } = await transform(await readFile(join(APPS, name), 'utf8'), {
-        swcrc: false,
-        filename: name,
-        module: { type: 'es6' },
-        jsc: {
-          target: 'es2023',
-          keepClassNames: true,
-          parser: { syntax: 'typescript', decorators: true },
-          transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: true },
-        },
-      });
-      await writeFile(join(BUILT, name.replace(/\.ts$/, '.js')), code);
-    }),
+    sources.map(async (name) =>
+      writeFile(join(BUILT, name.replace(/\.ts$/, '.js')), await compileModule(join(APPS, name))),
+    ),
   );
 }

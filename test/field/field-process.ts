@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { transform } from '@swc/core';
+import { compileModule } from '../support/swc.mjs';
 import type { Adapter } from './harness.js';
 import type { Listed, Task } from './main.js';
 
@@ -85,21 +85,9 @@ async function compile(built: string): Promise<void> {
     .map((path) => join('field', path));
   await Promise.all(
     [...sources, ...SHARED].map(async (path) => {
-      const { code } = await transform(await readFile(join(TESTS, path), 'utf8'), {
-        swcrc: false,
-        filename: join(TESTS, path),
-        sourceMaps: 'inline',
-        module: { type: 'es6' },
-        jsc: {
-          target: 'es2023',
-          keepClassNames: true,
-          parser: { syntax: 'typescript', decorators: true },
-          transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: true },
-        },
-      });
       const target = join(built, path.replace(/\.ts$/, '.js'));
       await mkdir(dirname(target), { recursive: true });
-      await writeFile(target, code);
+      await writeFile(target, await compileModule(join(TESTS, path)));
     }),
   );
 }

@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { transform } from '@swc/core';
+import { compileModule } from './swc.mjs';
 
 const APPS = fileURLToPath(new URL('../apps/', import.meta.url));
 const BUILT = fileURLToPath(new URL('../.built/', import.meta.url));
@@ -76,20 +76,8 @@ function build(app: string): Promise<string> {
 
 async function compile(app: string): Promise<string> {
   await mkdir(BUILT, { recursive: true });
-  const { code } = await transform(await readFile(join(APPS, `${app}.ts`), 'utf8'), {
-    swcrc: false,
-    filename: `${app}.ts`,
-    sourceMaps: 'inline',
-    module: { type: 'es6' },
-    jsc: {
-      target: 'es2023',
-      keepClassNames: true,
-      parser: { syntax: 'typescript', decorators: true },
-      transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: true },
-    },
-  });
   // One file for each jest worker, as they may compile at the same time.
   const path = join(BUILT, `${basename(app)}.${process.pid}.mjs`);
-  await writeFile(path, code);
+  await writeFile(path, await compileModule(join(APPS, `${app}.ts`)));
   return path;
 }

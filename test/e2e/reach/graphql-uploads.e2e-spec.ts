@@ -4,14 +4,10 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
-import { type INestApplication, Module } from '@nestjs/common';
 import { Args, Field, GraphQLModule, Mutation, ObjectType, Query, Resolver } from '@nestjs/graphql';
-import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { Test } from '@nestjs/testing';
-import { TypeOrmModule } from '@nestjs/typeorm';
 import { GraphQLScalarType } from 'graphql';
-import { Idempotent, IdempotencyModule, IdempotencyService } from '../../../lib/index.js';
-import { createDatabase, type TestDatabase } from '../../support/database.js';
+import { Idempotent, IdempotencyService } from '../../../lib/index.js';
+import { PLATFORMS, type RunningApp, startApp } from '../../conformance/support/app.js';
 import { call } from '../../support/http-client.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'uploads-'));
@@ -146,37 +142,25 @@ class DocumentsResolver {
   }
 }
 
-describe.each(['express', 'fastify'])('files among the arguments of mutations, on %s', (platform) => {
-  let database: TestDatabase;
-  let app: INestApplication;
+describe.each(PLATFORMS)('files among the arguments of mutations, on %s', (platform) => {
+  let running: RunningApp;
+  let app: RunningApp['app'];
   let url: string;
 
   beforeAll(async () => {
     writeFileSync(join(folder, 'a.txt'), A);
     writeFileSync(join(folder, 'b.txt'), B);
     writeFileSync(join(folder, 'same.txt'), A);
-    database = await createDatabase('better-sqlite3');
-    @Module({
+    running = await startApp(platform, {
       imports: [
-        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
-        IdempotencyModule.forRoot({ sweep: false }),
         GraphQLModule.forRoot<ApolloDriverConfig>({ driver: ApolloDriver, autoSchemaFile: true, playground: false }),
       ],
       providers: [DocumentsResolver],
-    })
-    class App {}
-    const module = await Test.createTestingModule({ imports: [App] }).compile();
-    app =
-      platform === 'fastify'
-        ? module.createNestApplication(new FastifyAdapter(), { logger: false })
-        : module.createNestApplication({ logger: false });
-    await app.listen(0, '127.0.0.1');
-    url = `${await app.getUrl()}/graphql`;
+    });
+    app = running.app;
+    url = `http://127.0.0.1:${running.port}/graphql`;
   });
-  afterAll(async () => {
-    await app?.close();
-    await database?.drop();
-  });
+  afterAll(() => running?.close());
   beforeEach(() => seen.splice(0));
 
   async function ask(key: string, field: string, variables: object = {}) {

@@ -4,7 +4,6 @@ import {
   type CanActivate,
   ConflictException,
   type ExecutionContext,
-  type INestApplication,
   Injectable,
   Module,
   type NestInterceptor,
@@ -26,7 +25,6 @@ import {
   ResolveField,
   Resolver,
 } from '@nestjs/graphql';
-import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { GraphQLError } from 'graphql';
@@ -40,6 +38,7 @@ import {
   IdempotencyService,
   IdempotentExecution,
 } from '../../../lib/index.js';
+import { type RunningApp, startApp } from '../../conformance/support/app.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { call } from '../../support/http-client.js';
 
@@ -183,37 +182,28 @@ describe.each([
   ['express', 'postgres'],
   ['fastify', 'better-sqlite3'],
 ] as const)('GraphQL mutations with Apollo on %s and %s', (platform, dialect) => {
-  let database: TestDatabase;
-  let app: INestApplication;
+  let running: RunningApp;
+  let app: RunningApp['app'];
   let service: IdempotencyService;
   let url: string;
 
   beforeAll(async () => {
     runs.clear();
-    database = await createDatabase(dialect);
-    @Module({
+    running = await startApp(platform, {
+      dialect,
       imports: [
-        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, entities: [Effect], synchronize: true }),
-        IdempotencyModule.forRoot({ audit: 'error', sweep: false }),
+        TypeOrmModule.forFeature([Effect]),
         GraphQLModule.forRoot<ApolloDriverConfig>({ driver: ApolloDriver, autoSchemaFile: true, playground: false }),
       ],
       providers: [PaymentsResolver],
-    })
-    class App {}
-    const module = await Test.createTestingModule({ imports: [App] }).compile();
-    app =
-      platform === 'fastify'
-        ? module.createNestApplication(new FastifyAdapter(), { logger: false })
-        : module.createNestApplication({ logger: false });
-    await app.listen(0, '127.0.0.1');
-    url = `${await app.getUrl()}/graphql`;
+      options: { audit: 'error' },
+    });
+    app = running.app;
+    url = `http://127.0.0.1:${running.port}/graphql`;
     service = app.get(IdempotencyService);
   });
 
-  afterAll(async () => {
-    await app?.close();
-    await database?.drop();
-  });
+  afterAll(() => running?.close());
 
   interface Result {
     readonly data: Record<string, never> | null;

@@ -1,28 +1,16 @@
 /** https://github.com/expressjs/timeout, and the same with Fastify: a 503 while the handler runs. */
-import { Controller, Post } from '@nestjs/common';
-import { application, Effects } from '../harness.js';
-import { answersLate, checkLateHandler } from '../late-handler.js';
+import { application } from '../harness.js';
+import { catsController } from '../support/cats.js';
+import { answersLate, checkLateHandler } from '../support/late-handler.js';
 
 export default application({
   name: 'connect-timeout',
-  build: ({ Idempotent }) => {
-    @Controller('payments')
-    class PaymentsController {
-      constructor(private readonly effects: Effects) {}
-
-      @Post()
-      @Idempotent()
-      async pay() {
-        return { id: await this.effects.add() };
-      }
-    }
-    return { controllers: [PaymentsController] };
-  },
+  build: (field) => ({ controllers: [catsController(field)] }),
   setup: answersLate,
   exchanges: [
     {
-      name: 'pay',
-      request: { path: '/payments' },
+      name: 'create',
+      request: { path: '/cats' },
       status: 201,
       concurrent: false,
       check: (client, request) => checkLateHandler(client, request, 503),

@@ -4,18 +4,17 @@ import {
   type ArgumentsHost,
   type CallHandler,
   Catch,
-  ConflictException,
   Controller,
   type ExceptionFilter,
   type ExecutionContext,
   HttpException,
   type NestInterceptor,
-  Post,
   UseInterceptors,
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { catchError, map, of } from 'rxjs';
-import { application, Effects, type Exchange } from '../harness.js';
+import { application, type Exchange } from '../harness.js';
+import { catsController } from '../support/cats.js';
 
 const messageOf = (error: unknown) => (error instanceof HttpException ? error.message : 'internal error');
 
@@ -44,7 +43,7 @@ class EnvelopeInterceptor implements NestInterceptor {
 
 const errors = (path: string): Exchange[] => [
   { name: `${path}, a domain error`, request: { path: `${path}/taken` }, status: 200, effects: 0 },
-  { name: `${path}, an outage`, request: { path: `${path}/broken` }, status: 200, effects: 0, retry: 'rerun' },
+  { name: `${path}, an outage`, request: { path: `${path}/broken` }, status: 200, retry: 'rerun' },
   {
     name: path,
     request: { path },
@@ -58,48 +57,13 @@ const errors = (path: string): Exchange[] => [
 
 export default application({
   name: 'envelopes with status 200',
-  build: ({ Idempotent }) => {
-    class Cats {
-      constructor(readonly effects: Effects) {}
-
-      async create() {
-        return { id: await this.effects.add() };
-      }
-    }
-
+  build: (field) => {
     @Controller('filter')
-    class FilterController {
-      private readonly cats: Cats;
-      constructor(effects: Effects) {
-        this.cats = new Cats(effects);
-      }
-
-      @Post()
-      @Idempotent()
-      create() {
-        return this.cats.create();
-      }
-
-      @Post('taken')
-      @Idempotent()
-      taken() {
-        throw new ConflictException('taken');
-      }
-
-      @Post('broken')
-      @Idempotent()
-      broken() {
-        throw new Error('the provider is down');
-      }
-    }
+    class FilterController extends catsController(field) {}
 
     @Controller('interceptor')
     @UseInterceptors(EnvelopeInterceptor)
-    class InterceptorController extends FilterController {
-      constructor(effects: Effects) {
-        super(effects);
-      }
-    }
+    class InterceptorController extends catsController(field) {}
     return { controllers: [FilterController, InterceptorController] };
   },
   setup: (app) => app.useGlobalFilters(new EnvelopeFilter(app.get(HttpAdapterHost))),

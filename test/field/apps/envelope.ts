@@ -3,19 +3,17 @@ import {
   type ArgumentsHost,
   type CallHandler,
   Catch,
-  ConflictException,
-  Controller,
   type ExceptionFilter,
   type ExecutionContext,
   HttpException,
   HttpStatus,
   Injectable,
   type NestInterceptor,
-  Post,
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { map } from 'rxjs';
-import { application, Effects } from '../harness.js';
+import { application } from '../harness.js';
+import { catsController } from '../support/cats.js';
 
 @Injectable()
 class TransformInterceptor implements NestInterceptor {
@@ -42,32 +40,7 @@ const comparableBody = (body: string) => body.replace(/"timestamp":"[^"]+"/, '')
 
 export default application({
   name: 'envelopes',
-  build: ({ Idempotent }) => {
-    @Controller('cats')
-    class CatsController {
-      constructor(private readonly effects: Effects) {}
-
-      @Post()
-      @Idempotent()
-      async create() {
-        return { id: await this.effects.add() };
-      }
-
-      @Post('taken')
-      @Idempotent()
-      taken() {
-        throw new ConflictException('taken');
-      }
-
-      @Post('broken')
-      @Idempotent()
-      async broken() {
-        await this.effects.add();
-        throw new Error('after the effect');
-      }
-    }
-    return { controllers: [CatsController] };
-  },
+  build: (field) => ({ controllers: [catsController(field)] }),
   setup: (app) => {
     app.useGlobalInterceptors(new TransformInterceptor());
     app.useGlobalFilters(new AllExceptionsFilter(app.get(HttpAdapterHost)));

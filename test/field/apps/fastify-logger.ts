@@ -1,7 +1,7 @@
 /** https://docs.nestjs.com/techniques/performance with Fastify's own logger and hooks: a replay is logged as any request. */
-import { Controller, Post } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { application, Effects } from '../harness.js';
+import { application } from '../harness.js';
+import { catsController } from '../support/cats.js';
 
 interface Line {
   readonly msg: string;
@@ -13,22 +13,12 @@ const notes = ['incoming request', 'hook: onSend', 'hook: onResponse 201', 'requ
 export default application({
   name: "Fastify's logger and hooks",
   adapters: ['fastify'],
-  build: ({ Idempotent, note }) => {
-    @Controller('cats')
-    class CatsController {
-      constructor(private readonly effects: Effects) {}
-
-      @Post()
-      @Idempotent()
-      async create() {
-        return { id: await this.effects.add() };
-      }
-    }
+  build: (field) => {
     const write = (text: string) => {
       const { msg, res } = JSON.parse(text) as Line;
-      if (/request/.test(msg)) note([msg, res?.statusCode].filter(Boolean).join(' '));
+      if (/request/.test(msg)) field.note([msg, res?.statusCode].filter(Boolean).join(' '));
     };
-    return { controllers: [CatsController], httpAdapter: new FastifyAdapter({ logger: { stream: { write } } }) };
+    return { controllers: [catsController(field)], httpAdapter: new FastifyAdapter({ logger: { stream: { write } } }) };
   },
   setup: (app, { note }) => {
     const fastify = app.getHttpAdapter().getInstance();

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import fastifyMultipart, { type MultipartFile } from '@fastify/multipart';
 import { Controller, Post, Req } from '@nestjs/common';
 import { application, Effects } from '../harness.js';
-import { digest, upload } from '../upload.js';
+import { digest, upload } from '../support/upload.js';
 
 interface Upload {
   file(): Promise<MultipartFile>;

@@ -1,15 +1,10 @@
 /** https://docs.nestjs.com/techniques/session#use-with-fastify: the session is in the cookie, renewed by `touch()`. */
 import secureSession, { type Session as SecureSession } from '@fastify/secure-session';
 import { Body, Controller, type ExecutionContext, Post, Session } from '@nestjs/common';
-import { valueOf } from '../../conformance/support/raw-http.js';
-import { application, type Client, Effects } from '../harness.js';
+import { application, Effects } from '../harness.js';
+import { byJohn } from '../support/sessions.js';
 
 type SessionData = SecureSession<{ user: string }>;
-
-async function login(client: Client, user: string) {
-  const { head } = await client.send({ path: '/login', body: { user } });
-  return { Cookie: valueOf(head, 'set-cookie')!.split(';')[0] };
-}
 
 export default application({
   name: '@fastify/secure-session',
@@ -48,7 +43,7 @@ export default application({
   exchanges: [
     {
       name: 'pay',
-      request: async (client) => ({ path: '/payments', headers: await login(client, 'john') }),
+      request: byJohn('/payments'),
       status: 201,
       differs: { 'set-cookie:': 'encrypted with another nonce each time' },
     },

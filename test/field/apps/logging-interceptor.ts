@@ -1,30 +1,12 @@
 /** https://docs.nestjs.com/interceptors#aspect-interception */
-import {
-  type CallHandler,
-  Controller,
-  type ExecutionContext,
-  Injectable,
-  type NestInterceptor,
-  Post,
-} from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import { tap } from 'rxjs';
-import { application, Effects } from '../harness.js';
+import { application } from '../harness.js';
+import { catsController } from '../support/cats.js';
 
 export default application({
   name: 'a logging interceptor',
-  build: ({ Idempotent }) => {
-    @Controller('cats')
-    class CatsController {
-      constructor(private readonly effects: Effects) {}
-
-      @Post()
-      @Idempotent()
-      async create() {
-        return { id: await this.effects.add() };
-      }
-    }
-    return { controllers: [CatsController] };
-  },
+  build: (field) => ({ controllers: [catsController(field)] }),
   setup: (app, { note }) => {
     @Injectable()
     class LoggingInterceptor implements NestInterceptor {

@@ -6,7 +6,7 @@ import { Controller, type OnApplicationShutdown, Post, UploadedFile, UseIntercep
 import { FileInterceptor } from '@nestjs/platform-express';
 import { diskStorage } from 'multer';
 import { application, Effects } from '../harness.js';
-import { digest, upload } from '../upload.js';
+import { digest, upload } from '../support/upload.js';
 
 export default application({
   name: 'multer',

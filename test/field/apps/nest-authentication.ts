@@ -1,5 +1,4 @@
 /** https://docs.nestjs.com/security/authentication: the guard sets `request['user'] = payload`, with `sub`. */
-import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import {
   Body,
@@ -15,7 +14,8 @@ import {
   UseGuards,
 } from '@nestjs/common';
 import { JwtModule, JwtService } from '@nestjs/jwt';
-import { application, type Client, Effects } from '../harness.js';
+import { application, Effects } from '../harness.js';
+import { payWithToken } from '../support/tokens.js';
 
 interface Payload {
   readonly sub: number;
@@ -25,11 +25,6 @@ interface Payload {
 interface AuthorizedRequest {
   headers: { authorization?: string };
   user?: Payload;
-}
-
-async function signIn(client: Client, username: string) {
-  const { body } = await client.send({ path: '/auth/login', body: { username } });
-  return { Authorization: `Bearer ${(JSON.parse(body.toString()) as { access_token: string }).access_token}` };
 }
 
 export default application({
@@ -79,17 +74,7 @@ export default application({
     };
   },
   exchanges: [
-    {
-      name: 'pay',
-      request: async (client) => ({ path: '/payments', headers: await signIn(client, 'john') }),
-      status: 201,
-      check: async (client, request, { first }) => {
-        const renewed = await client.send({ ...request, headers: await signIn(client, 'john') });
-        assert.equal(renewed.body.toString(), first.body.toString(), 'a renewed token is the same user');
-        const maria = await client.send({ ...request, headers: await signIn(client, 'maria') });
-        assert.equal(maria.body.toString(), '{"id":2,"of":5}', 'another user with the same key');
-      },
-    },
+    payWithToken(5),
     {
       name: 'with a token that is none',
       request: { path: '/payments', headers: { Authorization: 'Bearer forged' } },

@@ -5,7 +5,7 @@ import { oc } from '@orpc/contract';
 import { Implement, implement, ORPCError, ORPCModule } from '@orpc/nest';
 import { z } from 'zod/v4';
 import { type Application, application, Effects } from '../harness.js';
-import { answersLate, checkLateHandler } from '../late-handler.js';
+import { answersLate, checkLateHandler } from '../support/late-handler.js';
 
 const contract = {
   create: oc

@@ -1,23 +1,17 @@
 /** https://docs.nestjs.com/recipes/passport#jwt-functionality: `validate()` returns the user with `userId`. */
-import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { Body, Controller, Injectable, Post, Request, UseGuards } from '@nestjs/common';
 import { JwtModule, JwtService } from '@nestjs/jwt';
 import { AuthGuard, PassportModule, PassportStrategy } from '@nestjs/passport';
 import { ExtractJwt, Strategy } from 'passport-jwt';
-import { valueOf } from '../../conformance/support/raw-http.js';
-import { application, type Client, Effects } from '../harness.js';
+import { application, Effects } from '../harness.js';
+import { payWithToken } from '../support/tokens.js';
 
 const secret = 'do not use this value';
 
 interface User {
   readonly userId: number;
   readonly username: string;
-}
-
-async function login(client: Client, username: string) {
-  const { body } = await client.send({ path: '/auth/login', body: { username } });
-  return { Authorization: `Bearer ${(JSON.parse(body.toString()) as { access_token: string }).access_token}` };
 }
 
 export default application({
@@ -65,18 +59,7 @@ export default application({
     };
   },
   exchanges: [
-    {
-      name: 'pay',
-      request: async (client) => ({ path: '/payments', headers: await login(client, 'john') }),
-      status: 201,
-      check: async (client, request, { first }) => {
-        const renewed = await client.send({ ...request, headers: await login(client, 'john') });
-        assert.equal(renewed.body.toString(), first.body.toString(), 'a renewed token is the same user');
-        assert.equal(valueOf(renewed.head, 'idempotent-replayed'), 'true');
-        const maria = await client.send({ ...request, headers: await login(client, 'maria') });
-        assert.equal(maria.body.toString(), '{"id":2,"of":"maria"}', 'another user with the same key');
-      },
-    },
+    payWithToken('maria'),
     { name: 'without a token', request: { path: '/payments' }, status: 401, retry: 'rerun' },
   ],
 });

@@ -1,10 +1,11 @@
 /** Middleware or a hook that answers with the request's id, and an interceptor that tells how long it took. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { type CallHandler, Controller, type ExecutionContext, type NestInterceptor, Post } from '@nestjs/common';
+import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
 import { tap } from 'rxjs';
 import { valueOf } from '../../conformance/support/raw-http.js';
-import { application, Effects } from '../harness.js';
+import { application } from '../harness.js';
+import { catsController } from '../support/cats.js';
 
 interface Response {
   setHeader(name: string, value: string): void;
@@ -22,19 +23,7 @@ class TimingInterceptor implements NestInterceptor {
 
 export default application({
   name: 'request ids',
-  build: ({ Idempotent }) => {
-    @Controller('cats')
-    class CatsController {
-      constructor(private readonly effects: Effects) {}
-
-      @Post()
-      @Idempotent()
-      async create() {
-        return { id: await this.effects.add() };
-      }
-    }
-    return { controllers: [CatsController] };
-  },
+  build: (field) => ({ controllers: [catsController(field)] }),
   setup: (app, { adapter }) => {
     app.useGlobalInterceptors(new TimingInterceptor());
     if (adapter === 'express') {

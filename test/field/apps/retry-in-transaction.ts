@@ -7,12 +7,11 @@ import {
   Post,
   UseInterceptors,
 } from '@nestjs/common';
-import { getDataSourceToken } from '@nestjs/typeorm';
-import { ClsPluginTransactional, Transactional, TransactionHost } from '@nestjs-cls/transactional';
-import { TransactionalAdapterTypeOrm } from '@nestjs-cls/transactional-adapter-typeorm';
-import { ClsModule } from 'nestjs-cls';
+import { Transactional, TransactionHost } from '@nestjs-cls/transactional';
+import type { TransactionalAdapterTypeOrm } from '@nestjs-cls/transactional-adapter-typeorm';
 import { retry } from 'rxjs';
 import { application, Effect } from '../harness.js';
+import { clsTransactions } from '../support/cls-transactions.js';
 
 class RetryInterceptor implements NestInterceptor {
   intercept(_context: ExecutionContext, next: CallHandler) {
@@ -57,26 +56,7 @@ export default application({
         return this.transfer();
       }
     }
-    const host = () => TransactionHost.getInstance<TransactionalAdapterTypeOrm>();
-    return {
-      imports: [
-        ClsModule.forRoot({
-          global: true,
-          middleware: { mount: true },
-          plugins: [
-            new ClsPluginTransactional({
-              adapter: new TransactionalAdapterTypeOrm({ dataSourceToken: getDataSourceToken() }),
-            }),
-          ],
-        }),
-      ],
-      controllers: [TransfersController],
-      options: {
-        // Callers are anonymous here: without this, a guard that tells nobody by name is warned of.
-        scope: () => 'anonymous',
-        transactionHost: { run: (_dataSource, work) => host().withTransaction(() => work(host().tx)) },
-      },
-    };
+    return { ...clsTransactions(), controllers: [TransfersController] };
   },
   exchanges: ['/outside', '/inside'].map((path) => ({
     name: path,

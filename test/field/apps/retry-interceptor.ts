@@ -14,7 +14,7 @@ import {
 import { retry, timeout } from 'rxjs';
 import { until } from '../../support/until.js';
 import { application, Effects, type Exchange } from '../harness.js';
-import { TIME_LIMIT_MS } from '../late-handler.js';
+import { TIME_LIMIT_MS } from '../support/late-handler.js';
 
 @Injectable()
 class RetryInterceptor implements NestInterceptor {

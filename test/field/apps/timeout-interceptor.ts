@@ -11,7 +11,7 @@ import {
 } from '@nestjs/common';
 import { catchError, throwError, timeout, TimeoutError } from 'rxjs';
 import { application, Effects, type Exchange } from '../harness.js';
-import { checkLateHandler, TIME_LIMIT_MS } from '../late-handler.js';
+import { checkLateHandler, TIME_LIMIT_MS } from '../support/late-handler.js';
 
 @Injectable()
 class TimeoutInterceptor implements NestInterceptor {

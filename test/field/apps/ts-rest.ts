@@ -4,7 +4,8 @@ import { Controller } from '@nestjs/common';
 import { initContract } from '@ts-rest/core';
 import { TsRestHandler, tsRestHandler } from '@ts-rest/nest';
 import { z } from 'zod';
-import { application, Effects } from '../harness.js';
+import { application, Effects, type Field } from '../harness.js';
+import { answersLate, checkLateHandler } from '../support/late-handler.js';
 
 const contract = initContract().router({
   createPost: {
@@ -18,26 +19,28 @@ const contract = initContract().router({
   },
 });
 
-export default application({
-  name: '@ts-rest/nest',
-  build: ({ Idempotent }) => {
-    @Controller()
-    class PostController {
-      constructor(private readonly effects: Effects) {}
+function build({ Idempotent }: Field) {
+  @Controller()
+  class PostController {
+    constructor(private readonly effects: Effects) {}
 
-      @TsRestHandler(contract.createPost)
-      @Idempotent()
-      createPost() {
-        return tsRestHandler(contract.createPost, async ({ body: { title } }) => {
-          if (title === 'taken') return { status: 409, body: { message: 'taken' } };
-          const id = await this.effects.add(title);
-          if (title === 'broken') throw new Error('after the effect');
-          return { status: 201, body: { id, title } };
-        });
-      }
+    @TsRestHandler(contract.createPost)
+    @Idempotent()
+    createPost() {
+      return tsRestHandler(contract.createPost, async ({ body: { title } }) => {
+        if (title === 'taken') return { status: 409, body: { message: 'taken' } };
+        const id = await this.effects.add(title);
+        if (title === 'broken') throw new Error('after the effect');
+        return { status: 201, body: { id, title } };
+      });
     }
-    return { controllers: [PostController] };
-  },
+  }
+  return { controllers: [PostController] };
+}
+
+const alone = application({
+  name: '@ts-rest/nest',
+  build,
   exchanges: [
     { name: 'create', request: { path: '/posts', body: { title: 'hello' } }, status: 201 },
     { name: 'taken', request: { path: '/posts', body: { title: 'taken' } }, status: 409 },
@@ -54,3 +57,22 @@ export default application({
     },
   ],
 });
+
+/** A time-out answers while the interceptor still works: the method itself has returned. */
+const besideTimeOut = application({
+  name: '@ts-rest/nest beside a time-out',
+  build,
+  setup: answersLate,
+  exchanges: [
+    {
+      name: 'create',
+      request: { path: '/posts', body: { title: 'hello' } },
+      status: 201,
+      concurrent: false,
+      check: (client, request) => checkLateHandler(client, request, 503),
+    },
+  ],
+  logs: [/^ERROR /],
+});
+
+export default [alone, besideTimeOut];

@@ -1,5 +1,5 @@
 /** https://github.com/Aliheym/typeorm-transactional, as `transactionHost`: injected repositories follow. */
-import { Body, ConflictException, Controller, Injectable, Post } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, type Repository } from 'typeorm';
 import {
@@ -9,37 +9,28 @@ import {
   Transactional,
 } from 'typeorm-transactional';
 import { application, Effect } from '../harness.js';
+import { failAs, type Transfer, transfers, transfersController, TransfersService } from '../support/transfers.js';
 
 let names = 0;
 
 export default application({
   name: 'typeorm-transactional',
-  build: ({ Idempotent }) => {
+  build: (field) => {
     initializeTransactionalContext();
     const connectionName = `transactional-${++names}`;
 
     @Injectable()
-    class TransfersService {
-      constructor(@InjectRepository(Effect) private readonly rows: Repository<Effect>) {}
+    class TransactionalTransfersService extends TransfersService {
+      constructor(@InjectRepository(Effect) private readonly rows: Repository<Effect>) {
+        super();
+      }
 
       @Transactional({ connectionName })
-      async transfer(fail?: 'domain' | 'outage') {
+      async transfer(transfer: Transfer) {
         await this.rows.save({ what: 'debit' });
         await this.rows.save({ what: 'credit' });
-        if (fail === 'domain') throw new ConflictException('closed');
-        if (fail) throw new Error('after the writes');
+        failAs(transfer);
         return { transfers: await this.rows.count() };
-      }
-    }
-
-    @Controller('transfers')
-    class TransfersController {
-      constructor(private readonly transfers: TransfersService) {}
-
-      @Post()
-      @Idempotent({ transactional: true })
-      transfer(@Body() { fail }: { fail?: 'domain' | 'outage' }) {
-        return this.transfers.transfer(fail);
       }
     }
     return {
@@ -47,8 +38,8 @@ export default application({
         Promise.resolve(
           addTransactionalDataSource({ name: connectionName, dataSource: new DataSource(options as never) }),
         ),
-      controllers: [TransfersController],
-      providers: [TransfersService],
+      controllers: [transfersController(field)],
+      providers: [{ provide: TransfersService, useClass: TransactionalTransfersService }],
       options: {
         transactionHost: {
           run: (dataSource, work) => runInTransaction(() => work(dataSource.manager), { connectionName }),
@@ -56,9 +47,5 @@ export default application({
       },
     };
   },
-  exchanges: [
-    { name: 'transfer', request: { path: '/transfers', body: {} }, status: 201, effects: 2, concurrent: false },
-    { name: 'closed', request: { path: '/transfers', body: { fail: 'domain' } }, status: 409 },
-    { name: 'broken', request: { path: '/transfers', body: { fail: 'outage' } }, status: 500 },
-  ],
+  exchanges: transfers('/transfers', { concurrent: false }),
 });

@@ -1,16 +1,8 @@
 /** https://docs.nestjs.com/techniques/database#typeorm-transactions: the handler's own transactions, on the only connection. */
-import { Body, ConflictException, Controller, Post } from '@nestjs/common';
+import { Body, Controller, Post } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { application, Effect, Effects } from '../harness.js';
-
-interface Transfer {
-  readonly fail?: 'domain' | 'outage';
-}
-
-function failAs({ fail }: Transfer): void {
-  if (fail === 'domain') throw new ConflictException('closed');
-  if (fail) throw new Error('after the writes');
-}
+import { failAs, type Transfer, transfers } from '../support/transfers.js';
 
 export default application({
   name: "TypeORM's transactions",
@@ -55,9 +47,5 @@ export default application({
     }
     return { controllers: [TransfersController] };
   },
-  exchanges: ['/query-runner', '/callback'].flatMap((path) => [
-    { name: path, request: { path, body: {} }, status: 201, effects: 2 },
-    { name: `${path}, closed`, request: { path, body: { fail: 'domain' } }, status: 409 },
-    { name: `${path}, broken`, request: { path, body: { fail: 'outage' } }, status: 500 },
-  ]),
+  exchanges: ['/query-runner', '/callback'].flatMap((path) => transfers(path)),
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { multipart } from '../conformance/support/multipart.js';
-import type { Exchange } from './harness.js';
+import { multipart } from '../../conformance/support/multipart.js';
+import type { Exchange } from '../harness.js';
 
 const FILE = 'miaow '.repeat(20_000);
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import timeout from 'connect-timeout';
-import type { RawAnswer, RawRequest } from '../conformance/support/raw-http.js';
-import { until } from '../support/until.js';
-import type { Client, Field, NestApplication } from './harness.js';
+import type { RawAnswer, RawRequest } from '../../conformance/support/raw-http.js';
+import { until } from '../../support/until.js';
+import type { Client, Field, NestApplication } from '../harness.js';
 
 const codeOf = ({ body }: RawAnswer) => (JSON.parse(body.toString()) as { code?: string }).code;
 
