@@ -13,6 +13,7 @@ import {
   answerInstead,
   beforeFurtherCalls,
   CARRIED_OUT,
+  isStream,
   isWorkToBeDone,
   type RunSettings,
   verdictOf,
@@ -469,10 +470,4 @@ export class HttpRun {
       else writeOutcome(response, instead);
     });
   }
-}
-
-/** A stream, or Nest's `StreamableFile`. */
-function isStream(value: unknown): boolean {
-  const { pipe, getStream } = (value ?? {}) as { pipe?: unknown; getStream?: unknown };
-  return typeof pipe === 'function' || typeof getStream === 'function';
 }
