@@ -22,9 +22,9 @@ export function isWatched(method: unknown): boolean {
 export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
   const watched = function (this: unknown, ...args: unknown[]): unknown {
-    const execution = current();
-    if (!execution?.isOf(watched)) return method.apply(this, args);
-    return execution.call(() => {
+    const caller = current();
+    if (!caller?.isOf(watched)) return method.apply(this, args);
+    return caller.call((execution) => {
       const result = method.apply(this, args);
       if (isObservable(result)) return followed(result, execution);
       return isThenable(result) ? settled(result, execution) : watchWork(result, execution);

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, isReplay } from './support/cases.js';
-import { Row, Script, stage } from './support/handler-calls.controller.js';
-import { HuntedController } from './support/hunted.controller.js';
+import { Row, Script } from './support/handler-calls.controller.js';
+import { HuntedController, stage } from './support/hunted.controller.js';
 import { type RawAnswer, type RawRequest, send } from './support/raw-http.js';
 
 /** What applications of other teams do around a handler. */
@@ -57,4 +58,50 @@ describe.each(PLATFORMS)('around a handler, on %s', (platform) => {
       expect([codeOf(await ask(request)), script.calls]).toEqual(['replay-unavailable', 1]);
     },
   );
+
+  describe('an interceptor that tries again around steps', () => {
+    beforeEach(() => (stage.charges = 0));
+
+    test.each(['steps-outside', 'steps-inside', 'steps-work', 'steps-tx'])(
+      '%s: a step that is done is not run again',
+      async (path) => {
+        const script = play({ fails: [1, 2] });
+        const request = to(path);
+        const first = await ask(request);
+        expect(JSON.parse(first.body.toString())).toMatchObject({ call: 3, charge: 1 });
+        await expectReplay(request, first);
+        expect([script.calls, stage.charges]).toEqual([3, 1]);
+        if (path.endsWith('-tx')) expect(await rowsOf(request)).toBe(1);
+      },
+    );
+
+    test.each(['steps-outside', 'steps-inside', 'steps-work', 'steps-tx'])(
+      '%s: nor by the next request, where all fail',
+      async (path) => {
+        play({ fails: [1, 2, 3] });
+        const request = to(path);
+        expect((await ask(request)).status).toBe(500);
+        expect(JSON.parse((await ask(request)).body.toString())).toMatchObject({ call: 4, charge: 1 });
+        expect(stage.charges).toBe(1);
+      },
+    );
+
+    test('after a time-out, a step that still runs is waited for', async () => {
+      const script = play({ waits: [1] });
+      const request = to('steps-impatient');
+      const first = ask(request);
+      await until(() => script.running === 1);
+      expect((await first).status).toBe(500);
+      script.open(1);
+      let second!: RawAnswer;
+      await until(async () => codeOf((second = await ask(request))) !== 'in-progress');
+      expect([codeOf(second), script.calls, script.effects]).toEqual(['replay-unavailable', 1, 1]);
+    });
+
+    test('a name that one call uses twice is refused, in a further call too', async () => {
+      play({ fails: [1] });
+      expect((await ask(to('steps-twice'))).status).toBe(500);
+      expect([stage.charges, app.log.toString()]).toEqual([1, expect.stringContaining('named twice')]);
+    });
+  });
 });

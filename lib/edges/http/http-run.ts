@@ -137,7 +137,7 @@ export class HttpRun {
 
   /** Whether the caller is within the last pass: an interceptor that is wired twice is called there a second time. */
   get isWithin(): boolean {
-    return this.isPassing && current() === this.current;
+    return this.isPassing && current()?.pass === this.current;
   }
 
   /** Whether it ended without an answer: a request that is tried again is to be admitted again. */

@@ -1,9 +1,11 @@
 import { Readable } from 'node:stream';
 import { Controller, type NestInterceptor, Post, StreamableFile, UseInterceptors } from '@nestjs/common';
-import { map } from 'rxjs';
+import { map, mergeMap, retry, timeout } from 'rxjs';
 import { randomUUID } from 'node:crypto';
 import { type Execution, Idempotent, IdempotentExecution } from '../../../lib/index.js';
-import { Row, stage } from './handler-calls.controller.js';
+import { Row, stage as calls } from './handler-calls.controller.js';
+
+export const stage = Object.assign(calls, { charges: 0 });
 
 const call = () => stage.script.call();
 
@@ -20,6 +22,19 @@ const failing: NestInterceptor = {
       }),
     ),
 };
+
+const retrying: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(retry({ count: 2, delay: 5 })) };
+const impatient: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(timeout(60), retry(1)) };
+/** As ts-rest has it: the handler returns what is to be done. */
+const doing: NestInterceptor = {
+  intercept: (_context, next) =>
+    next.handle().pipe(
+      mergeMap((work: () => Promise<unknown>) => work()),
+      retry(2),
+    ),
+};
+
+const charge = (execution: Execution) => execution.step('charge', () => ({ charge: ++stage.charges }));
 
 @Controller('hunted')
 export class HuntedController {
@@ -79,5 +94,49 @@ export class HuntedController {
   async stream() {
     await call();
     return new StreamableFile(Readable.from(['receipt']));
+  }
+
+  @Post('steps-outside')
+  @Idempotent()
+  @UseInterceptors(retrying)
+  async stepsOutside(@IdempotentExecution() execution: Execution) {
+    return { ...(await charge(execution)), ...(await call()) };
+  }
+
+  @Post('steps-inside')
+  @UseInterceptors(retrying)
+  @Idempotent()
+  async stepsInside(@IdempotentExecution() execution: Execution) {
+    return { ...(await charge(execution)), ...(await call()) };
+  }
+
+  @Post('steps-work')
+  @UseInterceptors(doing)
+  @Idempotent()
+  stepsOfWork(@IdempotentExecution() execution: Execution) {
+    return async () => ({ ...(await charge(execution)), ...(await call()) });
+  }
+
+  @Post('steps-tx')
+  @UseInterceptors(retrying)
+  @Idempotent({ transactional: true })
+  async stepsTransactional(@IdempotentExecution() execution: Execution) {
+    return { ...(await charge(execution)), ...(await write(execution)) };
+  }
+
+  @Post('steps-impatient')
+  @UseInterceptors(impatient)
+  @Idempotent()
+  stepsImpatient(@IdempotentExecution() execution: Execution) {
+    return execution.step('charge', call);
+  }
+
+  @Post('steps-twice')
+  @UseInterceptors(retrying)
+  @Idempotent()
+  async stepsTwice(@IdempotentExecution() execution: Execution) {
+    await call();
+    await charge(execution);
+    return charge(execution);
   }
 }
