@@ -5,9 +5,9 @@ const WATCHED = Symbol('nestjs-idempotency:watched');
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
-/** Whether {@link watchHandler} made this method. */
+/** Whether {@link watchHandler} made this method. A wrapper may have inherited the property, or be a proxy that passes it on. */
 export function isWatched(method: unknown): boolean {
-  return typeof method === 'function' && WATCHED in method;
+  return typeof method === 'function' && (method as { [WATCHED]?: unknown })[WATCHED] === method;
 }
 
 /**
@@ -33,10 +33,11 @@ export function watchHandler(method: Method): Method {
   Object.defineProperties(watched, {
     name: { value: method.name, configurable: true },
     length: { value: method.length, configurable: true },
-    [WATCHED]: { value: true },
+    [WATCHED]: { value: watched },
   });
-  for (const key of Reflect.getOwnMetadataKeys(method)) {
-    Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, method), watched);
+  // A wrapper may inherit what is known of the method that it wraps.
+  for (const key of Reflect.getMetadataKeys(method)) {
+    Reflect.defineMetadata(key, Reflect.getMetadata(key, method), watched);
   }
   return watched;
 }

@@ -20,6 +20,13 @@ describe.each(PLATFORMS)('around a handler, on %s', (platform) => {
   const rowsOf = ({ key }: { key: string }) => app.dataSource.getRepository(Row).countBy({ key });
   const play = (settings?: ConstructorParameters<typeof Script>[0]) => (stage.script = new Script(settings));
 
+  /** Asks until the key is no longer taken. */
+  const settled = async (request: RawRequest): Promise<RawAnswer> => {
+    let answer!: RawAnswer;
+    await until(async () => codeOf((answer = await ask(request))) !== 'in-progress');
+    return answer;
+  };
+
   const expectReplay = async (request: RawRequest, first: RawAnswer) => {
     const replay = await ask(request);
     expect([isReplay(replay), comparable(replay)]).toEqual([true, comparable(first)]);
@@ -93,8 +100,7 @@ describe.each(PLATFORMS)('around a handler, on %s', (platform) => {
       await until(() => script.running === 1);
       expect((await first).status).toBe(500);
       script.open(1);
-      let second!: RawAnswer;
-      await until(async () => codeOf((second = await ask(request))) !== 'in-progress');
+      const second = await settled(request);
       expect([codeOf(second), script.calls, script.effects]).toEqual(['replay-unavailable', 1, 1]);
     });
 
@@ -102,6 +108,50 @@ describe.each(PLATFORMS)('around a handler, on %s', (platform) => {
       play({ fails: [1] });
       expect((await ask(to('steps-twice'))).status).toBe(500);
       expect([stage.charges, app.log.toString()]).toEqual([1, expect.stringContaining('named twice')]);
+    });
+  });
+
+  describe('another decorator that wraps the handler', () => {
+    test.each(['wrapped-above', 'inherited-above', 'proxied-above', 'wrapped-below', 'committing'])(
+      '%s: after a time-out, the key is taken while it runs',
+      async (path) => {
+        const script = play({ waits: [1] });
+        const request = to(path);
+        const first = ask(request);
+        await until(() => script.running === 1);
+        expect((await first).status).toBe(500);
+        expect(codeOf(await ask(request))).toBe('in-progress');
+        script.open(1);
+        expect(codeOf(await settled(request))).toBe('replay-unavailable');
+        expect([script.calls, script.mostAtOnce]).toEqual([1, 1]);
+      },
+    );
+
+    test('what fails in it, such as a COMMIT, frees the key', async () => {
+      play({ fails: [1] });
+      const request = to('committing');
+      expect((await ask(request)).status).toBe(500);
+      const second = await ask(request);
+      expect([second.status, isReplay(second)]).toEqual([201, false]);
+      await expectReplay(request, second);
+    });
+
+    test('an interceptor that fails after it does not', async () => {
+      const script = play();
+      const request = to('wrapped-failing');
+      expect((await ask(request)).status).toBe(500);
+      expect([codeOf(await ask(request)), script.calls]).toEqual(['replay-unavailable', 1]);
+    });
+
+    test('in a transaction: a second call waits for the first, and commits alone', async () => {
+      const script = play({ waits: [1] });
+      const request = to('wrapped-tx');
+      const first = ask(request);
+      await until(() => script.running === 1);
+      expect((await first).status).toBe(500);
+      script.open(1);
+      expect(codeOf(await settled(request))).toBe('replay-unavailable');
+      expect([script.calls, script.mostAtOnce, await rowsOf(request)]).toEqual([2, 1, 1]);
     });
   });
 });

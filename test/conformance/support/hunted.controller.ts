@@ -24,6 +24,7 @@ const failing: NestInterceptor = {
 };
 
 const retrying: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(retry({ count: 2, delay: 5 })) };
+const timingOut: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(timeout(60)) };
 const impatient: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(timeout(60), retry(1)) };
 /** As ts-rest has it: the handler returns what is to be done. */
 const doing: NestInterceptor = {
@@ -35,6 +36,45 @@ const doing: NestInterceptor = {
 };
 
 const charge = (execution: Execution) => execution.step('charge', () => ({ charge: ++stage.charges }));
+
+/** As decorators of transactions, traces and measurements are written: they wrap the method, and copy what is known of it. */
+function Wrapped(around: (work: () => Promise<unknown>) => Promise<unknown> = (work) => work()): MethodDecorator {
+  return ((_target: object, _name: string, descriptor: PropertyDescriptor) => {
+    const method = descriptor.value as (...args: unknown[]) => Promise<unknown>;
+    const wrapped = function (this: unknown, ...args: unknown[]) {
+      return around(() => method.apply(this, args));
+    };
+    for (const key of Reflect.getMetadataKeys(method)) {
+      Reflect.defineMetadata(key, Reflect.getMetadata(key, method), wrapped);
+    }
+    descriptor.value = wrapped;
+  }) as MethodDecorator;
+}
+
+/** Keeps what is known of the method by inheriting from it. */
+const Inheriting: MethodDecorator = (_target, _name, descriptor: PropertyDescriptor) => {
+  const method = descriptor.value as (...args: unknown[]) => unknown;
+  descriptor.value = Object.setPrototypeOf(function (this: unknown, ...args: unknown[]) {
+    return method.apply(this, args);
+  }, method) as unknown;
+};
+
+/** Below the decorators that describe the method. */
+const Proxied: MethodDecorator = (_target, _name, descriptor: PropertyDescriptor) => {
+  const method = descriptor.value as (...args: unknown[]) => unknown;
+  const proxy = new Proxy(method, {});
+  for (const key of Reflect.getMetadataKeys(method)) {
+    Reflect.defineMetadata(key, Reflect.getMetadata(key, method), proxy);
+  }
+  descriptor.value = proxy;
+};
+
+/** Waits after the method, as a slow COMMIT does, and fails as that may. */
+const committing = async (work: () => Promise<unknown>) => {
+  const value = await work();
+  await call();
+  return value;
+};
 
 @Controller('hunted')
 export class HuntedController {
@@ -138,5 +178,61 @@ export class HuntedController {
     await call();
     await charge(execution);
     return charge(execution);
+  }
+
+  @Post('wrapped-above')
+  @UseInterceptors(timingOut)
+  @Wrapped()
+  @Idempotent()
+  wrappedAbove() {
+    return call();
+  }
+
+  @UseInterceptors(timingOut)
+  @Inheriting
+  @Post('inherited-above')
+  @Idempotent()
+  inheritedAbove() {
+    return call();
+  }
+
+  @UseInterceptors(timingOut)
+  @Proxied
+  @Post('proxied-above')
+  @Idempotent()
+  proxiedAbove() {
+    return call();
+  }
+
+  @Post('wrapped-below')
+  @UseInterceptors(timingOut)
+  @Idempotent()
+  @Wrapped()
+  wrappedBelow() {
+    return call();
+  }
+
+  @Post('committing')
+  @UseInterceptors(timingOut)
+  @Wrapped(committing)
+  @Idempotent()
+  async committing() {
+    return Promise.resolve('done');
+  }
+
+  @Post('wrapped-failing')
+  @UseInterceptors(failing)
+  @Wrapped()
+  @Idempotent()
+  wrappedFailing() {
+    return call();
+  }
+
+  @Post('wrapped-tx')
+  @UseInterceptors(impatient)
+  @Wrapped()
+  @Idempotent({ transactional: true })
+  wrappedTransactional(@IdempotentExecution() execution: Execution) {
+    return write(execution);
   }
 }
