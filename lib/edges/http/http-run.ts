@@ -230,7 +230,8 @@ export class HttpRun {
     if (this.listener !== subscriber || this.emitted) return;
     this.emitted = true;
     this.statusOfHandler = this.exchange.status;
-    if (this.current.calls.state === 'running') this.givenUp = true;
+    // One that is not watched runs until its pass ends.
+    if (this.settings.watched && this.current.calls.state === 'running') this.givenUp = true;
   }
 
   private noteUnsubscribed(subscriber: Subscriber<unknown>): void {
