@@ -1,17 +1,23 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, isReplay } from './support/cases.js';
 import { Row, Script } from './support/handler-calls.controller.js';
 import { HuntedController, stage } from './support/hunted.controller.js';
-import { type RawAnswer, type RawRequest, send } from './support/raw-http.js';
+import { RawConnection, type RawAnswer, type RawRequest, send } from './support/raw-http.js';
 
 /** What applications of other teams do around a handler. */
 describe.each(PLATFORMS)('around a handler, on %s', (platform) => {
   let app: RunningApp;
+  const sockets = new Set<Socket>();
   beforeAll(async () => {
     app = await startApp(platform, { controllers: [HuntedController], imports: [TypeOrmModule.forFeature([Row])] });
+    app.app.getHttpServer().on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+    });
   });
   afterAll(() => app?.close());
 
@@ -152,6 +158,64 @@ describe.each(PLATFORMS)('around a handler, on %s', (platform) => {
       script.open(1);
       expect(codeOf(await settled(request))).toBe('replay-unavailable');
       expect([script.calls, script.mostAtOnce, await rowsOf(request)]).toEqual([2, 1, 1]);
+    });
+  });
+
+  describe('a native handler that pipes its response', () => {
+    const hangUp = async (request: RawRequest) => {
+      const connection = await RawConnection.open(app.port);
+      connection.send(request);
+      await until(() => stage.script.running > 0);
+      connection.close();
+      // Once the server has heard of it.
+      await until(() => sockets.size === 0);
+    };
+
+    test.each(['pipeline', 'pipeline-tx', 'finished-tx', 'ended-tx'])(
+      '%s: is answered, though it waits for its response to be sent, and replayed',
+      async (path) => {
+        play();
+        const request = to(path);
+        const first = await ask(request);
+        expect(first.status).toBe(201);
+        await expectReplay(request, first);
+        if (path.endsWith('-tx')) expect(await rowsOf(request)).toBe(1);
+      },
+    );
+
+    test('with a status of its own that says that it failed: the key is free', async () => {
+      play({ fails: [1] });
+      const request = to('pipeline-failing');
+      expect((await ask(request)).status).toBe(502);
+      const second = await settled(request);
+      expect([second.status, isReplay(second)]).toEqual([201, false]);
+    });
+
+    test('whose client has gone: the operation was carried out, once', async () => {
+      const script = play({ waits: [1] });
+      const request = to('pipeline');
+      await hangUp(request);
+      script.open(1);
+      expect(codeOf(await settled(request))).toBe('replay-unavailable');
+      expect(script.calls).toBe(1);
+    });
+
+    test('whose client has gone, and that fails before: the key is free', async () => {
+      const script = play({ waits: [1], fails: [1] });
+      const request = to('pipeline');
+      await hangUp(request);
+      script.open(1);
+      const answer = await settled(request);
+      expect([answer.status, isReplay(answer), script.calls]).toEqual([201, false, 2]);
+    });
+
+    test('whose client has gone, in a transaction: it is rolled back, and the key is free', async () => {
+      const script = play({ waits: [1] });
+      const request = to('pipeline-tx');
+      await hangUp(request);
+      script.open(1);
+      const answer = await settled(request);
+      expect([answer.status, isReplay(answer), script.calls, await rowsOf(request)]).toEqual([201, false, 2, 1]);
     });
   });
 });

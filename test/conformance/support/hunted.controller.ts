@@ -1,9 +1,12 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
-import { Controller, type NestInterceptor, Post, StreamableFile, UseInterceptors } from '@nestjs/common';
+import { Res, Controller, type NestInterceptor, Post, StreamableFile, UseInterceptors } from '@nestjs/common';
 import { map, mergeMap, retry, timeout } from 'rxjs';
 import { randomUUID } from 'node:crypto';
 import { type Execution, Idempotent, IdempotentExecution } from '../../../lib/index.js';
-import { Row, stage as calls } from './handler-calls.controller.js';
+import { type PlatformResponse, Row, stage as calls } from './handler-calls.controller.js';
 
 export const stage = Object.assign(calls, { charges: 0 });
 
@@ -235,4 +238,51 @@ export class HuntedController {
   wrappedTransactional(@IdempotentExecution() execution: Execution) {
     return write(execution);
   }
+
+  @Post('pipeline')
+  @Idempotent()
+  async pipeline(@Res() response: PlatformResponse) {
+    await sendReceipt(response);
+  }
+
+  @Post('pipeline-tx')
+  @Idempotent({ transactional: true })
+  async pipelineTransactional(@IdempotentExecution() execution: Execution, @Res() response: PlatformResponse) {
+    await execution.manager.insert(Row, { id: randomUUID(), key: execution.key });
+    await sendReceipt(response);
+  }
+
+  @Post('finished-tx')
+  @Idempotent({ transactional: true })
+  async finishedTransactional(@IdempotentExecution() execution: Execution, @Res() response: PlatformResponse) {
+    response.status(201).send(await write(execution));
+    await once(response.raw ?? (response as ServerResponse), 'finish');
+  }
+
+  @Post('ended-tx')
+  @Idempotent({ transactional: true })
+  async endedTransactional(@IdempotentExecution() execution: Execution, @Res() response: PlatformResponse) {
+    const raw = (response.raw ?? response) as ServerResponse;
+    const made = await write(execution);
+    raw.statusCode = 201;
+    await new Promise<void>((resolve) => raw.end(JSON.stringify(made), resolve));
+  }
+
+  @Post('pipeline-failing')
+  @Idempotent()
+  async pipelineFailing(@Res() response: PlatformResponse) {
+    const raw = (response.raw ?? response) as ServerResponse;
+    raw.statusCode = await call().then(
+      () => 201,
+      () => 502,
+    );
+    await pipeline(Readable.from(['of the upstream']), raw);
+  }
+}
+
+async function sendReceipt(response: PlatformResponse) {
+  const made = await call();
+  const raw = (response.raw ?? response) as ServerResponse;
+  raw.writeHead(201, { 'Content-Type': 'application/json' });
+  await pipeline(Readable.from([JSON.stringify(made)]), raw);
 }
