@@ -72,6 +72,18 @@ describe.each(PLATFORMS)('around a handler, on %s', (platform) => {
     },
   );
 
+  test.each(['twice', 'twice-waiting'])(
+    '%s: an interceptor that subscribes twice at once does not meet itself',
+    async (path) => {
+      play();
+      const request = to(path);
+      const first = await ask(request);
+      expect(first.status).toBe(201);
+      await expectReplay(request, first);
+      await expectReplay(request, first);
+    },
+  );
+
   describe('an interceptor that tries again around steps', () => {
     beforeEach(() => (stage.charges = 0));
 

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { Res, Controller, type NestInterceptor, Post, StreamableFile, UseInterceptors } from '@nestjs/common';
-import { map, mergeMap, retry, timeout } from 'rxjs';
+import { forkJoin, map, mergeMap, retry, timeout } from 'rxjs';
 import { randomUUID } from 'node:crypto';
 import { type Execution, Idempotent, IdempotentExecution } from '../../../lib/index.js';
 import { type PlatformResponse, Row, stage as calls } from './handler-calls.controller.js';
@@ -27,6 +27,10 @@ const failing: NestInterceptor = {
 };
 
 const retrying: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(retry({ count: 2, delay: 5 })) };
+/** Asks twice at once. */
+const twice: NestInterceptor = {
+  intercept: (_context, next) => forkJoin([next.handle(), next.handle()]).pipe(map(([, second]) => second)),
+};
 const timingOut: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(timeout(60)) };
 const impatient: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(timeout(60), retry(1)) };
 /** As ts-rest has it: the handler returns what is to be done. */
@@ -237,6 +241,20 @@ export class HuntedController {
   @Idempotent({ transactional: true })
   wrappedTransactional(@IdempotentExecution() execution: Execution) {
     return write(execution);
+  }
+
+  @Post('twice')
+  @Idempotent()
+  @UseInterceptors(twice)
+  twice() {
+    return call();
+  }
+
+  @Post('twice-waiting')
+  @Idempotent({ onConflict: 'wait' })
+  @UseInterceptors(twice)
+  twiceWaiting() {
+    return call();
   }
 
   @Post('pipeline')
