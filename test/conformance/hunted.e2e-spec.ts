@@ -2,18 +2,26 @@ import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { until } from '../support/until.js';
-import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
+import { type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, isReplay } from './support/cases.js';
 import { Row, Script } from './support/handler-calls.controller.js';
 import { HuntedController, stage } from './support/hunted.controller.js';
 import { RawConnection, type RawAnswer, type RawRequest, send } from './support/raw-http.js';
 
 /** What applications of other teams do around a handler. */
-describe.each(PLATFORMS)('around a handler, on %s', (platform) => {
+describe.each([
+  ['express', 'better-sqlite3'],
+  ['fastify', 'better-sqlite3'],
+  ['express', 'postgres'],
+] as const)('around a handler, on %s with %s', (platform, dialect) => {
   let app: RunningApp;
   const sockets = new Set<Socket>();
   beforeAll(async () => {
-    app = await startApp(platform, { controllers: [HuntedController], imports: [TypeOrmModule.forFeature([Row])] });
+    app = await startApp(platform, {
+      dialect,
+      controllers: [HuntedController],
+      imports: [TypeOrmModule.forFeature([Row])],
+    });
     app.app.getHttpServer().on('connection', (socket: Socket) => {
       sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));
