@@ -10,6 +10,7 @@ import {
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import { BootAudit } from './boot-audit.js';
+import { watchWrapped } from './decorators/idempotent.decorator.js';
 import { GraphQLEdge } from './edges/graphql/graphql-edge.js';
 import { AnonymousCallers } from './edges/http/anonymous-callers.js';
 import { ApplicationFilters } from './edges/http/application-filters.js';
@@ -116,6 +117,7 @@ function define({ isGlobal = true, dataSource }: IdempotencyModuleExtras, option
         provide: IDEMPOTENCY_DATA_SOURCE,
         useFactory: (modules: ModulesContainer, found: DataSource | undefined) => {
           assertImportedOnce(modules);
+          watchWrappedHandlers(modules);
           return itself ?? existing(found, name);
         },
         inject: [ModulesContainer, { token: getDataSourceToken(name), optional: true }],
@@ -149,6 +151,16 @@ function assertImportedOnce(modules: ModulesContainer): void {
     `IdempotencyModule: forRoot() is imported ${instances.length} times. Import it once, in the root module: it is global. ` +
       'For a second one with a data source of its own, set `isGlobal: false` on both.',
   );
+}
+
+/** All classes are known by now, and none of their routes. */
+function watchWrappedHandlers(modules: ModulesContainer): void {
+  for (const { controllers, providers } of modules.values()) {
+    for (const { metatype } of [...controllers.values(), ...providers.values()]) {
+      const prototype = typeof metatype === 'function' ? (metatype.prototype as object | undefined) : undefined;
+      if (prototype) watchWrapped(prototype);
+    }
+  }
 }
 
 function existing(dataSource: DataSource | undefined, name: string | undefined): DataSource {

@@ -29,6 +29,12 @@ export function isMarkedItself(handler: Target): boolean {
   return Reflect.hasMetadata(OPTIONS, handler);
 }
 
+/** Whether a decorator at the method itself says that it is idempotent. */
+export function isMarkedIdempotent(handler: Target): boolean {
+  const marking = Reflect.getMetadata(OPTIONS, handler) as Marking | undefined;
+  return marking !== undefined && marking !== 'exempt';
+}
+
 /** On the class of our interceptor, by which it is known. */
 export const IS_OURS = Symbol('nestjs-idempotency:interceptor');
 

@@ -5,9 +5,9 @@ const WATCHED = Symbol('nestjs-idempotency:watched');
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
-/** Whether {@link watchHandler} made this method. */
+/** Whether {@link watchHandler} made this method. A wrapper may have inherited the property, or be a proxy that passes it on. */
 export function isWatched(method: unknown): boolean {
-  return typeof method === 'function' && WATCHED in method;
+  return typeof method === 'function' && (method as { [WATCHED]?: unknown })[WATCHED] === method;
 }
 
 /**
@@ -22,9 +22,9 @@ export function isWatched(method: unknown): boolean {
 export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
   const watched = function (this: unknown, ...args: unknown[]): unknown {
-    const execution = current();
-    if (!execution?.isOf(watched)) return method.apply(this, args);
-    return execution.call(() => {
+    const caller = current();
+    if (!caller?.isOf(watched)) return method.apply(this, args);
+    return caller.call((execution) => {
       const result = method.apply(this, args);
       if (isObservable(result)) return followed(result, execution);
       return isThenable(result) ? settled(result, execution) : watchWork(result, execution);
@@ -33,10 +33,11 @@ export function watchHandler(method: Method): Method {
   Object.defineProperties(watched, {
     name: { value: method.name, configurable: true },
     length: { value: method.length, configurable: true },
-    [WATCHED]: { value: true },
+    [WATCHED]: { value: watched },
   });
-  for (const key of Reflect.getOwnMetadataKeys(method)) {
-    Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, method), watched);
+  // A wrapper may inherit what is known of the method that it wraps.
+  for (const key of Reflect.getMetadataKeys(method)) {
+    Reflect.defineMetadata(key, Reflect.getMetadata(key, method), watched);
   }
   return watched;
 }

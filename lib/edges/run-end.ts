@@ -1,4 +1,5 @@
 /** What all edges decide alike when a run is over. */
+import { inspect } from 'node:util';
 import { HttpException, Logger } from '@nestjs/common';
 import type { CurrentExecution } from '../engine/current-execution.js';
 import { TransactionEndedError } from '../engine/errors.js';
@@ -8,6 +9,7 @@ import type { RecordStore } from '../engine/ports/record-store.js';
 import type { CallRunner } from '../engine/handler-calls.js';
 import type { Ending, Finish, Tenure } from '../engine/tenure.js';
 import { duration } from '../options/checks.js';
+import { OUTCOME_PRESETS } from '../options/outcome-presets.js';
 import type { OutcomeContext, OutcomeVerdict } from '../options/idempotency-options.js';
 import type { ResolvedOperationOptions } from '../options/resolved-options.js';
 import { insteadOf } from '../problems/from-engine.js';
@@ -59,28 +61,48 @@ export function verdictOf(
   { calls, execution }: CurrentExecution,
 ): Verdict {
   const isCarriedOut = calls.state === 'succeeded' && !result.handlerFailed;
-  let verdict: OutcomeVerdict = 'store';
+  let verdict: OutcomeVerdict | undefined;
   try {
-    verdict = options.outcome(result);
+    verdict = checkedVerdict(options.outcome(result));
     if (typeof verdict === 'object' && verdict.retention !== undefined) {
       execution.setRetention(duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS));
     }
   } catch (error) {
-    // The operation was carried out: to keep what came of it is the safe choice.
-    logger.error(`${endpoint}: the option \`outcome\` threw`, (error as Error)?.stack);
+    // A retention that cannot be used leaves the verdict as it is.
+    verdict ??= OUTCOME_PRESETS.final(result);
+    logger.error(`${endpoint}: the option \`outcome\` failed`, (error as Error)?.stack);
   }
   if (verdict === 'store' || (typeof verdict === 'object' && verdict.store)) return 'store';
   return isCarriedOut && result.status >= 400 ? 'storeWithoutResponse' : 'release';
 }
 
 /**
+ * The types of an application do not hold where it returns a promise or `any`. To take that for `'release'` would run the operation
+ * again, and roll a transaction back behind a success.
+ */
+function checkedVerdict(verdict: unknown): OutcomeVerdict {
+  if (verdict === 'store' || verdict === 'release') return verdict;
+  if (typeof (verdict as { store?: unknown } | null | undefined)?.store === 'boolean') return verdict as OutcomeVerdict;
+  // Nobody else listens to it, and a rejection would end the process.
+  if (verdict instanceof Promise) verdict.catch(() => undefined);
+  const what = verdict instanceof Promise ? 'a promise' : inspect(verdict, { depth: 0 });
+  throw new TypeError(`\`outcome\` has to return 'store', 'release' or { store: boolean }, and returned ${what}`);
+}
+
+/** Whether a value is a stream, or Nest's `StreamableFile`. */
+export function isStream(value: unknown): boolean {
+  const { pipe, getStream } = (value ?? {}) as { pipe?: unknown; getStream?: unknown };
+  return typeof pipe === 'function' || typeof getStream === 'function';
+}
+
+/**
  * Returns whether what the handler returned is work that an interceptor is still to do, as ts-rest and oRPC have it: then a
- * failure of that interceptor is the handler's. Such a value holds functions, which no response can; those of a value that
- * serializes itself are its own.
+ * failure of that interceptor is the handler's. Such a value holds functions, which no response can; those of a stream, and of a
+ * value that serializes itself, are its own.
  */
 export function isWorkToBeDone(value: unknown, depth = 2): boolean {
   if (typeof value === 'function') return true;
-  if (typeof value !== 'object' || value === null || depth === 0 || 'toJSON' in value) return false;
+  if (typeof value !== 'object' || value === null || depth === 0 || 'toJSON' in value || isStream(value)) return false;
   return Object.values(value).some((member) => isWorkToBeDone(member, depth - 1));
 }
 

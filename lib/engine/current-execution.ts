@@ -7,40 +7,47 @@ import { LeaseLostError } from './steps.js';
 export class CurrentExecution {
   readonly calls: HandlerCalls;
   /** The execution in whose handler this one was begun. */
-  readonly outer = current();
+  readonly outer: CurrentExecution | undefined;
+  /** The pass through the pipeline that this call of the handler is made in; itself, unless the call is a further one. */
+  readonly pass: CurrentExecution = this;
 
   /**
    * @param handler the method that the request is for, whose calls are watched
    * @param follow what becomes of a stream that the handler returns, where the edge can answer with more than a value
+   * @param of the same execution, in an earlier pass or call
    */
   constructor(
     readonly execution: Execution,
     private readonly handler?: unknown,
     readonly follow?: (stream: unknown, current: CurrentExecution) => unknown,
     beginAgain?: () => Promise<CallRunner>,
-    calls?: HandlerCalls,
+    of?: CurrentExecution,
   ) {
+    this.outer = of ? of.outer : current();
     const within =
       (run: CallRunner): CallRunner =>
       (work) =>
         run(() => runWithin(this, work));
-    this.calls = calls ?? new HandlerCalls(beginAgain && (() => beginAgain().then(within)));
+    this.calls = of?.calls ?? new HandlerCalls(beginAgain && (() => beginAgain().then(within)));
   }
 
   /** The same execution, for a further pass through the pipeline, by which that is told from what is left of an earlier one. */
   again(): CurrentExecution {
-    return new CurrentExecution(this.execution, this.handler, this.follow, undefined, this.calls);
+    return new CurrentExecution(this.execution, this.handler, this.follow, undefined, this);
   }
 
   /**
-   * Calls the handler, and notes how it ends.
+   * Calls the handler, and notes how it ends. A further call runs in a context of its own, by which its steps are told from those
+   * of the call before.
    *
    * @throws TooLateError where the execution has ended
    * @throws LeaseLostError where another execution has the record
    */
-  call<T>(handler: () => T): T {
+  call<T>(handler: (current: CurrentExecution) => T): T {
     if (this.execution.isLost) throw new LeaseLostError();
-    return this.calls.run(handler);
+    if (this.calls.state === 'not begun') return this.calls.run(() => handler(this));
+    const further = Object.assign(this.again(), { pass: this.pass });
+    return this.calls.run(() => runWithin(further, () => handler(further)));
   }
 
   /** Whether `method` is the handler, and not another one that it calls. */

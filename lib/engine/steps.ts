@@ -61,20 +61,30 @@ export interface StepRunnerSettings {
   readonly transaction: () => StoreTransaction | undefined;
   /** When the lease ends as it stands now, by `performance.now()`. */
   readonly leaseEnds: () => number;
+  /** Returns what tells the call of the handler that runs from another one. */
+  readonly caller: () => unknown;
   /** Called where a step is on record as done without its result. */
   readonly onResultNotKept: (step: string, cause: unknown) => void;
+}
+
+/** A step that is running or done. */
+interface TakenStep {
+  /** The call of the handler that it is a step of. */
+  readonly caller: unknown;
+  readonly result: Promise<unknown>;
 }
 
 /**
  * Runs the steps of one execution.
  *
  * A name is free, running, or done. It is running while `fn` runs, and free again once `fn` has thrown: the handler may
- * try such a step again. A second call of a name that is running or done is a mistake: two items would share one record.
+ * try such a step again. A second call of a name that is running or done is a mistake: two items would share one record. Where an
+ * interceptor calls the handler again, a step that an earlier call has done is done, and one that it still runs is waited for.
  */
 export class StepRunner {
   private earlier: Promise<Map<string, RecordedStep>> | undefined;
   /** Made by the first step: most operations have none. */
-  private taken: Set<string> | undefined;
+  private taken: Map<string, TakenStep> | undefined;
   private unknownStep: string | undefined;
   /** What was recorded within the transaction, on a store that has a single connection. */
   private within: Map<string, StepEnd> | undefined;
@@ -92,13 +102,17 @@ export class StepRunner {
 
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}): Promise<T> {
     const stored = storedStepName(name);
-    const taken = (this.taken ??= new Set());
-    if (taken.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
-    taken.add(stored);
+    const taken = (this.taken ??= new Map<string, TakenStep>());
+    const earlier = taken.get(stored);
+    const caller = this.settings.caller();
+    if (earlier && earlier.caller === caller) throw new Error(`Step "${name}" is named twice in one operation`);
+    const run = () => this.runOnce(name, stored, fn, options);
+    const step: TakenStep = { caller, result: earlier ? earlier.result.catch(run) : run() };
+    taken.set(stored, step);
     try {
-      return await this.runOnce(name, stored, fn, options);
+      return (await step.result) as T;
     } catch (error) {
-      taken.delete(stored);
+      if (taken.get(stored) === step) taken.delete(stored);
       throw error;
     }
   }

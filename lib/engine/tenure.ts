@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
+import { current } from './current-execution.js';
 import type { EventSink } from './events.js';
 import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
@@ -99,6 +100,7 @@ export class Tenure {
       holdOnCrash: operation.policy.afterCrash === 'hold',
       transaction: () => this.transaction,
       leaseEnds: () => this.leaseEnds,
+      caller: current,
       onResultNotKept: (step, error) => settings.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
     });
     this.execution = new Execution(operation, this.ownership, attempt, this.steps);

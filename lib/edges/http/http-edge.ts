@@ -44,6 +44,8 @@ const METHOD = 'method';
 export class HttpEdge {
   private static readonly logger = new Logger('Idempotency');
 
+  /** Admissions that go on. An interceptor outside that subscribes twice at once must not meet its own request as another one. */
+  private readonly admitting = new WeakMap<object, Promise<unknown>>();
   private readonly lostUploads = new Set<string>();
   private readonly bindings: CredentialBinding;
   private readonly nonces = new StaleNonces();
@@ -74,7 +76,13 @@ export class HttpEdge {
       // Wired twice, this one is inside. Otherwise an interceptor outside tries again.
       return run.isWithin ? next.handle() : run.runAgain(() => next.handle());
     }
-    return this.admit(context, next, exchange, options);
+    const { rawRequest } = exchange;
+    const other = this.admitting.get(rawRequest);
+    if (other) return other.then(() => this.intercept(context, next));
+    const admission = this.admit(context, next, exchange, options);
+    const over = () => void this.admitting.delete(rawRequest);
+    this.admitting.set(rawRequest, admission.then(over, over));
+    return admission;
   }
 
   private async admit(

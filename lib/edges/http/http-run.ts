@@ -13,6 +13,7 @@ import {
   answerInstead,
   beforeFurtherCalls,
   CARRIED_OUT,
+  isStream,
   isWorkToBeDone,
   type RunSettings,
   verdictOf,
@@ -90,6 +91,8 @@ export class HttpRun {
   private responded = false;
   /** Whether an interceptor inside has written the response itself. */
   private writtenInside = false;
+  /** Whether a native handler failed at its response alone, whose client had gone: `pipeline()` throws where it cannot be sent. */
+  private brokenOff = false;
   /** Whether the handler failed after it had made its response, and its transaction is rolled back. */
   private undone = false;
   private onChange: (() => void) | undefined;
@@ -136,7 +139,7 @@ export class HttpRun {
 
   /** Whether the caller is within the last pass: an interceptor that is wired twice is called there a second time. */
   get isWithin(): boolean {
-    return this.isPassing && current() === this.current;
+    return this.isPassing && current()?.pass === this.current;
   }
 
   /** Whether it ended without an answer: a request that is tried again is to be admitted again. */
@@ -188,7 +191,7 @@ export class HttpRun {
     const { calls } = this.current;
     this.listener = subscriber;
     this.passes++;
-    this.threw = this.emitted = false;
+    this.threw = this.emitted = this.brokenOff = false;
     this.isPassing = true;
     // Of a handler that is not watched, the pipeline's view is all there is.
     const call = this.settings.watched ? undefined : calls.begin();
@@ -205,6 +208,7 @@ export class HttpRun {
         if (this.listener === subscriber) {
           this.error = error;
           this.threw = true;
+          this.brokenOff = this.isOfGoneClient(error);
         }
         this.onPassed(subscriber);
         runWithin(this.outside, () => subscriber.error(error));
@@ -229,11 +233,20 @@ export class HttpRun {
     if (this.listener !== subscriber || this.emitted) return;
     this.emitted = true;
     this.statusOfHandler = this.exchange.status;
-    if (this.current.calls.state === 'running') this.givenUp = true;
+    // One that is not watched runs until its pass ends.
+    if (this.settings.watched && this.current.calls.state === 'running') this.givenUp = true;
   }
 
   private noteUnsubscribed(subscriber: Subscriber<unknown>): void {
     if (this.listener === subscriber && this.passes > 0 && !this.emitted) this.givenUp = true;
+  }
+
+  /** A transaction is rolled back by any failure. */
+  private isOfGoneClient(error: unknown): boolean {
+    const { native, options } = this.settings;
+    if (!native || options.policy.transactional) return false;
+    const isGone = this.exchange.rawResponse.closed && this.capture.hasResponse;
+    return isGone && (error as { code?: unknown } | null | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
   }
 
   /** The response has been made, or turns out too long to be held; nothing of it has gone out. */
@@ -274,7 +287,8 @@ export class HttpRun {
     const ending = this.soundEndingOf(captured);
     // A key is not freed beside a call that runs, nor a transaction ended.
     if (!calls.isRunning || (ending.kind === 'store' && !transactional)) return this.end(ending);
-    await calls.idle();
+    // A handler that waits for its own response to be sent has nothing left to do.
+    await (this.settings.native ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
     this.undone = transactional && calls.state === 'failed' && captured.status < 400;
     this.end(this.undone ? { kind: 'release' } : this.soundEndingOf(captured));
   }
@@ -407,10 +421,12 @@ export class HttpRun {
     const { state } = this.current.calls;
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
+    if (this.brokenOff) return CARRIED_OUT;
     return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };
   }
 
   private endingOf({ status, body }: CapturedResponse): Ending {
+    if (this.brokenOff) return CARRIED_OUT;
     const { calls } = this.current;
     const handlerFailed = this.handlerFailed(status);
     const error = this.threw ? this.error : errorOfHandler(calls.error, this.settings.documentation);
@@ -469,10 +485,4 @@ export class HttpRun {
       else writeOutcome(response, instead);
     });
   }
-}
-
-/** A stream, or Nest's `StreamableFile`. */
-function isStream(value: unknown): boolean {
-  const { pipe, getStream } = (value ?? {}) as { pipe?: unknown; getStream?: unknown };
-  return typeof pipe === 'function' || typeof getStream === 'function';
 }

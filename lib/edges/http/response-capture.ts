@@ -45,6 +45,8 @@ export class ResponseCapture implements GateKeeper {
   private readonly callbacks: Done[] = [];
   private endless: NodeJS.Timeout | undefined;
   private readonly gate: Gate;
+  /** How many waited for the response to be sent before its handler began: loggers, and the platform. */
+  private readonly listenersBefore: number;
   /** Status and its message, from when the head is sent as far as its writer knows. */
   private head: Pick<ServerResponse, 'statusCode' | 'statusMessage'> | undefined;
   /** Where the option says that it is to be streamed, its client is watched from the beginning. */
@@ -61,6 +63,7 @@ export class ResponseCapture implements GateKeeper {
   ) {
     this.gate = gateOf(response);
     this.gate.keeper = this;
+    this.listenersBefore = response.listenerCount('finish');
     if (limits.stream) this.chosen = this.newStream(true, limits.maxMs);
   }
 
@@ -76,6 +79,23 @@ export class ResponseCapture implements GateKeeper {
 
   get hasEnded(): boolean {
     return this.ended;
+  }
+
+  /**
+   * Resolves once somebody waits for the response to have been sent, as `pipeline()` and `finished()` do, or a callback of `end()`:
+   * a handler that does must not be waited for before it is.
+   */
+  awaited(): Promise<void> {
+    const { response } = this;
+    return new Promise((resolve) => {
+      if (this.callbacks.length > 0 || response.listenerCount('finish') > this.listenersBefore) return resolve();
+      const note = (event: string | symbol) => {
+        if (event !== 'finish') return;
+        response.off('newListener', note);
+        resolve();
+      };
+      response.on('newListener', note);
+    });
   }
 
   /** Whether nothing goes out. */
