@@ -8,6 +8,8 @@ export class CurrentExecution {
   readonly calls: HandlerCalls;
   /** The execution in whose handler this one was begun. */
   readonly outer = current();
+  /** Whether it is that of a single call of the handler. */
+  readonly isCall: boolean = false;
 
   /**
    * @param handler the method that the request is for, whose calls are watched
@@ -39,8 +41,13 @@ export class CurrentExecution {
    * @throws LeaseLostError where another execution has the record
    */
   call<T>(handler: () => T): T {
-    if (this.execution.isLost) throw new LeaseLostError();
-    return this.calls.run(handler);
+    const { execution } = this;
+    if (execution.isLost) throw new LeaseLostError();
+    return this.calls.run(() => {
+      const call = Object.create(this, { isCall: { value: true } }) as CurrentExecution;
+      execution.beginCall(call);
+      return runWithin(call, handler);
+    });
   }
 
   /** Whether `method` is the handler, and not another one that it calls. */
@@ -57,4 +64,11 @@ export function runWithin<T>(current: CurrentExecution | undefined, work: () => 
 
 export function current(): CurrentExecution | undefined {
   return storage.getStore();
+}
+
+/** The call of the handler of `execution` that the caller is part of, if it is known. */
+export function callOf(execution: unknown): CurrentExecution | undefined {
+  let at = current();
+  while (at && at.execution !== execution) at = at.outer;
+  return at?.isCall ? at : undefined;
 }

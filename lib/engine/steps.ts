@@ -73,8 +73,10 @@ export interface StepRunnerSettings {
  */
 export class StepRunner {
   private earlier: Promise<Map<string, RecordedStep>> | undefined;
-  /** Made by the first step: most operations have none. */
-  private taken: Set<string> | undefined;
+  /** The names that each call of the handler has used. */
+  private readonly taken = new WeakMap<object, Set<string>>();
+  /** What runs or is done in this process, for a handler that is called again. Made by the first step: most operations have none. */
+  private results: Map<string, Promise<unknown>> | undefined;
   private unknownStep: string | undefined;
   /** What was recorded within the transaction, on a store that has a single connection. */
   private within: Map<string, StepEnd> | undefined;
@@ -90,15 +92,21 @@ export class StepRunner {
     return this.unknownStep;
   }
 
-  async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}): Promise<T> {
+  /** @param call of the handler: one that is called again gets what the steps of the earlier call came to */
+  async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}, call: object = this): Promise<T> {
     const stored = storedStepName(name);
-    const taken = (this.taken ??= new Set());
+    const taken = this.taken.get(call) ?? new Set();
+    this.taken.set(call, taken);
     if (taken.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
     taken.add(stored);
+    const results = (this.results ??= new Map());
+    const result = (results.get(stored) ?? this.runOnce(name, stored, fn, options)) as Promise<T>;
+    results.set(stored, result);
     try {
-      return await this.runOnce(name, stored, fn, options);
+      return await result;
     } catch (error) {
       taken.delete(stored);
+      if (results.get(stored) === result) results.delete(stored);
       throw error;
     }
   }
