@@ -382,6 +382,8 @@ export class PostgresDialect implements Dialect<PgConnection> {
     const { rows } = await this.run(on, 'ofScope', [digests, limit]);
     if (rows.length === 0) return { found: 0, forgotten: 0 };
     const ids = rows.map((row) => row.id);
+    // A statement that waits for the lock itself sees the leases as they were before.
+    await this.run(on, 'lock', [ids]);
     return { found: rows.length, forgotten: await this.delete(on, 'forgetMany', ids) };
   }
 
