@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
 import type { EventSink } from './events.js';
 import { Execution } from './execution.js';
@@ -201,8 +200,7 @@ export class Tenure {
       const answer = await this.settings.store.transaction(async (transaction) => {
         began = true;
         this.useTransaction(transaction);
-        // A transaction host may keep the transaction in an async context.
-        asked?.resolve(AsyncResource.bind((work: () => unknown) => work()) as CallRunner);
+        asked?.resolve(transaction.inside);
         const ending = await new Promise<Ending>((resolve, reject) => {
           this.turnOver = (asking) => {
             this.turnOver = undefined;

@@ -53,12 +53,23 @@ async function tryAgain(next: CallHandler): Promise<unknown> {
   }
 }
 
+/** What an interceptor around the handler has put into its context. */
+const around = new AsyncLocalStorage<string>();
+const within: NestInterceptor = { intercept: (_context, next) => around.run('kept', () => next.handle()) };
+
 @Controller('again')
 class AgainController {
   @Post('tx')
   @UseInterceptors(retrying)
   @Idempotent({ transactional: true })
   transactional(@IdempotentExecution() execution: Execution) {
+    return call(execution);
+  }
+
+  @Post('around')
+  @UseInterceptors(within, retrying)
+  @Idempotent({ transactional: true })
+  around(@IdempotentExecution() execution: Execution) {
     return call(execution);
   }
 
@@ -218,6 +229,21 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
       const first = await ask(request);
       expect(first.status).toBe(201);
       await expectReplay(request, first);
+    });
+
+    it('runs in the async context that interceptors have made, and in its transaction', async () => {
+      play(fail, async (execution) => {
+        const nested = service.run({ key: execution.key, operation: 'within' }, () => 'within');
+        // On a single connection, the one would wait for the other.
+        if (dialect === 'better-sqlite3') await expect(nested).rejects.toThrow('POST /again/around');
+        else expect(await nested).toBe('within');
+        await write(execution, 'second');
+        return { around: around.getStore() };
+      });
+      const request = to('around');
+      const answer = await ask(request);
+      expect([answer.status, answer.body.toString()]).toEqual([201, '{"around":"kept"}']);
+      expect(await entriesOf(request)).toEqual(['second']);
     });
 
     it('is not stored, if it says so itself', async () => {
