@@ -8,7 +8,7 @@ export class CurrentExecution {
   readonly calls: HandlerCalls;
   /** The execution in whose handler this one was begun. */
   readonly outer = current();
-  /** Whether it is that of a single call of the handler. */
+  /** Whether it is that of a single call of the handler, and of what that returned for others to do. */
   readonly isCall: boolean = false;
 
   /**
@@ -40,14 +40,19 @@ export class CurrentExecution {
    * @throws TooLateError where the execution has ended
    * @throws LeaseLostError where another execution has the record
    */
-  call<T>(handler: () => T): T {
+  call<T>(handler: (call: CurrentExecution) => T): T {
     const { execution } = this;
     if (execution.isLost) throw new LeaseLostError();
     return this.calls.run(() => {
       const call = Object.create(this, { isCall: { value: true } }) as CurrentExecution;
       execution.beginCall(call);
-      return runWithin(call, handler);
+      return runWithin(call, () => handler(call));
     });
+  }
+
+  /** Whether it is that of the call which runs: a handler that calls itself is not called again. */
+  get isRunningCall(): boolean {
+    return this.isCall && this.calls.state === 'running' && this.execution.isLastCall(this);
   }
 
   /** Whether `method` is the handler, and not another one that it calls. */

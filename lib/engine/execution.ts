@@ -163,6 +163,11 @@ export class Execution<Manager = unknown> {
   }
 
   /** @internal */
+  isLastCall(call: object): boolean {
+    return this.call === call;
+  }
+
+  /** @internal */
   useManager(manager: Manager | undefined): void {
     this.currentManager = manager;
   }

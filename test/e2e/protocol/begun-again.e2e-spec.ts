@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { type CallHandler, Controller, type NestInterceptor, Post, UseInterceptors } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { from, lastValueFrom } from 'rxjs';
+import { defer, from, lastValueFrom, mergeMap } from 'rxjs';
 import { Column, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution, IdempotencyService } from '../../../lib/index.js';
 import { type AppSettings, type RunningApp, startApp } from '../../conformance/support/app.js';
@@ -57,6 +57,11 @@ async function tryAgain(next: CallHandler): Promise<unknown> {
 const around = new AsyncLocalStorage<string>();
 const within: NestInterceptor = { intercept: (_context, next) => around.run('kept', () => next.handle()) };
 
+/** Does the work that the handler has left to it. */
+const working: NestInterceptor = {
+  intercept: (_context, next) => next.handle().pipe(mergeMap(async (work: () => unknown) => work())),
+};
+
 @Controller('again')
 class AgainController {
   @Post('tx')
@@ -71,6 +76,36 @@ class AgainController {
   @Idempotent({ transactional: true })
   around(@IdempotentExecution() execution: Execution) {
     return call(execution);
+  }
+
+  /** Leaves its work to an interceptor. */
+  @Post('work')
+  @UseInterceptors(retrying, working)
+  @Idempotent({ transactional: true })
+  work(@IdempotentExecution() execution: Execution) {
+    return () => call(execution);
+  }
+
+  @Post('stream')
+  @UseInterceptors(retrying)
+  @Idempotent({ transactional: true })
+  stream(@IdempotentExecution() execution: Execution) {
+    return defer(async () => call(execution));
+  }
+
+  @Post('recursive')
+  @Idempotent({ transactional: true })
+  async recursive(@IdempotentExecution() execution: Execution, depth = 0): Promise<unknown> {
+    await write(execution, `depth ${depth}`);
+    await execution.step(`charge ${depth}`, () => depth);
+    return depth < 2 ? this.recursive(execution, depth + 1) : { depth };
+  }
+
+  @Post('recursive-plain')
+  @Idempotent()
+  async recursivePlain(@IdempotentExecution() execution: Execution, depth = 0): Promise<unknown> {
+    await execution.step(`charge ${depth}`, () => depth);
+    return depth < 2 ? this.recursivePlain(execution, depth + 1) : { depth };
   }
 
   @Post('brief')
@@ -152,7 +187,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
       expect([isReplay(replay), comparable(replay)]).toEqual([true, comparable(first)]);
     };
 
-    it.each(['tx', 'plain'])('takes the result of a step from the call before: %s', async (path) => {
+    it.each(['tx', 'plain', 'work', 'stream'])('takes the result of a step from the call before: %s', async (path) => {
       let charges = 0;
       const charge = (execution: Execution) => execution.step('charge', () => ++charges);
       play(
@@ -173,6 +208,14 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
       const first = await ask(request);
       expect([first.status, first.body.toString(), charges]).toEqual([201, '{"charged":1}', 1]);
       await expectReplay(request, first);
+    });
+
+    it.each(['recursive', 'recursive-plain'])('is not called again by itself: %s', async (path) => {
+      const request = to(path);
+      const first = await ask(request);
+      expect([first.status, first.body.toString()]).toEqual([201, '{"depth":2}']);
+      await expectReplay(request, first);
+      if (path === 'recursive') expect(await entriesOf(request)).toEqual(['depth 0', 'depth 1', 'depth 2']);
     });
 
     it('keeps for later attempts what the steps of each call came to', async () => {
