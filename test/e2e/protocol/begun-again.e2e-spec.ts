@@ -125,6 +125,14 @@ class AgainController {
 
 const settings: AppSettings = { controllers: [AgainController], imports: [TypeOrmModule.forFeature([Entry])] };
 
+const unhandled: unknown[] = [];
+const note = (reason: unknown) => void unhandled.push(reason);
+beforeAll(() => void process.on('unhandledRejection', note));
+afterAll(() => {
+  process.off('unhandledRejection', note);
+  expect(unhandled).toEqual([]);
+});
+
 let app: RunningApp;
 let service: IdempotencyService;
 
