@@ -509,6 +509,33 @@ describe.each(['postgres', 'mariadb'] as const)('a database that goes away betwe
     await database?.drop();
   });
 
+  it.each(['ROLLBACK', 'COMMIT'])('loses the answer to %s: the second call counts, and it alone', async (statement) => {
+    const request = to('brief');
+    play(
+      async (execution) => {
+        await write(execution, 'first');
+        if (statement === 'ROLLBACK') proxy.cutAfterRequest(1, statement);
+        fail();
+      },
+      async (execution) => {
+        await write(execution, 'second');
+        if (statement === 'COMMIT') proxy.cutAfterRequest(1, statement);
+        return { call: 2 };
+      },
+    );
+    const answer = await ask(request);
+    expect([answer.status, answer.body.toString()]).toEqual([201, '{"call":2}']);
+    // Connections that were broken may be in the pool still.
+    await until(() =>
+      entriesOf(request).then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect([await entriesOf(request), await statusOf(request)]).toEqual([['second'], 'done']);
+    expect(isReplay(await ask(request))).toBe(true);
+  });
+
   it('is told to the next call, and to the client, whose retry runs', async () => {
     const request = to('brief');
     play(
