@@ -13,7 +13,7 @@ export function isWatched(method: unknown): boolean {
 /**
  * Returns a method that tells the execution whose handler it is when a call begins and when it has ended, which the pipeline
  * around it does not always say: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
- * Called outside of an execution, or by another handler, it is the method as it was.
+ * Called outside of an execution, by another handler or by itself, it is the method as it was.
  *
  * An Observable, also a promised one, is turned into the promise of its last value, which is what Nest sends over HTTP,
  * because Nest would unsubscribe from it when the client goes away. Message handlers may answer with all of its values:
@@ -22,12 +22,12 @@ export function isWatched(method: unknown): boolean {
 export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
   const watched = function (this: unknown, ...args: unknown[]): unknown {
-    const caller = current();
-    if (!caller?.isOf(watched)) return method.apply(this, args);
-    return caller.call((execution) => {
+    const execution = current();
+    if (!execution?.isOf(watched) || execution.isRunningCall) return method.apply(this, args);
+    return execution.call((call) => {
       const result = method.apply(this, args);
-      if (isObservable(result)) return followed(result, execution);
-      return isThenable(result) ? settled(result, execution) : watchWork(result, execution);
+      if (isObservable(result)) return followed(result, call);
+      return isThenable(result) ? settled(result, call) : watchWork(result, call);
     });
   };
   Object.defineProperties(watched, {

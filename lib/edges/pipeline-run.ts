@@ -191,8 +191,8 @@ function toItsEnd(stream: unknown, current: CurrentExecution): Observable<unknow
     const { calls } = current;
     // One that the handler itself listens to is part of it.
     const call = calls.state === 'running' ? undefined : calls.begin();
-    (stream as Observable<unknown>).subscribe({
-      next: (value) => subscriber.next(value),
+    const follower = {
+      next: (value: unknown) => subscriber.next(value),
       error: (error: unknown) => {
         if (call) calls.settle(call, 'failed', error);
         subscriber.error(error);
@@ -201,7 +201,8 @@ function toItsEnd(stream: unknown, current: CurrentExecution): Observable<unknow
         if (call) calls.settle(call, 'succeeded');
         subscriber.complete();
       },
-    });
+    };
+    runWithin(current, () => (stream as Observable<unknown>).subscribe(follower));
   });
 }
 

@@ -8,8 +8,10 @@ export class CurrentExecution {
   readonly calls: HandlerCalls;
   /** The execution in whose handler this one was begun. */
   readonly outer: CurrentExecution | undefined;
-  /** The pass through the pipeline that this call of the handler is made in; itself, unless the call is a further one. */
+  /** That of the pass through the pipeline which a call of the handler is made in. */
   readonly pass: CurrentExecution = this;
+  /** Whether it is that of a single call of the handler, and of what that returned for others to do. */
+  readonly isCall: boolean = false;
 
   /**
    * @param handler the method that the request is for, whose calls are watched
@@ -37,17 +39,25 @@ export class CurrentExecution {
   }
 
   /**
-   * Calls the handler, and notes how it ends. A further call runs in a context of its own, by which its steps are told from those
-   * of the call before.
+   * Calls the handler, and notes how it ends. Each call runs in a context of its own, by which its steps are told from those of
+   * the call before.
    *
    * @throws TooLateError where the execution has ended
    * @throws LeaseLostError where another execution has the record
    */
-  call<T>(handler: (current: CurrentExecution) => T): T {
-    if (this.execution.isLost) throw new LeaseLostError();
-    if (this.calls.state === 'not begun') return this.calls.run(() => handler(this));
-    const further = Object.assign(this.again(), { pass: this.pass });
-    return this.calls.run(() => runWithin(further, () => handler(further)));
+  call<T>(handler: (call: CurrentExecution) => T): T {
+    const { execution } = this;
+    if (execution.isLost) throw new LeaseLostError();
+    return this.calls.run(() => {
+      const call = Object.create(this, { isCall: { value: true } }) as CurrentExecution;
+      execution.beginCall(call);
+      return runWithin(call, () => handler(call));
+    });
+  }
+
+  /** Whether it is that of the call which runs: a handler that calls itself is not called again. */
+  get isRunningCall(): boolean {
+    return this.isCall && this.calls.state === 'running' && this.execution.isLastCall(this);
   }
 
   /** Whether `method` is the handler, and not another one that it calls. */
@@ -64,4 +74,11 @@ export function runWithin<T>(current: CurrentExecution | undefined, work: () => 
 
 export function current(): CurrentExecution | undefined {
   return storage.getStore();
+}
+
+/** The call of the handler of `execution` that the caller is part of, if it is known. */
+export function callOf(execution: unknown): CurrentExecution | undefined {
+  let at = current();
+  while (at && at.execution !== execution) at = at.outer;
+  return at?.isCall ? at : undefined;
 }

@@ -1,8 +1,15 @@
+import { callOf } from './current-execution.js';
 import { deriveUuid } from './identity.js';
 import { LONGEST_RETENTION_MS } from './policy.js';
 import type { StepRunner, StepOptions } from './steps.js';
 import type { Ownership } from './ports/record-store.js';
 import type { Operation } from './operation.js';
+
+/** What a handler says of its outcome. */
+interface Said {
+  readonly store: boolean;
+  readonly retention?: number;
+}
 
 /**
  * The running execution of an idempotent operation, as its handler sees it.
@@ -23,8 +30,11 @@ export class Execution<Manager = unknown> {
   private lost: Error | undefined;
   private aborted: Error | undefined;
   private currentManager: Manager | undefined;
-  private retention: number | undefined;
-  private store = true;
+  private said: Said = { store: true };
+  /** What interceptors had said before the handler was called. */
+  private saidBefore: Said | undefined;
+  /** The call of the handler that began last. */
+  private call: object | undefined;
 
   constructor(
     private readonly operation: Operation,
@@ -56,9 +66,14 @@ export class Execution<Manager = unknown> {
   /**
    * The transaction's `EntityManager`. Write through it, and the writes commit together with the outcome.
    *
-   * @throws Error where the operation is not `transactional`
+   * @throws Error where the operation is not `transactional`, and for what an earlier call of the handler has left running
    */
   get manager(): Manager {
+    if (this.isLeftBehind) {
+      throw new Error(
+        'execution.manager is used by a call of the handler that has ended: its transaction is rolled back, and another one open',
+      );
+    }
     if (!this.currentManager) {
       throw new Error(
         'execution.manager is there in transactional operations only: @Idempotent({ transactional: true })',
@@ -90,7 +105,7 @@ export class Execution<Manager = unknown> {
    * const charge = await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount));
    */
   step<T>(name: string, fn: () => Promise<T> | T, options?: StepOptions<T>): Promise<T> {
-    return this.steps.run(name, fn, options);
+    return this.steps.run(name, fn, options, callOf(this));
   }
 
   /**
@@ -106,7 +121,7 @@ export class Execution<Manager = unknown> {
    * so that the other try does not do it twice.
    */
   doNotStore(): void {
-    this.store = false;
+    this.say({ store: false });
   }
 
   /**
@@ -117,7 +132,7 @@ export class Execution<Manager = unknown> {
    */
   setRetention(ms: number): void {
     if (!Number.isFinite(ms) || ms <= 0) throw new RangeError('setRetention takes a number of milliseconds above zero');
-    this.retention = Math.min(ms, LONGEST_RETENTION_MS);
+    this.say({ retention: Math.min(ms, LONGEST_RETENTION_MS) });
   }
 
   /** @internal */
@@ -132,12 +147,24 @@ export class Execution<Manager = unknown> {
 
   /** @internal */
   get storable(): boolean {
-    return this.store;
+    return this.said.store;
   }
 
   /** @internal */
   get retentionMs(): number {
-    return this.retention ?? this.operation.policy.retentionMs;
+    return this.said.retention ?? this.operation.policy.retentionMs;
+  }
+
+  /** @internal What an earlier call of the handler has said does not count for the next one. */
+  beginCall(call: object): void {
+    this.saidBefore ??= this.said;
+    this.said = this.saidBefore;
+    this.call = call;
+  }
+
+  /** @internal */
+  isLastCall(call: object): boolean {
+    return this.call === call;
   }
 
   /** @internal */
@@ -160,5 +187,15 @@ export class Execution<Manager = unknown> {
   abort(reason: Error): void {
     this.aborted ??= reason;
     this.controller?.abort(reason);
+  }
+
+  private say(what: Partial<Said>): void {
+    if (!this.isLeftBehind) this.said = { ...this.said, ...what };
+  }
+
+  /** Whether the caller is what a call of the handler has left running, after another one has begun. */
+  private get isLeftBehind(): boolean {
+    const call = callOf(this);
+    return call !== undefined && call !== this.call;
   }
 }

@@ -61,17 +61,8 @@ export interface StepRunnerSettings {
   readonly transaction: () => StoreTransaction | undefined;
   /** When the lease ends as it stands now, by `performance.now()`. */
   readonly leaseEnds: () => number;
-  /** Returns what tells the call of the handler that runs from another one. */
-  readonly caller: () => unknown;
   /** Called where a step is on record as done without its result. */
   readonly onResultNotKept: (step: string, cause: unknown) => void;
-}
-
-/** A step that is running or done. */
-interface TakenStep {
-  /** The call of the handler that it is a step of. */
-  readonly caller: unknown;
-  readonly result: Promise<unknown>;
 }
 
 /**
@@ -83,8 +74,10 @@ interface TakenStep {
  */
 export class StepRunner {
   private earlier: Promise<Map<string, RecordedStep>> | undefined;
-  /** Made by the first step: most operations have none. */
-  private taken: Map<string, TakenStep> | undefined;
+  /** The names that each call of the handler has used. Made by the first step: most operations have none. */
+  private taken: WeakMap<object, Set<string>> | undefined;
+  /** What runs or is done in this process, for a handler that is called again. */
+  private results: Map<string, Promise<unknown>> | undefined;
   private unknownStep: string | undefined;
   /** What was recorded within the transaction, on a store that has a single connection. */
   private within: Map<string, StepEnd> | undefined;
@@ -100,19 +93,24 @@ export class StepRunner {
     return this.unknownStep;
   }
 
-  async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}): Promise<T> {
+  /** @param call of the handler: one that is called again gets what the steps of the earlier call came to */
+  async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}, call: object = this): Promise<T> {
     const stored = storedStepName(name);
-    const taken = (this.taken ??= new Map<string, TakenStep>());
-    const earlier = taken.get(stored);
-    const caller = this.settings.caller();
-    if (earlier && earlier.caller === caller) throw new Error(`Step "${name}" is named twice in one operation`);
+    this.taken ??= new WeakMap();
+    const taken = this.taken.get(call) ?? new Set();
+    this.taken.set(call, taken);
+    if (taken.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
+    taken.add(stored);
+    this.results ??= new Map();
+    const { results } = this;
     const run = () => this.runOnce(name, stored, fn, options);
-    const step: TakenStep = { caller, result: earlier ? earlier.result.catch(run) : run() };
-    taken.set(stored, step);
+    const result = results.get(stored)?.catch(run) ?? run();
+    results.set(stored, result);
     try {
-      return (await step.result) as T;
+      return (await result) as T;
     } catch (error) {
-      if (taken.get(stored) === step) taken.delete(stored);
+      taken.delete(stored);
+      if (results.get(stored) === result) results.delete(stored);
       throw error;
     }
   }

@@ -1,6 +1,4 @@
-import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
-import { current } from './current-execution.js';
 import type { EventSink } from './events.js';
 import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
@@ -59,8 +57,7 @@ export class MaxDurationError extends Error {
 
 /** Thrown inside a transaction to roll it back; never leaves this file. */
 class RollBack extends Error {
-  /** @param ending `'again'`: the transaction is begun once more, for a handler that is called again */
-  constructor(readonly ending: Ending | 'again') {
+  constructor(readonly ending: Ending) {
     super();
   }
 }
@@ -100,7 +97,6 @@ export class Tenure {
       holdOnCrash: operation.policy.afterCrash === 'hold',
       transaction: () => this.transaction,
       leaseEnds: () => this.leaseEnds,
-      caller: current,
       onResultNotKept: (step, error) => settings.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
     });
     this.execution = new Execution(operation, this.ownership, attempt, this.steps);
@@ -204,19 +200,19 @@ export class Tenure {
       const answer = await this.settings.store.transaction(async (transaction) => {
         began = true;
         this.useTransaction(transaction);
-        // A transaction host may keep the transaction in an async context.
-        asked?.resolve(AsyncResource.bind((work: () => unknown) => work()) as CallRunner);
+        asked?.resolve(transaction.inside);
         const ending = await new Promise<Ending>((resolve, reject) => {
           this.turnOver = (asking) => {
+            this.turnOver = undefined;
             next = asking;
-            reject(new RollBack('again'));
+            reject(new RollBack({ kind: 'release' }));
           };
           ended = body();
           ended.then(resolve, (error: unknown) => {
             bodyFailed = true;
             reject(error as Error);
           });
-        });
+        }).finally(() => (this.turnOver = undefined));
         if (ending.kind !== 'store' || ending.failed || this.steps.unknown || !this.execution.storable) {
           throw new RollBack(ending);
         }
@@ -231,23 +227,26 @@ export class Tenure {
       }, this.operation.endpoint);
       return this.completed(outcome!, answer.awaited, startedAt);
     } catch (error) {
-      this.turnOver = undefined;
       this.useTransaction(undefined);
-      if (!began && asked) {
-        // The handler's next call fails by that, and no key is free before it has.
-        asked.reject(error);
-        await body().catch(() => undefined);
-      }
+      if (!began && asked) await this.refuse(asked, error, body());
       await this.steps.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
-      if (error instanceof TransactionEndedError) return this.hold(error);
+      const isHeld = error instanceof TransactionEndedError;
+      // Whatever the rollback has met, such as a connection that is gone: it was asked for.
+      if (next && !isHeld && !this.execution.isLost) return this.inTransaction(() => ended!, next);
+      if (next) await this.refuse(next, isHeld ? error : new LeaseLostError(), ended!);
+      if (isHeld) return this.hold(error);
+      if (next || error instanceof LeaseLostError) return this.lost(await this.look());
       if (bodyFailed) throw error;
-      if (error instanceof RollBack) {
-        return error.ending === 'again' ? this.inTransaction(() => ended!, next) : this.finish(error.ending);
-      }
-      if (error instanceof LeaseLostError) return this.lost(await this.look());
+      if (error instanceof RollBack) return this.finish(error.ending);
       if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
       return this.rolledBack(began || asked ? 'release' : 'discard', error);
     }
+  }
+
+  /** The handler's next call fails by `error`, and no key is free before the execution has ended by that. */
+  private async refuse(asking: NextTransaction, error: unknown, ended: Promise<unknown>): Promise<void> {
+    asking.reject(error);
+    await ended.catch(() => undefined);
   }
 
   /**

@@ -1,6 +1,8 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { DataSource, EntityManager } from 'typeorm';
 import { current } from '../engine/current-execution.js';
 import type { StoredOutcome } from '../engine/outcome.js';
+import type { CallRunner } from '../engine/handler-calls.js';
 import type {
   Claim,
   Completion,
@@ -34,7 +36,7 @@ import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
 import type { Sealer } from './sealer.js';
-import type { TransactionHost } from './transaction-host.js';
+import { hasContext, type TransactionHost } from './transaction-host.js';
 import { TransactionWatch, type WatchedTransaction } from './transaction-watch.js';
 
 export interface SqlRecordStoreSettings {
@@ -151,6 +153,7 @@ export class SqlRecordStore implements RecordStore {
               watched = transaction;
               const answer = await work({
                 manager,
+                inside: this.inside(),
                 complete: (ownership, completion) => this.completeWithin(manager, transaction, ownership, completion),
               });
               worked = true;
@@ -231,6 +234,15 @@ export class SqlRecordStore implements RecordStore {
       ['delete a record', () => dialect.discard(on, owner)],
     ];
     return withDeadline(connector.rehearse(steps, reached), this.settings.timeoutMs);
+  }
+
+  /**
+   * The context of a transaction host takes the place of the caller's, which has what interceptors around the handler have put
+   * into theirs. Without such a host, the caller's stays.
+   */
+  private inside(): CallRunner {
+    if (!hasContext(this.settings.transactionHost)) return this.connector.inside?.() ?? ((work) => work());
+    return AsyncResource.bind((work: () => unknown) => work()) as CallRunner;
   }
 
   /** @throws TransactionEndedError where the transaction is not the one that was begun */

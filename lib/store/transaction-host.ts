@@ -18,6 +18,14 @@ export interface TransactionHost {
   run<T>(dataSource: DataSource, work: (manager: EntityManager) => Promise<T>): Promise<T>;
 }
 
+/** Those that keep nothing in an async context. */
+const contextless = new WeakSet<TransactionHost>();
+
+/** Returns whether the host may have put its transaction into an async context. */
+export function hasContext(host: TransactionHost): boolean {
+  return !contextless.has(host);
+}
+
 /** How often to look whether another's transaction has ended, in milliseconds. */
 const LOOK_AGAIN = 2;
 
@@ -26,7 +34,7 @@ const LOOK_AGAIN = 2;
  * BEGIN, COMMIT and ROLLBACK; a connection that is still busy with one of them goes back to the pool after that.
  */
 export function ownTransactions(timeoutMs: number): TransactionHost {
-  return {
+  const host: TransactionHost = {
     async run(dataSource, work) {
       const runner = dataSource.createQueryRunner('master');
       let last: Promise<unknown> = Promise.resolve();
@@ -52,6 +60,8 @@ export function ownTransactions(timeoutMs: number): TransactionHost {
       }
     },
   };
+  contextless.add(host);
+  return host;
 }
 
 /**

@@ -71,6 +71,7 @@ export class FaultyRecordStore implements RecordStore {
     const result = await this.store.transaction(async (transaction) => {
       const done = await work({
         manager: transaction.manager,
+        inside: transaction.inside,
         complete: (ownership, completion) => {
           completes = { recordId: ownership.recordId, ownership };
           return this.fenced('complete', ownership, () => transaction.complete(ownership, completion));

@@ -130,7 +130,11 @@ describe.each<readonly ['postgres' | 'mariadb', Level, By]>([...postgres, ...mar
       const first = send(owner.port, request);
       await until(() => gates.has(request.key));
       const operation = 'POST /bookings/overtaken';
-      const { id, owner: holder, token } = (await other.app.get(IdempotencyService).find({ key: request.key, operation }))!;
+      const {
+        id,
+        owner: holder,
+        token,
+      } = (await other.app.get(IdempotencyService).find({ key: request.key, operation }))!;
       await other.app.get(SqlRecordStore).renew({ recordId: id, owner: holder, token }, 0);
       const second = await send(other.port, request);
       expect([second.status, isReplay(second)]).toEqual([201, false]);

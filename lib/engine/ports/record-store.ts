@@ -1,3 +1,4 @@
+import type { CallRunner } from '../handler-calls.js';
 import type { StoredOutcome } from '../outcome.js';
 
 /**
@@ -74,6 +75,8 @@ export interface RecordStore {
 export interface StoreTransaction {
   /** The store's own handle on the transaction, opaque to the engine (TypeORM's EntityManager). */
   readonly manager: unknown;
+  /** Runs what comes from elsewhere as part of the transaction, in its async context where it has one. */
+  readonly inside: CallRunner;
   /**
    * As {@link RecordStore.complete}, inside this transaction.
    *

@@ -1,4 +1,5 @@
 import type { EntityManager } from 'typeorm';
+import type { CallRunner } from '../../engine/handler-calls.js';
 import type { Dialect } from '../dialects/dialect.js';
 import type { Nesting } from './nesting.js';
 
@@ -44,6 +45,8 @@ export interface Connector<Connection = unknown> {
   readonly singleConnection: boolean;
   /** Returns whether the caller runs inside a transaction on the only connection: what it asks for would wait for itself. */
   waitsForItself?(): boolean;
+  /** Returns what runs others within the transaction that the caller runs in, where that is told by an async context. */
+  inside?(): CallRunner;
   /** Tells of handlers that need more connections than the pool has. */
   readonly nesting?: Nesting;
   /** Whether the store's own statements go through the data source's pool at present. */

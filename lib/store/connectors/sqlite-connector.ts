@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
+import type { CallRunner } from '../../engine/handler-calls.js';
 import type { Dialect } from '../dialects/dialect.js';
 import type { SqliteConnection } from '../dialects/sqlite.js';
 import { initialized } from '../data-source.js';
@@ -39,6 +40,11 @@ export class SqliteConnector implements Connector<SqliteConnection> {
   waitsForItself(): boolean {
     const transaction = transactions.getStore();
     return transaction?.isOpen === true && transaction.dataSource === this.dataSource;
+  }
+
+  inside(): CallRunner {
+    const transaction = transactions.getStore()!;
+    return (work) => transactions.run(transaction, work);
   }
 
   async alone<T>(work: (on: SqliteConnection) => Promise<T>): Promise<T> {

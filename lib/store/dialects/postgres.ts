@@ -239,7 +239,10 @@ RETURNING r.id, ${isAwaited} AS awaited`;
       RETURNING s.status = 'awaited' AS awaited`,
     markAwaited: `UPDATE ${record} r SET awaited = true WHERE r.id = $1 AND r.status = 'processing' AND NOT r.awaited
       AND ${BRIEFLY}`,
-    /** Locks the record, so that its completion is either seen here or sees this. */
+    /**
+     * Locks the record, so that its completion is seen here, or sees this. One that waits for this very lock sees neither: then
+     * the next look finds it.
+     */
     markAwaitedBeside: `INSERT INTO ${step} AS s (record_id, name, status, token, updated_at)
       SELECT r.id, '${BESIDE}', 'awaited', r.token, r.lease_until FROM ${record} r
       WHERE r.id = $1 AND r.status = 'processing' AND ${BY_INDEX} AND ${BRIEFLY} FOR UPDATE
@@ -382,6 +385,8 @@ export class PostgresDialect implements Dialect<PgConnection> {
     const { rows } = await this.run(on, 'ofScope', [digests, limit]);
     if (rows.length === 0) return { found: 0, forgotten: 0 };
     const ids = rows.map((row) => row.id);
+    // A statement that waits for the lock itself sees the leases as they were before.
+    await this.run(on, 'lock', [ids]);
     return { found: rows.length, forgotten: await this.delete(on, 'forgetMany', ids) };
   }
 

@@ -91,6 +91,7 @@ function unfenced(store: RecordStore): Changes {
       store.transaction((within) =>
         work({
           manager: within.manager,
+          inside: within.inside,
           complete: async (ownership, completion) => {
             const answer = await within.complete(ownership, completion);
             return answer.held ? answer : HELD;
