@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Observable, type Subscriber } from 'rxjs';
+import { Observable } from 'rxjs';
 import { current, CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { TooLateError } from '../../engine/handler-calls.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
@@ -21,6 +21,7 @@ import {
 import type { Exchange } from './exchange.js';
 import { markRun } from './request-run.js';
 import { mute } from './mute.js';
+import { PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, ResponseCapture } from './response-capture.js';
 import { headSince, packHead } from './response-head.js';
 import { keepSource } from './response-stream.js';
@@ -60,7 +61,7 @@ type Phase = 'holding' | 'passing' | 'recording' | 'over';
 export class HttpRun {
   private static readonly logger = new Logger('Idempotency');
 
-  private current: CurrentExecution;
+  private readonly current: CurrentExecution;
   /**
    * What interceptors outside run in. One that tries again subscribes from within what it is told here: in the execution's own
    * context, its further pass would be taken for an interceptor that is wired twice, and its transaction rolled back.
@@ -71,28 +72,13 @@ export class HttpRun {
   private readonly ending: Promise<Ending>;
   private settleEnding!: (ending: Ending) => void;
   private phase: Phase = 'holding';
-  /** What a pipe, an interceptor inside or the handler threw in the last pass through the pipeline. */
-  private error: unknown;
-  private threw = false;
-  /** The status of the response when that pass came to its value or its end: set by the handler, or Nest's for the route. */
-  private statusOfHandler = 0;
-  /** How many passes through the pipeline inside have not ended. */
+  /** The pass through the pipeline that began last, which decides. */
+  private pass!: PipelinePass;
+  /** How many have not ended. */
   private passes = 0;
-  /** The subscriber that listens to the last pass. */
-  private listener: Subscriber<unknown> | undefined;
-  /** Whether that pass goes on. */
-  private isPassing = false;
-  /** Whether it has come to a value. */
-  private emitted = false;
-  /** Whether its value is a stream, which is read while it is sent. */
-  private streams = false;
-  /** Whether the pipeline went on without the handler: an interceptor inside gave up on it, or one outside unsubscribed. */
-  private givenUp = false;
   private responded = false;
   /** Whether an interceptor inside has written the response itself. */
   private writtenInside = false;
-  /** Whether a native handler failed at its response alone, whose client had gone: `pipeline()` throws where it cannot be sent. */
-  private brokenOff = false;
   /** Whether the handler failed after it had made its response, and its transaction is rolled back. */
   private undone = false;
   private onChange: (() => void) | undefined;
@@ -124,11 +110,11 @@ export class HttpRun {
   /** The pipeline's view of the run. Begins with the subscription. */
   run(handle: () => Observable<unknown>): Observable<unknown> {
     return new Observable((subscriber) => {
-      this.listener = subscriber;
+      const pass = (this.pass = new PipelinePass(this.current, subscriber, this.settings.watched));
       // An interceptor outside has given up, and answered.
       if (subscriber.closed) this.end({ kind: 'discard' });
-      void this.carryOut(handle, subscriber);
-      return () => this.noteUnsubscribed(subscriber);
+      void this.carryOut(handle);
+      return () => pass.noteUnsubscribed();
     });
   }
 
@@ -139,7 +125,7 @@ export class HttpRun {
 
   /** Whether the caller is within the last pass: an interceptor that is wired twice is called there a second time. */
   get isWithin(): boolean {
-    return this.isPassing && current()?.pass === this.current;
+    return this.pass.phase !== 'ended' && current()?.pass === this.pass.current;
   }
 
   /** Whether it ended without an answer: a request that is tried again is to be admitted again. */
@@ -151,10 +137,8 @@ export class HttpRun {
   runAgain(handle: () => Observable<unknown>): Observable<unknown> {
     return new Observable((subscriber) => {
       if (!this.isOpen) return subscriber.error(new TooLateError());
-      this.givenUp = false;
-      this.listener = subscriber;
-      this.current = this.current.again();
-      const follow = () => runWithin(this.current, () => this.follow(handle, subscriber));
+      const pass = (this.pass = new PipelinePass(this.current.again(), subscriber, this.settings.watched));
+      const follow = () => runWithin(pass.current, () => this.follow(handle, pass));
       const beginAgain = this.settings.watched ? undefined : beforeFurtherCalls(this.tenure, this.settings);
       if (!beginAgain) follow();
       else
@@ -164,81 +148,62 @@ export class HttpRun {
             (run) => run(follow),
             (error: unknown) => subscriber.error(error),
           );
-      return () => this.noteUnsubscribed(subscriber);
+      return () => pass.noteUnsubscribed();
     });
   }
 
-  private async carryOut(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): Promise<void> {
+  private async carryOut(handle: () => Observable<unknown>): Promise<void> {
     try {
       const finish = await this.tenure.carryOut(() => {
         if (this.phase === 'recording') return this.ending;
         const { rawResponse } = this.exchange;
         if (rawResponse.closed) this.onClose();
         else rawResponse.once('close', () => this.onClose());
-        runWithin(this.current, () => this.follow(handle, subscriber));
+        runWithin(this.current, () => this.follow(handle, this.pass));
         return this.ending;
       });
       this.answer(finish);
     } catch (error) {
       this.capture.release();
-      this.listener?.error(problemOfError(error, this.settings.documentation));
+      this.pass.subscriber.error(problemOfError(error, this.settings.documentation));
     } finally {
       this.phase = 'over';
     }
   }
 
-  private follow(handle: () => Observable<unknown>, subscriber: Subscriber<unknown>): void {
+  private follow(handle: () => Observable<unknown>, pass: PipelinePass): void {
     const { calls } = this.current;
-    this.listener = subscriber;
+    const { exchange, settings } = this;
+    const { subscriber } = pass;
     this.passes++;
-    this.threw = this.emitted = this.brokenOff = false;
-    this.isPassing = true;
-    // Of a handler that is not watched, the pipeline's view is all there is.
-    const call = this.settings.watched ? undefined : calls.begin();
+    // Of a handler that is not watched, the pipeline's view is all there is: it runs until its pass ends.
+    const call = settings.watched ? undefined : calls.begin();
     handle().subscribe({
       next: (value) => {
-        this.noteResult(subscriber);
-        if (this.settings.options.response.stream) keepSource(value, this.exchange.rawResponse);
-        else this.streams = isStream(value);
+        const streams = settings.options.response.stream;
+        if (streams) keepSource(value, exchange.rawResponse);
+        pass.emit(exchange.status, !streams && isStream(value));
         runWithin(this.outside, () => subscriber.next(value));
       },
       error: (thrown: unknown) => {
-        const error = errorOfHandler(thrown, this.settings.documentation);
+        const error = errorOfHandler(thrown, settings.documentation);
         if (call) calls.settle(call, 'failed', error);
-        if (this.listener === subscriber) {
-          this.error = error;
-          this.threw = true;
-          this.brokenOff = this.isOfGoneClient(error);
-        }
-        this.onPassed(subscriber);
+        this.onPassed(pass, { error });
         runWithin(this.outside, () => subscriber.error(error));
       },
       complete: () => {
         if (call) calls.settle(call, 'succeeded');
-        this.onPassed(subscriber);
+        this.onPassed(pass);
         runWithin(this.outside, () => subscriber.complete());
       },
     });
   }
 
-  private onPassed(subscriber: Subscriber<unknown>): void {
+  private onPassed(pass: PipelinePass, thrown?: { readonly error: unknown }): void {
     this.passes--;
-    this.noteResult(subscriber);
-    if (this.listener === subscriber) this.isPassing = false;
+    pass.end(this.exchange.status, thrown);
+    pass.isBrokenOff = thrown !== undefined && this.isOfGoneClient(thrown.error);
     this.onChange?.();
-  }
-
-  /** At the first value: an interceptor outside that fails at it has the response changed before the pass has ended. */
-  private noteResult(subscriber: Subscriber<unknown>): void {
-    if (this.listener !== subscriber || this.emitted) return;
-    this.emitted = true;
-    this.statusOfHandler = this.exchange.status;
-    // One that is not watched runs until its pass ends.
-    if (this.settings.watched && this.current.calls.state === 'running') this.givenUp = true;
-  }
-
-  private noteUnsubscribed(subscriber: Subscriber<unknown>): void {
-    if (this.listener === subscriber && this.passes > 0 && !this.emitted) this.givenUp = true;
   }
 
   /** A transaction is rolled back by any failure. */
@@ -254,10 +219,10 @@ export class HttpRun {
     if (this.phase !== 'holding') return;
     this.responded = true;
     this.onChange?.();
-    if (this.neverBegan() && (captured.status >= 400 || this.threw)) return this.end({ kind: 'discard' });
-    if (!this.isOfOperation(captured)) return void this.passForeign(captured.status);
-    if (captured.isStreamed) return void this.stream(captured);
-    if (!captured.body && (this.isBusy || this.settings.native)) return void this.pass(captured);
+    if (this.neverBegan() && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
+    if (!this.isOfOperation(captured)) return void this.sendForeign(captured.status);
+    if (captured.isStreamed) return void this.sendStreamed(captured);
+    if (!captured.body && (this.isBusy || this.settings.native)) return void this.sendUnkept(captured);
     void this.endBy(captured);
   }
 
@@ -271,14 +236,14 @@ export class HttpRun {
     if (isInside && this.settings.native) return true;
     this.writtenInside = isInside && this.passes > 0;
     if (this.writtenInside) return this.current.calls.state === 'succeeded';
-    if (!this.settings.native) return !this.isBusy && !this.givenUp;
+    if (!this.settings.native) return !this.isBusy && !this.pass.isGivenUp;
     // A callback may have lost the async context. What fails may then be its own, or that of others.
-    return !this.isBusy && (status < 400 || this.threw || this.current.calls.state !== 'succeeded');
+    return !this.isBusy && (status < 400 || this.pass.thrown !== undefined || this.current.calls.state !== 'succeeded');
   }
 
   /** Whether the handler, or an interceptor that does its work, may still change what comes of the operation. */
   private get isBusy(): boolean {
-    return this.isPassing || this.current.calls.state === 'running';
+    return this.pass.phase !== 'ended' || this.current.calls.state === 'running';
   }
 
   private async endBy(captured: CapturedResponse): Promise<void> {
@@ -294,7 +259,7 @@ export class HttpRun {
   }
 
   /** Lets the operation's own response go out as it is written, until it ends. */
-  private async pass(captured: CapturedResponse): Promise<void> {
+  private async sendUnkept(captured: CapturedResponse): Promise<void> {
     const { rawResponse } = this.exchange;
     const sent = new Promise((resolve) => rawResponse.once('finish', resolve).once('close', resolve));
     await this.letGo();
@@ -304,7 +269,7 @@ export class HttpRun {
   }
 
   /** The response goes out as it is written, except its end, which waits for the record. */
-  private async stream(captured: CapturedResponse): Promise<void> {
+  private async sendStreamed(captured: CapturedResponse): Promise<void> {
     this.phase = 'passing';
     if ((await this.capture.stream()) === 'ended') return this.endBy(captured);
     const isSettled = await this.settled();
@@ -313,7 +278,7 @@ export class HttpRun {
   }
 
   /** Lets somebody else's response go out, and follows the operation to its end. */
-  private async passForeign(foreignStatus: number): Promise<void> {
+  private async sendForeign(foreignStatus: number): Promise<void> {
     await this.letGo();
     // What the handler makes itself later has nowhere to go, and is no reason to fail.
     let hasEnded = false;
@@ -362,7 +327,8 @@ export class HttpRun {
 
   /** Whether no response is to be expected any more: streams break off when their client goes away. */
   private get isUnlikely(): boolean {
-    return this.givenUp || this.streams || this.capture.hasResponse || this.current.calls.state === 'not begun';
+    const { isGivenUp, isStream } = this.pass;
+    return isGivenUp || isStream || this.capture.hasResponse || this.current.calls.state === 'not begun';
   }
 
   /**
@@ -421,23 +387,24 @@ export class HttpRun {
     const { state } = this.current.calls;
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
-    if (this.brokenOff) return CARRIED_OUT;
+    if (this.pass.isBrokenOff) return CARRIED_OUT;
     return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };
   }
 
   private endingOf({ status, body }: CapturedResponse): Ending {
-    if (this.brokenOff) return CARRIED_OUT;
+    if (this.pass.isBrokenOff) return CARRIED_OUT;
     const { calls } = this.current;
+    const { thrown } = this.pass;
     const handlerFailed = this.handlerFailed(status);
-    const error = this.threw ? this.error : errorOfHandler(calls.error, this.settings.documentation);
+    const error = thrown ? thrown.error : errorOfHandler(calls.error, this.settings.documentation);
     const verdict = verdictOf(this.settings, { status, error, handlerFailed }, this.current);
     if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
     if (verdict === 'release') {
       // Streams break off when their client goes away, and platforms make an error of that which tells nothing.
-      const brokenOff = this.exchange.rawResponse.closed && !this.threw;
+      const brokenOff = this.exchange.rawResponse.closed && !thrown;
       return brokenOff ? this.endingWithoutResponse(true) : { kind: 'release' };
     }
-    const failed = this.threw || handlerFailed || status >= 400;
+    const failed = thrown !== undefined || handlerFailed || status >= 400;
     if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
     const { response } = this.settings.options;
     const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, response));
@@ -448,12 +415,12 @@ export class HttpRun {
   private handlerFailed(status: number | undefined): boolean {
     const { calls } = this.current;
     if (calls.state === 'failed') return true;
-    if (this.threw) return isWorkToBeDone(calls.value);
+    if (this.pass.thrown) return isWorkToBeDone(calls.value);
     if (status === undefined || status < 400) return false;
     if (this.writtenInside) return isWorkToBeDone(calls.value);
     // Another status than the handler's comes from what failed after it. That of ts-rest's is part of its value.
     const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
-    return this.settings.native || status === this.statusOfHandler || status === inValue;
+    return this.settings.native || status === this.pass.status || status === inValue;
   }
 
   private neverBegan(): boolean {
@@ -463,15 +430,15 @@ export class HttpRun {
   }
 
   private answer(finish: Finish): void {
-    const instead =
-      answerInstead(finish, this.error, this.settings) ?? (this.undone ? (this.error as Error) : undefined);
-    const hasFailed = finish.kind === 'freed' && (this.threw || this.current.calls.state === 'failed');
+    const error = this.pass.thrown?.error;
+    const instead = answerInstead(finish, error, this.settings) ?? (this.undone ? (error as Error) : undefined);
+    const hasFailed = finish.kind === 'freed' && (this.pass.thrown || this.current.calls.state === 'failed');
     // The end of a stream would tell the client that the operation was carried out.
     if ((instead || hasFailed) && this.capture.breakOff()) return;
     if (!instead) return this.capture.release();
     if (instead instanceof Error && !this.capture.hasResponse) {
       this.capture.release();
-      return this.listener?.error(instead);
+      return this.pass.subscriber.error(instead);
     }
     if (instead instanceof Error && !(instead instanceof IdempotencyProblem)) {
       this.capture.discard();
