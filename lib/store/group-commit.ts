@@ -1,3 +1,4 @@
+import { noAnswer, storeError } from './deadline.js';
 import { LockedRows, saysLocked } from './locked-rows.js';
 
 interface Waiting<Item, Answer> {
@@ -5,6 +6,8 @@ interface Waiting<Item, Answer> {
   readonly since: number;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
+  readonly onLate: ((answer: Answer) => void) | undefined;
+  isGivenUp: boolean;
 }
 
 export interface GroupCommitSettings {
@@ -13,8 +16,8 @@ export interface GroupCommitSettings {
   /** How many batches may be under way at once. */
   readonly inFlight: number;
   /**
-   * How long anybody waits, in milliseconds. A batch without an answer makes room for the next after that, and an item
-   * that was not sent by then never is: whoever added it has given up.
+   * How long an item waits for its answer, in milliseconds. One that was not sent by then never is, and a batch none of whose
+   * items is waited for any more makes room for the next one.
    */
   readonly patienceMs: number;
   /** Whether a batch's error is about the batch as a whole, so that trying its items one by one would not help. */
@@ -28,105 +31,158 @@ export interface GroupCommitSettings {
  * A batch that the database refuses is tried item by item, so that one bad row does not fail its neighbours. An item whose
  * row is locked leaves its batch, and batches go on without it: see {@link LockedItems}.
  */
-export class GroupCommit<Item extends { readonly recordId: string }, Answer> {
+export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer = Row> {
   private queue: Waiting<Item, Answer>[] = [];
-  private underWay = 0;
+  /** In the order of their arrival, and so of their deadlines: one timer is enough, for the first of them. */
+  private readonly waiting = new Set<Waiting<Item, Answer>>();
+  private readonly underWay = new Set<readonly Waiting<Item, Answer>[]>();
   private scheduled = false;
+  private deadline: NodeJS.Timeout | undefined;
   private readonly locked: LockedItems<Item, Answer>;
 
-  /** @param run carries out a batch, whose ids are distinct and sorted, and answers item by item */
+  /**
+   * @param run carries out a batch, whose ids are distinct and sorted, and returns a row for each item
+   * @param read what the row of an item is answered as. What it throws, that item's caller gets.
+   */
   constructor(
-    private readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>,
+    private readonly run: (items: readonly Item[]) => Promise<readonly Row[]>,
     private readonly settings: GroupCommitSettings,
+    private readonly read: (row: Row) => Answer,
   ) {
     this.locked = new LockedItems(async (waiting) => {
-      if (!this.isWaitedFor(waiting)) throw tooLate();
-      return (await run([waiting.item]))[0];
+      if (!this.isWaitedFor(waiting)) throw noAnswer(settings.patienceMs);
+      return read((await run([waiting.item]))[0]);
     });
   }
 
-  add(item: Item): Promise<Answer> {
+  /**
+   * @param onLate gets an answer that comes after the item was given up
+   * @throws StoreUnavailableError without an answer in time, and for an error that a retry may cure
+   * @throws StoreRefusedError for any other error of the database
+   */
+  add(item: Item, onLate?: (answer: Answer) => void): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      this.queue.push({ item, since: performance.now(), resolve, reject });
+      const waiting = { item, since: performance.now(), resolve, reject, onLate, isGivenUp: false };
+      this.queue.push(waiting);
+      this.waiting.add(waiting);
+      this.deadline ??= setTimeout(this.giveUp, this.settings.patienceMs).unref();
       this.soon();
     });
   }
 
   /** At the end of this turn of the event loop: what other sockets have to say by then goes with it. */
   private soon(): void {
-    if (this.scheduled || this.queue.length === 0 || this.underWay >= this.settings.inFlight) return;
+    if (this.scheduled || this.queue.length === 0 || this.underWay.size >= this.settings.inFlight) return;
     this.scheduled = true;
-    setImmediate(() => {
-      this.scheduled = false;
-      this.next();
-    });
+    setImmediate(this.next);
   }
 
   /** Fills every free place: an item that stayed in the queue would wait for whatever the first has to wait for. */
-  private next(): void {
-    while (this.underWay < this.settings.inFlight) {
+  private readonly next = (): void => {
+    this.scheduled = false;
+    while (this.underWay.size < this.settings.inFlight) {
       const batch = this.take();
       if (batch.length === 0) return;
-      this.send(batch);
+      this.underWay.add(batch);
+      void this.send(batch).then(() => this.leave(batch));
     }
+  };
+
+  private leave(batch: readonly Waiting<Item, Answer>[]): void {
+    if (this.underWay.delete(batch)) this.soon();
   }
 
-  private send(batch: readonly Waiting<Item, Answer>[]): void {
-    this.underWay++;
-    let left = false;
-    const leave = () => {
-      clearTimeout(timer);
-      if (left) return;
-      left = true;
-      this.underWay--;
-      this.soon();
-    };
-    const timer = setTimeout(leave, this.settings.patienceMs);
-    void this.settle(batch).finally(leave);
-  }
-
-  private async settle(batch: readonly Waiting<Item, Answer>[]): Promise<void> {
+  private async send(batch: readonly Waiting<Item, Answer>[]): Promise<void> {
     try {
-      const answers = await this.run(batch.map((waiting) => waiting.item));
-      batch.forEach((waiting, i) => waiting.resolve(answers[i]));
+      const rows = await this.run(batch.map(({ item }) => item));
+      for (let i = 0; i < batch.length; i++) this.answer(batch[i], rows[i]);
     } catch (error) {
-      const locked = saysLocked(error);
-      if (batch.length === 1 && locked) return this.locked.add(batch[0]);
-      if (batch.length === 1 || (!locked && this.settings.isCommon(error))) {
-        for (const waiting of batch) waiting.reject(error);
+      const isLocked = saysLocked(error);
+      if (batch.length === 1 && isLocked) return this.waitForLock(batch[0]);
+      if (batch.length === 1 || (!isLocked && this.settings.isCommon(error))) {
+        for (const waiting of batch) this.fail(waiting, error);
         return;
       }
-      for (const waiting of batch) await this.settle([waiting]);
+      for (const waiting of batch) await this.send([waiting]);
     }
   }
 
-  /** Ids are unique within a batch, as a statement can touch a row once; sorted, so that batches cannot deadlock. */
-  private take(): Waiting<Item, Answer>[] {
-    const gathered = this.queue;
-    this.queue = [];
-    if (gathered.length === 1 && this.isWaitedFor(gathered[0]) && !this.locked.has(gathered[0])) return gathered;
-    const batch = new Map<string, Waiting<Item, Answer>>();
-    const { maxBatch } = this.settings;
-    for (const [i, waiting] of gathered.entries()) {
-      if (batch.size === maxBatch) {
-        this.queue = [...this.queue, ...gathered.slice(i)];
+  private answer(waiting: Waiting<Item, Answer>, row: Row): void {
+    try {
+      this.settle(waiting, this.read(row));
+    } catch (error) {
+      this.fail(waiting, error);
+    }
+  }
+
+  private settle(waiting: Waiting<Item, Answer>, answer: Answer): void {
+    if (waiting.isGivenUp) return waiting.onLate?.(answer);
+    this.waiting.delete(waiting);
+    waiting.resolve(answer);
+  }
+
+  private fail(waiting: Waiting<Item, Answer>, error: unknown): void {
+    this.waiting.delete(waiting);
+    waiting.reject(storeError(error));
+  }
+
+  private waitForLock(waiting: Waiting<Item, Answer>): void {
+    this.locked.answerOf(waiting).then(
+      (answer) => this.settle(waiting, answer),
+      (error: unknown) => this.fail(waiting, error),
+    );
+  }
+
+  /** Gives up the items whose time has passed. */
+  private readonly giveUp = (): void => {
+    this.deadline = undefined;
+    const { patienceMs } = this.settings;
+    for (const waiting of this.waiting) {
+      const left = waiting.since + patienceMs - performance.now();
+      // A timer may fire up to a millisecond early.
+      if (left > 1) {
+        this.deadline = setTimeout(this.giveUp, left).unref();
         break;
       }
-      const { recordId } = waiting.item;
-      if (!this.isWaitedFor(waiting)) waiting.reject(tooLate());
-      else if (this.locked.has(waiting)) this.locked.add(waiting);
-      else if (batch.has(recordId)) this.queue.push(waiting);
-      else batch.set(recordId, waiting);
+      this.expire(waiting);
     }
-    return [...batch.values()].sort((a, b) => (a.item.recordId < b.item.recordId ? -1 : 1));
+    for (const batch of this.underWay) if (batch.every(({ isGivenUp }) => isGivenUp)) this.leave(batch);
+  };
+
+  /** Ids are unique within a batch, as a statement can touch a row once; sorted, so that batches cannot deadlock. */
+  private take(): readonly Waiting<Item, Answer>[] {
+    const gathered = this.queue;
+    this.queue = [];
+    const batch: Waiting<Item, Answer>[] = [];
+    const ids = gathered.length > 1 ? new Set<string>() : undefined;
+    const { maxBatch } = this.settings;
+    for (const waiting of gathered) {
+      const { recordId } = waiting.item;
+      if (waiting.isGivenUp) continue;
+      if (!this.isWaitedFor(waiting)) this.expire(waiting);
+      else if (this.locked.has(waiting)) this.waitForLock(waiting);
+      else if (batch.length === maxBatch || ids?.has(recordId)) this.queue.push(waiting);
+      else {
+        ids?.add(recordId);
+        batch.push(waiting);
+      }
+    }
+    return batch.length > 1 ? batch.sort(byRecordId) : batch;
   }
 
-  private isWaitedFor(waiting: Waiting<Item, Answer>): boolean {
-    return performance.now() - waiting.since < this.settings.patienceMs;
+  private expire(waiting: Waiting<Item, Answer>): void {
+    waiting.isGivenUp = true;
+    this.fail(waiting, noAnswer(this.settings.patienceMs));
+  }
+
+  private isWaitedFor({ since, isGivenUp }: Waiting<Item, Answer>): boolean {
+    return !isGivenUp && performance.now() - since < this.settings.patienceMs;
   }
 }
 
-const tooLate = () => new Error('waited too long to be sent');
+function byRecordId(a: { item: { recordId: string } }, b: { item: { recordId: string } }): number {
+  return a.item.recordId < b.item.recordId ? -1 : 1;
+}
 
 /** How long a row that was found locked is taken for locked, unless it is found free, in milliseconds. */
 const REMEMBER_FOR_MS = 5_000;
@@ -150,7 +206,7 @@ class LockedItems<Item extends { readonly recordId: string }, Answer> {
     return this.knownUntil.size > 0 && performance.now() < (this.knownUntil.get(item.recordId) ?? 0);
   }
 
-  add(waiting: Waiting<Item, Answer>): void {
+  answerOf(waiting: Waiting<Item, Answer>): Promise<Answer> {
     const { recordId } = waiting.item;
     this.remember(recordId);
     const ask = async () => {
@@ -158,7 +214,7 @@ class LockedItems<Item extends { readonly recordId: string }, Answer> {
       this.knownUntil.delete(recordId);
       return answer;
     };
-    this.rows.waitFor(ask, LOCKED_PATIENCE_MS).then(waiting.resolve, waiting.reject);
+    return this.rows.waitFor(ask, LOCKED_PATIENCE_MS);
   }
 
   private remember(recordId: string): void {

@@ -54,7 +54,7 @@ const MAX_COMPLETIONS = 64;
 /** Keeps records in a SQL database, through the statements of its dialect. */
 export class SqlRecordStore implements RecordStore {
   readonly steps: StepStore;
-  private readonly claims: GroupCommit<Claim, RecordRow>;
+  private readonly claims: GroupCommit<Claim, RecordRow, StandingRecord>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
   private readonly transactions: TransactionWatch;
   /** How long what an execution asks of its own record may take, in milliseconds. */
@@ -81,6 +81,7 @@ export class SqlRecordStore implements RecordStore {
         return claims.map((claim) => byId.get(claim.recordId)!);
       },
       places(MAX_CLAIMS, settings.timeoutMs),
+      (row) => this.standing(row),
     );
     this.completions = new GroupCommit(
       async (rows) => {
@@ -88,20 +89,19 @@ export class SqlRecordStore implements RecordStore {
         return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
       },
       places(MAX_COMPLETIONS, this.patienceMs),
+      (answer) => answer,
     );
     this.steps = new SqlStepStore(connector, settings);
     this.transactions = new TransactionWatch(connector);
   }
 
-  async claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
-    assertNotNested(this.connector, claim.endpoint);
-    const { recordId } = claim;
-    const request = claim.request && this.settings.sealer.seal(claim.request, { recordId, field: 'request' });
-    const ask = () => {
-      const asked = this.claims.add(request === claim.request ? claim : { ...claim, request });
-      return withDeadline(asked, this.settings.timeoutMs, (row) => onLate?.(this.standing(row)));
-    };
-    return this.standing(await besides(this.connector, claim.endpoint, ask));
+  claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
+    const { connector } = this;
+    if (waitsForItself(connector)) return Promise.reject(nested(claim.endpoint));
+    const { recordId, request } = claim;
+    const sealed = request && this.settings.sealer.seal(request, { recordId, field: 'request' });
+    const item = sealed === request ? claim : { ...claim, request: sealed };
+    return besides(connector, claim.endpoint, () => this.claims.add(item, onLate));
   }
 
   async read(recordId: string): Promise<StandingRecord | undefined> {
@@ -111,7 +111,7 @@ export class SqlRecordStore implements RecordStore {
 
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
     const row = this.completionRow(ownership, completion);
-    return besides(this.connector, 'a completion', () => withDeadline(this.completions.add(row), this.patienceMs));
+    return besides(this.connector, 'a completion', () => this.completions.add(row));
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
@@ -391,7 +391,14 @@ function patienceOf({ singleConnection }: Connector, { timeoutMs }: SqlRecordSto
 }
 
 function assertNotNested(connector: Connector, what: string): void {
-  if (!connector.waitsForItself?.()) return;
+  if (waitsForItself(connector)) throw nested(what);
+}
+
+function waitsForItself(connector: Connector): boolean {
+  return connector.waitsForItself?.() === true;
+}
+
+function nested(what: string): NestedOperationError {
   const outer = current()?.execution;
-  throw new NestedOperationError(what, outer?.openTransaction ? outer.endpoint : "the application's own transaction");
+  return new NestedOperationError(what, outer?.openTransaction ? outer.endpoint : "the application's own transaction");
 }

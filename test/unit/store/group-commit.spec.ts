@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { UnreadableRecordError } from '../../../lib/engine/errors.js';
 import { GroupCommit, type GroupCommitSettings } from '../../../lib/store/group-commit.js';
+import { until } from '../../support/until.js';
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -36,7 +38,7 @@ describe('GroupCommit', () => {
   const settings: GroupCommitSettings = { maxBatch: 3, inFlight: 1, patienceMs: 60_000, isCommon: () => false };
   let database: Database;
   const group = (more: Partial<GroupCommitSettings> = {}) =>
-    new GroupCommit<Item, number>(database.run, { ...settings, ...more });
+    new GroupCommit<Item, number>(database.run, { ...settings, ...more }, (answer) => answer);
 
   beforeEach(() => {
     database = new Database();
@@ -94,7 +96,10 @@ describe('GroupCommit', () => {
     await database.answer(1, new Error('this one'));
     await database.answer(2);
     expect(database.sent).toEqual([['a0', 'b1'], ['a0'], ['b1']]);
-    expect(await settled).toMatchObject([{ reason: new Error('this one') }, { value: 1 }]);
+    expect(await settled).toMatchObject([
+      { reason: { name: 'StoreRefusedError', cause: new Error('this one') } },
+      { value: 1 },
+    ]);
   });
 
   it('does not, where the trouble is not with a row', async () => {
@@ -104,26 +109,59 @@ describe('GroupCommit', () => {
     const lost = new Error('connection lost');
     await database.answer(0, lost);
     expect(database.sent).toEqual([['a0', 'b1']]);
-    expect(await settled).toMatchObject([{ reason: lost }, { reason: lost }]);
+    expect(await settled).toMatchObject([{ reason: { cause: lost } }, { reason: { cause: lost } }]);
   });
 
-  it('gives the place of a batch without an answer to the next, and takes the answer all the same', async () => {
+  it('gives the place of a batch without an answer to the next, and hands on the answer when it comes', async () => {
     const commits = group({ patienceMs: 1_000 });
-    const first = commits.add({ recordId: 'a', n: 1 });
+    const late: number[] = [];
+    const first = Promise.allSettled([commits.add({ recordId: 'a', n: 1 }, (answer) => late.push(answer))]);
     await sleep(500);
     const second = commits.add({ recordId: 'b', n: 2 });
-    await sleep(700);
+    expect(await first).toMatchObject([
+      { reason: { name: 'StoreUnavailableError', cause: new Error('no answer within 1000 ms') } },
+    ]);
+    await until(() => database.sent.length === 2);
     expect(database.sent).toEqual([['a1'], ['b2']]);
     await database.answer(0);
-    expect(await first).toBe(1);
+    expect(late).toEqual([1]);
     await database.answer(1);
     expect(await second).toBe(2);
   });
 
+  it('survives a late answer that cannot be handed on, and a late error', async () => {
+    const commits = group({ patienceMs: 100, inFlight: 2 });
+    const strays: unknown[] = [];
+    const note = (error: unknown) => strays.push(error);
+    process.on('unhandledRejection', note);
+    const fail = () => {
+      throw new Error('unreadable');
+    };
+    const first = Promise.allSettled([commits.add({ recordId: 'a', n: 1 }, fail)]);
+    await turn();
+    const second = Promise.allSettled([commits.add({ recordId: 'b', n: 2 })]);
+    expect([...(await first), ...(await second)].map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    await database.answer(0);
+    await database.answer(1, new Error('late'));
+    process.off('unhandledRejection', note);
+    expect(strays).toEqual([]);
+  });
+
+  it('fails the one item whose answer cannot be read', async () => {
+    const unreadable = new UnreadableRecordError();
+    const commits = new GroupCommit<Item, number>(database.run, settings, (answer) => {
+      if (answer === 1) throw unreadable;
+      return answer;
+    });
+    const settled = Promise.allSettled(['a', 'b'].map((recordId, n) => commits.add({ recordId, n })));
+    await turn();
+    await database.answer(0);
+    expect(await settled).toMatchObject([{ value: 0 }, { reason: unreadable }]);
+  });
+
   it('gives a place once, though the answer comes after all', async () => {
     const commits = group({ patienceMs: 1_000 });
-    void commits.add({ recordId: 'a', n: 1 });
-    await sleep(1_100);
+    await Promise.allSettled([commits.add({ recordId: 'a', n: 1 })]);
     void commits.add({ recordId: 'b', n: 2 });
     await turn();
     await database.answer(0);
@@ -138,12 +176,14 @@ describe('GroupCommit', () => {
 
   it('does not send what waited too long', async () => {
     const commits = group({ patienceMs: 100 });
-    void commits.add({ recordId: 'a', n: 1 });
+    const first = Promise.allSettled([commits.add({ recordId: 'a', n: 1 })]);
     await turn();
     const settled = Promise.allSettled([commits.add({ recordId: 'b', n: 2 })]);
     // The process stands still: the first batch cannot make room before the second has waited for too long.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-    expect(await settled).toMatchObject([{ reason: new Error('waited too long to be sent') }]);
+    for (const [one] of [await first, await settled]) {
+      expect(one).toMatchObject({ reason: { cause: new Error('no answer within 100 ms') } });
+    }
     expect(database.sent).toEqual([['a1']]);
   });
 });

@@ -36,7 +36,7 @@ describe('GroupCommit, of rows that others have locked', () => {
   const add = (ids: string) => Promise.allSettled(ids.split('').map((recordId) => commits.add({ recordId })));
 
   const groupOf = (settings: { maxBatch: number; inFlight: number; patienceMs?: number }, run = database.run) =>
-    new GroupCommit<Item, string>(run, { patienceMs: 60_000, isCommon: () => true, ...settings });
+    new GroupCommit<Item, string>(run, { patienceMs: 60_000, isCommon: () => true, ...settings }, (id) => id);
 
   beforeEach(() => {
     database = new Database();
@@ -55,7 +55,7 @@ describe('GroupCommit, of rows that others have locked', () => {
   it('keeps a row that is known to be locked out of batches, until it is found free', async () => {
     database.locked.set('b', Infinity);
     const [{ status, reason }] = (await add('b')) as PromiseRejectedResult[];
-    expect({ status, locked: saysLocked(reason) }).toEqual({ status: 'rejected', locked: true });
+    expect({ status, locked: saysLocked((reason as Error).cause) }).toEqual({ status: 'rejected', locked: true });
     const from = database.batches.length;
     database.locked.clear();
     expect(await add('abc')).toMatchObject([{ value: 'a' }, { value: 'b' }, { value: 'c' }]);
@@ -76,7 +76,8 @@ describe('GroupCommit, of rows that others have locked', () => {
     commits = groupOf({ maxBatch: 8, inFlight: 1, patienceMs: 200 });
     for (const id of 'abcdefgh') database.locked.set(id, Infinity);
     const settled = (await add('abcdefgh')) as PromiseRejectedResult[];
-    expect(settled.at(-1)).toMatchObject({ reason: new Error('waited too long to be sent') });
+    expect(settled.at(-1)).toMatchObject({ reason: { cause: new Error('no answer within 200 ms') } });
+    expect(database.batches.filter((batch) => batch === 'h')).toHaveLength(1);
   });
 
   it('does not keep an item waiting for another, where as many may be under way as like', async () => {
