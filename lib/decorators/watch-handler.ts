@@ -24,11 +24,7 @@ export function watchHandler(method: Method): Method {
   const watched = function (this: unknown, ...args: unknown[]): unknown {
     const execution = current();
     if (!execution?.isOf(watched) || execution.isRunningCall) return method.apply(this, args);
-    return execution.call((call) => {
-      const result = method.apply(this, args);
-      if (isObservable(result)) return followed(result, call);
-      return isThenable(result) ? settled(result, call) : watchWork(result, call);
-    });
+    return execution.call(() => method.apply(this, args), watchValue);
   };
   Object.defineProperties(watched, {
     name: { value: method.name, configurable: true },
@@ -42,9 +38,8 @@ export function watchHandler(method: Method): Method {
   return watched;
 }
 
-/** A promise, as the query builders of some libraries begin anew each time that somebody calls their `then`. */
-async function settled(result: PromiseLike<unknown>, execution: CurrentExecution): Promise<unknown> {
-  const value = await result;
+/** A stream is followed to its end, and work that the handler leaves to others until it is done. */
+function watchValue(value: unknown, execution: CurrentExecution): unknown {
   return isObservable(value) ? followed(value, execution) : watchWork(value, execution);
 }
 
@@ -67,9 +62,5 @@ function watchedWork(work: Method, execution: CurrentExecution): Method {
 }
 
 function followed(stream: Observable<unknown>, execution: CurrentExecution): unknown {
-  return execution.follow ? execution.follow(stream, execution) : lastValueFrom(stream);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';
+  return runWithin(execution, () => (execution.follow ? execution.follow(stream, execution) : lastValueFrom(stream)));
 }

@@ -7,7 +7,7 @@ import { isOutage, problemOfError } from '../problems/from-engine.js';
 const logger = new Logger('Idempotency');
 
 /**
- * Asks the engine for an operation, and tells its errors as problems.
+ * Asks the engine for an operation, and answers its errors as problems.
  *
  * @throws IdempotencyProblem
  */
@@ -19,11 +19,21 @@ export async function admit(
   try {
     return await engine.admit(operation);
   } catch (error) {
-    // What the edge itself threw, as the rest of a request did not arrive.
-    if (error instanceof HttpException) throw error;
-    if (!isOutage(error)) logger.error(`${operation.endpoint}: ${engine.explain(error)}`, causeOf(error));
-    throw problemOfError(error, documentation);
+    throw admissionError(engine, operation, error, documentation);
   }
+}
+
+/** Returns what a request is answered with whose operation the engine could not admit, and logs why. */
+export function admissionError(
+  engine: IdempotencyEngine,
+  operation: Operation,
+  error: unknown,
+  documentation: string | undefined,
+): Error {
+  // What the edge itself threw, as the rest of a request did not arrive.
+  if (error instanceof HttpException) return error;
+  if (!isOutage(error)) logger.error(`${operation.endpoint}: ${engine.explain(error)}`, causeOf(error));
+  return problemOfError(error, documentation);
 }
 
 function causeOf(error: unknown): string | undefined {

@@ -16,7 +16,7 @@ export class IdempotencyEdges {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     switch (context.getType<string>()) {
       case 'http':
-        return followed(() => this.http.intercept(context, next));
+        return new Observable((subscriber) => this.http.handle(context, next, subscriber));
       case 'rpc':
         return followed(() => this.rpc.intercept(context, next));
       case 'graphql':

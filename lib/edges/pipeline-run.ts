@@ -5,14 +5,7 @@ import { TOMBSTONE } from '../engine/outcome.js';
 import type { Ending, Finish, Tenure } from '../engine/tenure.js';
 import { errorOfHandler, problemOfError } from '../problems/from-engine.js';
 import { outcomeToKeep } from './response-to-keep.js';
-import {
-  answerInstead,
-  beforeFurtherCalls,
-  CARRIED_OUT,
-  isWorkToBeDone,
-  type RunSettings,
-  verdictOf,
-} from './run-end.js';
+import { answerInstead, CARRIED_OUT, isWorkToBeDone, type RunSettings, verdictOf } from './run-end.js';
 import { toValueJson } from '../engine/value-json.js';
 import { statusOfError } from './value-error.js';
 import { type Answer, packAnswer, unpackAnswer } from './value-outcome.js';
@@ -44,12 +37,7 @@ export class PipelineRun {
     private readonly tenure: Tenure,
     private readonly settings: RunSettings,
   ) {
-    this.current = new CurrentExecution(
-      tenure.execution,
-      settings.handler,
-      toItsEnd,
-      beforeFurtherCalls(tenure, settings),
-    );
+    this.current = CurrentExecution.of(tenure.execution, settings.handler, toItsEnd);
     this.ending = new Promise((resolve) => (this.settleEnding = resolve));
   }
 

@@ -6,8 +6,7 @@ import { TransactionEndedError } from '../engine/errors.js';
 import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
 import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import type { RecordStore } from '../engine/ports/record-store.js';
-import type { CallRunner } from '../engine/handler-calls.js';
-import type { Ending, Finish, Tenure } from '../engine/tenure.js';
+import type { Ending, Finish } from '../engine/tenure.js';
 import { duration } from '../options/checks.js';
 import { OUTCOME_PRESETS } from '../options/outcome-presets.js';
 import type { OutcomeContext, OutcomeVerdict } from '../options/idempotency-options.js';
@@ -31,14 +30,6 @@ export interface RunSettings {
 
 /** The operation was carried out, and nothing of its response is kept. */
 export const CARRIED_OUT: Ending = { kind: 'store', outcome: TOMBSTONE, failed: false };
-
-/** What has to be done before a handler is called again: a transaction is begun anew, without the writes of the earlier call. */
-export function beforeFurtherCalls(
-  tenure: Tenure,
-  { options }: Pick<RunSettings, 'options'>,
-): (() => Promise<CallRunner>) | undefined {
-  return options.policy.transactional ? () => tenure.beginAgain() : undefined;
-}
 
 const logger = new Logger('Idempotency');
 

@@ -15,7 +15,7 @@ export async function runForValue<T>(
   settings: Pick<RunSettings, 'endpoint' | 'options' | 'errors' | 'documentation'>,
   handler: (execution: Execution) => Promise<T> | T,
 ): Promise<T> {
-  const current = new CurrentExecution(tenure.execution);
+  const current = CurrentExecution.of(tenure.execution);
   let answer: Answer | undefined;
 
   const finish = await tenure.carryOut(async (): Promise<Ending> => {

@@ -1,58 +1,64 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Execution } from './execution.js';
-import { type CallRunner, HandlerCalls } from './handler-calls.js';
+import type { HandlerCalls } from './handler-calls.js';
 import { LeaseLostError } from './steps.js';
 
-/** The execution that code runs in, and the calls of its handler. */
-export class CurrentExecution {
-  readonly calls: HandlerCalls;
-  /** The execution in whose handler this one was begun. */
-  readonly outer: CurrentExecution | undefined;
-  /** That of the pass through the pipeline which a call of the handler is made in. */
-  readonly pass: CurrentExecution = this;
-  /** Whether it is that of a single call of the handler, and of what that returned for others to do. */
-  readonly isCall: boolean = false;
+/** What becomes of a stream that a handler returns, where its edge can answer with more than a value. */
+export type FollowStream = (stream: unknown, current: CurrentExecution) => unknown;
 
-  /**
-   * @param handler the method that the request is for, whose calls are watched
-   * @param follow what becomes of a stream that the handler returns, where the edge can answer with more than a value
-   * @param of the same execution, in an earlier pass or call
-   */
-  constructor(
+/** The execution that code runs in: a pass through the pipeline, or a single call of the handler within it. */
+export class CurrentExecution {
+  /** The pass which a call of the handler is made in; of a pass, itself. */
+  readonly pass: CurrentExecution;
+
+  private constructor(
     readonly execution: Execution,
-    private readonly handler?: unknown,
-    readonly follow?: (stream: unknown, current: CurrentExecution) => unknown,
-    beginAgain?: () => Promise<CallRunner>,
-    of?: CurrentExecution,
+    /** The method that the request is for, whose calls are watched. */
+    private readonly handler: unknown,
+    readonly follow: FollowStream | undefined,
+    /** The execution in whose handler this one was begun. */
+    readonly outer: CurrentExecution | undefined,
+    pass?: CurrentExecution,
   ) {
-    this.outer = of ? of.outer : current();
-    const within =
-      (run: CallRunner): CallRunner =>
-      (work) =>
-        run(() => runWithin(this, work));
-    this.calls = of?.calls ?? new HandlerCalls(beginAgain && (() => beginAgain().then(within)));
+    this.pass = pass ?? this;
+  }
+
+  /** The first pass of an execution. */
+  static of(execution: Execution, handler?: unknown, follow?: FollowStream): CurrentExecution {
+    return new CurrentExecution(execution, handler, follow, current());
+  }
+
+  get calls(): HandlerCalls {
+    return this.execution.calls;
+  }
+
+  /** Whether it is that of a single call of the handler, and of what that returned for others to do. */
+  get isCall(): boolean {
+    return this.pass !== this;
   }
 
   /** The same execution, for a further pass through the pipeline, by which that is told from what is left of an earlier one. */
   again(): CurrentExecution {
-    return new CurrentExecution(this.execution, this.handler, this.follow, undefined, this);
+    return new CurrentExecution(this.execution, this.handler, this.follow, this.outer);
   }
 
   /**
    * Calls the handler, and notes how it ends. Each call runs in a context of its own, by which its steps are told from those of
    * the call before.
    *
+   * @param read what is made of the value that it returns, or that its promise comes to
    * @throws TooLateError where the execution has ended
    * @throws LeaseLostError where another execution has the record
    */
-  call<T>(handler: (call: CurrentExecution) => T): T {
+  call<T>(handler: () => T, read?: (value: unknown, call: CurrentExecution) => unknown): T {
     const { execution } = this;
     if (execution.isLost) throw new LeaseLostError();
-    return this.calls.run(() => {
-      const call = Object.create(this, { isCall: { value: true } }) as CurrentExecution;
+    const call = new CurrentExecution(execution, this.handler, this.follow, this.outer, this);
+    const begin = () => {
       execution.beginCall(call);
-      return runWithin(call, () => handler(call));
-    });
+      return storage.run(call, handler);
+    };
+    return this.calls.run(begin, read && ((value) => read(value, call)));
   }
 
   /** Whether it is that of the call which runs: a handler that calls itself is not called again. */
@@ -68,8 +74,12 @@ export class CurrentExecution {
 
 const storage = new AsyncLocalStorage<CurrentExecution | undefined>();
 
-export function runWithin<T>(current: CurrentExecution | undefined, work: () => T): T {
-  return storage.run(current, work);
+export function runWithin<T, Args extends unknown[]>(
+  current: CurrentExecution | undefined,
+  work: (...args: Args) => T,
+  ...args: Args
+): T {
+  return storage.run(current, work, ...args);
 }
 
 export function current(): CurrentExecution | undefined {

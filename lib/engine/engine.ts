@@ -2,15 +2,16 @@ import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Admission, Refusal } from './admission.js';
 import type { EventSink } from './events.js';
-import { type Asked, Flight } from './flights.js';
+import { Heartbeats } from './heartbeats.js';
+import { InFlight } from './in-flight.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome } from './outcome.js';
-import type { HeldLock, RecordLock } from './ports/record-lock.js';
-import type { Claim, RecordStatus, RecordStore, StandingRecord } from './ports/record-store.js';
+import type { HeldLock, LockAttempt, RecordLock } from './ports/record-lock.js';
+import type { Claim, RecordStore, StandingRecord } from './ports/record-store.js';
 import type { WakeUp } from './ports/wake-up.js';
-import { retryWhileUnavailable, until } from './retry.js';
+import { retryAfter, retryWhileUnavailable, until } from './retry.js';
 import { LockUnavailableError, ShuttingDownError, StoreRefusedError, StoreUnavailableError } from './errors.js';
-import { Tenure } from './tenure.js';
+import { Tenure, type TenureHost } from './tenure.js';
 import { type Watch, Watches } from './watches.js';
 
 /** What an engine is made of. */
@@ -25,15 +26,32 @@ export interface EngineParts {
 }
 
 /** How long a claim is sent again to a store that refuses at once, in milliseconds: a lost connection, not an outage. */
-const ASK_AGAIN_FOR = 1_000;
+const ASK_AGAIN_FOR_MS = 1_000;
 
-/** What a refused duplicate is told to wait at the most, in milliseconds. */
-const LONGEST_RETRY_AFTER = 5_000;
-const SHORTEST_RETRY_AFTER = 1_000;
+/** What a refused duplicate is told to wait, in milliseconds. */
+const LONGEST_RETRY_AFTER_MS = 5_000;
+const SHORTEST_RETRY_AFTER_MS = 1_000;
+
+/** What a duplicate is compared with: the operation that this process runs, or a record. */
+type Found = Operation | StandingRecord;
+
+/** A claim that was sent, until it is known what came of it. */
+interface SentClaim {
+  claim: Claim;
+  /** By `performance.now()`: the lease counts from then on, on the safe side. */
+  at: number;
+  lock?: HeldLock;
+  /** An answer that came after its time limit. */
+  late?: StandingRecord;
+  isGivenUp?: boolean;
+}
 
 /** The protocol: decides for each request whether it runs, is answered from the record, or is refused. */
-export class IdempotencyEngine {
-  private readonly flights = new Map<string, Flight>();
+export class IdempotencyEngine implements TenureHost {
+  readonly store: RecordStore;
+  readonly events: EventSink;
+  readonly heartbeats = new Heartbeats();
+  private readonly inFlight = new Map<string, InFlight>();
   private readonly watches: Watches;
   private readonly running = new Set<Tenure>();
   /** Claims under way: each may be won, and then runs. */
@@ -42,70 +60,33 @@ export class IdempotencyEngine {
   private draining = false;
 
   constructor(private readonly parts: EngineParts) {
+    this.store = parts.store;
+    this.events = parts.events;
     this.watches = new Watches(parts.store, parts.wakeUp);
   }
 
   /**
-   * Admits a request. `run` makes the caller responsible for {@link Tenure.carryOut}.
+   * Admits a request. `run` makes the caller responsible for {@link Tenure.run}. What this process knows by itself, it answers
+   * at once.
    *
    * @throws StoreUnavailableError where the store cannot be asked
    * @throws LockUnavailableError where the lock is lost and `onLockUnavailable` is `'reject'`
    * @throws ShuttingDownError where a new execution would begin after {@link drain}
    */
-  async admit(operation: Operation): Promise<Admission> {
+  admit(operation: Operation): Admission | Promise<Admission> {
     const { recordId, policy } = operation;
     const startedAt = performance.now();
-    const patience = policy.onConflict === 'wait' ? policy.waitTimeoutMs : 0;
-    let watch: Watch | undefined;
-    let waited = false;
-    try {
-      for (;;) {
-        const seen = this.watches.changesOf(recordId);
-        // Whoever comes to wait while others do need not ask what they have just been told.
-        const known = patience > 0 && !watch ? this.watches.standingOf(recordId) : undefined;
-        const joined = this.flights.get(recordId);
-        const flight = joined ?? (known ? undefined : this.takeOff(operation));
-        const asked = flight ? await flight.asked : known!;
-        if (flight?.tenure && !joined) return { kind: 'run', tenure: flight.tenure };
-
-        const refusal = mismatch(operation, asked === 'ours' ? flight!.operation : asked);
-        if (refusal) return this.refuse(operation, refusal);
-        if (asked !== 'ours' && asked.status === 'held') {
-          return this.refuse(operation, { reason: 'held', exhausted: asked.attemptsLeft === 0 });
-        }
-        if (asked !== 'ours' && asked.status === 'done') {
-          const isSame = await (operation.input?.matches(asked.fingerprint) ?? true);
-          return isSame ? this.replay(operation, asked.outcome!, waited) : this.refuse(operation, { reason: 'reused' });
-        }
-
-        // Somebody runs it.
-        const left = startedAt + patience - performance.now();
-        if (left <= 0) return this.refuse(operation, { reason: 'running', retryAfterMs: retryAfter(asked) });
-        waited = true;
-        if (asked === 'ours') {
-          const outcome = await flight!.landed(left);
-          // A streamed input is compared with the whole fingerprint, which is on record by now.
-          if (outcome && outcome !== 'timeout' && !operation.input) return this.replay(operation, outcome, true);
-        } else {
-          watch ??= this.watches.join(recordId, policy.transactional);
-          await watch.changed(seen, left, asked);
-        }
-      }
-    } catch (error) {
-      this.tellRefused(operation, error);
-      throw error;
-    } finally {
-      watch?.leave();
-      if (waited && this.parts.events.observed) {
-        const waitMs = performance.now() - startedAt;
-        this.parts.events.next({ type: 'waited', ...inEvents(operation), waitMs });
-      }
+    const flight = this.inFlight.get(recordId);
+    if (flight?.phase === 'running' && policy.onConflict === 'reject') {
+      return this.decide(operation, flight.operation) ?? this.refuseRunning(operation, flight.operation);
     }
+    if (flight || this.watches.isWatched(recordId)) return this.join(operation, startedAt);
+    return this.ask(operation, startedAt, (asked) => this.answer(operation, startedAt, asked));
   }
 
   /** See {@link RecordStore.explain}. */
   explain(error: unknown): string {
-    return this.parts.store.explain(error);
+    return this.store.explain(error);
   }
 
   /** Whether anything runs in this process. */
@@ -120,159 +101,242 @@ export class IdempotencyEngine {
     return new Promise((resolve) => (this.drained = resolve));
   }
 
+  onEnd(tenure: Tenure, outcome: StoredOutcome | undefined, awaited: boolean): void {
+    this.running.delete(tenure);
+    this.settle(tenure, outcome);
+    if (awaited) void this.parts.wakeUp?.announce(tenure.operation.recordId);
+    this.noteIdle();
+  }
+
+  /** Until its handler ends it goes on running here, but others may run as well: duplicates no longer join it. */
+  onLost(tenure: Tenure): void {
+    this.settle(tenure, undefined);
+  }
+
+  private settle(execution: Tenure, outcome: StoredOutcome | undefined): void {
+    const { recordId } = execution.operation;
+    const flight = this.inFlight.get(recordId);
+    if (flight?.execution !== execution) return;
+    this.inFlight.delete(recordId);
+    flight.settle({ outcome });
+  }
+
   private get isIdle(): boolean {
     return this.running.size === 0 && this.claiming === 0;
   }
 
   private noteIdle(): void {
-    if (this.isIdle) this.drained?.();
+    if (this.drained && this.isIdle) this.drained();
   }
 
-  private takeOff(operation: Operation): Flight {
-    const flight = new Flight(operation);
-    this.flights.set(operation.recordId, flight);
-    this.claiming++;
-    flight.asked = this.ask(operation, flight);
-    const settled = () => {
-      this.claiming--;
-      if (!flight.tenure) this.forget(flight);
-      this.noteIdle();
-    };
-    flight.asked.then(settled, settled);
-    return flight;
+  /** The answer to the request that has asked the store. */
+  private answer(operation: Operation, startedAt: number, flight: InFlight): Admission | Promise<Admission> {
+    if (flight.execution) return { kind: 'run', tenure: flight.execution };
+    const record = flight.record!;
+    return (
+      this.decide(operation, record) ??
+      (patienceOf(operation) > 0 ? this.join(operation, startedAt, record) : this.refuseRunning(operation, record))
+    );
   }
 
-  private async ask(operation: Operation, flight: Flight): Promise<Asked> {
-    const startedAt = performance.now();
-    const lock = await this.lock(operation);
-    if (lock === 'contended') {
-      // Whoever holds the lock runs the operation, most likely. If the store knows of nobody, the lock is one that was
-      // left behind, or a vote that was split: the claim decides.
-      const standing = await this.reading(() => this.parts.store.read(operation.recordId));
-      if (standing && !isFree(standing)) return standing;
-    }
-    const held = lock === 'contended' ? undefined : lock;
+  /**
+   * Waits with others for an operation that runs, in this process or elsewhere.
+   *
+   * @param record what this request has found itself
+   */
+  private async join(operation: Operation, startedAt: number, record?: StandingRecord): Promise<Admission> {
+    const { recordId, policy } = operation;
+    const patience = patienceOf(operation);
+    let watch: Watch | undefined;
+    let waited = false;
+    let found = record;
     try {
-      const standing = await this.claim(operation, startedAt);
-      if (standing === undefined) throw new ShuttingDownError();
-      const { record, owner, sentAt } = standing;
-      if (record.owner === owner && record.status === 'processing') {
-        flight.tenure = this.tenure(operation, flight, record, sentAt, held);
-        this.tellClaimed(operation, record, startedAt);
-        return 'ours';
+      for (;;) {
+        const seen = found ? 0 : this.watches.changesOf(recordId);
+        let flight = found ? undefined : this.inFlight.get(recordId);
+        // A request that comes to wait while others do need not ask what they have just been told.
+        if (!found && !flight && patience > 0 && !watch) found = this.watches.standingOf(recordId);
+        if (!found && !flight) {
+          flight = await this.ask(operation, startedAt, (asked) => asked);
+          if (flight.execution) return { kind: 'run', tenure: flight.execution };
+          found = flight.record;
+        } else if (flight?.phase === 'claiming') {
+          await flight.changed();
+          if (flight.error !== undefined) {
+            this.reportRefused(operation, flight.error);
+            throw flight.error as Error;
+          }
+          found = flight.record;
+          // It was run, and has ended since.
+          if (!found && flight.isSettled) continue;
+        }
+
+        const decided = this.decide(operation, found ?? flight!.operation, waited);
+        if (decided) return await decided;
+        const left = startedAt + patience - performance.now();
+        if (left <= 0) return this.refuseRunning(operation, found ?? flight!.operation);
+        waited = true;
+        if (found) {
+          watch ??= this.watches.join(recordId, policy.transactional);
+          await watch.changed(seen, left, found);
+        } else {
+          await flight!.changed(left);
+          const { outcome } = flight!;
+          // A streamed input is compared with the whole fingerprint, which is on record by now.
+          if (outcome && !operation.input) return this.replay(operation, outcome, true);
+        }
+        found = undefined;
       }
-      held?.release();
-      return record;
-    } catch (error) {
-      held?.release();
+    } finally {
+      watch?.leave();
+      if (waited && this.events.observed) {
+        const waitMs = performance.now() - startedAt;
+        this.events.next({ type: 'waited', ...inEvents(operation), waitMs });
+      }
+    }
+  }
+
+  /** The answer that follows from what was found; `undefined` where an execution runs. */
+  private decide(operation: Operation, found: Found, waited = false): Admission | Promise<Admission> | undefined {
+    const refusal = mismatch(operation, found);
+    if (refusal) return this.refuse(operation, refusal);
+    if (!isRecord(found)) return undefined;
+    if (found.status === 'held') return this.refuse(operation, { reason: 'held', exhausted: found.attemptsLeft === 0 });
+    if (found.status !== 'done') return undefined;
+    if (!operation.input) return this.replay(operation, found.outcome!, waited);
+    return operation.input
+      .matches(found.fingerprint)
+      .then((isSame) =>
+        isSame ? this.replay(operation, found.outcome!, waited) : this.refuse(operation, { reason: 'reused' }),
+      );
+  }
+
+  private refuseRunning(operation: Operation, found: Found): Admission {
+    return this.refuse(operation, { reason: 'running', retryAfterMs: retryAfterMs(found) });
+  }
+
+  /**
+   * Asks the store for the operation, after the lock where there is one.
+   *
+   * @param next what is made of the answer
+   */
+  private ask<T>(operation: Operation, startedAt: number, next: (flight: InFlight) => T | Promise<T>): Promise<T> {
+    const { recordId, policy } = operation;
+    const { lock } = this.parts;
+    const flight = new InFlight(operation);
+    const sent: SentClaim = { claim: claimOf(operation), at: startedAt };
+    this.inFlight.set(recordId, flight);
+    this.claiming++;
+    const answered = (record: StandingRecord) => {
+      this.onClaimed(flight, sent, record, startedAt);
+      return next(flight);
+    };
+    const failed = (error: unknown): never => {
+      this.onClaimFailed(flight, sent, error);
+      this.reportRefused(operation, error);
       throw error;
-    }
+    };
+    const asked = lock
+      ? lock.acquire(recordId, policy.leaseMs).then((attempt) => this.sendUnderLock(operation, sent, attempt))
+      : this.send(sent);
+    return asked.then(
+      (record) => {
+        if (!isFree(record) || !isFormerBinding(operation, record.binding)) return answered(record);
+        // A claim compares with one binding. A record of the same caller under a former key stands against it, though it is free.
+        sent.claim = { ...sent.claim, binding: record.binding };
+        return this.sendAgain(sent, startedAt).then(answered, failed);
+      },
+      (error: unknown) => this.sendAgain(sent, startedAt, error).then(answered, failed),
+    );
   }
 
-  private async claim(operation: Operation, startedAt: number) {
-    if (this.draining) {
-      const record = await this.reading(() => this.parts.store.read(operation.recordId));
-      return record && !isFree(record) ? { record, owner: '', sentAt: startedAt } : undefined;
-    }
-    const { policy } = operation;
-    const claim: Claim = {
-      recordId: operation.recordId,
-      owner: randomUUID(),
-      endpoint: operation.endpoint,
-      route: operation.route,
-      scopeDigest: operation.scopeDigest,
-      fingerprint: operation.fingerprint,
-      binding: operation.binding,
-      request: operation.request,
-      leaseMs: policy.leaseMs,
-      retentionMs: policy.retentionMs,
-      maxAttempts: policy.maxAttempts,
-      holdOnCrash: policy.afterCrash === 'hold',
-      forgettable: policy.transactional && policy.afterCrash !== 'hold',
-    };
-    let gaveUp = false;
-    let late: StandingRecord | undefined;
-    const giveBack = () => {
-      if (gaveUp && late?.owner === claim.owner) void this.parts.store.discard(late).catch(() => undefined);
-    };
-    const onLate = (record: StandingRecord) => {
-      late = record;
-      giveBack();
-    };
-    // A claim whose answer was lost is sent again under the same owner, and so recognised as ours.
-    const sentAt = performance.now();
-    const ask = async () => {
-      const record = await this.parts.store.claim(claim, onLate);
-      // A claim compares with one binding. A record of the same caller under a former key stands against it, though it is free.
-      const isOurs = isFree(record) && isFormerBinding(operation, record.binding);
-      const won = isOurs ? await this.parts.store.claim({ ...claim, binding: record.binding }, onLate) : record;
-      return { record: won, owner: claim.owner, sentAt };
-    };
-    try {
-      return await this.reading(ask);
-    } catch (error) {
-      gaveUp = true;
-      giveBack();
-      throw error;
-    }
-  }
-
-  /** Asks the store, for a while again and again. */
-  private reading<T>(work: () => Promise<T>): Promise<T> {
-    return retryWhileUnavailable(work, until(performance.now() + ASK_AGAIN_FOR));
-  }
-
-  private async lock(operation: Operation): Promise<HeldLock | 'contended' | undefined> {
-    const attempt = await this.parts.lock?.acquire(operation.recordId, operation.policy.leaseMs);
-    if (attempt === undefined) return undefined;
-    if (attempt.kind === 'acquired') return attempt.lock;
-    if (attempt.kind === 'contended') return 'contended';
-    if (this.parts.onLockUnavailable === 'reject') throw new LockUnavailableError(attempt.reason);
-    this.parts.events.next({ type: 'lockDegraded', ...inEvents(operation), reason: attempt.reason });
-    return undefined;
-  }
-
-  private tenure(
+  private sendUnderLock(
     operation: Operation,
-    flight: Flight,
-    record: StandingRecord,
-    sentAt: number,
-    lock: HeldLock | undefined,
-  ): Tenure {
-    const tenure = new Tenure(operation, record, sentAt, lock, {
-      store: this.parts.store,
-      events: this.parts.events,
-      onEnd: (outcome, awaited) => {
-        this.running.delete(tenure);
-        this.forget(flight);
-        flight.land(outcome);
-        if (awaited) void this.parts.wakeUp?.announce(operation.recordId);
-        this.noteIdle();
-      },
-      // Until its handler ends it goes on running here, but others may run as well: duplicates no longer join it.
-      onLost: () => {
-        this.forget(flight);
-        flight.land(undefined);
-      },
-    });
-    this.running.add(tenure);
-    return tenure;
+    sent: SentClaim,
+    attempt: LockAttempt,
+  ): StandingRecord | Promise<StandingRecord> {
+    if (attempt.kind === 'acquired') {
+      sent.lock = attempt.lock;
+      sent.at = performance.now();
+    } else if (attempt.kind === 'contended') return this.sendContended(sent);
+    else if (this.parts.onLockUnavailable === 'reject') throw new LockUnavailableError(attempt.reason);
+    else this.events.next({ type: 'lockDegraded', ...inEvents(operation), reason: attempt.reason });
+    return this.send(sent);
   }
 
-  private forget(flight: Flight): void {
-    const { recordId } = flight.operation;
-    if (this.flights.get(recordId) === flight) this.flights.delete(recordId);
+  /**
+   * The holder of the lock runs the operation, most likely. If the store knows of no execution, the lock is one that was left
+   * behind, or a vote that was split: the claim decides.
+   */
+  private async sendContended(sent: SentClaim): Promise<StandingRecord> {
+    const record = await this.store.read(sent.claim.recordId);
+    return record && !isFree(record) ? record : this.send(sent);
+  }
+
+  /** A claim whose answer was lost is sent again under the same owner, and so recognised as ours. */
+  private send(sent: SentClaim): Promise<StandingRecord> {
+    if (this.draining) return this.readOnly(sent.claim.recordId);
+    return this.store.claim(sent.claim, (late) => this.onLate(sent, late));
+  }
+
+  /** @param error of the first try, where it failed */
+  private sendAgain(sent: SentClaim, startedAt: number, error?: unknown): Promise<StandingRecord> {
+    const send = () => this.send(sent);
+    const mayRetry = until(startedAt + ASK_AGAIN_FOR_MS);
+    return error === undefined ? retryWhileUnavailable(send, mayRetry) : retryAfter(error, send, mayRetry);
+  }
+
+  private async readOnly(recordId: string): Promise<StandingRecord> {
+    const record = await this.store.read(recordId);
+    if (record && !isFree(record)) return record;
+    throw new ShuttingDownError();
+  }
+
+  private onClaimed(flight: InFlight, { claim, at, lock }: SentClaim, record: StandingRecord, startedAt: number): void {
+    this.claiming--;
+    const { operation } = flight;
+    if (record.owner === claim.owner && record.status === 'processing') {
+      const execution = new Tenure(operation, record, at, lock, this);
+      this.running.add(execution);
+      flight.run(execution);
+      this.reportClaimed(operation, record, startedAt);
+      return;
+    }
+    lock?.release();
+    this.inFlight.delete(operation.recordId);
+    flight.settle({ record });
+    this.noteIdle();
+  }
+
+  private onClaimFailed(flight: InFlight, sent: SentClaim, error: unknown): void {
+    this.claiming--;
+    sent.lock?.release();
+    sent.isGivenUp = true;
+    this.giveBack(sent);
+    this.inFlight.delete(flight.operation.recordId);
+    flight.settle({ error });
+    this.noteIdle();
+  }
+
+  private onLate(sent: SentClaim, record: StandingRecord): void {
+    sent.late = record;
+    this.giveBack(sent);
+  }
+
+  /** Gives back a claim that was won too late, and that is not tried again. */
+  private giveBack({ claim, late, isGivenUp }: SentClaim): void {
+    if (isGivenUp && late?.owner === claim.owner) void this.store.discard(late).catch(() => undefined);
   }
 
   private replay(operation: Operation, outcome: StoredOutcome, waited: boolean): Admission {
-    const { events } = this.parts;
+    const { events } = this;
     if (isTombstone(outcome)) return this.refuse(operation, { reason: 'gone' });
     if (events.observed) events.next({ type: 'replayed', ...inEvents(operation), waited });
     return { kind: 'replay', outcome };
   }
 
   private refuse(operation: Operation, refusal: Refusal): Admission {
-    const { events } = this.parts;
+    const { events } = this;
     if (refusal.reason === 'held' && (events.observed || refusal.exhausted)) {
       const { exhausted } = refusal;
       events.next({ type: 'held', ...inEvents(operation), ...(exhausted && { exhausted }) });
@@ -287,8 +351,8 @@ export class IdempotencyEngine {
     return { kind: 'refuse', refusal };
   }
 
-  private tellRefused(operation: Operation, error: unknown): void {
-    const { events } = this.parts;
+  private reportRefused(operation: Operation, error: unknown): void {
+    const { events } = this;
     if (error instanceof StoreUnavailableError || error instanceof StoreRefusedError) {
       events.next({ type: 'storeUnavailable', ...inEvents(operation), error: error.cause });
     } else if (error instanceof LockUnavailableError) {
@@ -296,8 +360,8 @@ export class IdempotencyEngine {
     }
   }
 
-  private tellClaimed(operation: Operation, record: StandingRecord, startedAt: number): void {
-    const { events } = this.parts;
+  private reportClaimed(operation: Operation, record: StandingRecord, startedAt: number): void {
+    const { events } = this;
     if (!events.observed) return;
     const details = { ...inEvents(operation), attempt: record.attempt, token: record.token };
     const takenOver = record.takenFrom === 'processing';
@@ -307,21 +371,21 @@ export class IdempotencyEngine {
 }
 
 /** The fingerprint and the caller are compared before anything else is told of a record. */
-function mismatch(
-  operation: Operation,
-  bound: Pick<Operation, 'binding' | 'fingerprint'> & { readonly status?: RecordStatus },
-): Refusal | undefined {
-  const sameCaller =
-    bound.binding && operation.binding ? bound.binding.equals(operation.binding) : bound.binding === operation.binding;
-  if (!sameCaller && !isFormerBinding(operation, bound.binding)) return { reason: 'foreign' };
+function mismatch(operation: Operation, found: Found): Refusal | undefined {
+  const { binding } = found;
+  const sameCaller = binding && operation.binding ? binding.equals(operation.binding) : binding === operation.binding;
+  if (!sameCaller && !isFormerBinding(operation, binding)) return { reason: 'foreign' };
   // A streamed input has to be read first.
-  if (operation.input && bound.status === 'done') return undefined;
-  if (!bound.fingerprint.equals(operation.fingerprint)) return { reason: 'reused' };
-  return undefined;
+  if (operation.input && isRecord(found) && found.status === 'done') return undefined;
+  return found.fingerprint.equals(operation.fingerprint) ? undefined : { reason: 'reused' };
 }
 
 function isFormerBinding(operation: Operation, binding: Buffer | null): boolean {
   return binding !== null && operation.isFormerBinding?.(binding) === true;
+}
+
+function isRecord(found: Found): found is StandingRecord {
+  return 'status' in found;
 }
 
 /** Whether a claim would win this record. */
@@ -329,9 +393,33 @@ function isFree(record: StandingRecord): boolean {
   return record.status === 'failed' || (record.status === 'processing' && record.leaseLeftMs <= 0);
 }
 
-function retryAfter(asked: Asked): number {
-  const left = asked === 'ours' ? SHORTEST_RETRY_AFTER : asked.leaseLeftMs;
-  return Math.min(Math.max(left, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER);
+function claimOf(operation: Operation): Claim {
+  const { policy } = operation;
+  return {
+    recordId: operation.recordId,
+    owner: randomUUID(),
+    endpoint: operation.endpoint,
+    route: operation.route,
+    scopeDigest: operation.scopeDigest,
+    fingerprint: operation.fingerprint,
+    binding: operation.binding,
+    request: operation.request,
+    leaseMs: policy.leaseMs,
+    retentionMs: policy.retentionMs,
+    maxAttempts: policy.maxAttempts,
+    holdOnCrash: policy.afterCrash === 'hold',
+    forgettable: policy.transactional && policy.afterCrash !== 'hold',
+  };
+}
+
+/** How long a request waits for the execution of another one, in milliseconds. */
+function patienceOf({ policy }: Operation): number {
+  return policy.onConflict === 'wait' ? policy.waitTimeoutMs : 0;
+}
+
+function retryAfterMs(found: Found): number {
+  const left = isRecord(found) ? found.leaseLeftMs : SHORTEST_RETRY_AFTER_MS;
+  return Math.min(Math.max(left, SHORTEST_RETRY_AFTER_MS), LONGEST_RETRY_AFTER_MS);
 }
 
 function inEvents({ recordId, endpoint }: Operation) {

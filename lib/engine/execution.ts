@@ -2,7 +2,8 @@ import { callOf } from './current-execution.js';
 import { deriveUuid } from './identity.js';
 import { LONGEST_RETENTION_MS } from './policy.js';
 import type { StepRunner, StepOptions } from './steps.js';
-import type { Ownership } from './ports/record-store.js';
+import type { StandingRecord } from './ports/record-store.js';
+import type { HandlerCalls } from './handler-calls.js';
 import type { Operation } from './operation.js';
 
 /** What a handler says of its outcome. */
@@ -10,6 +11,8 @@ interface Said {
   readonly store: boolean;
   readonly retention?: number;
 }
+
+const NOTHING_SAID: Said = { store: true };
 
 /**
  * The running execution of an idempotent operation, as its handler sees it.
@@ -30,7 +33,7 @@ export class Execution<Manager = unknown> {
   private lost: Error | undefined;
   private aborted: Error | undefined;
   private currentManager: Manager | undefined;
-  private said: Said = { store: true };
+  private said: Said = NOTHING_SAID;
   /** What interceptors had said before the handler was called. */
   private saidBefore: Said | undefined;
   /** The call of the handler that began last. */
@@ -38,12 +41,13 @@ export class Execution<Manager = unknown> {
 
   constructor(
     private readonly operation: Operation,
-    ownership: Ownership,
-    attempt: number,
-    private readonly steps: StepRunner,
+    { attempt, token }: Pick<StandingRecord, 'attempt' | 'token'>,
+    /** @internal */
+    readonly calls: HandlerCalls,
+    private readonly tenure: { readonly steps: StepRunner },
   ) {
     this.attempt = attempt;
-    this.token = ownership.token;
+    this.token = token;
   }
 
   /** The client's key, as text. */
@@ -105,7 +109,7 @@ export class Execution<Manager = unknown> {
    * const charge = await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount));
    */
   step<T>(name: string, fn: () => Promise<T> | T, options?: StepOptions<T>): Promise<T> {
-    return this.steps.run(name, fn, options, callOf(this));
+    return this.tenure.steps.run(name, fn, options, callOf(this));
   }
 
   /**

@@ -22,7 +22,7 @@ export type CallRunner = <T>(work: () => T) => T;
 
 type CallState = Extract<HandlerState, 'running' | 'succeeded' | 'failed'>;
 
-interface Call {
+export interface HandlerCall {
   state: CallState;
   /** What it returned, or threw. */
   result?: unknown;
@@ -32,10 +32,10 @@ interface Call {
 }
 
 export class HandlerCalls {
-  private last: Call | undefined;
+  private last: HandlerCall | undefined;
   private runningCalls = 0;
   private closed = false;
-  private readonly waiting: (() => void)[] = [];
+  private waiting: (() => void)[] | undefined;
 
   /**
    * @param beginAgain for an execution whose calls may not run beside each other, nor on top of what an earlier one has written:
@@ -75,14 +75,15 @@ export class HandlerCalls {
   /**
    * Calls `handler`, and notes how it ends.
    *
+   * @param read what is made of the value that it returns, or that its promise comes to
    * @throws TooLateError after {@link close}
    */
-  run<T>(handler: () => T): T {
+  run<T>(handler: () => T, read?: (value: unknown) => unknown): T {
     if (this.closed) throw new TooLateError();
     const { last } = this;
     const call = this.begin();
-    if (last && this.beginAgain) return this.runAgain(call, last, handler) as T;
-    return this.follow(call, handler);
+    if (last && this.beginAgain) return this.runAgain(call, last, handler, read) as T;
+    return this.follow(call, handler, read);
   }
 
   /** Follows work that the handler has left to others, such as an interceptor that calls what it returned. */
@@ -91,50 +92,74 @@ export class HandlerCalls {
   }
 
   /** For a call that is followed by other means. */
-  begin(): Call {
-    const call: Call = { state: 'running' };
+  begin(): HandlerCall {
+    const call: HandlerCall = { state: 'running' };
     this.last = call;
     this.runningCalls++;
     return call;
   }
 
-  settle(call: Call, state: 'succeeded' | 'failed', result?: unknown): void {
+  settle(call: HandlerCall, state: 'succeeded' | 'failed', result?: unknown): void {
     if (call.state !== 'running') return;
     call.state = state;
     call.result = result;
     this.runningCalls--;
     call.onSettled?.();
-    if (this.runningCalls === 0) for (const resolve of this.waiting.splice(0)) resolve();
+    if (this.runningCalls === 0) for (const resolve of this.waiting?.splice(0) ?? []) resolve();
   }
 
   /** Resolves once no call runs. */
   idle(): Promise<void> | undefined {
     if (this.runningCalls === 0) return undefined;
-    return new Promise((resolve) => this.waiting.push(resolve));
+    return new Promise((resolve) => (this.waiting ??= []).push(resolve));
   }
 
-  private async runAgain<T>(call: Call, earlier: Call, handler: () => T): Promise<unknown> {
+  private async runAgain(
+    call: HandlerCall,
+    earlier: HandlerCall,
+    handler: () => unknown,
+    read?: (value: unknown) => unknown,
+  ): Promise<unknown> {
     try {
       if (earlier.state === 'running') await new Promise<void>((resolve) => (earlier.onSettled = resolve));
       const run = await this.beginAgain!();
-      return await run(() => this.follow(call, handler));
+      return await run(() => this.follow(call, handler, read));
     } catch (error) {
       this.settle(call, 'failed', error);
       throw error;
     }
   }
 
-  private follow<T>(call: Call, handler: () => T): T {
+  private follow<T>(call: HandlerCall, handler: () => T, read?: (value: unknown) => unknown): T {
     try {
-      const result = handler();
-      if (isThenable(result)) {
-        call.isAsync = true;
-        result.then(
-          (value) => this.settle(call, 'succeeded', value),
-          (error: unknown) => this.settle(call, 'failed', error),
-        );
-      } else this.settle(call, 'succeeded', result);
-      return result;
+      const result: unknown = handler();
+      if (!isThenable(result)) return this.come(call, result, read) as T;
+      call.isAsync = true;
+      // Query builders of some libraries begin again each time that their `then` is called: it is called once.
+      return Promise.resolve(result).then(
+        (value) => this.come(call, value, read),
+        (error: unknown) => {
+          this.settle(call, 'failed', error);
+          throw error;
+        },
+      ) as T;
+    } catch (error) {
+      this.settle(call, 'failed', error);
+      throw error;
+    }
+  }
+
+  /** Settles a call whose handler has come to `value`, unless that is read as a promise. */
+  private come(call: HandlerCall, value: unknown, read?: (value: unknown) => unknown): unknown {
+    if (!read) {
+      this.settle(call, 'succeeded', value);
+      return value;
+    }
+    try {
+      const made = read(value);
+      if (isThenable(made)) return this.follow(call, () => made);
+      this.settle(call, 'succeeded', made);
+      return made;
     } catch (error) {
       this.settle(call, 'failed', error);
       throw error;
@@ -142,6 +167,6 @@ export class HandlerCalls {
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | undefined)?.then === 'function';
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';
 }

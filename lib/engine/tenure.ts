@@ -3,10 +3,11 @@ import type { EventSink } from './events.js';
 import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome, TOMBSTONE } from './outcome.js';
-import type { CallRunner } from './handler-calls.js';
+import { type CallRunner, HandlerCalls } from './handler-calls.js';
+import type { Beating, Heartbeats } from './heartbeats.js';
 import type { HeldLock } from './ports/record-lock.js';
-import type { FencedAnswer, Ownership, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
-import { retryWhileUnavailable, until } from './retry.js';
+import type { Completion, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
+import { retryAfter, retryWhileUnavailable, until } from './retry.js';
 import { CommitUnknownError, StoreRefusedError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
 
@@ -35,14 +36,28 @@ export type Finish =
   /** The store was lost between run and record, or refused every record of the end. */
   | { readonly kind: 'unrecorded'; readonly error: unknown };
 
-export interface TenureSettings {
+/** What an execution lives in: the engine. */
+export interface TenureHost {
   readonly store: RecordStore;
   readonly events: EventSink;
+  readonly heartbeats: Heartbeats;
   /** Called once, when the record is let go of: with the outcome on record, if there is one. */
-  readonly onEnd: (outcome: StoredOutcome | undefined, awaited: boolean) => void;
+  onEnd(tenure: Tenure, outcome: StoredOutcome | undefined, awaited: boolean): void;
   /** Called at most once, before `onEnd`: the lease is lost, and the next request has to ask the store. */
-  readonly onLost: () => void;
+  onLost(tenure: Tenure): void;
 }
+
+/** Who runs the handler of an execution, and answers its request. */
+export interface Runner {
+  /** Runs the handler. Then it calls {@link Tenure.end}, once. */
+  begin(): void;
+  /** Called once, when it is recorded how the execution ended. Never throws. */
+  onFinish(finish: Finish): void;
+  /** Called instead, where {@link begin} threw: the record is released. Never throws. */
+  onFailure(error: unknown): void;
+}
+
+const STORED: Finish = { kind: 'stored' };
 
 /** How many connections in a row a completion loses, each while the store answers otherwise, before it counts as refused. */
 const REFUSED_AFTER_LOSSES = 3;
@@ -68,40 +83,94 @@ interface NextTransaction {
   reject(error: unknown): void;
 }
 
-/** One execution's hold on its record: the lease and its heartbeat, and the fenced end of it. */
-export class Tenure {
+/**
+ * One execution's hold on its record: the lease and its heartbeat, and the fenced end of it.
+ *
+ * - `'held'`: the lease is renewed at every third of it.
+ * - `'expiring'`: the operation has run for longer than its `maxDuration`. The lease is left to run out, and then lost.
+ * - `'lost'`: another execution may have the record. What this one comes to is not recorded.
+ * - `'over'`: the record is recorded, freed, or left.
+ */
+type Phase = 'held' | 'expiring' | 'lost' | 'over';
+
+export class Tenure implements Beating {
   readonly execution: Execution;
-  private readonly ownership: Ownership;
-  private readonly steps: StepRunner;
+  /** See {@link Beating}. */
+  beatsAt = Infinity;
+  private phase: Phase = 'held';
+  private runner: Runner | undefined;
+  /** Ends the handler's part of a transaction. */
+  private endWithin: ((ending: Ending) => void) | undefined;
+  private stepRunner: StepRunner | undefined;
   private transaction: StoreTransaction | undefined;
   /** Ends the open transaction for another one. */
   private turnOver: ((asking: NextTransaction) => void) | undefined;
-  private heartbeat: NodeJS.Timeout | undefined;
-  private over = false;
-  private readonly startedAt: number;
+  private readonly startedAt = performance.now();
   /** By this process's monotonic clock; on the safe side, as it counts from before the claim was sent. */
   private leaseEnds: number;
 
   constructor(
-    private readonly operation: Operation,
-    claimed: StandingRecord,
+    readonly operation: Operation,
+    private readonly ownership: StandingRecord,
     claimSentAt: number,
     private readonly lock: HeldLock | undefined,
-    private readonly settings: TenureSettings,
+    private readonly host: TenureHost,
   ) {
-    const { recordId, owner, token, attempt } = claimed;
-    this.ownership = { recordId, owner, token };
-    this.leaseEnds = claimSentAt + operation.policy.leaseMs;
-    this.steps = new StepRunner(settings.store.steps, this.ownership, {
-      attempt,
-      holdOnCrash: operation.policy.afterCrash === 'hold',
+    const { policy } = operation;
+    this.leaseEnds = claimSentAt + policy.leaseMs;
+    const calls = new HandlerCalls(policy.transactional ? () => this.beginAgain() : undefined);
+    this.execution = new Execution(operation, ownership, calls, this);
+    this.scheduleHeartbeat(policy.leaseMs / 3);
+  }
+
+  /** Made by the first step: most operations have none. */
+  get steps(): StepRunner {
+    return (this.stepRunner ??= new StepRunner(this.host.store.steps, this.ownership, {
+      attempt: this.ownership.attempt,
+      holdOnCrash: this.operation.policy.afterCrash === 'hold',
       transaction: () => this.transaction,
       leaseEnds: () => this.leaseEnds,
-      onResultNotKept: (step, error) => settings.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
-    });
-    this.execution = new Execution(operation, this.ownership, attempt, this.steps);
-    this.startedAt = performance.now();
-    this.scheduleHeartbeat(operation.policy.leaseMs / 3);
+      onResultNotKept: (step, error) => this.host.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
+    }));
+  }
+
+  /** Runs the handler, in a transaction where the policy says so, and records how it ended. */
+  run(runner: Runner): void {
+    this.runner = runner;
+    const { transactional } = this.operation.policy;
+    if (!transactional) {
+      try {
+        return runner.begin();
+      } catch (error) {
+        void this.carryOut(() => Promise.reject(error as Error)).catch(() => runner.onFailure(error));
+        return;
+      }
+    }
+    const body = () =>
+      new Promise<Ending>((resolve) => {
+        this.endWithin = resolve;
+        runner.begin();
+      });
+    this.carryOut(body).then(
+      (finish) => runner.onFinish(finish),
+      (error: unknown) => runner.onFailure(error),
+    );
+  }
+
+  /** Ends what {@link run} began. Called once. */
+  end(ending: Ending): void {
+    if (this.endWithin) return this.endWithin(ending);
+    const runner = this.runner!;
+    this.finish(ending).then(
+      (finish) => {
+        this.close(undefined, true);
+        runner.onFinish(finish);
+      },
+      (error: unknown) => {
+        this.close(undefined, true);
+        runner.onFailure(error);
+      },
+    );
   }
 
   /**
@@ -115,52 +184,77 @@ export class Tenure {
       await this.finish({ kind: 'release' });
       throw error;
     } finally {
-      this.end(undefined, true);
+      this.close(undefined, true);
     }
   }
 
   /** Records how the execution ended. */
-  async finish(ending: Ending): Promise<Finish> {
-    if (this.steps.unknown) return this.hold();
+  finish(ending: Ending): Promise<Finish> {
+    const { input } = this.operation;
+    const isStored = ending.kind === 'store' && !input && this.execution.storable && !this.unknownStep;
+    return isStored ? this.complete(ending.outcome, undefined) : this.finishOtherwise(ending);
+  }
+
+  private async finishOtherwise(ending: Ending): Promise<Finish> {
+    const { input } = this.operation;
+    if (this.unknownStep) return this.hold();
     if (ending.kind === 'unknown') return this.abandon();
     // A handler that failed on half of its input has come to no outcome, whatever status it failed with.
-    const isCutShort = ending.kind === 'store' && ending.failed && this.operation.input?.brokeOff;
+    const isCutShort = ending.kind === 'store' && ending.failed && input?.brokeOff;
     if (ending.kind === 'store' && this.execution.storable && !isCutShort) {
-      const { input } = this.operation;
       return this.complete(ending.outcome, input && (await input.fingerprint()));
     }
     return this.free(ending.kind === 'discard' ? 'discard' : 'release');
   }
 
-  private async complete(
+  private get unknownStep(): string | undefined {
+    return this.stepRunner?.unknown;
+  }
+
+  private complete(
     outcome: StoredOutcome,
     fingerprint: Buffer | undefined,
     leaseEnds = this.leaseEnds,
   ): Promise<Finish> {
-    const { store, events } = this.settings;
     const startedAt = performance.now();
+    const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
+    return this.host.store.complete(this.ownership, completion).then(
+      ({ held, awaited }) =>
+        held ? this.completed(outcome, awaited, startedAt) : this.completeAgain(completion, startedAt, leaseEnds),
+      (error: unknown) => this.completeAgain(completion, startedAt, leaseEnds, error),
+    );
+  }
+
+  /** @param refusal why the first try failed; absent: it found the record in other hands, or recorded by a try before it */
+  private async completeAgain(
+    completion: Completion,
+    startedAt: number,
+    leaseEnds: number,
+    refusal?: unknown,
+  ): Promise<Finish> {
+    const { store, events } = this.host;
+    const { outcome, fingerprint } = completion;
     let losses = 0;
+    // A server that closes the connection at a statement, as for one that is too large, refuses the statement. One
+    // that restarts answers nothing else meanwhile, and one whose disk is full says so: the response can be recorded later.
+    const judged = async (error: unknown): Promise<unknown> => {
+      losses = store.closedConnection(error) && (await this.storeAnswers()) ? losses + 1 : 0;
+      return losses >= REFUSED_AFTER_LOSSES ? new StoreRefusedError({ cause: error }) : error;
+    };
     const record = async (): Promise<Finish> => {
-      let answer: FencedAnswer;
-      try {
-        answer = await store.complete(this.ownership, {
-          outcome,
-          retentionMs: this.execution.retentionMs,
-          fingerprint,
-        });
-      } catch (error) {
-        // A server that closes the connection at a statement, as for one that is too large, refuses the statement. One
-        // that restarts answers nothing else meanwhile, and one whose disk is full says so: the response can be recorded later.
-        losses = store.closedConnection(error) && (await this.storeAnswers()) ? losses + 1 : 0;
-        throw losses >= REFUSED_AFTER_LOSSES ? new StoreRefusedError({ cause: error }) : error;
-      }
+      const answer = await store.complete(this.ownership, completion).catch(async (error: unknown) => {
+        throw await judged(error);
+      });
       if (answer.held) return this.completed(outcome, answer.awaited, startedAt);
       // Lost to another, or recorded by an earlier try whose answer was lost.
       const standing = await store.read(this.ownership.recordId);
       return this.isOurOutcome(standing) ? this.completed(outcome, true, startedAt) : this.lost(standing);
     };
+    const mayRetry = until(leaseEnds);
     try {
-      return await retryWhileUnavailable(record, until(leaseEnds));
+      return refusal === undefined
+        ? await retryWhileUnavailable(record, mayRetry)
+        : await retryAfter(await judged(refusal), record, mayRetry);
     } catch (error) {
       if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
       // The operation was carried out. To free its key would carry it out again, and to try on would never end.
@@ -170,7 +264,7 @@ export class Tenure {
   }
 
   private storeAnswers(): Promise<boolean> {
-    return this.settings.store.read(this.ownership.recordId).then(
+    return this.host.store.read(this.ownership.recordId).then(
       () => true,
       () => false,
     );
@@ -197,7 +291,7 @@ export class Tenure {
     let ended: Promise<Ending> | undefined;
     let next: NextTransaction | undefined;
     try {
-      const answer = await this.settings.store.transaction(async (transaction) => {
+      const answer = await this.host.store.transaction(async (transaction) => {
         began = true;
         this.useTransaction(transaction);
         asked?.resolve(transaction.inside);
@@ -213,7 +307,7 @@ export class Tenure {
             reject(error as Error);
           });
         }).finally(() => (this.turnOver = undefined));
-        if (ending.kind !== 'store' || ending.failed || this.steps.unknown || !this.execution.storable) {
+        if (ending.kind !== 'store' || ending.failed || this.unknownStep || !this.execution.storable) {
           throw new RollBack(ending);
         }
         outcome = ending.outcome;
@@ -229,7 +323,7 @@ export class Tenure {
     } catch (error) {
       this.useTransaction(undefined);
       if (!began && asked) await this.refuse(asked, error, body());
-      await this.steps.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
+      await this.stepRunner?.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
       const isHeld = error instanceof TransactionEndedError;
       // Whatever the rollback has met, such as a connection that is gone: it was asked for.
       if (next && !isHeld && !this.execution.isLost) return this.inTransaction(() => ended!, next);
@@ -254,7 +348,7 @@ export class Tenure {
    * processing, the transaction has not committed, and never will.
    */
   private async lookUpCommit(outcome: StoredOutcome, startedAt: number, cause: unknown): Promise<Finish> {
-    const { store } = this.settings;
+    const { store } = this.host;
     const look = async (): Promise<Finish> => {
       if ((await store.renew(this.ownership, this.operation.policy.leaseMs)).held) {
         return this.rolledBack('release', cause);
@@ -272,20 +366,20 @@ export class Tenure {
   }
 
   private async rolledBack(how: 'release' | 'discard', error: unknown): Promise<Finish> {
-    if (this.steps.unknown) return this.hold(error);
+    if (this.unknownStep) return this.hold(error);
     const freed = await this.free(how);
     return freed.kind === 'lost' ? freed : { kind: 'rolledBack', error };
   }
 
   private async free(how: 'release' | 'discard'): Promise<Finish> {
-    const { store, events } = this.settings;
+    const { store, events } = this.host;
     try {
       const answer = await (how === 'release'
         ? store.release(this.ownership, this.execution.retentionMs)
         : store.discard(this.ownership));
       if (!answer.held) return this.lost(await this.look());
       if (events.observed) events.next({ type: 'released', ...this.inEvents() });
-      this.end(undefined, answer.awaited);
+      this.close(undefined, answer.awaited);
     } catch (error) {
       // The lease runs out by itself; until then the key is taken.
       this.unrecorded(error);
@@ -294,8 +388,8 @@ export class Tenure {
   }
 
   private async hold(error?: unknown): Promise<Finish> {
-    await this.settings.store.hold(this.ownership).catch(() => undefined);
-    if (this.settings.events.observed) this.settings.events.next({ type: 'held', ...this.inEvents() });
+    await this.host.store.hold(this.ownership).catch(() => undefined);
+    if (this.host.events.observed) this.host.events.next({ type: 'held', ...this.inEvents() });
     return { kind: 'held', error };
   }
 
@@ -306,16 +400,16 @@ export class Tenure {
   }
 
   private completed(outcome: StoredOutcome, awaited: boolean, startedAt: number): Finish {
-    const { events } = this.settings;
+    const { events } = this.host;
     if (events.observed) {
       events.next({ type: 'completed', ...this.inEvents(), takeMs: performance.now() - startedAt });
     }
-    this.end(outcome, awaited);
-    return { kind: 'stored' };
+    this.close(outcome, awaited);
+    return STORED;
   }
 
   private unrecorded(error: unknown): Finish {
-    this.settings.events.next({ type: 'unrecorded', ...this.inEvents(), error });
+    this.host.events.next({ type: 'unrecorded', ...this.inEvents(), error });
     return { kind: 'unrecorded', error };
   }
 
@@ -328,7 +422,7 @@ export class Tenure {
   }
 
   private look(): Promise<StandingRecord | undefined> {
-    return this.settings.store.read(this.ownership.recordId).catch(() => undefined);
+    return this.host.store.read(this.ownership.recordId).catch(() => undefined);
   }
 
   private isOurOutcome(standing: StandingRecord | undefined): boolean {
@@ -342,24 +436,29 @@ export class Tenure {
   }
 
   private scheduleHeartbeat(ms: number): void {
-    const { maxDurationMs = Infinity } = this.operation.policy;
-    const left = Math.max(0, maxDurationMs - (performance.now() - this.startedAt));
-    this.heartbeat = setTimeout(() => void this.beat(), Math.min(ms, left));
-    this.heartbeat.unref();
+    const { maxDurationMs } = this.operation.policy;
+    const left = maxDurationMs === undefined ? ms : this.startedAt + maxDurationMs - performance.now();
+    this.host.heartbeats.schedule(this, Math.max(0, Math.min(ms, left)));
   }
 
-  private async beat(): Promise<void> {
+  /** Renews the lease. */
+  beat(): void {
+    if (this.phase === 'expiring') this.lose();
+    else void this.renew();
+  }
+
+  private async renew(): Promise<void> {
     const { leaseMs, maxDurationMs, transactional } = this.operation.policy;
     const sentAt = performance.now();
     if (maxDurationMs !== undefined && sentAt - this.startedAt >= maxDurationMs) return this.overrun(maxDurationMs);
     try {
-      const { held } = await this.settings.store.renew(this.ownership, leaseMs, transactional);
-      if (this.over) return;
+      const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
+      if (this.phase === 'over') return;
       if (!held) return this.lose();
       this.leaseEnds = sentAt + leaseMs;
       this.scheduleHeartbeat(leaseMs / 3);
     } catch {
-      if (this.over) return;
+      if (this.phase === 'over') return;
       if (performance.now() >= this.leaseEnds) return this.lose();
       this.scheduleHeartbeat(leaseMs / 10);
     }
@@ -367,27 +466,28 @@ export class Tenure {
 
   /** The lease is left to run out: from then on another execution may take over, as after a crash. */
   private overrun(maxDurationMs: number): void {
-    this.settings.events.next({ type: 'overran', ...this.inEvents() });
+    this.phase = 'expiring';
+    this.host.events.next({ type: 'overran', ...this.inEvents() });
     this.execution.abort(new MaxDurationError(maxDurationMs));
-    this.heartbeat = setTimeout(() => this.lose(), Math.max(0, this.leaseEnds - performance.now()));
-    this.heartbeat.unref();
+    this.host.heartbeats.schedule(this, Math.max(0, this.leaseEnds - performance.now()));
   }
 
   /** Stops counting on the record; what is done from here on will not be recorded. */
   private lose(): void {
-    if (this.over || this.execution.isLost) return;
-    clearTimeout(this.heartbeat);
-    this.settings.events.next({ type: 'leaseLost', ...this.inEvents() });
+    if (this.phase === 'over' || this.phase === 'lost') return;
+    this.phase = 'lost';
+    this.host.heartbeats.cancel(this);
+    this.host.events.next({ type: 'leaseLost', ...this.inEvents() });
     this.execution.lose(new LeaseLostError());
-    this.settings.onLost();
+    this.host.onLost(this);
   }
 
-  private end(outcome: StoredOutcome | undefined, awaited: boolean): void {
-    if (this.over) return;
-    this.over = true;
-    clearTimeout(this.heartbeat);
+  private close(outcome: StoredOutcome | undefined, awaited: boolean): void {
+    if (this.phase === 'over') return;
+    this.phase = 'over';
+    this.host.heartbeats.cancel(this);
     this.lock?.release();
-    this.settings.onEnd(outcome, awaited);
+    this.host.onEnd(this, outcome, awaited);
   }
 
   private inEvents() {

@@ -23,6 +23,11 @@ export class Watches {
     return this.watches.get(recordId)?.changes ?? 0;
   }
 
+  /** Returns whether requests of this process wait for the record. */
+  isWatched(recordId: string): boolean {
+    return this.watches.has(recordId);
+  }
+
   /** The record as those who wait for it saw it last, if nothing has changed since. */
   standingOf(recordId: string): StandingRecord | undefined {
     return this.watches.get(recordId)?.standing;

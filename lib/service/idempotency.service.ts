@@ -150,21 +150,20 @@ export class IdempotencyService {
     const { fingerprint, request } = settings.options;
     const compared = typeof fingerprint === 'object' ? comparedContent(input, fingerprint) : input;
     const text = canonicalJson(compared);
-    const admission = await this.engine
-      .admit({
-        key,
-        recordId: identity.recordId,
-        endpoint: storedLabel(endpoint),
-        route: null,
-        scopeDigest: this.scopes.of(scope ?? ''),
-        fingerprint: bindFingerprint(identity, text),
-        binding: null,
-        request: requestToKeep({ content: input, json: compared === input ? text : undefined }, request),
-        policy: settings.options.policy,
-      })
-      .catch((error: unknown) => {
-        throw problemOfError(error);
-      });
+    const operation = {
+      key,
+      recordId: identity.recordId,
+      endpoint: storedLabel(endpoint),
+      route: null,
+      scopeDigest: this.scopes.of(scope ?? ''),
+      fingerprint: bindFingerprint(identity, text),
+      binding: null,
+      request: requestToKeep({ content: input, json: compared === input ? text : undefined }, request),
+      policy: settings.options.policy,
+    };
+    const admission = await Promise.resolve(this.engine.admit(operation)).catch((error: unknown) => {
+      throw problemOfError(error);
+    });
     switch (admission.kind) {
       case 'run':
         return runForValue(admission.tenure, settings, handler as (execution: EngineExecution) => Promise<T> | T);

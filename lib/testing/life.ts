@@ -4,7 +4,7 @@ import { type EngineParts, IdempotencyEngine } from '../engine/engine.js';
 import type { Operation } from '../engine/operation.js';
 import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
 import type { RecordStore, StoreTransaction } from '../engine/ports/record-store.js';
-import type { Ending, Finish, Tenure } from '../engine/tenure.js';
+import type { Ending, Finish, Runner, Tenure } from '../engine/tenure.js';
 import { FaultyRecordStore } from './faulty-record-store.js';
 import type { FaultSite } from './points.js';
 
@@ -50,7 +50,7 @@ export class Life {
   }
 
   async admit(operation: Operation): Promise<Admission> {
-    const admission = await this.orDeath(this.engine.admit(operation));
+    const admission = await this.orDeath(Promise.resolve(this.engine.admit(operation)));
     if (admission.kind !== 'run') return admission;
     return { kind: 'run', tenure: this.mortal(admission.tenure, operation.recordId) };
   }
@@ -86,7 +86,23 @@ export class Life {
           }),
         ),
       );
-    return Object.create(tenure, { carryOut: { value: carryOut } }) as Tenure;
+    let end: (ending: Ending) => void;
+    const run = (runner: Runner): void => {
+      const body = () =>
+        new Promise<Ending>((resolve) => {
+          end = resolve;
+          runner.begin();
+        });
+      carryOut(body).then(
+        (finish) => runner.onFinish(finish),
+        (error: unknown) => runner.onFailure(error),
+      );
+    };
+    return Object.create(tenure, {
+      carryOut: { value: carryOut },
+      run: { value: run },
+      end: { value: (ending: Ending) => end(ending) },
+    }) as Tenure;
   }
 
   private transactionsRollBack(store: RecordStore): RecordStore {

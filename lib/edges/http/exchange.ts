@@ -7,8 +7,6 @@ export interface Exchange {
   readonly method: string;
   /** Method and route template, such as `POST /payments/:id`. */
   readonly endpoint: string;
-  /** Of the handler, where it has one: a version may be told by a header, and not by the route. */
-  readonly version: string;
   readonly request: PlatformRequest;
   readonly rawRequest: IncomingMessage;
   readonly rawResponse: ServerResponse;
@@ -68,33 +66,21 @@ export interface FastifyReply {
   send(payload?: unknown): unknown;
 }
 
-/** Nest's metadata key. */
-const VERSION = '__version__';
-
-/** Whether a call is an HTTP exchange: what Nest's `ExternalContextCreator` makes for others claims to be one. */
-export function isExchange(context: ExecutionContext): boolean {
-  const http = context.switchToHttp();
-  const isObject = (value: unknown) => typeof value === 'object' && value !== null;
-  const request: unknown = http.getRequest();
-  const response: unknown = http.getResponse();
-  return (
-    isObject(request) && isObject(response) && (request as object) !== response && 'headers' in (request as object)
-  );
-}
-
-export function exchangeOf(context: ExecutionContext): Exchange {
-  const http = context.switchToHttp();
-  const version = versionOf(context);
-  const request = http.getRequest<ExpressRequest | FastifyRequest>();
+/**
+ * Returns the HTTP exchange that a call is; `undefined` where it is none: what Nest's `ExternalContextCreator` makes for others
+ * claims to be one.
+ */
+export function exchangeOf(context: ExecutionContext): Exchange | undefined {
+  const request: unknown = context.getArgByIndex(0);
+  const response: unknown = context.getArgByIndex(1);
+  if (!isObject(request) || !isObject(response) || request === response || !('headers' in request)) return undefined;
   return 'raw' in request
-    ? new FastifyExchange(request, http.getResponse<FastifyReply>(), version)
-    : new ExpressExchange(request, http.getResponse<ExpressResponse>(), version);
+    ? new FastifyExchange(request as FastifyRequest, response as FastifyReply)
+    : new ExpressExchange(request as ExpressRequest, response as ExpressResponse);
 }
 
-function versionOf(context: ExecutionContext): string {
-  const version: unknown =
-    Reflect.getMetadata(VERSION, context.getHandler()) ?? Reflect.getMetadata(VERSION, context.getClass());
-  return [version ?? []].flat().map(String).join();
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 class ExpressExchange implements Exchange {
@@ -105,7 +91,6 @@ class ExpressExchange implements Exchange {
   constructor(
     readonly request: ExpressRequest,
     readonly rawResponse: ExpressResponse,
-    readonly version: string,
   ) {
     this.method = request.method;
     this.endpoint = `${request.method} ${String(request.route.path)}`;
@@ -144,7 +129,6 @@ class FastifyExchange implements Exchange {
   constructor(
     readonly request: FastifyRequest,
     readonly reply: FastifyReply,
-    readonly version: string,
   ) {
     this.method = request.method;
     this.endpoint = `${request.method} ${request.routeOptions.url}`;

@@ -33,44 +33,48 @@ interface BodyDescription {
   readonly json?: string;
 }
 
-/** An operation whose name stands for method, route and version. */
-export interface NamedOperation {
-  readonly operation: string;
-  /** Where its route takes several; else empty. */
-  readonly method: string;
+/** What of a request's route is compared. */
+export interface ComparedRoute {
+  /** Of the handler, where it has one: a version may be told by a header, and not by the route. */
+  readonly version: string;
+  /** An operation whose name stands for method, route and version; `method` where its route takes several, else empty. */
+  readonly named?: { readonly operation: string; readonly method: string } | undefined;
 }
 
 /**
  * Describes a request: method, route, version, parameters, sorted query, media type, chosen headers, and the body. With a
  * name, the values of the parameters in their order: routes and the names of parameters may change from release to release.
  */
-export async function describeRequest(
+export function describeRequest(
   exchange: Exchange,
   options: FingerprintOptions,
-  named?: NamedOperation,
-): Promise<RequestDescription> {
-  const { headers = [] } = options;
-  const { request, rawRequest } = exchange;
-  const mediaType = mediaTypeOf(request.headers['content-type']);
-  const body = await describeBody(exchange, mediaType, options);
-  return {
-    fingerprint: [
-      FORMAT,
-      ...(named
-        ? [named.operation, named.method, parameterValues(request.params)]
-        : [exchange.endpoint, exchange.version, parameters(request.params)]),
-      sortedQuery(rawRequest.url ?? '', options),
-      mediaType,
-      ...headers.map((name) => `${name}: ${String(request.headers[name] ?? '')}`),
-      '',
-      body.text,
-    ].join('\n'),
-    stream: body.stream,
-    isIncomplete: body.isIncomplete,
-    mediaType,
-    content: body.content,
-    json: body.json,
-  };
+  route: ComparedRoute,
+): RequestDescription | Promise<RequestDescription> {
+  const mediaType = mediaTypeOf(exchange.request.headers['content-type']);
+  const head = `${headOf(exchange, options, route, mediaType)}\n\n`;
+  const body = describeBody(exchange, mediaType, options);
+  return body instanceof Promise
+    ? body.then((one) => described(head, mediaType, one))
+    : described(head, mediaType, body);
+}
+
+function described(head: string, mediaType: string, body: BodyDescription): RequestDescription {
+  const { text, stream, isIncomplete, content, json } = body;
+  return { fingerprint: head + text, stream, isIncomplete, mediaType, content, json };
+}
+
+function headOf(
+  { endpoint, request, rawRequest }: Exchange,
+  options: FingerprintOptions,
+  { named, version }: ComparedRoute,
+  mediaType: string,
+): string {
+  const where = named
+    ? `${named.operation}\n${named.method}\n${parameterValues(request.params)}`
+    : `${endpoint}\n${version}\n${parameters(request.params)}`;
+  let head = `${FORMAT}\n${where}\n${sortedQuery(rawRequest.url ?? '', options)}\n${mediaType}`;
+  for (const name of options.headers ?? []) head += `\n${name}: ${String(request.headers[name] ?? '')}`;
+  return head;
 }
 
 /** For requests whose fingerprint does not depend on their body: reads nothing. */
@@ -82,11 +86,11 @@ export function describeBriefly({ request }: Exchange): RequestDescription {
   return { fingerprint: '', mediaType, content: isContent && !mayHoldFiles ? (body ?? undefined) : undefined };
 }
 
-async function describeBody(
+function describeBody(
   exchange: Exchange,
   mediaType: string,
   options: FingerprintOptions,
-): Promise<BodyDescription> {
+): BodyDescription | Promise<BodyDescription> {
   const { request } = exchange;
   const { body } = request;
   const file = streamedFile(request);
@@ -96,10 +100,22 @@ async function describeBody(
   }
   const stream = unreadBodyOf(exchange);
   if (stream) return { text: 'stream', stream };
-  if (mediaType.startsWith('multipart/')) {
-    const files = await describeFiles(request);
-    if (files || (typeof body === 'object' && body !== null)) return describeForm(request, files, options);
-  }
+  return mediaType.startsWith('multipart/')
+    ? describeMultipart(exchange, options)
+    : describeReadBody(exchange, options);
+}
+
+async function describeMultipart(exchange: Exchange, options: FingerprintOptions): Promise<BodyDescription> {
+  const { request } = exchange;
+  const { body } = request;
+  const files = await describeFiles(request);
+  return files || (typeof body === 'object' && body !== null)
+    ? describeForm(request, files, options)
+    : describeReadBody(exchange, options);
+}
+
+function describeReadBody(exchange: Exchange, options: FingerprintOptions): BodyDescription {
+  const { body } = exchange.request;
   if (body === undefined || body === null) {
     return { text: 'none', isIncomplete: body === undefined && announcesBody(exchange) };
   }

@@ -1,33 +1,32 @@
-import { type CallHandler, type ExecutionContext, Logger, RequestMethod } from '@nestjs/common';
-import type { Observable } from 'rxjs';
-import { isWatched } from '../../decorators/watch-handler.js';
+import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
+import type { IncomingMessage } from 'node:http';
+import type { Subscriber } from 'rxjs';
+import type { Admission } from '../../engine/admission.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
-import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
+import { bindFingerprint, digestIdentity, type IdentityDigest } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
-import { storedLabel } from '../../engine/stored-text.js';
-import type { Tenure } from '../../engine/tenure.js';
+import type { StoredOutcome } from '../../engine/outcome.js';
 import type { OperationOptions } from '../../options/operation-options.js';
-import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
+import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
-import { admit } from '../admit.js';
+import { admissionError } from '../admit.js';
 import { CredentialBinding } from '../credential-binding.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../option-values.js';
 import type { StoreErrors } from '../run-end.js';
 import { ScopeDigest } from '../scope-digest.js';
 import type { AnonymousCallers } from './anonymous-callers.js';
-import { type Exchange, exchangeOf, isExchange } from './exchange.js';
-import { describeBriefly, describeRequest } from './fingerprint.js';
+import type { ApplicationFilters } from './application-filters.js';
+import { type Exchange, exchangeOf } from './exchange.js';
+import { type ComparedRoute, describeBriefly, describeRequest, type RequestDescription } from './fingerprint.js';
+import { type HttpOperation, HttpOperations } from './http-operations.js';
 import { HttpRun } from './http-run.js';
+import { keepProblem, leaveResponse } from './kept-problem.js';
 import { readKeyHeader } from './key-header.js';
 import { withPreference } from './prefer-wait.js';
-import { principalOf } from './principal.js';
-import { isNative } from './native-response.js';
+import { type Principal, principalOf } from './principal.js';
+import { replay, valueOf } from './replay.js';
 import { runOf } from './request-run.js';
-import { keepProblem, leaveResponse } from './kept-problem.js';
-import { hostOf } from './request-host.js';
-import { replay } from './replay.js';
-import type { ApplicationFilters } from './application-filters.js';
 import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from './stored-request.js';
 import { StreamHints } from './stream-hints.js';
@@ -37,152 +36,205 @@ import { removeTemporaryFiles } from './uploads.js';
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
-/** Nest's metadata key. */
-const METHOD = 'method';
+/** What the HTTP edge is made of, besides the engine. */
+export interface HttpEdgeParts {
+  readonly errors: StoreErrors;
+  readonly filters: ApplicationFilters;
+  readonly anonymous: AnonymousCallers;
+}
+
+/** A request on its way to the engine. */
+interface Request {
+  readonly context: ExecutionContext;
+  readonly next: CallHandler;
+  readonly exchange: Exchange;
+  readonly operation: HttpOperation;
+  readonly subscriber: Subscriber<unknown>;
+  /** What the engine was asked for. */
+  asked?: Operation;
+}
+
+/** Whose key it is, and of what. */
+interface Identified {
+  readonly key: string;
+  readonly principal: Principal;
+  readonly host: string | undefined;
+  readonly identity: IdentityDigest;
+}
 
 /** HTTP requests, on Express and Fastify. */
 export class HttpEdge {
   private static readonly logger = new Logger('Idempotency');
 
+  readonly streams = new StreamHints();
+  readonly filters: ApplicationFilters;
   /** Admissions that go on. An interceptor outside that subscribes twice at once must not meet its own request as another one. */
-  private readonly admitting = new WeakMap<object, Promise<unknown>>();
+  private readonly admitting = new Map<IncomingMessage, Promise<unknown>>();
+  private readonly operations: HttpOperations;
   private readonly lostUploads = new Set<string>();
   private readonly bindings: CredentialBinding;
   private readonly nonces = new StaleNonces();
-  private readonly streams = new StreamHints();
   private readonly scopes: ScopeDigest;
 
   constructor(
     private readonly engine: IdempotencyEngine,
     private readonly module: ResolvedModuleOptions,
-    private readonly operations: OperationOptions,
-    private readonly settings: {
-      readonly errors: StoreErrors;
-      readonly filters: ApplicationFilters;
-      readonly anonymous: AnonymousCallers;
-    },
+    options: OperationOptions,
+    private readonly parts: HttpEdgeParts,
   ) {
+    const { errors, filters } = parts;
+    this.filters = filters;
+    this.operations = new HttpOperations(options, { documentation: module.documentation, errors });
     this.bindings = new CredentialBinding(module.encryption);
     this.scopes = new ScopeDigest(module);
   }
 
-  intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> | Observable<unknown> {
-    const options = this.operations.of(context.getClass(), context.getHandler());
-    if (!options || !isExchange(context)) return next.handle();
+  /**
+   * Answers a subscription to the pipeline. A run that won its record for a subscriber that is closed, as an interceptor outside
+   * has given up meanwhile, gives it back.
+   */
+  handle(context: ExecutionContext, next: CallHandler, subscriber: Subscriber<unknown>): void {
     const exchange = exchangeOf(context);
-    if (SAFE.has(exchange.method)) return next.handle();
-    const run = runOf(exchange.rawRequest);
+    const operation = exchange && !SAFE.has(exchange.method) && this.operations.of(context, exchange.endpoint);
+    if (!operation) return void next.handle().subscribe(subscriber);
+    const { rawRequest } = exchange;
+    const run = runOf(rawRequest);
     if (run && !run.isOverUnanswered) {
       // Wired twice, this one is inside. Otherwise an interceptor outside tries again.
-      return run.isWithin ? next.handle() : run.runAgain(() => next.handle());
+      if (run.isWithin) next.handle().subscribe(subscriber);
+      else run.runAgain(next, subscriber);
+      return;
     }
-    const { rawRequest } = exchange;
     const other = this.admitting.get(rawRequest);
-    if (other) return other.then(() => this.intercept(context, next));
-    const admission = this.admit(context, next, exchange, options);
-    const over = () => void this.admitting.delete(rawRequest);
-    this.admitting.set(rawRequest, admission.then(over, over));
-    return admission;
+    if (other) void other.then(() => this.handle(context, next, subscriber));
+    else this.admit({ context, next, exchange, operation, subscriber });
   }
 
-  private async admit(
-    context: ExecutionContext,
-    next: CallHandler,
-    exchange: Exchange,
-    options: ResolvedOperationOptions,
-  ): Promise<Observable<unknown>> {
-    leaveResponse(exchange.rawResponse);
+  private admit(request: Request): void {
+    const { exchange } = request;
+    const { rawRequest, rawResponse } = exchange;
+    leaveResponse(rawResponse);
     try {
-      const key = this.readKey(context, exchange, options);
-      if (key === undefined) return next.handle();
+      const key = this.readKey(request);
+      if (key === undefined) return void request.next.handle().subscribe(request.subscriber);
+      const admission = this.admission(request, key);
+      if (!(admission instanceof Promise)) return this.follow(request, admission);
+      const followed = admission.then(
+        (admitted) => {
+          this.admitting.delete(rawRequest);
+          this.follow(request, admitted);
+        },
+        (error: unknown) => {
+          this.admitting.delete(rawRequest);
+          this.refuse(request, error);
+        },
+      );
+      this.admitting.set(rawRequest, followed);
+    } catch (error) {
+      this.refuse(request, error);
+    }
+  }
 
-      const { documentation } = this.module;
-      const operation = await this.operation(context, exchange, options, key);
-      const admission = await admit(this.engine, operation, documentation);
+  private admission(request: Request, key: string): Admission | Promise<Admission> {
+    const { context, exchange, operation } = request;
+    const { fingerprint, scope } = operation.options;
+    const { namespace, credentials } = this.module;
+    const { endpoint } = operation;
+    const principal = scope ? scopeOf(scope(context)) : principalOf(exchange.request, credentials, endpoint);
+    if (!scope) this.parts.anonymous.note(context, principal, exchange.request, endpoint);
+    const host = operation.hasHosts ? (exchange.request.hostname ?? '') : undefined;
+    const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
+    const identified = { key, principal, host, identity };
+    const description =
+      typeof fingerprint === 'object'
+        ? describeRequest(exchange, fingerprint, comparedRoute(operation, exchange))
+        : describeBriefly(exchange);
+    return description instanceof Promise
+      ? description.then((described) => this.ask(request, identified, described))
+      : this.ask(request, identified, description);
+  }
+
+  private ask(
+    request: Request,
+    { key, principal, host, identity }: Identified,
+    description: RequestDescription,
+  ): Admission | Promise<Admission> {
+    const { context, exchange, operation } = request;
+    const { options } = operation;
+    const { fingerprint } = options;
+    const { stream } = description;
+    if (description.isIncomplete) this.warnOfLostUpload(operation.endpoint);
+    const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
+    const bound = bindFingerprint(identity, text);
+    const { binding, isFormerBinding } = this.bindings.of(identity, principal.credential);
+    request.asked = {
+      key,
+      recordId: identity.recordId,
+      endpoint: operation.label,
+      route: operation.route,
+      scopeDigest: this.scopes.of(principal.scope),
+      fingerprint: bound,
+      input: stream && streamedBodyOf(stream, bound, exchange),
+      binding,
+      isFormerBinding,
+      request: storedRequest(exchange, description, options.request, host),
+      policy: withPreference(options.policy, exchange.request.headers.prefer),
+    };
+    return this.engine.admit(request.asked);
+  }
+
+  private follow(request: Request, admission: Admission): void {
+    const { context, exchange, operation, next, subscriber } = request;
+    try {
       switch (admission.kind) {
-        case 'refuse':
-          throw problemOf(admission.refusal, documentation);
-        case 'replay':
-          await removeTemporaryFiles(exchange.request);
-          return replay(exchange, admission.outcome, this.nonces);
         case 'run':
-          return this.run(context, exchange, options, admission.tenure).run(() => next.handle());
+          return new HttpRun(this, admission.tenure, context, exchange, operation).start(next, subscriber);
+        case 'replay':
+          return this.replay(request, admission.outcome);
+        case 'refuse':
+          throw problemOf(admission.refusal, this.module.documentation);
       }
     } catch (error) {
-      await removeTemporaryFiles(exchange.request);
-      if (error instanceof IdempotencyProblem) keepProblem(exchange.rawResponse, error);
-      throw error;
+      this.fail(request, error);
     }
   }
 
-  private run(
-    context: ExecutionContext,
-    exchange: Exchange,
-    options: ResolvedOperationOptions,
-    tenure: Tenure,
-  ): HttpRun {
-    const { errors, filters } = this.settings;
-    const handler = context.getHandler();
-    const { documentation } = this.module;
-    return new HttpRun(tenure, exchange, {
-      endpoint: options.operation ?? exchange.endpoint,
-      options,
-      documentation,
-      errors,
-      handler,
-      watched: isWatched(handler),
-      native: isNative(context.getClass(), handler),
-      filter: (error) => filters.handle(error, context),
-      noteStream: () => this.streams.note(exchange.endpoint),
-    });
+  private replay({ exchange, subscriber }: Request, outcome: StoredOutcome): void {
+    const send = () => replay(exchange, outcome, this.nonces);
+    const removed = removeTemporaryFiles(exchange.request);
+    const sent = removed ? removed.then(send) : send();
+    const follow = () => {
+      subscriber.next(valueOf(outcome));
+      subscriber.complete();
+    };
+    if (sent) sent.then(follow, (error: unknown) => subscriber.error(error));
+    else follow();
   }
 
-  private readKey(
-    context: ExecutionContext,
-    exchange: Exchange,
-    options: ResolvedOperationOptions,
-  ): string | undefined {
+  private refuse(request: Request, error: unknown): void {
+    const { asked } = request;
+    this.fail(request, asked ? admissionError(this.engine, asked, error, this.module.documentation) : error);
+  }
+
+  private fail({ exchange, subscriber }: Request, error: unknown): void {
+    const answer = () => {
+      if (error instanceof IdempotencyProblem) keepProblem(exchange.rawResponse, error);
+      subscriber.error(error);
+    };
+    const removed = removeTemporaryFiles(exchange.request);
+    if (removed) void removed.then(answer);
+    else answer();
+  }
+
+  private readKey({ context, exchange, operation }: Request): string | undefined {
+    const { options } = operation;
     const { header, keyFormat, documentation } = this.module;
     const reading = options.key
       ? keyOf(options.key(context), keyFormat)
       : readKeyHeader(exchange.rawRequest.rawHeaders, header, keyFormat);
+    if (reading.kind === 'key') return reading.key;
     const expected = options.key ? undefined : `This operation requires the ${header} header.`;
     return usableKey(reading, { required: options.required, expected, documentation });
-  }
-
-  private async operation(
-    context: ExecutionContext,
-    exchange: Exchange,
-    options: ResolvedOperationOptions,
-    key: string,
-  ): Promise<Operation> {
-    const { request } = exchange;
-    const { fingerprint, operation } = options;
-    const { namespace, credentials } = this.module;
-    const endpoint = operation ?? exchange.endpoint;
-    const principal = options.scope ? scopeOf(options.scope(context)) : principalOf(request, credentials, endpoint);
-    if (!options.scope) this.settings.anonymous.note(context, principal, request, endpoint);
-    const host = hostOf(context, request);
-    const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
-    const named = operation === undefined ? undefined : { operation, method: methodAmongSeveral(context, exchange) };
-    const description =
-      typeof fingerprint === 'object' ? await describeRequest(exchange, fingerprint, named) : describeBriefly(exchange);
-    const { stream } = description;
-    if (description.isIncomplete) this.warnOfLostUpload(endpoint);
-    const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
-    const bound = bindFingerprint(identity, text);
-    return {
-      key,
-      recordId: identity.recordId,
-      endpoint: storedLabel(endpoint),
-      route: operation === undefined ? null : storedLabel(exchange.endpoint),
-      scopeDigest: this.scopes.of(principal.scope),
-      fingerprint: bound,
-      input: stream && streamedBodyOf(stream, bound, exchange),
-      ...this.bindings.of(identity, principal.credential),
-      request: storedRequest(exchange, description, options.request, host),
-      policy: withPreference(options.policy, request.headers.prefer),
-    };
   }
 
   /** Once for each endpoint. */
@@ -198,6 +250,8 @@ export class HttpEdge {
 }
 
 /** The methods of `@All()` ask for different things of one operation, and there alone the method is not the route's. */
-function methodAmongSeveral(context: ExecutionContext, { method }: Exchange): string {
-  return Reflect.getMetadata(METHOD, context.getHandler()) === RequestMethod.ALL ? method : '';
+function comparedRoute({ options, version, hasMethods }: HttpOperation, { method }: Exchange): ComparedRoute {
+  return options.operation === undefined
+    ? { version }
+    : { version, named: { operation: options.operation, method: hasMethods ? method : '' } };
 }

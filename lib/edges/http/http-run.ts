@@ -1,30 +1,25 @@
-import { Logger } from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Observable } from 'rxjs';
+import type { Subscriber } from 'rxjs';
 import { current, CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { TooLateError } from '../../engine/handler-calls.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
-import type { Ending, Finish, Tenure } from '../../engine/tenure.js';
+import type { Ending, Finish, Runner, Tenure } from '../../engine/tenure.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { outcomeToKeep } from '../response-to-keep.js';
-import {
-  answerInstead,
-  beforeFurtherCalls,
-  CARRIED_OUT,
-  isStream,
-  isWorkToBeDone,
-  type RunSettings,
-  verdictOf,
-} from '../run-end.js';
+import { answerInstead, CARRIED_OUT, isStream, isWorkToBeDone, verdictOf } from '../run-end.js';
+import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
+import type { HttpOperation } from './http-operations.js';
 import { markRun } from './request-run.js';
 import { mute } from './mute.js';
-import { PipelinePass } from './pipeline-pass.js';
-import { type CapturedResponse, ResponseCapture } from './response-capture.js';
+import { type PassListener, PipelinePass } from './pipeline-pass.js';
+import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
 import { headSince, packHead } from './response-head.js';
 import { keepSource } from './response-stream.js';
+import type { StreamHints } from './stream-hints.js';
 import { writeOutcome, writeProblem } from './write-response.js';
 
 /** Set by Nest 12 on a request that its pipes rejected. */
@@ -33,13 +28,10 @@ const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
 /** How long a response is still waited for, in milliseconds, after the client has gone, where none is likely. */
 const GRACE_AFTER_CLOSE_MS = 1_000;
 
-export interface HttpRunSettings extends RunSettings {
-  /** Whether the handler writes the response itself, by a native `@Res()` or `@Next()`. */
-  readonly native: boolean;
-  /** Has the application's exception filters write a response. */
-  readonly filter: (error: unknown) => void;
-  /** Told that the response says that it is a stream, where the option `response.stream` does not decide. */
-  readonly noteStream: () => void;
+/** What an HTTP run needs of its edge. */
+export interface HttpRunHost {
+  readonly filters: ApplicationFilters;
+  readonly streams: StreamHints;
 }
 
 /**
@@ -58,7 +50,7 @@ export interface HttpRunSettings extends RunSettings {
  */
 type Phase = 'holding' | 'passing' | 'recording' | 'over';
 
-export class HttpRun {
+export class HttpRun implements Runner, PassListener, CaptureListener {
   private static readonly logger = new Logger('Idempotency');
 
   private readonly current: CurrentExecution;
@@ -69,9 +61,8 @@ export class HttpRun {
   private readonly outside = current();
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
-  private readonly ending: Promise<Ending>;
-  private settleEnding!: (ending: Ending) => void;
   private phase: Phase = 'holding';
+  private next!: CallHandler;
   /** The pass through the pipeline that began last, which decides. */
   private pass!: PipelinePass;
   /** How many have not ended. */
@@ -84,38 +75,36 @@ export class HttpRun {
   private onChange: (() => void) | undefined;
 
   constructor(
+    private readonly host: HttpRunHost,
     private readonly tenure: Tenure,
+    private readonly context: ExecutionContext,
     private readonly exchange: Exchange,
-    private readonly settings: HttpRunSettings,
+    private readonly operation: HttpOperation,
   ) {
-    this.current = new CurrentExecution(
-      tenure.execution,
-      settings.handler,
-      undefined,
-      beforeFurtherCalls(tenure, settings),
-    );
+    const { response, policy } = operation.options;
+    this.current = CurrentExecution.of(tenure.execution, operation.handler);
     markRun(exchange.rawRequest, this);
-    this.ending = new Promise((resolve) => (this.settleEnding = resolve));
     this.headersBefore = exchange.headers();
-    const { response, policy } = settings.options;
-    const limits = {
-      maxBytes: response.maxBytes,
-      maxMs: policy.leaseMs,
-      stream: response.stream,
-      onUndecided: settings.noteStream,
-    };
-    this.capture = new ResponseCapture(exchange.rawResponse, limits, (captured) => this.onResponse(captured));
+    this.capture = new ResponseCapture(exchange.rawResponse, response, policy.leaseMs, this);
   }
 
-  /** The pipeline's view of the run. Begins with the subscription. */
-  run(handle: () => Observable<unknown>): Observable<unknown> {
-    return new Observable((subscriber) => {
-      const pass = (this.pass = new PipelinePass(this.current, subscriber, this.settings.watched));
-      // An interceptor outside has given up, and answered.
-      if (subscriber.closed) this.end({ kind: 'discard' });
-      void this.carryOut(handle);
-      return () => pass.noteUnsubscribed();
-    });
+  /** Runs the pipeline inside for a subscriber, the interceptors outside. */
+  start(next: CallHandler, subscriber: Subscriber<unknown>): void {
+    this.next = next;
+    this.pass = new PipelinePass(this.current, subscriber, this);
+    this.tenure.run(this);
+  }
+
+  /** See {@link Runner}. */
+  begin(): void {
+    const { subscriber } = this.pass;
+    // An interceptor outside has given up, and answered.
+    if (subscriber.closed) return this.end({ kind: 'discard' });
+    subscriber.add(this.pass);
+    const { rawResponse } = this.exchange;
+    if (rawResponse.closed) this.onClose();
+    else rawResponse.on('close', () => this.onClose());
+    runWithin(this.current, follow, this, this.pass);
   }
 
   /** Whether nothing was answered, and a further pass may still decide the outcome. */
@@ -134,95 +123,85 @@ export class HttpRun {
   }
 
   /** A further pass through the pipeline, for an interceptor outside that tries again. It is part of the same execution. */
-  runAgain(handle: () => Observable<unknown>): Observable<unknown> {
-    return new Observable((subscriber) => {
-      if (!this.isOpen) return subscriber.error(new TooLateError());
-      const pass = (this.pass = new PipelinePass(this.current.again(), subscriber, this.settings.watched));
-      const follow = () => runWithin(pass.current, () => this.follow(handle, pass));
-      const beginAgain = this.settings.watched ? undefined : beforeFurtherCalls(this.tenure, this.settings);
-      if (!beginAgain) follow();
-      else
-        void this.settled()
-          .then(beginAgain)
-          .then(
-            (run) => run(follow),
-            (error: unknown) => subscriber.error(error),
-          );
-      return () => pass.noteUnsubscribed();
-    });
+  runAgain(next: CallHandler, subscriber: Subscriber<unknown>): void {
+    if (!this.isOpen) return subscriber.error(new TooLateError());
+    this.next = next;
+    const pass = (this.pass = new PipelinePass(this.current.again(), subscriber, this));
+    subscriber.add(pass);
+    const { watched, options } = this.operation;
+    if (watched || !options.policy.transactional) return runWithin(pass.current, follow, this, pass);
+    // Calls that are not watched begin their transaction again with their pass.
+    void this.settled()
+      .then(() => this.tenure.beginAgain())
+      .then((run) => run(() => runWithin(pass.current, follow, this, pass)))
+      .catch((error: unknown) => subscriber.error(error));
   }
 
-  private async carryOut(handle: () => Observable<unknown>): Promise<void> {
-    try {
-      const finish = await this.tenure.carryOut(() => {
-        if (this.phase === 'recording') return this.ending;
-        const { rawResponse } = this.exchange;
-        if (rawResponse.closed) this.onClose();
-        else rawResponse.once('close', () => this.onClose());
-        runWithin(this.current, () => this.follow(handle, this.pass));
-        return this.ending;
-      });
-      this.answer(finish);
-    } catch (error) {
-      this.capture.release();
-      this.pass.subscriber.error(problemOfError(error, this.settings.documentation));
-    } finally {
-      this.phase = 'over';
-    }
-  }
-
-  private follow(handle: () => Observable<unknown>, pass: PipelinePass): void {
-    const { calls } = this.current;
-    const { exchange, settings } = this;
-    const { subscriber } = pass;
+  /** Subscribes a pass to the pipeline inside. */
+  follow(pass: PipelinePass): void {
     this.passes++;
     // Of a handler that is not watched, the pipeline's view is all there is: it runs until its pass ends.
-    const call = settings.watched ? undefined : calls.begin();
-    handle().subscribe({
-      next: (value) => {
-        const streams = settings.options.response.stream;
-        if (streams) keepSource(value, exchange.rawResponse);
-        pass.emit(exchange.status, !streams && isStream(value));
-        runWithin(this.outside, () => subscriber.next(value));
-      },
-      error: (thrown: unknown) => {
-        const error = errorOfHandler(thrown, settings.documentation);
-        if (call) calls.settle(call, 'failed', error);
-        this.onPassed(pass, { error });
-        runWithin(this.outside, () => subscriber.error(error));
-      },
-      complete: () => {
-        if (call) calls.settle(call, 'succeeded');
-        this.onPassed(pass);
-        runWithin(this.outside, () => subscriber.complete());
-      },
-    });
+    if (!this.operation.watched) pass.call = this.current.calls.begin();
+    this.next.handle().subscribe(pass);
   }
 
-  private onPassed(pass: PipelinePass, thrown?: { readonly error: unknown }): void {
+  onValue(pass: PipelinePass, value: unknown): void {
+    const { rawResponse, status } = this.exchange;
+    const streams = this.operation.options.response.stream;
+    if (streams) keepSource(value, rawResponse);
+    pass.come('emitted', status, this.isHandlerRunning);
+    pass.isStream = !streams && isStream(value);
+    runWithin(this.outside, next, pass.subscriber, value);
+  }
+
+  onError(pass: PipelinePass, thrown: unknown): void {
+    const error = errorOfHandler(thrown, this.operation.documentation);
+    if (pass.call) this.current.calls.settle(pass.call, 'failed', error);
+    pass.thrown = { error };
+    pass.isBrokenOff = this.isOfGoneClient(error);
+    this.onPassed(pass);
+    runWithin(this.outside, fail, pass.subscriber, error);
+  }
+
+  onComplete(pass: PipelinePass): void {
+    if (pass.call) this.current.calls.settle(pass.call, 'succeeded');
+    this.onPassed(pass);
+    runWithin(this.outside, complete, pass.subscriber);
+  }
+
+  private onPassed(pass: PipelinePass): void {
     this.passes--;
-    pass.end(this.exchange.status, thrown);
-    pass.isBrokenOff = thrown !== undefined && this.isOfGoneClient(thrown.error);
+    pass.come('ended', this.exchange.status, this.isHandlerRunning);
     this.onChange?.();
+  }
+
+  /** Whether the handler is known to run; a call that is not watched ends with its pass. */
+  private get isHandlerRunning(): boolean {
+    return this.operation.watched && this.current.calls.state === 'running';
   }
 
   /** A transaction is rolled back by any failure. */
   private isOfGoneClient(error: unknown): boolean {
-    const { native, options } = this.settings;
+    const { native, options } = this.operation;
     if (!native || options.policy.transactional) return false;
     const isGone = this.exchange.rawResponse.closed && this.capture.hasResponse;
     return isGone && (error as { code?: unknown } | null | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
   }
 
+  /** See {@link CaptureListener}. */
+  onUndecided(): void {
+    this.host.streams.note(this.operation.template);
+  }
+
   /** The response has been made, or turns out too long to be held; nothing of it has gone out. */
-  private onResponse(captured: CapturedResponse): void {
+  onResponse(captured: CapturedResponse): void {
     if (this.phase !== 'holding') return;
     this.responded = true;
     this.onChange?.();
     if (this.neverBegan() && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
     if (!this.isOfOperation(captured)) return void this.sendForeign(captured.status);
     if (captured.isStreamed) return void this.sendStreamed(captured);
-    if (!captured.body && (this.isBusy || this.settings.native)) return void this.sendUnkept(captured);
+    if (!captured.body && (this.isBusy || this.operation.native)) return void this.sendUnkept(captured);
     void this.endBy(captured);
   }
 
@@ -233,10 +212,10 @@ export class HttpRun {
    */
   private isOfOperation({ status }: CapturedResponse): boolean {
     const isInside = current()?.execution === this.current.execution;
-    if (isInside && this.settings.native) return true;
+    if (isInside && this.operation.native) return true;
     this.writtenInside = isInside && this.passes > 0;
     if (this.writtenInside) return this.current.calls.state === 'succeeded';
-    if (!this.settings.native) return !this.isBusy && !this.pass.isGivenUp;
+    if (!this.operation.native) return !this.isBusy && !this.pass.isGivenUp;
     // A callback may have lost the async context. What fails may then be its own, or that of others.
     return !this.isBusy && (status < 400 || this.pass.thrown !== undefined || this.current.calls.state !== 'succeeded');
   }
@@ -248,12 +227,12 @@ export class HttpRun {
 
   private async endBy(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
-    const { transactional } = this.settings.options.policy;
+    const { transactional } = this.operation.options.policy;
     const ending = this.soundEndingOf(captured);
     // A key is not freed beside a call that runs, nor a transaction ended.
     if (!calls.isRunning || (ending.kind === 'store' && !transactional)) return this.end(ending);
     // A handler that waits for its own response to be sent has nothing left to do.
-    await (this.settings.native ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
+    await (this.operation.native ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
     this.undone = transactional && calls.state === 'failed' && captured.status < 400;
     this.end(this.undone ? { kind: 'release' } : this.soundEndingOf(captured));
   }
@@ -274,7 +253,7 @@ export class HttpRun {
     if ((await this.capture.stream()) === 'ended') return this.endBy(captured);
     const isSettled = await this.settled();
     // Where the operation is to outlive its client, it was to be heard of.
-    this.end(this.endingWithoutResponse(isSettled && !this.settings.options.response.stream));
+    this.end(this.endingWithoutResponse(isSettled && !this.operation.options.response.stream));
   }
 
   /** Lets somebody else's response go out, and follows the operation to its end. */
@@ -288,7 +267,7 @@ export class HttpRun {
     };
     if (this.capture.hasEnded) mute(this.exchange.rawResponse, noteEnd);
     const isSettled = await this.settled();
-    const { native, options } = this.settings;
+    const { native, options } = this.operation;
     const isCallback = native && !this.current.calls.isAsync;
     if (isCallback && !hasEnded) await this.changed(options.policy.leaseMs);
     // The handler's own, unless it was set before that of the others.
@@ -311,7 +290,7 @@ export class HttpRun {
   /** The client has gone, and perhaps nobody will make a response. */
   private async endUnanswered(): Promise<void> {
     const isSettled = await this.settled();
-    const patience = this.isUnlikely ? GRACE_AFTER_CLOSE_MS : this.settings.options.policy.leaseMs;
+    const patience = this.isUnlikely ? GRACE_AFTER_CLOSE_MS : this.operation.options.policy.leaseMs;
     let held: number;
     do {
       held = this.capture.size;
@@ -320,8 +299,8 @@ export class HttpRun {
     if (!this.isOpen) return;
     // An interceptor outside has tried again.
     if (isSettled && this.isBusy) return this.endUnanswered();
-    const isKnown = !this.settings.native || this.capture.hasResponse || this.current.calls.isAsync;
-    const status = this.settings.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
+    const isKnown = !this.operation.native || this.capture.hasResponse || this.current.calls.isAsync;
+    const status = this.operation.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
     this.end(this.endingWithoutResponse(isSettled && isKnown, status));
   }
 
@@ -340,7 +319,7 @@ export class HttpRun {
     for (;;) {
       await calls.idle();
       if (this.passes === 0 && !calls.isRunning) break;
-      if (!(await this.changed(this.settings.options.policy.leaseMs)) && !calls.isRunning) return false;
+      if (!(await this.changed(this.operation.options.policy.leaseMs)) && !calls.isRunning) return false;
     }
     return true;
   }
@@ -366,7 +345,7 @@ export class HttpRun {
     // An interceptor inside may have answered before the handler begins, and wants it to.
     const isExpected = ending.kind === 'store' && this.passes > 0 && calls.state === 'not begun';
     if (!isExpected) calls.close();
-    this.settleEnding(ending);
+    this.tenure.end(ending);
   }
 
   /** A response that cannot be packed must not leave its record without an end. */
@@ -374,7 +353,7 @@ export class HttpRun {
     try {
       return this.endingOf(captured);
     } catch (error) {
-      HttpRun.logger.error(`${this.settings.endpoint}: the response cannot be kept`, (error as Error).stack);
+      HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
       return { kind: 'store', outcome: TOMBSTONE, failed: captured.status >= 400 };
     }
   }
@@ -396,8 +375,8 @@ export class HttpRun {
     const { calls } = this.current;
     const { thrown } = this.pass;
     const handlerFailed = this.handlerFailed(status);
-    const error = thrown ? thrown.error : errorOfHandler(calls.error, this.settings.documentation);
-    const verdict = verdictOf(this.settings, { status, error, handlerFailed }, this.current);
+    const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
+    const verdict = verdictOf(this.operation, { status, error, handlerFailed }, this.current);
     if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
     if (verdict === 'release') {
       // Streams break off when their client goes away, and platforms make an error of that which tells nothing.
@@ -406,7 +385,7 @@ export class HttpRun {
     }
     const failed = thrown !== undefined || handlerFailed || status >= 400;
     if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
-    const { response } = this.settings.options;
+    const { response } = this.operation.options;
     const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, response));
     return { kind: 'store', outcome: outcomeToKeep({ code: status, head, body }, response), failed };
   }
@@ -420,18 +399,35 @@ export class HttpRun {
     if (this.writtenInside) return isWorkToBeDone(calls.value);
     // Another status than the handler's comes from what failed after it. That of ts-rest's is part of its value.
     const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
-    return this.settings.native || status === this.pass.status || status === inValue;
+    return this.operation.native || status === this.pass.status || status === inValue;
   }
 
   private neverBegan(): boolean {
     if (this.current.calls.state === 'not begun') return true;
     const request = this.exchange.request as { [REJECTED_BY_PIPES]?: boolean };
-    return !this.settings.watched && request[REJECTED_BY_PIPES] === true;
+    return !this.operation.watched && request[REJECTED_BY_PIPES] === true;
+  }
+
+  /** See {@link Runner}. */
+  onFinish(finish: Finish): void {
+    try {
+      this.answer(finish);
+      this.phase = 'over';
+    } catch (error) {
+      this.onFailure(error);
+    }
+  }
+
+  /** See {@link Runner}. */
+  onFailure(error: unknown): void {
+    this.phase = 'over';
+    this.capture.release();
+    this.pass.subscriber.error(problemOfError(error, this.operation.documentation));
   }
 
   private answer(finish: Finish): void {
     const error = this.pass.thrown?.error;
-    const instead = answerInstead(finish, error, this.settings) ?? (this.undone ? (error as Error) : undefined);
+    const instead = answerInstead(finish, error, this.operation) ?? (this.undone ? (error as Error) : undefined);
     const hasFailed = finish.kind === 'freed' && (this.pass.thrown || this.current.calls.state === 'failed');
     // The end of a stream would tell the client that the operation was carried out.
     if ((instead || hasFailed) && this.capture.breakOff()) return;
@@ -443,7 +439,7 @@ export class HttpRun {
     if (instead instanceof Error && !(instead instanceof IdempotencyProblem)) {
       this.capture.discard();
       this.exchange.reopen(this.headersBefore);
-      return this.settings.filter(instead);
+      return this.host.filters.handle(instead, this.context);
     }
     this.exchange.silence();
     this.capture.replace((response) => {
@@ -452,4 +448,20 @@ export class HttpRun {
       else writeOutcome(response, instead);
     });
   }
+}
+
+function follow(run: HttpRun, pass: PipelinePass): void {
+  run.follow(pass);
+}
+
+function next(subscriber: Subscriber<unknown>, value: unknown): void {
+  subscriber.next(value);
+}
+
+function fail(subscriber: Subscriber<unknown>, error: unknown): void {
+  subscriber.error(error);
+}
+
+function complete(subscriber: Subscriber<unknown>): void {
+  subscriber.complete();
 }

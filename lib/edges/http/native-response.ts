@@ -7,18 +7,8 @@ const PASSTHROUGH = '__responsePassthrough__';
 /** Nest's types of parameters for `@Res()` and `@Next()`; a key of the metadata is type and index. */
 const NATIVE = /^(1|2):/;
 
-const known = new WeakMap<object, WeakMap<object, boolean>>();
-
-/** Whether a handler writes the response itself, as Nest has it: by `@Res()` without `passthrough`, or by `@Next()`. */
+/** Returns whether a handler writes the response itself, as Nest has it: by `@Res()` without `passthrough`, or by `@Next()`. */
 export function isNative(controller: Type, handler: object): boolean {
-  let ofController = known.get(controller);
-  if (!ofController) known.set(controller, (ofController = new WeakMap()));
-  let native = ofController.get(handler);
-  if (native === undefined) ofController.set(handler, (native = readNative(controller, handler)));
-  return native;
-}
-
-function readNative(controller: Type, handler: object): boolean {
   const method = nameOf(controller, handler);
   if (method === undefined || Reflect.getMetadata(PASSTHROUGH, controller, method) === true) return false;
   const parameters = (Reflect.getMetadata(PARAMETERS, controller, method) ?? {}) as object;

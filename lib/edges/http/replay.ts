@@ -1,4 +1,3 @@
-import { type Observable, of } from 'rxjs';
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Exchange, FastifyReply } from './exchange.js';
@@ -10,29 +9,27 @@ import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome, writeOutcome } from './write-response.js';
 
 /**
- * Sends the stored response at once, since a handler with a native `@Res()` would leave nobody else to do it, and then
- * lets outer interceptors complete, on a response that no longer hears them.
+ * Sends the stored response at once, since a handler with a native `@Res()` would leave nobody else to do it. What outer
+ * interceptors do to the response from then on has no effect.
+ *
+ * @returns on Fastify a promise: its hooks run first
  */
-export async function replay(
-  exchange: Exchange,
-  outcome: StoredOutcome,
-  nonces: StaleNonces,
-): Promise<Observable<unknown>> {
+export function replay(exchange: Exchange, outcome: StoredOutcome, nonces: StaleNonces): Promise<void> | void {
   const { endpoint, rawResponse, reply } = exchange;
   if (reply) {
-    await sendThroughHooks(reply, outcome);
-    exchange.silence();
-  } else {
-    exchange.silence();
-    writeOutcome(rawResponse, outcome);
-    mute(rawResponse);
+    return sendThroughHooks(reply, outcome).then(() => {
+      exchange.silence();
+      nonces.note(endpoint, rawResponse, outcome);
+    });
   }
+  exchange.silence();
+  writeOutcome(rawResponse, outcome);
+  mute(rawResponse);
   nonces.note(endpoint, rawResponse, outcome);
-  return of(valueOf(outcome));
 }
 
 /** What outer interceptors see of a replay: the body they once made of the handler's value, where it is JSON. */
-function valueOf({ head, body }: StoredOutcome): unknown {
+export function valueOf({ head, body }: StoredOutcome): unknown {
   const contentType = unpackHead(head).headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
   if (!body || !String(contentType).includes('json')) return undefined;
   try {

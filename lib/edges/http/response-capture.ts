@@ -12,15 +12,19 @@ export interface CapturedResponse {
   readonly isStreamed?: boolean;
 }
 
+/** What of a response is held. */
 export interface CaptureLimits {
   /** Of the body. */
   readonly maxBytes: number;
-  /** From its first byte to its end. */
-  readonly maxMs: number;
   /** Whether it goes out as it is written. `undefined`: where it says by its head that it is a stream, after a second. */
-  readonly stream?: boolean;
-  /** Called where the response says so, and nobody has decided. */
-  readonly onUndecided?: () => void;
+  readonly stream?: boolean | undefined;
+}
+
+export interface CaptureListener {
+  /** Called once: when the response has ended, or turns out not to be kept. */
+  onResponse(captured: CapturedResponse): void;
+  /** Called where the response says that it is a stream, and {@link CaptureLimits.stream} does not decide. */
+  onUndecided(): void;
 }
 
 /** A response that is flushed or typed as a stream, but ends within this time, is kept as any other. */
@@ -37,12 +41,12 @@ type Done = (error?: Error | null) => void;
  * replayed: a response that was held goes out without them.
  */
 export class ResponseCapture implements GateKeeper {
-  private chunks: Buffer[] = [];
+  private chunks: Buffer[] | undefined;
   private held = 0;
   private ended = false;
   private begun = false;
   private told = false;
-  private readonly callbacks: Done[] = [];
+  private callbacks: Done[] | undefined;
   private endless: NodeJS.Timeout | undefined;
   private readonly gate: Gate;
   /** How many waited for the response to be sent before its handler began: loggers, and the platform. */
@@ -53,18 +57,17 @@ export class ResponseCapture implements GateKeeper {
   private readonly chosen: ResponseStream | undefined;
   private streaming: ResponseStream | undefined;
 
-  /**
-   * @param onResponse called once: when the response has ended, or turns out not to be kept
-   */
+  /** @param maxMs how long it is held from its first byte to its end */
   constructor(
     private readonly response: ServerResponse,
     private readonly limits: CaptureLimits,
-    private readonly onResponse: (captured: CapturedResponse) => void,
+    private readonly maxMs: number,
+    private readonly listener: CaptureListener,
   ) {
     this.gate = gateOf(response);
     this.gate.keeper = this;
     this.listenersBefore = response.listenerCount('finish');
-    if (limits.stream) this.chosen = this.newStream(true, limits.maxMs);
+    if (limits.stream) this.chosen = this.newStream(true, maxMs);
   }
 
   /** Whether anything of a response was made. */
@@ -88,7 +91,7 @@ export class ResponseCapture implements GateKeeper {
   awaited(): Promise<void> {
     const { response } = this;
     return new Promise((resolve) => {
-      if (this.callbacks.length > 0 || response.listenerCount('finish') > this.listenersBefore) return resolve();
+      if (this.callbacks || response.listenerCount('finish') > this.listenersBefore) return resolve();
       const note = (event: string | symbol) => {
         if (event !== 'finish') return;
         response.off('newListener', note);
@@ -115,15 +118,15 @@ export class ResponseCapture implements GateKeeper {
       // not there must not be removed: after compression has removed Content-Length, node would send neither, and close.
       if (response.hasHeader('Transfer-Encoding')) response.removeHeader('Transfer-Encoding');
       response.removeHeader('Trailer');
-      if (this.callbacks.length) response.once('finish', () => this.callBack());
+      if (this.callbacks) response.once('finish', () => this.callBack());
       original.end.call(response, this.gathered(), 'utf8');
     } else if (this.begun) {
-      if (this.chunks.length) original.write.call(response, this.gathered(), 'utf8');
+      if (this.chunks) original.write.call(response, this.gathered(), 'utf8');
       else original.flushHeaders.call(response);
       this.callBack();
       response.emit('drain');
     }
-    this.chunks = [];
+    this.chunks = undefined;
   }
 
   /**
@@ -137,7 +140,7 @@ export class ResponseCapture implements GateKeeper {
     if (this.head) Object.assign(this.response, this.head);
     if (this.size > 0) original.write.call(this.response, this.gathered(), 'utf8');
     else original.flushHeaders.call(this.response);
-    this.chunks = [];
+    this.chunks = undefined;
     this.callBack();
     this.response.emit('drain');
     return this.streaming.ended;
@@ -159,7 +162,7 @@ export class ResponseCapture implements GateKeeper {
   replace(write: (response: ServerResponse) => void): void {
     if (!this.isHolding) return;
     this.open();
-    this.chunks = [];
+    this.chunks = undefined;
     write(this.response);
     mute(this.response);
     this.callBack();
@@ -169,7 +172,7 @@ export class ResponseCapture implements GateKeeper {
   discard(): void {
     if (!this.isHolding) return;
     this.open();
-    this.chunks = [];
+    this.chunks = undefined;
     this.callBack();
   }
 
@@ -223,13 +226,14 @@ export class ResponseCapture implements GateKeeper {
     if (this.begun) return;
     this.begun = true;
     this.pretendSent();
-    const { stream, maxMs, onUndecided } = this.limits;
+    const { limits, listener, maxMs } = this;
+    const { stream } = limits;
     // What failed is judged before it is sent.
     const isStream = stream !== false && this.response.statusCode < 400;
     if (isStream && stream) return this.tellUnkept(true);
     const type = streamedTypeOf(this.response);
     const isUndecided = isStream && (isFlushed || type !== undefined);
-    if (isUndecided) onUndecided?.();
+    if (isUndecided) listener.onUndecided();
     if (type === 'text/event-stream') return this.tellUnkept();
     this.endless = isUndecided
       ? setTimeout(() => this.tellUnkept(true), Math.min(UNDECIDED_HOLD_MS, maxMs))
@@ -246,38 +250,41 @@ export class ResponseCapture implements GateKeeper {
       // Its writer may use the memory again, as it could once node had handed it to the kernel.
       this.keep(Buffer.from(chunk));
     }
-    if (typeof callback === 'function') this.callbacks.push(callback as Done);
+    if (typeof callback === 'function') (this.callbacks ??= []).push(callback as Done);
     // A writer that waits for each chunk to be taken must go on, as nothing goes out before the end.
-    if (!this.told && !this.ended && this.callbacks.length) queueMicrotask(() => this.callBack());
+    if (!this.told && !this.ended && this.callbacks) queueMicrotask(() => this.callBack());
   }
 
   private keep(chunk: Buffer): void {
-    this.chunks.push(chunk);
+    (this.chunks ??= []).push(chunk);
     this.held += chunk.length;
     if (this.held > this.limits.maxBytes) this.tellUnkept();
   }
 
   private gathered(): Buffer {
-    if (this.chunks.length !== 1) this.chunks = [Buffer.concat(this.chunks)];
-    return this.chunks[0];
+    const { chunks = [] } = this;
+    if (chunks.length !== 1) this.chunks = [Buffer.concat(chunks)];
+    return this.chunks![0];
   }
 
   private tell(): void {
     if (this.told) return;
     this.told = true;
     clearTimeout(this.endless);
-    this.onResponse({ status: this.response.statusCode, body: this.gathered() });
+    this.listener.onResponse({ status: this.response.statusCode, body: this.gathered() });
   }
 
   private tellUnkept(isStreamed = false): void {
     if (this.told) return;
     this.told = true;
     clearTimeout(this.endless);
-    this.onResponse({ status: this.response.statusCode, body: undefined, ...(isStreamed && { isStreamed }) });
+    this.listener.onResponse({ status: this.response.statusCode, body: undefined, ...(isStreamed && { isStreamed }) });
   }
 
   private callBack(): void {
-    for (const done of this.callbacks.splice(0)) done();
+    const { callbacks } = this;
+    this.callbacks = undefined;
+    for (const done of callbacks ?? []) done();
   }
 
   /**

@@ -61,9 +61,16 @@ export async function describeFiles(request: UploadRequest): Promise<FileDescrip
 /**
  * Removes the files that an outer interceptor has written for a request whose handler does not run, and would have removed
  * or kept them. Files with names of the application's own stay: under such a name, another request may have left its file.
+ *
+ * @returns `undefined` where there are none
  */
-export async function removeTemporaryFiles(request: UploadRequest): Promise<void> {
-  for (const [, { path, filename = '', tempFilePath }] of filesOf(request) ?? []) {
+export function removeTemporaryFiles(request: UploadRequest): Promise<void> | undefined {
+  const files = filesOf(request);
+  return files && removeFiles(files.map(([, file]) => file));
+}
+
+async function removeFiles(files: readonly UploadedFile[]): Promise<void> {
+  for (const { path, filename = '', tempFilePath } of files) {
     const temporary = RANDOM_NAME.test(filename) ? path : tempFilePath;
     if (temporary) await unlink(temporary).catch(() => undefined);
   }
@@ -71,6 +78,9 @@ export async function removeTemporaryFiles(request: UploadRequest): Promise<void
 
 /** With the field of each, where that is told by where the file is kept. */
 function filesOf(request: UploadRequest): [field: string | undefined, file: UploadedFile][] | undefined {
+  if (request.file === undefined && request.files === undefined && request.savedRequestFiles === undefined) {
+    return undefined;
+  }
   // Functions on Fastify, with `@fastify/multipart`.
   const kept = [request.file, request.files, request.savedRequestFiles].filter(isObject);
   if (kept.length === 0) return undefined;

@@ -114,7 +114,7 @@ describe('the calls of a handler', () => {
 });
 
 it('an execution is found by what runs within it, and by nothing else', async () => {
-  const execution = new CurrentExecution({} as Execution);
+  const execution = CurrentExecution.of({} as Execution);
   expect(await runWithin(execution, async () => (await sleep(1), current()))).toBe(execution);
   expect(current()).toBeUndefined();
 });

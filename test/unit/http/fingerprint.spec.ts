@@ -13,7 +13,6 @@ function exchange(request: object, more: object = {}): Exchange {
   return {
     method: 'POST',
     endpoint: 'POST /payments/:id',
-    version: '',
     request: { headers: {}, ...request },
     rawRequest: { url: '/payments/7', readableDidRead: true },
     rawResponse: new EventEmitter(),
@@ -23,8 +22,8 @@ function exchange(request: object, more: object = {}): Exchange {
 
 /** Written out, as a request has to have the same description in every release, or its retry is taken for another. */
 describe('the description of a request', () => {
-  const lines = async (request: object, options: object = {}, more: object = {}) =>
-    (await describeRequest(exchange(request, more), options)).fingerprint.split('\n');
+  const lines = async (request: object, options: object = {}, more: object = {}, version = '') =>
+    (await describeRequest(exchange(request, more), options, { version })).fingerprint.split('\n');
 
   it('has all that tells it from others', async () => {
     const request = {
@@ -32,8 +31,8 @@ describe('the description of a request', () => {
       params: { id: '7' },
       body: { b: 1, a: { d: 2, c: 3 } },
     };
-    const more = { version: '2', rawRequest: { url: '/payments/7?b=2&a=1&a=0', readableDidRead: true } };
-    expect(await lines(request, { headers: ['x-tenant', 'x-none'] }, more)).toEqual([
+    const more = { rawRequest: { url: '/payments/7?b=2&a=1&a=0', readableDidRead: true } };
+    expect(await lines(request, { headers: ['x-tenant', 'x-none'] }, more, '2')).toEqual([
       'v1',
       'POST /payments/:id',
       '2',
@@ -66,10 +65,10 @@ describe('the description of a request', () => {
   it('is without what is to be ignored, which is kept of it all the same', async () => {
     const body = { amount: 7, sentAt: 'now' };
     const headers = { 'content-type': 'application/json' };
-    const described = await describeRequest(exchange({ body, headers }), { ignore: ['/sentAt'] });
+    const described = await describeRequest(exchange({ body, headers }), { ignore: ['/sentAt'] }, { version: '' });
     expect(described.fingerprint).toMatch(/\njson {"amount":7}$/);
     expect(described).toMatchObject({ mediaType: 'application/json', content: body, json: undefined });
-    const whole = await describeRequest(exchange({ body, headers }), {});
+    const whole = await describeRequest(exchange({ body, headers }), {}, { version: '' });
     expect(whole.json).toBe('{"amount":7,"sentAt":"now"}');
     expect(whole.content).toBe(body);
   });
@@ -174,7 +173,7 @@ describe('a body that is still to be read', () => {
   it('is no part of the text, and handed on with it', async () => {
     const stream = new PassThrough();
     const headers = { 'content-length': '3' };
-    const described = await describeRequest(exchange({ headers }, { rawRequest: stream }), {});
+    const described = await describeRequest(exchange({ headers }, { rawRequest: stream }), {}, { version: '' });
     expect(described.fingerprint.split('\n').at(-1)).toBe('stream');
     expect(described).toMatchObject({ stream, content: undefined });
   });

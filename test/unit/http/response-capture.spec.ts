@@ -58,22 +58,30 @@ async function answerTo(work: (response: ServerResponse) => unknown): Promise<An
   return { status, message, headers, rawHeaders, body: Buffer.concat(chunks).toString('latin1') };
 }
 
-/** A capture that lets the response go as soon as it is complete, and what it told. */
-function letGo(response: ServerResponse, limits: Partial<typeof LIMITS> = {}) {
+/** A capture of a response, and what it told. */
+function capturing(
+  response: ServerResponse,
+  limits: Partial<typeof LIMITS>,
+  onResponse: (capture: ResponseCapture) => void = () => undefined,
+) {
   const told: CapturedResponse[] = [];
-  const capture = new ResponseCapture(response, { ...LIMITS, ...limits }, (captured) => {
-    told.push(captured);
-    capture.release();
+  const { maxBytes, maxMs } = { ...LIMITS, ...limits };
+  const capture: ResponseCapture = new ResponseCapture(response, { maxBytes }, maxMs, {
+    onResponse(captured) {
+      told.push(captured);
+      onResponse(capture);
+    },
+    onUndecided: () => undefined,
   });
   return { capture, told };
 }
 
+/** A capture that lets the response go as soon as it is complete. */
+const letGo = (response: ServerResponse, limits: Partial<typeof LIMITS> = {}) =>
+  capturing(response, limits, (capture) => capture.release());
+
 /** A capture that lets nothing go by itself. */
-function hold(response: ServerResponse, limits: Partial<typeof LIMITS> = {}) {
-  const told: CapturedResponse[] = [];
-  const capture = new ResponseCapture(response, { ...LIMITS, ...limits }, (captured) => told.push(captured));
-  return { capture, told };
-}
+const hold = (response: ServerResponse, limits: Partial<typeof LIMITS> = {}) => capturing(response, limits);
 
 const errorOf = (work: () => unknown): { name?: string; code?: string; message?: string } => {
   try {

@@ -1,0 +1,79 @@
+import { type ExecutionContext, RequestMethod, type Type } from '@nestjs/common';
+import { isWatched } from '../../decorators/watch-handler.js';
+import { storedLabel } from '../../engine/stored-text.js';
+import type { OperationOptions } from '../../options/operation-options.js';
+import type { RunSettings } from '../run-end.js';
+import { isNative } from './native-response.js';
+import { isOfHosts } from './request-host.js';
+
+/** Nest's metadata keys. */
+const METHOD = 'method';
+const VERSION = '__version__';
+
+/** What all requests of an operation have in common. */
+export interface HttpOperation extends RunSettings {
+  /** `endpoint` as the store has it. */
+  readonly label: string;
+  /** The route of an operation that has a name of its own, as the store has it. */
+  readonly route: string | null;
+  /** Method and route template, such as `POST /payments/:id`. */
+  readonly template: string;
+  /** Of the handler, where it has one: a version may be told by a header, and not by the route. */
+  readonly version: string;
+  /** Whether its route takes several methods, which ask for different things: `@All()`. */
+  readonly hasMethods: boolean;
+  /** Whether its route is for some hosts alone. */
+  readonly hasHosts: boolean;
+  /** Whether the handler writes the response itself, by a native `@Res()` or `@Next()`. */
+  readonly native: boolean;
+}
+
+/** The operations of an application, each worked out at its first request: metadata is expensive to read. */
+export class HttpOperations {
+  private readonly known = new WeakMap<object, WeakMap<object, Map<string, HttpOperation>>>();
+
+  constructor(
+    private readonly options: OperationOptions,
+    private readonly common: Pick<RunSettings, 'documentation' | 'errors'>,
+  ) {}
+
+  /**
+   * @param template a handler may have several routes
+   * @returns `undefined` where `@NotIdempotent()` exempts the handler, or nothing is said of it
+   */
+  of(context: ExecutionContext, template: string): HttpOperation | undefined {
+    const controller = context.getClass();
+    const handler = context.getHandler();
+    let ofController = this.known.get(controller);
+    if (!ofController) this.known.set(controller, (ofController = new WeakMap()));
+    let ofHandler = ofController.get(handler);
+    if (!ofHandler) ofController.set(handler, (ofHandler = new Map()));
+    let operation = ofHandler.get(template);
+    if (!operation) {
+      operation = this.read(controller, handler, template);
+      if (operation) ofHandler.set(template, operation);
+    }
+    return operation;
+  }
+
+  private read(controller: Type, handler: object, template: string): HttpOperation | undefined {
+    const options = this.options.of(controller, handler);
+    if (!options) return undefined;
+    const endpoint = options.operation ?? template;
+    const version: unknown = Reflect.getMetadata(VERSION, handler) ?? Reflect.getMetadata(VERSION, controller);
+    return {
+      ...this.common,
+      options,
+      endpoint,
+      label: storedLabel(endpoint),
+      route: options.operation === undefined ? null : storedLabel(template),
+      template,
+      version: [version ?? []].flat().map(String).join(),
+      hasMethods: Reflect.getMetadata(METHOD, handler) === RequestMethod.ALL,
+      hasHosts: isOfHosts(controller, handler),
+      handler,
+      watched: isWatched(handler),
+      native: isNative(controller, handler),
+    };
+  }
+}
