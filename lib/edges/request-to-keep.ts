@@ -4,13 +4,13 @@ import { pointIntoContent, withoutPointers } from './http/json-pointer.js';
 
 export const REDACTED = '[redacted]';
 
-/** A request as a record keeps it: `head` with the content as one more member, or the content alone. */
+/** A request as a record keeps it: `head`, a JSON object, with the content as one more member, or the content alone. */
 export type RequestToKeep = {
   /** Bytes are never kept, nor is text where there is something to redact: `request.redact` cannot reach into them. */
   readonly content: unknown;
   /** `content` as canonical JSON, where the caller has it already. */
   readonly json?: string;
-} & ({ readonly head?: undefined } | { readonly head: object; readonly member: 'body' | 'input' });
+} & ({ readonly head?: undefined } | { readonly head: string; readonly member: 'body' | 'input' });
 
 /**
  * The JSON that a record keeps of a request. Every edge and `IdempotencyService.run()` go through here, so that none of them
@@ -25,8 +25,8 @@ export function requestToKeep(
   if (!store) return null;
   const content = redactedJson(request, redact);
   if (request.head === undefined) return content === '' ? null : withinLimit(content, maxBytes);
-  const head = JSON.stringify(request.head);
-  return withinLimit(content === '' ? head : `${head.slice(0, -1)},"${request.member}":${content}}`, maxBytes);
+  const { head, member } = request;
+  return withinLimit(content === '' ? head : `${head.slice(0, -1)},"${member}":${content}}`, maxBytes);
 }
 
 /** Pointers are applied to the JSON, not to the object: a class may write members (`toJSON`) that it does not have. */

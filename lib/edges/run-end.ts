@@ -108,6 +108,7 @@ export function answerInstead(
   error: unknown,
   { endpoint, documentation, errors, options }: Pick<RunSettings, 'endpoint' | 'documentation' | 'errors' | 'options'>,
 ): StoredOutcome | Error | undefined {
+  if (finish.kind === 'stored' && finish.despite === undefined) return undefined;
   const isRetryable = (one: unknown) => errors.isRetryable(one);
   // The database broke off the handler's transaction: what the handler made of that is no answer.
   const brokenOff = finish.kind === 'freed' && options.policy.transactional && isRetryable(error);

@@ -6,7 +6,7 @@ import { Heartbeats } from './heartbeats.js';
 import { InFlight } from './in-flight.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome } from './outcome.js';
-import type { HeldLock, LockAttempt, RecordLock } from './ports/record-lock.js';
+import type { LockAttempt, RecordLock } from './ports/record-lock.js';
 import type { Claim, RecordStore, StandingRecord } from './ports/record-store.js';
 import type { WakeUp } from './ports/wake-up.js';
 import { retryAfter, retryWhileUnavailable, until } from './retry.js';
@@ -35,16 +35,8 @@ const SHORTEST_RETRY_AFTER_MS = 1_000;
 /** What a duplicate is compared with: the operation that this process runs, or a record. */
 type Found = Operation | StandingRecord;
 
-/** A claim that was sent, until it is known what came of it. */
-interface SentClaim {
-  claim: Claim;
-  /** By `performance.now()`: the lease counts from then on, on the safe side. */
-  at: number;
-  lock?: HeldLock;
-  /** An answer that came after its time limit. */
-  late?: StandingRecord;
-  isGivenUp?: boolean;
-}
+/** What is made of the store's answer. */
+type Next<T> = (flight: InFlight) => T | Promise<T>;
 
 /** The protocol: decides for each request whether it runs, is answered from the record, or is refused. */
 export class IdempotencyEngine implements TenureHost {
@@ -220,70 +212,75 @@ export class IdempotencyEngine implements TenureHost {
    *
    * @param next what is made of the answer
    */
-  private ask<T>(operation: Operation, startedAt: number, next: (flight: InFlight) => T | Promise<T>): Promise<T> {
+  private ask<T>(operation: Operation, startedAt: number, next: Next<T>): Promise<T> {
     const { recordId, policy } = operation;
     const { lock } = this.parts;
-    const flight = new InFlight(operation);
-    const sent: SentClaim = { claim: claimOf(operation), at: startedAt };
+    const flight = new InFlight(operation, claimOf(operation), startedAt);
     this.inFlight.set(recordId, flight);
     this.claiming++;
-    const answered = (record: StandingRecord) => {
-      this.onClaimed(flight, sent, record, startedAt);
-      return next(flight);
-    };
-    const failed = (error: unknown): never => {
-      this.onClaimFailed(flight, sent, error);
-      this.reportRefused(operation, error);
-      throw error;
-    };
     const asked = lock
-      ? lock.acquire(recordId, policy.leaseMs).then((attempt) => this.sendUnderLock(operation, sent, attempt))
-      : this.send(sent);
+      ? lock.acquire(recordId, policy.leaseMs).then((attempt) => this.sendUnderLock(flight, attempt))
+      : this.send(flight);
     return asked.then(
       (record) => {
-        if (!isFree(record) || !isFormerBinding(operation, record.binding)) return answered(record);
-        // A claim compares with one binding. A record of the same caller under a former key stands against it, though it is free.
-        sent.claim = { ...sent.claim, binding: record.binding };
-        return this.sendAgain(sent, startedAt).then(answered, failed);
+        if (isFree(record) && isFormerBinding(operation, record.binding)) return this.sendFormer(flight, record, next);
+        this.onClaimed(flight, record);
+        return next(flight);
       },
-      (error: unknown) => this.sendAgain(sent, startedAt, error).then(answered, failed),
+      (error: unknown) => this.sendAgain(flight, error, next),
     );
   }
 
-  private sendUnderLock(
-    operation: Operation,
-    sent: SentClaim,
-    attempt: LockAttempt,
-  ): StandingRecord | Promise<StandingRecord> {
+  private sendUnderLock(flight: InFlight, attempt: LockAttempt): StandingRecord | Promise<StandingRecord> {
+    const { operation } = flight;
     if (attempt.kind === 'acquired') {
-      sent.lock = attempt.lock;
-      sent.at = performance.now();
-    } else if (attempt.kind === 'contended') return this.sendContended(sent);
+      flight.lock = attempt.lock;
+      flight.sentAt = performance.now();
+    } else if (attempt.kind === 'contended') return this.sendContended(flight);
     else if (this.parts.onLockUnavailable === 'reject') throw new LockUnavailableError(attempt.reason);
     else this.events.next({ type: 'lockDegraded', ...inEvents(operation), reason: attempt.reason });
-    return this.send(sent);
+    return this.send(flight);
   }
 
   /**
    * The holder of the lock runs the operation, most likely. If the store knows of no execution, the lock is one that was left
    * behind, or a vote that was split: the claim decides.
    */
-  private async sendContended(sent: SentClaim): Promise<StandingRecord> {
-    const record = await this.store.read(sent.claim.recordId);
-    return record && !isFree(record) ? record : this.send(sent);
+  private async sendContended(flight: InFlight): Promise<StandingRecord> {
+    const record = await this.store.read(flight.operation.recordId);
+    return record && !isFree(record) ? record : this.send(flight);
   }
 
   /** A claim whose answer was lost is sent again under the same owner, and so recognised as ours. */
-  private send(sent: SentClaim): Promise<StandingRecord> {
-    if (this.draining) return this.readOnly(sent.claim.recordId);
-    return this.store.claim(sent.claim, (late) => this.onLate(sent, late));
+  private send(flight: InFlight): Promise<StandingRecord> {
+    if (this.draining) return this.readOnly(flight.operation.recordId);
+    return this.store.claim(flight.claim, (late) => {
+      flight.late = late;
+      this.giveBack(flight);
+    });
+  }
+
+  /**
+   * A claim compares with one binding. A record of the same caller under a former key stands against it, though it is free: it is
+   * claimed by its own.
+   */
+  private sendFormer<T>(flight: InFlight, { binding }: StandingRecord, next: Next<T>): Promise<T> {
+    flight.claim = { ...flight.claim, binding };
+    return this.sendAgain(flight, undefined, next);
   }
 
   /** @param error of the first try, where it failed */
-  private sendAgain(sent: SentClaim, startedAt: number, error?: unknown): Promise<StandingRecord> {
-    const send = () => this.send(sent);
-    const mayRetry = until(startedAt + ASK_AGAIN_FOR_MS);
-    return error === undefined ? retryWhileUnavailable(send, mayRetry) : retryAfter(error, send, mayRetry);
+  private async sendAgain<T>(flight: InFlight, error: unknown, next: Next<T>): Promise<T> {
+    const send = () => this.send(flight);
+    const mayRetry = until(flight.startedAt + ASK_AGAIN_FOR_MS);
+    try {
+      const again = error === undefined ? retryWhileUnavailable(send, mayRetry) : retryAfter(error, send, mayRetry);
+      this.onClaimed(flight, await again);
+    } catch (failure) {
+      this.onClaimFailed(flight, failure);
+      throw failure;
+    }
+    return next(flight);
   }
 
   private async readOnly(recordId: string): Promise<StandingRecord> {
@@ -292,14 +289,14 @@ export class IdempotencyEngine implements TenureHost {
     throw new ShuttingDownError();
   }
 
-  private onClaimed(flight: InFlight, { claim, at, lock }: SentClaim, record: StandingRecord, startedAt: number): void {
+  private onClaimed(flight: InFlight, record: StandingRecord): void {
     this.claiming--;
-    const { operation } = flight;
+    const { operation, claim, sentAt, lock } = flight;
     if (record.owner === claim.owner && record.status === 'processing') {
-      const execution = new Tenure(operation, record, at, lock, this);
+      const execution = new Tenure(operation, record, sentAt, lock, this);
       this.running.add(execution);
       flight.run(execution);
-      this.reportClaimed(operation, record, startedAt);
+      this.reportClaimed(operation, record, flight.startedAt);
       return;
     }
     lock?.release();
@@ -308,24 +305,20 @@ export class IdempotencyEngine implements TenureHost {
     this.noteIdle();
   }
 
-  private onClaimFailed(flight: InFlight, sent: SentClaim, error: unknown): void {
+  private onClaimFailed(flight: InFlight, error: unknown): void {
+    const { operation, lock } = flight;
     this.claiming--;
-    sent.lock?.release();
-    sent.isGivenUp = true;
-    this.giveBack(sent);
-    this.inFlight.delete(flight.operation.recordId);
+    lock?.release();
+    this.inFlight.delete(operation.recordId);
     flight.settle({ error });
+    this.giveBack(flight);
     this.noteIdle();
-  }
-
-  private onLate(sent: SentClaim, record: StandingRecord): void {
-    sent.late = record;
-    this.giveBack(sent);
+    this.reportRefused(operation, error);
   }
 
   /** Gives back a claim that was won too late, and that is not tried again. */
-  private giveBack({ claim, late, isGivenUp }: SentClaim): void {
-    if (isGivenUp && late?.owner === claim.owner) void this.store.discard(late).catch(() => undefined);
+  private giveBack({ claim, late, error }: InFlight): void {
+    if (error !== undefined && late?.owner === claim.owner) void this.store.discard(late).catch(() => undefined);
   }
 
   private replay(operation: Operation, outcome: StoredOutcome, waited: boolean): Admission {

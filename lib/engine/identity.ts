@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHash, createHmac, hash } from 'node:crypto';
 
 /** Who asks for what, under which key: identifies a record. */
 export interface Identity {
@@ -34,12 +34,8 @@ export function digestIdentity({ namespace, host, scope, endpoint, key }: Identi
   const space = namespace === undefined ? '' : `n${withLength(namespace)}`;
   const start = host === undefined ? space : `${space}h${withLength(host.toLowerCase())}`;
   const text = `${start}${withLength(scope)}${withLength(endpoint)}${key}`;
-  const full = createHash('sha256').update(encoded(text)).digest();
-  const hex = full.toString('hex', 0, 16);
-  return {
-    recordId: `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`,
-    full,
-  };
+  const full = hash('sha256', encoded(text), 'buffer');
+  return { recordId: uuidOf(full), full };
 }
 
 /**
@@ -48,11 +44,9 @@ export function digestIdentity({ namespace, host, scope, endpoint, key }: Identi
  */
 export function digestScope({ namespace, scope }: Pick<Identity, 'namespace' | 'scope'>, key?: Uint8Array): Buffer {
   const start = namespace === undefined ? '' : `n${withLength(namespace)}`;
-  const hash = key ? createHmac('sha256', key) : createHash('sha256');
-  return hash
-    .update(encoded(`s${start}${withLength(scope)}`))
-    .digest()
-    .subarray(0, 16);
+  const text = encoded(`s${start}${withLength(scope)}`);
+  const digest = key ? createHmac('sha256', key).update(text).digest() : hash('sha256', text, 'buffer');
+  return digest.subarray(0, 16);
 }
 
 function encoded(text: string): string | Buffer {
@@ -63,9 +57,18 @@ function withLength(text: string): string {
   return `${Buffer.byteLength(text)}:${text}`;
 }
 
+/** Up to so many characters, a text is copied behind the identity and hashed at once: a hash object costs more. */
+const HASHED_AT_ONCE = 4_096;
+
 /** The fingerprint on record: of the request, and of the whole identity. 32 bytes. */
-export function bindFingerprint(identity: IdentityDigest, request: Uint8Array | string): Buffer {
-  return createHash('sha256').update(identity.full).update(request).digest();
+export function bindFingerprint({ full }: IdentityDigest, request: Uint8Array | string): Buffer {
+  if (typeof request !== 'string' || request.length > HASHED_AT_ONCE) {
+    return createHash('sha256').update(full).update(request).digest();
+  }
+  const bytes = Buffer.allocUnsafe(full.length + Buffer.byteLength(request));
+  full.copy(bytes);
+  bytes.write(request, full.length);
+  return hash('sha256', bytes, 'buffer');
 }
 
 /**
@@ -85,9 +88,14 @@ export function bindCredential({ full }: IdentityDigest, credential: string, key
  * the name alone: a downstream service sees neither the client's key nor the record's id.
  */
 export function deriveUuid(recordId: string, key: string, name: string): string {
-  const bytes = createHash('sha256').update(`${recordId}\n${name.length}:${name}\n${key}`).digest().subarray(0, 16);
+  const bytes = hash('sha256', `${recordId}\n${name.length}:${name}\n${key}`, 'buffer');
   bytes[6] = (bytes[6] & 0x0f) | 0x80;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = bytes.toString('hex');
+  return uuidOf(bytes);
+}
+
+/** The first 16 bytes as a UUID. */
+function uuidOf(bytes: Buffer): string {
+  const hex = bytes.toString('hex', 0, 16);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

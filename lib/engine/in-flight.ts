@@ -1,7 +1,8 @@
 import type { StoredOutcome } from './outcome.js';
 import type { Operation } from './operation.js';
 import type { Tenure } from './tenure.js';
-import type { StandingRecord } from './ports/record-store.js';
+import type { HeldLock } from './ports/record-lock.js';
+import type { Claim, StandingRecord } from './ports/record-store.js';
 
 /**
  * An operation that this process is asking for or running. Its duplicates in the same process join it, and cost no I/O.
@@ -18,10 +19,21 @@ export class InFlight {
   record: StandingRecord | undefined;
   error: unknown;
   outcome: StoredOutcome | undefined;
+  /** When the claim was sent, by `performance.now()`: the lease counts from then on, on the safe side. */
+  sentAt: number;
+  lock: HeldLock | undefined;
+  /** An answer to the claim that came after its time limit. */
+  late: StandingRecord | undefined;
   /** Made by the first duplicate. */
   private waiting: Set<() => void> | undefined;
 
-  constructor(readonly operation: Operation) {}
+  constructor(
+    readonly operation: Operation,
+    public claim: Claim,
+    readonly startedAt: number,
+  ) {
+    this.sentAt = startedAt;
+  }
 
   get isSettled(): boolean {
     return this.phase === 'settled';

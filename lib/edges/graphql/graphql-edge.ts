@@ -4,7 +4,7 @@ import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { type KeyReading, readKeyHeader, readKeyText } from '../http/key-header.js';
 import { withPreference } from '../http/prefer-wait.js';
-import type { AnonymousCallers } from '../http/anonymous-callers.js';
+import { type AnonymousCallers, hasGuards } from '../http/anonymous-callers.js';
 import { type Principal, principalOf } from '../http/principal.js';
 import type { ValueEdge } from '../value-edge.js';
 import { type GraphQLRequest, mutationFieldOf } from './field.js';
@@ -50,7 +50,10 @@ export class GraphQLEdge {
   private principalIn(context: ExecutionContext, request: GraphQLRequest | undefined, endpoint: string): Principal {
     if (request) {
       const principal = principalOf(request, this.edge.module.credentials, endpoint);
-      this.anonymous.note(context, principal, request, endpoint);
+      this.anonymous.note(principal, request, {
+        endpoint,
+        hasGuards: hasGuards(context.getClass(), context.getHandler()),
+      });
       return principal;
     }
     throw new Error(

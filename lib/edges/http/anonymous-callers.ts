@@ -1,10 +1,7 @@
-import { type ExecutionContext, Logger } from '@nestjs/common';
+import { Logger } from '@nestjs/common';
 import type { ApplicationConfig } from '@nestjs/core';
 import type { PlatformRequest } from './exchange.js';
 import type { Principal } from './principal.js';
-
-/** Nest's metadata key for what `@UseGuards()` names. */
-const GUARDS = '__guards__';
 
 /**
  * Warns, once for each endpoint, of a request with neither principal nor credential that has cookies or passed guards. Such
@@ -16,13 +13,12 @@ export class AnonymousCallers {
 
   constructor(private readonly application: ApplicationConfig) {}
 
-  /** @param endpoint without anything that a client chooses: each one is remembered */
   note(
-    context: ExecutionContext,
     { scope, credential }: Principal,
     { headers }: PlatformRequest,
-    endpoint: string,
+    operation: { readonly endpoint: string; readonly hasGuards: boolean },
   ): void {
+    const { endpoint } = operation;
     if (scope !== '' || credential !== undefined || this.told.has(endpoint)) return;
     if (headers.cookie) {
       this.warn(
@@ -30,7 +26,7 @@ export class AnonymousCallers {
         'a request with cookies has neither a principal (request.user) nor a credential: such callers share their keys. Name ' +
           'the cookie that identifies them in the option `credentials.cookies`; or set `scope`, to a constant if they are anonymous',
       );
-    } else if (this.isGuarded(context)) {
+    } else if (operation.hasGuards || this.hasGlobalGuards) {
       this.warn(
         endpoint,
         'guards let a request in that has neither a principal (request.user) nor a credential: such callers share their keys. ' +
@@ -45,11 +41,15 @@ export class AnonymousCallers {
     this.logger.warn(`${endpoint}: ${what}`);
   }
 
-  private isGuarded(context: ExecutionContext): boolean {
-    return (
-      this.application.getGlobalGuards().length > 0 ||
-      this.application.getGlobalRequestGuards().length > 0 ||
-      [context.getHandler(), context.getClass()].some((target) => Reflect.hasMetadata(GUARDS, target))
-    );
+  private get hasGlobalGuards(): boolean {
+    return this.application.getGlobalGuards().length > 0 || this.application.getGlobalRequestGuards().length > 0;
   }
+}
+
+/** Nest's metadata key for what `@UseGuards()` names. */
+const GUARDS = '__guards__';
+
+/** Returns whether `@UseGuards()` names guards for a handler. */
+export function hasGuards(controller: object, handler: object): boolean {
+  return [handler, controller].some((target) => Reflect.hasMetadata(GUARDS, target));
 }

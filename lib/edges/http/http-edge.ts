@@ -141,7 +141,7 @@ export class HttpEdge {
     const { namespace, credentials } = this.module;
     const { endpoint } = operation;
     const principal = scope ? scopeOf(scope(context)) : principalOf(exchange.request, credentials, endpoint);
-    if (!scope) this.parts.anonymous.note(context, principal, exchange.request, endpoint);
+    if (!scope) this.parts.anonymous.note(principal, exchange.request, operation);
     const host = operation.hasHosts ? (exchange.request.hostname ?? '') : undefined;
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
     const identified = { key, principal, host, identity };

@@ -3,6 +3,7 @@ import { isWatched } from '../../decorators/watch-handler.js';
 import { storedLabel } from '../../engine/stored-text.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { RunSettings } from '../run-end.js';
+import { hasGuards } from './anonymous-callers.js';
 import { isNative } from './native-response.js';
 import { isOfHosts } from './request-host.js';
 
@@ -24,6 +25,8 @@ export interface HttpOperation extends RunSettings {
   readonly hasMethods: boolean;
   /** Whether its route is for some hosts alone. */
   readonly hasHosts: boolean;
+  /** Whether `@UseGuards()` names guards for it. */
+  readonly hasGuards: boolean;
   /** Whether the handler writes the response itself, by a native `@Res()` or `@Next()`. */
   readonly native: boolean;
 }
@@ -71,6 +74,7 @@ export class HttpOperations {
       version: [version ?? []].flat().map(String).join(),
       hasMethods: Reflect.getMetadata(METHOD, handler) === RequestMethod.ALL,
       hasHosts: isOfHosts(controller, handler),
+      hasGuards: hasGuards(controller, handler),
       handler,
       watched: isWatched(handler),
       native: isNative(controller, handler),

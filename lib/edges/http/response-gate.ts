@@ -24,6 +24,20 @@ export interface Gate {
   keeper: GateKeeper | undefined;
 }
 
+const METHODS = [
+  'write',
+  'end',
+  'writeHead',
+  'flushHeaders',
+  'setHeader',
+  'setHeaders',
+  'appendHeader',
+  'removeHeader',
+] as const satisfies readonly (keyof Gated)[];
+
+/** Those of the response before. */
+let latest: Gated | undefined;
+
 const GATE = Symbol('nestjs-idempotency:gate');
 
 type Response = ServerResponse & { [GATE]: Gate };
@@ -46,8 +60,10 @@ function putUp(response: Response): Gate {
   const methods: Gated = response as ServerResponse;
   // oxlint-disable-next-line typescript/unbound-method -- called on the response
   const { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader } = methods;
-  const original = { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader };
-  const gate: Gate = { original, keeper: undefined };
+  const own = { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader };
+  // Responses that no middleware has wrapped have the same methods.
+  if (!METHODS.every((name) => own[name] === latest?.[name])) latest = own;
+  const gate: Gate = { original: latest!, keeper: undefined };
   makeRoom(response);
   response[GATE] = gate;
   methods.write = gatedWrite as Gated['write'];

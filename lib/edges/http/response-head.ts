@@ -58,9 +58,18 @@ const OF_EXCHANGE = new RegExp(
 /** Headers that both the exchange and the outcome may have. A replay keeps those of the present exchange. */
 const PRESENT_FIRST = /^(?:access-control-.+|retry-after)$/;
 
+/** Names that were looked at before: an application has few, and the pattern is long. */
+const LOOKED_AT = new Map<string, boolean>();
+const MOST_LOOKED_AT = 500;
+
 /** Takes a name in lower case. */
 export function isOfExchange(name: string): boolean {
-  return OF_EXCHANGE.test(name);
+  let is = LOOKED_AT.get(name);
+  if (is === undefined) {
+    is = OF_EXCHANGE.test(name);
+    if (LOOKED_AT.size < MOST_LOOKED_AT) LOOKED_AT.set(name, is);
+  }
+  return is;
 }
 
 /** The headers that were set since `before`, except those that are never replayed or that the options leave out. */
@@ -77,11 +86,14 @@ export function headSince(
     if (lower in before && String(before[lower]) === String(value)) continue;
     headers.push([name, Array.isArray(value) ? value : String(value)]);
   }
-  const removed = Object.keys(before).filter(
-    (name) => !NEVER.has(name) && !isOfExchange(name) && !response.hasHeader(name),
-  );
+  let removed: string[] | undefined;
+  for (const name in before) {
+    if (!NEVER.has(name) && !isOfExchange(name) && !response.hasHeader(name)) (removed ??= []).push(name);
+  }
   const { statusMessage } = response;
-  return { headers, ...(removed.length && { removed }), ...(statusMessage && { statusMessage }) };
+  return removed || statusMessage
+    ? { headers, ...(removed && { removed }), ...(statusMessage && { statusMessage }) }
+    : { headers };
 }
 
 /** Puts a stored head on the response of the present exchange. Returns the headers that it set, as they were spelt. */

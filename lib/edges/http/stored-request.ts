@@ -14,11 +14,11 @@ export function storedRequest(
   settings: ResolvedOperationOptions['request'],
   host?: string,
 ): Buffer | null {
+  if (!settings.store) return null;
   const path = redactedUrl(rawRequest.url ?? '', settings.redact);
-  return requestToKeep(
-    { head: { method, ...(host && { host }), path, mediaType }, member: 'body', content, json },
-    settings,
-  );
+  const place = host ? `"host":${JSON.stringify(host)},` : '';
+  const head = `{"method":"${method}",${place}"path":${JSON.stringify(path)},"mediaType":${JSON.stringify(mediaType)}}`;
+  return requestToKeep({ head, member: 'body', content, json }, settings);
 }
 
 /** Leaves the rest of the URL as it was written. */

@@ -1,14 +1,15 @@
 import { requestToKeep } from '../../../lib/edges/request-to-keep.js';
 
 const settings = { store: true, maxBytes: 1_000, redact: [] as string[] };
+const HEAD = '{"subject":"paid"}';
 const kept = (request: Parameters<typeof requestToKeep>[0], more: Partial<typeof settings> = {}) =>
   requestToKeep(request, { ...settings, ...more })?.toString();
 
 test('a head with content, a head alone, content alone', () => {
-  expect(kept({ head: { subject: 'paid' }, member: 'input', content: { b: 1, a: 2 } })).toBe(
+  expect(kept({ head: HEAD, member: 'input', content: { b: 1, a: 2 } })).toBe(
     '{"subject":"paid","input":{"a":2,"b":1}}',
   );
-  expect(kept({ head: { subject: 'paid' }, member: 'input', content: undefined })).toBe('{"subject":"paid"}');
+  expect(kept({ head: HEAD, member: 'input', content: undefined })).toBe('{"subject":"paid"}');
   expect(kept({ content: { b: 1, a: 2 } })).toBe('{"a":2,"b":1}');
   expect(kept({ content: null })).toBe('null');
   expect(kept({ content: undefined })).toBeUndefined();
@@ -17,7 +18,7 @@ test('a head with content, a head alone, content alone', () => {
 test('bytes are not kept: nothing could be redacted in them', () => {
   const content = Buffer.from('{"pin":1234}');
   expect(kept({ content, json: '{"data":[1],"type":"Buffer"}' })).toBeUndefined();
-  expect(kept({ head: { subject: 'paid' }, member: 'input', content })).toBe('{"subject":"paid"}');
+  expect(kept({ head: HEAD, member: 'input', content })).toBe('{"subject":"paid"}');
 });
 
 class Card {
@@ -50,5 +51,5 @@ test('the limit is of bytes, and of what is written', () => {
 
 test('store: false', () => {
   expect(kept({ content: { a: 1 } }, { store: false })).toBeUndefined();
-  expect(kept({ head: { subject: 'paid' }, member: 'input', content: 1 }, { store: false })).toBeUndefined();
+  expect(kept({ head: HEAD, member: 'input', content: 1 }, { store: false })).toBeUndefined();
 });

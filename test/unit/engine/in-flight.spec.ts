@@ -1,9 +1,10 @@
 import { InFlight } from '../../../lib/engine/in-flight.js';
 import type { Operation } from '../../../lib/engine/operation.js';
+import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { TOMBSTONE } from '../../../lib/engine/outcome.js';
 import type { Tenure } from '../../../lib/engine/tenure.js';
 
-const create = () => new InFlight({} as Operation);
+const create = () => new InFlight({} as Operation, {} as Claim, 0);
 
 it('wakes all that wait when it begins to run, and when it settles', async () => {
   const flight = create();
