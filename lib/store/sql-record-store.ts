@@ -27,7 +27,6 @@ import { withDeadline } from './deadline.js';
 import {
   type CompletionRow,
   type ForgottenBatch,
-  isLapsed,
   NOT_HELD,
   type OutcomeRow,
   type RecordRow,
@@ -76,8 +75,8 @@ export class SqlRecordStore implements RecordStore {
       async (claims) => {
         const rows = await retryingConflicts(() => connector.alone((on) => dialect.claim(on, claims)));
         const byId = new Map(rows.map((row) => [row.recordId, row]));
-        const lapsed = dialect.takeOver ? claims.filter(({ recordId }) => isLapsed(byId.get(recordId)!)) : [];
-        for (const row of lapsed.length > 0 ? await this.takeOver(lapsed) : []) byId.set(row.recordId, row);
+        const free = claims.filter(({ recordId }) => byId.get(recordId)!.isFree);
+        for (const row of free.length > 0 ? await this.takeOver(free) : []) byId.set(row.recordId, row);
         return claims.map((claim) => byId.get(claim.recordId)!);
       },
       places(MAX_CLAIMS, settings.timeoutMs),

@@ -10,9 +10,9 @@ import type { StoredOutcome } from '../outcome.js';
  */
 export interface RecordStore {
   /**
-   * Inserts the record, takes it over, or answers with what stands: one round trip, atomic among any number of
-   * claimants. The claim was won if the answer's owner is `claim.owner`; this also recognises a claim of ours whose
-   * first answer was lost.
+   * Inserts the record, takes it over, or answers with what stands, atomic among any number of claimants: one round trip
+   * where the key is fresh, running or done. The claim was won if the answer's owner is `claim.owner`; this also recognises
+   * a claim of ours whose first answer was lost.
    *
    * @param onLate gets an answer that comes after the store was given up on
    */

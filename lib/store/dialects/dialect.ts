@@ -12,6 +12,8 @@ export interface RecordRow extends Omit<StandingRecord, 'outcome'> {
   readonly code: number | null;
   readonly head: Buffer | null;
   readonly body: Buffer | null;
+  /** The claim has left the record as it was, and may take it: see {@link Dialect.takeOver}. */
+  readonly isFree?: boolean;
 }
 
 export interface StepRow {
@@ -58,8 +60,8 @@ export interface Dialect<Connection = unknown> {
   /** One row for each claim, in any order. Ids are distinct and sorted, so that concurrent batches cannot deadlock. */
   claim(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;
   /**
-   * Claims records that {@link claim} has found lapsed, and has left alone, in a transaction. There where a lease may be
-   * renewed beside its record, as one statement cannot both lock the record and see what was renewed before that.
+   * Claims records that {@link claim} has found free (expired, released or lapsed) and has left as they were, in a transaction. There
+   * where a lease may be renewed beside its record: one statement cannot both lock the record and see what was renewed before that.
    */
   takeOver?(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;
   read(on: Connection, recordId: string): Promise<RecordRow | undefined>;
@@ -147,11 +149,6 @@ export const BESIDE = '';
 /** The answer of a fenced write that found its record in other hands. */
 export const NOT_HELD: FencedAnswer = Object.freeze({ held: false, awaited: false });
 
-/** Returns whether the record's owner has fallen silent. */
-export function isLapsed({ status, leaseLeftMs }: RecordRow): boolean {
-  return status === 'processing' && leaseLeftMs <= 0;
-}
-
 /** Reads a row by the columns' names. Drivers give some numbers as text. */
 export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {
   return {
@@ -168,5 +165,16 @@ export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {
     code: row.response_code === null ? null : Number(row.response_code),
     head: row.response_head as Buffer | null,
     body: row.response_body as Buffer | null,
+    ...(row.is_free === true && { isFree: true }),
   };
+}
+
+/** The columns that a claim writes as they are. */
+export const CLAIM_COLUMNS =
+  'owner, endpoint, route, scope_digest, fingerprint, binding, request, hold_on_crash, attempts_left';
+
+/** The values of {@link CLAIM_COLUMNS}. */
+export function claimValues(c: Claim): unknown[] {
+  const { owner, endpoint, route, scopeDigest, fingerprint, binding, request } = c;
+  return [owner, endpoint, route, scopeDigest, fingerprint, binding, request, c.holdOnCrash ? 1 : 0, c.maxAttempts - 1];
 }

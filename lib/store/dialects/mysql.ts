@@ -1,6 +1,8 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
 import { MYSQL_NOW as NOW } from './clock.js';
 import {
+  CLAIM_COLUMNS,
+  claimValues,
   type CompletionRow,
   type Dialect,
   type ForgottenBatch,
@@ -13,6 +15,7 @@ import {
   type TableNames,
   toRecord,
 } from './dialect.js';
+import { executing, expired, move, unknown } from './predicates.js';
 
 /** What we use of a `mysql2` connection, with promises. */
 export interface MysqlConnection {
@@ -57,23 +60,23 @@ const OWN_EXPIRY = EXPIRY.replaceAll('?', 'COALESCE(?, retention_ms)');
 /** ER_SP_DOES_NOT_EXIST, which MySQL also says of a savepoint. */
 const NO_SUCH_SAVEPOINT = 1305;
 
-/** What a claim does to the record that stands; `VALUES(column)` is the claim's own. */
-const MOVE = `CASE
-  WHEN expires_at <= ${NOW} AND status IN ('done', 'failed') THEN 'restart'
-  WHEN fingerprint <> VALUES(fingerprint) OR NOT (binding <=> VALUES(binding)) THEN 'stand'
-  WHEN status = 'failed' THEN 'take'
-  WHEN status = 'processing' AND lease_until <= ${NOW}
-    THEN IF(hold_on_crash OR VALUES(hold_on_crash) OR attempts_left <= 0, 'hold', 'take')
-  ELSE 'stand' END`;
+const LAPSED = `(lease_until <= ${NOW})`;
 
-/** Held, or about to be: its owner fell silent, and nobody has asked since. */
-const UNKNOWN = `(status = 'held' OR (status = 'processing' AND hold_on_crash AND lease_until <= ${NOW}))`;
+/** `VALUES(column)` is the claim's own. */
+const MOVE = move({
+  r: '',
+  n: (column) => `VALUES(${column})`,
+  now: NOW,
+  lapsed: LAPSED,
+  differ: (a, b) => `NOT (${a} <=> ${b})`,
+});
+
+const UNKNOWN = unknown({ r: '', lapsed: LAPSED });
+const EXECUTING = executing({ r: '', lapsed: LAPSED });
 
 /** Of a claim that has won: one fewer where it took over from an owner that died, whose lease still stands in the row. */
 const ATTEMPTS_LEFT = `CASE WHEN taken_from <> 'processing' OR taken_from IS NULL THEN VALUES(attempts_left)
-  WHEN lease_until <= ${NOW} THEN attempts_left - 1 ELSE attempts_left END`;
-
-const EXECUTING = `(status = 'processing' AND lease_until > ${NOW})`;
+  WHEN ${LAPSED} THEN attempts_left - 1 ELSE attempts_left END`;
 
 const COLUMNS = `id, owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, lease_until - ${NOW} AS lease_left,
   response_code, response_head, response_body`;
@@ -89,25 +92,24 @@ function statements({ record, step }: TableNames) {
    * Assignments see those before them. First go the columns that {@link MOVE} does not look at and the owner, then the
    * status, then, by those two, the rest: an owner that claims again what it runs extends its lease, no more.
    */
-  const move = (column: string, cases: string) => `${column} = CASE ${MOVE} ${cases} ELSE ${column} END`;
+  const moved = (column: string, cases: string) => `${column} = CASE ${MOVE} ${cases} ELSE ${column} END`;
   const won = (column: string, value = `VALUES(${column})`) =>
     `${column} = IF(owner = VALUES(owner) AND status = 'processing', ${value}, ${column})`;
   return {
     claim: (
       count: number,
-    ) => `INSERT INTO ${record} (id, owner, endpoint, route, scope_digest, fingerprint, binding, request, status, token,
-      attempt, hold_on_crash, attempts_left, awaited, lease_until, created_at, expires_at, retention_ms)
+    ) => `INSERT INTO ${record} (id, ${CLAIM_COLUMNS}, status, token, attempt, awaited, lease_until, created_at, expires_at, retention_ms)
     VALUES ${Array(count)
-      .fill(`(?, ?, ?, ?, ?, ?, ?, ?, 'processing', 1, 1, ?, ?, 0, ${NOW} + ?, ${NOW}, ${EXPIRY}, ?)`)
+      .fill(`(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'processing', 1, 1, 0, ${NOW} + ?, ${NOW}, ${EXPIRY}, ?)`)
       .join(', ')}
     ON DUPLICATE KEY UPDATE
-      ${move('token', `WHEN 'restart' THEN token + 1 WHEN 'take' THEN token + 1`)},
-      ${move('attempt', `WHEN 'restart' THEN 1 WHEN 'take' THEN attempt + 1`)},
-      ${move('created_at', `WHEN 'restart' THEN VALUES(created_at)`)},
-      ${move('taken_from', `WHEN 'restart' THEN status WHEN 'take' THEN status`)},
-      ${move('awaited', `WHEN 'restart' THEN 0 WHEN 'take' THEN 0`)},
-      ${move('owner', `WHEN 'restart' THEN VALUES(owner) WHEN 'take' THEN VALUES(owner)`)},
-      ${move('status', `WHEN 'restart' THEN 'processing' WHEN 'take' THEN 'processing' WHEN 'hold' THEN 'held'`)},
+      ${moved('token', `WHEN 'restart' THEN token + 1 WHEN 'take' THEN token + 1`)},
+      ${moved('attempt', `WHEN 'restart' THEN 1 WHEN 'take' THEN attempt + 1`)},
+      ${moved('created_at', `WHEN 'restart' THEN VALUES(created_at)`)},
+      ${moved('taken_from', `WHEN 'restart' THEN status WHEN 'take' THEN status`)},
+      ${moved('awaited', `WHEN 'restart' THEN 0 WHEN 'take' THEN 0`)},
+      ${moved('owner', `WHEN 'restart' THEN VALUES(owner) WHEN 'take' THEN VALUES(owner)`)},
+      ${moved('status', `WHEN 'restart' THEN 'processing' WHEN 'take' THEN 'processing' WHEN 'hold' THEN 'held'`)},
       ${won('endpoint')}, ${won('route')}, ${won('scope_digest')}, ${won('request')}, ${won('completed_at', 'NULL')},
       ${won('response_code', 'NULL')}, ${won('response_head', 'NULL')}, ${won('response_body', 'NULL')},
       ${won('fingerprint')}, ${won('binding')}, ${won('hold_on_crash')}, ${won('attempts_left', ATTEMPTS_LEFT)}, ${won('lease_until')}, ${won('expires_at')},
@@ -142,14 +144,10 @@ function statements({ record, step }: TableNames) {
     freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
     forget: `DELETE FROM ${record} WHERE id = ?`,
     forgetSteps: (count: number) => `DELETE FROM ${step} WHERE record_id IN (${Array(count).fill('?').join(', ')})`,
-    /**
-     * An operation without an outcome does not expire: a retry has to find its steps. What its owner left, without a
-     * step, and nobody asked for during a whole retention, is of no use to anyone.
-     */
-    doomed: `SELECT r.id FROM ${record} r WHERE r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed')
-        OR (r.status = 'processing' AND NOT r.hold_on_crash AND r.lease_until + r.retention_ms <= ${NOW}
-          AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)))
-      LIMIT ? FOR UPDATE SKIP LOCKED`,
+    doomed: `SELECT r.id FROM ${record} r WHERE ${expired(
+      { r: 'r.', now: NOW },
+      `r.lease_until + r.retention_ms <= ${NOW} AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)`,
+    )} LIMIT ? FOR UPDATE SKIP LOCKED`,
     ofScope: (count: number) =>
       `SELECT id FROM ${record} WHERE scope_digest IN (${Array(count).fill('?').join(', ')}) AND NOT ${EXECUTING} LIMIT ?`,
     /** Locks by id: a lock on a part of the index would keep new records of the scope waiting. */
@@ -175,15 +173,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
   async claim(on: MysqlConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {
     const values = claims.flatMap((c) => [
       c.recordId,
-      c.owner,
-      c.endpoint,
-      c.route,
-      c.scopeDigest,
-      c.fingerprint,
-      c.binding,
-      c.request,
-      c.holdOnCrash ? 1 : 0,
-      c.maxAttempts - 1,
+      ...claimValues(c),
       c.leaseMs,
       ...expiry(c.retentionMs),
       c.retentionMs,

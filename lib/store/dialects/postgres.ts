@@ -1,10 +1,12 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
+import { POSTGRES_NOW as NOW } from './clock.js';
 import {
   BESIDE,
+  CLAIM_COLUMNS,
+  claimValues,
   type CompletionRow,
   type Dialect,
   type ForgottenBatch,
-  isLapsed,
   type LetGo,
   NOBODY,
   NOT_HELD,
@@ -14,6 +16,7 @@ import {
   type TableNames,
   toRecord,
 } from './dialect.js';
+import { executing, expired, move, unknown } from './predicates.js';
 
 /** What we use of a `pg` pool or client. */
 export interface PgConnection {
@@ -40,7 +43,6 @@ const MARK = `current_setting('${MARK_NAME}', true)`;
 /** Answers before the claim is on disk, where it may be forgotten: the wait for the disk is the handler's own commit's. */
 const COMMIT_LATER = `AND set_config('synchronous_commit', 'off', true) <> ''`;
 
-const NOW = 'clock_timestamp()';
 const after = (ms: string) => `${NOW} + ${ms} * interval '1 ms'`;
 
 /**
@@ -53,50 +55,30 @@ const expiry = (ms: string) =>
 /** The record's own, unless another one is given. */
 const OWN_RETENTION = 'coalesce($2::float8, r.retention_ms)';
 
-/**
- * What a claim does to the record that stands: `r` is the record, `n` the claim.
- *
- * @param lapsed a condition: the lease of `r` has run out. Without one, leases are not judged.
- */
-const move = (r: string, n: string, lapsed = '') => `CASE
-  WHEN ${r}.expires_at <= ${NOW} AND ${r}.status IN ('done', 'failed') THEN 'restart'
-  WHEN ${r}.fingerprint <> ${n}.fingerprint OR ${r}.binding IS DISTINCT FROM ${n}.binding THEN 'stand'
-  WHEN ${r}.status = 'failed' THEN 'take'${
-    lapsed &&
-    `
-  WHEN ${r}.status = 'processing' AND ${lapsed}
-    THEN CASE WHEN ${r}.hold_on_crash OR ${n}.hold_on_crash OR ${r}.attempts_left <= 0 THEN 'hold' ELSE 'take' END`
-  }
-  ELSE 'stand' END`;
+/** The columns of a record that a statement returns beside its id and its lease. */
+const RECORD =
+  'owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, response_code, response_head, response_body';
 
 /** @param leaseUntil the end of the lease of `r` */
-const columns = (leaseUntil: string) => `r.id, r.owner, r.status, r.token, r.attempt, r.taken_from, r.attempts_left,
-  r.fingerprint, r.binding, extract(epoch FROM ${leaseUntil} - ${NOW})::float8 * 1000 AS lease_left,
-  r.response_code, r.response_head, r.response_body`;
+const columns = (leaseUntil: string) => `r.id, ${RECORD.replace(/\w+/g, 'r.$&')},
+  extract(epoch FROM ${leaseUntil} - ${NOW})::float8 * 1000 AS lease_left`;
 
-const CLAIM_TYPES = [
-  'uuid',
-  'uuid',
-  'text',
-  'text',
-  'bytea',
-  'bytea',
-  'bytea',
-  'bytea',
-  'float8',
-  'float8',
-  'boolean',
-  'int',
-];
-const COMPLETION_TYPES = ['uuid', 'uuid', 'bigint', 'smallint', 'bytea', 'bytea', 'float8', 'bytea'];
+/** The types of {@link claimRow}, in which `lease` and `retention` are in milliseconds. */
+const CLAIM_TYPES = 'uuid, uuid, text, text, bytea, bytea, bytea, bytea, boolean, int, float8, float8'.split(', ');
+const ASKED = `asked(id, ${CLAIM_COLUMNS}, lease, retention)`;
 
-const row = (types: readonly string[]) => `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
+/** The types of {@link completionRow}. */
+const COMPLETION_TYPES = 'uuid, uuid, bigint, smallint, bytea, bytea, float8, bytea'.split(', ');
+
 /**
- * The arrays stand in sub-selects, so that the planner does not see how long they are: seeing it, it would make a new
- * plan for every batch.
+ * Rows of parameters. Each value is a parameter of its own, as `pg` sends a Buffer as it is, but an array of them as text in
+ * hexadecimal digits. The first row says the types of all.
  */
-const rows = (types: readonly string[]) =>
-  `unnest(${types.map((type, i) => `(SELECT $${i + 1}::${type}[])`).join(', ')})`;
+function rowsOf(types: readonly string[], count: number): string {
+  const row = (cast: boolean, at: number) =>
+    `(${types.map((type, i) => `$${at * types.length + i + 1}${cast ? `::${type}` : ''}`).join(', ')})`;
+  return `VALUES ${Array.from({ length: count }, (_, at) => row(at === 0, at)).join(', ')}`;
+}
 
 /**
  * Always true, and decided by its first half. To the planner it makes a row dear to look at, and so the whole table,
@@ -114,102 +96,79 @@ function statements({ record, step }: TableNames) {
   const awaited = `(r.awaited OR EXISTS (SELECT ${beside} AND s.status = 'awaited'))`;
   const asItStands = columns(leaseUntil);
 
-  const executing = `(r.status = 'processing' AND NOT ${lapsed})`;
-
-  /** Held, or about to be: its owner fell silent, and nobody has asked since. */
-  const unknown = `(r.status = 'held' OR (r.status = 'processing' AND r.hold_on_crash AND ${lapsed}))`;
+  const isExecuting = executing({ r: 'r.', lapsed });
+  const isUnknown = unknown({ r: 'r.', lapsed });
+  /** @param isLapsed a condition: the lease of `r` has run out */
+  const moveIf = (isLapsed: string) =>
+    move({
+      r: 'r.',
+      n: (column) => `i.${column}`,
+      now: NOW,
+      lapsed: isLapsed,
+      differ: (a, b) => `${a} IS DISTINCT FROM ${b}`,
+    });
+  const decided = moveIf(lapsed);
 
   /**
-   * Reads first, so that a replay writes nothing. A record that became visible only after the statement's snapshot is
-   * found by ON CONFLICT. A claim that must stand back gets no row then: the record's own transaction may have begun, and
-   * must not find the row changed. Locks are taken in the order of ids, however the claims are joined, so that concurrent
-   * batches do not deadlock.
+   * Reads first: a replay writes nothing, and a claim that must stand back does not wait for a transaction that has written the
+   * record. A record that became visible only after the statement's snapshot is found by ON CONFLICT, and gets no row.
+   *
+   * A record that is free is left to {@link takeOver}, as few are: what it takes to decide on them costs every statement.
+   *
+   * The claims are inserted in the order in which they come, sorted by id, so that concurrent batches do not deadlock.
    */
-  const claim = (
-    claims: string,
-    {
-      andWhere = '',
-      ifLapsed = '',
-      shown = columns('r.lease_until'),
-    }: Partial<Record<'andWhere' | 'ifLapsed' | 'shown', string>> = {},
-  ) => `
-WITH asked AS MATERIALIZED (
-  SELECT * FROM ${claims} AS i(id, owner, endpoint, route, scope_digest, fingerprint, binding, request, lease, retention, hold_on_crash,
-    attempts_left)
-  WHERE ${BRIEFLY} ${andWhere}
-), standing AS MATERIALIZED (
-  SELECT ${shown}
+  const claim = (count: number, andWhere = '') => `
+WITH ${ASKED} AS MATERIALIZED (${rowsOf(CLAIM_TYPES, count)}),
+standing AS MATERIALIZED (
+  SELECT ${columns('r.lease_until')}, ${moveIf(`r.lease_until <= ${NOW}`)} <> 'stand' AS is_free
   FROM asked i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
-  WHERE ${move('r', 'i', ifLapsed)} = 'stand'
 ), claimed AS (
-  INSERT INTO ${record} AS r (id, owner, endpoint, route, scope_digest, fingerprint, binding, request, status, token,
-    attempt, hold_on_crash, attempts_left, awaited, lease_until, created_at, expires_at, retention_ms)
-  SELECT i.id, i.owner, i.endpoint, i.route, i.scope_digest, i.fingerprint, i.binding, i.request, 'processing', 1,
-    1, i.hold_on_crash, i.attempts_left, false, ${after('i.lease')}, ${NOW}, ${expiry('i.retention')}, i.retention::bigint
-  FROM asked i WHERE NOT EXISTS (SELECT FROM standing s WHERE s.id = i.id)
-  ORDER BY i.id
-  ON CONFLICT (id) DO UPDATE SET
-    (owner, endpoint, route, scope_digest, fingerprint, binding, request, status, token, attempt, taken_from,
-      hold_on_crash, attempts_left, awaited, lease_until, created_at, completed_at, expires_at, retention_ms, response_code, response_head,
-      response_body) = (
-    SELECT CASE WHEN won THEN excluded.owner ELSE r.owner END,
-      CASE WHEN won THEN excluded.endpoint ELSE r.endpoint END,
-      CASE WHEN won THEN excluded.route ELSE r.route END,
-      CASE WHEN won THEN excluded.scope_digest ELSE r.scope_digest END,
-      CASE WHEN won THEN excluded.fingerprint ELSE r.fingerprint END,
-      CASE WHEN won THEN excluded.binding ELSE r.binding END,
-      CASE WHEN won THEN excluded.request ELSE r.request END,
-      CASE WHEN won THEN 'processing' WHEN move = 'hold' THEN 'held' ELSE r.status END,
-      CASE WHEN won THEN r.token + 1 ELSE r.token END,
-      CASE move WHEN 'restart' THEN 1 WHEN 'take' THEN r.attempt + 1 ELSE r.attempt END,
-      CASE WHEN won THEN r.status ELSE r.taken_from END,
-      CASE WHEN won THEN excluded.hold_on_crash ELSE r.hold_on_crash END,
-      CASE WHEN NOT won THEN r.attempts_left WHEN r.status = 'processing' THEN r.attempts_left - 1
-        ELSE excluded.attempts_left END,
-      CASE WHEN won THEN false ELSE r.awaited END,
-      CASE WHEN won THEN excluded.lease_until ELSE r.lease_until END,
-      CASE move WHEN 'restart' THEN excluded.created_at ELSE r.created_at END,
-      CASE WHEN won THEN NULL ELSE r.completed_at END,
-      CASE WHEN won THEN excluded.expires_at ELSE r.expires_at END,
-      CASE WHEN won THEN excluded.retention_ms ELSE r.retention_ms END,
-      CASE WHEN won THEN NULL ELSE r.response_code END,
-      CASE WHEN won THEN NULL ELSE r.response_head END,
-      CASE WHEN won THEN NULL ELSE r.response_body END
-    FROM (SELECT move, move IN ('restart', 'take') AS won FROM (SELECT ${move('r', 'excluded', ifLapsed)} AS move) a) b)
-  WHERE ${move('r', 'excluded', ifLapsed)} <> 'stand'
-  RETURNING ${shown}
+  INSERT INTO ${record} AS r (id, ${CLAIM_COLUMNS}, status, token, attempt, awaited, lease_until, created_at, expires_at, retention_ms)
+  SELECT id, ${CLAIM_COLUMNS}, 'processing', 1, 1, false, ${after('lease')}, ${NOW}, ${expiry('retention')}, retention::bigint
+  FROM asked WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM standing) AND ${BRIEFLY} ${andWhere}
+  ON CONFLICT (id) DO NOTHING RETURNING r.id
 )
-SELECT * FROM standing UNION ALL SELECT * FROM claimed`;
+SELECT * FROM standing UNION ALL SELECT id, ${RECORD.replace(/\w+/g, 'NULL')}, NULL, NULL FROM claimed`;
 
-  const complete = (completions: string, andWhere: string, isAwaited = 'r.awaited') => `
+  const takeOver = (count: number) => `
+WITH ${ASKED} AS MATERIALIZED (${rowsOf(CLAIM_TYPES, count)}),
+held AS (
+  UPDATE ${record} r SET status = 'held' FROM asked i WHERE r.id = i.id AND ${BY_INDEX} AND ${decided} = 'hold'
+)
+UPDATE ${record} r SET owner = i.owner, endpoint = i.endpoint, route = i.route, scope_digest = i.scope_digest,
+  fingerprint = i.fingerprint, binding = i.binding, request = i.request, status = 'processing', token = r.token + 1,
+  attempt = CASE ${decided} WHEN 'restart' THEN 1 ELSE r.attempt + 1 END, taken_from = r.status,
+  hold_on_crash = i.hold_on_crash, awaited = false,
+  attempts_left = CASE r.status WHEN 'processing' THEN r.attempts_left - 1 ELSE i.attempts_left END,
+  lease_until = ${after('i.lease')}, created_at = CASE ${decided} WHEN 'restart' THEN ${NOW} ELSE r.created_at END,
+  completed_at = NULL, expires_at = ${expiry('i.retention')}, retention_ms = i.retention::bigint,
+  response_code = NULL, response_head = NULL, response_body = NULL
+FROM asked i WHERE r.id = i.id AND ${BY_INDEX} AND ${decided} IN ('restart', 'take')`;
+
+  const complete = (count: number, andWhere = BRIEFLY, isAwaited = 'r.awaited') => `
 UPDATE ${record} r SET status = 'done', response_code = i.code, response_head = i.head, response_body = i.body,
   completed_at = ${NOW}, expires_at = ${expiry('i.retention')}, fingerprint = coalesce(i.fingerprint, r.fingerprint)
-FROM ${completions} AS i(id, owner, token, code, head, body, retention, fingerprint)
+FROM (${rowsOf(COMPLETION_TYPES, count)}) AS i(id, owner, token, code, head, body, retention, fingerprint)
 WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX} AND ${andWhere}
 RETURNING r.id, ${isAwaited} AS awaited`;
 
-  /**
-   * An operation without an outcome does not expire: a retry has to find its steps. What its owner left, without a step,
-   * and nobody asked for during a whole retention, is of no use to anyone.
-   */
-  const expired = `r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed') OR (r.status = 'processing'
-    AND NOT r.hold_on_crash AND r.lease_until + r.retention_ms * interval '1 ms' <= ${NOW}
+  const isExpired = expired(
+    { r: 'r.', now: NOW },
+    `r.lease_until + r.retention_ms * interval '1 ms' <= ${NOW}
     AND NOT EXISTS (SELECT FROM ${step} s WHERE s.record_id = r.id
-      AND (s.name <> '${BESIDE}' OR s.updated_at + r.retention_ms * interval '1 ms' > ${NOW}))))`;
+      AND (s.name <> '${BESIDE}' OR s.updated_at + r.retention_ms * interval '1 ms' > ${NOW}))`,
+  );
 
   const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing' AND ${BRIEFLY}`;
 
   return {
-    claimOne: claim(row(CLAIM_TYPES)),
-    claimMany: claim(rows(CLAIM_TYPES)),
-    claimOneLater: claim(row(CLAIM_TYPES), { andWhere: COMMIT_LATER }),
-    claimManyLater: claim(rows(CLAIM_TYPES), { andWhere: COMMIT_LATER }),
-    takeOver: claim(rows(CLAIM_TYPES), { ifLapsed: lapsed, shown: asItStands }),
-    completeOne: complete(row(COMPLETION_TYPES), BRIEFLY),
-    completeMany: complete(rows(COMPLETION_TYPES), BRIEFLY),
+    claim,
+    claimLater: (count: number) => claim(count, COMMIT_LATER),
+    takeOver,
+    complete: (count: number) => complete(count),
     /** A transaction with an older snapshot cannot see whether a request waits. */
     completeWithin: complete(
-      row(COMPLETION_TYPES),
+      1,
       `${MARK} = $${COMPLETION_TYPES.length + 1}`,
       `(current_setting('transaction_isolation') <> 'read committed' OR ${awaited})`,
     ),
@@ -257,56 +216,69 @@ RETURNING r.id, ${isAwaited} AS awaited`;
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING false AS awaited`,
     resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NOBODY}', response_code = $3, response_head = $4, response_body = $5,
-      completed_at = ${NOW}, expires_at = ${expiry(OWN_RETENTION)} WHERE r.id = $1 AND ${unknown} AND ${BRIEFLY} RETURNING r.id`,
+      completed_at = ${NOW}, expires_at = ${expiry(OWN_RETENTION)} WHERE r.id = $1 AND ${isUnknown} AND ${BRIEFLY} RETURNING r.id`,
     resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed', expires_at = ${expiry(OWN_RETENTION)}
-        WHERE r.id = $1 AND ${unknown} AND ${BRIEFLY} RETURNING r.id),
+        WHERE r.id = $1 AND ${isUnknown} AND ${BRIEFLY} RETURNING r.id),
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
       SELECT id FROM freed`,
     forget: `DELETE FROM ${record} r WHERE r.id = $1 AND ${BRIEFLY} RETURNING r.id`,
-    ofScope: `SELECT r.id FROM ${record} r WHERE r.scope_digest = ANY($1::bytea[]) AND NOT ${executing} LIMIT $2`,
+    ofScope: `SELECT r.id FROM ${record} r WHERE r.scope_digest = ANY($1::bytea[]) AND NOT ${isExecuting} LIMIT $2`,
     /** Asked again, as an execution may have begun meanwhile. */
-    forgetMany: `DELETE FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND NOT ${executing} AND ${BY_INDEX} AND ${BRIEFLY}
+    forgetMany: `DELETE FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND NOT ${isExecuting} AND ${BY_INDEX} AND ${BRIEFLY}
       RETURNING r.id`,
     /** With its table, as the same place in two partitions holds two rows. */
     sweep: `WITH doomed AS (
-        SELECT r.tableoid, r.ctid FROM ${record} r WHERE ${expired} LIMIT $1 FOR UPDATE SKIP LOCKED
+        SELECT r.tableoid, r.ctid FROM ${record} r WHERE ${isExpired} LIMIT $1 FOR UPDATE SKIP LOCKED
       ) DELETE FROM ${record} r USING doomed WHERE r.tableoid = doomed.tableoid AND r.ctid = doomed.ctid RETURNING r.id`,
     forgetSteps: `DELETE FROM ${step} s WHERE s.record_id = ANY($1::uuid[])`,
   };
 }
 
+type Statements = ReturnType<typeof statements>;
+type RowsStatement = 'claim' | 'claimLater' | 'takeOver' | 'complete';
+type SingleStatement = Exclude<keyof Statements, RowsStatement>;
+
 export class PostgresDialect implements Dialect<PgConnection> {
   readonly name = 'postgres';
   readonly batches = true;
 
-  private made: ReturnType<typeof statements> | undefined;
+  private made: Statements | undefined;
+  private readonly texts = new Map<string, string>();
 
   constructor(private readonly tables: TableNames) {}
 
-  private get sql(): ReturnType<typeof statements> {
+  private get sql(): Statements {
     return (this.made ??= statements(this.tables));
   }
 
   async claim(on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {
-    const later = claims.every((claim) => claim.forgettable) ? 'Later' : '';
-    const answer =
-      claims.length === 1
-        ? await this.run(on, `claimOne${later}`, claimValues(claims[0]))
-        : await this.run(on, `claimMany${later}`, columnwise(claims.map(claimValues)));
-    const found = answer.rows.map(toRecord);
-    const lapsed = found.filter(isLapsed).map(({ recordId }) => recordId);
-    if (lapsed.length === 0 && found.length === claims.length) return found;
-    const renewed = lapsed.length > 0 ? (await this.run(on, 'readMany', [lapsed])).rows.map(toRecord) : [];
-    const byId = new Map([...found, ...renewed].map((record) => [record.recordId, record]));
+    const name = claims.every((claim) => claim.forgettable) ? 'claimLater' : 'claim';
+    const { rows } = await this.runRows(on, name, claims.map(claimRow));
+    if (rows.length === claims.length && rows.every(isClaimed)) return claims.map(claimed);
+    const byId = new Map(rows.map((row) => [row.id, isClaimed(row) ? undefined : toRecord(row)]));
+    const lapsed = [...byId.values()].filter((record) => record?.isFree && record.status === 'processing');
+    for (const record of lapsed.length > 0 ? await this.readMany(on, lapsed as RecordRow[]) : []) {
+      const isFree = record.status !== 'done' && record.leaseLeftMs <= 0;
+      byId.set(record.recordId, isFree ? { ...record, isFree } : record);
+    }
+    const found = claims.filter(({ recordId }) => byId.has(recordId));
     // Records that others made while the statement ran, and that it sees when it runs again.
     const missed = claims.filter(({ recordId }) => !byId.has(recordId));
-    return [...byId.values(), ...(missed.length > 0 ? await this.claim(on, missed) : [])];
+    const records = found.map((claim) => byId.get(claim.recordId) ?? claimed(claim));
+    return missed.length > 0 ? [...records, ...(await this.claim(on, missed))] : records;
   }
 
   /** The second statement sees every heartbeat that was there before the lock. */
   async takeOver(on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {
     await this.run(on, 'lock', [claims.map(({ recordId }) => recordId)]);
-    const { rows } = await this.run(on, 'takeOver', columnwise(claims.map(claimValues)));
+    await this.runRows(on, 'takeOver', claims.map(claimRow));
+    const found = await this.readMany(on, claims);
+    const gone = claims.filter(({ recordId }) => !found.some((record) => record.recordId === recordId));
+    return gone.length > 0 ? [...found, ...(await this.claim(on, gone))] : found;
+  }
+
+  private async readMany(on: PgConnection, records: readonly { recordId: string }[]): Promise<readonly RecordRow[]> {
+    const { rows } = await this.run(on, 'readMany', [records.map(({ recordId }) => recordId)]);
     return rows.map(toRecord);
   }
 
@@ -316,10 +288,7 @@ export class PostgresDialect implements Dialect<PgConnection> {
   }
 
   async complete(on: PgConnection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>> {
-    const answer =
-      completions.length === 1
-        ? await this.run(on, 'completeOne', completionValues(completions[0]))
-        : await this.run(on, 'completeMany', columnwise(completions.map(completionValues)));
+    const answer = await this.runRows(on, 'complete', completions.map(completionRow));
     return new Map(answer.rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }]));
   }
 
@@ -329,7 +298,7 @@ export class PostgresDialect implements Dialect<PgConnection> {
   }
 
   async completeWithin(on: PgConnection, mark: string, c: CompletionRow): Promise<FencedAnswer | 'ended'> {
-    const { rows } = await this.run(on, 'completeWithin', [...completionValues(c), mark]);
+    const { rows } = await this.run(on, 'completeWithin', [...completionRow(c), mark]);
     if (rows.length) return { held: true, awaited: rows[0].awaited as boolean };
     const found = await this.run(on, 'mark', []);
     return found.rows[0].mark === mark ? NOT_HELD : 'ended';
@@ -411,33 +380,58 @@ export class PostgresDialect implements Dialect<PgConnection> {
     return rows.length ? { held: true, awaited: rows[0].awaited as boolean } : NOT_HELD;
   }
 
-  /** Prepared by name: planning a claim costs more than running it. */
-  private run(on: PgConnection, name: keyof ReturnType<typeof statements>, values: unknown[]) {
+  /**
+   * Runs a statement of many rows, padded to a power of two: a connection keeps few of them prepared, whatever comes together. A row
+   * of padding is NULL, and meets no record.
+   */
+  private runRows(on: PgConnection, name: RowsStatement, rows: readonly unknown[][]): Promise<PgAnswer> {
+    const count = 2 ** Math.ceil(Math.log2(rows.length));
+    const values: unknown[] = Array(count * rows[0].length).fill(null);
+    let at = 0;
+    for (const row of rows) for (const value of row) values[at++] = value;
+    return on.query({ name: `nestjs_idempotency_${name}${count}`, text: this.textOf(name, count), values });
+  }
+
+  /** Prepared by name: planning a statement costs more than running it. */
+  private run(on: PgConnection, name: SingleStatement, values: unknown[]): Promise<PgAnswer> {
     return on.query({ name: `nestjs_idempotency_${name}`, text: this.sql[name], values });
+  }
+
+  private textOf(name: RowsStatement, count: number): string {
+    const key = `${name}${count}`;
+    let text = this.texts.get(key);
+    if (!text) this.texts.set(key, (text = this.sql[name](count)));
+    return text;
   }
 }
 
-function claimValues(c: Claim): unknown[] {
-  return [
-    c.recordId,
-    c.owner,
-    c.endpoint,
-    c.route,
-    c.scopeDigest,
-    c.fingerprint,
-    c.binding,
-    c.request,
-    c.leaseMs,
-    c.retentionMs,
-    c.holdOnCrash,
-    c.maxAttempts - 1,
-  ];
+function claimRow(c: Claim): unknown[] {
+  return [c.recordId, ...claimValues(c), c.leaseMs, c.retentionMs];
 }
 
-function completionValues(c: CompletionRow): unknown[] {
+function completionRow(c: CompletionRow): unknown[] {
   return [c.recordId, c.owner, c.token, c.code, c.head, c.body, c.retentionMs, c.fingerprint];
 }
 
-function columnwise(rows: readonly unknown[][]): unknown[][] {
-  return rows[0].map((_, column) => rows.map((row) => row[column]));
+/** A claim that was inserted: the database knows nothing of it that the claim does not say. */
+function isClaimed(row: PgRow): boolean {
+  return row.status === null;
+}
+
+function claimed(c: Claim): RecordRow {
+  return {
+    recordId: c.recordId,
+    owner: c.owner,
+    status: 'processing',
+    token: 1,
+    attempt: 1,
+    takenFrom: null,
+    attemptsLeft: c.maxAttempts - 1,
+    fingerprint: c.fingerprint,
+    binding: c.binding,
+    leaseLeftMs: c.leaseMs,
+    code: null,
+    head: null,
+    body: null,
+  };
 }

@@ -1,6 +1,8 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
 import { SQLITE_NOW as NOW } from './clock.js';
 import {
+  CLAIM_COLUMNS,
+  claimValues,
   type CompletionRow,
   type Dialect,
   type ForgottenBatch,
@@ -13,6 +15,7 @@ import {
   type TableNames,
   toRecord,
 } from './dialect.js';
+import { executing, expired, move, unknown } from './predicates.js';
 
 /** What we use of a better-sqlite3 database. Everything it does is synchronous. */
 export interface SqliteConnection {
@@ -29,19 +32,19 @@ interface SqliteStatement {
 
 type SqliteRow = Record<string, unknown>;
 
-/** What a claim (`n`) does to the record that stands (`r`). */
-const MOVE = `CASE
-  WHEN r.expires_at <= ${NOW} AND r.status IN ('done', 'failed') THEN 'restart'
-  WHEN r.fingerprint <> n.fingerprint OR r.binding IS NOT n.binding THEN 'stand'
-  WHEN r.status = 'failed' THEN 'take'
-  WHEN r.status = 'processing' AND r.lease_until <= ${NOW}
-    THEN CASE WHEN r.hold_on_crash OR n.hold_on_crash OR r.attempts_left <= 0 THEN 'hold' ELSE 'take' END
-  ELSE 'stand' END`;
+const LAPSED = `(lease_until <= ${NOW})`;
 
-/** Held, or about to be: its owner fell silent, and nobody has asked since. */
-const UNKNOWN = `(status = 'held' OR (status = 'processing' AND hold_on_crash AND lease_until <= ${NOW}))`;
+/** `r` is the record, `n` the claim. */
+const MOVE = move({
+  r: 'r.',
+  n: (column) => `n.${column}`,
+  now: NOW,
+  lapsed: LAPSED,
+  differ: (a, b) => `${a} IS NOT ${b}`,
+});
 
-const EXECUTING = `(status = 'processing' AND lease_until > ${NOW})`;
+const UNKNOWN = unknown({ r: '', lapsed: LAPSED });
+const EXECUTING = executing({ r: '', lapsed: LAPSED });
 
 const COLUMNS = `id, owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, lease_until - ${NOW} AS lease_left,
   response_code, response_head, response_body`;
@@ -53,14 +56,13 @@ function statements({ record, step }: TableNames) {
   return {
     look: `SELECT ${MOVE} AS move FROM ${record} r, (SELECT ? AS fingerprint, ? AS binding, ? AS hold_on_crash) n
       WHERE r.id = ?`,
-    insert: `INSERT INTO ${record} (owner, endpoint, route, scope_digest, fingerprint, binding, request, hold_on_crash,
-      lease_until, expires_at, retention_ms, attempts_left, id, status, token, attempt, awaited, created_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ${NOW} + ?, ${NOW} + ?, ?, ?, ?, 'processing', 1, 1, 0, ${NOW})`,
+    insert: `INSERT INTO ${record} (${CLAIM_COLUMNS}, lease_until, expires_at, retention_ms, id, status, token, attempt, awaited,
+      created_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ${NOW} + ?, ${NOW} + ?, ?, ?, 'processing', 1, 1, 0, ${NOW})`,
     take: `UPDATE ${record} SET owner = ?, endpoint = ?, route = ?, scope_digest = ?, fingerprint = ?, binding = ?,
-      request = ?, hold_on_crash = ?,
-      lease_until = ${NOW} + ?, expires_at = ${NOW} + ?, retention_ms = ?,
-      attempts_left = CASE status WHEN 'processing' THEN attempts_left - 1 ELSE ? END, taken_from = status, status = 'processing', token = token + 1,
-      attempt = attempt + 1, awaited = 0, completed_at = NULL, response_code = NULL, response_head = NULL,
+      request = ?, hold_on_crash = ?, attempts_left = CASE status WHEN 'processing' THEN attempts_left - 1 ELSE ? END,
+      lease_until = ${NOW} + ?, expires_at = ${NOW} + ?, retention_ms = ?, taken_from = status, status = 'processing',
+      token = token + 1, attempt = attempt + 1, awaited = 0, completed_at = NULL, response_code = NULL, response_head = NULL,
       response_body = NULL WHERE id = ?`,
     restart: `UPDATE ${record} SET attempt = 1, created_at = ${NOW} WHERE id = ?`,
     hold: `UPDATE ${record} SET status = 'held' WHERE id = ?`,
@@ -96,14 +98,10 @@ function statements({ record, step }: TableNames) {
     ofScope: (count: number) =>
       `SELECT id FROM ${record} WHERE scope_digest IN (${Array(count).fill('?').join(', ')}) AND NOT ${EXECUTING} LIMIT ?`,
     forgetSteps: `DELETE FROM ${step} WHERE record_id = ?`,
-    /**
-     * An operation without an outcome does not expire: a retry has to find its steps. What its owner left, without a
-     * step, and nobody asked for during a whole retention, is of no use to anyone.
-     */
-    doomed: `SELECT r.id FROM ${record} r WHERE r.expires_at <= ${NOW} AND (r.status IN ('done', 'failed')
-        OR (r.status = 'processing' AND NOT r.hold_on_crash AND r.lease_until + r.retention_ms <= ${NOW}
-          AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)))
-      LIMIT ?`,
+    doomed: `SELECT r.id FROM ${record} r WHERE ${expired(
+      { r: 'r.', now: NOW },
+      `r.lease_until + r.retention_ms <= ${NOW} AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)`,
+    )} LIMIT ?`,
   };
 }
 
@@ -125,28 +123,13 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
   }
 
   private claimOne(on: SqliteConnection, c: Claim): RecordRow {
-    const hold = c.holdOnCrash ? 1 : 0;
-    const look = this.on(on, this.sql.look).get(c.fingerprint, c.binding, hold, c.recordId);
-    const move = look?.move ?? 'insert';
-    const values = [
-      c.owner,
-      c.endpoint,
-      c.route,
-      c.scopeDigest,
-      c.fingerprint,
-      c.binding,
-      c.request,
-      hold,
-      c.leaseMs,
-      c.retentionMs,
-      c.retentionMs,
-      c.maxAttempts - 1,
-      c.recordId,
-    ];
-    if (move === 'insert') this.on(on, this.sql.insert).run(...values);
-    if (move === 'take' || move === 'restart') this.on(on, this.sql.take).run(...values);
-    if (move === 'restart') this.on(on, this.sql.restart).run(c.recordId);
-    if (move === 'hold') this.on(on, this.sql.hold).run(c.recordId);
+    const look = this.on(on, this.sql.look).get(c.fingerprint, c.binding, c.holdOnCrash ? 1 : 0, c.recordId);
+    const found = look?.move ?? 'insert';
+    const values = [...claimValues(c), c.leaseMs, c.retentionMs, c.retentionMs, c.recordId];
+    if (found === 'insert') this.on(on, this.sql.insert).run(...values);
+    if (found === 'take' || found === 'restart') this.on(on, this.sql.take).run(...values);
+    if (found === 'restart') this.on(on, this.sql.restart).run(c.recordId);
+    if (found === 'hold') this.on(on, this.sql.hold).run(c.recordId);
     return toRecord(this.on(on, this.sql.stands).get(c.recordId)!);
   }
 

@@ -15,7 +15,14 @@ interface Plan {
 const { sql: statements } = new PostgresDialect({
   record: 'idempotency_record',
   step: 'idempotency_step',
-}) as unknown as { sql: Record<string, string> };
+}) as unknown as { sql: Record<string, string | ((rows: number) => string)> };
+
+/** @param name of a statement, and for how many rows it is, if it says so: `claim 8` */
+function textOf(name: string): string {
+  const [statement, rows] = name.split(' ');
+  const text = statements[statement];
+  return typeof text === 'string' ? text : text(Number(rows));
+}
 
 describe('On PostgreSQL', () => {
   const [postgres] = BACKENDS;
@@ -60,7 +67,7 @@ describe('On PostgreSQL', () => {
   async function explain(name: string, values: readonly string[], options = ''): Promise<Plan> {
     const runner = bench.dataSource.createQueryRunner();
     try {
-      await runner.query(`PREPARE statement AS ${statements[name]}`);
+      await runner.query(`PREPARE statement AS ${textOf(name)}`);
       // The plan that is kept for all values, as is the one of a statement that is prepared by name.
       await runner.query('SET plan_cache_mode = force_generic_plan');
       const [row] = await runner.query(`EXPLAIN (${options} FORMAT JSON) EXECUTE statement(${values.join(', ')})`);
@@ -83,12 +90,12 @@ describe('On PostgreSQL', () => {
       digest,
       'NULL',
       'NULL',
-      '30000',
-      '86400000',
       'false',
       '4',
+      '30000',
+      '86400000',
     ];
-    return explain('claimOne', values, 'ANALYZE, WAL,');
+    return explain('claim 1', values, 'ANALYZE, WAL,');
   };
 
   it('a replay writes nothing and locks nothing', async () => {
@@ -108,14 +115,17 @@ describe('On PostgreSQL', () => {
   });
 
   const BY_ID = [
-    'claimOne',
-    'claimMany',
-    'claimOneLater',
-    'claimManyLater',
-    'completeOne',
-    'completeMany',
+    'claim 1',
+    'claim 8',
+    'claim 128',
+    'claimLater 1',
+    'claimLater 128',
+    'complete 1',
+    'complete 8',
+    'complete 64',
     'completeWithin',
-    'takeOver',
+    'takeOver 1',
+    'takeOver 128',
     'read',
     'renew',
     'renewBeside',
@@ -148,7 +158,7 @@ describe('On PostgreSQL', () => {
     beforeAll(prepare);
 
     it.each(BY_ID)('%s goes by the primary key', async (name) => {
-      const parameters = Math.max(...[...statements[name].matchAll(/\$(\d+)/g)].map(([, n]) => Number(n)));
+      const parameters = Math.max(...[...textOf(name).matchAll(/\$(\d+)/g)].map(([, n]) => Number(n)));
       const plan = await explain(name, Array<string>(parameters).fill('NULL'));
       const scans = flatten(plan).filter(
         (node) => TABLES.includes(node['Relation Name'] ?? '') && node['Node Type'].includes('Scan'),
