@@ -34,7 +34,7 @@ import {
 import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
-import type { Sealer } from './sealer.js';
+import { noSealer, type Sealer } from './sealer.js';
 import { hasContext, type TransactionHost } from './transaction-host.js';
 import { TransactionWatch, type WatchedTransaction } from './transaction-watch.js';
 
@@ -74,6 +74,8 @@ export class SqlRecordStore implements RecordStore {
     this.claims = new GroupCommit(
       async (claims) => {
         const rows = await retryingConflicts(() => connector.alone((on) => dialect.claim(on, claims)));
+        // As a rule, all were won, or found done.
+        if (rows.every(({ recordId, isFree }, i) => recordId === claims[i].recordId && !isFree)) return rows;
         const byId = new Map(rows.map((row) => [row.recordId, row]));
         const free = claims.filter(({ recordId }) => byId.get(recordId)!.isFree);
         for (const row of free.length > 0 ? await this.takeOver(free) : []) byId.set(row.recordId, row);
@@ -286,25 +288,32 @@ export class SqlRecordStore implements RecordStore {
 
   private completionRow(ownership: Ownership, { outcome, retentionMs, fingerprint }: Completion): CompletionRow {
     const { recordId, owner, token } = ownership;
-    return { recordId, owner, token, ...this.sealed(recordId, outcome), retentionMs, fingerprint: fingerprint ?? null };
+    const { code, head, body } = this.sealed(recordId, outcome);
+    return { recordId, owner, token, code, head, body, retentionMs, fingerprint: fingerprint ?? null };
   }
 
-  private sealed(recordId: string, { code, head, body }: StoredOutcome): OutcomeRow {
-    const seal = (plain: Buffer | null, field: string) =>
-      plain && this.settings.sealer.seal(plain, { recordId, field });
-    // With the status, which is not sealed itself: it cannot be changed unnoticed.
-    return { code, head: seal(head, `head of ${code}`), body: seal(body, 'body') };
+  private sealed(recordId: string, outcome: StoredOutcome): OutcomeRow {
+    return this.through('seal', recordId, outcome);
   }
 
   private standing(row: RecordRow): StandingRecord {
-    const { code, head, body, ...rest } = row;
-    return { ...rest, outcome: code === null ? null : this.outcome(row.recordId, { code, head, body }) };
+    return row.outcome && this.isSealing ? { ...row, outcome: this.through('open', row.recordId, row.outcome) } : row;
   }
 
-  private outcome(recordId: string, { code, head, body }: StoredOutcome): StoredOutcome {
-    const open = (sealed: Buffer | null, field: string) =>
-      sealed && this.settings.sealer.open(sealed, { recordId, field });
-    return { code, head: open(head, `head of ${code}`), body: open(body, 'body') };
+  private get isSealing(): boolean {
+    return this.settings.sealer !== noSealer;
+  }
+
+  private through(how: keyof Sealer, recordId: string, outcome: StoredOutcome): StoredOutcome {
+    if (!this.isSealing) return outcome;
+    const { sealer } = this.settings;
+    const { code, head, body } = outcome;
+    // With the status, which is not sealed itself: it cannot be changed unnoticed.
+    return {
+      code,
+      head: head && sealer[how](head, { recordId, field: `head of ${code}` }),
+      body: body && sealer[how](body, { recordId, field: 'body' }),
+    };
   }
 }
 

@@ -7,11 +7,8 @@ export interface TableNames {
   readonly step: string;
 }
 
-/** A record as a statement returns it: bytes still sealed. */
-export interface RecordRow extends Omit<StandingRecord, 'outcome'> {
-  readonly code: number | null;
-  readonly head: Buffer | null;
-  readonly body: Buffer | null;
+/** A record as a statement returns it: the bytes of its outcome still sealed. */
+export interface RecordRow extends StandingRecord {
   /** The claim has left the record as it was, and may take it: see {@link Dialect.takeOver}. */
   readonly isFree?: boolean;
 }
@@ -151,6 +148,7 @@ export const NOT_HELD: FencedAnswer = Object.freeze({ held: false, awaited: fals
 
 /** Reads a row by the columns' names. Drivers give some numbers as text. */
 export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {
+  const { response_code: code, response_head: head, response_body: body } = row;
   return {
     recordId: row.id as string,
     owner: row.owner as string,
@@ -162,9 +160,7 @@ export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {
     fingerprint: row.fingerprint as Buffer,
     binding: row.binding as Buffer | null,
     leaseLeftMs: Number(row.lease_left),
-    code: row.response_code === null ? null : Number(row.response_code),
-    head: row.response_head as Buffer | null,
-    body: row.response_body as Buffer | null,
+    outcome: code === null ? null : { code: Number(code), head: head as Buffer | null, body: body as Buffer | null },
     ...(row.is_free === true && { isFree: true }),
   };
 }

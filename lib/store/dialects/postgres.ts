@@ -430,8 +430,6 @@ function claimed(c: Claim): RecordRow {
     fingerprint: c.fingerprint,
     binding: c.binding,
     leaseLeftMs: c.leaseMs,
-    code: null,
-    head: null,
-    body: null,
+    outcome: null,
   };
 }
