@@ -50,9 +50,11 @@ function watchValue(value: unknown, execution: CurrentExecution): unknown {
 function watchWork(value: unknown, execution: CurrentExecution): unknown {
   if (typeof value === 'function') return watchedWork(value as Method, execution);
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  for (const name in value) if (typeof (value as Record<string, unknown>)[name] !== 'function') return value;
   const members = Object.entries(value);
-  if (members.length === 0 || !members.every(([, member]) => typeof member === 'function')) return value;
-  return Object.fromEntries(members.map(([name, work]) => [name, watchedWork(work as Method, execution)]));
+  return members.length === 0
+    ? value
+    : Object.fromEntries(members.map(([name, work]) => [name, watchedWork(work as Method, execution)]));
 }
 
 function watchedWork(work: Method, execution: CurrentExecution): Method {

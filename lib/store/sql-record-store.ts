@@ -102,6 +102,7 @@ export class SqlRecordStore implements RecordStore {
     const { recordId, request } = claim;
     const sealed = request && this.settings.sealer.seal(request, { recordId, field: 'request' });
     const item = sealed === request ? claim : { ...claim, request: sealed };
+    if (!connector.sharesPool) return this.claims.add(item, onLate);
     return besides(connector, claim.endpoint, () => this.claims.add(item, onLate));
   }
 
@@ -112,6 +113,7 @@ export class SqlRecordStore implements RecordStore {
 
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
     const row = this.completionRow(ownership, completion);
+    if (!this.connector.sharesPool) return this.completions.add(row);
     return besides(this.connector, 'a completion', () => this.completions.add(row));
   }
 

@@ -55,7 +55,10 @@ export function pointIntoContent(pointers: readonly string[]): boolean {
   return pointers.some((pointer) => pointer.startsWith('/'));
 }
 
-function pathsOf(root: Root, pointers: readonly string[]): Path[] {
+const NO_PATHS: readonly Path[] = [];
+
+function pathsOf(root: Root, pointers: readonly string[]): readonly Path[] {
+  if (pointers.length === 0) return NO_PATHS;
   return pointers.filter((pointer) => pointer.startsWith(root)).map((pointer) => pointer.slice(1).split('/').map(read));
 }
 

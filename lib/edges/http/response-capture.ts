@@ -366,7 +366,8 @@ export function applyHead(response: ServerResponse, status: number, rest: readon
     }
     return;
   }
-  for (const [name, value] of Object.entries(headers ?? {})) {
+  for (const name in headers) {
+    const value = headers[name];
     if (value !== undefined) response.setHeader(name, value);
   }
 }

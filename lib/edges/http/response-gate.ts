@@ -24,17 +24,6 @@ export interface Gate {
   keeper: GateKeeper | undefined;
 }
 
-const METHODS = [
-  'write',
-  'end',
-  'writeHead',
-  'flushHeaders',
-  'setHeader',
-  'setHeaders',
-  'appendHeader',
-  'removeHeader',
-] as const satisfies readonly (keyof Gated)[];
-
 /** Those of the response before. */
 let latest: Gated | undefined;
 
@@ -58,12 +47,7 @@ export function keeperOf(response: ServerResponse): GateKeeper | undefined {
 
 function putUp(response: Response): Gate {
   const methods: Gated = response as ServerResponse;
-  // oxlint-disable-next-line typescript/unbound-method -- called on the response
-  const { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader } = methods;
-  const own = { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader };
-  // Responses that no middleware has wrapped have the same methods.
-  if (!METHODS.every((name) => own[name] === latest?.[name])) latest = own;
-  const gate: Gate = { original: latest!, keeper: undefined };
+  const gate: Gate = { original: originalOf(methods), keeper: undefined };
   makeRoom(response);
   response[GATE] = gate;
   methods.write = gatedWrite as Gated['write'];
@@ -76,6 +60,25 @@ function putUp(response: Response): Gate {
   // HTTP/2 has none.
   if ('setHeaders' in response) methods.setHeaders = gatedSetHeaders as Gated['setHeaders'];
   return gate;
+}
+
+/** Responses that no middleware has wrapped have the same methods. */
+function originalOf(methods: Gated): Gated {
+  // oxlint-disable-next-line typescript/unbound-method -- called on the response
+  const { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader } = methods;
+  const isAsBefore =
+    latest?.write === write &&
+    latest.end === end &&
+    latest.writeHead === writeHead &&
+    latest.flushHeaders === flushHeaders &&
+    latest.setHeader === setHeader &&
+    latest.setHeaders === setHeaders &&
+    latest.appendHeader === appendHeader &&
+    latest.removeHeader === removeHeader;
+  if (!isAsBefore) {
+    latest = { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader };
+  }
+  return latest!;
 }
 
 /**
