@@ -25,7 +25,11 @@ const { values } = parseArgs({
 });
 const apps = values.app.split(',');
 const kinds = /** @type {import('./support/anatomy.mjs').Kind[]} */ (values.kind.split(','));
-const counts = { connections: Number(values.connections), warmUp: 4000, requests: Number(values.requests) };
+const counts = {
+  connections: Number(values.connections),
+  warmUp: 4000,
+  requests: Number(values.requests),
+};
 
 const load = new Load();
 try {

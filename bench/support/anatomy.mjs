@@ -2,7 +2,7 @@
  * What a request makes in the application's process: promises, timers, bytes. These are counts, so that other work on the
  * machine does not move them, as it moves times.
  */
-import { answersOnly, begin, run } from './keys.mjs';
+import { answersOnly, run, send } from './keys.mjs';
 
 /**
  * @typedef {import('./app.mjs').App} App
@@ -55,7 +55,9 @@ export const KINDS = {
  */
 export async function prepareDuplicates(app, load) {
   await run(app, '/charges', replayed(app), load);
-  await begin(app, '/slow', running(app).prefix, SLOW_BODY);
+  const slow = () => send(app, '/slow', running(app).prefix, SLOW_BODY);
+  // One of the two runs for as long as the application does; the refusal of the other one says that it does.
+  await Promise.any([slow(), slow()]);
 }
 
 /**
@@ -72,16 +74,16 @@ export async function anatomyOf(app, load, kind, { bare = false, connections, wa
   const path = bare ? rest.bare : rest.path;
   const body = 'body' in rest ? rest.body : undefined;
   const check = answersOnly(status);
-  const send = async (/** @type {number} */ count) => {
+  const sendAll = async (/** @type {number} */ count, connections = 32) => {
     const job = { port: app.port, path, body, connections, warmUpMs: 0, ms: 0, requests: count, keys: keys(app) };
     check(await load.run(job));
   };
-  await send(warmUp);
+  await sendAll(warmUp);
   await app.ask({ ask: 'sample-heap' });
-  await send(requests);
+  await sendAll(requests, connections);
   const { profile } = await app.ask({ ask: 'heap-sampled' });
   await app.ask({ ask: 'count' });
-  await send(requests);
+  await sendAll(requests, connections);
   const { PROMISE = 0, Timeout = 0, Immediate = 0 } = await app.ask({ ask: 'counted' });
   return {
     promises: PROMISE / requests,
