@@ -28,7 +28,11 @@ export default {
   collectCoverageFrom: ['lib/**/*.ts', '!lib/**/index.ts'],
   projects: [
     { ...shared, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.spec.ts'] },
-    { ...withServers, displayName: 'e2e', testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts'] },
+    {
+      ...withServers,
+      displayName: 'e2e',
+      testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts', '<rootDir>/test/cost/**/*.e2e-spec.ts'],
+    },
     { ...withServers, displayName: 'conformance', testMatch: ['<rootDir>/test/conformance/**/*.e2e-spec.ts'] },
     { ...shared, displayName: 'field', testMatch: ['<rootDir>/test/field/**/*.field-spec.ts'] },
   ],

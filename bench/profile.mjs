@@ -3,6 +3,7 @@
  * a request goes in the application's process, by package, from node's own profiler. `BENCH_TOP=40` lists functions too.
  */
 import { Load } from './support/load.mjs';
+import { packageOf } from './support/package-of.mjs';
 import { Stage } from './support/stage.mjs';
 
 const [path = '/charges', platform = 'express', kind = 'fresh', app = 'ours', nodes = '0'] = process.argv.slice(2);
@@ -56,17 +57,4 @@ function report({ nodes, samples, timeDeltas }, requests) {
   console.log('Time of its own, a request:');
   print(packages, 30);
   print(functions, Number(process.env.BENCH_TOP ?? 0));
-}
-
-/**
- * @param {string} url
- * @param {string} functionName
- */
-function packageOf(url, functionName) {
-  const inModules = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url);
-  if (inModules) return inModules[1].startsWith('@nestjs/') ? '@nestjs' : inModules[1];
-  if (url.includes('/dist/')) return 'nestjs-idempotency';
-  if (url.includes('/.built/')) return 'the application';
-  if (functionName === '(garbage collector)') return 'garbage collector';
-  return url.startsWith('node:') ? 'node' : 'node, native';
 }

@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { Session } from 'node:inspector/promises';
 import { type DynamicModule, type INestApplication, Module, type ModuleMetadata, type Type } from '@nestjs/common';
@@ -43,6 +44,17 @@ export async function charge(on: DataSource | EntityManager, { amount, currency,
 
 const profiler = new Session();
 profiler.connect();
+
+/** One allocation in so many bytes is sampled: a thousand requests make ten thousand samples or more. */
+const HEAP_SAMPLING_BYTES = 4096;
+
+/** Promises, timers and other async resources created while counting, by their type in `async_hooks`. */
+let created: Record<string, number> = {};
+const hook = createHook({
+  init(_asyncId, type) {
+    created[type] = (created[type] ?? 0) + 1;
+  },
+});
 
 /** Serves controllers, tells the port by message, and answers questions about the process. */
 export async function serve(
@@ -90,12 +102,31 @@ async function reply(question: Question, app: INestApplication, answer: Answer):
   switch (question.ask) {
     case 'publish':
       return publishStatistics(app.get(DataSource));
+    case 'version':
+      return { version: process.version };
     case 'profile':
       await profiler.post('Profiler.enable');
       await profiler.post('Profiler.setSamplingInterval', { interval: 250 });
       return profiler.post('Profiler.start');
     case 'profiled':
       return profiler.post('Profiler.stop');
+    case 'count':
+      created = {};
+      hook.enable();
+      return {};
+    case 'counted':
+      hook.disable();
+      return created;
+    case 'sample-heap':
+      await profiler.post('HeapProfiler.enable');
+      await profiler.post('HeapProfiler.startSampling', {
+        samplingInterval: HEAP_SAMPLING_BYTES,
+        includeObjectsCollectedByMajorGC: true,
+        includeObjectsCollectedByMinorGC: true,
+      });
+      return {};
+    case 'heap-sampled':
+      return profiler.post('HeapProfiler.stopSampling');
     default:
       return answer(question, app);
   }

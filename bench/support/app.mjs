@@ -31,12 +31,13 @@ export class App {
   /**
    * @param {string} file
    * @param {Record<string, unknown>} settings
-   * @param {{ execArgv?: string[] }} [options]
+   * @param {{ execArgv?: string[], node?: string }} [options] `node`: path of the Node that it runs on
    */
-  static async start(file, settings, { execArgv = [] } = {}) {
+  static async start(file, settings, { execArgv = [], node = process.execPath } = {}) {
     const env = { ...process.env, SETTINGS: JSON.stringify(settings), NODE_ENV: 'production' };
     const child = fork(file, {
       env,
+      execPath: node,
       execArgv: [...process.execArgv, '--no-warnings', ...KEEP_CODE, ...execArgv],
       stdio: 'inherit',
     });

@@ -3,6 +3,12 @@ import pg from 'pg';
 import { startPostgres } from '../../test/support/servers.mjs';
 
 /**
+ * Applications wait for their turn for longer than the ten seconds after which `pg` closes an idle connection. What is measured
+ * would be opening the pool again and preparing its statements, as happens to no service at work.
+ */
+const KEEP_CONNECTIONS = { extra: { idleTimeoutMillis: 0 } };
+
+/**
  * @param {{ preload?: string, settings?: readonly string[] }} [options] `preload`: a library that the server runs with
  */
 export async function startDurablePostgres({ preload, settings = [] } = {}) {
@@ -54,7 +60,8 @@ export class Postgres {
 
   /** @param {string} database */
   options(database) {
-    return { type: 'postgres', host: '127.0.0.1', port: this.server.port, username: 'postgres', database };
+    const { port } = this.server;
+    return { type: 'postgres', host: '127.0.0.1', port, username: 'postgres', database, ...KEEP_CONNECTIONS };
   }
 
   async dispose() {

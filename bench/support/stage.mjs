@@ -8,6 +8,9 @@ export class Stage {
   /** @type {(() => unknown)[]} */
   #ends = [];
 
+  /** Path of the Node that applications run on. */
+  node = process.execPath;
+
   /**
    * Runs `work` on a stage, and clears it afterwards.
    *
@@ -56,7 +59,7 @@ export class Stage {
    * @param {Parameters<typeof App.start>[2]} [options]
    */
   async app(file, settings, options) {
-    const app = await App.start(file, settings, options);
+    const app = await App.start(file, settings, { node: this.node, ...options });
     this.#ends.push(() => app.stop());
     return app;
   }
@@ -64,7 +67,7 @@ export class Stage {
   /**
    * An application of the bench and what it runs on.
    *
-   * @param {'bare' | 'ours'} name
+   * @param {'bare' | 'floor' | 'ours'} name, `floor` only after `ours`, whose migrations make its table
    * @param {object} on
    * @param {'express' | 'fastify'} on.platform
    * @param {import('./postgres.mjs').Postgres} on.postgres

@@ -1,0 +1,386 @@
+/**
+ * The floor: the least code that does on the request path what the library promises there, in a Nest interceptor, on the
+ * library's own table. What is rare is missing (joins, heartbeats, take-overs, lost leases); nothing is left out of what costs
+ * time on a fresh request, a replay or a refusal:
+ *
+ * - one SHA-256 for the identity, one for the fingerprint, the request kept as JSON
+ * - a durable claim, in one statement with the claims that arrive meanwhile, committed before the handler runs
+ * - the handler called within an `AsyncLocalStorage`
+ * - the response captured at node's ServerResponse, headers and body, held back until its outcome is durable
+ * - a durable, fenced completion, in one statement with others likewise
+ * - a replay by one read, in one statement with others likewise, written at the ServerResponse
+ * - a 409 without a statement for a duplicate of a request that runs in this process
+ *
+ * `ours` has to have made its tables in the database before.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { createHash, randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type ArgumentsHost,
+  Body,
+  type CallHandler,
+  Catch,
+  Controller,
+  type ExceptionFilter,
+  type ExecutionContext,
+  type NestInterceptor,
+  Post,
+  Req,
+  UseFilters,
+  UseInterceptors,
+} from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import { InjectDataSource } from '@nestjs/typeorm';
+import pg from 'pg';
+import { Observable, type Subscriber, tap } from 'rxjs';
+import { DataSource, type EntityManager } from 'typeorm';
+import { charge, type NewCharge, serve, settings } from './serve.js';
+
+const LEASE_MS = 30_000;
+const RETENTION_MS = 86_400_000;
+
+const unnest = (types: readonly string[]) => `unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')})`;
+const EXPIRY = `date_trunc('minute', clock_timestamp() + interval '${RETENTION_MS} ms') + interval '1 minute'`;
+
+const CLAIM = `INSERT INTO idempotency_record AS r (id, owner, endpoint, fingerprint, request, status, token, attempt,
+    hold_on_crash, awaited, lease_until, created_at, expires_at)
+  SELECT i.*, 'processing', 1, 1, false, false, clock_timestamp() + interval '${LEASE_MS} ms', clock_timestamp(), ${EXPIRY}
+  FROM ${unnest(['uuid', 'uuid', 'text', 'bytea', 'bytea'])} AS i(id, owner, endpoint, fingerprint, request)
+  ON CONFLICT (id) DO NOTHING RETURNING r.id`;
+const COMPLETE = `UPDATE idempotency_record r SET status = 'done', response_code = i.code, response_head = i.head,
+    response_body = i.body, completed_at = clock_timestamp(), expires_at = ${EXPIRY}
+  FROM ${unnest(['uuid', 'uuid', 'smallint', 'bytea', 'bytea'])} AS i(id, owner, code, head, body)
+  WHERE r.id = i.id AND r.owner = i.owner AND r.token = 1 AND r.status = 'processing' RETURNING r.id`;
+const READ = `SELECT r.id, r.fingerprint, r.response_code AS code, r.response_head AS head, r.response_body AS body
+  FROM idempotency_record r WHERE r.id = ANY($1::uuid[]) AND r.status = 'done' AND r.expires_at > clock_timestamp()`;
+
+interface Row {
+  readonly id: string;
+  readonly fingerprint: Buffer;
+  readonly code: number;
+  readonly head: Buffer;
+  readonly body: Buffer;
+}
+
+const { host, port, username, database } = settings.database as Record<'host' | 'username' | 'database', string> & {
+  readonly port: number;
+};
+const openPool = (options: string) =>
+  new pg.Pool({ host, port, user: username, database, options, max: 4, idleTimeoutMillis: 0 });
+
+// A plan that was made while the table was empty would read the whole table for each claim.
+const BY_INDEX = '-c enable_seqscan=off';
+const pool = openPool(BY_INDEX);
+const asyncCommitPool = openPool(`${BY_INDEX} -c synchronous_commit=off`);
+
+interface Waiting {
+  readonly values: readonly unknown[];
+  readonly resolve: (row: Row | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What arrives while a statement is under way goes together in the next one. `values[0]` is the record's id. */
+class Batch {
+  private queue: Waiting[] = [];
+  private phase: 'idle' | 'scheduled' | 'sent' = 'idle';
+
+  constructor(
+    private readonly name: string,
+    private readonly text: string,
+    private readonly on = pool,
+  ) {}
+
+  add(values: readonly unknown[]): Promise<Row | undefined> {
+    return new Promise((resolve, reject) => {
+      this.queue.push({ values, resolve, reject });
+      if (this.phase === 'idle') this.schedule();
+    });
+  }
+
+  private schedule(): void {
+    this.phase = 'scheduled';
+    setImmediate(() => void this.send());
+  }
+
+  private async send(): Promise<void> {
+    this.phase = 'sent';
+    // In the order of ids, so that concurrent batches do not deadlock.
+    const batch = this.queue.sort((a, b) => ((a.values[0] as string) < (b.values[0] as string) ? -1 : 1));
+    this.queue = [];
+    const columns = batch[0].values.map((_, column) => batch.map(({ values }) => values[column]));
+    try {
+      const { rows } = await this.on.query<Row>({ name: this.name, text: this.text, values: columns });
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      for (const { values, resolve } of batch) resolve(byId.get(values[0] as string));
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+    this.phase = 'idle';
+    if (this.queue.length > 0) this.schedule();
+  }
+}
+
+const claims = new Batch('floor_claim', CLAIM);
+const asyncClaims = new Batch('floor_claim', CLAIM, asyncCommitPool);
+const completions = new Batch('floor_complete', COMPLETE);
+const reads = new Batch('floor_read', READ);
+
+interface PlatformRequest {
+  readonly raw?: IncomingMessage;
+  readonly routeOptions?: { readonly url: string };
+  readonly route?: { readonly path: string };
+  readonly body: unknown;
+  manager?: EntityManager;
+}
+
+interface PlatformReply {
+  readonly raw?: ServerResponse;
+  send(body: unknown): unknown;
+}
+
+interface Exchange {
+  readonly request: PlatformRequest;
+  readonly reply: PlatformReply;
+  readonly response: ServerResponse;
+  readonly key: string;
+  readonly id: string;
+  readonly endpoint: string;
+  readonly fingerprint: Buffer;
+  readonly requestJson: string;
+}
+
+function exchangeOf(context: ExecutionContext): Exchange {
+  const http = context.switchToHttp();
+  const request = http.getRequest<PlatformRequest>();
+  const reply = http.getResponse<PlatformReply>();
+  const incoming = request.raw ?? (request as unknown as IncomingMessage);
+  const endpoint = `POST ${request.routeOptions?.url ?? request.route?.path}`;
+  const key = incoming.headers['idempotency-key'] as string;
+  const digest = createHash('sha256').update(`0:${endpoint.length}:${endpoint}${key}`).digest();
+  const hex = digest.toString('hex', 0, 16);
+  const id = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const body = JSON.stringify(request.body);
+  const fingerprint = createHash('sha256').update(digest).update(`v1\n${endpoint}\n${body}`).digest();
+  const requestJson = `{"method":"POST","path":"${incoming.url}","body":${body}}`;
+  const response = reply.raw ?? (reply as unknown as ServerResponse);
+  return { request, reply, response, key, id, endpoint, fingerprint, requestJson };
+}
+
+const claimValues = ({ id, endpoint, fingerprint, requestJson }: Exchange, owner: string) => [
+  id,
+  owner,
+  endpoint,
+  fingerprint,
+  Buffer.from(requestJson),
+];
+
+interface Captured {
+  readonly status: number;
+  readonly head: Buffer;
+  readonly body: Buffer;
+  /** Sends the response. */
+  readonly release: () => void;
+}
+
+/** As they go over the wire; `@types/node` declares this for requests only. */
+const rawHeaderNames = (response: ServerResponse) =>
+  (response as ServerResponse & { getRawHeaderNames(): string[] }).getRawHeaderNames();
+
+/** Holds the response back until `release`. */
+function capture({ reply, response }: Exchange, onEnd: (captured: Captured) => void): void {
+  if (!reply.raw) turnIntoDictionary(response);
+  // oxlint-disable-next-line typescript/unbound-method -- put back where they were
+  const { end, writeHead } = response;
+  Object.assign(response, {
+    writeHead(status: number, ...rest: unknown[]) {
+      response.statusCode = status;
+      const headers = rest.at(-1) as Record<string, string> | undefined;
+      for (const name in headers) response.setHeader(name, headers[name]);
+      return response;
+    },
+    end(chunk?: string | Buffer) {
+      const body = chunk ? Buffer.from(chunk as string) : Buffer.alloc(0);
+      const headers = rawHeaderNames(response).map((name) => [name, response.getHeader(name)]);
+      const release = () => {
+        Object.assign(response, { writeHead, end });
+        response.end(body);
+      };
+      onEnd({ status: response.statusCode, head: Buffer.from(JSON.stringify(headers)), body, release });
+      return response;
+    },
+  });
+}
+
+/**
+ * Before Node 24, each property that is added to a response of Express creates a hidden class, as Express gives each response
+ * a prototype of its own. After a deletion, V8 keeps the response as a dictionary, which takes further properties cheaply.
+ */
+function turnIntoDictionary(response: ServerResponse): void {
+  const { sendDate } = response;
+  delete (response as Partial<ServerResponse>).sendDate;
+  response.sendDate = sendDate;
+}
+
+/** Writes the stored response, and discards what Nest writes after it. */
+function replay({ reply, response }: Exchange, { code, head, body }: Row): void {
+  response.statusCode = code;
+  for (const [name, value] of JSON.parse(head.toString()) as [string, string][]) response.setHeader(name, value);
+  response.setHeader('Idempotent-Replayed', 'true');
+  response.end(body);
+  if (reply.raw) reply.send = () => reply;
+  const discard = () => response;
+  Object.assign(response, {
+    end: discard,
+    write: discard,
+    setHeader: discard,
+    removeHeader: discard,
+    writeHead: discard,
+  });
+}
+
+/** Fingerprints of the requests that run in this process, by their record's id. */
+const inFlight = new Map<string, Buffer>();
+
+class InProgress extends Error {}
+
+const IN_PROGRESS = {
+  type: 'urn:nestjs-idempotency:problem:in-progress',
+  title: 'A request is outstanding for this idempotency key',
+  status: 409,
+  detail: 'A request with this idempotency key is being processed. Try again later.',
+  code: 'in-progress',
+  retryable: true,
+};
+
+@Catch(InProgress)
+class InProgressFilter implements ExceptionFilter<InProgress> {
+  constructor(private readonly adapterHost: HttpAdapterHost) {}
+
+  catch(_error: InProgress, host: ArgumentsHost): void {
+    const { httpAdapter } = this.adapterHost;
+    const response = host.switchToHttp().getResponse<unknown>();
+    httpAdapter.setHeader(response, 'Content-Type', 'application/problem+json; charset=utf-8');
+    httpAdapter.setHeader(response, 'Retry-After', '1');
+    httpAdapter.reply(response, JSON.stringify(IN_PROGRESS), 409);
+  }
+}
+
+const execution = new AsyncLocalStorage<Exchange>();
+
+const callHandler = (exchange: Exchange, next: CallHandler): Observable<unknown> =>
+  execution.run(exchange, () => next.handle());
+
+class FloorInterceptor implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const exchange = exchangeOf(context);
+    const { id, key, fingerprint } = exchange;
+    return new Observable((subscriber) => {
+      const fail = (error: unknown) => subscriber.error(error);
+      const running = inFlight.get(id);
+      if (running) return fail(running.equals(fingerprint) ? new InProgress() : new Error('The key was reused'));
+      // The library learns from the claim itself that there is an outcome. Here, the bench's keys tell.
+      if (!key.startsWith('replay')) return run(exchange, next, subscriber);
+      reads.add([id]).then((row) => {
+        if (!row) return run(exchange, next, subscriber);
+        if (!row.fingerprint.equals(fingerprint)) return fail(new Error('The key was reused'));
+        replay(exchange, row);
+        subscriber.next(null);
+        subscriber.complete();
+      }, fail);
+    });
+  }
+}
+
+function run(exchange: Exchange, next: CallHandler, subscriber: Subscriber<unknown>): void {
+  const { id, fingerprint, response } = exchange;
+  const owner = randomUUID();
+  const fail = (error: unknown) => {
+    inFlight.delete(id);
+    subscriber.error(error);
+  };
+  inFlight.set(id, fingerprint);
+  claims.add(claimValues(exchange, owner)).then((won) => {
+    if (!won) return fail(new InProgress());
+    capture(exchange, ({ status, head, body, release }) => {
+      completions.add([id, owner, status, head, body]).then((held) => {
+        inFlight.delete(id);
+        if (held) release();
+        else response.destroy();
+      }, fail);
+    });
+    callHandler(exchange, next).subscribe(subscriber);
+  }, fail);
+}
+
+/** An own claim, which the disk may forget; the completion is the last statement of the handler's transaction. */
+class TransactionalInterceptor implements NestInterceptor {
+  constructor(@InjectDataSource() private readonly dataSource: DataSource) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const exchange = exchangeOf(context);
+    const owner = randomUUID();
+    return new Observable((subscriber) => {
+      asyncClaims
+        .add(claimValues(exchange, owner))
+        .then(async (won) => {
+          if (!won) throw new InProgress();
+          const { release } = await this.dataSource.transaction((manager) =>
+            this.complete(exchange, owner, manager, next, subscriber),
+          );
+          release();
+        })
+        .catch((error: unknown) => subscriber.error(error));
+    });
+  }
+
+  private async complete(
+    exchange: Exchange,
+    owner: string,
+    manager: EntityManager,
+    next: CallHandler,
+    subscriber: Subscriber<unknown>,
+  ): Promise<Captured> {
+    exchange.request.manager = manager;
+    const captured = await new Promise<Captured>((resolve, reject) => {
+      capture(exchange, resolve);
+      callHandler(exchange, next)
+        .pipe(tap({ error: reject }))
+        .subscribe(subscriber);
+    });
+    const { status, head, body } = captured;
+    const values = [[exchange.id], [owner], [status], [head], [body]];
+    const client = (await manager.queryRunner?.connect()) as pg.PoolClient;
+    const { rows } = await client.query({ name: 'floor_complete_within', text: COMPLETE, values });
+    if (rows.length === 0) throw new Error('The lease was lost');
+    return captured;
+  }
+}
+
+@Controller()
+@UseFilters(InProgressFilter)
+class FloorController {
+  constructor(@InjectDataSource() private readonly dataSource: DataSource) {}
+
+  @Post('charges')
+  @UseInterceptors(FloorInterceptor)
+  create(@Body() body: NewCharge) {
+    return charge(this.dataSource, body);
+  }
+
+  @Post('transactional')
+  @UseInterceptors(TransactionalInterceptor)
+  createWithin(@Body() body: NewCharge, @Req() { manager }: { manager: EntityManager }) {
+    return charge(manager, body);
+  }
+
+  @Post('slow')
+  @UseInterceptors(FloorInterceptor)
+  async slow(@Body() { ms }: { ms: number }) {
+    await sleep(ms);
+    return { id: randomUUID() };
+  }
+}
+
+await serve([FloorController]);

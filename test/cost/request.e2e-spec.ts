@@ -1,0 +1,72 @@
+import { type Anatomy, anatomyOf, type Kind, prepareDuplicates } from '../../bench/support/anatomy.mjs';
+import { App, nestApp } from '../../bench/support/app.mjs';
+import { Load } from '../../bench/support/load.mjs';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+
+type Platform = 'fastify' | 'express';
+
+/**
+ * What a request may make at the most, at 32 connections: what was counted, and 5 % more. Counts are the same on a busy machine;
+ * only the number of requests that share a statement varies a little, and with it the immediates, of which each statement
+ * makes one. `npm run bench:anatomy` prints the same counts beside those of the bare handler and of the floor.
+ */
+const COUNTS: Record<Kind, Omit<Anatomy, 'bytes'>> = {
+  fresh: { promises: 111, timeouts: 4.75, immediates: 0.35 },
+  replay: { promises: 61.5, timeouts: 2.3, immediates: 0.15 },
+  refused: { promises: 32.5, timeouts: 1.05, immediates: 0.05 },
+  transactional: { promises: 216, timeouts: 7.95, immediates: 0.45 },
+};
+
+/** The same for bytes, of Node 20 and 22, and from Node 24 on, whose AsyncLocalStorage makes none for each promise. */
+const BYTES: Record<20 | 24, Record<Platform, Record<Kind, number>>> = {
+  20: {
+    fastify: { fresh: 113_000, replay: 71_500, refused: 46_000, transactional: 162_000 },
+    express: { fresh: 141_000, replay: 96_500, refused: 71_500, transactional: 185_500 },
+  },
+  24: {
+    fastify: { fresh: 109_500, replay: 70_500, refused: 43_500, transactional: 143_500 },
+    express: { fresh: 118_000, replay: 76_000, refused: 54_000, transactional: 156_500 },
+  },
+};
+
+const node = Number.parseInt(process.versions.node, 10) < 24 ? 20 : 24;
+const KINDS = Object.keys(COUNTS) as Kind[];
+
+describe.each<Platform>(['fastify', 'express'])('what a request makes on %s', (platform) => {
+  let database: TestDatabase;
+  let app: App;
+  let load: Load;
+
+  beforeAll(async () => {
+    database = await createDatabase('postgres');
+    // A connection that is idle for a moment would cost a timer.
+    const options = { ...database.options, extra: { idleTimeoutMillis: 0 } };
+    app = await App.start(await nestApp('ours'), { platform, database: options });
+    load = new Load();
+    await prepareDuplicates(app, load);
+  }, 120_000);
+
+  afterAll(async () => {
+    load?.close();
+    await app?.stop();
+    await database?.drop();
+  });
+
+  it.each(KINDS)(
+    'is within the bars: %s',
+    async (kind) => {
+      const options = { connections: 32, warmUp: 1500, requests: 800 };
+      const { heap: _heap, ...found } = await anatomyOf(app, load, kind, options);
+      const bar: Anatomy = { ...COUNTS[kind], bytes: BYTES[node][platform][kind] };
+      expect(above(found, bar)).toEqual([]);
+    },
+    120_000,
+  );
+});
+
+function above(found: Anatomy, bar: Anatomy): string[] {
+  const names = Object.keys(bar) as (keyof Anatomy)[];
+  return names
+    .filter((name) => found[name] > bar[name])
+    .map((name) => `${found[name].toFixed(2)} ${name}, at most ${bar[name]}`);
+}
