@@ -107,10 +107,11 @@ export class ValueEdge {
         scopeDigest: this.scopes.of(scope),
         fingerprint: bindFingerprint(identity, text),
         ...this.bindings.of(identity, credential),
-        request: requestToKeep(
-          { head: JSON.stringify(request.head), member: 'input', content: request.input },
-          options.request,
-        ),
+        request: () =>
+          requestToKeep(
+            { head: JSON.stringify(request.head), member: 'input', content: request.input },
+            options.request,
+          ),
         policy,
       },
       documentation,

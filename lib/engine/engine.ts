@@ -396,7 +396,7 @@ function claimOf(operation: Operation): Claim {
     scopeDigest: operation.scopeDigest,
     fingerprint: operation.fingerprint,
     binding: operation.binding,
-    request: operation.request,
+    request: operation.request(),
     leaseMs: policy.leaseMs,
     retentionMs: policy.retentionMs,
     maxAttempts: policy.maxAttempts,

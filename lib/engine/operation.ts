@@ -24,7 +24,7 @@ export interface Operation {
    * keys were rotated. Absent: there are no others.
    */
   readonly isFormerBinding?: (binding: Buffer) => boolean;
-  /** What is kept of the request, if anything. */
-  readonly request: Buffer | null;
+  /** Returns what is kept of the request, if anything. Asked for by a claim alone: most duplicates make none. */
+  readonly request: () => Buffer | null;
   readonly policy: Policy;
 }

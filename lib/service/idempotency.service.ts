@@ -158,7 +158,7 @@ export class IdempotencyService {
       scopeDigest: this.scopes.of(scope ?? ''),
       fingerprint: bindFingerprint(identity, text),
       binding: null,
-      request: requestToKeep({ content: input, json: compared === input ? text : undefined }, request),
+      request: () => requestToKeep({ content: input, json: compared === input ? text : undefined }, request),
       policy: settings.options.policy,
     };
     const admission = await Promise.resolve(this.engine.admit(operation)).catch((error: unknown) => {

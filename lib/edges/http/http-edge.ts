@@ -25,7 +25,7 @@ import { keepProblem, leaveResponse } from './kept-problem.js';
 import { readKeyHeader } from './key-header.js';
 import { withPreference } from './prefer-wait.js';
 import { type Principal, principalOf } from './principal.js';
-import { replay, valueOf } from './replay.js';
+import { replay } from './replay.js';
 import { runOf } from './request-run.js';
 import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from './stored-request.js';
@@ -177,7 +177,7 @@ export class HttpEdge {
       input: stream && streamedBodyOf(stream, bound, exchange),
       binding,
       isFormerBinding,
-      request: storedRequest(exchange, description, options.request, host),
+      request: () => storedRequest(exchange, description, options.request, host),
       policy: withPreference(options.policy, exchange.request.headers.prefer),
     };
     return this.engine.admit(request.asked);
@@ -200,15 +200,14 @@ export class HttpEdge {
   }
 
   private replay({ exchange, subscriber }: Request, outcome: StoredOutcome): void {
-    const send = () => replay(exchange, outcome, this.nonces);
+    const send = () =>
+      replay(exchange, outcome, this.nonces, (value) => {
+        subscriber.next(value);
+        subscriber.complete();
+      });
     const removed = removeTemporaryFiles(exchange.request);
-    const sent = removed ? removed.then(send) : send();
-    const follow = () => {
-      subscriber.next(valueOf(outcome));
-      subscriber.complete();
-    };
-    if (sent) sent.then(follow, (error: unknown) => subscriber.error(error));
-    else follow();
+    if (removed) removed.then(send).catch((error: unknown) => subscriber.error(error));
+    else send();
   }
 
   private refuse(request: Request, error: unknown): void {

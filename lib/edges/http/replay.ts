@@ -1,41 +1,69 @@
-import type { OutgoingHttpHeaders } from 'node:http';
+import { isUtf8 } from 'node:buffer';
+import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Exchange, FastifyReply } from './exchange.js';
 import { mute } from './mute.js';
 import { applyHead } from './response-capture.js';
 import { type Gate, type GateKeeper, gateOf } from './response-gate.js';
-import { type Headers, unpackHead } from './response-head.js';
+import { type HeaderLine, type Headers, type ResponseHead, unpackHead } from './response-head.js';
 import type { StaleNonces } from './stale-nonces.js';
-import { REPLAYED_HEADER, restoreOutcome, writeOutcome } from './write-response.js';
+import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
 
 /**
  * Sends the stored response at once, since a handler with a native `@Res()` would leave nobody else to do it. What outer
  * interceptors do to the response from then on has no effect.
  *
- * @returns on Fastify a promise: its hooks run first
+ * @param onSent called once the response is on its way, or the client has gone, with what outer interceptors see of it
  */
-export function replay(exchange: Exchange, outcome: StoredOutcome, nonces: StaleNonces): Promise<void> | void {
+export function replay(
+  exchange: Exchange,
+  outcome: StoredOutcome,
+  nonces: StaleNonces,
+  onSent: (value: unknown) => void,
+): void {
   const { endpoint, rawResponse, reply } = exchange;
-  if (reply) {
-    return sendThroughHooks(reply, outcome).then(() => {
-      exchange.silence();
-      nonces.note(endpoint, rawResponse, outcome);
-    });
-  }
-  exchange.silence();
-  writeOutcome(rawResponse, outcome);
+  const head = unpackHead(outcome.head);
+  const sent = () => {
+    exchange.silence();
+    nonces.note(endpoint, rawResponse, outcome);
+    onSent(valueOf(head, outcome.body));
+  };
+  if (reply) return sendThroughHooks(reply, outcome, head, sent);
+  const { body } = restoreOutcome(rawResponse, rawResponse, outcome, head);
+  rawResponse.end(body);
   mute(rawResponse);
-  nonces.note(endpoint, rawResponse, outcome);
+  sent();
 }
 
-/** What outer interceptors see of a replay: the body they once made of the handler's value, where it is JSON. */
-export function valueOf({ head, body }: StoredOutcome): unknown {
-  const contentType = unpackHead(head).headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
-  if (!body || !String(contentType).includes('json')) return undefined;
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    return undefined;
+/** The body that outer interceptors once made of the handler's value, where it is JSON. */
+function valueOf({ headers }: ResponseHead, body: Buffer | null): unknown {
+  if (!body) return undefined;
+  for (const [name, value] of headers) {
+    if (name.toLowerCase() !== 'content-type' || !String(value).includes('json')) continue;
+    try {
+      return JSON.parse(body.toString());
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** The headers of a reply, before Fastify sends them. */
+class ReplyHeaders implements Headers {
+  constructor(private readonly reply: FastifyReply) {}
+
+  getHeader(name: string): OutgoingHttpHeader | undefined {
+    return this.reply.getHeader(name);
+  }
+
+  setHeader(name: string, value: OutgoingHttpHeader): void {
+    this.reply.removeHeader(name);
+    this.reply.header(name, value);
+  }
+
+  removeHeader(name: string): void {
+    this.reply.removeHeader(name);
   }
 }
 
@@ -44,53 +72,25 @@ export function valueOf({ head, body }: StoredOutcome): unknown {
  * guards have set, save sessions, add headers. A replay that skipped them would lose the session token that a guard has just
  * rotated.
  *
- * Resolves once the hooks have run and the response is on its way, or the client has gone.
+ * @param onSent called once the hooks have run and the response is on its way, or the client has gone
  */
-function sendThroughHooks(reply: FastifyReply, outcome: StoredOutcome): Promise<void> {
-  const { raw } = reply;
-  const headers: Headers = {
-    getHeader: (name) => reply.getHeader(name),
-    setHeader(name, value) {
-      reply.removeHeader(name);
-      reply.header(name, value);
-    },
-    removeHeader: (name) => reply.removeHeader(name),
-  };
-  const restored = restoreOutcome(raw, headers, outcome);
+function sendThroughHooks(reply: FastifyReply, outcome: StoredOutcome, head: ResponseHead, onSent: () => void): void {
+  const { headers, body } = restoreOutcome(reply.raw, new ReplyHeaders(reply), outcome, head);
   // To Fastify, a buffer of no bytes is a body.
-  const body = restored.body?.length ? restored.body : undefined;
-  return new Promise((resolve) => {
-    raw.once('close', resolve);
-    new HookedReplay(reply, {
-      status: raw.statusCode,
-      headers: reply.getHeaders(),
-      spelling: new Map(restored.headers.map(([name]) => [name.toLowerCase(), name])),
-      body,
-      onSent: resolve,
-    });
-    reply.send(asText(body, reply.getHeader('content-type')));
-  });
+  const content = body?.length ? body : undefined;
+  new HookedReplay(reply, headers, content, onSent);
+  reply.send(asText(content, reply.getHeader('content-type')));
 }
 
 /** Hooks know text as a string, as Fastify gave it to them the first time. */
 function asText(body: Buffer | undefined, contentType: unknown): Buffer | string | undefined {
-  if (!body || !/json|text|xml|javascript|urlencoded/.test(String(contentType))) return body;
-  const text = body.toString();
-  return Buffer.from(text).equals(body) ? text : body;
+  if (!body || !/json|text|xml|javascript|urlencoded/.test(String(contentType)) || !isUtf8(body)) return body;
+  return body.toString();
 }
 
 /** Describe the bytes that are sent, which are the stored ones whatever hooks make of them. */
 const OF_THE_BYTES =
   /^(?:content-(?!security-policy).+|etag|last-modified|(?:repr-)?digest|transfer-encoding|trailer)$/;
-
-interface GivenToHooks {
-  readonly status: number;
-  readonly headers: OutgoingHttpHeaders;
-  /** By the name in lower case, which is the only one that Fastify keeps. */
-  readonly spelling: ReadonlyMap<string, string>;
-  readonly body: Buffer | undefined;
-  readonly onSent: () => void;
-}
 
 /**
  * Waits for Fastify to write what its hooks have left of a stored response, and sends the stored bytes with the headers that
@@ -99,13 +99,23 @@ interface GivenToHooks {
  */
 class HookedReplay implements GateKeeper {
   private readonly gate: Gate;
+  private readonly status: number;
+  /** As the hooks were given them. */
+  private readonly headers: OutgoingHttpHeaders;
+  private isSent = false;
 
+  /** @param restored headers as they are to be spelt: Fastify keeps them in lower case alone */
   constructor(
     private readonly reply: FastifyReply,
-    private readonly given: GivenToHooks,
+    private readonly restored: readonly HeaderLine[],
+    private readonly body: Buffer | undefined,
+    private readonly onSent: () => void,
   ) {
+    this.status = reply.raw.statusCode;
+    this.headers = reply.getHeaders();
     this.gate = gateOf(reply.raw);
     this.gate.keeper = this;
+    reply.raw.on('close', () => this.noteSent());
   }
 
   writeHead([status, ...rest]: readonly unknown[]): void {
@@ -115,52 +125,68 @@ class HookedReplay implements GateKeeper {
   flushHeaders(): void {}
 
   write(args: readonly unknown[]): boolean {
-    return !this.send() || this.reply.raw.write(...(args as [string]));
+    const goesOn = !this.send() || this.reply.raw.write(...(args as [string]));
+    this.noteSent();
+    return goesOn;
   }
 
   end(args: readonly unknown[]): void {
-    if (!this.send()) return;
-    this.reply.raw.end(...(args as [string]));
-    mute(this.reply.raw);
+    if (this.send()) {
+      this.reply.raw.end(...(args as [string]));
+      mute(this.reply.raw);
+    }
+    this.noteSent();
   }
 
   mayChangeHeaders(): boolean {
     return true;
   }
 
+  private noteSent(): void {
+    if (this.isSent) return;
+    this.isSent = true;
+    this.onSent();
+  }
+
   /** Returns whether what the hooks have made passes instead. */
   private send(): boolean {
     const { raw } = this.reply;
-    const { body, headers, onSent, spelling, status } = this.given;
+    const { body, headers } = this;
     this.gate.keeper = undefined;
-    onSent();
-    if (raw.statusCode !== status) {
+    if (raw.statusCode !== this.status) {
       this.takeBack();
       return true;
     }
     for (const name of raw.getHeaderNames()) {
-      if (!OF_THE_BYTES.test(name) || headers[name] !== undefined) continue;
+      if (headers[name] !== undefined || !OF_THE_BYTES.test(name)) continue;
       // Over HTTP/1, node tells the length by itself, unless it was taken away.
       if (name === 'content-length' && raw.req.httpVersionMajor === 1)
         raw.setHeader('Content-Length', body?.length ?? 0);
       else raw.removeHeader(name);
     }
-    for (const [name, value] of Object.entries(headers)) {
+    for (const name in headers) {
+      const value = headers[name]!;
+      const spelling = this.spellingOf(name);
       const isStill = String(raw.getHeader(name)) === String(value);
-      if (OF_THE_BYTES.test(name) ? !isStill || spelling.has(name) : isStill && spelling.has(name)) {
-        raw.setHeader(spelling.get(name) ?? name, value!);
-      }
+      if (OF_THE_BYTES.test(name) ? !isStill || spelling : isStill && spelling) raw.setHeader(spelling ?? name, value);
     }
     raw.end(body);
     mute(raw);
     return false;
   }
 
+  /** `undefined` for a header that is not of the stored response. */
+  private spellingOf(name: string): string | undefined {
+    for (const [spelling] of this.restored) {
+      if (spelling.length === name.length && spelling.toLowerCase() === name) return spelling;
+    }
+    return undefined;
+  }
+
   /** The stored coding would make another body unreadable. */
   private takeBack(): void {
     const { raw } = this.reply;
-    const { headers } = this.given;
     raw.removeHeader(REPLAYED_HEADER);
-    if (raw.getHeader('content-encoding') === headers['content-encoding']) raw.removeHeader('content-encoding');
+    if (raw.getHeader('content-encoding') === this.headers['content-encoding']) raw.removeHeader('content-encoding');
   }
 }

@@ -29,14 +29,15 @@ export function restoreOutcome(
   response: ServerResponse,
   headers: Headers,
   { code, head, body }: StoredOutcome,
+  stored = unpackHead(head),
 ): { readonly headers: readonly HeaderLine[]; readonly body: Buffer | undefined } {
-  const stored = unpackHead(head);
   response.statusCode = code;
   if (stored.statusMessage) response.statusMessage = stored.statusMessage;
   const restored = restoreHead(headers, stored);
   headers.setHeader(REPLAYED_HEADER, 'true');
+  restored.push([REPLAYED_HEADER, 'true']);
   return {
-    headers: [...restored, [REPLAYED_HEADER, 'true']],
+    headers: restored,
     body: (body && bodyFor(response.req, headers, body)) ?? undefined,
   };
 }

@@ -59,7 +59,7 @@ describe('a request', () => {
     const binding = randomBytes(16);
     const operation = anOperation(
       { leaseMs: 1_234, retentionMs: 5_678 },
-      { binding, request: Buffer.from('asked'), route: 'POST /pay', scopeDigest: binding },
+      { binding, request: () => Buffer.from('asked'), route: 'POST /pay', scopeDigest: binding },
     );
     expect(await claimOf(operation)).toEqual({
       recordId: operation.recordId,

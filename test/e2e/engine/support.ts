@@ -46,7 +46,7 @@ export function anOperation(policy: Partial<Policy> = {}, terms: Partial<Operati
     scopeDigest: null,
     fingerprint: randomBytes(32),
     binding: null,
-    request: null,
+    request: () => null,
     policy: { ...POLICY, ...policy },
     ...terms,
   };
