@@ -12,9 +12,6 @@ interface ResultSetHeader {
   readonly insertId: number | string;
 }
 
-/** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
-const GIVE_UP_AFTER = 30_000;
-
 /** For the one statement that follows, on whichever connection. A whole second is the least. */
 const MARIADB_LOCK_TIMEOUT = 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ';
 
@@ -56,15 +53,13 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     return on.query(statement, []);
   }
 
-  protected watch(connection: Mysql2Connection): (broken: unknown) => void {
-    // Not mysql2's own timeout: its timer outlives a connection that is lost, and keeps the process from ending.
-    const timer = setTimeout(() => connection.destroy(), GIVE_UP_AFTER);
-    timer.unref();
-    return (broken) => {
-      clearTimeout(timer);
-      if (broken) connection.destroy();
-      else connection.release();
-    };
+  protected giveBack(connection: Mysql2Connection, broken: unknown): void {
+    if (broken) connection.destroy();
+    else connection.release();
+  }
+
+  protected cut(connection: Mysql2Connection): void {
+    connection.destroy();
   }
 
   protected leavesConnection(error: unknown): boolean {

@@ -9,6 +9,12 @@ import type { StorePools } from './pools.js';
 /** How often those who listen are told that connections are stale, in milliseconds, however many are found. */
 const TELL_EVERY_MS = 1_000;
 
+/** A connection that has been in use for so many milliseconds is closed, so that it is not missing from the pool. */
+const GIVE_UP_AFTER_MS = 30_000;
+
+/** How often to look for such connections, in milliseconds. */
+const LOOK_EVERY_MS = 5_000;
+
 /** A connection that meets a time limit, and again so many milliseconds later or more, is closed. */
 const LASTING_AFTER_MS = 2_000;
 
@@ -23,6 +29,8 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   private readonly turns = new Turns();
   private readonly lockedRows = new LockedRows();
   private readonly limitedSince = new WeakMap<Raw, number>();
+  private readonly inUseSince = new Map<Raw, number>();
+  private lookout: NodeJS.Timeout | undefined;
 
   constructor(
     readonly dialect: Dialect<On>,
@@ -43,7 +51,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
       } catch (error) {
         connection = await this.pools.takeAfter(error);
       }
-      const giveBack = this.watch(connection);
+      this.watch(connection);
       let broken: unknown;
       try {
         const on = this.on(connection);
@@ -57,7 +65,8 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
         if (lockPatienceMs > 0 && saysLocked(error)) return this.whenUnlocked(work, error, lockPatienceMs);
         if (again || !(poison?.refused || this.isCured(error))) throw error;
       } finally {
-        giveBack(broken);
+        this.inUseSince.delete(connection);
+        this.giveBack(connection, broken);
       }
     }
   }
@@ -117,13 +126,29 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   protected abstract readonly begin: readonly string[];
   protected abstract on(connection: Raw): On | Promise<On>;
   protected abstract tell(on: On, statement: string): Promise<unknown>;
-  /** Looks after a connection while it is ours. The function that is returned gives it back, or closes it if it is broken. */
-  protected abstract watch(connection: Raw): (broken: unknown) => void;
+  /** Gives a connection back to its pool, or closes it if it is broken. */
+  protected abstract giveBack(connection: Raw, broken: unknown): void;
+  /** Closes a connection that waits for an answer. Its statement fails. */
+  protected abstract cut(connection: Raw): void;
   /** Whether the connection is as good as before: the server itself reported the error, and not as its last word. */
   protected abstract leavesConnection(error: unknown): boolean;
   /** Whether the statement was refused for something that has been seen to since. */
   protected isCured(_error: unknown): boolean {
     return false;
+  }
+
+  /** By one timer for all connections: one for each statement would cost as much as sending it. */
+  private watch(connection: Raw): void {
+    this.inUseSince.set(connection, performance.now());
+    this.lookout ??= setInterval(() => this.cutSilent(), LOOK_EVERY_MS).unref();
+  }
+
+  private cutSilent(): void {
+    const now = performance.now();
+    for (const [connection, since] of this.inUseSince) if (now - since > GIVE_UP_AFTER_MS) this.cut(connection);
+    if (this.inUseSince.size > 0) return;
+    clearInterval(this.lookout);
+    this.lookout = undefined;
   }
 
   private whenUnlocked<T>(work: (on: On) => Promise<T>, locked: unknown, patienceMs: number): Promise<T> {

@@ -2,14 +2,11 @@ import { createHash } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
-import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
+import type { PgConnection } from '../dialects/postgres.js';
 import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { StorePools } from './pools.js';
 import { giveBackPostgres, ownPostgresPool, type PgClient, sharedPostgresPool } from './postgres-pool.js';
-
-/** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
-const GIVE_UP_AFTER = 30_000;
 
 /** What PostgreSQL says of a prepared statement that is on another connection than the client believes. */
 const MISPLACED = new Set<unknown>(['26000', '42P05']);
@@ -27,20 +24,24 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {
-    const client = (await manager.queryRunner!.connect()) as PgConnection;
-    return this.prepared((statement) => client.query(statement));
+    return this.prepared((await manager.queryRunner!.connect()) as PgClient);
   }
 
   protected on(client: PgClient): PgConnection {
-    return this.prepared((statement) => client.query<PgAnswer>({ ...statement, query_timeout: GIVE_UP_AFTER }));
+    return this.prepared(client);
   }
 
   protected tell(on: PgConnection, statement: string): Promise<unknown> {
     return on.query({ text: statement });
   }
 
-  protected watch(client: PgClient): (broken: unknown) => void {
-    return (broken) => giveBackPostgres(client, broken);
+  protected giveBack(client: PgClient, broken: unknown): void {
+    giveBackPostgres(client, broken);
+  }
+
+  /** While a statement is under way, `pg` does not wait for it. */
+  protected cut(client: PgClient): void {
+    void client.end().catch(() => undefined);
   }
 
   protected leavesConnection(error: unknown): boolean {
@@ -57,18 +58,18 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
    * prepared statements (PgBouncer before 1.21, or with `max_prepared_statements` at 0). Such a pooler's connections
    * outlive ours: a name stands for its text, so that another version of a statement is never run in its place.
    */
-  private prepared(query: PgConnection['query']): PgConnection {
+  private prepared(client: PgClient): PgConnection {
     return {
-      query: async ({ name, ...statement }) => {
-        try {
-          return await query(
-            name && this.prepares ? { ...statement, name: this.nameOf(name, statement.text) } : statement,
-          );
-        } catch (error) {
-          if (isMisplaced(error)) this.doWithoutNames();
-          throw error;
-        }
-      },
+      query: ({ name, text, values }) =>
+        new Promise((resolve, reject) => {
+          const prepared = name && this.prepares ? this.nameOf(name, text) : undefined;
+          // By callback, as a promise of `pg` makes a second one.
+          client.query({ name: prepared, text, values }, (error, answer) => {
+            if (!error) return resolve(answer);
+            if (isMisplaced(error)) this.doWithoutNames();
+            reject(error);
+          });
+        }),
     };
   }
 

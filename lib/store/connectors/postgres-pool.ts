@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { initialized } from '../data-source.js';
+import type { PgAnswer } from '../dialects/postgres.js';
 import { ended, type Pool } from './pools.js';
 
 /** What we use of a `pg` pool. */
@@ -22,7 +23,15 @@ interface PgClientOptions {
 type PgClientClass = new (options: PgClientOptions) => PgClient;
 
 export interface PgClient {
-  query<Answer>(statement: { text: string; name?: string; values?: unknown[]; query_timeout: number }): Promise<Answer>;
+  query(
+    statement: {
+      readonly name: string | undefined;
+      readonly text: string;
+      readonly values: unknown[] | undefined;
+    },
+    done: (error: Error | null, answer: PgAnswer) => void,
+  ): void;
+  end(): Promise<void>;
   /** Back to the pool, which closes it where there was an error. */
   release(error?: unknown): void;
   on(event: 'error', listener: () => void): void;

@@ -55,12 +55,16 @@ const expiry = (ms: string) =>
 /** The record's own, unless another one is given. */
 const OWN_RETENTION = 'coalesce($2::float8, r.retention_ms)';
 
-/** The columns of a record that a statement returns beside its id and its lease. */
-const RECORD =
-  'owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, response_code, response_head, response_body';
+/** What a statement returns of a record beside its id and its lease. */
+const RECORD = 'owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, response_code';
 
-/** @param leaseUntil the end of the lease of `r` */
+/**
+ * Bytes in base64, two thirds of the hexadecimal digits that `pg` asks for, and decoded in half the time.
+ *
+ * @param leaseUntil the end of the lease of `r`
+ */
 const columns = (leaseUntil: string) => `r.id, ${RECORD.replace(/\w+/g, 'r.$&')},
+  encode(r.response_head, 'base64') AS response_head, encode(r.response_body, 'base64') AS response_body,
   extract(epoch FROM ${leaseUntil} - ${NOW})::float8 * 1000 AS lease_left`;
 
 /** The types of {@link claimRow}, in which `lease` and `retention` are in milliseconds. */
@@ -128,7 +132,7 @@ standing AS MATERIALIZED (
   FROM asked WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM standing) AND ${BRIEFLY} ${andWhere}
   ON CONFLICT (id) DO NOTHING RETURNING r.id
 )
-SELECT * FROM standing UNION ALL SELECT id, ${RECORD.replace(/\w+/g, 'NULL')}, NULL, NULL FROM claimed`;
+SELECT * FROM standing UNION ALL SELECT id, ${RECORD.replace(/\w+/g, 'NULL')}, NULL, NULL, NULL, NULL FROM claimed`;
 
   const takeOver = (count: number) => `
 WITH ${ASKED} AS MATERIALIZED (${rowsOf(CLAIM_TYPES, count)}),
@@ -255,7 +259,7 @@ export class PostgresDialect implements Dialect<PgConnection> {
     const name = claims.every((claim) => claim.forgettable) ? 'claimLater' : 'claim';
     const { rows } = await this.runRows(on, name, claims.map(claimRow));
     if (rows.length === claims.length && rows.every(isClaimed)) return claims.map(claimed);
-    const byId = new Map(rows.map((row) => [row.id, isClaimed(row) ? undefined : toRecord(row)]));
+    const byId = new Map(rows.map((row) => [row.id, isClaimed(row) ? undefined : recordOf(row)]));
     const lapsed = [...byId.values()].filter((record) => record?.isFree && record.status === 'processing');
     for (const record of lapsed.length > 0 ? await this.readMany(on, lapsed as RecordRow[]) : []) {
       const isFree = record.status !== 'done' && record.leaseLeftMs <= 0;
@@ -279,12 +283,12 @@ export class PostgresDialect implements Dialect<PgConnection> {
 
   private async readMany(on: PgConnection, records: readonly { recordId: string }[]): Promise<readonly RecordRow[]> {
     const { rows } = await this.run(on, 'readMany', [records.map(({ recordId }) => recordId)]);
-    return rows.map(toRecord);
+    return rows.map(recordOf);
   }
 
   async read(on: PgConnection, recordId: string): Promise<RecordRow | undefined> {
     const { rows } = await this.run(on, 'read', [recordId]);
-    return rows.length ? toRecord(rows[0]) : undefined;
+    return rows.length ? recordOf(rows[0]) : undefined;
   }
 
   async complete(on: PgConnection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>> {
@@ -403,6 +407,16 @@ export class PostgresDialect implements Dialect<PgConnection> {
     if (!text) this.texts.set(key, (text = this.sql[name](count)));
     return text;
   }
+}
+
+function recordOf(row: PgRow): RecordRow {
+  row.response_head = bytes(row.response_head);
+  row.response_body = bytes(row.response_body);
+  return toRecord(row);
+}
+
+function bytes(base64: unknown): Buffer | null {
+  return base64 === null ? null : Buffer.from(base64 as string, 'base64');
 }
 
 function claimRow(c: Claim): unknown[] {

@@ -98,9 +98,14 @@ describe('A batch on PostgreSQL', () => {
     });
     const held = await make((record) => store.hold(ownership(record)));
     const answers = await claimAll([fresh, running, done, released, lapsed, expired, held]);
-    const won = (claim: Claim, token: number, attempt: number, takenFrom: string | null) => ({
-      ...{ recordId: claim.recordId, owner: claim.owner, status: 'processing', outcome: null },
-      ...{ token, attempt, takenFrom },
+    const won = ({ recordId, owner }: Claim, token: number, attempt: number, takenFrom: string | null) => ({
+      recordId,
+      owner,
+      status: 'processing',
+      outcome: null,
+      token,
+      attempt,
+      takenFrom,
     });
     expect(answers).toMatchObject([
       won(fresh, 1, 1, null),
