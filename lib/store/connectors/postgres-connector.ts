@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
-import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
+import { markStatement, type PgAnswer, type PgConnection } from '../dialects/postgres.js';
+import type { DirectTransactions } from './connector.js';
 import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
-import { StorePools } from './pools.js';
+import { type Pool, StorePools } from './pools.js';
 import { giveBackPostgres, ownPostgresPool, type PgClient, sharedPostgresPool } from './postgres-pool.js';
+import { beginDirectly, commitDirectly } from './postgres-transactions.js';
 
 /** A connection that has not answered for so many milliseconds is closed, so that it is not missing from the pool. */
 const GIVE_UP_AFTER = 30_000;
@@ -18,17 +20,28 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   protected readonly begin = ['BEGIN ISOLATION LEVEL READ COMMITTED'];
   private readonly names = new Map<string, string>();
   private prepares = true;
+  private readonly shared: Pool<PgClient>;
+  private readonly directTransactions: DirectTransactions<PgConnection> = {
+    on: (client) => this.prepared((statement) => (client as PgConnection).query(statement)),
+    begin: (runner, client, mark) => beginDirectly(runner, client, markStatement(mark)),
+    commit: commitDirectly,
+  };
 
   /** @param connections how many of its own it may open; 0: it shares the data source's */
   constructor(dataSource: DataSource, dialect: Dialect<PgConnection>, connections: number) {
     const own = (limit: number) => ownPostgresPool(dataSource, limit);
     const shared = sharedPostgresPool(dataSource);
     super(dialect, new StorePools(shared, own, connections), nestingOf(dataSource, shared));
+    this.shared = shared;
+  }
+
+  /** What only resembles a pool of `pg`, such as a database in memory, may not take two statements in one message. */
+  get direct(): DirectTransactions<PgConnection> | undefined {
+    return this.shared.limit < Infinity ? this.directTransactions : undefined;
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {
-    const client = (await manager.queryRunner!.connect()) as PgConnection;
-    return this.prepared((statement) => client.query(statement));
+    return this.directTransactions.on(await manager.queryRunner!.connect());
   }
 
   protected on(client: PgClient): PgConnection {
