@@ -33,7 +33,8 @@ export function withDeadline<T>(work: Promise<T>, ms: number, onLate?: (answer: 
   });
 }
 
-function storeError(cause: unknown): Error {
+/** Returns an error of the database as the engine knows it: whether a retry may cure it. */
+export function storeError(cause: unknown): Error {
   const isOurs = [StoreUnavailableError, StoreRefusedError, NestedOperationError].some((ours) => cause instanceof ours);
   if (isOurs) return cause as Error;
   return isRetryable(cause) ? new StoreUnavailableError({ cause }) : new StoreRefusedError({ cause });

@@ -24,6 +24,7 @@ import {
 } from '../engine/errors.js';
 import type { Connector, RehearsalStep } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
+import { Deadlines } from './deadlines.js';
 import {
   type CompletionRow,
   type ForgottenBatch,
@@ -58,6 +59,8 @@ export class SqlRecordStore implements RecordStore {
   readonly steps: StepStore;
   private readonly claims: GroupCommit<Claim, RecordRow>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
+  /** Those of what a transaction asks. */
+  private readonly deadlines: Deadlines;
   private readonly ownTransactions: OwnTransactions;
   private readonly watch: TransactionWatch;
   /** How long what an execution asks of its own record may take, in milliseconds. */
@@ -93,7 +96,8 @@ export class SqlRecordStore implements RecordStore {
       places(MAX_COMPLETIONS, this.patienceMs),
     );
     this.steps = new SqlStepStore(connector, settings);
-    this.ownTransactions = new OwnTransactions(dataSource, connector, settings.timeoutMs);
+    this.deadlines = new Deadlines(settings.timeoutMs);
+    this.ownTransactions = new OwnTransactions(dataSource, connector, this.deadlines);
     this.watch = new TransactionWatch(connector);
   }
 
@@ -255,7 +259,7 @@ export class SqlRecordStore implements RecordStore {
     let isWanted = true;
     try {
       const completing = this.completeMarked(transaction, row, () => isWanted);
-      const answer = await withDeadline(completing, this.settings.timeoutMs);
+      const answer = await this.deadlines.wait(completing);
       if (answer === 'ended') throw new TransactionEndedError();
       return answer;
     } finally {

@@ -36,10 +36,6 @@ interface PgClient {
   query(...args: unknown[]): unknown;
 }
 
-interface PgPool {
-  on(event: 'connect', listener: (client: PgClient) => void): void;
-}
-
 let app: RunningApp;
 let database: TestDatabase;
 
@@ -145,17 +141,15 @@ describe.each(PLATFORMS)('on PostgreSQL, and %s', (platform) => {
   it('takes four statements on a connection of the application, and TypeORM knows of the transaction', async () => {
     await open('postgres', platform, { poolSize: 1 });
     const sent: string[] = [];
-    const { master } = app.dataSource.driver as unknown as { master: PgPool };
-    // The connection that there is has been used already: this is the next one.
-    await app.dataSource.query('SELECT pg_terminate_backend(pg_backend_pid())').catch(() => undefined);
-    master.on('connect', (client) => {
-      const query = client.query.bind(client);
-      client.query = (...args) => {
-        const [statement] = args as [string | { text: string }];
-        sent.push(typeof statement === 'string' ? statement : statement.text.trim());
-        return query(...args);
-      };
-    });
+    const only = app.dataSource.createQueryRunner();
+    const client = (await only.connect()) as PgClient;
+    const query = client.query.bind(client);
+    client.query = (...args) => {
+      const [statement] = args as [string | { text: string }];
+      sent.push(typeof statement === 'string' ? statement : statement.text.trim());
+      return query(...args);
+    };
+    await only.release();
     const states: unknown[] = [];
     handler = async (execution) => {
       const { queryRunner } = execution.manager;
