@@ -52,7 +52,6 @@ import { IDEMPOTENCY_ENTITIES } from './store/entities/index.js';
 import { PostgresWakeUp } from './store/postgres-wake-up.js';
 import { AesGcmSealer, noSealer } from './store/sealer.js';
 import { SqlRecordStore } from './store/sql-record-store.js';
-import { ownTransactions } from './store/transaction-host.js';
 
 const STORE_CONNECTOR = Symbol('IDEMPOTENCY_STORE_CONNECTOR');
 const WAKE_UP = Symbol('IDEMPOTENCY_WAKE_UP');
@@ -187,7 +186,7 @@ const PROVIDERS: Provider[] = [
       new SqlRecordStore(dataSource, connector, {
         timeoutMs: options.storeTimeoutMs,
         sealer: options.encryption ? new AesGcmSealer(options.encryption) : noSealer,
-        transactionHost: options.transactionHost ?? ownTransactions(options.storeTimeoutMs),
+        transactionHost: options.transactionHost,
       }),
     inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE, STORE_CONNECTOR],
   },

@@ -24,6 +24,7 @@ import {
 } from '../engine/errors.js';
 import type { Connector, RehearsalStep } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
+import { Deadlines } from './deadlines.js';
 import {
   type CompletionRow,
   type ForgottenBatch,
@@ -34,15 +35,17 @@ import {
 import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
+import { OwnTransactions } from './own-transactions.js';
 import { noSealer, type Sealer } from './sealer.js';
-import { hasContext, type TransactionHost } from './transaction-host.js';
+import type { TransactionHost } from './transaction-host.js';
 import { TransactionWatch, type WatchedTransaction } from './transaction-watch.js';
 
 export interface SqlRecordStoreSettings {
   /** How long a statement may take before the store counts as lost, in milliseconds. */
   readonly timeoutMs: number;
   readonly sealer: Sealer;
-  readonly transactionHost: TransactionHost;
+  /** Begins and commits the transactions of operations instead of the store. */
+  readonly transactionHost?: TransactionHost;
 }
 
 /** One batch under way gathers the most into the next, and so takes the fewest commits. */
@@ -55,7 +58,10 @@ export class SqlRecordStore implements RecordStore {
   readonly steps: StepStore;
   private readonly claims: GroupCommit<Claim, RecordRow, StandingRecord>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
-  private readonly transactions: TransactionWatch;
+  /** Those of what a transaction asks. */
+  private readonly deadlines: Deadlines;
+  private readonly ownTransactions: OwnTransactions;
+  private readonly watch: TransactionWatch;
   /** How long what an execution asks of its own record may take, in milliseconds. */
   private readonly patienceMs: number;
 
@@ -93,7 +99,9 @@ export class SqlRecordStore implements RecordStore {
       (answer) => answer,
     );
     this.steps = new SqlStepStore(connector, settings);
-    this.transactions = new TransactionWatch(connector);
+    this.deadlines = new Deadlines(settings.timeoutMs);
+    this.ownTransactions = new OwnTransactions(dataSource, connector, this.deadlines);
+    this.watch = new TransactionWatch(connector);
   }
 
   claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
@@ -146,30 +154,29 @@ export class SqlRecordStore implements RecordStore {
     work: (transaction: StoreTransaction) => Promise<T>,
     endpoint = 'a transactional operation',
   ): Promise<T> {
+    const { transactionHost: host, timeoutMs } = this.settings;
     let worked = false;
     let watched: WatchedTransaction | undefined;
+    const during = (manager: EntityManager, begun: WatchedTransaction | undefined) =>
+      this.watch
+        .during(manager, begun, (transaction) => {
+          watched = transaction;
+          const complete: StoreTransaction['complete'] = (ownership, completion) =>
+            this.completeWithin(transaction, this.completionRow(ownership, completion));
+          return work({ manager, inside: this.inside(), complete });
+        })
+        .then((answer) => {
+          worked = true;
+          return answer;
+        });
+    const run = () =>
+      host ? host.run(this.dataSource, (manager) => during(manager, undefined)) : this.ownTransactions.run(during);
     try {
-      const result = await this.connector.exclusively(
-        () =>
-          this.settings.transactionHost.run(this.dataSource, (manager) =>
-            this.transactions.during(manager, async (transaction) => {
-              watched = transaction;
-              const answer = await work({
-                manager,
-                inside: this.inside(),
-                complete: (ownership, completion) => this.completeWithin(manager, transaction, ownership, completion),
-              });
-              worked = true;
-              return answer;
-            }),
-          ),
-        endpoint,
-        this.settings.timeoutMs,
-      );
+      const result = await this.connector.exclusively(run, endpoint, timeoutMs);
       if (!worked) throw new Error('The option `transactionHost`: run() resolved without running its work');
       return result;
     } catch (error) {
-      const cause = watched?.connectionError ?? error;
+      const cause = watched?.lastWords.error ?? error;
       if (worked) throw new CommitUnknownError({ cause });
       throw watched?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
     }
@@ -244,33 +251,37 @@ export class SqlRecordStore implements RecordStore {
    * into theirs. Without such a host, the caller's stays.
    */
   private inside(): CallRunner {
-    if (!hasContext(this.settings.transactionHost)) return this.connector.inside?.() ?? ((work) => work());
+    if (!this.settings.transactionHost) return this.connector.inside?.() ?? ((work) => work());
     return AsyncResource.bind((work: () => unknown) => work()) as CallRunner;
   }
 
   /** @throws TransactionEndedError where the transaction is not the one that was begun */
-  private async completeWithin(
-    manager: EntityManager,
-    transaction: WatchedTransaction,
-    ownership: Ownership,
-    completion: Completion,
-  ): Promise<FencedAnswer> {
-    const { marked, mark, phase, cause } = transaction;
-    const { dialect } = this.connector;
+  private async completeWithin(transaction: WatchedTransaction, row: CompletionRow): Promise<FencedAnswer> {
+    const { phase, cause } = transaction;
     if (phase === 'undone' && cause !== undefined) throw new TransactionUndoneError({ cause });
-    const row = this.completionRow(ownership, completion);
     let isWanted = true;
-    const complete = async () => {
-      await marked;
-      const on = await this.connector.within(manager);
-      const completed = await dialect.completeWithin(on, mark, row, () => isWanted);
-      // The proof may take the mark away, and another operation that a transaction host has joined needs one.
-      if (transaction.operations > 1 && completed !== 'ended') await dialect.markTransaction(on, mark);
-      return completed;
-    };
-    const answer = await withDeadline(complete(), this.settings.timeoutMs).finally(() => (isWanted = false));
-    if (answer === 'ended') throw new TransactionEndedError();
-    return answer;
+    try {
+      const completing = this.completeMarked(transaction, row, () => isWanted);
+      const answer = await this.deadlines.wait(completing);
+      if (answer === 'ended') throw new TransactionEndedError();
+      return answer;
+    } finally {
+      isWanted = false;
+    }
+  }
+
+  private async completeMarked(
+    transaction: WatchedTransaction,
+    row: CompletionRow,
+    isWanted: () => boolean,
+  ): Promise<FencedAnswer | 'ended'> {
+    const { dialect } = this.connector;
+    const { mark, marking } = transaction;
+    if (marking) await marking;
+    const completed = await dialect.completeWithin(transaction.on, mark, row, isWanted);
+    // The proof may take the mark away, and another operation that a transaction host has joined needs one.
+    if (transaction.operations > 1 && completed !== 'ended') await dialect.markTransaction(transaction.on, mark);
+    return completed;
   }
 
   private takeOver(claims: readonly Claim[]): Promise<readonly RecordRow[]> {

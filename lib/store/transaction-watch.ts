@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
-import type { EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
+import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
 import { current } from '../engine/current-execution.js';
 import { currentStep } from '../engine/current-step.js';
 import { TransactionControlError, TransactionUndoneError } from '../engine/errors.js';
@@ -10,6 +10,33 @@ import { discardConnection, isPoisoned, noteError } from './connectors/discard-c
 import { isInTransactionAfter } from './dialects/mysql.js';
 import { isConflict, undoesTransaction } from './driver-errors.js';
 import { endsTransaction, isWrite } from './statements.js';
+
+/** A driver's connection: those over a network report by an event that they are lost. */
+interface RawConnection {
+  on?(event: 'error', listener: (error: unknown) => void): void;
+}
+
+/** What a connection reported before it was lost: its server may have said why it closed it. */
+interface LastWords {
+  error?: unknown;
+}
+
+const lastWords = new WeakMap<RawConnection, LastWords>();
+
+function lastWordsOf(connection: RawConnection): Readonly<LastWords> {
+  const known = lastWords.get(connection);
+  // What was reported during an earlier transaction did not end this one.
+  if (known) return Object.assign(known, { error: undefined });
+  const words: LastWords = {};
+  lastWords.set(connection, words);
+  // Once for each connection: a pool hands it out for many transactions.
+  connection.on?.('error', (error) => (words.error ??= error));
+  return words;
+}
+
+/** What every mark of this process begins with. */
+const MARKS_OF_PROCESS = `nestjs_${randomBytes(8).toString('hex')}_`;
+let marks = 0;
 
 /**
  * The transaction of a transactional operation.
@@ -28,14 +55,23 @@ export class WatchedTransaction {
   cause: unknown;
   /** The transaction ended, and it is not known that it was rolled back: what it wrote may be there. */
   mayBeCommitted = false;
-  /** The last words of a connection that its server closed. */
-  connectionError: unknown;
-  /** A savepoint or setting that lives as long as the transaction. */
-  readonly mark = `nestjs_${randomBytes(8).toString('hex')}`;
-  /** Resolves once the transaction is marked; handled in any case, and awaited by the completion. */
-  marked!: Promise<void>;
+  /** A savepoint or setting that lives as long as the transaction, and is new for each. */
+  readonly mark = MARKS_OF_PROCESS + (++marks).toString(36);
+  /** Where the store's statements go; absent until the transaction is marked. */
+  on: unknown;
+  /** Resolves once the transaction is marked; handled in any case. Absent where it was marked as it began. */
+  marking: Promise<void> | undefined;
+  /** The driver's connection. */
+  client: RawConnection | undefined;
+  lastWords: Readonly<LastWords> = {};
   /** How many operations share the transaction, where a transaction host joins them. */
   operations = 0;
+
+  /** @param client the driver's connection */
+  listenTo(client: RawConnection): void {
+    this.client = client;
+    this.lastWords = lastWordsOf(client);
+  }
 }
 
 /** What TypeORM tells its subscribers of a statement. */
@@ -50,10 +86,20 @@ interface StatementResult extends Statement {
   readonly error?: unknown;
 }
 
-/** A driver's connection: those over a network tell by an event that they are lost. */
-interface RawConnection {
-  on?(event: 'error', listener: (error: unknown) => void): void;
-  off?(event: 'error', listener: (error: unknown) => void): void;
+/** The events of a statement or a transaction that TypeORM broadcasts to subscribers. */
+const EVENTS = [
+  'beforeQuery',
+  'afterQuery',
+  'beforeTransactionStart',
+  'afterTransactionStart',
+  'beforeTransactionCommit',
+  'afterTransactionCommit',
+] as const satisfies (keyof EntitySubscriberInterface)[];
+
+/** Returns whether the application listens to how its transactions begin and commit, or measures their statements. */
+export function isObserved({ subscribers, options }: DataSource): boolean {
+  if (options.maxQueryExecutionTime) return true;
+  return subscribers.some((one) => !(one instanceof TransactionWatch) && EVENTS.some((event) => one[event]));
 }
 
 /**
@@ -67,40 +113,54 @@ export class TransactionWatch implements EntitySubscriberInterface {
 
   constructor(private readonly connector: Connector) {}
 
-  /** Runs `work` in a transaction that has just begun, and watches it until `work` has ended. */
-  async during<T>(manager: EntityManager, work: (transaction: WatchedTransaction) => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` in a transaction that has just begun, and watches it until `work` has ended.
+   *
+   * @param begun the transaction, where it is marked already
+   */
+  async during<T>(
+    manager: EntityManager,
+    begun: WatchedTransaction | undefined,
+    work: (transaction: WatchedTransaction) => Promise<T>,
+  ): Promise<T> {
     const runner = manager.queryRunner!;
     this.subscribe(manager);
-    let transaction = this.transactions.get(runner);
-    if (!transaction || transaction.phase === 'ending') {
-      transaction = new WatchedTransaction();
-      this.transactions.set(runner, transaction);
-      const { mark } = transaction;
-      // Not awaited here: it takes its place before the handler's first statement, and costs no round trip of its own.
-      transaction.marked = this.connector
-        .within(manager)
-        .then((on) => this.connector.dialect.markTransaction(on, mark));
-      transaction.marked.catch(() => undefined);
-    }
-    const watched = transaction;
-    const connection = (await runner.connect()) as RawConnection;
-    const onError = (error: unknown) => (watched.connectionError ??= error);
-    connection.on?.('error', onError);
-    watched.operations++;
+    const transaction = begun ?? this.joined(runner) ?? this.mark(manager);
+    this.transactions.set(runner, transaction);
+    if (!transaction.client) transaction.listenTo((await runner.connect()) as RawConnection);
+    transaction.operations++;
     this.connector.nesting?.enter();
     try {
-      return await work(watched);
+      return await work(transaction);
     } catch (error) {
       // Whoever began the transaction gives the connection back.
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
     } finally {
-      if (--watched.operations === 0) {
-        watched.phase = 'ending';
+      if (--transaction.operations === 0) {
+        transaction.phase = 'ending';
         this.connector.nesting?.leave(manager);
       }
-      connection.off?.('error', onError);
     }
+  }
+
+  /** The transaction of another operation, which a transaction host joins this one to. */
+  private joined(runner: QueryRunner): WatchedTransaction | undefined {
+    const transaction = this.transactions.get(runner);
+    return transaction?.phase === 'ending' ? undefined : transaction;
+  }
+
+  private mark(manager: EntityManager): WatchedTransaction {
+    const transaction = new WatchedTransaction();
+    const mark = async () => {
+      const on = await this.connector.within(manager);
+      await this.connector.dialect.markTransaction(on, transaction.mark);
+      transaction.on = on;
+    };
+    // Not awaited here: it takes its place before the handler's first statement, and costs no round trip of its own.
+    transaction.marking = mark();
+    transaction.marking.catch(() => undefined);
+    return transaction;
   }
 
   /** Called by TypeORM before each statement of the data source; what it throws, the statement's caller gets. */

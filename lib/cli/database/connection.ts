@@ -7,7 +7,6 @@ import { IdempotencyService } from '../../service/idempotency.service.js';
 import { connectorFor } from '../../store/connectors/index.js';
 import { AesGcmSealer, type EncryptionOptions, noSealer } from '../../store/sealer.js';
 import { SqlRecordStore } from '../../store/sql-record-store.js';
-import { ownTransactions } from '../../store/transaction-host.js';
 import { CliError, ExitCode } from '../exit-codes.js';
 import { type DatabaseSettings, dataSourceOptions, driverOf } from './data-source-options.js';
 
@@ -56,7 +55,6 @@ export function serviceOn(dataSource: DataSource, settings: ServiceSettings): Id
   const store = new SqlRecordStore(dataSource, connectorFor(dataSource), {
     timeoutMs: options.storeTimeoutMs,
     sealer: settings.encryption ? new AesGcmSealer(settings.encryption) : noSealer,
-    transactionHost: ownTransactions(options.storeTimeoutMs),
   });
   const events = new EventStream();
   const engine = new IdempotencyEngine({ store, events, onLockUnavailable: 'degrade' });

@@ -59,7 +59,7 @@ export class Nesting {
    */
   besides<T>(what: string, work: () => Promise<T>, manager?: unknown): Promise<T> {
     const chain = this.open(manager);
-    if (chain.size === 0) return work();
+    if (!chain) return work();
     for (const one of chain) this.waiting.set(one, (this.waiting.get(one) ?? 0) + 1);
     const done = () => {
       for (const one of chain) {
@@ -88,17 +88,18 @@ export class Nesting {
 
   /** Returns whether the caller runs in a transaction of this data source, at whatever depth. */
   get isNested(): boolean {
-    return this.open().size > 0;
+    return this.open() !== undefined;
   }
 
-  private open(manager?: unknown): Set<QueryRunner> {
-    const open = new Set<QueryRunner>();
+  /** The transactions of this data source that the caller runs in. Most callers run in none, and a set takes memory. */
+  private open(manager?: unknown): Set<QueryRunner> | undefined {
+    let open: Set<QueryRunner> | undefined;
     const add = (given: unknown) => {
       const { queryRunner } = (given ?? {}) as Partial<EntityManager>;
-      if (queryRunner?.connection === this.dataSource) open.add(queryRunner);
+      if (queryRunner?.connection === this.dataSource) (open ??= new Set()).add(queryRunner);
     };
-    add(manager);
-    for (let at = current(); at; at = at.outer) add(at.execution.openTransaction);
+    if (manager) add(manager);
+    for (let at = current(); at; at = at.outer) if (at.execution.openTransaction) add(at.execution.openTransaction);
     return open;
   }
 

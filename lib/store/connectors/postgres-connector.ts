@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
-import type { PgConnection } from '../dialects/postgres.js';
+import { markStatement, type PgConnection } from '../dialects/postgres.js';
+import type { DirectTransactions } from './connector.js';
 import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
-import { StorePools } from './pools.js';
+import { type Pool, StorePools } from './pools.js';
 import { giveBackPostgres, ownPostgresPool, type PgClient, sharedPostgresPool } from './postgres-pool.js';
+import { beginDirectly, commitDirectly } from './postgres-transactions.js';
 
 /** What PostgreSQL says of a prepared statement that is on another connection than the client believes. */
 const MISPLACED = new Set<unknown>(['26000', '42P05']);
@@ -15,12 +17,24 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   protected readonly begin = ['BEGIN ISOLATION LEVEL READ COMMITTED'];
   private readonly names = new Map<string, string>();
   private prepares = true;
+  private readonly shared: Pool<PgClient>;
+  private readonly directTransactions: DirectTransactions<PgConnection> = {
+    on: (client) => this.prepared(client as PgClient),
+    begin: (runner, client, mark) => beginDirectly(runner, client, markStatement(mark)),
+    commit: commitDirectly,
+  };
 
   /** @param connections how many of its own it may open; 0: it shares the data source's */
   constructor(dataSource: DataSource, dialect: Dialect<PgConnection>, connections: number) {
     const own = (limit: number) => ownPostgresPool(dataSource, limit);
     const shared = sharedPostgresPool(dataSource);
     super(dialect, new StorePools(shared, own, connections), nestingOf(dataSource, shared));
+    this.shared = shared;
+  }
+
+  /** What only resembles a pool of `pg`, such as a database in memory, may not take two statements in one message. */
+  get direct(): DirectTransactions<PgConnection> | undefined {
+    return this.shared.limit < Infinity ? this.directTransactions : undefined;
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {

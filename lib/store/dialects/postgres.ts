@@ -40,6 +40,11 @@ const BRIEFLY = `set_config('lock_timeout', '50ms', true) <> ''`;
 const MARK_NAME = 'nestjs_idempotency.transaction';
 const MARK = `current_setting('${MARK_NAME}', true)`;
 
+/** By SET, which is no query: a handler may still choose its isolation level. */
+export function markStatement(mark: string): string {
+  return `SET LOCAL ${MARK_NAME} = '${mark}'`;
+}
+
 /** Answers before the claim is on disk, where it may be forgotten: the wait for the disk is the handler's own commit's. */
 const COMMIT_LATER = `AND set_config('synchronous_commit', 'off', true) <> ''`;
 
@@ -296,9 +301,8 @@ export class PostgresDialect implements Dialect<PgConnection> {
     return new Map(answer.rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }]));
   }
 
-  /** By SET, which is no query: a handler may still choose its isolation level. */
   async markTransaction(on: PgConnection, mark: string): Promise<void> {
-    await on.query({ text: `SET LOCAL ${MARK_NAME} = '${mark}'` });
+    await on.query({ text: markStatement(mark) });
   }
 
   async completeWithin(on: PgConnection, mark: string, c: CompletionRow): Promise<FencedAnswer | 'ended'> {

@@ -7,7 +7,6 @@ import { connectorFor } from '../../../lib/store/connectors/index.js';
 import { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from '../../../lib/store/entities/index.js';
 import { noSealer } from '../../../lib/store/sealer.js';
 import { SqlRecordStore, type SqlRecordStoreSettings } from '../../../lib/store/sql-record-store.js';
-import { ownTransactions } from '../../../lib/store/transaction-host.js';
 import { createDatabase, type TestDatabase, type TestDialect } from '../../support/database.js';
 
 export interface Backend {
@@ -82,7 +81,6 @@ export class Bench {
     const store = new SqlRecordStore(dataSource, connector, {
       timeoutMs,
       sealer: noSealer,
-      transactionHost: ownTransactions(timeoutMs),
       ...rest,
     });
     this.stores.push(store);

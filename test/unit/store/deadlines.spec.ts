@@ -1,0 +1,57 @@
+import { jest } from '@jest/globals';
+import { StoreRefusedError, StoreUnavailableError } from '../../../lib/engine/errors.js';
+import { Deadlines } from '../../../lib/store/deadlines.js';
+import { until } from '../../support/until.js';
+
+afterEach(() => void jest.restoreAllMocks());
+
+const never = () => new Promise<never>(() => undefined);
+
+it('answers as the work does, with one timer for many', async () => {
+  const timers = jest.spyOn(globalThis, 'setTimeout');
+  const deadlines = new Deadlines(60_000);
+  const answers = Array.from({ length: 50 }, (_, i) => deadlines.wait(Promise.resolve(i)));
+  expect(await Promise.all(answers)).toEqual(Array.from({ length: 50 }, (_, i) => i));
+  await expect(deadlines.wait(Promise.reject(new Error('violates a constraint')))).rejects.toThrow(StoreRefusedError);
+  expect(timers).toHaveBeenCalledTimes(1);
+});
+
+it('gives up each at its own deadline, and not before', async () => {
+  const deadlines = new Deadlines(40);
+  const ended: string[] = [];
+  const early: string[] = [];
+  const wait = async (name: string, work: Promise<unknown> = never()) => {
+    const startedAt = performance.now();
+    const error: unknown = await deadlines.wait(work).catch((thrown: unknown) => thrown);
+    ended.push(`${name}: ${error instanceof StoreUnavailableError ? (error.cause as Error).message : String(error)}`);
+    if (error && performance.now() - startedAt < 38) early.push(name);
+  };
+  const first = wait('first');
+  const startedAt = performance.now();
+  await until(() => performance.now() - startedAt > 15);
+  const rest = [wait('answered', Promise.resolve()), wait('second')];
+  await first;
+  expect(ended).toEqual(['answered: undefined', 'first: no answer within 40 ms']);
+  await Promise.all(rest);
+  expect(ended.at(-1)).toBe('second: no answer within 40 ms');
+  // The timer of those before is gone: a later one has its own.
+  await wait('third');
+  expect([ended.at(-1), early]).toEqual(['third: no answer within 40 ms', []]);
+});
+
+it('survives a late answer, and a late error', async () => {
+  const strays: unknown[] = [];
+  const note = (error: unknown) => strays.push(error);
+  process.on('unhandledRejection', note);
+  const deadlines = new Deadlines(5);
+  let end!: (error?: Error) => void;
+  for (const late of [undefined, new Error('late')]) {
+    const work = new Promise<void>((resolve, reject) => (end = (error) => (error ? reject(error) : resolve())));
+    await expect(deadlines.wait(work)).rejects.toThrow(StoreUnavailableError);
+    end(late);
+    await work.catch(() => undefined);
+  }
+  await new Promise(setImmediate);
+  process.off('unhandledRejection', note);
+  expect(strays).toEqual([]);
+});
