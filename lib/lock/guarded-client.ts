@@ -17,9 +17,8 @@ const OFFLINE = new Set(['reconnecting', 'disconnecting', 'close', 'end']);
  * has answered one: the command that it owes, or a PING that no request waits for.
  */
 export class GuardedClient {
-  #silent = false;
-  #probing = false;
-  #probeAt = 0;
+  /** When a silent node gets its PING: Infinity while one is under way, undefined while the node answers. */
+  #probeAt: number | undefined;
 
   /**
    * @param timeoutMs how long a command may take, in milliseconds
@@ -34,8 +33,8 @@ export class GuardedClient {
   /** Returns why the node cannot be asked now, or undefined if it can. Sends a silent node its PING when one is due. */
   refusal(): string | undefined {
     if (OFFLINE.has(this.client.status)) return 'not connected';
-    if (!this.#silent) return undefined;
-    if (!this.#probing && performance.now() >= this.#probeAt) this.#probe();
+    if (this.#probeAt === undefined) return undefined;
+    if (performance.now() >= this.#probeAt) this.#probe();
     return 'no answer';
   }
 
@@ -59,9 +58,9 @@ export class GuardedClient {
   #send<T>(command: (client: RedisLike) => Promise<T>): Promise<T> {
     const sent = command(this.client);
     sent.then(
-      () => (this.#silent = false),
+      () => (this.#probeAt = undefined),
       (error: unknown) => {
-        if (isReply(error)) this.#silent = false;
+        if (isReply(error)) this.#probeAt = undefined;
       },
     );
     return sent;
@@ -75,18 +74,15 @@ export class GuardedClient {
   }
 
   #noAnswer(): NodeFailure {
-    if (!this.#silent) this.#probeAt = performance.now() + this.retryAfterMs;
-    this.#silent = true;
+    this.#probeAt ??= performance.now() + this.retryAfterMs;
     return new NodeFailure('no answer');
   }
 
   #probe(): void {
-    this.#probing = true;
-    const probed = () => {
-      this.#probing = false;
-      this.#probeAt = performance.now() + this.retryAfterMs;
-    };
-    this.#send((client) => client.ping()).then(probed, probed);
+    this.#probeAt = Infinity;
+    this.#send((client) => client.ping()).catch(() => {
+      if (this.#probeAt === Infinity) this.#probeAt = performance.now() + this.retryAfterMs;
+    });
   }
 }
 

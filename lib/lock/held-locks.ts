@@ -3,11 +3,8 @@ import type { Lock } from 'redlock';
 
 import type { HeldLock } from '../engine/ports/record-lock.js';
 
-/** The longest pause before a failed renewal is tried again, in milliseconds. */
+/** The longest pause before a failed renewal is tried again. */
 const RETRY_WITHIN_MS = 250;
-
-/** A longer delay would make a timer fire at once. */
-const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
 interface Held extends HeldLock {
   readonly ttlMs: number;
@@ -33,17 +30,13 @@ export class HeldLocks {
   ) {}
 
   hold(lock: Lock, ttlMs: number): HeldLock {
-    const held: Held = {
-      ttlMs,
-      lock,
-      renewAt: performance.now() + ttlMs / 3,
-      release: () => {
-        this.#held.delete(held);
-        this.giveBack(held.lock);
-      },
+    const release = () => {
+      this.#held.delete(held);
+      this.giveBack(held.lock);
     };
+    const held: Held = { ttlMs, lock, renewAt: 0, release };
     this.#held.add(held);
-    this.#wakeAt(held.renewAt);
+    this.#renewIn(held, ttlMs / 3);
     return held;
   }
 
@@ -53,21 +46,25 @@ export class HeldLocks {
     clearTimeout(this.#timer);
   }
 
+  #renewIn(held: Held, ms: number): void {
+    held.renewAt = performance.now() + ms;
+    if (held.renewAt < this.#timerAt) this.#wakeAt(held.renewAt);
+  }
+
   #wakeAt(time: number): void {
-    if (time >= this.#timerAt) return;
     clearTimeout(this.#timer);
     this.#timerAt = time;
-    const delay = Math.min(time - performance.now(), LONGEST_DELAY_MS);
-    this.#timer = setTimeout(() => this.#renewDue(), delay).unref();
+    if (time < Infinity) this.#timer = setTimeout(() => this.#renewDue(), time - performance.now()).unref();
   }
 
   #renewDue(): void {
-    this.#timerAt = Infinity;
     const now = performance.now();
+    let next = Infinity;
     for (const held of this.#held) {
       if (held.renewAt <= now) void this.#renew(held);
-      else this.#wakeAt(held.renewAt);
+      next = Math.min(next, held.renewAt);
     }
+    this.#wakeAt(next);
   }
 
   async #renew(held: Held): Promise<void> {
@@ -80,8 +77,6 @@ export class HeldLocks {
     } catch {
       pause = Math.min(held.ttlMs / 10, RETRY_WITHIN_MS);
     }
-    if (!this.#held.has(held)) return;
-    held.renewAt = performance.now() + pause;
-    this.#wakeAt(held.renewAt);
+    if (this.#held.has(held)) this.#renewIn(held, pause);
   }
 }

@@ -5,7 +5,7 @@ import type { RedisLike } from './redis-client.js';
 
 type Operation = 'acquire' | 'extend' | 'release';
 
-/** One operation of Redlock that waits to be sent, or for its answer. */
+/** What Redlock asks of this node for one lock. */
 interface Request {
   readonly operation: Operation;
   readonly name: string;
@@ -16,14 +16,14 @@ interface Request {
   readonly reject: (error: unknown) => void;
 }
 
-/** How long a release may wait for other requests to go with, in milliseconds. Nothing waits for a release. */
+/** How long a release may wait for other requests to go with. Nothing waits for a release. */
 const RELEASE_WITHIN_MS = 10;
 
 /**
  * Redlock's three scripts in one, for many locks: 1 for each that was done, 0 for each that is another's.
  *
- * It grants a lock that its owner holds already, where Redlock's script refuses. Otherwise an acquire whose answer was
- * lost with the connection, and which the client sends again, would find its own lock and take it for another's.
+ * An acquire succeeds where its owner holds the lock already, which Redlock's script refuses. A client sends a command
+ * again when the connection was lost before the answer; it would then take its own lock for another's.
  */
 const SCRIPT = `
   local done = {}
@@ -42,40 +42,35 @@ const SCRIPT = `
   end
   return done
 `;
+const SCRIPT_HASH = sha1(SCRIPT);
 
-/** {@link LockNode.evalsha} gets the hash of a name in place of the hash of a script. */
+/** What Redlock takes for its scripts are only the operations' names: {@link LockNode.evalsha} gets their hashes. */
 export const REDLOCK_SCRIPTS = {
   acquireScript: () => 'acquire',
   extendScript: () => 'extend',
   releaseScript: () => 'release',
-};
+} satisfies Record<string, () => Operation>;
 
-const OPERATIONS = new Map(
-  (['acquire', 'extend', 'release'] as const).map((operation) => [sha1(operation), operation]),
-);
-const SCRIPT_HASH = sha1(SCRIPT);
+const OPERATIONS = new Map(Object.values(REDLOCK_SCRIPTS).map((name) => [sha1(name()), name() as Operation]));
 
 /**
- * One Redis node as Redlock sees it. Operations of one turn of the event loop go to the node in one command.
+ * One Redis node as Redlock sees it. What is asked in one turn of the event loop goes to the node in one command.
  *
- * It remembers which locks the node may hold. So a lock is extended and released only where it was acquired; a lost race
- * costs no second command, though Redlock releases after each failed attempt; and a lock that the node grants after its
- * request has given up is given back, instead of blocking others until it expires.
+ * It remembers which locks the node may hold, so that
+ * - a lock is extended and released only where it was acquired, and a lost race costs no second command;
+ * - a lock that the node grants after its request has given up is given back, and does not block others until it expires.
  */
 export class LockNode {
   readonly #mayHold = new Set<string>();
   #waiting: Request[] = [];
-  #turn: NodeJS.Immediate | undefined;
-  #releaseTimer: NodeJS.Timeout | undefined;
-  /** Set for a Cluster, and where a node turns out to be part of one: the locks of a batch are on several shards. */
-  #oneByOne: boolean;
+  #sendsSoon = false;
+  #releasesSoon = false;
 
+  /** @param oneByOne whether each lock is a command of its own: the shards of a Cluster refuse a command for several */
   constructor(
     private readonly guard: GuardedClient,
-    isCluster: boolean,
-  ) {
-    this.#oneByOne = isCluster;
-  }
+    private oneByOne: boolean,
+  ) {}
 
   /** Returns why the node cannot be asked now, or undefined if it can. */
   refusal(): string | undefined {
@@ -111,18 +106,23 @@ export class LockNode {
 
   /** Sends what waits. */
   flush(): void {
-    const batch = this.#waiting;
+    const requests = this.#waiting;
     this.#waiting = [];
-    this.#turn = undefined;
-    if (this.#oneByOne) for (const request of batch) this.#send([request]);
-    else if (batch.length > 0) this.#send(batch);
+    if (this.oneByOne) for (const request of requests) this.#send([request]);
+    else if (requests.length > 0) this.#send(requests);
   }
 
   #request(operation: Operation, name: string, value: string, ttlMs: number): Promise<number> {
     const refusal = this.refusal();
     if (refusal !== undefined) return Promise.reject(new NodeFailure(refusal));
     if (operation === 'acquire') this.#mayHold.add(value);
-    this.#turn ??= setImmediate(() => this.flush());
+    if (!this.#sendsSoon) {
+      this.#sendsSoon = true;
+      setImmediate(() => {
+        this.#sendsSoon = false;
+        this.flush();
+      });
+    }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ operation, name, value, ttlMs, resolve, reject });
     });
@@ -130,41 +130,43 @@ export class LockNode {
 
   #sendRelease(name: string, value: string): void {
     this.#waiting.push({ operation: 'release', name, value, ttlMs: 0, resolve: ignore, reject: ignore });
-    this.#releaseTimer ??= setTimeout(() => {
-      this.#releaseTimer = undefined;
+    if (this.#releasesSoon) return;
+    this.#releasesSoon = true;
+    setTimeout(() => {
+      this.#releasesSoon = false;
       this.flush();
     }, RELEASE_WITHIN_MS).unref();
   }
 
-  #send(batch: readonly Request[]): void {
+  #send(requests: readonly Request[]): void {
     this.guard
-      .ask((client) => this.#evaluate(client, batch))
+      .ask((client) => this.#evaluate(client, requests))
       .catch((error: unknown) => {
-        for (const { reject } of batch) reject(error);
+        for (const { reject } of requests) reject(error);
       });
   }
 
-  async #evaluate(client: RedisLike, batch: readonly Request[]): Promise<void> {
+  async #evaluate(client: RedisLike, requests: readonly Request[]): Promise<void> {
     const keysAndArguments = [
-      ...batch.map(({ name }) => name),
-      ...batch.flatMap(({ operation, value, ttlMs }) => [operation, value, ttlMs]),
+      ...requests.map(({ name }) => name),
+      ...requests.flatMap(({ operation, value, ttlMs }) => [operation, value, ttlMs]),
     ];
     try {
-      const done = await client.evalsha(SCRIPT_HASH, batch.length, ...keysAndArguments).catch((error: unknown) => {
+      const done = await client.evalsha(SCRIPT_HASH, requests.length, ...keysAndArguments).catch((error: unknown) => {
         if (!isReply(error) || !error.message.startsWith('NOSCRIPT')) throw error;
-        return client.eval(SCRIPT, batch.length, ...keysAndArguments);
+        return client.eval(SCRIPT, requests.length, ...keysAndArguments);
       });
       // A client with `stringNumbers` answers '1'.
-      batch.forEach((request, i) => this.#settle(request, Number((done as unknown[])[i])));
+      requests.forEach((request, i) => this.#settle(request, Number((done as unknown[])[i])));
     } catch (error) {
-      // After any other error the command may still have arrived.
-      if (!isReply(error)) throw error;
-      if (batch.length > 1 && error.message.startsWith('CROSSSLOT')) {
-        this.#oneByOne = true;
-        for (const request of batch) this.#send([request]);
+      if (!isReply(error)) throw error; // the command may still have arrived
+      if (requests.length > 1 && error.message.startsWith('CROSSSLOT')) {
+        // The client is none of a Cluster, but its server is part of one.
+        this.oneByOne = true;
+        for (const request of requests) this.#send([request]);
         return;
       }
-      for (const { operation, value } of batch) if (operation === 'acquire') this.#mayHold.delete(value);
+      for (const { operation, value } of requests) if (operation === 'acquire') this.#mayHold.delete(value);
       throw error;
     }
   }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import Redlock, { ExecutionError, type Lock, ResourceLockedError } from 'redlock';
+import Redlock, { ExecutionError, type ExecutionStats, type Lock, ResourceLockedError } from 'redlock';
 
 import type { LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
 import { GuardedClient, NodeFailure } from './guarded-client.js';
@@ -11,8 +11,6 @@ import { type RedlockSettings, resolveRedlockSettings } from './redlock-settings
 
 /** A node's share of the attempt's time. The rest is for another vote, where the first one was split. */
 const NODE_SHARE = 0.8;
-
-const SPLIT_VOTE_RETRIES = 2;
 
 /** The longest pause after a split vote: some round trips, so that the next vote is not split as well. */
 const SPLIT_VOTE_PAUSE_MS = 10;
@@ -25,15 +23,6 @@ export interface LockProbe {
   readonly quorum: number;
   /** Why each of the others did not; without addresses, names or credentials. */
   readonly failures: readonly string[];
-}
-
-/** How the nodes voted when a lock was not taken. */
-interface Ballot {
-  readonly contended: boolean;
-  /** We got some nodes and others got some: perhaps no request has the lock. */
-  readonly split: boolean;
-  /** Why there was no quorum, if it was no contention. */
-  readonly reason: string;
 }
 
 /**
@@ -71,16 +60,19 @@ export class RedlockRecordLock implements RecordLock {
     const name = `${this.#settings.prefix}{${recordId}}`;
     const ttl = Math.max(1, Math.round(ttlMs));
     const lastVoteAt = performance.now() + this.#settings.attemptTimeout * (1 - NODE_SHARE);
-    for (let retriesLeft = SPLIT_VOTE_RETRIES; ; retriesLeft--) {
+    for (let votesLeft = 3; ; votesLeft--) {
       const outage = this.#outage();
       if (outage !== undefined) return unavailable(outage);
       try {
         return this.#keep(await this.#redlock.acquire([name], ttl), ttl);
       } catch (error) {
-        const { contended, split, reason } = await this.#ballot(error);
+        const stats = error instanceof ExecutionError ? await error.attempts[0] : undefined;
+        if (!stats) return unavailable('the attempt failed');
         const pause = Math.random() * SPLIT_VOTE_PAUSE_MS;
-        if (split && retriesLeft > 0 && performance.now() + pause < lastVoteAt) await sleep(pause);
-        else return contended ? { kind: 'contended' } : unavailable(reason);
+        const canVoteAgain = votesLeft > 1 && performance.now() + pause < lastVoteAt;
+        const attempt = this.#lostVote(stats, canVoteAgain);
+        if (attempt) return attempt;
+        await sleep(pause);
       }
     }
   }
@@ -124,17 +116,18 @@ export class RedlockRecordLock implements RecordLock {
     for (const node of this.#nodes) node.release(name as string, value);
   }
 
-  /** Tells contention from outage, for which Redlock throws the same error. A failed node never counts as a lock. */
-  async #ballot(error: unknown): Promise<Ballot> {
-    const stats = error instanceof ExecutionError ? await error.attempts[0] : undefined;
-    if (!stats) return { contended: false, split: false, reason: 'the attempt failed' };
-    const failures = [...stats.votesAgainst.values()].filter((e) => !(e instanceof ResourceLockedError)).map(describe);
-    const locked = stats.votesAgainst.size - failures.length;
-    return {
-      contended: locked >= stats.quorumSize || failures.length === 0,
-      split: locked > 0 && stats.votesFor.size > 0,
-      reason: this.#noQuorum(failures),
-    };
+  /**
+   * Tells contention from outage, for which Redlock throws the same error: a failed node never counts as a lock.
+   * Undefined after a split vote, where we got some nodes and others got some, if another vote can follow.
+   */
+  #lostVote({ votesFor, votesAgainst, quorumSize }: ExecutionStats, canVoteAgain: boolean): LockAttempt | undefined {
+    const failures = [...votesAgainst.values()]
+      .filter((error) => !(error instanceof ResourceLockedError))
+      .map(describe);
+    const locked = votesAgainst.size - failures.length;
+    if (canVoteAgain && locked > 0 && votesFor.size > 0) return undefined;
+    if (locked >= quorumSize || failures.length === 0) return { kind: 'contended' };
+    return unavailable(this.#noQuorum(failures));
   }
 
   /** Such as `no quorum: 3 of 5 Redis nodes out (no answer, not connected)`. */
