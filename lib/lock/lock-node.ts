@@ -84,9 +84,12 @@ export class LockNode {
    */
   evalsha(hash: string, _keys: number, [name, value, ttlMs]: [string, string, number]): Promise<number> {
     const operation = OPERATIONS.get(hash) as Operation;
-    if (operation === 'release') this.release(name, value);
-    else if (operation === 'acquire' || this.#mayHold.has(value)) return this.#request(operation, name, value, ttlMs);
-    return Promise.resolve(0);
+    if (operation === 'release') {
+      this.release(name, value);
+      return Promise.resolve(1);
+    }
+    if (operation === 'extend' && !this.#mayHold.has(value)) return Promise.resolve(0);
+    return this.#request(operation, name, value, ttlMs);
   }
 
   /** Gives a lock back in the background, on a node that is out as well: its client sends the release when it is back. */

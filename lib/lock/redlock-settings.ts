@@ -25,8 +25,8 @@ export interface RedlockSettings {
   readonly driftFactor?: number;
 
   /**
-   * How long a node that did not answer is left alone before it is asked again, with a PING that no request waits for.
-   * Default 1000 ms; doubles up to sixteen times that while the node stays silent. A late answer ends it at once.
+   * The pause before a node that did not answer is asked again, with a PING that no request waits for; one at a time.
+   * Default 1000 ms. A late answer ends the pause at once.
    */
   readonly retryAfter?: number;
 }
