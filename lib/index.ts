@@ -32,7 +32,7 @@ export { MaxDurationError } from './engine/tenure.js';
 export { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from './store/entities/index.js';
 export type { EncryptionOptions } from './store/sealer.js';
 export type { TransactionHost } from './store/transaction-host.js';
-export type { RedisLike, RedisPipelineLike, RedisSubscriberLike } from './lock/redis-client.js';
+export type { RedisLike, RedisSubscriberLike } from './lock/redis-client.js';
 export type { RedlockSettings } from './lock/redlock-settings.js';
 export type { Duration } from './options/duration.js';
 export { IdempotencyOptionError } from './options/option-error.js';

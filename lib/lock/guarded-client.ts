@@ -1,131 +1,94 @@
 import type { RedisLike } from './redis-client.js';
 import { settleWithin, TIME_IS_UP } from './settle-within.js';
 
-/** Why a node gave no answer, in words that hold no addresses, names or credentials. */
+/** Why a node gave no answer. The message names no addresses, keys or credentials. */
 export class NodeFailure extends Error {
   override readonly name = 'NodeFailure';
 }
 
-/** States in which a command could only wait in the client's offline queue, to be run long after anybody cares. */
+/** States in which a command only waits in the client's offline queue, to run long after its request has ended. */
 const OFFLINE = new Set(['reconnecting', 'disconnecting', 'close', 'end']);
 
-const LONGEST_BACK_OFF = 16;
-
 /**
- * One Redis node behind a time limit and a circuit breaker, whatever options its client was made with.
+ * One Redis node behind a time limit and a circuit breaker.
  *
- * A default ioredis client has no command timeout and queues commands while it is offline. So a node that stops answering
- * would cost each request the full limit and pile up commands without bound; instead it is left alone until it has
- * answered something: the very command that it owed, or a PING sent now and then, one at a time, that no request waits for.
+ * A default ioredis client has no command timeout and queues commands while it is offline. A node that stops answering
+ * would cost each request the full limit and pile up commands without bound. So a silent node gets no commands until it
+ * has answered one: the command that it owes, or a PING that no request waits for.
  */
-export class GuardedClient<Client extends Pick<RedisLike, 'status' | 'ping'> = RedisLike> {
-  readonly #client: Client;
-  readonly #timeoutMs: number;
-  readonly #retryAfterMs: number;
-  #silent = false;
-  #backOffMs = 0;
-  #probeAt = 0;
+export class GuardedClient {
+  /** When a silent node gets its PING: Infinity while one is under way, undefined while the node answers. */
+  #probeAt: number | undefined;
 
   /**
    * @param timeoutMs how long a command may take, in milliseconds
-   * @param retryAfterMs how long a silent node is left alone before the first PING, in milliseconds
+   * @param retryAfterMs the pause before a silent node gets a PING, in milliseconds
    */
-  constructor(client: Client, timeoutMs: number, retryAfterMs: number) {
-    this.#client = client;
-    this.#timeoutMs = timeoutMs;
-    this.#retryAfterMs = retryAfterMs;
-  }
+  constructor(
+    private readonly client: RedisLike,
+    private readonly timeoutMs: number,
+    private readonly retryAfterMs: number,
+  ) {}
 
-  /** Why the node can't be asked now, or undefined if it can. Sends the PING to a silent node when one is due. */
+  /** Returns why the node cannot be asked now, or undefined if it can. Sends a silent node its PING when one is due. */
   refusal(): string | undefined {
-    if (OFFLINE.has(this.#client.status)) {
-      this.#probeAt = 0; // a new connection is tried as soon as there is one
-      return 'not connected';
-    }
-    if (!this.#silent) return undefined;
+    if (OFFLINE.has(this.client.status)) return 'not connected';
+    if (this.#probeAt === undefined) return undefined;
     if (performance.now() >= this.#probeAt) this.#probe();
     return 'no answer';
   }
 
   /**
-   * Sends a command if the node can be asked. Settles within the time limit.
+   * Sends a command, whatever {@link refusal} says. Settles within the time limit.
    *
    * @throws NodeFailure
    */
-  async run<T>(command: (client: Client) => Promise<T>): Promise<T> {
-    const refusal = this.refusal();
-    if (refusal !== undefined) throw new NodeFailure(refusal);
-    return await this.#ask(command);
-  }
-
-  /**
-   * The same, but the command is also sent, and not waited for, where the node can't be asked: for what has to be undone
-   * there as soon as it is back.
-   *
-   * @throws NodeFailure
-   */
-  async undo<T>(command: (client: Client) => Promise<T>): Promise<T> {
-    const refusal = this.refusal();
-    if (refusal === undefined) return await this.#ask(command);
-    void this.#send(command);
-    throw new NodeFailure(refusal);
-  }
-
-  async #ask<T>(command: (client: Client) => Promise<T>): Promise<T> {
+  async ask<T>(command: (client: RedisLike) => Promise<T>): Promise<T> {
     let answer: T | typeof TIME_IS_UP;
     try {
-      answer = await settleWithin(this.#send(command), this.#timeoutMs);
+      answer = await settleWithin(this.#send(command), this.timeoutMs);
     } catch (error) {
-      throw this.#judge(error);
+      throw this.#failure(error);
     }
-    if (answer !== TIME_IS_UP) return answer;
-    this.#fallSilent();
-    throw new NodeFailure('no answer');
+    if (answer === TIME_IS_UP) throw this.#noAnswer();
+    return answer;
   }
 
-  /** Whenever it comes, an answer shows that the node is alive. */
-  #send<T>(command: (client: Client) => Promise<T>): Promise<T> {
-    const sent = command(this.#client);
+  /** An answer shows that the node is alive, however late it comes. */
+  #send<T>(command: (client: RedisLike) => Promise<T>): Promise<T> {
+    const sent = command(this.client);
     sent.then(
-      () => (this.#silent = false),
+      () => (this.#probeAt = undefined),
       (error: unknown) => {
-        if (isReply(error)) this.#silent = false;
+        if (isReply(error)) this.#probeAt = undefined;
       },
     );
     return sent;
   }
 
-  #judge(error: unknown): Error {
-    if (isReply(error)) {
-      // Only the code, such as READONLY or NOPERM: the rest of a reply may name keys and users.
-      const code = /^[A-Z]+/.exec(error.message)?.[0] ?? 'error';
-      return new NodeFailure(`refused: ${code}`);
-    }
-    // A command that failed on a live connection ran into the client's own command timeout.
-    if (this.#client.status === 'ready') {
-      this.#fallSilent();
-      return new NodeFailure('no answer');
-    }
-    return new NodeFailure('not connected');
+  #failure(error: unknown): NodeFailure {
+    // Only the code, such as READONLY or NOPERM: the rest of a reply may name keys and users.
+    if (isReply(error)) return new NodeFailure(`refused: ${/^[A-Z]+/.exec(error.message)?.[0] ?? 'error'}`);
+    // On a live connection, the command ran into the client's own command timeout.
+    return this.client.status === 'ready' ? this.#noAnswer() : new NodeFailure('not connected');
   }
 
-  #fallSilent(): void {
-    if (this.#silent) return;
-    this.#silent = true;
-    this.#backOffMs = this.#retryAfterMs;
-    this.#probeAt = performance.now() + this.#backOffMs;
+  #noAnswer(): NodeFailure {
+    this.#probeAt ??= performance.now() + this.retryAfterMs;
+    return new NodeFailure('no answer');
   }
 
   #probe(): void {
-    this.#backOffMs = Math.min(this.#backOffMs * 2, this.#retryAfterMs * LONGEST_BACK_OFF);
-    this.#probeAt = performance.now() + this.#backOffMs;
-    void this.#send((client) => client.ping());
+    this.#probeAt = Infinity;
+    this.#send((client) => client.ping()).catch(() => {
+      if (this.#probeAt === Infinity) this.#probeAt = performance.now() + this.retryAfterMs;
+    });
   }
 }
 
 /**
- * Whether the server itself said no, which a silent one can't. ioredis 5 names a reply after its class, which a minifier
- * renames; but a reply alone is about a command and begins with a code, as in `NOSCRIPT No matching script`.
+ * Returns whether the server itself refused, which a silent one cannot. ioredis 5 names a reply after its class, which a
+ * minifier renames; but only a reply is about a command and begins with a code, as in `NOSCRIPT No matching script`.
  */
 export function isReply(error: unknown): error is Error {
   const { name, message, command } = (error ?? {}) as Partial<Error> & { readonly command?: unknown };

@@ -1,135 +1,188 @@
-import { type GuardedClient, isReply } from './guarded-client.js';
-import type { LockClient } from './turn-pipeline.js';
+import { createHash } from 'node:crypto';
 
-/** Redlock's scripts, as `Redlock.scripts` has them. */
-export interface LockScripts {
-  readonly acquireScript: LockScript;
-  readonly extendScript: LockScript;
-  readonly releaseScript: LockScript;
-}
+import { type GuardedClient, isReply, NodeFailure } from './guarded-client.js';
+import type { RedisLike } from './redis-client.js';
 
-interface LockScript {
-  readonly hash: string;
+type Operation = 'acquire' | 'extend' | 'release';
+
+/** What Redlock asks of this node for one lock. */
+interface Request {
+  readonly operation: Operation;
+  readonly name: string;
+  /** Redlock's random value, which says whose lock it is. */
   readonly value: string;
+  readonly ttlMs: number;
+  readonly resolve: (done: number) => void;
+  readonly reject: (error: unknown) => void;
 }
 
-/** What Redlock hands to a script: the lock's name, the random value that says whose it is, the time to live in ms. */
-type ScriptArguments = readonly (string | number)[];
-
-/** A lock that this node may hold for us. */
-interface Claim {
-  /** Given back while the node's answer was still out. */
-  dropped: boolean;
-}
-
-const APPLIED = 1;
-const NOT_APPLIED = 0;
+/** How long a release may wait for other requests to go with. Nothing waits for a release. */
+const RELEASE_WITHIN_MS = 10;
 
 /**
- * Sets the lock where it is free or ours already. Redlock's own script refuses the latter, and would take for somebody
- * else's a lock whose answer was lost with the connection and whose command the client has sent again.
- */
-export const ACQUIRE_SCRIPT = `
-  local holder = redis.call("get", KEYS[1])
-  if holder and holder ~= ARGV[1] then
-    return 0
-  end
-  redis.call("set", KEYS[1], ARGV[1], "PX", ARGV[2])
-  return 1
-`;
-
-/**
- * One Redis node as Redlock sees it, each call settling within a time limit.
+ * Redlock's three scripts in one, for many locks: 1 for each that was done, 0 for each that is another's.
  *
- * It remembers which locks the node may hold. So extending and releasing go where there is something to extend or release
- * and nowhere else; a lost race costs no second round trip, though Redlock releases after each failed attempt; and a lock
- * that the node grants when nobody wants it any more is given back, rather than blocking others until it expires.
+ * An acquire succeeds where its owner holds the lock already, which Redlock's script refuses. A client sends a command
+ * again when the connection was lost before the answer; it would then take its own lock for another's.
+ */
+const SCRIPT = `
+  local done = {}
+  for i, name in ipairs(KEYS) do
+    local operation, value, ttl = ARGV[i * 3 - 2], ARGV[i * 3 - 1], ARGV[i * 3]
+    local owner = redis.pcall("get", name)
+    done[i] = 0
+    if owner == value or (not owner and operation == "acquire") then
+      if operation == "release" then
+        redis.call("del", name)
+      else
+        redis.call("set", name, value, "PX", ttl)
+      end
+      done[i] = 1
+    end
+  end
+  return done
+`;
+const SCRIPT_HASH = sha1(SCRIPT);
+
+/** What Redlock takes for its scripts are only the operations' names: {@link LockNode.evalsha} gets their hashes. */
+export const REDLOCK_SCRIPTS = {
+  acquireScript: () => 'acquire',
+  extendScript: () => 'extend',
+  releaseScript: () => 'release',
+} satisfies Record<string, () => Operation>;
+
+const OPERATIONS = new Map(Object.values(REDLOCK_SCRIPTS).map((name) => [sha1(name()), name() as Operation]));
+
+/**
+ * One Redis node as Redlock sees it. What is asked in one turn of the event loop goes to the node in one command.
+ *
+ * It remembers which locks the node may hold, so that
+ * - a lock is extended and released only where it was acquired, and a lost race costs no second command;
+ * - a lock that the node grants after its request has given up is given back, and does not block others until it expires.
  */
 export class LockNode {
-  readonly #client: GuardedClient<LockClient>;
-  readonly #scripts: () => LockScripts;
-  readonly #claims = new Map<string, Claim>();
+  readonly #mayHold = new Set<string>();
+  #waiting: Request[] = [];
+  #sendsSoon = false;
+  #releasesSoon = false;
 
-  /** @param scripts asked for late, because a Redlock is made after its nodes */
-  constructor(client: GuardedClient<LockClient>, scripts: () => LockScripts) {
-    this.#client = client;
-    this.#scripts = scripts;
-  }
+  /** @param oneByOne whether each lock is a command of its own: the shards of a Cluster refuse a command for several */
+  constructor(
+    private readonly guard: GuardedClient,
+    private oneByOne: boolean,
+  ) {}
 
-  /** Why the node can't be asked now, or undefined if it can. */
+  /** Returns why the node cannot be asked now, or undefined if it can. */
   refusal(): string | undefined {
-    return this.#client.refusal();
+    return this.guard.refusal();
   }
 
   /**
-   * Takes a lock that nobody wants, for a millisecond: a node that answers a PING may still refuse writes.
+   * What Redlock calls. Resolves to 1 for done and to 0 for another's lock.
+   *
+   * @throws NodeFailure where the node gave no answer
+   */
+  evalsha(hash: string, _keys: number, [name, value, ttlMs]: [string, string, number]): Promise<number> {
+    const operation = OPERATIONS.get(hash) as Operation;
+    if (operation === 'release') {
+      this.release(name, value);
+      return Promise.resolve(1);
+    }
+    if (operation === 'extend' && !this.#mayHold.has(value)) return Promise.resolve(0);
+    return this.#request(operation, name, value, ttlMs);
+  }
+
+  /** Gives a lock back in the background, on a node that is out as well: its client sends the release when it is back. */
+  release(name: string, value: string): void {
+    if (this.#mayHold.delete(value)) this.#sendRelease(name, value);
+  }
+
+  /**
+   * Takes a lock that no request wants, for a millisecond: a node that answers a PING may still refuse writes.
    *
    * @throws NodeFailure that says why the node gave no answer
    */
   async probe(name: string): Promise<void> {
-    const { acquireScript } = this.#scripts();
-    await this.#client.run((client) => evaluate(client, acquireScript, [name, 'probe', 1]));
+    await this.#request('acquire', name, 'probe', 1);
+    this.release(name, 'probe');
   }
 
-  /** What Redlock calls. It takes 1 for done, 0 for another's lock, and an error for a node that is out. */
-  async evalsha(hash: string, _keyCount: number, args: ScriptArguments): Promise<number> {
-    const { acquireScript, extendScript } = this.#scripts();
-    const value = String(args[1]);
-    if (hash === acquireScript.hash) return await this.#acquire(value, args);
-    if (!this.#claims.has(value)) return NOT_APPLIED;
-    if (hash !== extendScript.hash) return await this.#release(value, args);
-    return await this.#client.run((client) => evaluate(client, extendScript, args));
+  /** Sends what waits. */
+  flush(): void {
+    const requests = this.#waiting;
+    this.#waiting = [];
+    if (this.oneByOne) for (const request of requests) this.#send([request]);
+    else if (requests.length > 0) this.#send(requests);
   }
 
-  /** Redlock's answer to a NOSCRIPT, which it never gets to see: {@link evaluate} has dealt with it. */
-  eval(): Promise<never> {
-    return Promise.reject(new Error('never called'));
-  }
-
-  async #acquire(value: string, args: ScriptArguments): Promise<number> {
-    return await this.#client.run((client) => {
-      const claim: Claim = { dropped: false };
-      this.#claims.set(value, claim);
-      const { acquireScript } = this.#scripts();
-      const sent = evaluate(client, acquireScript, args, () => claim.dropped);
-      sent.then(
-        (applied) => {
-          if (applied !== APPLIED) this.#claims.delete(value);
-          else if (claim.dropped) void this.#release(value, args).catch(ignore);
-        },
-        (error: unknown) => {
-          // Any other error leaves open whether the command arrived.
-          if (isReply(error)) this.#claims.delete(value);
-        },
-      );
-      return sent;
+  #request(operation: Operation, name: string, value: string, ttlMs: number): Promise<number> {
+    const refusal = this.refusal();
+    if (refusal !== undefined) return Promise.reject(new NodeFailure(refusal));
+    if (operation === 'acquire') this.#mayHold.add(value);
+    if (!this.#sendsSoon) {
+      this.#sendsSoon = true;
+      setImmediate(() => {
+        this.#sendsSoon = false;
+        this.flush();
+      });
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ operation, name, value, ttlMs, resolve, reject });
     });
   }
 
-  async #release(value: string, [name]: ScriptArguments): Promise<number> {
-    const claim = this.#claims.get(value);
-    if (claim) claim.dropped = true;
-    this.#claims.delete(value);
-    // Also sent to a node that is out, behind the command that took the lock: no more of these than there were locks.
-    return await this.#client.undo((client) => evaluate(client, this.#scripts().releaseScript, [String(name), value]));
+  #sendRelease(name: string, value: string): void {
+    this.#waiting.push({ operation: 'release', name, value, ttlMs: 0, resolve: ignore, reject: ignore });
+    if (this.#releasesSoon) return;
+    this.#releasesSoon = true;
+    setTimeout(() => {
+      this.#releasesSoon = false;
+      this.flush();
+    }, RELEASE_WITHIN_MS).unref();
+  }
+
+  #send(requests: readonly Request[]): void {
+    this.guard
+      .ask((client) => this.#evaluate(client, requests))
+      .catch((error: unknown) => {
+        for (const { reject } of requests) reject(error);
+      });
+  }
+
+  async #evaluate(client: RedisLike, requests: readonly Request[]): Promise<void> {
+    const keysAndArguments = [
+      ...requests.map(({ name }) => name),
+      ...requests.flatMap(({ operation, value, ttlMs }) => [operation, value, ttlMs]),
+    ];
+    try {
+      const done = await client.evalsha(SCRIPT_HASH, requests.length, ...keysAndArguments).catch((error: unknown) => {
+        if (!isReply(error) || !error.message.startsWith('NOSCRIPT')) throw error;
+        return client.eval(SCRIPT, requests.length, ...keysAndArguments);
+      });
+      // A client with `stringNumbers` answers '1'.
+      requests.forEach((request, i) => this.#settle(request, Number((done as unknown[])[i])));
+    } catch (error) {
+      if (!isReply(error)) throw error; // the command may still have arrived
+      if (requests.length > 1 && error.message.startsWith('CROSSSLOT')) {
+        // The client is none of a Cluster, but its server is part of one.
+        this.oneByOne = true;
+        for (const request of requests) this.#send([request]);
+        return;
+      }
+      for (const { operation, value } of requests) if (operation === 'acquire') this.#mayHold.delete(value);
+      throw error;
+    }
+  }
+
+  #settle({ operation, name, value, resolve }: Request, done: number): void {
+    if (operation === 'acquire' && !done) this.#mayHold.delete(value);
+    else if (operation === 'acquire' && !this.#mayHold.has(value)) this.#sendRelease(name, value);
+    resolve(done);
   }
 }
 
-async function evaluate(
-  client: LockClient,
-  script: LockScript,
-  args: ScriptArguments,
-  cancelled: () => boolean = () => false,
-): Promise<number> {
-  let reply: unknown;
-  try {
-    reply = await client.evalsha(script.hash, 1, ...args);
-  } catch (error) {
-    const unknownScript = isReply(error) && error.message.startsWith('NOSCRIPT');
-    if (!unknownScript || cancelled()) throw error;
-    reply = await client.eval(script.value, 1, ...args);
-  }
-  return Number(reply); // a client with `stringNumbers` answers '1'
+function sha1(text: string): string {
+  return createHash('sha1').update(text).digest('hex');
 }
 
 function ignore(): void {}

@@ -9,18 +9,10 @@ export interface RedisLike {
   readonly isCluster?: boolean;
   evalsha(sha1: string, numkeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>;
   eval(script: string, numkeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>;
-  /** Left out by clients that cannot send several commands at once. */
-  pipeline?(): RedisPipelineLike;
   ping(): Promise<unknown>;
   publish(channel: string, message: string): Promise<unknown>;
   /** A new connection to the same server, made only for subscribing. */
   duplicate(options?: object): RedisSubscriberLike;
-}
-
-/** Commands that are sent together. */
-export interface RedisPipelineLike {
-  evalsha(sha1: string, numkeys: number, ...keysAndArguments: (string | number)[]): unknown;
-  exec(): Promise<(readonly [error: Error | null, reply: unknown])[] | null>;
 }
 
 /** What the library needs of a connection that it made itself, in order to subscribe. */

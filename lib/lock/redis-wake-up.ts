@@ -2,85 +2,79 @@ import { randomUUID } from 'node:crypto';
 
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 import { GuardedClient } from './guarded-client.js';
-import { assertRedisNodes, type RedisLike } from './redis-client.js';
+import { assertRedisNodes, type RedisLike, type RedisSubscriberLike } from './redis-client.js';
 import { settleWithin, TIME_IS_UP } from './settle-within.js';
-import { SubscriberConnection } from './subscriber-connection.js';
+
+/** What the names of channels begin with; the record's id follows. */
+const PREFIX = 'nestjs-idempotency:wake:';
+
+/** The pause before a node that did not answer is asked again. */
+const RETRY_AFTER_MS = 1_000;
 
 /** How wake-ups travel over Redis. Durations are milliseconds. */
 export interface RedisWakeUpSettings {
-  /** What channel names begin with; `wake:` and the record's id follow. Default `'nestjs-idempotency:'`. */
-  readonly prefix?: string;
-  /** How long subscribing and announcing may take. Default 250 ms: whoever waits has other means, and time. */
+  /** How long subscribing and announcing may take. Default 250 ms: a waiter has other means, and time. */
   readonly timeout?: number;
-  /** How long a node that did not answer is left alone, as in `RedlockSettings`. Default 1000 ms. */
-  readonly retryAfter?: number;
-  /** How long the subscribing connections stay open when nobody waits. Default 30 000 ms. */
+  /** How long the subscribing connections stay open without a waiter. Default 30 000 ms. */
   readonly idleTimeout?: number;
 }
 
-interface Waiter {
-  readonly onWake: () => void;
-}
-
+/** The waiters of this process for one record. */
 interface Room {
-  readonly waiters: Set<Waiter>;
-  /** The last announcement heard. Each comes once for every node, and is one wake-up. */
-  lastHeard: string | undefined;
+  readonly waiters: Set<{ readonly onWake: () => void }>;
+  /** Resolves when a node has confirmed the subscription. Announcements go to all nodes. */
+  readonly heard: Promise<void>;
+  readonly confirm: () => void;
+  /** Each announcement comes once for every node, and is one wake-up. */
+  lastHeard?: string;
 }
 
 /**
  * Wake-ups over Redis publish/subscribe, on all nodes at once.
  *
- * Each record has a channel of its own. Records are completed far more often than waited for, and a message on a channel
- * that nobody listens to ends in the server, at the cost of the PUBLISH; a channel shared by all records would send each
- * completion to each process that has had a waiter lately. The price, a SUBSCRIBE and an UNSUBSCRIBE, falls on those who
- * wait, and waiters for one record in one process share it.
- *
- * Subscribing needs connections of its own, one for each node: made for the first waiter, closed when nobody has waited
- * for a while. Announcing uses the user's clients, which are never closed here.
+ * Each record has a channel of its own: a channel that all records share would send each completion to each process
+ * that has waiters. Subscribing needs connections of its own, one for each node: made for the first waiter, closed after
+ * a while without one. Announcing uses the user's clients, which are never closed here.
  */
 export class RedisWakeUp implements WakeUp {
   readonly #clients: readonly RedisLike[];
   readonly #publishers: readonly GuardedClient[];
-  readonly #settings: Required<RedisWakeUpSettings>;
+  readonly #timeout: number;
+  readonly #idleTimeout: number;
   readonly #rooms = new Map<string, Room>();
-  #subscribers: readonly SubscriberConnection[] = [];
+  #subscribers: RedisSubscriberLike[] = [];
   #idleTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(clients: readonly RedisLike[], settings?: RedisWakeUpSettings) {
-    this.#settings = {
-      prefix: settings?.prefix ?? 'nestjs-idempotency:',
-      timeout: settings?.timeout ?? 250,
-      retryAfter: settings?.retryAfter ?? 1000,
-      idleTimeout: settings?.idleTimeout ?? 30_000,
-    };
-    const { timeout, retryAfter } = this.#settings;
+  constructor(clients: readonly RedisLike[], { timeout = 250, idleTimeout = 30_000 }: RedisWakeUpSettings = {}) {
+    this.#timeout = timeout;
+    this.#idleTimeout = idleTimeout;
     this.#clients = assertRedisNodes(clients);
-    this.#publishers = this.#clients.map((client) => new GuardedClient(client, timeout, retryAfter));
+    this.#publishers = this.#clients.map((client) => new GuardedClient(client, timeout, RETRY_AFTER_MS));
   }
 
   async subscribe(recordId: string, onWake: () => void): Promise<WakeUpSubscription> {
     if (this.#closed) throw new Error('closed');
-    const channel = this.#channel(recordId);
-    const waiter: Waiter = { onWake };
-    this.#enter(channel, waiter);
-    try {
-      await this.#heardOnMost(channel);
-    } catch (error) {
-      this.#leave(channel, waiter);
-      throw error;
-    }
-    return { close: () => this.#leave(channel, waiter) };
+    clearTimeout(this.#idleTimer);
+    this.#connect();
+    const channel = PREFIX + recordId;
+    const room = this.#rooms.get(channel) ?? this.#open(channel);
+    const waiter = { onWake };
+    room.waiters.add(waiter);
+    const close = () => {
+      if (room.waiters.delete(waiter) && room.waiters.size === 0) this.#leave(channel);
+    };
+    if ((await settleWithin(room.heard, this.#timeout)) !== TIME_IS_UP) return { close };
+    close();
+    throw new Error('no Redis node confirmed the subscription in time');
   }
 
   async announce(recordId: string): Promise<void> {
     if (this.#closed) return;
-    const channel = this.#channel(recordId);
     const announcement = randomUUID();
-    await Promise.allSettled(
-      this.#publishers.map((publisher) => publisher.run((client) => client.publish(channel, announcement))),
-    );
+    const publishers = this.#publishers.filter((publisher) => publisher.refusal() === undefined);
+    const publish = (client: RedisLike) => client.publish(PREFIX + recordId, announcement);
+    await Promise.allSettled(publishers.map((publisher) => publisher.ask(publish)));
   }
 
   close(): Promise<void> {
@@ -90,77 +84,79 @@ export class RedisWakeUp implements WakeUp {
     return Promise.resolve();
   }
 
-  #channel(recordId: string): string {
-    return `${this.#settings.prefix}wake:${recordId}`;
+  #open(channel: string): Room {
+    let confirm = ignore;
+    const heard = new Promise<void>((resolve) => (confirm = resolve));
+    const room: Room = { waiters: new Set(), heard, confirm };
+    this.#rooms.set(channel, room);
+    for (const subscriber of this.#subscribers) void listen(subscriber, channel, room);
+    return room;
   }
 
-  #enter(channel: string, waiter: Waiter): void {
-    clearTimeout(this.#idleTimer);
-    const room = this.#rooms.get(channel);
-    if (room) room.waiters.add(waiter);
-    else
-      this.#rooms.set(channel, {
-        waiters: new Set([waiter]),
-        lastHeard: undefined,
-      });
-  }
-
-  #leave(channel: string, waiter: Waiter): void {
-    const room = this.#rooms.get(channel);
-    if (!room?.waiters.delete(waiter) || room.waiters.size > 0) return;
+  #leave(channel: string): void {
     this.#rooms.delete(channel);
-    for (const subscriber of this.#subscribers) subscriber.forget(channel);
-    if (this.#rooms.size > 0) return;
-    this.#idleTimer = setTimeout(() => this.#disconnect(), this.#settings.idleTimeout).unref();
+    for (const subscriber of this.#subscribers)
+      if (subscriber.status === 'ready') subscriber.unsubscribe(channel).catch(ignore);
+    if (this.#rooms.size === 0) this.#idleTimer = setTimeout(() => this.#disconnect(), this.#idleTimeout).unref();
   }
 
-  /**
-   * Resolves when a majority of nodes have confirmed, which shares a node with any majority that an announcement reaches;
-   * or at the time limit, if one has. Rejects if none has.
-   */
-  async #heardOnMost(channel: string): Promise<void> {
-    if (this.#subscribers.length === 0) this.#connect();
-    let confirmed = 0;
-    const majority = new Promise<void>((resolve) => {
-      for (const subscriber of this.#subscribers)
-        void subscriber.listen(channel).then(() => {
-          confirmed++;
-          if (confirmed * 2 > this.#subscribers.length) resolve();
-        });
-    });
-    const outcome = await settleWithin(majority, this.#settings.timeout);
-    if (outcome === TIME_IS_UP && confirmed === 0) throw new Error('no Redis node confirmed the subscription in time');
-  }
-
+  /** Makes the connections, and replaces those of clients that do not reconnect by themselves. */
   #connect(): void {
-    this.#subscribers = this.#clients.map(
-      (client) =>
-        new SubscriberConnection(
-          client,
-          (channel, message) => this.#wake(channel, message),
-          (channel) => this.#wake(channel, undefined),
-        ),
-    );
+    this.#subscribers = this.#clients.map((client, node) => {
+      const known = this.#subscribers[node];
+      return known && known.status !== 'end' ? known : this.#subscriber(client, known !== undefined);
+    });
+  }
+
+  /** @param again whether an earlier connection was lost, and announcements with it */
+  #subscriber(client: RedisLike, again: boolean): RedisSubscriberLike {
+    // Subscribing again is done below: ioredis would leave its failure unhandled.
+    const options = { autoResubscribe: false, lazyConnect: false, connectionName: 'nestjs-idempotency:wake' };
+    const subscriber = client.isCluster ? client.duplicate() : client.duplicate(options);
+    subscriber.on('error', ignore);
+    subscriber.on('message', (channel, announcement) => {
+      const room = this.#rooms.get(channel);
+      if (!room || room.lastHeard === announcement) return;
+      room.lastHeard = announcement;
+      wake(room);
+    });
+    subscriber.on('ready', () => {
+      const isAgain = again;
+      again = true;
+      for (const [channel, room] of this.#rooms)
+        void listen(subscriber, channel, room).then((heard) => heard && isAgain && wake(room));
+    });
+    return subscriber;
   }
 
   #disconnect(): void {
     clearTimeout(this.#idleTimer);
-    for (const subscriber of this.#subscribers) subscriber.close();
+    for (const subscriber of this.#subscribers) subscriber.disconnect();
     this.#subscribers = [];
   }
+}
 
-  /** @param announcement undefined where announcements may have been missed */
-  #wake(channel: string, announcement: string | undefined): void {
-    const room = this.#rooms.get(channel);
-    if (!room) return;
-    if (announcement !== undefined && room.lastHeard === announcement) return;
-    room.lastHeard = announcement;
-    for (const { onWake } of room.waiters) {
-      try {
-        onWake();
-      } catch {
-        // One waiter's failure is not the next one's.
-      }
+/** Resolves to whether the node has confirmed. */
+async function listen(subscriber: RedisSubscriberLike, channel: string, room: Room): Promise<boolean> {
+  // In any other state 'ready' is still to come. 'wait' is a Cluster that connects on its first command.
+  if (subscriber.status !== 'ready' && subscriber.status !== 'wait') return false;
+  try {
+    await subscriber.subscribe(channel);
+    room.confirm();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function wake(room: Room): void {
+  for (const { onWake } of room.waiters) {
+    try {
+      onWake();
+    } catch {
+      // The other waiters are woken all the same.
     }
   }
 }
+
+function ignore(): void {}

@@ -1,24 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import Redlock, { ExecutionError, type Lock } from 'redlock';
+import Redlock, { ExecutionError, type ExecutionStats, type Lock, ResourceLockedError } from 'redlock';
 
 import type { LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
-import { type Ballot, describeFailure, describeOutage, readBallot } from './ballot.js';
-import { GuardedClient } from './guarded-client.js';
-import { ACQUIRE_SCRIPT, LockNode } from './lock-node.js';
+import { GuardedClient, NodeFailure } from './guarded-client.js';
+import { HeldLocks } from './held-locks.js';
+import { LockNode, REDLOCK_SCRIPTS } from './lock-node.js';
 import { assertRedisNodes, type RedisLike } from './redis-client.js';
 import { type RedlockSettings, resolveRedlockSettings } from './redlock-settings.js';
-import { settleWithin, TIME_IS_UP } from './settle-within.js';
-import { TurnPipeline } from './turn-pipeline.js';
-import { WatchedLock } from './watched-lock.js';
 
-/** A node's share of the attempt's time: the rest is for counting the votes of those that did answer. */
+/** A node's share of the attempt's time. The rest is for another vote, where the first one was split. */
 const NODE_SHARE = 0.8;
 
-const SPLIT_VOTE_RETRIES = 2;
-
-/** The longest pause after a split vote, in milliseconds; some round trips, so that the next vote is not split as well. */
-const SPLIT_VOTE_PAUSE = 10;
+/** The longest pause after a split vote: some round trips, so that the next vote is not split as well. */
+const SPLIT_VOTE_PAUSE_MS = 10;
 
 /** Which of the nodes answer. */
 export interface LockProbe {
@@ -33,123 +28,120 @@ export interface LockProbe {
 /**
  * The lock of a record on a quorum of Redis nodes.
  *
- * Redlock casts and counts the votes and nothing else. Its retries, its `using()` and its `quit()` are not used; time
- * limits, the circuit breaker and what becomes of late answers are {@link GuardedClient}'s and {@link LockNode}'s, renewal
- * is {@link WatchedLock}'s. The clients are the user's and are never closed here.
+ * Redlock makes the votes, counts them and says how long a lock is valid. Its retries, `using()` and `quit()` are not
+ * used. {@link LockNode} carries its operations to a node, {@link GuardedClient} limits their time, and {@link HeldLocks}
+ * renews what was acquired. The clients are the user's and are never closed here.
  */
 export class RedlockRecordLock implements RecordLock {
   readonly #settings: Required<RedlockSettings>;
   readonly #nodes: readonly LockNode[];
   readonly #redlock: Redlock;
-  readonly #held = new Set<WatchedLock>();
+  readonly #held: HeldLocks;
   #closed = false;
 
   /**
    * @param clients an odd number of independent nodes
-   * @throws Error that names the option, if the clients or the settings won't do
+   * @throws Error that names the option, if the clients or the settings are invalid
    */
   constructor(clients: readonly RedisLike[], settings?: RedlockSettings) {
     this.#settings = resolveRedlockSettings(settings);
     const { attemptTimeout, retryAfter, driftFactor } = this.#settings;
-    this.#nodes = assertRedisNodes(clients).map(
-      (client) =>
-        new LockNode(
-          new GuardedClient(TurnPipeline.over(client), attemptTimeout * NODE_SHARE, retryAfter),
-          () => this.#redlock.scripts,
-        ),
-    );
-    this.#redlock = new Redlock(
-      this.#nodes as unknown as ConstructorParameters<typeof Redlock>[0],
-      { retryCount: 0, driftFactor },
-      { acquireScript: () => ACQUIRE_SCRIPT }, // Redlock ignores a plain string
-    );
+    this.#nodes = assertRedisNodes(clients).map((client) => {
+      const guard = new GuardedClient(client, attemptTimeout * NODE_SHARE, retryAfter);
+      return new LockNode(guard, client.isCluster === true);
+    });
+    const nodes = this.#nodes as unknown as ConstructorParameters<typeof Redlock>[0];
+    this.#redlock = new Redlock(nodes, { retryCount: 0, driftFactor }, REDLOCK_SCRIPTS);
+    this.#held = new HeldLocks(this.#redlock, (lock) => this.#giveBack(lock));
   }
 
   async acquire(recordId: string, ttlMs: number): Promise<LockAttempt> {
     // Braces make the id the slot's key in a Cluster, whatever the prefix.
     const name = `${this.#settings.prefix}{${recordId}}`;
-    try {
-      return await this.#acquire(name, Math.max(1, Math.round(ttlMs)));
-    } catch {
-      return unavailable('the attempt failed');
+    const ttl = Math.max(1, Math.round(ttlMs));
+    const lastVoteAt = performance.now() + this.#settings.attemptTimeout * (1 - NODE_SHARE);
+    for (let votesLeft = 3; ; votesLeft--) {
+      const outage = this.#outage();
+      if (outage !== undefined) return unavailable(outage);
+      try {
+        return this.#keep(await this.#redlock.acquire([name], ttl), ttl);
+      } catch (error) {
+        const stats = error instanceof ExecutionError ? await error.attempts[0] : undefined;
+        if (!stats) return unavailable('the attempt failed');
+        const pause = Math.random() * SPLIT_VOTE_PAUSE_MS;
+        const canVoteAgain = votesLeft > 1 && performance.now() + pause < lastVoteAt;
+        const attempt = this.#lostVote(stats, canVoteAgain);
+        if (attempt) return attempt;
+        await sleep(pause);
+      }
     }
   }
 
   /** Asks every node whether it would lock, as a request would ask it. Settles within the time limit of an attempt. */
   async probe(): Promise<LockProbe> {
     const probes = await Promise.allSettled(this.#nodes.map((node) => node.probe(`${this.#settings.prefix}{probe}`)));
-    const failures = probes.flatMap((probe) => (probe.status === 'rejected' ? describeFailure(probe.reason) : []));
+    const failures = probes.flatMap((probe) => (probe.status === 'rejected' ? describe(probe.reason) : []));
     const nodes = this.#nodes.length;
     return { nodes, answering: nodes - failures.length, quorum: Math.floor(nodes / 2) + 1, failures };
   }
 
   close(): Promise<void> {
     this.#closed = true;
-    for (const lock of this.#held) lock.stop();
+    this.#held.close();
+    for (const node of this.#nodes) node.flush();
     return Promise.resolve();
   }
 
-  async #acquire(name: string, ttlMs: number): Promise<LockAttempt> {
-    const giveUpAt = performance.now() + this.#settings.attemptTimeout;
-    for (let retriesLeft = SPLIT_VOTE_RETRIES; ; retriesLeft--) {
-      const outage = this.#outage();
-      if (outage !== undefined) return unavailable(outage);
-      const outcome = await this.#attempt(name, ttlMs, giveUpAt - performance.now());
-      if ('expiration' in outcome) return this.#keep(outcome, ttlMs);
-      const pause = Math.random() * SPLIT_VOTE_PAUSE;
-      if (outcome.split && retriesLeft > 0 && performance.now() + pause < giveUpAt) await sleep(pause);
-      else if (outcome.contended) return { kind: 'contended' };
-      else return unavailable(outcome.reason);
-    }
-  }
-
-  /** The circuit breaker: why it is no use to ask, or undefined if enough nodes can be asked. */
+  /** Returns why no vote can be won now, or undefined if enough nodes can be asked. */
   #outage(): string | undefined {
     if (this.#closed) return 'closed';
-    const refusals = this.#nodes.flatMap((node) => node.refusal() ?? []);
-    return refusals.length * 2 > this.#nodes.length ? describeOutage(refusals, this.#nodes.length) : undefined;
-  }
-
-  /** One vote, which ends within `ms` milliseconds. A lock that comes later is given back. */
-  async #attempt(name: string, ttlMs: number, ms: number): Promise<Lock | Ballot> {
-    const vote = this.#vote(name, ttlMs);
-    const outcome = await settleWithin(vote, ms);
-    if (outcome !== TIME_IS_UP) return outcome;
-    vote.then((late) => {
-      if ('expiration' in late) this.#giveBack(late);
-    }, ignore);
-    const reason = `no quorum within ${this.#settings.attemptTimeout} ms`;
-    return { contended: false, split: false, reason };
-  }
-
-  async #vote(name: string, ttlMs: number): Promise<Lock | Ballot> {
-    try {
-      return await this.#redlock.acquire([name], ttlMs);
-    } catch (error) {
-      const stats = error instanceof ExecutionError && error.attempts[0];
-      if (!stats) throw error;
-      return readBallot(await stats);
+    let refusals: string[] | undefined;
+    for (const node of this.#nodes) {
+      const refusal = node.refusal();
+      if (refusal !== undefined) (refusals ??= []).push(refusal);
     }
+    return refusals && refusals.length * 2 > this.#nodes.length ? this.#noQuorum(refusals) : undefined;
   }
 
   #keep(lock: Lock, ttlMs: number): LockAttempt {
     const needed = Math.min(this.#settings.minValidity, ttlMs / 2);
-    if (lock.expiration - Date.now() >= needed && !this.#closed) {
-      const held = new WatchedLock(this.#redlock, lock, ttlMs, (ended) => this.#held.delete(ended));
-      this.#held.add(held);
-      return { kind: 'acquired', lock: held };
-    }
+    const isLate = lock.expiration - Date.now() < needed;
+    if (!isLate && !this.#closed) return { kind: 'acquired', lock: this.#held.hold(lock, ttlMs) };
     this.#giveBack(lock);
-    return unavailable(this.#closed ? 'closed' : 'acquired too late');
+    return unavailable(isLate ? 'acquired too late' : 'closed');
   }
 
-  #giveBack(lock: Lock): void {
-    this.#redlock.release(lock).catch(ignore);
+  /** No vote: Redlock's own `release` would count answers that nothing waits for. */
+  #giveBack({ resources: [name], value }: Lock): void {
+    for (const node of this.#nodes) node.release(name as string, value);
   }
+
+  /**
+   * Tells contention from outage, for which Redlock throws the same error: a failed node never counts as a lock.
+   * Undefined after a split vote, where we got some nodes and others got some, if another vote can follow.
+   */
+  #lostVote({ votesFor, votesAgainst, quorumSize }: ExecutionStats, canVoteAgain: boolean): LockAttempt | undefined {
+    const failures = [...votesAgainst.values()]
+      .filter((error) => !(error instanceof ResourceLockedError))
+      .map(describe);
+    const locked = votesAgainst.size - failures.length;
+    if (canVoteAgain && locked > 0 && votesFor.size > 0) return undefined;
+    if (locked >= quorumSize || failures.length === 0) return { kind: 'contended' };
+    return unavailable(this.#noQuorum(failures));
+  }
+
+  /** Such as `no quorum: 3 of 5 Redis nodes out (no answer, not connected)`. */
+  #noQuorum(failures: readonly string[]): string {
+    const causes = [...new Set(failures)].sort().join(', ');
+    return `no quorum: ${failures.length} of ${this.#nodes.length} Redis nodes out (${causes})`;
+  }
+}
+
+/** Why a node failed, in words that hold no addresses, names or credentials. */
+function describe(error: unknown): string {
+  return error instanceof NodeFailure ? error.message : 'failed';
 }
 
 function unavailable(reason: string): LockAttempt {
   return { kind: 'unavailable', reason };
 }
-
-function ignore(): void {}

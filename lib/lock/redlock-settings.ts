@@ -25,8 +25,8 @@ export interface RedlockSettings {
   readonly driftFactor?: number;
 
   /**
-   * How long a node that did not answer is left alone before it is asked again, with a PING that no request waits for.
-   * Default 1000 ms; doubles up to sixteen times that while the node stays silent. A late answer ends it at once.
+   * The pause before a node that did not answer is asked again, with a PING that no request waits for; one at a time.
+   * Default 1000 ms. A late answer ends the pause at once.
    */
   readonly retryAfter?: number;
 }
@@ -39,30 +39,27 @@ export const REDLOCK_DEFAULTS: Readonly<Required<RedlockSettings>> = {
   retryAfter: 1000,
 };
 
+const milliseconds = (least: number): string => `a number of milliseconds, at least ${least}`;
+
 /**
  * Fills in the defaults and checks the rest.
  *
  * @throws Error that names the option
  */
 export function resolveRedlockSettings(settings: RedlockSettings = {}): Required<RedlockSettings> {
-  const given = Object.fromEntries(
-    Object.entries(settings).filter(([, value]) => value !== undefined),
-  ) as RedlockSettings;
-  const resolved = { ...REDLOCK_DEFAULTS, ...given };
-  check('prefix', typeof resolved.prefix === 'string', 'a string');
-  check('attemptTimeout', isDuration(resolved.attemptTimeout, 1), 'a number of milliseconds, at least 1');
-  check('minValidity', isDuration(resolved.minValidity, 0), 'a number of milliseconds, at least 0');
-  check(
-    'driftFactor',
-    isDuration(resolved.driftFactor, 0) && resolved.driftFactor < 1,
-    'a number from 0 to less than 1',
-  );
-  check('retryAfter', isDuration(resolved.retryAfter, 1), 'a number of milliseconds, at least 1');
+  const given = Object.entries(settings).filter(([, value]) => value !== undefined);
+  const resolved = { ...REDLOCK_DEFAULTS, ...(Object.fromEntries(given) as RedlockSettings) };
+  const { prefix, attemptTimeout, minValidity, driftFactor, retryAfter } = resolved;
+  check('prefix', typeof prefix === 'string', 'a string');
+  check('attemptTimeout', isNumber(attemptTimeout) && attemptTimeout >= 1, milliseconds(1));
+  check('minValidity', isNumber(minValidity) && minValidity >= 0, milliseconds(0));
+  check('driftFactor', isNumber(driftFactor) && driftFactor >= 0 && driftFactor < 1, 'a number from 0 to less than 1');
+  check('retryAfter', isNumber(retryAfter) && retryAfter >= 1, milliseconds(1));
   return resolved;
 }
 
-function isDuration(value: unknown, least: number): boolean {
-  return typeof value === 'number' && Number.isFinite(value) && value >= least;
+function isNumber(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value);
 }
 
 function check(name: string, ok: boolean, expected: string): void {

@@ -286,25 +286,23 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     await untilGone(id);
   });
 
-  it('a lock that came after a split vote, too late, is given back', async () => {
+  it('a split vote is not repeated where the next one might end too late, and leaves nothing behind', async () => {
     const [first, second, third] = (await throughProxies(3)) as [Client, Client, Client];
     const [, slow] = proxies as [TcpProxy, TcpProxy];
     const late = bench.lock([first, second, third], { attemptTimeout: 2_000 });
     (await take(late, anId(), 60_000)).release();
-    await sleep(20);
     const id = anId();
     await witnesses[0]?.set(nameOf(id), 'theirs', 'PX', 60_000);
-    servers[2]?.pause();
     third.disconnect();
+    // The vote ends after more than the fifth of the time that is left for another one.
     slow.delay(400);
-    const attempt = late.acquire(id, 60_000);
-    // The first vote is split after 800 ms; the second would be won after another 1400.
-    await sleep(600);
+    const { result, ms } = await timed(() => late.acquire(id, 60_000));
+    expect(result).toEqual({
+      kind: 'unavailable',
+      reason: 'no quorum: 1 of 3 Redis nodes out (not connected)',
+    });
+    expect(ms).toBeLessThan(2_000);
     await witnesses[0]?.del(nameOf(id));
-    slow.delay(700);
-    expect(await attempt).toEqual({ kind: 'unavailable', reason: 'no quorum within 2000 ms' });
-    servers[2]?.resume();
-    await until(async () => (await holders(id))[1] !== null);
     await untilGone(id);
   });
 
