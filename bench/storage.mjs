@@ -11,7 +11,6 @@ import { IDEMPOTENCY_ENTITIES } from '../dist/store/entities/index.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../dist/store/migrations/index.js';
 import { noSealer } from '../dist/store/sealer.js';
 import { SqlRecordStore } from '../dist/store/sql-record-store.js';
-import { ownTransactions } from '../dist/store/transaction-host.js';
 import { startPostgres } from '../test/support/servers.mjs';
 import { fixed, table } from './support/report.mjs';
 
@@ -145,7 +144,7 @@ async function fill(retentionMs) {
 }
 
 function storeOf() {
-  const settings = { timeoutMs: 30_000, sealer: noSealer, transactionHost: ownTransactions(30_000) };
+  const settings = { timeoutMs: 30_000, sealer: noSealer, transactionHost: undefined };
   return new SqlRecordStore(dataSource, connectorFor(dataSource), settings);
 }
 

@@ -1,10 +1,4 @@
-import { StoreUnavailableError } from '../engine/errors.js';
-import { storeError } from './deadline.js';
-
-interface Waiting {
-  readonly until: number;
-  readonly reject: (error: unknown) => void;
-}
+import { noAnswer, storeError } from './deadline.js';
 
 /** A timer may fire so many milliseconds early. */
 const TIMER_SLACK_MS = 1;
@@ -13,43 +7,66 @@ const TIMER_SLACK_MS = 1;
  * Deadlines that are all as long. Those of what began earlier come earlier, so that one timer is enough: a timer for each
  * would cost a request more than the wait itself.
  */
-export class Deadlines {
-  /** In the order of their deadlines. */
-  private readonly waiting = new Set<Waiting>();
+export class Deadlines<Item> {
+  /** In the order of their deadlines, which are by `performance.now()`. */
+  private readonly due = new Map<Item, number>();
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly ms: number) {}
+  /** @param onExpired called for each item whose time has passed, and that was not deleted by then */
+  constructor(
+    private readonly ms: number,
+    private readonly onExpired: (item: Item) => void,
+  ) {}
 
-  /** Waits for `work` as {@link withDeadline} does. */
-  wait<T>(work: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const waiting: Waiting = { until: performance.now() + this.ms, reject };
-      this.waiting.add(waiting);
-      this.timer ??= setTimeout(this.expire, this.ms).unref();
-      work.then(
-        (answer) => {
-          this.waiting.delete(waiting);
-          resolve(answer);
-        },
-        (error: unknown) => {
-          this.waiting.delete(waiting);
-          reject(storeError(error));
-        },
-      );
-    });
+  add(item: Item): void {
+    this.due.set(item, performance.now() + this.ms);
+    this.timer ??= setTimeout(this.expire, this.ms).unref();
+  }
+
+  delete(item: Item): void {
+    this.due.delete(item);
   }
 
   private readonly expire = (): void => {
     this.timer = undefined;
     const now = performance.now();
-    for (const waiting of this.waiting) {
-      const left = waiting.until - now;
-      if (left > TIMER_SLACK_MS) {
-        this.timer = setTimeout(this.expire, left).unref();
+    for (const [item, at] of this.due) {
+      if (at - now > TIMER_SLACK_MS) {
+        this.timer ??= setTimeout(this.expire, at - now).unref();
         return;
       }
-      this.waiting.delete(waiting);
-      waiting.reject(new StoreUnavailableError({ cause: new Error(`no answer within ${this.ms} ms`) }));
+      this.due.delete(item);
+      this.onExpired(item);
     }
   };
+}
+
+/** A time limit that many waits share: as `withDeadline()`, by one timer. */
+export class TimeLimit {
+  private readonly deadlines: Deadlines<(error: Error) => void>;
+
+  /** @param ms how long each of them waits */
+  constructor(ms: number) {
+    this.deadlines = new Deadlines(ms, (reject) => reject(noAnswer(ms)));
+  }
+
+  /**
+   * @throws StoreUnavailableError at the deadline, and for an error that a retry may cure
+   * @throws StoreRefusedError for any other error
+   */
+  wait<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.deadlines.add(reject);
+      work.then(
+        (answer) => {
+          this.deadlines.delete(reject);
+          resolve(answer);
+        },
+        (error: unknown) => {
+          this.deadlines.delete(reject);
+          reject(storeError(error));
+        },
+      );
+    });
+  }
 }

@@ -1,4 +1,5 @@
 import { noAnswer, storeError } from './deadline.js';
+import { Deadlines } from './deadlines.js';
 import { LockedRows, saysLocked } from './locked-rows.js';
 
 interface Waiting<Item, Answer> {
@@ -33,11 +34,9 @@ export interface GroupCommitSettings {
  */
 export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer = Row> {
   private queue: Waiting<Item, Answer>[] = [];
-  /** In the order of their arrival, and so of their deadlines: one timer is enough, for the first of them. */
-  private readonly waiting = new Set<Waiting<Item, Answer>>();
   private readonly underWay = new Set<readonly Waiting<Item, Answer>[]>();
   private scheduled = false;
-  private deadline: NodeJS.Timeout | undefined;
+  private readonly deadlines: Deadlines<Waiting<Item, Answer>>;
   private readonly locked: LockedItems<Item, Answer>;
 
   /**
@@ -49,6 +48,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
     private readonly settings: GroupCommitSettings,
     private readonly read: (row: Row) => Answer,
   ) {
+    this.deadlines = new Deadlines(settings.patienceMs, (waiting) => this.giveUp(waiting));
     this.locked = new LockedItems(async (waiting) => {
       if (!this.isWaitedFor(waiting)) throw noAnswer(settings.patienceMs);
       return read((await run([waiting.item]))[0]);
@@ -64,8 +64,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
     return new Promise((resolve, reject) => {
       const waiting = { item, since: performance.now(), resolve, reject, onLate, isGivenUp: false };
       this.queue.push(waiting);
-      this.waiting.add(waiting);
-      this.deadline ??= setTimeout(this.giveUp, this.settings.patienceMs).unref();
+      this.deadlines.add(waiting);
       this.soon();
     });
   }
@@ -117,12 +116,12 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
 
   private settle(waiting: Waiting<Item, Answer>, answer: Answer): void {
     if (waiting.isGivenUp) return waiting.onLate?.(answer);
-    this.waiting.delete(waiting);
+    this.deadlines.delete(waiting);
     waiting.resolve(answer);
   }
 
   private fail(waiting: Waiting<Item, Answer>, error: unknown): void {
-    this.waiting.delete(waiting);
+    this.deadlines.delete(waiting);
     waiting.reject(storeError(error));
   }
 
@@ -133,21 +132,11 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
     );
   }
 
-  /** Gives up the items whose time has passed. */
-  private readonly giveUp = (): void => {
-    this.deadline = undefined;
-    const { patienceMs } = this.settings;
-    for (const waiting of this.waiting) {
-      const left = waiting.since + patienceMs - performance.now();
-      // A timer may fire up to a millisecond early.
-      if (left > 1) {
-        this.deadline = setTimeout(this.giveUp, left).unref();
-        break;
-      }
-      this.expire(waiting);
-    }
+  private giveUp(waiting: Waiting<Item, Answer>): void {
+    waiting.isGivenUp = true;
+    this.fail(waiting, noAnswer(this.settings.patienceMs));
     for (const batch of this.underWay) if (batch.every(({ isGivenUp }) => isGivenUp)) this.leave(batch);
-  };
+  }
 
   /** Ids are unique within a batch, as a statement can touch a row once; sorted, so that batches cannot deadlock. */
   private take(): readonly Waiting<Item, Answer>[] {
@@ -159,7 +148,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
     for (const waiting of gathered) {
       const { recordId } = waiting.item;
       if (waiting.isGivenUp) continue;
-      if (!this.isWaitedFor(waiting)) this.expire(waiting);
+      if (!this.isWaitedFor(waiting)) this.giveUp(waiting);
       else if (this.locked.has(waiting)) this.waitForLock(waiting);
       else if (batch.length === maxBatch || ids?.has(recordId)) this.queue.push(waiting);
       else {
@@ -168,11 +157,6 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
       }
     }
     return batch.length > 1 ? batch.sort(byRecordId) : batch;
-  }
-
-  private expire(waiting: Waiting<Item, Answer>): void {
-    waiting.isGivenUp = true;
-    this.fail(waiting, noAnswer(this.settings.patienceMs));
   }
 
   private isWaitedFor({ since, isGivenUp }: Waiting<Item, Answer>): boolean {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import type { Connector } from './connectors/connector.js';
 import { releaseAfter } from './connectors/discard-connection.js';
-import type { Deadlines } from './deadlines.js';
+import type { TimeLimit } from './deadlines.js';
 import { isObserved, WatchedTransaction } from './transaction-watch.js';
 
 /** How often to look whether another's transaction has ended, in milliseconds. */
@@ -11,14 +11,14 @@ const LOOK_AGAIN_MS = 2;
 /**
  * The transactions that the store begins and commits itself, on connections of the data source's own pool.
  *
- * It waits until `deadlines` for each of BEGIN, with the connection for it, COMMIT and ROLLBACK. A connection that is still
+ * It waits up to `timeLimit` for each of BEGIN, with the connection for it, COMMIT and ROLLBACK. A connection that is still
  * busy after that goes back to the pool when it has answered.
  */
 export class OwnTransactions {
   constructor(
     private readonly dataSource: DataSource,
     private readonly connector: Connector,
-    private readonly deadlines: Deadlines,
+    private readonly timeLimit: TimeLimit,
   ) {}
 
   /**
@@ -34,16 +34,16 @@ export class OwnTransactions {
       // SQLite has one connection for all: inside another's transaction, this one would be a savepoint.
       while (runner.isTransactionActive) await sleep(LOOK_AGAIN_MS);
       const beginning = this.begin(runner, () => !failed);
-      const begun = await this.deadlines.wait((asked = beginning));
+      const begun = await this.timeLimit.wait((asked = beginning));
       const result = await work(runner.manager, begun);
-      await this.deadlines.wait((asked = this.commit(runner, begun)));
+      await this.timeLimit.wait((asked = this.commit(runner, begun)));
       await runner.release();
       return result;
     } catch (error) {
       failed = true;
       const end = () => this.rollBack(runner, error);
       // The first error tells more than a ROLLBACK on a connection that is gone.
-      await this.deadlines.wait((asked ?? Promise.resolve()).then(end, end)).catch(() => undefined);
+      await this.timeLimit.wait((asked ?? Promise.resolve()).then(end, end)).catch(() => undefined);
       throw error;
     }
   }

@@ -24,7 +24,7 @@ import {
 } from '../engine/errors.js';
 import type { Connector, RehearsalStep } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
-import { Deadlines } from './deadlines.js';
+import { TimeLimit } from './deadlines.js';
 import {
   type CompletionRow,
   type ForgottenBatch,
@@ -59,7 +59,7 @@ export class SqlRecordStore implements RecordStore {
   private readonly claims: GroupCommit<Claim, RecordRow, StandingRecord>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
   /** Those of what a transaction asks. */
-  private readonly deadlines: Deadlines;
+  private readonly timeLimit: TimeLimit;
   private readonly ownTransactions: OwnTransactions;
   private readonly watch: TransactionWatch;
   /** How long what an execution asks of its own record may take, in milliseconds. */
@@ -99,8 +99,8 @@ export class SqlRecordStore implements RecordStore {
       (answer) => answer,
     );
     this.steps = new SqlStepStore(connector, settings);
-    this.deadlines = new Deadlines(settings.timeoutMs);
-    this.ownTransactions = new OwnTransactions(dataSource, connector, this.deadlines);
+    this.timeLimit = new TimeLimit(settings.timeoutMs);
+    this.ownTransactions = new OwnTransactions(dataSource, connector, this.timeLimit);
     this.watch = new TransactionWatch(connector);
   }
 
@@ -262,7 +262,7 @@ export class SqlRecordStore implements RecordStore {
     let isWanted = true;
     try {
       const completing = this.completeMarked(transaction, row, () => isWanted);
-      const answer = await this.deadlines.wait(completing);
+      const answer = await this.timeLimit.wait(completing);
       if (answer === 'ended') throw new TransactionEndedError();
       return answer;
     } finally {

@@ -1,6 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { LockedRows, saysLocked } from '../locked-rows.js';
+import { Deadlines } from '../deadlines.js';
 import type { Connector, RehearsalStep } from './connector.js';
 import { poisonsConnection } from './poisoned-connections.js';
 import { type Nesting, Turns } from './nesting.js';
@@ -11,9 +12,6 @@ const TELL_EVERY_MS = 1_000;
 
 /** A connection that has been in use for so many milliseconds is closed, so that it is not missing from the pool. */
 const GIVE_UP_AFTER_MS = 30_000;
-
-/** How often to look for such connections, in milliseconds. */
-const LOOK_EVERY_MS = 5_000;
 
 /** A connection that meets a time limit, and again so many milliseconds later or more, is closed. */
 const LASTING_AFTER_MS = 2_000;
@@ -29,8 +27,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   private readonly turns = new Turns();
   private readonly lockedRows = new LockedRows();
   private readonly limitedSince = new WeakMap<Raw, number>();
-  private readonly inUseSince = new Map<Raw, number>();
-  private lookout: NodeJS.Timeout | undefined;
+  private readonly inUse = new Deadlines<Raw>(GIVE_UP_AFTER_MS, (connection) => this.cut(connection));
 
   constructor(
     readonly dialect: Dialect<On>,
@@ -51,7 +48,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
       } catch (error) {
         connection = await this.pools.takeAfter(error);
       }
-      this.watch(connection);
+      this.inUse.add(connection);
       let broken: unknown;
       try {
         const on = this.on(connection);
@@ -65,7 +62,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
         if (lockPatienceMs > 0 && saysLocked(error)) return this.whenUnlocked(work, error, lockPatienceMs);
         if (again || !(poison?.refused || this.isCured(error))) throw error;
       } finally {
-        this.inUseSince.delete(connection);
+        this.inUse.delete(connection);
         this.giveBack(connection, broken);
       }
     }
@@ -135,20 +132,6 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   /** Whether the statement was refused for something that has been seen to since. */
   protected isCured(_error: unknown): boolean {
     return false;
-  }
-
-  /** By one timer for all connections: one for each statement would cost as much as sending it. */
-  private watch(connection: Raw): void {
-    this.inUseSince.set(connection, performance.now());
-    this.lookout ??= setInterval(() => this.cutSilent(), LOOK_EVERY_MS).unref();
-  }
-
-  private cutSilent(): void {
-    const now = performance.now();
-    for (const [connection, since] of this.inUseSince) if (now - since > GIVE_UP_AFTER_MS) this.cut(connection);
-    if (this.inUseSince.size > 0) return;
-    clearInterval(this.lookout);
-    this.lookout = undefined;
   }
 
   private whenUnlocked<T>(work: (on: On) => Promise<T>, locked: unknown, patienceMs: number): Promise<T> {

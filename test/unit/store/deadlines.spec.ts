@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import { StoreRefusedError, StoreUnavailableError } from '../../../lib/engine/errors.js';
-import { Deadlines } from '../../../lib/store/deadlines.js';
+import { Deadlines, TimeLimit } from '../../../lib/store/deadlines.js';
 import { until } from '../../support/until.js';
 
 afterEach(() => void jest.restoreAllMocks());
@@ -9,20 +9,20 @@ const never = () => new Promise<never>(() => undefined);
 
 it('answers as the work does, with one timer for many', async () => {
   const timers = jest.spyOn(globalThis, 'setTimeout');
-  const deadlines = new Deadlines(60_000);
-  const answers = Array.from({ length: 50 }, (_, i) => deadlines.wait(Promise.resolve(i)));
+  const limit = new TimeLimit(60_000);
+  const answers = Array.from({ length: 50 }, (_, i) => limit.wait(Promise.resolve(i)));
   expect(await Promise.all(answers)).toEqual(Array.from({ length: 50 }, (_, i) => i));
-  await expect(deadlines.wait(Promise.reject(new Error('violates a constraint')))).rejects.toThrow(StoreRefusedError);
+  await expect(limit.wait(Promise.reject(new Error('violates a constraint')))).rejects.toThrow(StoreRefusedError);
   expect(timers).toHaveBeenCalledTimes(1);
 });
 
 it('gives up each at its own deadline, and not before', async () => {
-  const deadlines = new Deadlines(40);
+  const limit = new TimeLimit(40);
   const ended: string[] = [];
   const early: string[] = [];
   const wait = async (name: string, work: Promise<unknown> = never()) => {
     const startedAt = performance.now();
-    const error: unknown = await deadlines.wait(work).catch((thrown: unknown) => thrown);
+    const error: unknown = await limit.wait(work).catch((thrown: unknown) => thrown);
     ended.push(`${name}: ${error instanceof StoreUnavailableError ? (error.cause as Error).message : String(error)}`);
     if (error && performance.now() - startedAt < 38) early.push(name);
   };
@@ -43,15 +43,24 @@ it('survives a late answer, and a late error', async () => {
   const strays: unknown[] = [];
   const note = (error: unknown) => strays.push(error);
   process.on('unhandledRejection', note);
-  const deadlines = new Deadlines(5);
+  const limit = new TimeLimit(5);
   let end!: (error?: Error) => void;
   for (const late of [undefined, new Error('late')]) {
     const work = new Promise<void>((resolve, reject) => (end = (error) => (error ? reject(error) : resolve())));
-    await expect(deadlines.wait(work)).rejects.toThrow(StoreUnavailableError);
+    await expect(limit.wait(work)).rejects.toThrow(StoreUnavailableError);
     end(late);
     await work.catch(() => undefined);
   }
   await new Promise(setImmediate);
   process.off('unhandledRejection', note);
   expect(strays).toEqual([]);
+});
+
+it('does not expire what was deleted', async () => {
+  const expired: string[] = [];
+  const deadlines = new Deadlines<string>(5, (item) => expired.push(item));
+  for (const item of ['a', 'b', 'c']) deadlines.add(item);
+  deadlines.delete('b');
+  await until(() => expired.length === 2);
+  expect(expired).toEqual(['a', 'c']);
 });
