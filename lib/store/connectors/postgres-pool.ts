@@ -41,6 +41,12 @@ export interface PgClient {
 /** How long a connection of our own may take to open, in milliseconds: a server that is gone for good sends no refusal. */
 const CONNECT_WITHIN_MS = 10_000;
 
+/**
+ * So many connections stay open: claims go through one, and completions through another. `pg` sets a timer whenever it gets back a
+ * connection that it may close, and the first request after a pause would have to open one and plan every statement again.
+ */
+const STAY_OPEN = 2;
+
 /** A client that breaks says so by an event, which ends the process where nobody listens. Its pool finds out by itself. */
 const ignore = () => undefined;
 
@@ -50,7 +56,7 @@ export function sharedPostgresPool(dataSource: DataSource): Pool<PgClient> {
 }
 
 /**
- * Connections like those of the data source and beside them, closed when idle for as long as `pg` is told to wait.
+ * Connections like those of the data source and beside them. All but two are closed when idle for as long as `pg` is told to wait.
  *
  * @param connections how many at the most; never more than the data source may have itself
  * @returns `undefined` for what only resembles a pool of `pg`, such as a database in memory: it has no options
@@ -67,7 +73,7 @@ export function ownPostgresPool(dataSource: DataSource, connections: number): Po
     // It is there, but not enumerable.
     password: options.password,
     max: most,
-    min: 0,
+    min: Math.min(STAY_OPEN, most),
     allowExitOnIdle: true,
   });
   // What the application does with each connection, it does with these.

@@ -4,8 +4,10 @@ import type { Socket } from 'node:net';
 import type { Claim, Completion } from '../../../lib/engine/ports/record-store.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
+import { giveBackPostgres, ownPostgresPool } from '../../../lib/store/connectors/postgres-pool.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
+import { until } from '../../support/until.js';
 import { aClaim, again, ALL_BYTES, backendOf, Bench, COMPLETION, HELD, HOUR, ownership } from './support.js';
 
 const MAX_CLAIMS = 128;
@@ -146,4 +148,21 @@ describe('A batch on PostgreSQL', () => {
     expect(await sent(complete)).toBeLessThan(1.05 * 5 * SIZE);
     expect((await store.read(records[0].recordId))!.outcome!.body).toEqual(body);
   });
+});
+
+it('Two connections of the store to PostgreSQL stay open, with their statements', async () => {
+  const bench = await Bench.open(backendOf('postgres'), { extra: { idleTimeoutMillis: 50 } });
+  const pool = ownPostgresPool(bench.dataSource, 4)!;
+  try {
+    const clients = await Promise.all([pool.take(), pool.take(), pool.take(), pool.take()]);
+    for (const client of clients) giveBackPostgres(client, undefined);
+    await until(() => pool.size < 4);
+    await until(() => pool.size === 2);
+    const again = await pool.take();
+    expect(clients).toContain(again);
+    giveBackPostgres(again, undefined);
+  } finally {
+    await pool.end();
+    await bench.close();
+  }
 });
