@@ -94,7 +94,7 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
     // A machine that stood still looks the same, but not each time.
     for (let again = 0; slow > 2 && again < 3; again++) slow = await countSlow();
     expect(slow).toBeLessThanOrEqual(2);
-  });
+  }, 120_000);
 
   test('a waiter whose owner died takes over', async () => {
     const victim = await cluster.add({ SYNCHRONIZE: 'off' });
