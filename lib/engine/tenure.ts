@@ -315,7 +315,8 @@ export class Tenure implements Beating {
         const fingerprint = input && (await input.fingerprint());
         startedAt = performance.now();
         const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
-        const fenced = await transaction.complete(this.ownership, completion);
+        const fenced = await (transaction.completeLast?.(this.ownership, completion) ??
+          transaction.complete(this.ownership, completion));
         if (!fenced.held) throw new LeaseLostError();
         return fenced;
       }, this.operation.endpoint);
@@ -344,8 +345,8 @@ export class Tenure implements Beating {
   }
 
   /**
-   * Asks by a fenced write, which waits for a COMMIT that is still under way: if it finds the record still in
-   * processing, the transaction has not committed, and never will.
+   * Asks by a fenced write, which waits for a COMMIT that is still under way. If it finds the record still in processing, the
+   * transaction has not committed; and it never will, as a completion that arrives after the release finds the record released.
    */
   private async lookUpCommit(outcome: StoredOutcome, startedAt: number, cause: unknown): Promise<Finish> {
     const { store } = this.host;

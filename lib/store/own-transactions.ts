@@ -36,7 +36,7 @@ export class OwnTransactions {
       const beginning = this.begin(runner, () => !failed);
       const begun = await this.timeLimit.wait((asked = beginning));
       const result = await work(runner.manager, begun);
-      await this.timeLimit.wait((asked = this.commit(runner, begun)));
+      if (!begun?.isCommitted) await this.timeLimit.wait((asked = this.commit(runner, begun)));
       await runner.release();
       return result;
     } catch (error) {

@@ -38,7 +38,7 @@ import { explainStore } from './missing-tables.js';
 import { OwnTransactions } from './own-transactions.js';
 import { noSealer, type Sealer } from './sealer.js';
 import type { TransactionHost } from './transaction-host.js';
-import { TransactionWatch, type WatchedTransaction } from './transaction-watch.js';
+import { isObserved, TransactionWatch, type WatchedTransaction } from './transaction-watch.js';
 
 export interface SqlRecordStoreSettings {
   /** How long a statement may take before the store counts as lost, in milliseconds. */
@@ -161,9 +161,14 @@ export class SqlRecordStore implements RecordStore {
       this.watch
         .during(manager, begun, (transaction) => {
           watched = transaction;
-          const complete: StoreTransaction['complete'] = (ownership, completion) =>
-            this.completeWithin(transaction, this.completionRow(ownership, completion));
-          return work({ manager, inside: this.inside(), complete });
+          return work({
+            manager,
+            inside: this.inside(),
+            complete: (ownership, completion) =>
+              this.completeWithin(transaction, this.completionRow(ownership, completion)),
+            completeLast: (ownership, completion) =>
+              this.completeLast(manager, transaction, this.completionRow(ownership, completion)),
+          });
         })
         .then((answer) => {
           worked = true;
@@ -178,6 +183,7 @@ export class SqlRecordStore implements RecordStore {
     } catch (error) {
       const cause = watched?.lastWords.error ?? error;
       if (worked) throw new CommitUnknownError({ cause });
+      if (error instanceof CommitUnknownError) throw cause === error ? error : new CommitUnknownError({ cause });
       throw watched?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
     }
   }
@@ -268,6 +274,27 @@ export class SqlRecordStore implements RecordStore {
     } finally {
       isWanted = false;
     }
+  }
+
+  private async completeLast(
+    { queryRunner }: EntityManager,
+    transaction: WatchedTransaction,
+    row: CompletionRow,
+  ): Promise<FencedAnswer> {
+    const { dialect, direct } = this.connector;
+    const isDirect = !transaction.marking && !isObserved(this.dataSource);
+    const last = isDirect ? direct?.last(queryRunner!, transaction.client) : undefined;
+    if (!last) return this.completeWithin(transaction, row);
+    transaction.phase = 'ending';
+    let answer: FencedAnswer | 'ended';
+    try {
+      answer = await this.timeLimit.wait(dialect.completeLast!(last.on, transaction.mark, row));
+    } catch (error) {
+      throw last.isRefused() ? error : new CommitUnknownError({ cause: error });
+    }
+    if (answer === 'ended') throw new TransactionEndedError();
+    transaction.isCommitted = answer.held;
+    return answer;
   }
 
   private async completeMarked(

@@ -61,6 +61,8 @@ export class WatchedTransaction {
   on: unknown;
   /** Resolves once the transaction is marked; handled in any case. Absent where it was marked as it began. */
   marking: Promise<void> | undefined;
+  /** It was committed by the completion. */
+  isCommitted = false;
   /** The driver's connection. */
   client: RawConnection | undefined;
   lastWords: Readonly<LastWords> = {};

@@ -84,6 +84,13 @@ export interface StoreTransaction {
    *   gone back to autocommit, an outcome would be recorded for writes that were undone
    */
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
+  /**
+   * As {@link complete}, where nothing follows: the store may commit by the same message, and saves a round trip. Absent where
+   * it cannot.
+   *
+   * @throws CommitUnknownError where the transaction may have been committed
+   */
+  completeLast?(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
 }
 
 /**

@@ -16,6 +16,14 @@ export interface DirectTransactions<Connection> {
   /** Begins a transaction that is marked. */
   begin(runner: QueryRunner, client: unknown, mark: string): Promise<void>;
   commit(runner: QueryRunner, client: unknown): Promise<void>;
+  /** Returns what {@link Dialect.completeLast} runs on, and commits by; `undefined` where the client cannot. */
+  last(runner: QueryRunner, client: unknown): LastConnection<Connection> | undefined;
+}
+
+export interface LastConnection<Connection> {
+  readonly on: Connection;
+  /** Returns whether the database refused the statement, once it has failed. Otherwise its transaction may be committed. */
+  isRefused(): boolean;
 }
 
 /**

@@ -8,7 +8,7 @@ import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { type Pool, StorePools } from './pools.js';
 import { giveBackPostgres, ownPostgresPool, type PgClient, sharedPostgresPool } from './postgres-pool.js';
-import { beginDirectly, commitDirectly } from './postgres-transactions.js';
+import { beginDirectly, commitDirectly, LastStatement } from './postgres-transactions.js';
 
 /** What PostgreSQL says of a prepared statement that is on another connection than the client believes. */
 const MISPLACED = new Set<unknown>(['26000', '42P05']);
@@ -22,6 +22,10 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
     on: (client) => this.prepared(client as PgClient),
     begin: (runner, client, mark) => beginDirectly(runner, client, markStatement(mark)),
     commit: commitDirectly,
+    last: (runner, client) => {
+      const last = LastStatement.of(runner, client);
+      return last && { on: this.prepared(last), isRefused: () => last.isRefused };
+    },
   };
 
   /** @param connections how many of its own it may open; 0: it shares the data source's */
@@ -72,7 +76,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
    * prepared statements (PgBouncer before 1.21, or with `max_prepared_statements` at 0). Such a pooler's connections
    * outlive ours: a name stands for its text, so that another version of a statement is never run in its place.
    */
-  private prepared(client: PgClient): PgConnection {
+  private prepared(client: Pick<PgClient, 'query'>): PgConnection {
     return {
       query: ({ name, text, values }) =>
         new Promise((resolve, reject) => {

@@ -85,6 +85,8 @@ export interface Dialect<Connection = unknown> {
     completion: CompletionRow,
     isWanted: () => boolean,
   ): Promise<FencedAnswer | 'ended'>;
+  /** As {@link completeWithin}, by one statement that fails where it completes nothing: COMMIT may go with it. */
+  completeLast?(on: Connection, mark: string, completion: CompletionRow): Promise<FencedAnswer | 'ended'>;
 
   /**
    * Returns whether the connection is still in a transaction, asked after a statement of it has failed. PostgreSQL refuses

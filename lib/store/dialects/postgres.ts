@@ -45,6 +45,14 @@ export function markStatement(mark: string): string {
   return `SET LOCAL ${MARK_NAME} = '${mark}'`;
 }
 
+/** invalid_text_representation: what {@link orFail} fails by. */
+const NO_BOOLEAN = '22P02';
+
+/** A completion that fails where it completes nothing, by a text that is no boolean. @param mark the parameter's number */
+const orFail = (completion: string, mark: number) => `WITH completed AS (${completion})
+SELECT coalesce((SELECT awaited FROM completed),
+  (CASE WHEN ${MARK} = $${mark} THEN 'not held' ELSE 'ended' END)::boolean) AS awaited`;
+
 /** Answers before the claim is on disk, where it may be forgotten: the wait for the disk is the handler's own commit's. */
 const COMMIT_LATER = `AND set_config('synchronous_commit', 'off', true) <> ''`;
 
@@ -310,6 +318,19 @@ export class PostgresDialect implements Dialect<PgConnection> {
     if (rows.length) return { held: true, awaited: rows[0].awaited as boolean };
     const found = await this.run(on, 'mark', []);
     return found.rows[0].mark === mark ? NOT_HELD : 'ended';
+  }
+
+  async completeLast(on: PgConnection, mark: string, c: CompletionRow): Promise<FencedAnswer | 'ended'> {
+    const name = 'nestjs_idempotency_completeLast';
+    const text = orFail(this.sql.completeWithin, COMPLETION_TYPES.length + 1);
+    try {
+      const { rows } = await on.query({ name, text, values: [...completionRow(c), mark] });
+      return { held: true, awaited: rows[0].awaited as boolean };
+    } catch (error) {
+      const { code, message } = error as { code?: unknown; message: string };
+      if (code !== NO_BOOLEAN) throw error;
+      return message.includes('ended') ? 'ended' : NOT_HELD;
+    }
   }
 
   async isInTransaction(_on: PgConnection): Promise<boolean> {

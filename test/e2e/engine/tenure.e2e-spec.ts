@@ -574,7 +574,7 @@ describe('a transaction', () => {
         value: (body: Parameters<typeof store.transaction>[0]) =>
           store
             .transaction(async (transaction) => {
-              await body(transaction);
+              await body({ ...transaction, completeLast: undefined });
               throw new Error('cut before COMMIT');
             })
             .catch(() => Promise.reject(unknown)),

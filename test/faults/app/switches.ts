@@ -207,6 +207,7 @@ function goingOn(store: RecordStore): Changes {
     return {
       manager: dataSource.createEntityManager(Object.create(queryRunner!, { query: { value: query } }) as QueryRunner),
       complete: (ownership, completion) => store.complete(ownership, completion),
+      completeLast: undefined,
     };
   });
 }
@@ -231,6 +232,7 @@ function committingFailures(store: RecordStore): Changes {
 function completingOutside(store: RecordStore): Changes {
   return transactions(store, () => ({
     complete: (ownership, completion) => store.complete(ownership, completion),
+    completeLast: undefined,
   }));
 }
 
@@ -261,6 +263,7 @@ function blamingOutages(store: RecordStore): Changes {
         work(
           change(within, {
             complete: (ownership, completion) => within.complete(ownership, completion).catch(blame),
+            completeLast: undefined,
           }),
         ).catch((error: unknown) => {
           ours = error;
