@@ -3,11 +3,12 @@
  * at 32 connections.
  *
  * `--platform`, `--app` and `--kind` choose some of them, `--connections 1` sends one request at a time, so that no statement
- * is shared. `--top 40` prints the packages and the functions that allocate most. `--node` is the path of the Node that the applications run on.
+ * is shared. `--top 40` prints the packages and the functions that allocate most. `--node 24` has the applications run on that version of Node.
  */
 import { parseArgs } from 'node:util';
 import { anatomyOf, KINDS, prepareDuplicates } from './support/anatomy.mjs';
 import { Load } from './support/load.mjs';
+import { nodeOf } from './support/nodes.mjs';
 import { packageOf } from './support/package-of.mjs';
 import { fixed, table } from './support/report.mjs';
 import { Stage } from './support/stage.mjs';
@@ -19,7 +20,7 @@ const { values } = parseArgs({
     kind: { type: 'string', default: Object.keys(KINDS).join() },
     connections: { type: 'string', default: '32' },
     requests: { type: 'string', default: '4000' },
-    node: { type: 'string', default: process.execPath },
+    node: { type: 'string', default: process.versions.node },
     top: { type: 'string', default: '0' },
   },
 });
@@ -31,6 +32,7 @@ const counts = {
   requests: Number(values.requests),
 };
 
+const { version, path } = nodeOf(Number.parseInt(values.node, 10));
 const load = new Load();
 try {
   for (const platform of /** @type {('express' | 'fastify')[]} */ (values.platform.split(','))) await print(platform);
@@ -40,8 +42,7 @@ try {
 
 /** @param {'express' | 'fastify'} platform */
 function print(platform) {
-  return Stage.use(async (stage) => {
-    stage.node = values.node;
+  return Stage.use(path, async (stage) => {
     const postgres = await stage.postgres();
     const database = await postgres.createDatabase('bench');
     const on = { platform, postgres, database };
@@ -60,8 +61,7 @@ function print(platform) {
       }
     }
     rows.sort(([a], [b]) => orderOf(a) - orderOf(b));
-    const { version } = await ours.app.ask({ ask: 'version' });
-    console.log(`\n${platform}, Node ${version}, ${counts.connections} connections, amounts a request`);
+    console.log(`\n${platform}, Node ${version.slice(1)}, ${counts.connections} connections, amounts a request`);
     console.log(table(['', 'promises', 'timeouts', 'immediates', 'bytes'], rows));
   });
 }

@@ -36,7 +36,7 @@ import { InjectDataSource } from '@nestjs/typeorm';
 import pg from 'pg';
 import { Observable, type Subscriber, tap } from 'rxjs';
 import { DataSource, type EntityManager } from 'typeorm';
-import { charge, type NewCharge, serve, settings } from './serve.js';
+import { charge, type NewCharge, type NewOrder, order, pacedCharge, serve, settings } from './serve.js';
 
 const LEASE_MS = 30_000;
 const RETENTION_MS = 86_400_000;
@@ -367,6 +367,18 @@ class FloorController {
   @UseInterceptors(FloorInterceptor)
   create(@Body() body: NewCharge) {
     return charge(this.dataSource, body);
+  }
+
+  @Post('orders')
+  @UseInterceptors(FloorInterceptor)
+  createOrder(@Body() body: NewOrder) {
+    return order(this.dataSource, body);
+  }
+
+  @Post('paced')
+  @UseInterceptors(FloorInterceptor)
+  createPaced(@Body() body: NewCharge) {
+    return pacedCharge(this.dataSource, body);
   }
 
   @Post('transactional')
