@@ -9,6 +9,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { format } from 'prettier';
+import { measureAnatomy } from './suites/anatomy.mjs';
 import { measureBodies } from './suites/bodies.mjs';
 import { measureOpenLoop } from './suites/open-loop.mjs';
 import { measureRequests } from './suites/requests.mjs';
@@ -18,7 +19,7 @@ import { measureWakeUps } from './suites/wake-up.mjs';
 import { chart } from './support/chart.mjs';
 import { Load } from './support/load.mjs';
 import { nodeOf } from './support/nodes.mjs';
-import { fixed, machine, table } from './support/report.mjs';
+import { anatomyTable, fixed, machine, table } from './support/report.mjs';
 import { verdicts } from './targets.mjs';
 
 /**
@@ -30,7 +31,7 @@ import { verdicts } from './targets.mjs';
 const PLATFORMS = 'fastify,express';
 /** The LTS first: the chart is of that, and what is measured on one version only. */
 const NODES = '24,20';
-const SUITES = 'requests,bodies,open-loop,slow-disk,rivals,wake-up';
+const SUITES = 'anatomy,requests,bodies,open-loop,slow-disk,rivals,wake-up';
 
 const { values } = parseArgs({
   options: {
@@ -79,13 +80,18 @@ async function measureOn(version, options) {
   for (const platform of platforms) {
     const where = `${platform}, Node ${version.slice(1)}`;
     const on = (found[platform] = /** @type {import('./targets.mjs').OnPlatform} */ ({}));
+    if (isChosen('anatomy')) {
+      const { load, node } = options;
+      on.anatomy = await measureAnatomy(platform, { load, node, ...(values.quick && { requests: 500 }) });
+      console.log(`\n${where}, 32 connections, amounts a request\n${anatomyTable(on.anatomy)}`);
+    }
     if (isChosen('requests')) {
       on.requests = await measureRequests(platform, options);
       print(`${where}, one INSERT, 32 connections`, on.requests);
     }
     if (isChosen('bodies')) {
       on.bodies = await measureBodies(platform, options);
-      print(`${where}, request and answer of a size, 32 connections`, on.bodies);
+      print(`${where}, request and answer of a size, 8 connections`, on.bodies);
     }
     if (isChosen('open-loop')) {
       on.openLoop = await measureOpenLoop(platform, options);
@@ -163,9 +169,10 @@ function row({ name, wanted, found, met }) {
 
 /** @param {Found & Record<string, unknown>} results */
 async function write(results) {
-  const rounded = JSON.stringify(results, (_key, value) =>
-    typeof value === 'number' ? Number(value.toPrecision(4)) : value,
-  );
+  const rounded = JSON.stringify(results, (key, value) => {
+    if (key === 'heap') return undefined;
+    return typeof value === 'number' ? Number(value.toPrecision(4)) : value;
+  });
   writeFileSync(join(import.meta.dirname, 'results.json'), await format(rounded, { parser: 'json', printWidth: 120 }));
   const [{ version }] = nodes;
   const { cpu, cores } = machine();

@@ -5,6 +5,7 @@
  * @typedef {import('./support/measure.mjs').Suite} Suite
  *
  * @typedef {object} OnPlatform
+ * @property {Record<string, import('./support/anatomy.mjs').Anatomy>} [anatomy]
  * @property {Suite} [requests]
  * @property {Suite} [bodies]
  * @property {import('./suites/open-loop.mjs').OpenLoop} [openLoop]
@@ -22,11 +23,13 @@
 const REQUESTS_A_SECOND = {
   fresh: 0.93,
   replay: 0.93,
-  '409, runs here': 0.9,
   transactional: 1,
   'fresh, one Redis': 0.9,
   'fresh, three Redis': 0.82,
 };
+
+/** What a fresh request on Fastify may make. */
+const FRESH = { promises: 60, timeouts: 1.3, bytes: 66_000 };
 
 /**
  * @param {Found} found
@@ -35,7 +38,8 @@ const REQUESTS_A_SECOND = {
 export function verdicts({ nodes, slowDisk, wakeUp }) {
   return [
     ...Object.entries(nodes).flatMap(([node, platforms]) =>
-      Object.entries(platforms).flatMap(([platform, { requests, bodies, openLoop }]) => [
+      Object.entries(platforms).flatMap(([platform, { anatomy, requests, bodies, openLoop }]) => [
+        ...(anatomy ? ofAnatomy(`${node}, ${platform}`, platform, anatomy) : []),
         ...(requests ? ofRequests(`${node}, ${platform}`, requests) : []),
         ...(bodies ? ofBodies(`${node}, ${platform}`, bodies) : []),
         ...(openLoop
@@ -50,6 +54,22 @@ export function verdicts({ nodes, slowDisk, wakeUp }) {
         )
       : []),
   ];
+}
+
+/**
+ * @param {string} where
+ * @param {string} platform
+ * @param {NonNullable<OnPlatform['anatomy']>} anatomy
+ */
+function ofAnatomy(where, platform, anatomy) {
+  const names = /** @type {const} */ (['promises', 'timeouts', 'bytes']);
+  const fresh = names.map((name) => atMost(`${where}: fresh, ${name}`, FRESH[name], anatomy['fresh: ours'][name]));
+  const others = ['replay', 'refused'].flatMap((kind) =>
+    names.map((name) =>
+      atMost(`${where}: ${kind}, ${name}`, 1.1 * anatomy[`${kind}: floor`][name], anatomy[`${kind}: ours`][name]),
+    ),
+  );
+  return [...(platform === 'fastify' ? fresh : []), ...others];
 }
 
 /**
@@ -81,7 +101,9 @@ const toFloor = ({ against }) => /** @type {NonNullable<typeof against>} */ (aga
  * @param {Suite} bodies
  */
 function ofBodies(where, bodies) {
-  const [small, ...large] = Object.entries(bodies).filter(([name]) => name.endsWith(': ours'));
+  const [small, ...large] = Object.entries(bodies)
+    .filter(([name]) => name.endsWith(': ours'))
+    .toReversed();
   return large.map(([name, { ratio }]) =>
     atMost(`${where}: ${name}, CPU of the application to bare`, small[1].ratio.appCpu, ratio.appCpu),
   );

@@ -72,7 +72,9 @@ async function carryOut(job) {
     const status = await connection.exchange(nextKey());
     const now = performance.now();
     total++;
-    if (now < countFrom || now > endsAt) return;
+    // At fixed times, a slow answer counts as well as a fast one, however late it comes.
+    const at = job.rate ? dueAt : now;
+    if (at < countFrom || at > endsAt) return;
     statuses[status] = (statuses[status] ?? 0) + 1;
     if (counted === latencies.length) {
       const grown = new Float64Array(counted * 2);
