@@ -40,6 +40,8 @@ import { charge, type NewCharge, type NewOrder, order, pacedCharge, serve, setti
 
 const LEASE_MS = 30_000;
 const RETENTION_MS = 86_400_000;
+/** The library's default: a record keeps nothing of a larger request. */
+const KEPT_REQUEST_MAX_BYTES = 65_536;
 
 const unnest = (types: readonly string[]) => `unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')})`;
 const EXPIRY = `date_trunc('minute', clock_timestamp() + interval '${RETENTION_MS} ms') + interval '1 minute'`;
@@ -173,7 +175,7 @@ const claimValues = ({ id, endpoint, fingerprint, requestJson }: Exchange, owner
   owner,
   endpoint,
   fingerprint,
-  Buffer.from(requestJson),
+  requestJson.length > KEPT_REQUEST_MAX_BYTES ? null : Buffer.from(requestJson),
 ];
 
 interface Captured {
