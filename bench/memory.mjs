@@ -20,7 +20,7 @@ const PARTS = 10;
 
 const load = new Load();
 try {
-  await Stage.use(async (stage) => {
+  await Stage.use(process.execPath, async (stage) => {
     const postgres = await stage.postgres({ settings: ['--synchronous_commit=off'] });
     const database = await postgres.createDatabase('bench');
     const start = async () =>

@@ -39,7 +39,7 @@ const FILL = `
 
 const load = new Load();
 try {
-  await Stage.use(async (stage) => {
+  await Stage.use(process.execPath, async (stage) => {
     const postgres = await stage.postgres({ settings: ['--max_wal_size=8GB'] });
     console.log(await sizes(stage, postgres));
     console.log(await sweeping(stage, postgres));

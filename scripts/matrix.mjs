@@ -3,13 +3,14 @@
  * has an application answer on each version of Node, as an ES module and as CommonJS. `--only 'Nest 11'` for some of it.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { startPostgres, startRedis, startTogether } from '../test/support/servers.mjs';
 import { smoke } from './matrix/smoke.mjs';
+import { installNode, npmInstall } from './npm-install.mjs';
 import { buildLibrary, root } from './workspace.mjs';
 
 const { values } = parseArgs({ options: { only: { type: 'string', default: '' }, keep: { type: 'boolean' } } });
@@ -29,7 +30,7 @@ let failures = 0;
 try {
   await buildLibrary();
   const tarball = pack();
-  const nodes = NODES.map(installNode);
+  const nodes = NODES.map((wanted) => installNode(folder, wanted));
   servers = await startTogether([startPostgres(), startRedis()]);
   const header = nodes.flatMap(({ version }) => FORMATS.map((format) => `${version} ${format}`));
   print('', 'peers', ...header);
@@ -61,16 +62,6 @@ function pack() {
   return join(folder, filename);
 }
 
-/** @param {string} wanted */
-function installNode(wanted) {
-  const place = join(folder, `node-${wanted}`);
-  const name = `node-${process.platform}-${process.arch}`;
-  const installed = npmInstall(place, { [name]: wanted });
-  if (!installed.ok) throw new Error(installed.output);
-  const path = join(place, 'node_modules', name, 'bin', 'node');
-  return { version: execFileSync(path, ['--version'], { encoding: 'utf8' }).trim(), path };
-}
-
 /**
  * @param {string} name
  * @param {{ nest: string, typeorm: string, ioredis: string }} stack
@@ -96,19 +87,6 @@ function installStack(name, { nest, typeorm, ioredis }, tarball) {
   if (!forced.ok) throw new Error(`${name}: ${forced.output}`);
   for (const format of FORMATS) writeFileSync(join(place, `smoke.${format === 'esm' ? 'mjs' : 'cjs'}`), smoke(format));
   return { place, peers: asAsked.ok ? 'ok' : `forced: ${conflictOf(asAsked.output)}` };
-}
-
-/**
- * @param {string} place
- * @param {Record<string, string>} dependencies
- * @param {string[]} [flags]
- */
-function npmInstall(place, dependencies, flags = []) {
-  mkdirSync(place, { recursive: true });
-  writeFileSync(join(place, 'package.json'), JSON.stringify({ private: true, dependencies }));
-  const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', ...flags];
-  const { status, stderr } = spawnSync('npm', args, { cwd: place, encoding: 'utf8' });
-  return { ok: status === 0, output: stderr };
 }
 
 /** @param {string} output */

@@ -11,7 +11,7 @@ import {
 import { InjectDataSource } from '@nestjs/typeorm';
 import { of } from 'rxjs';
 import { DataSource } from 'typeorm';
-import { charge, type NewCharge, serve } from './serve.js';
+import { charge, type NewCharge, type NewOrder, order, pacedCharge, serve } from './serve.js';
 
 /** What Nest itself takes for an interceptor, whatever that does. */
 class NothingInterceptor {
@@ -43,6 +43,16 @@ class BareController {
   @Post('charges')
   create(@Body() body: NewCharge) {
     return charge(this.dataSource, body);
+  }
+
+  @Post('orders')
+  createOrder(@Body() body: NewOrder) {
+    return order(this.dataSource, body);
+  }
+
+  @Post('paced')
+  createPaced(@Body() body: NewCharge) {
+    return pacedCharge(this.dataSource, body);
   }
 
   @Post('intercepted')

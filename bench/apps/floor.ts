@@ -36,10 +36,12 @@ import { InjectDataSource } from '@nestjs/typeorm';
 import pg from 'pg';
 import { Observable, type Subscriber, tap } from 'rxjs';
 import { DataSource, type EntityManager } from 'typeorm';
-import { charge, type NewCharge, serve, settings } from './serve.js';
+import { charge, type NewCharge, type NewOrder, order, pacedCharge, serve, settings } from './serve.js';
 
 const LEASE_MS = 30_000;
 const RETENTION_MS = 86_400_000;
+/** The library's default: a record keeps nothing of a larger request. */
+const KEPT_REQUEST_MAX_BYTES = 65_536;
 
 const unnest = (types: readonly string[]) => `unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')})`;
 const EXPIRY = `date_trunc('minute', clock_timestamp() + interval '${RETENTION_MS} ms') + interval '1 minute'`;
@@ -173,7 +175,7 @@ const claimValues = ({ id, endpoint, fingerprint, requestJson }: Exchange, owner
   owner,
   endpoint,
   fingerprint,
-  Buffer.from(requestJson),
+  requestJson.length > KEPT_REQUEST_MAX_BYTES ? null : Buffer.from(requestJson),
 ];
 
 interface Captured {
@@ -367,6 +369,18 @@ class FloorController {
   @UseInterceptors(FloorInterceptor)
   create(@Body() body: NewCharge) {
     return charge(this.dataSource, body);
+  }
+
+  @Post('orders')
+  @UseInterceptors(FloorInterceptor)
+  createOrder(@Body() body: NewOrder) {
+    return order(this.dataSource, body);
+  }
+
+  @Post('paced')
+  @UseInterceptors(FloorInterceptor)
+  createPaced(@Body() body: NewCharge) {
+    return pacedCharge(this.dataSource, body);
   }
 
   @Post('transactional')

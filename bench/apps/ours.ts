@@ -5,7 +5,7 @@ import { InjectDataSource } from '@nestjs/typeorm';
 import { Redis } from 'ioredis';
 import { type Execution, Idempotent, IdempotencyModule, IdempotentExecution } from 'nestjs-idempotency';
 import { DataSource } from 'typeorm';
-import { charge, type NewCharge, serve, settings } from './serve.js';
+import { charge, type NewCharge, type NewOrder, order, pacedCharge, serve, settings } from './serve.js';
 
 @Controller()
 class ChargesController {
@@ -15,6 +15,18 @@ class ChargesController {
   @Idempotent()
   create(@Body() body: NewCharge) {
     return charge(this.dataSource, body);
+  }
+
+  @Post('orders')
+  @Idempotent()
+  createOrder(@Body() body: NewOrder) {
+    return order(this.dataSource, body);
+  }
+
+  @Post('paced')
+  @Idempotent()
+  createPaced(@Body() body: NewCharge) {
+    return pacedCharge(this.dataSource, body);
   }
 
   @Post('transactional')

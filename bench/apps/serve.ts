@@ -1,8 +1,17 @@
 import { createHook } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { Session } from 'node:inspector/promises';
-import { type DynamicModule, type INestApplication, Module, type ModuleMetadata, type Type } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type DynamicModule,
+  type INestApplication,
+  type LogLevel,
+  Module,
+  type ModuleMetadata,
+  type Type,
+} from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { IDEMPOTENCY_MIGRATIONS } from 'nestjs-idempotency/migrations';
@@ -42,6 +51,23 @@ export async function charge(on: DataSource | EntityManager, { amount, currency,
   return { id, amount, currency, status: 'charged' };
 }
 
+/** An answer as large as its request. */
+export interface NewOrder extends NewCharge {
+  readonly lines: readonly object[];
+}
+
+export async function order(on: DataSource, body: NewOrder) {
+  return { ...(await charge(on, body)), lines: body.lines };
+}
+
+const HANDLER_MS = 5;
+
+/** As {@link charge}, by a handler that waits for something else first. */
+export async function pacedCharge(on: DataSource, body: NewCharge) {
+  await sleep(HANDLER_MS);
+  return charge(on, body);
+}
+
 const profiler = new Session();
 profiler.connect();
 
@@ -55,6 +81,9 @@ const hook = createHook({
     created[type] = (created[type] ?? 0) + 1;
   },
 });
+
+/** Bytes. */
+const BODY_LIMIT = 1 << 20;
 
 /** Serves controllers, tells the port by message, and answers questions about the process. */
 export async function serve(
@@ -79,15 +108,22 @@ export async function serve(
     ],
     controllers,
   };
-  const app = await (settings.platform === 'fastify'
-    ? NestFactory.create(root, new FastifyAdapter(), { logger: ['error', 'warn'] })
-    : NestFactory.create(root, { logger: ['error', 'warn'] }));
+  const app = await createApp(root);
   await app.listen(0, '127.0.0.1');
   process.on('message', (question: Question) => {
     void reply(question, app, answer).then((given) => process.send!(given ?? {}));
   });
   process.once('disconnect', () => process.exit());
   process.send!({ port: Number(new URL(await app.getUrl()).port) });
+}
+
+async function createApp(root: DynamicModule): Promise<INestApplication> {
+  const logger: LogLevel[] = ['error', 'warn'];
+  if (settings.platform === 'fastify') {
+    return NestFactory.create(root, new FastifyAdapter({ bodyLimit: BODY_LIMIT }), { logger });
+  }
+  const app = await NestFactory.create<NestExpressApplication>(root, { logger });
+  return app.useBodyParser('json', { limit: BODY_LIMIT });
 }
 
 export interface Question {
@@ -102,8 +138,6 @@ async function reply(question: Question, app: INestApplication, answer: Answer):
   switch (question.ask) {
     case 'publish':
       return publishStatistics(app.get(DataSource));
-    case 'version':
-      return { version: process.version };
     case 'profile':
       await profiler.post('Profiler.enable');
       await profiler.post('Profiler.setSamplingInterval', { interval: 250 });

@@ -1,42 +1,76 @@
-/** A route with one INSERT: bare, and with the library in all the ways a request can go. */
+/** A route with one INSERT: bare, with the floor, and with the library in all the ways a request can go. */
 import { countStatements } from '../support/counters.mjs';
 import { answersOnly, begin, fresh, run } from '../support/keys.mjs';
-import { measure } from '../support/measure.mjs';
+import { measure, summarizeAll } from '../support/measure.mjs';
 import { Stage } from '../support/stage.mjs';
 
 /**
  * @param {'express' | 'fastify'} platform
- * @param {{ load: import('../support/load.mjs').Load, rounds: number, ms: number }} options
+ * @param {import('../support/measure.mjs').Effort} options
  */
 export function measureRequests(platform, options) {
-  return Stage.use(async (stage) => {
+  return Stage.use(options.node, async (stage) => {
     const postgres = await stage.postgres();
     const database = await postgres.createDatabase('bench');
     const nodes = await stage.redis(3);
     const on = { platform, postgres, database };
     const bare = await stage.place('bare', on);
     const ours = await stage.place('ours', on);
+    const floor = await stage.place('floor', on);
     const other = await stage.place('ours', on);
     const oneRedis = await stage.place('ours', { ...on, redis: nodes.slice(0, 1) });
     const threeRedis = await stage.place('ours', { ...on, redis: nodes });
 
     const body = JSON.stringify({ ms: options.ms + 1000 });
-    await run(ours.app, '/charges', { kind: 'cycle', prefix: 'replay', count: 1000 }, options.load);
+    const replayed = /** @type {const} */ ({ kind: 'cycle', prefix: 'replay', count: 1000 });
+    const replayedByFloor = { ...replayed, prefix: 'replay-floor' };
+    await run(ours.app, '/charges', replayed, options.load);
+    await run(floor.app, '/charges', replayedByFloor, options.load);
 
     /** @type {import('../support/measure.mjs').Variant[]} */
     const variants = [
       { name: 'bare', place: bare, path: '/charges', keys: fresh('bare'), check: answersOnly(201) },
       { name: 'bare, an interceptor', place: bare, path: '/intercepted', keys: fresh('none'), check: answersOnly(201) },
-      { name: 'fresh', place: ours, path: '/charges', keys: fresh('fresh'), check: answersOnly(201) },
-      { name: 'fresh, one Redis', place: oneRedis, path: '/charges', keys: fresh('one'), check: answersOnly(201) },
+      { name: 'floor: fresh', place: floor, path: '/charges', keys: fresh('floor'), check: answersOnly(201) },
+      {
+        name: 'fresh',
+        against: 'floor: fresh',
+        place: ours,
+        path: '/charges',
+        keys: fresh('fresh'),
+        check: answersOnly(201),
+      },
+      {
+        name: 'fresh, one Redis',
+        against: 'fresh',
+        place: oneRedis,
+        path: '/charges',
+        keys: fresh('one'),
+        check: answersOnly(201),
+      },
       {
         name: 'fresh, three Redis',
+        against: 'fresh',
         place: threeRedis,
         path: '/charges',
         keys: fresh('three'),
         check: answersOnly(201),
       },
-      { name: 'transactional', place: ours, path: '/transactional', keys: fresh('tx'), check: answersOnly(201) },
+      {
+        name: 'floor: transactional',
+        place: floor,
+        path: '/transactional',
+        keys: fresh('floortx'),
+        check: answersOnly(201),
+      },
+      {
+        name: 'transactional',
+        against: 'floor: transactional',
+        place: ours,
+        path: '/transactional',
+        keys: fresh('tx'),
+        check: answersOnly(201),
+      },
       {
         name: '10 % duplicates',
         place: ours,
@@ -46,15 +80,33 @@ export function measureRequests(platform, options) {
       },
       { name: 'bare, answered', place: bare, path: '/answered', keys: fresh('answer'), check: answersOnly(201) },
       {
+        name: 'floor: replay',
+        place: floor,
+        path: '/charges',
+        keys: () => replayedByFloor,
+        check: answersOnly(201),
+      },
+      {
         name: 'replay',
+        against: 'floor: replay',
         place: ours,
         path: '/charges',
-        keys: () => ({ kind: 'cycle', prefix: 'replay', count: 1000 }),
+        keys: () => replayed,
         check: answersOnly(201),
       },
       { name: 'bare, refused', place: bare, path: '/refused', keys: fresh('refuse'), check: answersOnly(409) },
       {
+        name: 'floor: 409, runs here',
+        place: floor,
+        path: '/slow',
+        body,
+        keys: (round) => ({ kind: 'cycle', prefix: `floor${round}-`, count: 1 }),
+        prepare: (round) => begin(floor.app, '/slow', `floor${round}-`, body),
+        check: answersOnly(409),
+      },
+      {
         name: '409, runs here',
+        against: 'floor: 409, runs here',
         place: ours,
         path: '/slow',
         body,
@@ -82,6 +134,6 @@ export function measureRequests(platform, options) {
       },
     ];
     const onRound = (/** @type {number} */ round) => (round < 2 ? countStatements(postgres, round === 0) : undefined);
-    return measure(variants, { ...options, onRound });
+    return summarizeAll(variants, await measure(variants, { ...options, onRound }));
   });
 }

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { answersOnly, fresh } from '../support/keys.mjs';
-import { measure } from '../support/measure.mjs';
+import { measure, summarizeAll } from '../support/measure.mjs';
 import { Stage } from '../support/stage.mjs';
 
 const FOLDER = join(import.meta.dirname, '../rivals');
@@ -16,13 +16,13 @@ const RIVALS = {
 };
 
 /**
- * @param {{ load: import('../support/load.mjs').Load, rounds: number, ms: number }} options
- * @returns {Promise<Map<string, import('../support/measure.mjs').Sample[]> | undefined>} `undefined` where the rivals
+ * @param {import('../support/measure.mjs').Effort} options
+ * @returns {Promise<import('../support/measure.mjs').Suite | undefined>} `undefined` where the rivals
  *   cannot be installed
  */
 export async function measureRivals(options) {
   if (!install()) return undefined;
-  return Stage.use(async (stage) => {
+  return Stage.use(options.node, async (stage) => {
     const postgres = await stage.postgres();
     const database = await postgres.createDatabase('bench');
     const on = { platform: /** @type {const} */ ('express'), postgres, database };
@@ -43,7 +43,7 @@ export async function measureRivals(options) {
       const app = await stage.app(join(FOLDER, `${file}.mjs`), { redisPorts: redis.map(({ port }) => port) });
       variants.push(variant(`${name} (Redis)`, { app, postgres, database: 'bench', redis }));
     }
-    return measure(variants, options);
+    return summarizeAll(variants, await measure(variants, options));
   });
 }
 

@@ -1,17 +1,17 @@
 /** The same on a disk whose flush takes 2 ms more: there commits decide. */
 import { answersOnly, fresh } from '../support/keys.mjs';
-import { measure } from '../support/measure.mjs';
+import { measure, summarizeAll } from '../support/measure.mjs';
 import { compileSlowDisk } from '../support/slow-disk.mjs';
 import { Stage } from '../support/stage.mjs';
 
 /**
- * @param {{ load: import('../support/load.mjs').Load, rounds: number, ms: number }} options
- * @returns {Promise<Map<string, import('../support/measure.mjs').Sample[]> | undefined>} `undefined` without a compiler
+ * @param {import('../support/measure.mjs').Effort} options
+ * @returns {Promise<import('../support/measure.mjs').Suite | undefined>} `undefined` without a compiler
  */
 export async function measureSlowDisk(options) {
   const preload = compileSlowDisk();
   if (!preload) return undefined;
-  return Stage.use(async (stage) => {
+  return Stage.use(options.node, async (stage) => {
     const postgres = await stage.postgres({ preload });
     const database = await postgres.createDatabase('bench');
     const check = answersOnly(201);
@@ -36,6 +36,7 @@ export async function measureSlowDisk(options) {
       add('fresh', ours, '/charges', 1);
       add('transactional', ours, '/transactional', 1);
     }
-    return measure(variants, options);
+    const samples = await measure(variants, options);
+    return summarizeAll(variants, samples, (name) => name.replace(/: .*/, ': bare'));
   });
 }

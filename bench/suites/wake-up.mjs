@@ -7,11 +7,11 @@ const OPERATION_MS = 40;
 const BODY = JSON.stringify({ ms: OPERATION_MS });
 
 /**
- * @param {{ rounds: number }} options
+ * @param {{ rounds: number, node: string }} options
  * @returns {Promise<Record<string, { one: number, oneWorst: number, fifty: number }>>} by channel, in milliseconds
  */
-export function measureWakeUps({ rounds }) {
-  return Stage.use(async (stage) => {
+export function measureWakeUps({ rounds, node }) {
+  return Stage.use(node, async (stage) => {
     const postgres = await stage.postgres();
     const database = await postgres.createDatabase('bench');
     const redis = await stage.redis(1);

@@ -1,35 +1,39 @@
+/** In pairs: the second of each is the darker one. */
+const COLOURS = ['#b7c4f0', '#4063d8', '#f3d3b1', '#e08b3c'];
+
 /**
- * Bars of two series side by side, as SVG.
+ * Bars of up to four series side by side, as SVG.
  *
  * @param {object} chart
  * @param {string} chart.title
  * @param {string} chart.note
- * @param {readonly [string, string]} chart.series
- * @param {readonly { name: string, values: readonly [number, number] }[]} chart.rows
+ * @param {readonly string[]} chart.series
+ * @param {readonly { name: string, values: readonly (number | undefined)[] }[]} chart.rows a series may lack a value
  */
 export function chart({ title, note, series, rows }) {
-  const [left, width, bar, gap, top] = [190, 430, 13, 12, 64];
-  const height = top + rows.length * (2 * bar + gap) + 34;
-  const most = Math.max(1, ...rows.flatMap(({ values }) => values));
+  const [left, width, bar, gap, top] = [160, 460, 13, 12, 64];
+  const most = Math.max(1, ...rows.flatMap(({ values }) => values.map((value) => value ?? 0)));
   const x = (/** @type {number} */ value) => (value / most) * width;
-  const colours = ['#4063d8', '#e08b3c'];
-  const bars = rows.map(({ name, values }, i) => {
-    const y = top + i * (2 * bar + gap);
-    return [
-      `<text x="${left - 10}" y="${y + bar + 4}" text-anchor="end">${escape(name)}</text>`,
-      ...values.map((value, j) => {
-        const at = y + j * bar;
-        return (
-          `<rect x="${left}" y="${at}" width="${x(value).toFixed(1)}" height="${bar - 1}" fill="${colours[j]}"/>` +
-          `<text x="${(left + x(value) + 5).toFixed(1)}" y="${at + bar - 3}" font-size="10">${value.toFixed(2)}</text>`
-        );
-      }),
-    ].join('\n');
+  let y = top;
+  const bars = rows.map(({ name, values }) => {
+    const there = values.flatMap((value, j) => (value === undefined ? [] : [{ value, colour: COLOURS[j] }]));
+    const middle = y + (there.length * bar) / 2;
+    const lines = [`<text x="${left - 10}" y="${middle + 4}" text-anchor="end">${escape(name)}</text>`];
+    for (const { value, colour } of there) {
+      lines.push(
+        `<rect x="${left}" y="${y}" width="${x(value).toFixed(1)}" height="${bar - 1}" fill="${colour}"/>` +
+          `<text x="${(left + x(value) + 5).toFixed(1)}" y="${y + bar - 3}" font-size="10">${value.toFixed(2)}</text>`,
+      );
+      y += bar;
+    }
+    y += gap;
+    return lines.join('\n');
   });
+  const height = y + 34;
   const legend = series.map(
     (name, j) =>
-      `<rect x="${left + j * 90}" y="36" width="10" height="10" fill="${colours[j]}"/>` +
-      `<text x="${left + 15 + j * 90}" y="45">${escape(name)}</text>`,
+      `<rect x="${left + j * 125}" y="36" width="10" height="10" fill="${COLOURS[j]}"/>` +
+      `<text x="${left + 15 + j * 125}" y="45">${escape(name)}</text>`,
   );
   const bare = (left + x(1)).toFixed(1);
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${left + width + 60}" height="${height}" font-family="system-ui, sans-serif" font-size="12" fill="#222">

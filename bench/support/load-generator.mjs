@@ -1,14 +1,18 @@
 /**
  * The client, in a process of its own: requests that are made beforehand, over raw sockets, each sent when the answer to
- * the one before it has come. Takes one job at a time by message and answers with what it measured.
+ * the one before it has come, or at fixed times. Takes one job at a time by message and answers with what it measured.
  */
+import { once } from 'node:events';
 import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * @typedef {object} Job
  * @property {number} port
  * @property {string} path
  * @property {number} connections
+ * @property {number} [rate] requests a second, sent at fixed times whatever the answers do (open loop); latency is counted from
+ *   the time that a request is due, and further connections are opened where all of them wait
  * @property {number} warmUpMs answered before this is not counted
  * @property {number} ms
  * @property {number} [requests] ends the job after so many, in place of a time
@@ -52,7 +56,7 @@ process.once('disconnect', () => process.exit());
  * @returns {Promise<Measured>}
  */
 async function carryOut(job) {
-  const { connections, warmUpMs, ms, requests = Infinity } = job;
+  const { warmUpMs, ms, requests = Infinity } = job;
   const nextKey = keysOf(job.keys);
   /** @type {Record<string, number>} */
   const statuses = {};
@@ -64,20 +68,23 @@ async function carryOut(job) {
   const countFrom = startedAt + warmUpMs;
   const endsAt = requests === Infinity ? countFrom + ms : Infinity;
 
-  const onAnswer = (/** @type {number} */ status, /** @type {number} */ sentAt) => {
+  const exchange = async (/** @type {Connection} */ connection, /** @type {number} */ dueAt) => {
+    const status = await connection.exchange(nextKey());
     const now = performance.now();
     total++;
-    if (now < countFrom || now > endsAt) return;
+    // At fixed times, a slow answer counts as well as a fast one, however late it comes.
+    const at = job.rate ? dueAt : now;
+    if (at < countFrom || at > endsAt) return;
     statuses[status] = (statuses[status] ?? 0) + 1;
     if (counted === latencies.length) {
       const grown = new Float64Array(counted * 2);
       grown.set(latencies);
       latencies = grown;
     }
-    latencies[counted++] = now - sentAt;
+    latencies[counted++] = now - dueAt;
   };
   const mayGoOn = () => sent < requests && performance.now() < endsAt && ++sent > 0;
-  await Promise.all(Array.from({ length: connections }, () => converse(job, nextKey, mayGoOn, onAnswer)));
+  await (job.rate ? sendAtFixedTimes(job, job.rate, mayGoOn, exchange) : sendOneByOne(job, mayGoOn, exchange));
 
   const sorted = latencies.subarray(0, counted).sort();
   const seconds = (Math.min(performance.now(), endsAt) - countFrom) / 1000;
@@ -93,38 +100,98 @@ async function carryOut(job) {
 }
 
 /**
- * One connection, until it may not go on.
+ * @typedef {(connection: Connection, dueAt: number) => Promise<void>} Exchange sends a request and waits for its answer
  *
  * @param {Job} job
- * @param {() => number} nextKey
  * @param {() => boolean} mayGoOn
- * @param {(status: number, sentAt: number) => void} onAnswer
- * @returns {Promise<void>}
+ * @param {Exchange} exchange
  */
-function converse(job, nextKey, mayGoOn, onAnswer) {
-  const { request, keyAt } = requestOf(job);
-  return new Promise((resolve, reject) => {
+async function sendOneByOne(job, mayGoOn, exchange) {
+  const talk = async () => {
+    const connection = await Connection.open(job);
+    while (mayGoOn()) await exchange(connection, performance.now());
+    connection.close();
+  };
+  await Promise.all(Array.from({ length: job.connections }, talk));
+}
+
+/**
+ * @param {Job} job
+ * @param {number} rate
+ * @param {() => boolean} mayGoOn
+ * @param {Exchange} exchange
+ */
+async function sendAtFixedTimes(job, rate, mayGoOn, exchange) {
+  const idle = await Promise.all(Array.from({ length: job.connections }, () => Connection.open(job)));
+  /** @type {Promise<void>[]} */
+  const exchanges = [];
+  const send = async (/** @type {number} */ dueAt) => {
+    const connection = idle.pop() ?? (await Connection.open(job));
+    await exchange(connection, dueAt);
+    idle.push(connection);
+  };
+  const startedAt = performance.now();
+  for (let n = 0; mayGoOn(); n++) {
+    const dueAt = startedAt + (n * 1000) / rate;
+    while (performance.now() < dueAt) await sleep(dueAt - performance.now());
+    exchanges.push(send(dueAt));
+  }
+  await Promise.all(exchanges);
+  for (const connection of idle) connection.close();
+}
+
+/** Takes one request at a time. */
+class Connection {
+  #socket;
+  #request;
+  #keyAt;
+  /** @type {Buffer | undefined} */
+  #partial;
+  /** @type {{ resolve: (status: number) => void, reject: (error: Error) => void } | undefined} */
+  #answer;
+
+  /**
+   * @param {Job} job
+   * @param {import('node:net').Socket} socket
+   */
+  constructor(job, socket) {
+    ({ request: this.#request, keyAt: this.#keyAt } = requestOf(job));
+    this.#socket = socket;
+    socket.on('data', (chunk) => this.#read(chunk));
+    socket.on('error', (error) => this.#answer?.reject(error));
+    socket.on('close', () => this.#answer?.reject(new Error('the server closed the connection')));
+  }
+
+  /** @param {Job} job */
+  static async open(job) {
     const socket = connect({ port: job.port, host: '127.0.0.1', noDelay: true });
-    let sentAt = 0;
-    /** @type {Buffer | undefined} */
-    let partial;
-    const send = () => {
-      if (!mayGoOn()) return void socket.end(() => resolve());
-      request.write(String(nextKey()).padStart(DIGITS, '0'), keyAt, 'latin1');
-      sentAt = performance.now();
-      socket.write(request);
-    };
-    socket.once('connect', send);
-    socket.once('error', reject);
-    socket.once('close', () => reject(new Error('the server closed the connection')));
-    socket.on('data', (chunk) => {
-      const answer = partial ? Buffer.concat([partial, chunk]) : chunk;
-      if (!isWhole(answer)) return void (partial = answer);
-      partial = undefined;
-      onAnswer(statusOf(answer), sentAt);
-      send();
+    await once(socket, 'connect');
+    return new Connection(job, socket);
+  }
+
+  /**
+   * @param {number} key
+   * @returns {Promise<number>} the status of the answer
+   */
+  exchange(key) {
+    return new Promise((resolve, reject) => {
+      if (this.#socket.destroyed) return reject(new Error('the server closed the connection'));
+      this.#answer = { resolve, reject };
+      this.#request.write(String(key).padStart(DIGITS, '0'), this.#keyAt, 'latin1');
+      this.#socket.write(this.#request);
     });
-  });
+  }
+
+  close() {
+    this.#socket.end();
+  }
+
+  /** @param {Buffer} chunk */
+  #read(chunk) {
+    const answer = this.#partial ? Buffer.concat([this.#partial, chunk]) : chunk;
+    this.#partial = isWhole(answer) ? undefined : answer;
+    if (!this.#partial) this.#answer?.resolve(statusOf(answer));
+  }
 }
 
 /** @param {Job} job */

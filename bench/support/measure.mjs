@@ -9,6 +9,8 @@ import { counting } from './counters.mjs';
  * @property {string} path
  * @property {(round: number) => import('./load-generator.mjs').Keys} keys
  * @property {number} [connections]
+ * @property {number} [rate] requests a second, at fixed times
+ * @property {string} [against] the name of a variant to compare with, beside the baseline
  * @property {string} [body]
  * @property {(round: number) => Promise<unknown>} [prepare] before each measurement
  * @property {(measured: import('./load-generator.mjs').Measured) => void} [check] throws if the answers are not right
@@ -20,6 +22,20 @@ import { counting } from './counters.mjs';
  * @typedef {{ perSecond: number, p50: number, p99: number } & import('./counters.mjs').Counters} Sample
  *
  * @typedef {Sample & { ratio: Sample }} Summary medians, and medians of the ratios to a baseline in the same round
+ *
+ * @typedef {Summary & { against?: { name: string, ratio: Sample } }} VariantSummary
+ *
+ * @typedef {Record<string, VariantSummary>} Suite by the names of the variants
+ */
+
+/**
+ * How a suite is measured.
+ *
+ * @typedef {object} Effort
+ * @property {import('./load.mjs').Load} load
+ * @property {number} rounds
+ * @property {number} ms of each variant in each round
+ * @property {string} node path of the Node that applications run on
  */
 
 export const CONNECTIONS = 32;
@@ -52,7 +68,7 @@ export async function measure(variants, { load, rounds, ms, onRound }) {
 
 /**
  * Services run for days: what node has not yet compiled would be counted, and more of it the more code there is. Where
- * requests come one by one, or have to be prepared, not all of that is waited for.
+ * requests come one by one, at a rate, or have to be prepared, not all of that is waited for.
  *
  * @param {Variant} variant
  * @param {import('./load.mjs').Load} load
@@ -60,12 +76,12 @@ export async function measure(variants, { load, rounds, ms, onRound }) {
  * @param {Map<Variant['place'], number>} served requests so far
  */
 async function warmUp(variant, load, ms, served) {
-  const { place, prepare } = variant;
+  const { place, prepare, rate } = variant;
   for (let time = 1; ; time++) {
     const measured = await once(variant, -time, load, prepare ? Math.min(ms, 700) : 2 * ms);
     const sofar = /** @type {number} */ (served.get(place)) + measured.total;
     served.set(place, sofar);
-    if (prepare || time === 8 || (time > 1 && sofar >= WARM)) return measured;
+    if (prepare || rate || time === 8 || (time > 1 && sofar >= WARM)) return measured;
   }
 }
 
@@ -77,9 +93,9 @@ async function warmUp(variant, load, ms, served) {
  * @returns {Promise<{ sample: Sample, total: number }>}
  */
 async function once(variant, round, load, ms) {
-  const { place, path, keys, connections = CONNECTIONS, body } = variant;
+  const { place, path, keys, connections = CONNECTIONS, rate, body } = variant;
   await variant.prepare?.(round);
-  const job = { port: place.app.port, path, connections, warmUpMs: 150, ms, keys: keys(round), body };
+  const job = { port: place.app.port, path, connections, rate, warmUpMs: 150, ms, keys: keys(round), body };
   const { result, used } = await counting(place, () => load.run(job));
   variant.check?.(result);
   const { total, perSecond, p50, p99 } = result;
@@ -109,4 +125,23 @@ export function summarize(samples, baseline) {
     statements: samples[0].statements,
     ratio: over((name) => median(counted.map((sample, i) => sample[name] / baseline[i + 1][name]))),
   };
+}
+
+/**
+ * @param {readonly Variant[]} variants
+ * @param {Map<string, Sample[]>} samples
+ * @param {(name: string) => string} [baselineOf]
+ * @returns {Suite}
+ */
+export function summarizeAll(variants, samples, baselineOf = () => 'bare') {
+  const of = (/** @type {string} */ name) => /** @type {Sample[]} */ (samples.get(name));
+  return Object.fromEntries(
+    variants.map(({ name, against }) => [
+      name,
+      {
+        ...summarize(of(name), of(baselineOf(name))),
+        ...(against && { against: { name: against, ratio: summarize(of(name), of(against)).ratio } }),
+      },
+    ]),
+  );
 }

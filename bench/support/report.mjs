@@ -16,6 +16,16 @@ export function table(head, rows) {
   return [lines[0], '-'.repeat(lines[0].length), ...lines.slice(1)].join('\n');
 }
 
+/** @param {Record<string, import('./anatomy.mjs').Anatomy>} found */
+export function anatomyTable(found) {
+  const rows = Object.entries(found).map(([name, { promises, timeouts, immediates, bytes }]) => [
+    name,
+    ...[promises, timeouts, immediates].map((value) => fixed(value)),
+    fixed(bytes, 0),
+  ]);
+  return table(['', 'promises', 'timeouts', 'immediates', 'bytes'], rows);
+}
+
 /** The machine that figures were taken on. */
 export function machine() {
   return {

@@ -8,18 +8,21 @@ export class Stage {
   /** @type {(() => unknown)[]} */
   #ends = [];
 
-  /** Path of the Node that applications run on. */
-  node = process.execPath;
+  /** @param {string} node path of the Node that applications run on */
+  constructor(node) {
+    this.node = node;
+  }
 
   /**
    * Runs `work` on a stage, and clears it afterwards.
    *
    * @template T
+   * @param {string} node path of the Node that applications run on
    * @param {(stage: Stage) => Promise<T>} work
    * @returns {Promise<T>}
    */
-  static async use(work) {
-    const stage = new Stage();
+  static async use(node, work) {
+    const stage = new Stage(node);
     try {
       return await work(stage);
     } finally {
