@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { Admission, Refusal } from './admission.js';
 import type { EventSink } from './events.js';
 import { Heartbeats } from './heartbeats.js';
+import { randomId } from './identity.js';
 import { InFlight } from './in-flight.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome } from './outcome.js';
@@ -390,7 +390,7 @@ function claimOf(operation: Operation): Claim {
   const { policy } = operation;
   return {
     recordId: operation.recordId,
-    owner: randomUUID(),
+    owner: randomId(),
     endpoint: operation.endpoint,
     route: operation.route,
     scopeDigest: operation.scopeDigest,

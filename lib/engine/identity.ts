@@ -1,4 +1,4 @@
-import { createHash, createHmac, hash } from 'node:crypto';
+import { createHash, createHmac, hash, randomFillSync } from 'node:crypto';
 
 /** Who asks for what, under which key: identifies a record. */
 export interface Identity {
@@ -94,8 +94,33 @@ export function deriveUuid(recordId: string, key: string, name: string): string 
   return uuidOf(bytes);
 }
 
-/** The first 16 bytes as a UUID. */
-function uuidOf(bytes: Buffer): string {
-  const hex = bytes.toString('hex', 0, 16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+const HEX = Buffer.from('0123456789abcdef');
+const TEXT = Buffer.alloc(36, '-');
+
+/** The first 16 bytes from `start` as a UUID, written at once: a text that is put together of parts costs thrice as much. */
+function uuidOf(bytes: Uint8Array, start = 0): string {
+  let at = 0;
+  for (let i = 0; i < 16; i++) {
+    if (i === 4 || i === 6 || i === 8 || i === 10) at++;
+    const byte = bytes[start + i];
+    TEXT[at++] = HEX[byte >> 4];
+    TEXT[at++] = HEX[byte & 0x0f];
+  }
+  return TEXT.toString('latin1', 0, 36);
+}
+
+const RANDOM = Buffer.alloc(16 * 256);
+let used = RANDOM.length;
+
+/** A random UUID (version 4, RFC 9562). */
+export function randomId(): string {
+  if (used === RANDOM.length) {
+    randomFillSync(RANDOM);
+    used = 0;
+  }
+  RANDOM[used + 6] = (RANDOM[used + 6] & 0x0f) | 0x40;
+  RANDOM[used + 8] = (RANDOM[used + 8] & 0x3f) | 0x80;
+  const id = uuidOf(RANDOM, used);
+  used += 16;
+  return id;
 }

@@ -200,14 +200,11 @@ export class HttpEdge {
   }
 
   private replay({ exchange, subscriber }: Request, outcome: StoredOutcome): void {
-    const send = () =>
-      replay(exchange, outcome, this.nonces, (value) => {
-        subscriber.next(value);
-        subscriber.complete();
-      });
     const removed = removeTemporaryFiles(exchange.request);
-    if (removed) removed.then(send).catch((error: unknown) => subscriber.error(error));
-    else send();
+    if (!removed) return replay(exchange, outcome, this.nonces, subscriber);
+    removed
+      .then(() => replay(exchange, outcome, this.nonces, subscriber))
+      .catch((error: unknown) => subscriber.error(error));
   }
 
   private refuse(request: Request, error: unknown): void {

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
+import type { Subscriber } from 'rxjs';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Exchange, FastifyReply } from './exchange.js';
 import { mute } from './mute.js';
@@ -13,20 +14,21 @@ import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
  * Sends the stored response at once, since a handler with a native `@Res()` would leave nobody else to do it. What outer
  * interceptors do to the response from then on has no effect.
  *
- * @param onSent called once the response is on its way, or the client has gone, with what outer interceptors see of it
+ * @param subscriber the outer interceptors, which go on once the response is on its way, or the client has gone
  */
 export function replay(
   exchange: Exchange,
   outcome: StoredOutcome,
   nonces: StaleNonces,
-  onSent: (value: unknown) => void,
+  subscriber: Subscriber<unknown>,
 ): void {
   const { endpoint, rawResponse, reply } = exchange;
   const head = unpackHead(outcome.head);
   const sent = () => {
     exchange.silence();
     nonces.note(endpoint, rawResponse, outcome);
-    onSent(valueOf(head, outcome.body));
+    subscriber.next(valueOf(head, outcome.body));
+    subscriber.complete();
   };
   if (reply) return sendThroughHooks(reply, outcome, head, sent);
   const { body } = restoreOutcome(rawResponse, rawResponse, outcome, head);
