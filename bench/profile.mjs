@@ -9,7 +9,7 @@ import { Stage } from './support/stage.mjs';
 const [path = '/charges', platform = 'express', kind = 'fresh', app = 'ours', nodes = '0'] = process.argv.slice(2);
 const load = new Load();
 try {
-  await Stage.use(process.execPath, async (stage) => {
+  await Stage.use(process.env.BENCH_NODE ?? process.execPath, async (stage) => {
     const postgres = await stage.postgres();
     const database = await postgres.createDatabase('bench');
     const redis = await stage.redis(Number(nodes));

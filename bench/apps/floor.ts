@@ -8,7 +8,7 @@
  * - the handler called within an `AsyncLocalStorage`
  * - the response captured at node's ServerResponse, headers and body, held back until its outcome is durable
  * - a durable, fenced completion, in one statement with others likewise
- * - a replay by one read, in one statement with others likewise, written at the ServerResponse
+ * - a replay by one read, in one statement with others likewise, through the hooks of Fastify and written at the ServerResponse
  * - a 409 without a statement for a duplicate of a request that runs in this process
  *
  * `ours` has to have made its tables in the database before.
@@ -139,6 +139,8 @@ interface PlatformRequest {
 
 interface PlatformReply {
   readonly raw?: ServerResponse;
+  /** On Fastify. */
+  header?(name: string, value: string): unknown;
   send(body: unknown): unknown;
 }
 
@@ -225,13 +227,50 @@ function turnIntoDictionary(response: ServerResponse): void {
   response.sendDate = sendDate;
 }
 
-/** Writes the stored response, and discards what Nest writes after it. */
+/**
+ * Writes the stored response, and discards what Nest writes after it. On Fastify by the reply, as its plugins write the cookies
+ * of guards and save sessions in `onSend` hooks. The stored bytes are sent whatever hooks make of them: they have been through
+ * them before.
+ */
 function replay({ reply, response }: Exchange, { code, head, body }: Row): void {
+  const headers = JSON.parse(head.toString()) as [string, string][];
   response.statusCode = code;
-  for (const [name, value] of JSON.parse(head.toString()) as [string, string][]) response.setHeader(name, value);
+  if (reply.raw) {
+    for (const [name, value] of headers) reply.header!(name, value);
+    reply.header!('Idempotent-Replayed', 'true');
+    writeInstead(response, headers, body);
+    reply.send(body.toString());
+    reply.send = () => reply;
+    return;
+  }
+  for (const [name, value] of headers) response.setHeader(name, value);
   response.setHeader('Idempotent-Replayed', 'true');
   response.end(body);
-  if (reply.raw) reply.send = () => reply;
+  discardWrites(response);
+}
+
+/** Sends the stored headers as they were spelt, and the stored body, in place of what Fastify writes. */
+function writeInstead(response: ServerResponse, headers: readonly [string, string][], body: Buffer): void {
+  // oxlint-disable-next-line typescript/unbound-method -- put back where they were
+  const { end, writeHead } = response;
+  Object.assign(response, {
+    writeHead(status: number, ...rest: unknown[]) {
+      response.statusCode = status;
+      const given = rest.at(-1) as Record<string, string> | undefined;
+      for (const name in given) response.setHeader(name, given[name]);
+      return response;
+    },
+    end() {
+      Object.assign(response, { writeHead, end });
+      for (const [name, value] of headers) response.setHeader(name, value);
+      response.end(body);
+      discardWrites(response);
+      return response;
+    },
+  });
+}
+
+function discardWrites(response: ServerResponse): void {
   const discard = () => response;
   Object.assign(response, {
     end: discard,

@@ -37,14 +37,23 @@ type Done = (error?: Error | null) => void;
  * its outcome is on record; then lets it go out, or puts another in its place.
  *
  * Middleware that wrapped the response before (such as compression) is called when it goes out, and so is not seen in
- * what is captured. Informational responses (early hints) tell nothing of an outcome, and pass. Trailers cannot be
+ * what is captured. Informational responses (early hints) say nothing of an outcome, and pass. Trailers cannot be
  * replayed: a response that was held goes out without them.
+ *
+ * - `'holding'`: nothing goes out. The listener is told once, by when the response has ended or turns out not to be kept.
+ * - `'streaming'`: the response goes out as it is written, except its end. Entered by `stream()`.
+ * - `'open'`: everything passes, and the capture is over. Entered by `release()`, `replace()`, `discard()` and `breakOff()`.
  */
+type Phase = 'holding' | 'streaming' | 'open';
+
 export class ResponseCapture implements GateKeeper {
+  private phase: Phase = 'holding';
   private chunks: Buffer[] | undefined;
   private held = 0;
-  private ended = false;
+  /** Whether its writer has begun it, and ended it. */
   private begun = false;
+  private ended = false;
+  /** Whether the listener was told. */
   private told = false;
   private callbacks: Done[] | undefined;
   private endless: NodeJS.Timeout | undefined;
@@ -101,16 +110,12 @@ export class ResponseCapture implements GateKeeper {
     });
   }
 
-  /** Whether nothing goes out. */
-  private get isHolding(): boolean {
-    return this.gate.keeper === this;
-  }
-
   /** Lets the response go out: what was held, and what is still to come. */
   release(): void {
-    if (!this.isHolding) return;
+    if (this.phase === 'open') return;
+    const wasStreaming = this.phase === 'streaming';
     this.open();
-    if (this.streaming) return this.streaming.finish();
+    if (wasStreaming) return this.streaming!.finish();
     const { response } = this;
     const { original } = this.gate;
     if (this.ended) {
@@ -135,6 +140,7 @@ export class ResponseCapture implements GateKeeper {
    */
   stream(): Promise<StreamEnd> {
     const { original } = this.gate;
+    this.phase = 'streaming';
     this.streaming = this.chosen ?? this.newStream(false, UNDECIDED_HOLD_MS);
     this.streaming.begin();
     if (this.head) Object.assign(this.response, this.head);
@@ -160,7 +166,7 @@ export class ResponseCapture implements GateKeeper {
    * on has no effect.
    */
   replace(write: (response: ServerResponse) => void): void {
-    if (!this.isHolding) return;
+    if (this.phase === 'open') return;
     this.open();
     this.chunks = undefined;
     write(this.response);
@@ -170,7 +176,7 @@ export class ResponseCapture implements GateKeeper {
 
   /** Forgets what was held. Another response is to be made, and goes out as it is written. */
   discard(): void {
-    if (!this.isHolding) return;
+    if (this.phase === 'open') return;
     this.open();
     this.chunks = undefined;
     this.callBack();
@@ -299,6 +305,7 @@ export class ResponseCapture implements GateKeeper {
   }
 
   private open(): void {
+    this.phase = 'open';
     this.gate.keeper = undefined;
     clearTimeout(this.endless);
     if (!this.streaming) this.chosen?.leaveClient();
