@@ -36,7 +36,7 @@ const SHORTEST_RETRY_AFTER_MS = 1_000;
 type Found = Operation | StandingRecord;
 
 /** What is made of the store's answer. */
-type Next<T> = (flight: InFlight) => T | Promise<T>;
+type Reading<T> = (flight: InFlight) => T | Promise<T>;
 
 /** The protocol: decides for each request whether it runs, is answered from the record, or is refused. */
 export class IdempotencyEngine implements TenureHost {
@@ -210,9 +210,9 @@ export class IdempotencyEngine implements TenureHost {
   /**
    * Asks the store for the operation, after the lock where there is one.
    *
-   * @param next what is made of the answer
+   * @param read what is made of the answer
    */
-  private ask<T>(operation: Operation, startedAt: number, next: Next<T>): Promise<T> {
+  private ask<T>(operation: Operation, startedAt: number, read: Reading<T>): Promise<T> {
     const { recordId, policy } = operation;
     const { lock } = this.parts;
     const flight = new InFlight(operation, claimOf(operation), startedAt);
@@ -223,11 +223,11 @@ export class IdempotencyEngine implements TenureHost {
       : this.send(flight);
     return asked.then(
       (record) => {
-        if (isFree(record) && isFormerBinding(operation, record.binding)) return this.sendFormer(flight, record, next);
+        if (isFree(record) && isFormerBinding(operation, record.binding)) return this.sendFormer(flight, record, read);
         this.onClaimed(flight, record);
-        return next(flight);
+        return read(flight);
       },
-      (error: unknown) => this.sendAgain(flight, error, next),
+      (error: unknown) => this.sendAgain(flight, error, read),
     );
   }
 
@@ -264,13 +264,13 @@ export class IdempotencyEngine implements TenureHost {
    * A claim compares with one binding. A record of the same caller under a former key stands against it, though it is free: it is
    * claimed by its own.
    */
-  private sendFormer<T>(flight: InFlight, { binding }: StandingRecord, next: Next<T>): Promise<T> {
+  private sendFormer<T>(flight: InFlight, { binding }: StandingRecord, read: Reading<T>): Promise<T> {
     flight.claim = { ...flight.claim, binding };
-    return this.sendAgain(flight, undefined, next);
+    return this.sendAgain(flight, undefined, read);
   }
 
   /** @param error of the first try, where it failed */
-  private async sendAgain<T>(flight: InFlight, error: unknown, next: Next<T>): Promise<T> {
+  private async sendAgain<T>(flight: InFlight, error: unknown, read: Reading<T>): Promise<T> {
     const send = () => this.send(flight);
     const mayRetry = until(flight.startedAt + ASK_AGAIN_FOR_MS);
     try {
@@ -280,7 +280,7 @@ export class IdempotencyEngine implements TenureHost {
       this.onClaimFailed(flight, failure);
       throw failure;
     }
-    return next(flight);
+    return read(flight);
   }
 
   private async readOnly(recordId: string): Promise<StandingRecord> {

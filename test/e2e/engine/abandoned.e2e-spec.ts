@@ -21,7 +21,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
       const operation = anOperation({ leaseMs: LEASE, transactional });
       const tenure = await here.begin(operation);
       // They join it in this process, before it is given up.
-      const waiting = [here, there].map(({ engine }) => engine.admit(duplicate(operation, WAIT)));
+      const waiting = [here, there].map((process) => process.admit(duplicate(operation, WAIT)));
       const finish = await tenure.carryOut(async () => UNKNOWN);
       expect(finish).toEqual({ kind: 'lost', standing: undefined });
       expect([...lock.held]).toEqual([]);

@@ -397,10 +397,10 @@ describe('waiting for another process', () => {
     const here = new Process(bench, { wakeUp });
     const operation = anOperation(WAIT);
     const tenure = await there.begin(operation);
-    const waiting = [here.engine.admit(operation)];
+    const waiting = [here.admit(operation)];
     await until(() => here.count('read') === 1);
     await sleep(30);
-    for (let i = 0; i < 5; i++) waiting.push(here.engine.admit(duplicate(operation)));
+    for (let i = 0; i < 5; i++) waiting.push(here.admit(duplicate(operation)));
     await sleep(30);
     expect(here.count('claim')).toBe(1);
     // Who does not wait is told what stands now.

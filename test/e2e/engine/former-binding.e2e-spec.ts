@@ -65,7 +65,7 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
     const tenure = await there.begin(own);
     expect(tenure.execution).toMatchObject({ attempt: 2, token: 2 });
     expect(await tenure.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
-    expect(await new Process(bench).engine.admit(own)).toEqual({ kind: 'replay', outcome: OUTCOME });
+    expect(await new Process(bench).admit(own)).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(await new Process(bench).engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
   });
 
@@ -83,7 +83,7 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
     const operation = bound();
     await new Process(bench).run(operation, RELEASE);
     const { own } = callersOf(operation);
-    const answers = await Promise.all(Array.from({ length: 8 }, () => new Process(bench).engine.admit(own)));
+    const answers = await Promise.all(Array.from({ length: 8 }, () => new Process(bench).admit(own)));
     expect(answers.filter(({ kind }) => kind === 'run')).toHaveLength(1);
     expect(answers.filter((answer) => answer.kind === 'refuse' && answer.refusal.reason === 'running')).toHaveLength(7);
   });

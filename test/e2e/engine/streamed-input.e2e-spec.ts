@@ -48,9 +48,7 @@ describe('An operation whose input is streamed', () => {
     expect(await process.engine.admit(twin)).toMatchObject({ refusal: { reason: 'running' } });
     const stranger = duplicate(first, {}, { input: input(whole), fingerprint: randomBytes(32) });
     expect(await process.engine.admit(stranger)).toMatchObject({ refusal: { reason: 'reused' } });
-    const waiting = [input(whole), input(other)].map((of) =>
-      process.engine.admit(duplicate(first, WAIT, { input: of })),
-    );
+    const waiting = [input(whole), input(other)].map((of) => process.admit(duplicate(first, WAIT, { input: of })));
     await tenure.carryOut(async () => STORE);
     expect(await Promise.all(waiting)).toEqual([
       { kind: 'replay', outcome: OUTCOME },

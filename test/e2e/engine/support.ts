@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Admission } from '../../../lib/engine/admission.js';
 import { type EngineParts, IdempotencyEngine } from '../../../lib/engine/engine.js';
 import type { IdempotencyEvent } from '../../../lib/engine/events.js';
 import type { Operation } from '../../../lib/engine/operation.js';
@@ -105,6 +106,10 @@ export class Process {
 
   event<T extends IdempotencyEvent['type']>(type: T): Extract<IdempotencyEvent, { type: T }> | undefined {
     return this.events.find((event) => event.type === type) as never;
+  }
+
+  async admit(operation: Operation): Promise<Admission> {
+    return this.engine.admit(operation);
   }
 
   /** Begins an operation that nobody has begun. */
