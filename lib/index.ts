@@ -28,7 +28,7 @@ export {
   StepResult,
   StepUnknownError,
 } from './engine/steps.js';
-export { MaxDurationError } from './engine/tenure.js';
+export { MaxDurationError } from './engine/leased-execution.js';
 export { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from './store/entities/index.js';
 export type { EncryptionOptions } from './store/sealer.js';
 export type { TransactionHost } from './store/transaction-host.js';

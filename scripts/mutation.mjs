@@ -1,7 +1,7 @@
 /**
  * `npm run test:mutation`: changes lib/engine, lib/edges/http and lib/store in one place at a time, and counts how many of
- * the changes a test notices. `npm run test:mutation -- lib/engine/tenure.ts` does so with one file, or with some lines of
- * it (`lib/engine/tenure.ts:20-40`). Fails below a score of 85 %.
+ * the changes a test notices. `npm run test:mutation -- lib/engine/leased-execution.ts` does so with one file, or with some lines of
+ * it (`lib/engine/leased-execution.ts:20-40`). Fails below a score of 85 %.
  */
 import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';

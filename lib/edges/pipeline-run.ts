@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../engine/current-execution.js';
 import { TOMBSTONE } from '../engine/outcome.js';
-import type { Ending, Finish, Tenure } from '../engine/tenure.js';
+import type { HandlerResult, RecordingResult, LeasedExecution } from '../engine/leased-execution.js';
 import { errorOfHandler, problemOfError } from '../problems/from-engine.js';
 import { outcomeToKeep } from './response-to-keep.js';
 import { answerInstead, CARRIED_OUT, isWorkToBeDone, type RunSettings, verdictOf } from './run-end.js';
@@ -21,8 +21,8 @@ export class PipelineRun {
   private static readonly logger = new Logger('Idempotency');
 
   private readonly current: CurrentExecution;
-  private readonly ending: Promise<Ending>;
-  private settleEnding!: (ending: Ending) => void;
+  private readonly ending: Promise<HandlerResult>;
+  private settleEnding!: (ending: HandlerResult) => void;
   private subscriber!: Subscriber<unknown>;
   private readonly values: unknown[] = [];
   private thrown: Answer['thrown'];
@@ -34,10 +34,10 @@ export class PipelineRun {
   private tooLong: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly tenure: Tenure,
+    private readonly leased: LeasedExecution,
     private readonly settings: RunSettings,
   ) {
-    this.current = CurrentExecution.of(tenure.execution, settings.handler, toItsEnd);
+    this.current = CurrentExecution.of(leased.execution, settings.handler, toItsEnd);
     this.ending = new Promise((resolve) => (this.settleEnding = resolve));
   }
 
@@ -53,7 +53,7 @@ export class PipelineRun {
 
   private async carryOut(handle: () => Observable<unknown>, onEnd: () => void): Promise<void> {
     try {
-      const finish = await this.tenure.carryOut(() => {
+      const finish = await this.leased.carryOut(() => {
         if (this.current.calls.state !== 'closed') runWithin(this.current, () => this.follow(handle));
         return this.ending;
       });
@@ -122,13 +122,13 @@ export class PipelineRun {
   }
 
   /** Nothing begins after that. */
-  private settle(ending: Ending): void {
+  private settle(ending: HandlerResult): void {
     this.current.calls.close();
     this.settleEnding(ending);
   }
 
   /** An answer that cannot be packed must not leave its record without an end. */
-  private soundEnding(): Ending {
+  private soundEnding(): HandlerResult {
     try {
       return this.endingOf();
     } catch (error) {
@@ -137,7 +137,7 @@ export class PipelineRun {
     }
   }
 
-  private endingOf(): Ending {
+  private endingOf(): HandlerResult {
     const { thrown, current } = this;
     const { calls } = current;
     if (thrown && calls.state === 'not begun') return { kind: 'discard' };
@@ -152,7 +152,7 @@ export class PipelineRun {
     return { kind: 'store', outcome: outcomeToKeep(outcome, response), failed: thrown !== undefined || handlerFailed };
   }
 
-  private async answer(finish: Finish): Promise<void> {
+  private async answer(finish: RecordingResult): Promise<void> {
     const instead = answerInstead(finish, this.thrown?.error, this.settings);
     if (!instead) return this.letThrough();
     this.open = true;

@@ -6,7 +6,7 @@ import { TransactionEndedError } from '../engine/errors.js';
 import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
 import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import type { RecordStore } from '../engine/ports/record-store.js';
-import type { Ending, Finish } from '../engine/tenure.js';
+import type { HandlerResult, RecordingResult } from '../engine/leased-execution.js';
 import { duration } from '../options/checks.js';
 import { OUTCOME_PRESETS } from '../options/outcome-presets.js';
 import type { OutcomeContext, OutcomeVerdict } from '../options/idempotency-options.js';
@@ -29,7 +29,7 @@ export interface RunSettings {
 }
 
 /** The operation was carried out, and nothing of its response is kept. */
-export const CARRIED_OUT: Ending = { kind: 'store', outcome: TOMBSTONE, failed: false };
+export const CARRIED_OUT: HandlerResult = { kind: 'store', outcome: TOMBSTONE, failed: false };
 
 const logger = new Logger('Idempotency');
 
@@ -104,7 +104,7 @@ export function isWorkToBeDone(value: unknown, depth = 2): boolean {
  * @param error what the handler threw
  */
 export function answerInstead(
-  finish: Finish,
+  finish: RecordingResult,
   error: unknown,
   { endpoint, documentation, errors, options }: Pick<RunSettings, 'endpoint' | 'documentation' | 'errors' | 'options'>,
 ): StoredOutcome | Error | undefined {
@@ -112,7 +112,7 @@ export function answerInstead(
   const isRetryable = (one: unknown) => errors.isRetryable(one);
   // The database broke off the handler's transaction: what the handler made of that is no answer.
   const brokenOff = finish.kind === 'freed' && options.policy.transactional && isRetryable(error);
-  const end: Finish = brokenOff ? { kind: 'rolledBack', error } : finish;
+  const end: RecordingResult = brokenOff ? { kind: 'rolledBack', error } : finish;
   const instead = insteadOf(end, isRetryable, documentation);
   if (end.kind === 'stored' && end.despite !== undefined) {
     logger.error(

@@ -129,7 +129,7 @@ export class ValueEdge {
         const { errors } = this;
         const handler = context.getHandler();
         const watched = isWatched(handler);
-        const run = new PipelineRun(admission.tenure, { endpoint, options, documentation, errors, handler, watched });
+        const run = new PipelineRun(admission.leased, { endpoint, options, documentation, errors, handler, watched });
         return run.run(
           () => next.handle(),
           () => this.running.delete(args),

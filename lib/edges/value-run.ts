@@ -1,6 +1,6 @@
 import { CurrentExecution, runWithin } from '../engine/current-execution.js';
 import type { Execution } from '../engine/execution.js';
-import type { Ending, Tenure } from '../engine/tenure.js';
+import type { HandlerResult, LeasedExecution } from '../engine/leased-execution.js';
 import { Logger } from '@nestjs/common';
 import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
 import { errorOfHandler } from '../problems/from-engine.js';
@@ -11,15 +11,15 @@ import { type Answer, packAnswer, unpackValue } from './value-outcome.js';
 
 /** Runs a handler that answers with a value, and returns what is on record in the end. */
 export async function runForValue<T>(
-  tenure: Tenure,
+  leased: LeasedExecution,
   settings: Pick<RunSettings, 'endpoint' | 'options' | 'errors' | 'documentation'>,
   handler: (execution: Execution) => Promise<T> | T,
 ): Promise<T> {
-  const current = CurrentExecution.of(tenure.execution);
+  const current = CurrentExecution.of(leased.execution);
   let answer: Answer | undefined;
 
-  const finish = await tenure.carryOut(async (): Promise<Ending> => {
-    answer = await runWithin(current, () => attempt(() => current.call(() => handler(tenure.execution))));
+  const finish = await leased.carryOut(async (): Promise<HandlerResult> => {
+    answer = await runWithin(current, () => attempt(() => current.call(() => handler(leased.execution))));
     const { thrown } = answer;
     const result = {
       status: thrown ? statusOfError(thrown.error) : 200,

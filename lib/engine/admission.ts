@@ -1,5 +1,5 @@
 import type { StoredOutcome } from './outcome.js';
-import type { Tenure } from './tenure.js';
+import type { LeasedExecution } from './leased-execution.js';
 
 /** Why a request is neither run nor answered with an outcome. */
 export type Refusal =
@@ -16,6 +16,6 @@ export type Refusal =
 
 /** What the engine says to a request. */
 export type Admission =
-  | { readonly kind: 'run'; readonly tenure: Tenure }
+  | { readonly kind: 'run'; readonly leased: LeasedExecution }
   | { readonly kind: 'replay'; readonly outcome: StoredOutcome }
   | { readonly kind: 'refuse'; readonly refusal: Refusal };

@@ -11,7 +11,7 @@ import type { Claim, RecordStore, StandingRecord } from './ports/record-store.js
 import type { WakeUp } from './ports/wake-up.js';
 import { retryAfter, retryWhileUnavailable, until } from './retry.js';
 import { LockUnavailableError, ShuttingDownError, StoreRefusedError, StoreUnavailableError } from './errors.js';
-import { Tenure, type TenureHost } from './tenure.js';
+import { LeasedExecution, type LeasedExecutionHost } from './leased-execution.js';
 import { type Watch, Watches } from './watches.js';
 
 /** What an engine is made of. */
@@ -39,13 +39,13 @@ type Found = Operation | StandingRecord;
 type Reading<T> = (flight: InFlight) => T | Promise<T>;
 
 /** The protocol: decides for each request whether it runs, is answered from the record, or is refused. */
-export class IdempotencyEngine implements TenureHost {
+export class IdempotencyEngine implements LeasedExecutionHost {
   readonly store: RecordStore;
   readonly events: EventSink;
   readonly heartbeats = new Heartbeats();
   private readonly inFlight = new Map<string, InFlight>();
   private readonly watches: Watches;
-  private readonly running = new Set<Tenure>();
+  private readonly running = new Set<LeasedExecution>();
   /** Claims under way: each may be won, and then runs. */
   private claiming = 0;
   private drained: (() => void) | undefined;
@@ -58,7 +58,7 @@ export class IdempotencyEngine implements TenureHost {
   }
 
   /**
-   * Admits a request. `run` makes the caller responsible for {@link Tenure.run}. What this process knows by itself, it answers
+   * Admits a request. `run` makes the caller responsible for {@link LeasedExecution.run}. What this process knows by itself, it answers
    * at once.
    *
    * @throws StoreUnavailableError where the store cannot be asked
@@ -93,19 +93,19 @@ export class IdempotencyEngine implements TenureHost {
     return new Promise((resolve) => (this.drained = resolve));
   }
 
-  onEnd(tenure: Tenure, outcome: StoredOutcome | undefined, awaited: boolean): void {
-    this.running.delete(tenure);
-    this.settle(tenure, outcome);
-    if (awaited) void this.parts.wakeUp?.announce(tenure.operation.recordId);
+  onEnd(leased: LeasedExecution, outcome: StoredOutcome | undefined, awaited: boolean): void {
+    this.running.delete(leased);
+    this.settle(leased, outcome);
+    if (awaited) void this.parts.wakeUp?.announce(leased.operation.recordId);
     this.noteIdle();
   }
 
   /** Until its handler ends it goes on running here, but others may run as well: duplicates no longer join it. */
-  onLost(tenure: Tenure): void {
-    this.settle(tenure, undefined);
+  onLost(leased: LeasedExecution): void {
+    this.settle(leased, undefined);
   }
 
-  private settle(execution: Tenure, outcome: StoredOutcome | undefined): void {
+  private settle(execution: LeasedExecution, outcome: StoredOutcome | undefined): void {
     const { recordId } = execution.operation;
     const flight = this.inFlight.get(recordId);
     if (flight?.execution !== execution) return;
@@ -123,7 +123,7 @@ export class IdempotencyEngine implements TenureHost {
 
   /** The answer to the request that has asked the store. */
   private answer(operation: Operation, startedAt: number, flight: InFlight): Admission | Promise<Admission> {
-    if (flight.execution) return { kind: 'run', tenure: flight.execution };
+    if (flight.execution) return { kind: 'run', leased: flight.execution };
     const record = flight.record!;
     return (
       this.decide(operation, record) ??
@@ -150,7 +150,7 @@ export class IdempotencyEngine implements TenureHost {
         if (!found && !flight && patience > 0 && !watch) found = this.watches.standingOf(recordId);
         if (!found && !flight) {
           flight = await this.ask(operation, startedAt, (asked) => asked);
-          if (flight.execution) return { kind: 'run', tenure: flight.execution };
+          if (flight.execution) return { kind: 'run', leased: flight.execution };
           found = flight.record;
         } else if (flight?.phase === 'claiming') {
           await flight.changed();
@@ -293,7 +293,7 @@ export class IdempotencyEngine implements TenureHost {
     this.claiming--;
     const { operation, claim, sentAt, lock } = flight;
     if (record.owner === claim.owner && record.status === 'processing') {
-      const execution = new Tenure(operation, record, sentAt, lock, this);
+      const execution = new LeasedExecution(operation, record, sentAt, lock, this);
       this.running.add(execution);
       flight.run(execution);
       this.reportClaimed(operation, record, flight.startedAt);

@@ -44,7 +44,7 @@ export class Execution<Manager = unknown> {
     { attempt, token }: Pick<StandingRecord, 'attempt' | 'token'>,
     /** @internal */
     readonly calls: HandlerCalls,
-    private readonly tenure: { readonly steps: StepRunner },
+    private readonly leased: { readonly steps: StepRunner },
   ) {
     this.attempt = attempt;
     this.token = token;
@@ -109,7 +109,7 @@ export class Execution<Manager = unknown> {
    * const charge = await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount));
    */
   step<T>(name: string, fn: () => Promise<T> | T, options?: StepOptions<T>): Promise<T> {
-    return this.tenure.steps.run(name, fn, options, callOf(this));
+    return this.leased.steps.run(name, fn, options, callOf(this));
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { StoredOutcome } from './outcome.js';
 import type { Operation } from './operation.js';
-import type { Tenure } from './tenure.js';
+import type { LeasedExecution } from './leased-execution.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { Claim, StandingRecord } from './ports/record-store.js';
 
@@ -15,7 +15,7 @@ import type { Claim, StandingRecord } from './ports/record-store.js';
  */
 export class InFlight {
   phase: 'claiming' | 'running' | 'settled' = 'claiming';
-  execution: Tenure | undefined;
+  execution: LeasedExecution | undefined;
   record: StandingRecord | undefined;
   error: unknown;
   outcome: StoredOutcome | undefined;
@@ -39,7 +39,7 @@ export class InFlight {
     return this.phase === 'settled';
   }
 
-  run(execution: Tenure): void {
+  run(execution: LeasedExecution): void {
     this.phase = 'running';
     this.execution = execution;
     this.wake();

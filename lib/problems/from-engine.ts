@@ -7,7 +7,7 @@ import {
   StoreUnavailableError,
   UnreadableRecordError,
 } from '../engine/errors.js';
-import type { Finish } from '../engine/tenure.js';
+import type { RecordingResult } from '../engine/leased-execution.js';
 import { isTombstone, type StoredOutcome } from '../engine/outcome.js';
 import type { IdempotencyProblem } from './problem.js';
 import {
@@ -77,7 +77,7 @@ export function errorOfHandler(error: unknown, documentation?: string): unknown 
  * with its own.
  */
 export function insteadOf(
-  finish: Finish,
+  finish: RecordingResult,
   isRetryable: (error: unknown) => boolean,
   documentation?: string,
 ): StoredOutcome | Error | undefined {

@@ -166,7 +166,7 @@ export class IdempotencyService {
     });
     switch (admission.kind) {
       case 'run':
-        return runForValue(admission.tenure, settings, handler as (execution: EngineExecution) => Promise<T> | T);
+        return runForValue(admission.leased, settings, handler as (execution: EngineExecution) => Promise<T> | T);
       case 'replay':
         return (await unpackValue(admission.outcome)) as T;
       case 'refuse':

@@ -4,7 +4,7 @@ import { type EngineParts, IdempotencyEngine } from '../engine/engine.js';
 import type { Operation } from '../engine/operation.js';
 import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
 import type { RecordStore, StoreTransaction } from '../engine/ports/record-store.js';
-import type { Ending, Finish, Runner, Tenure } from '../engine/tenure.js';
+import type { HandlerResult, RecordingResult, Runner, LeasedExecution } from '../engine/leased-execution.js';
 import { FaultyRecordStore } from './faulty-record-store.js';
 import type { FaultSite } from './points.js';
 
@@ -52,7 +52,7 @@ export class Life {
   async admit(operation: Operation): Promise<Admission> {
     const admission = await this.orDeath(Promise.resolve(this.engine.admit(operation)));
     if (admission.kind !== 'run') return admission;
-    return { kind: 'run', tenure: this.mortal(admission.tenure, operation.recordId) };
+    return { kind: 'run', leased: this.mortal(admission.leased, operation.recordId) };
   }
 
   /** Ends this life. What was asked of it from outside rejects with {@link SimulatedCrashError}. */
@@ -74,11 +74,11 @@ export class Life {
     return Promise.race([work, this.death]);
   }
 
-  private mortal(tenure: Tenure, recordId: string): Tenure {
-    const carryOut = (body: () => Promise<Ending>): Promise<Finish> =>
+  private mortal(leased: LeasedExecution, recordId: string): LeasedExecution {
+    const carryOut = (body: () => Promise<HandlerResult>): Promise<RecordingResult> =>
       this.orDeath(
         running.run({ life: this, recordId }, () =>
-          tenure.carryOut(async () => {
+          leased.carryOut(async () => {
             await this.pass({ point: 'before handler', recordId });
             const ending = await body();
             await this.pass({ point: 'after handler', recordId });
@@ -86,10 +86,10 @@ export class Life {
           }),
         ),
       );
-    let end: (ending: Ending) => void;
+    let end: (ending: HandlerResult) => void;
     const run = (runner: Runner): void => {
       const body = () =>
-        new Promise<Ending>((resolve) => {
+        new Promise<HandlerResult>((resolve) => {
           end = resolve;
           runner.begin();
         });
@@ -98,11 +98,11 @@ export class Life {
         (error: unknown) => runner.onFailure(error),
       );
     };
-    return Object.create(tenure, {
+    return Object.create(leased, {
       carryOut: { value: carryOut },
       run: { value: run },
-      end: { value: (ending: Ending) => end(ending) },
-    }) as Tenure;
+      end: { value: (ending: HandlerResult) => end(ending) },
+    }) as LeasedExecution;
   }
 
   private transactionsRollBack(store: RecordStore): RecordStore {

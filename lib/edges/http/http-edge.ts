@@ -188,7 +188,7 @@ export class HttpEdge {
     try {
       switch (admission.kind) {
         case 'run':
-          return new HttpRun(this, admission.tenure, context, exchange, operation).start(next, subscriber);
+          return new HttpRun(this, admission.leased, context, exchange, operation).start(next, subscriber);
         case 'replay':
           return this.replay(request, admission.outcome);
         case 'refuse':

@@ -5,7 +5,7 @@ import type { Subscriber } from 'rxjs';
 import { current, CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { TooLateError } from '../../engine/handler-calls.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
-import type { Ending, Finish, Runner, Tenure } from '../../engine/tenure.js';
+import type { HandlerResult, RecordingResult, Runner, LeasedExecution } from '../../engine/leased-execution.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { outcomeToKeep } from '../response-to-keep.js';
@@ -76,13 +76,13 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   constructor(
     private readonly host: HttpRunHost,
-    private readonly tenure: Tenure,
+    private readonly leased: LeasedExecution,
     private readonly context: ExecutionContext,
     private readonly exchange: Exchange,
     private readonly operation: HttpOperation,
   ) {
     const { response, policy } = operation.options;
-    this.current = CurrentExecution.of(tenure.execution, operation.handler);
+    this.current = CurrentExecution.of(leased.execution, operation.handler);
     markRun(exchange.rawRequest, this);
     this.headersBefore = exchange.headers();
     this.capture = new ResponseCapture(exchange.rawResponse, response, policy.leaseMs, this);
@@ -92,7 +92,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   start(next: CallHandler, subscriber: Subscriber<unknown>): void {
     this.next = next;
     this.pass = new PipelinePass(this.current, subscriber, this);
-    this.tenure.run(this);
+    this.leased.run(this);
   }
 
   /** See {@link Runner}. */
@@ -132,7 +132,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (watched || !options.policy.transactional) return runWithin(pass.current, follow, this, pass);
     // Calls that are not watched begin their transaction again with their pass.
     void this.settled()
-      .then(() => this.tenure.beginAgain())
+      .then(() => this.leased.beginAgain())
       .then((run) => run(() => runWithin(pass.current, follow, this, pass)))
       .catch((error: unknown) => subscriber.error(error));
   }
@@ -338,18 +338,18 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   /** The first ending counts. */
-  private end(ending: Ending): void {
+  private end(ending: HandlerResult): void {
     if (this.phase === 'recording' || this.phase === 'over') return;
     this.phase = 'recording';
     const { calls } = this.current;
     // An interceptor inside may have answered before the handler begins, and wants it to.
     const isExpected = ending.kind === 'store' && this.passes > 0 && calls.state === 'not begun';
     if (!isExpected) calls.close();
-    this.tenure.end(ending);
+    this.leased.end(ending);
   }
 
   /** A response that cannot be packed must not leave its record without an end. */
-  private soundEndingOf(captured: CapturedResponse): Ending {
+  private soundEndingOf(captured: CapturedResponse): HandlerResult {
     try {
       return this.endingOf(captured);
     } catch (error) {
@@ -362,7 +362,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
    * @param isKnown whether all that the operation does was followed to its end
    * @param status of the response that a native handler made, though it was not sent
    */
-  private endingWithoutResponse(isKnown: boolean, status?: number): Ending {
+  private endingWithoutResponse(isKnown: boolean, status?: number): HandlerResult {
     const { state } = this.current.calls;
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
@@ -370,7 +370,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };
   }
 
-  private endingOf({ status, body }: CapturedResponse): Ending {
+  private endingOf({ status, body }: CapturedResponse): HandlerResult {
     if (this.pass.isBrokenOff) return CARRIED_OUT;
     const { calls } = this.current;
     const { thrown } = this.pass;
@@ -409,7 +409,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   /** See {@link Runner}. */
-  onFinish(finish: Finish): void {
+  onFinish(finish: RecordingResult): void {
     try {
       this.answer(finish);
       this.phase = 'over';
@@ -425,7 +425,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.pass.subscriber.error(problemOfError(error, this.operation.documentation));
   }
 
-  private answer(finish: Finish): void {
+  private answer(finish: RecordingResult): void {
     const error = this.pass.thrown?.error;
     const instead = answerInstead(finish, error, this.operation) ?? (this.undone ? (error as Error) : undefined);
     const hasFailed = finish.kind === 'freed' && (this.pass.thrown || this.current.calls.state === 'failed');

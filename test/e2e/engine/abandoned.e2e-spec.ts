@@ -1,10 +1,10 @@
-import type { Ending } from '../../../lib/engine/tenure.js';
+import type { HandlerResult } from '../../../lib/engine/leased-execution.js';
 import { until } from '../../support/until.js';
 import { BACKENDS, Bench } from '../store/support.js';
 import { anOperation, duplicate, OUTCOME, Process, sleep, STORE, TestLock, WAIT } from './support.js';
 
 const LEASE = 600;
-const UNKNOWN: Ending = { kind: 'unknown' };
+const UNKNOWN: HandlerResult = { kind: 'unknown' };
 
 describe.each(BACKENDS)('an execution of which nothing is known any more, on $name', (backend) => {
   let bench: Bench;
@@ -19,19 +19,19 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
       const lock = new TestLock();
       const [here, there] = [new Process(bench, { lock }), new Process(bench, { lock })];
       const operation = anOperation({ leaseMs: LEASE, transactional });
-      const tenure = await here.begin(operation);
+      const leased = await here.begin(operation);
       // They join it in this process, before it is given up.
       const waiting = [here, there].map((process) => process.admit(duplicate(operation, WAIT)));
-      const finish = await tenure.carryOut(async () => UNKNOWN);
+      const finish = await leased.carryOut(async () => UNKNOWN);
       expect(finish).toEqual({ kind: 'lost', standing: undefined });
       expect([...lock.held]).toEqual([]);
-      expect([tenure.execution.signal.aborted, here.engine.isRunning]).toEqual([true, false]);
+      expect([leased.execution.signal.aborted, here.engine.isRunning]).toEqual([true, false]);
       const refused = await here.engine.admit(duplicate(operation));
       expect(refused).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
       const first = await Promise.race(waiting);
       if (first.kind !== 'run') throw new Error(first.kind);
-      expect(first.tenure.execution.attempt).toBe(2);
-      await first.tenure.carryOut(async () => STORE);
+      expect(first.leased.execution.attempt).toBe(2);
+      await first.leased.carryOut(async () => STORE);
       const answers = await Promise.all(waiting);
       expect(answers.filter((answer) => answer !== first)).toEqual([{ kind: 'replay', outcome: OUTCOME }]);
       await here.engine.drain();
@@ -44,9 +44,9 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
     let goOn!: () => void;
     const answered = new Promise<void>((resolve) => (goOn = resolve));
     here.reach = ({ point }) => (point === 'after renew' ? answered : undefined);
-    const tenure = await here.begin(anOperation({ leaseMs: LEASE }));
+    const leased = await here.begin(anOperation({ leaseMs: LEASE }));
     await until(() => here.count('renew') > 0);
-    const ended = tenure.carryOut(async () => UNKNOWN);
+    const ended = leased.carryOut(async () => UNKNOWN);
     goOn();
     await ended;
     const renewals = here.count('renew');
@@ -60,7 +60,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
     await here.run(operation, UNKNOWN);
     const second = await here.engine.admit(duplicate(operation, WAIT));
     if (second.kind !== 'run') throw new Error(second.kind);
-    await second.tenure.carryOut(async () => UNKNOWN);
+    await second.leased.carryOut(async () => UNKNOWN);
     const third = await here.engine.admit(duplicate(operation, WAIT));
     expect(third).toMatchObject({ kind: 'refuse', refusal: { reason: 'held', exhausted: true } });
   });
@@ -74,9 +74,9 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
 
   it('does not hold up the end of its process', async () => {
     const here = new Process(bench);
-    const tenure = await here.begin(anOperation());
+    const leased = await here.begin(anOperation());
     const drained = here.engine.drain();
-    await tenure.carryOut(async () => UNKNOWN);
+    await leased.carryOut(async () => UNKNOWN);
     await drained;
   });
 });

@@ -30,9 +30,9 @@ describe('a request', () => {
   it('runs once, and is answered from the record after that', async () => {
     const here = new Process(bench);
     const operation = anOperation();
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     expect(here.engine.isRunning).toBe(true);
-    expect(await tenure.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
     expect(here.engine.isRunning).toBe(false);
 
     const again = await here.engine.admit(duplicate(operation));
@@ -88,10 +88,10 @@ describe('a request', () => {
   it('tells nobody of it where nobody listens', async () => {
     const here = new Process(bench, { observed: false });
     const operation = anOperation();
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     await here.engine.admit(duplicate(operation));
     const waiting = here.engine.admit(duplicate(operation, WAIT));
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     await waiting;
     await here.engine.admit(duplicate(operation, {}, { fingerprint: randomBytes(32) }));
     await here.run(anOperation(), RELEASE);
@@ -157,8 +157,8 @@ describe.each(['same', 'other'])('the same key in the %s process', (where) => {
     const there = where === 'same' ? here : new Process(bench);
     const binding = randomBytes(16);
     const operation = anOperation({}, { binding });
-    const tenure = await here.begin(operation);
-    if (state === 'done') await tenure.carryOut(async () => STORE);
+    const leased = await here.begin(operation);
+    if (state === 'done') await leased.carryOut(async () => STORE);
 
     const ask = async (terms: Parameters<typeof anOperation>[1]) => {
       const answer = await there.engine.admit(duplicate(operation, {}, terms));
@@ -210,14 +210,14 @@ describe('a duplicate of what runs', () => {
     [900, SECOND, SECOND],
   ])('is told to come back by the lease elsewhere, of %i ms', async (leaseMs, least, most) => {
     const operation = anOperation({ leaseMs });
-    const tenure = await new Process(bench).begin(operation);
+    const leased = await new Process(bench).begin(operation);
     const answer = await new Process(bench).engine.admit(operation);
     const refusal = answer.kind === 'refuse' ? answer.refusal : undefined;
     expect(refusal?.reason).toBe('running');
     const { retryAfterMs } = refusal as { retryAfterMs: number };
     expect(retryAfterMs).toBeGreaterThanOrEqual(least);
     expect(retryAfterMs).toBeLessThanOrEqual(most);
-    await tenure.carryOut(async () => RELEASE);
+    await leased.carryOut(async () => RELEASE);
   });
 
   it('joins one that is still asking, and does not ask itself', async () => {
@@ -231,11 +231,11 @@ describe('a duplicate of what runs', () => {
   it('waits for its outcome', async () => {
     const here = new Process(bench);
     const operation = anOperation(WAIT);
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     here.asked.length = 0;
     const waiting = Promise.all([here.engine.admit(operation), here.engine.admit(operation)]);
     await sleep(100);
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     expect(await waiting).toEqual([0, 1].map(() => ({ kind: 'replay', outcome: OUTCOME })));
     expect(here.asked).toEqual(['complete']);
     const { recordId, endpoint } = operation;
@@ -265,11 +265,11 @@ describe('a duplicate of what runs', () => {
   it.each(['same', 'other'])('runs where that ended without an outcome, in the %s process', async (where) => {
     const here = new Process(bench);
     const operation = anOperation(WAIT);
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     const there = where === 'same' ? here : new Process(bench);
     const waiting = there.begin(operation);
     await sleep(50);
-    await tenure.carryOut(async () => RELEASE);
+    await leased.carryOut(async () => RELEASE);
     expect((await waiting).execution.attempt).toBe(2);
   });
 
@@ -287,13 +287,13 @@ describe('waiting for another process', () => {
   it('looks from time to time where nothing is announced', async () => {
     const [there, here] = [new Process(bench), new Process(bench)];
     const operation = anOperation(WAIT);
-    const tenure = await there.begin(operation);
+    const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
     await sleep(1_500);
     // Every 20 ms at first, and ever more seldom.
     expect(here.count('claim')).toBeGreaterThan(3);
     expect(here.count('claim')).toBeLessThan(16);
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(here.event('replayed')!.waited).toBe(true);
     const looks = here.count('claim');
@@ -307,13 +307,13 @@ describe('waiting for another process', () => {
     const wakeUp = new TestWakeUp();
     const [there, here] = [new Process(bench, { wakeUp }), new Process(bench, { wakeUp })];
     const operation = anOperation(WAIT);
-    const tenure = await there.begin(operation);
+    const leased = await there.begin(operation);
     const waiting = Promise.all([here.engine.admit(operation), here.engine.admit(operation)]);
     await until(() => here.asked.includes('read'));
     expect(wakeUp.listening).toBe(1);
     await sleep(30);
     const claims = here.count('claim');
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     expect(await waiting).toEqual([0, 1].map(() => ({ kind: 'replay', outcome: OUTCOME })));
     expect(wakeUp.announced).toEqual([operation.recordId]);
     // One of the two has asked for both.
@@ -334,11 +334,11 @@ describe('waiting for another process', () => {
     wakeUp.broken = true;
     const [there, here] = [new Process(bench), new Process(bench, { wakeUp })];
     const operation = anOperation(WAIT);
-    const tenure = await there.begin(operation);
+    const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
     await sleep(400);
     expect(here.count('claim')).toBeGreaterThan(2);
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
   });
 
@@ -346,10 +346,10 @@ describe('waiting for another process', () => {
     const wakeUp = new TestWakeUp();
     const [there, here] = [new Process(bench), new Process(bench, { wakeUp })];
     const operation = anOperation(WAIT);
-    const tenure = await there.begin(operation);
+    const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
     await until(() => here.asked.includes('read'));
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(here.count('claim')).toBeLessThan(4);
   });
@@ -362,11 +362,11 @@ describe('waiting for another process', () => {
     const operation = anOperation({ ...WAIT, leaseMs: 700 });
     await there.begin(operation);
     const startedAt = performance.now();
-    const tenure = await here.begin(operation);
-    expect(tenure.execution.attempt).toBe(2);
+    const leased = await here.begin(operation);
+    expect(leased.execution.attempt).toBe(2);
     expect(performance.now() - startedAt).toBeGreaterThan(500);
     expect(performance.now() - startedAt).toBeLessThan(5 * SECOND);
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
   });
 
   it('tells each owner anew that somebody waits', async () => {
@@ -396,7 +396,7 @@ describe('waiting for another process', () => {
     const there = new Process(bench, { wakeUp });
     const here = new Process(bench, { wakeUp });
     const operation = anOperation(WAIT);
-    const tenure = await there.begin(operation);
+    const leased = await there.begin(operation);
     const waiting = [here.admit(operation)];
     await until(() => here.count('read') === 1);
     await sleep(30);
@@ -410,7 +410,7 @@ describe('waiting for another process', () => {
     expect(await here.engine.admit(duplicate(operation, {}, { fingerprint: randomBytes(32) }))).toMatchObject({
       refusal: { reason: 'reused' },
     });
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     const answers = await Promise.all(waiting);
     expect(answers).toEqual(answers.map(() => ({ kind: 'replay', outcome: OUTCOME })));
   });
@@ -421,10 +421,10 @@ describe('the lock', () => {
     const lock = new TestLock();
     const here = new Process(bench, { lock });
     const operation = anOperation({ leaseMs: 12_000 });
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     expect([...lock.held]).toEqual([operation.recordId]);
     expect(lock.ttls).toEqual([12_000]);
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     expect(lock.held.size).toBe(0);
   });
 
@@ -451,9 +451,9 @@ describe('the lock', () => {
     lock.answer = { kind: 'contended' };
     const [there, here] = [new Process(bench), new Process(bench, { lock })];
     const operation = anOperation();
-    const tenure = await there.begin(operation);
+    const leased = await there.begin(operation);
     expect(await here.engine.admit(operation)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     expect(await here.engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
     // However long ago that was.
     await bench.lapse(operation.recordId);
@@ -511,12 +511,12 @@ describe('a store that does not answer', () => {
     const here = new Process(bench);
     here.lose('after claim', 2);
     const operation = anOperation();
-    const tenure = await here.begin(operation);
-    expect(tenure.execution).toMatchObject({ attempt: 1, token: 1 });
+    const leased = await here.begin(operation);
+    expect(leased.execution).toMatchObject({ attempt: 1, token: 1 });
     const owners = here.sites.flatMap(({ claim }) => (claim ? [claim.owner] : []));
     expect(here.count('claim')).toBe(3);
     expect(new Set(owners).size).toBe(1);
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
   });
 
   it('does not run what became unknown while the answer to its claim was lost', async () => {
@@ -598,9 +598,9 @@ describe('a store that does not answer', () => {
       },
     }) as typeof store;
     const here = new Process(bench, { store: slow });
-    const tenure = await here.begin(anOperation());
+    const leased = await here.begin(anOperation());
     await sleep(50);
-    expect(await tenure.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
     expect(here.count('release')).toBe(0);
   });
 
@@ -634,13 +634,13 @@ describe('an engine that shuts down', () => {
 
   it('waits for all that runs', async () => {
     const here = new Process(bench);
-    const tenures = [await here.begin(anOperation()), await here.begin(anOperation())];
+    const leased = [await here.begin(anOperation()), await here.begin(anOperation())];
     let drained = false;
     const draining = here.engine.drain().then(() => (drained = true));
-    await tenures[0].carryOut(async () => STORE);
+    await leased[0].carryOut(async () => STORE);
     await sleep(20);
     expect(drained).toBe(false);
-    await tenures[1].carryOut(async () => RELEASE);
+    await leased[1].carryOut(async () => RELEASE);
     await draining;
   });
 
@@ -666,11 +666,11 @@ it('keeps an outcome for as long as it is told', async () => {
   const here = new Process(bench);
   const [short, long] = [anOperation({ retentionMs: HOUR }), anOperation({ retentionMs: HOUR })];
   await here.run(short);
-  const tenure = await here.begin(long);
-  await tenure.carryOut(async () => {
+  const leased = await here.begin(long);
+  await leased.carryOut(async () => {
     for (const ms of [0, -1, NaN, Infinity])
-      expect(() => tenure.execution.setRetention(ms)).toThrow('milliseconds above zero');
-    tenure.execution.setRetention(72 * HOUR);
+      expect(() => leased.execution.setRetention(ms)).toThrow('milliseconds above zero');
+    leased.execution.setRetention(72 * HOUR);
     return STORE;
   });
   const [a, b] = [(await bench.record(short.recordId))!, (await bench.record(long.recordId))!];

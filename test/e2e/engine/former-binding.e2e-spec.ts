@@ -40,12 +40,12 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
 
   it('is in progress while another process runs it', async () => {
     const operation = bound();
-    const tenure = await new Process(bench).begin(operation);
+    const leased = await new Process(bench).begin(operation);
     const there = new Process(bench);
     const { own, ...others } = callersOf(operation);
     for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
     expect(await there.engine.admit(own)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
   });
 
   it.each(['failed', 'silent'] as const)('is taken over by its caller alone: %s', async (state) => {
@@ -62,9 +62,9 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
       kind: 'refuse',
       refusal: { reason: 'reused' },
     });
-    const tenure = await there.begin(own);
-    expect(tenure.execution).toMatchObject({ attempt: 2, token: 2 });
-    expect(await tenure.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    const leased = await there.begin(own);
+    expect(leased.execution).toMatchObject({ attempt: 2, token: 2 });
+    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
     expect(await new Process(bench).admit(own)).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(await new Process(bench).engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
   });
@@ -97,7 +97,7 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
       // The first finds the former binding, the second wins, and its answer is lost.
       if (point === 'after claim' && ++claims === 2) throw new StoreUnavailableError();
     };
-    const tenure = await there.begin(callersOf(operation).own);
-    expect(tenure.execution.token).toBe(2);
+    const leased = await there.begin(callersOf(operation).own);
+    expect(leased.execution.token).toBe(2);
   });
 });

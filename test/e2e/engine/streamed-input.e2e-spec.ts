@@ -43,13 +43,13 @@ describe('An operation whose input is streamed', () => {
   it('is not compared while it runs, unless the rest differs', async () => {
     const process = new Process(bench);
     const first = anUpload();
-    const tenure = await process.begin(first);
+    const leased = await process.begin(first);
     const twin = duplicate(first, {}, { input: input(other) });
     expect(await process.engine.admit(twin)).toMatchObject({ refusal: { reason: 'running' } });
     const stranger = duplicate(first, {}, { input: input(whole), fingerprint: randomBytes(32) });
     expect(await process.engine.admit(stranger)).toMatchObject({ refusal: { reason: 'reused' } });
     const waiting = [input(whole), input(other)].map((of) => process.admit(duplicate(first, WAIT, { input: of })));
-    await tenure.carryOut(async () => STORE);
+    await leased.carryOut(async () => STORE);
     expect(await Promise.all(waiting)).toEqual([
       { kind: 'replay', outcome: OUTCOME },
       { kind: 'refuse', refusal: { reason: 'reused' } },
@@ -74,10 +74,10 @@ describe('An operation whose input is streamed', () => {
   it('that lost its record answers with the outcome of the same input, and of no other', async () => {
     for (const successor of [whole, other]) {
       const first = anUpload();
-      const tenure = await new Process(bench).begin(first);
+      const leased = await new Process(bench).begin(first);
       await bench.lapse(first.recordId);
       await new Process(bench).run(duplicate(first, {}, { input: input(successor) }));
-      const finish = await tenure.carryOut(async () => STORE);
+      const finish = await leased.carryOut(async () => STORE);
       const standing = successor === whole ? expect.objectContaining({ outcome: OUTCOME }) : undefined;
       expect(finish).toEqual({ kind: 'lost', standing });
     }

@@ -8,17 +8,17 @@ import type { StoredOutcome } from '../../../lib/engine/outcome.js';
 import type { Policy } from '../../../lib/engine/policy.js';
 import type { HeldLock, LockAttempt, RecordLock } from '../../../lib/engine/ports/record-lock.js';
 import type { WakeUp, WakeUpSubscription } from '../../../lib/engine/ports/wake-up.js';
-import type { Ending, Tenure } from '../../../lib/engine/tenure.js';
+import type { HandlerResult, LeasedExecution } from '../../../lib/engine/leased-execution.js';
 import { FaultyRecordStore, type FaultSite, StoreUnavailableError } from '../../../lib/testing/index.js';
 import { backendOf, Bench, HOUR, SECOND } from '../store/support.js';
 
 export { HOUR, SECOND, sleep };
 
 export const OUTCOME: StoredOutcome = { code: 201, head: Buffer.from('{}'), body: Buffer.from('paid') };
-export const STORE: Ending = { kind: 'store', outcome: OUTCOME, failed: false };
-export const FAILED: Ending = { kind: 'store', outcome: OUTCOME, failed: true };
-export const RELEASE: Ending = { kind: 'release' };
-export const DISCARD: Ending = { kind: 'discard' };
+export const STORE: HandlerResult = { kind: 'store', outcome: OUTCOME, failed: false };
+export const FAILED: HandlerResult = { kind: 'store', outcome: OUTCOME, failed: true };
+export const RELEASE: HandlerResult = { kind: 'release' };
+export const DISCARD: HandlerResult = { kind: 'discard' };
 
 /** The engine needs a store that works, not one in particular. */
 export function openBench(): Promise<Bench> {
@@ -113,13 +113,13 @@ export class Process {
   }
 
   /** Begins an operation that nobody has begun. */
-  async begin(operation: Operation): Promise<Tenure> {
+  async begin(operation: Operation): Promise<LeasedExecution> {
     const admission = await this.engine.admit(operation);
     if (admission.kind !== 'run') throw new Error(`not run: ${JSON.stringify(admission)}`);
-    return admission.tenure;
+    return admission.leased;
   }
 
-  async run(operation: Operation, ending: Ending = STORE) {
+  async run(operation: Operation, ending: HandlerResult = STORE) {
     return (await this.begin(operation)).carryOut(async () => ending);
   }
 }

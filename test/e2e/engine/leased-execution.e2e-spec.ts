@@ -50,8 +50,8 @@ describe('an execution', () => {
     const here = new Process(bench);
     const operation = anOperation();
     const error = new Error('out of stock');
-    const tenure = await here.begin(operation);
-    await expect(tenure.carryOut(() => Promise.reject(error))).rejects.toBe(error);
+    const leased = await here.begin(operation);
+    await expect(leased.carryOut(() => Promise.reject(error))).rejects.toBe(error);
     expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
     expect(here.engine.isRunning).toBe(false);
     expect((await here.begin(operation)).execution.attempt).toBe(2);
@@ -60,9 +60,9 @@ describe('an execution', () => {
   it('that asks for it is not stored', async () => {
     const here = new Process(bench);
     const operation = anOperation();
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
-      tenure.execution.doNotStore();
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
+      leased.execution.doNotStore();
       return STORE;
     });
     expect(finish).toEqual({ kind: 'freed' });
@@ -79,10 +79,10 @@ describe('an execution', () => {
   it('that lost its record does not record its outcome, and is told whose stands', async () => {
     const here = new Process(bench);
     const operation = anOperation();
-    const tenure = await here.begin(operation);
-    const { signal } = tenure.execution;
+    const leased = await here.begin(operation);
+    const { signal } = leased.execution;
     const there = await takeAway(operation);
-    const finish = await tenure.carryOut(async () => STORE);
+    const finish = await leased.carryOut(async () => STORE);
     expect(finish).toMatchObject({ kind: 'lost', standing: { status: 'processing', token: 2 } });
     expect(signal.reason).toBeInstanceOf(LeaseLostError);
     const { recordId, endpoint } = operation;
@@ -95,9 +95,9 @@ describe('an execution', () => {
     for (const ending of [RELEASE, DISCARD]) {
       const here = new Process(bench);
       const operation = anOperation();
-      const tenure = await here.begin(operation);
+      const leased = await here.begin(operation);
       await takeAway(operation);
-      expect(await tenure.carryOut(async () => ending)).toMatchObject({ kind: 'lost', standing: { token: 2 } });
+      expect(await leased.carryOut(async () => ending)).toMatchObject({ kind: 'lost', standing: { token: 2 } });
       expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
       expect(await bench.record(operation.recordId)).toMatchObject({ status: 'processing', token: 2 });
     }
@@ -112,11 +112,11 @@ describe('an execution', () => {
   it('is told of a loss even if it asks for the signal after it', async () => {
     const here = new Process(bench);
     const operation = anOperation();
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     await takeAway(operation);
-    await tenure.carryOut(async () => STORE);
-    expect(tenure.execution.signal.aborted).toBe(true);
-    expect(tenure.execution.signal.reason).toBeInstanceOf(LeaseLostError);
+    await leased.carryOut(async () => STORE);
+    expect(leased.execution.signal.aborted).toBe(true);
+    expect(leased.execution.signal.reason).toBeInstanceOf(LeaseLostError);
   });
 
   it('has keys for downstream calls of its own, the same on each attempt', async () => {
@@ -152,10 +152,10 @@ describe('recording an outcome', () => {
   it('of another attempt with the same outcome is not taken for ours', async () => {
     const here = new Process(bench);
     const operation = anOperation();
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     await bench.lapse(operation.recordId);
     await new Process(bench).run(duplicate(operation));
-    expect(await tenure.carryOut(async () => STORE)).toMatchObject({
+    expect(await leased.carryOut(async () => STORE)).toMatchObject({
       kind: 'lost',
       standing: { status: 'done', outcome: OUTCOME },
     });
@@ -169,12 +169,12 @@ describe('recording an outcome', () => {
   ])('is too late where somebody %s', async (_, status, settle) => {
     const here = new Process(bench);
     const operation = anOperation({ afterCrash: 'hold' });
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     await bench.lapse(operation.recordId);
     // Owner and token are still ours.
     expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
     await settle(operation.recordId);
-    const finish = await tenure.carryOut(async () => STORE);
+    const finish = await leased.carryOut(async () => STORE);
     expect(finish.kind).toBe('lost');
     expect((finish as { standing?: { status: string } }).standing?.status).toBe(status);
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
@@ -285,13 +285,13 @@ describe('giving a record back', () => {
   it('that is lost already is told of once', async () => {
     const here = new Process(bench);
     const operation = anOperation();
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     await takeAway(operation);
     here.lose('before read', Infinity, lost());
-    expect(await tenure.finish(RELEASE)).toEqual({ kind: 'lost', standing: undefined });
-    expect(await tenure.finish(RELEASE)).toEqual({ kind: 'lost', standing: undefined });
+    expect(await leased.finish(RELEASE)).toEqual({ kind: 'lost', standing: undefined });
+    expect(await leased.finish(RELEASE)).toEqual({ kind: 'lost', standing: undefined });
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
-    await tenure.carryOut(async () => RELEASE);
+    await leased.carryOut(async () => RELEASE);
   });
 });
 
@@ -299,8 +299,8 @@ describe('the lease', () => {
   it('is renewed for as long as the operation runs, and not after that', async () => {
     const here = new Process(bench);
     const operation = anOperation({ leaseMs: 600 });
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
       await sleep(1_300);
       expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
       return STORE;
@@ -324,10 +324,10 @@ describe('the lease', () => {
     const here = new Process(bench);
     here.lose('before renew', 2, lost());
     const operation = anOperation({ leaseMs: 1_500 });
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
       await sleep(1_900);
-      expect(tenure.execution.signal.aborted).toBe(false);
+      expect(leased.execution.signal.aborted).toBe(false);
       return STORE;
     });
     expect(finish).toEqual({ kind: 'stored' });
@@ -341,8 +341,8 @@ describe('the lease', () => {
     here.reach = ({ point }) => {
       if (point === 'before complete' && failures-- > 0) throw lost();
     };
-    const tenure = await here.begin(anOperation({ leaseMs: 1_500 }));
-    const finish = await tenure.carryOut(async () => {
+    const leased = await here.begin(anOperation({ leaseMs: 1_500 }));
+    const finish = await leased.carryOut(async () => {
       await until(() => here.count('renew') > 0);
       await sleep(50);
       return STORE;
@@ -353,9 +353,9 @@ describe('the lease', () => {
   it('that was taken by another aborts the signal', async () => {
     const here = new Process(bench);
     const operation = anOperation({ leaseMs: 600 });
-    const tenure = await here.begin(operation);
-    await tenure.carryOut(async () => {
-      const { signal } = tenure.execution;
+    const leased = await here.begin(operation);
+    await leased.carryOut(async () => {
+      const { signal } = leased.execution;
       await takeAway(operation);
       await until(() => signal.aborted);
       expect(signal.reason).toBeInstanceOf(LeaseLostError);
@@ -372,10 +372,10 @@ describe('the lease', () => {
     const here = new Process(bench, { observed: false });
     const leaseMs = 700;
     const startedAt = performance.now();
-    const tenure = await here.begin(anOperation({ leaseMs }));
+    const leased = await here.begin(anOperation({ leaseMs }));
     here.lose('before renew', Infinity, lost());
-    await tenure.carryOut(async () => {
-      await until(() => tenure.execution.signal.aborted);
+    await leased.carryOut(async () => {
+      await until(() => leased.execution.signal.aborted);
       expect(performance.now() - startedAt).toBeGreaterThanOrEqual(leaseMs - 1);
       const renewals = here.count('renew');
       expect(renewals).toBeGreaterThan(2);
@@ -402,8 +402,8 @@ describe('the lease', () => {
         await paused;
         if (fails) throw lost();
       };
-      const tenure = await here.begin(anOperation({ leaseMs: 300 }));
-      await tenure.carryOut(async () => {
+      const leased = await here.begin(anOperation({ leaseMs: 300 }));
+      await leased.carryOut(async () => {
         await until(() => renewing);
         return STORE;
       });
@@ -411,7 +411,7 @@ describe('the lease', () => {
       await sleep(500);
       expect(here.count('renew')).toBe(1);
       expect(here.typesOfEvents()).toEqual(['claimed', 'completed']);
-      expect(tenure.execution.signal.aborted).toBe(false);
+      expect(leased.execution.signal.aborted).toBe(false);
     }
   });
 });
@@ -420,22 +420,22 @@ describe('a transaction', () => {
   const TRANSACTIONAL = { transactional: true };
 
   async function work(here: Process, operation: Operation, ending = STORE) {
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
-      const manager = tenure.execution.manager as EntityManager;
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
+      const manager = leased.execution.manager as EntityManager;
       await manager.query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
       return ending;
     });
-    expect(() => tenure.execution.manager).toThrow('transactional operations only');
+    expect(() => leased.execution.manager).toThrow('transactional operations only');
     return finish;
   }
 
   it('holds the writes and the outcome', async () => {
     const here = new Process(bench);
     const operation = anOperation(TRANSACTIONAL);
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
-      const manager = tenure.execution.manager as EntityManager;
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
+      const manager = leased.execution.manager as EntityManager;
       await manager.query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
       return STORE;
     });
@@ -449,8 +449,8 @@ describe('a transaction', () => {
 
   it('counts what recording takes from the end of the body', async () => {
     const here = new Process(bench);
-    const tenure = await here.begin(anOperation(TRANSACTIONAL));
-    await tenure.carryOut(async () => {
+    const leased = await here.begin(anOperation(TRANSACTIONAL));
+    await leased.carryOut(async () => {
       await sleep(1_000);
       return STORE;
     });
@@ -473,10 +473,10 @@ describe('a transaction', () => {
   it('is rolled back where the execution asked not to be stored', async () => {
     const here = new Process(bench);
     const operation = anOperation(TRANSACTIONAL);
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
-      await (tenure.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
-      tenure.execution.doNotStore();
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
+      await (leased.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
+      leased.execution.doNotStore();
       return STORE;
     });
     expect(finish).toEqual({ kind: 'freed' });
@@ -486,9 +486,9 @@ describe('a transaction', () => {
   it('is rolled back by a body that throws, which is thrown on', async () => {
     const here = new Process(bench);
     const operation = anOperation(TRANSACTIONAL);
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     const error = new StoreUnavailableError();
-    await expect(tenure.carryOut(() => Promise.reject(error))).rejects.toBe(error);
+    await expect(leased.carryOut(() => Promise.reject(error))).rejects.toBe(error);
     expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
     expect((await here.begin(operation)).execution.attempt).toBe(2);
   });
@@ -496,10 +496,10 @@ describe('a transaction', () => {
   it('is rolled back where the record was lost', async () => {
     const here = new Process(bench);
     const operation = anOperation(TRANSACTIONAL);
-    const tenure = await here.begin(operation);
+    const leased = await here.begin(operation);
     await takeAway(operation);
-    const finish = await tenure.carryOut(async () => {
-      await (tenure.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
+    const finish = await leased.carryOut(async () => {
+      await (leased.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
       return STORE;
     });
     expect(finish).toMatchObject({ kind: 'lost', standing: { token: 2 } });
@@ -514,8 +514,8 @@ describe('a transaction', () => {
     const here = new Process(bench, { store: closed });
     const operation = anOperation(TRANSACTIONAL);
     let ran = false;
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
       ran = true;
       return STORE;
     });
@@ -620,15 +620,15 @@ describe('a step', () => {
     await body(execution.step.bind(execution));
     await bench.lapse(operation.recordId);
     const there = new Process(bench);
-    const tenure = await there.begin(duplicate(operation));
-    return { there, tenure, execution: tenure.execution };
+    const leased = await there.begin(duplicate(operation));
+    return { there, leased, execution: leased.execution };
   }
   const never = () => new Promise<never>(() => undefined);
   /** With a step that is not waited for: the handler goes on, and fails. */
   const leaveUnknown = async (on: Process, operation: Operation) => {
-    const tenure = await on.begin(operation);
-    await tenure.carryOut(async () => {
-      void tenure.execution.step('charge', never);
+    const leased = await on.begin(operation);
+    await leased.carryOut(async () => {
+      void leased.execution.step('charge', never);
       await sleep(50);
       return RELEASE;
     });
@@ -740,9 +740,9 @@ describe('a step', () => {
     const operation = anOperation({ ...HOLD, transactional });
     await leaveUnknown(here, duplicate(operation, { transactional: false }));
 
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
-      await expect(tenure.execution.step('charge', notAgain)).rejects.toThrow(new StepUnknownError('charge'));
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
+      await expect(leased.execution.step('charge', notAgain)).rejects.toThrow(new StepUnknownError('charge'));
       return STORE;
     });
     expect(finish).toEqual({ kind: 'held' });
@@ -756,9 +756,9 @@ describe('a step', () => {
     const here = new Process(bench, { observed: false });
     const operation = anOperation(HOLD);
     await leaveUnknown(here, operation);
-    const tenure = await here.begin(operation);
-    const finish = await tenure.carryOut(async () => {
-      await tenure.execution.step('charge', notAgain).catch(() => undefined);
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => {
+      await leased.execution.step('charge', notAgain).catch(() => undefined);
       return STORE;
     });
     expect(finish).toEqual({ kind: 'held' });
@@ -806,9 +806,9 @@ describe('a step', () => {
   it('outlives the transaction that is rolled back, though it was recorded on its connection', async () => {
     const here = new Process(bench);
     const operation = anOperation({ transactional: true });
-    const tenure = await here.begin(operation);
-    await tenure.carryOut(async () => {
-      await tenure.execution.step('reserve', () => 1);
+    const leased = await here.begin(operation);
+    await leased.carryOut(async () => {
+      await leased.execution.step('reserve', () => 1);
       return FAILED;
     });
     expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'reserve', status: 'done' }]);
@@ -820,9 +820,9 @@ it('a waiter is not left alone when the operation ends in any way', async () => 
     for (const ending of [STORE, FAILED, RELEASE, DISCARD]) {
       const here = new Process(bench);
       const operation = anOperation({ ...WAIT, ...policy });
-      const tenure = await here.begin(operation);
+      const leased = await here.begin(operation);
       const waiting = here.engine.admit(operation);
-      await tenure.carryOut(async () => ending);
+      await leased.carryOut(async () => ending);
       expect((await waiting).kind).toBe(ending.kind === 'store' ? 'replay' : 'run');
     }
   }

@@ -12,7 +12,7 @@ import { CommitUnknownError, StoreRefusedError, TransactionEndedError } from './
 import { LeaseLostError, StepRunner } from './steps.js';
 
 /** How an execution ended, as its edge sees it. */
-export type Ending =
+export type HandlerResult =
   /** With an outcome to keep. `failed`: with an error, which rolls a transaction back; the outcome is kept all the same. */
   | { readonly kind: 'store'; readonly outcome: StoredOutcome; readonly failed: boolean }
   /** With nothing to keep: the next request may try again. */
@@ -23,7 +23,7 @@ export type Ending =
   | { readonly kind: 'unknown' };
 
 /** What came of recording that. */
-export type Finish =
+export type RecordingResult =
   /** `despite`: what failed after COMMIT, and did not undo it. */
   | { readonly kind: 'stored'; readonly despite?: unknown }
   | { readonly kind: 'freed' }
@@ -37,27 +37,27 @@ export type Finish =
   | { readonly kind: 'unrecorded'; readonly error: unknown };
 
 /** What an execution lives in: the engine. */
-export interface TenureHost {
+export interface LeasedExecutionHost {
   readonly store: RecordStore;
   readonly events: EventSink;
   readonly heartbeats: Heartbeats;
   /** Called once, when the record is let go of: with the outcome on record, if there is one. */
-  onEnd(tenure: Tenure, outcome: StoredOutcome | undefined, awaited: boolean): void;
+  onEnd(leased: LeasedExecution, outcome: StoredOutcome | undefined, awaited: boolean): void;
   /** Called at most once, before `onEnd`: the lease is lost, and the next request has to ask the store. */
-  onLost(tenure: Tenure): void;
+  onLost(leased: LeasedExecution): void;
 }
 
 /** Who runs the handler of an execution, and answers its request. */
 export interface Runner {
-  /** Runs the handler. Then it calls {@link Tenure.end}, once. */
+  /** Runs the handler. Then it calls {@link LeasedExecution.end}, once. */
   begin(): void;
   /** Called once, when it is recorded how the execution ended. Never throws. */
-  onFinish(finish: Finish): void;
+  onFinish(finish: RecordingResult): void;
   /** Called instead, where {@link begin} threw: the record is released. Never throws. */
   onFailure(error: unknown): void;
 }
 
-const STORED: Finish = { kind: 'stored' };
+const STORED: RecordingResult = { kind: 'stored' };
 
 /** How many connections in a row a completion loses, each while the store answers otherwise, before it counts as refused. */
 const REFUSED_AFTER_LOSSES = 3;
@@ -72,7 +72,7 @@ export class MaxDurationError extends Error {
 
 /** Thrown inside a transaction to roll it back; never leaves this file. */
 class RollBack extends Error {
-  constructor(readonly ending: Ending) {
+  constructor(readonly ending: HandlerResult) {
     super();
   }
 }
@@ -93,14 +93,14 @@ interface NextTransaction {
  */
 type Phase = 'held' | 'expiring' | 'lost' | 'over';
 
-export class Tenure implements Beating {
+export class LeasedExecution implements Beating {
   readonly execution: Execution;
   /** See {@link Beating}. */
   beatsAt = Infinity;
   private phase: Phase = 'held';
   private runner: Runner | undefined;
   /** Ends the handler's part of a transaction. */
-  private endWithin: ((ending: Ending) => void) | undefined;
+  private endWithin: ((ending: HandlerResult) => void) | undefined;
   private stepRunner: StepRunner | undefined;
   private transaction: StoreTransaction | undefined;
   /** Ends the open transaction for another one. */
@@ -114,7 +114,7 @@ export class Tenure implements Beating {
     private readonly ownership: StandingRecord,
     claimSentAt: number,
     private readonly lock: HeldLock | undefined,
-    private readonly host: TenureHost,
+    private readonly host: LeasedExecutionHost,
   ) {
     const { policy } = operation;
     this.leaseEnds = claimSentAt + policy.leaseMs;
@@ -147,7 +147,7 @@ export class Tenure implements Beating {
       }
     }
     const body = () =>
-      new Promise<Ending>((resolve) => {
+      new Promise<HandlerResult>((resolve) => {
         this.endWithin = resolve;
         runner.begin();
       });
@@ -158,7 +158,7 @@ export class Tenure implements Beating {
   }
 
   /** Ends what {@link run} began. Called once. */
-  end(ending: Ending): void {
+  end(ending: HandlerResult): void {
     if (this.endWithin) return this.endWithin(ending);
     const runner = this.runner!;
     this.finish(ending).then(
@@ -177,7 +177,7 @@ export class Tenure implements Beating {
    * Runs `body` to its end and records it; in a transaction, where the policy says so. Never rejects, unless `body`
    * does: then the record is released.
    */
-  async carryOut(body: () => Promise<Ending>): Promise<Finish> {
+  async carryOut(body: () => Promise<HandlerResult>): Promise<RecordingResult> {
     try {
       return this.operation.policy.transactional ? await this.inTransaction(body) : await this.finish(await body());
     } catch (error) {
@@ -189,13 +189,13 @@ export class Tenure implements Beating {
   }
 
   /** Records how the execution ended. */
-  finish(ending: Ending): Promise<Finish> {
+  finish(ending: HandlerResult): Promise<RecordingResult> {
     const { input } = this.operation;
     const isStored = ending.kind === 'store' && !input && this.execution.storable && !this.unknownStep;
     return isStored ? this.complete(ending.outcome, undefined) : this.finishOtherwise(ending);
   }
 
-  private async finishOtherwise(ending: Ending): Promise<Finish> {
+  private async finishOtherwise(ending: HandlerResult): Promise<RecordingResult> {
     const { input } = this.operation;
     if (this.unknownStep) return this.hold();
     if (ending.kind === 'unknown') return this.abandon();
@@ -215,7 +215,7 @@ export class Tenure implements Beating {
     outcome: StoredOutcome,
     fingerprint: Buffer | undefined,
     leaseEnds = this.leaseEnds,
-  ): Promise<Finish> {
+  ): Promise<RecordingResult> {
     const startedAt = performance.now();
     const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
     return this.host.store.complete(this.ownership, completion).then(
@@ -231,7 +231,7 @@ export class Tenure implements Beating {
     startedAt: number,
     leaseEnds: number,
     refusal?: unknown,
-  ): Promise<Finish> {
+  ): Promise<RecordingResult> {
     const { store, events } = this.host;
     const { outcome, fingerprint } = completion;
     let losses = 0;
@@ -241,7 +241,7 @@ export class Tenure implements Beating {
       losses = store.closedConnection(error) && (await this.storeAnswers()) ? losses + 1 : 0;
       return losses >= REFUSED_AFTER_LOSSES ? new StoreRefusedError({ cause: error }) : error;
     };
-    const record = async (): Promise<Finish> => {
+    const record = async (): Promise<RecordingResult> => {
       const answer = await store.complete(this.ownership, completion).catch(async (error: unknown) => {
         throw await judged(error);
       });
@@ -283,19 +283,19 @@ export class Tenure implements Beating {
   }
 
   /** @param asked who waits for the transaction to be begun again */
-  private async inTransaction(body: () => Promise<Ending>, asked?: NextTransaction): Promise<Finish> {
+  private async inTransaction(body: () => Promise<HandlerResult>, asked?: NextTransaction): Promise<RecordingResult> {
     let startedAt = performance.now();
     let outcome: StoredOutcome | undefined;
     let began = false;
     let bodyFailed = false;
-    let ended: Promise<Ending> | undefined;
+    let ended: Promise<HandlerResult> | undefined;
     let next: NextTransaction | undefined;
     try {
       const answer = await this.host.store.transaction(async (transaction) => {
         began = true;
         this.useTransaction(transaction);
         asked?.resolve(transaction.inside);
-        const ending = await new Promise<Ending>((resolve, reject) => {
+        const ending = await new Promise<HandlerResult>((resolve, reject) => {
           this.turnOver = (asking) => {
             this.turnOver = undefined;
             next = asking;
@@ -348,9 +348,9 @@ export class Tenure implements Beating {
    * Asks by a fenced write, which waits for a COMMIT that is still under way. If it finds the record still in processing, the
    * transaction has not committed; and it never will, as a completion that arrives after the release finds the record released.
    */
-  private async lookUpCommit(outcome: StoredOutcome, startedAt: number, cause: unknown): Promise<Finish> {
+  private async lookUpCommit(outcome: StoredOutcome, startedAt: number, cause: unknown): Promise<RecordingResult> {
     const { store } = this.host;
-    const look = async (): Promise<Finish> => {
+    const look = async (): Promise<RecordingResult> => {
       if ((await store.renew(this.ownership, this.operation.policy.leaseMs)).held) {
         return this.rolledBack('release', cause);
       }
@@ -366,13 +366,13 @@ export class Tenure implements Beating {
     }
   }
 
-  private async rolledBack(how: 'release' | 'discard', error: unknown): Promise<Finish> {
+  private async rolledBack(how: 'release' | 'discard', error: unknown): Promise<RecordingResult> {
     if (this.unknownStep) return this.hold(error);
     const freed = await this.free(how);
     return freed.kind === 'lost' ? freed : { kind: 'rolledBack', error };
   }
 
-  private async free(how: 'release' | 'discard'): Promise<Finish> {
+  private async free(how: 'release' | 'discard'): Promise<RecordingResult> {
     const { store, events } = this.host;
     try {
       const answer = await (how === 'release'
@@ -388,19 +388,19 @@ export class Tenure implements Beating {
     return { kind: 'freed' };
   }
 
-  private async hold(error?: unknown): Promise<Finish> {
+  private async hold(error?: unknown): Promise<RecordingResult> {
     await this.host.store.hold(this.ownership).catch(() => undefined);
     if (this.host.events.observed) this.host.events.next({ type: 'held', ...this.inEvents() });
     return { kind: 'held', error };
   }
 
   /** As if the process had died: the lease runs out, and `afterCrash` says what the next request does. */
-  private async abandon(): Promise<Finish> {
+  private async abandon(): Promise<RecordingResult> {
     if (this.operation.policy.afterCrash === 'hold') return this.hold();
     return this.lost(undefined);
   }
 
-  private completed(outcome: StoredOutcome, awaited: boolean, startedAt: number): Finish {
+  private completed(outcome: StoredOutcome, awaited: boolean, startedAt: number): RecordingResult {
     const { events } = this.host;
     if (events.observed) {
       events.next({ type: 'completed', ...this.inEvents(), takeMs: performance.now() - startedAt });
@@ -409,12 +409,12 @@ export class Tenure implements Beating {
     return STORED;
   }
 
-  private unrecorded(error: unknown): Finish {
+  private unrecorded(error: unknown): RecordingResult {
     this.host.events.next({ type: 'unrecorded', ...this.inEvents(), error });
     return { kind: 'unrecorded', error };
   }
 
-  private async lost(standing: StandingRecord | undefined): Promise<Finish> {
+  private async lost(standing: StandingRecord | undefined): Promise<RecordingResult> {
     this.lose();
     const fingerprint = standing?.outcome && (await this.operation.input?.fingerprint());
     // The outcome of another input is no answer to this one.
