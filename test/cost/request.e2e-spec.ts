@@ -11,21 +11,21 @@ type Platform = 'fastify' | 'express';
  * makes one. `npm run bench:anatomy` prints the same counts beside those of the bare handler and of the floor.
  */
 const COUNTS: Record<Kind, Omit<Anatomy, 'bytes'>> = {
-  fresh: { promises: 111, timeouts: 4.75, immediates: 0.35 },
-  replay: { promises: 61.5, timeouts: 2.3, immediates: 0.15 },
-  refused: { promises: 32.5, timeouts: 1.05, immediates: 0.05 },
-  transactional: { promises: 216, timeouts: 7.95, immediates: 0.45 },
+  fresh: { promises: 62, timeouts: 1.1, immediates: 0.35 },
+  replay: { promises: 22, timeouts: 1.1, immediates: 0.15 },
+  refused: { promises: 15.8, timeouts: 1.05, immediates: 0.05 },
+  transactional: { promises: 100, timeouts: 1.1, immediates: 0.45 },
 };
 
 /** The same for bytes, of Node 20 and 22, and from Node 24 on, whose AsyncLocalStorage makes none for each promise. */
 const BYTES: Record<20 | 24, Record<Platform, Record<Kind, number>>> = {
   20: {
-    fastify: { fresh: 113_000, replay: 71_500, refused: 46_000, transactional: 162_000 },
-    express: { fresh: 141_000, replay: 96_500, refused: 71_500, transactional: 185_500 },
+    fastify: { fresh: 76_500, replay: 46_500, refused: 36_500, transactional: 98_500 },
+    express: { fresh: 101_000, replay: 71_000, refused: 62_500, transactional: 124_000 },
   },
   24: {
-    fastify: { fresh: 109_500, replay: 70_500, refused: 43_500, transactional: 143_500 },
-    express: { fresh: 118_000, replay: 76_000, refused: 54_000, transactional: 156_500 },
+    fastify: { fresh: 76_500, replay: 45_500, refused: 34_500, transactional: 93_000 },
+    express: { fresh: 86_500, replay: 52_500, refused: 46_000, transactional: 101_500 },
   },
 };
 
