@@ -24,8 +24,8 @@ const BYTES: Record<20 | 24, Record<Platform, Record<Kind, number>>> = {
     express: { fresh: 101_000, replay: 71_000, refused: 62_500, transactional: 124_000 },
   },
   24: {
-    fastify: { fresh: 76_500, replay: 45_500, refused: 34_500, transactional: 93_000 },
-    express: { fresh: 86_500, replay: 52_500, refused: 46_000, transactional: 101_500 },
+    fastify: { fresh: 78_000, replay: 50_000, refused: 35_500, transactional: 94_000 },
+    express: { fresh: 91_000, replay: 57_000, refused: 48_500, transactional: 103_000 },
   },
 };
 
