@@ -6,7 +6,7 @@ import type { Exchange, FastifyReply } from './exchange.js';
 import { mute } from './mute.js';
 import { applyHead } from './response-capture.js';
 import { type Gate, type GateKeeper, gateOf } from './response-gate.js';
-import { type HeaderLine, type Headers, type ResponseHead, unpackHead } from './response-head.js';
+import { type HeaderLine, type Headers, lowerCaseOf, type ResponseHead, unpackHead } from './response-head.js';
 import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
 
@@ -31,8 +31,7 @@ export function replay(
     subscriber.complete();
   };
   if (reply) return sendThroughHooks(reply, outcome, head, sent);
-  const { body } = restoreOutcome(rawResponse, rawResponse, outcome, head);
-  rawResponse.end(body);
+  rawResponse.end(restoreOutcome(rawResponse, rawResponse, outcome, head));
   mute(rawResponse);
   sent();
 }
@@ -41,7 +40,7 @@ export function replay(
 function valueOf({ headers }: ResponseHead, body: Buffer | null): unknown {
   if (!body) return undefined;
   for (const [name, value] of headers) {
-    if (name.toLowerCase() !== 'content-type' || !String(value).includes('json')) continue;
+    if (lowerCaseOf(name) !== 'content-type' || !String(value).includes('json')) continue;
     try {
       return JSON.parse(body.toString());
     } catch {
@@ -77,10 +76,10 @@ class ReplyHeaders implements Headers {
  * @param onSent called once the hooks have run and the response is on its way, or the client has gone
  */
 function sendThroughHooks(reply: FastifyReply, outcome: StoredOutcome, head: ResponseHead, onSent: () => void): void {
-  const { headers, body } = restoreOutcome(reply.raw, new ReplyHeaders(reply), outcome, head);
+  const body = restoreOutcome(reply.raw, new ReplyHeaders(reply), outcome, head);
   // To Fastify, a buffer of no bytes is a body.
   const content = body?.length ? body : undefined;
-  new HookedReplay(reply, headers, content, onSent);
+  new HookedReplay(reply, head.headers, content, onSent);
   reply.send(asText(content, reply.getHeader('content-type')));
 }
 
@@ -89,6 +88,8 @@ function asText(body: Buffer | undefined, contentType: unknown): Buffer | string
   if (!body || !/json|text|xml|javascript|urlencoded/.test(String(contentType)) || !isUtf8(body)) return body;
   return body.toString();
 }
+
+const REPLAYED_NAME = lowerCaseOf(REPLAYED_HEADER);
 
 /** Describe the bytes that are sent, which are the stored ones whatever hooks make of them. */
 const OF_THE_BYTES =
@@ -106,10 +107,10 @@ class HookedReplay implements GateKeeper {
   private readonly headers: OutgoingHttpHeaders;
   private isSent = false;
 
-  /** @param restored headers as they are to be spelt: Fastify keeps them in lower case alone */
+  /** @param stored headers as they are to be spelt: Fastify keeps them in lower case alone */
   constructor(
     private readonly reply: FastifyReply,
-    private readonly restored: readonly HeaderLine[],
+    private readonly stored: readonly HeaderLine[],
     private readonly body: Buffer | undefined,
     private readonly onSent: () => void,
   ) {
@@ -179,9 +180,8 @@ class HookedReplay implements GateKeeper {
 
   /** `undefined` for a header that is not of the stored response. */
   private spellingOf(name: string): string | undefined {
-    for (const [spelling] of this.restored) {
-      if (spelling.length === name.length && spelling.toLowerCase() === name) return spelling;
-    }
+    if (name === REPLAYED_NAME) return REPLAYED_HEADER;
+    for (const [spelling] of this.stored) if (lowerCaseOf(spelling) === name) return spelling;
     return undefined;
   }
 

@@ -81,13 +81,15 @@ function originalOf(methods: Gated): Gated {
   return latest!;
 }
 
+const MAKES_HIDDEN_CLASSES = Number.parseInt(process.versions.node, 10) < 24;
+
 /**
  * Express gives each response another prototype. Before Node 24, V8 then makes a hidden class of its own for every property
  * that is added to it, some 4 us and much garbage each; to a response that it keeps as a dictionary, which one is that has
  * lost a property, they cost next to nothing.
  */
 function makeRoom(response: ServerResponse): void {
-  if (Object.getPrototypeOf(response) === ServerResponse.prototype) return;
+  if (!MAKES_HIDDEN_CLASSES || Object.getPrototypeOf(response) === ServerResponse.prototype) return;
   const { sendDate } = response;
   delete (response as Partial<ServerResponse>).sendDate;
   response.sendDate = sendDate;

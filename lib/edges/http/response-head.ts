@@ -58,19 +58,26 @@ const OF_EXCHANGE = new RegExp(
 /** Headers that both the exchange and the outcome may have. A replay keeps those of the present exchange. */
 const PRESENT_FIRST = /^(?:access-control-.+|retry-after)$/;
 
-/** Names that were looked at before: an application has few, and the pattern is long. */
-const LOOKED_AT = new Map<string, boolean>();
-const MOST_LOOKED_AT = 500;
+/** An application has few names of headers, and each request has them again. */
+const MOST_NAMES = 500;
+
+/** Returns `of`, which remembers what it has returned for the first names. */
+function remembering<T>(of: (name: string) => T): (name: string) => T {
+  const known = new Map<string, T>();
+  return (name) => {
+    let found = known.get(name);
+    if (found === undefined) {
+      found = of(name);
+      if (known.size < MOST_NAMES) known.set(name, found);
+    }
+    return found;
+  };
+}
+
+export const lowerCaseOf = remembering((name) => name.toLowerCase());
 
 /** Takes a name in lower case. */
-export function isOfExchange(name: string): boolean {
-  let is = LOOKED_AT.get(name);
-  if (is === undefined) {
-    is = OF_EXCHANGE.test(name);
-    if (LOOKED_AT.size < MOST_LOOKED_AT) LOOKED_AT.set(name, is);
-  }
-  return is;
-}
+export const isOfExchange = remembering((name) => OF_EXCHANGE.test(name));
 
 /** The headers that were set since `before`, except those that are never replayed or that the options leave out. */
 export function headSince(
@@ -80,7 +87,7 @@ export function headSince(
 ): ResponseHead {
   const headers: HeaderLine[] = [];
   for (const name of namesOf(response)) {
-    const lower = name.toLowerCase();
+    const lower = lowerCaseOf(name);
     if (NEVER.has(lower) || exclude.has(lower) || (include ? !include.has(lower) : isOfExchange(lower))) continue;
     const value = response.getHeader(name)!;
     if (lower in before && String(before[lower]) === String(value)) continue;
@@ -96,20 +103,20 @@ export function headSince(
     : { headers };
 }
 
-/** Puts a stored head on the response of the present exchange. Returns the headers that it set, as they were spelt. */
-export function restoreHead(response: Headers, { headers, removed = [] }: ResponseHead): HeaderLine[] {
+/** Puts a stored head on the response of the present exchange. */
+export function restoreHead(response: Headers, { headers, removed = [] }: ResponseHead): void {
   for (const name of removed) response.removeHeader(name);
-  const restored: HeaderLine[] = [];
   for (const [name, stored] of headers) {
-    const lower = name.toLowerCase();
     const present = response.getHeader(name);
+    if (present === undefined) {
+      response.setHeader(name, stored);
+      continue;
+    }
+    const lower = lowerCaseOf(name);
     // Records of earlier versions have the headers of their exchange.
-    if (present !== undefined && (PRESENT_FIRST.test(lower) || isOfExchange(lower))) continue;
-    const value = lower === 'vary' && present !== undefined ? union(stored, present) : stored;
-    response.setHeader(name, value);
-    restored.push([name, value]);
+    if (PRESENT_FIRST.test(lower) || isOfExchange(lower)) continue;
+    response.setHeader(name, lower === 'vary' ? union(stored, present) : stored);
   }
-  return restored;
 }
 
 /** Both the exchange (its origin) and the outcome (its language, its coding) tell what a response varies with. */

@@ -2,7 +2,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { IdempotencyProblem } from '../../problems/problem.js';
 import { decodedFor } from './content-coding.js';
-import { type HeaderLine, type Headers, isOfExchange, restoreHead, unpackHead } from './response-head.js';
+import { type Headers, isOfExchange, restoreHead, unpackHead } from './response-head.js';
 
 export const REPLAYED_HEADER = 'Idempotent-Replayed';
 
@@ -21,25 +21,21 @@ export function resetHeaders(response: ServerResponse, before: OutgoingHttpHeade
 
 /** Writes a stored response: what went over the wire the first time. */
 export function writeOutcome(response: ServerResponse, outcome: StoredOutcome): void {
-  response.end(restoreOutcome(response, response, outcome).body);
+  response.end(restoreOutcome(response, response, outcome));
 }
 
-/** Puts everything but the body of a stored response on one that has not been sent, and returns what it put there. */
+/** Puts everything but the body of a stored response on one that has not been sent, and returns the body. */
 export function restoreOutcome(
   response: ServerResponse,
   headers: Headers,
   { code, head, body }: StoredOutcome,
   stored = unpackHead(head),
-): { readonly headers: readonly HeaderLine[]; readonly body: Buffer | undefined } {
+): Buffer | undefined {
   response.statusCode = code;
   if (stored.statusMessage) response.statusMessage = stored.statusMessage;
-  const restored = restoreHead(headers, stored);
+  restoreHead(headers, stored);
   headers.setHeader(REPLAYED_HEADER, 'true');
-  restored.push([REPLAYED_HEADER, 'true']);
-  return {
-    headers: restored,
-    body: (body && bodyFor(response.req, headers, body)) ?? undefined,
-  };
+  return body ? bodyFor(response.req, headers, body) : undefined;
 }
 
 /** The stored body, in a coding that the client accepts. */

@@ -36,7 +36,7 @@ describe('what belongs to one exchange', () => {
     expect(headSince(aResponse(), { [name]: 'middleware' }, ALL)).toEqual({ headers: [] });
     // An earlier version stored it.
     const present = aResponse({ [name]: 'present' });
-    expect(restoreHead(present, { headers: [[name, 'first']] })).toEqual([]);
+    restoreHead(present, { headers: [[name, 'first']] });
     expect(present.getHeader(name)).toBe('present');
   });
 
@@ -99,7 +99,6 @@ test.each([
 
 test('other headers of the outcome replace those that middleware has set', () => {
   const present = aResponse({ 'Cache-Control': 'no-store', 'X-Gone': '1' });
-  const restored = restoreHead(present, { headers: [['Cache-Control', 'private']], removed: ['x-gone'] });
-  expect(restored).toEqual([['Cache-Control', 'private']]);
+  restoreHead(present, { headers: [['Cache-Control', 'private']], removed: ['x-gone'] });
   expect(present.getHeaders()).toEqual({ 'cache-control': 'private' });
 });
