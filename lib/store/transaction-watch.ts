@@ -110,7 +110,8 @@ export function isObserved({ subscribers, options }: DataSource): boolean {
  */
 export class TransactionWatch implements EntitySubscriberInterface {
   private readonly logger = new Logger('Idempotency');
-  private readonly transactions = new WeakMap<QueryRunner, WatchedTransaction>();
+  /** Those that are open. Not a WeakMap: V8 takes the values of one for reachable until its next major collection. */
+  private readonly transactions = new Map<QueryRunner, WatchedTransaction>();
   private readonly warnedOf = new Set<string>();
 
   constructor(private readonly connector: Connector) {}
@@ -141,6 +142,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     } finally {
       if (--transaction.operations === 0) {
         transaction.phase = 'ending';
+        if (this.transactions.get(runner) === transaction) this.transactions.delete(runner);
         this.connector.nesting?.leave(manager);
       }
     }

@@ -26,7 +26,7 @@ import { readKeyHeader } from './key-header.js';
 import { withPreference } from './prefer-wait.js';
 import { type Principal, principalOf } from './principal.js';
 import { replay } from './replay.js';
-import { runOf } from './request-run.js';
+import { runOf } from './response-gate.js';
 import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from './stored-request.js';
 import { StreamHints } from './stream-hints.js';
@@ -98,7 +98,7 @@ export class HttpEdge {
     const operation = exchange && !SAFE.has(exchange.method) && this.operations.of(context, exchange.endpoint);
     if (!operation) return void next.handle().subscribe(subscriber);
     const { rawRequest } = exchange;
-    const run = runOf(rawRequest);
+    const run = runOf(exchange.rawResponse);
     if (run && !run.isOverUnanswered) {
       // Wired twice, this one is inside. Otherwise an interceptor outside tries again.
       if (run.isWithin) next.handle().subscribe(subscriber);

@@ -13,10 +13,10 @@ import { answerInstead, CARRIED_OUT, isStream, isWorkToBeDone, verdictOf } from 
 import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
 import type { HttpOperation } from './http-operations.js';
-import { markRun } from './request-run.js';
 import { mute } from './mute.js';
 import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
+import { gateOf } from './response-gate.js';
 import { headSince, packHead } from './response-head.js';
 import { keepSource } from './response-stream.js';
 import type { StreamHints } from './stream-hints.js';
@@ -83,7 +83,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   ) {
     const { response, policy } = operation.options;
     this.current = CurrentExecution.of(leased.execution, operation.handler);
-    markRun(exchange.rawRequest, this);
+    gateOf(exchange.rawResponse).run = this;
     this.headersBefore = exchange.headers();
     this.capture = new ResponseCapture(exchange.rawResponse, response, policy.leaseMs, this);
   }

@@ -4,12 +4,14 @@ import { mute } from './mute.js';
 import { type GateKeeper, gateOf, keeperOf } from './response-gate.js';
 import { writeProblem } from './write-response.js';
 
-/** The problems that an exception filter was asked about. */
-const filtered = new WeakSet<IdempotencyProblem>();
+/** Set on a problem that an exception filter was asked about. */
+const FILTERED = Symbol('nestjs-idempotency:filtered');
+
+type Filtered = IdempotencyProblem & { [FILTERED]?: true };
 
 /** What is written from now on is what a filter makes of the problem. */
 export function noteFiltered(problem: IdempotencyProblem): void {
-  filtered.add(problem);
+  (problem as Filtered)[FILTERED] = true;
 }
 
 /**
@@ -56,7 +58,7 @@ class KeptProblem implements GateKeeper {
   private isLeft(): boolean {
     const { response, problem } = this;
     gateOf(response).keeper = undefined;
-    if (filtered.has(problem)) return true;
+    if ((problem as Filtered)[FILTERED]) return true;
     for (const name of ['Content-Length', 'Content-Encoding', 'ETag', 'Transfer-Encoding']) response.removeHeader(name);
     writeProblem(response, problem);
     mute(response);

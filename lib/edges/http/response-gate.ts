@@ -1,4 +1,5 @@
 import { ServerResponse } from 'node:http';
+import type { HttpRun } from './http-run.js';
 
 /** Decides what becomes of what is written to a response. Each method has the arguments that node's own was called with. */
 export interface GateKeeper {
@@ -22,6 +23,8 @@ export interface Gate {
   readonly original: Gated;
   /** `undefined`: everything passes. */
   keeper: GateKeeper | undefined;
+  /** The run of the request that is answered by this response, if it was run. */
+  run: HttpRun | undefined;
 }
 
 /** Those of the response before. */
@@ -45,9 +48,17 @@ export function keeperOf(response: ServerResponse): GateKeeper | undefined {
   return (response as Partial<Response>)[GATE]?.keeper;
 }
 
+/**
+ * The run of the request that a response answers: an interceptor that is wired twice does its work once. Kept here and not in a
+ * WeakMap, whose values V8 takes for reachable until its next major collection: all that a request has made would live as long.
+ */
+export function runOf(response: ServerResponse): HttpRun | undefined {
+  return (response as Partial<Response>)[GATE]?.run;
+}
+
 function putUp(response: Response): Gate {
   const methods: Gated = response as ServerResponse;
-  const gate: Gate = { original: originalOf(methods), keeper: undefined };
+  const gate: Gate = { original: originalOf(methods), keeper: undefined, run: undefined };
   makeRoom(response);
   response[GATE] = gate;
   methods.write = gatedWrite as Gated['write'];
