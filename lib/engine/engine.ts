@@ -73,7 +73,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
       return this.decide(operation, flight.operation) ?? this.refuseRunning(operation, flight.operation);
     }
     if (flight || this.watches.isWatched(recordId)) return this.join(operation, startedAt);
-    return this.ask(operation, startedAt, (asked) => this.answer(operation, startedAt, asked));
+    return this.ask(operation, (asked) => this.answer(operation, startedAt, asked));
   }
 
   /** See {@link RecordStore.explain}. */
@@ -149,7 +149,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
         // A request that comes to wait while others do need not ask what they have just been told.
         if (!found && !flight && patience > 0 && !watch) found = this.watches.standingOf(recordId);
         if (!found && !flight) {
-          flight = await this.ask(operation, startedAt, (asked) => asked);
+          flight = await this.ask(operation, (asked) => asked);
           if (flight.execution) return { kind: 'run', leased: flight.execution };
           found = flight.record;
         } else if (flight?.phase === 'claiming') {
@@ -212,10 +212,11 @@ export class IdempotencyEngine implements LeasedExecutionHost {
    *
    * @param read what is made of the answer
    */
-  private ask<T>(operation: Operation, startedAt: number, read: Reading<T>): Promise<T> {
+  private ask<T>(operation: Operation, read: Reading<T>): Promise<T> {
     const { recordId, policy } = operation;
     const { lock } = this.parts;
-    const flight = new InFlight(operation, claimOf(operation), startedAt);
+    // Not when the request came: it may have waited for longer than a lease.
+    const flight = new InFlight(operation, claimOf(operation), performance.now());
     this.inFlight.set(recordId, flight);
     this.claiming++;
     const asked = lock

@@ -30,6 +30,7 @@ export class InFlight {
   constructor(
     readonly operation: Operation,
     public claim: Claim,
+    /** When the store began to be asked, by `performance.now()`. */
     readonly startedAt: number,
   ) {
     this.sentAt = startedAt;

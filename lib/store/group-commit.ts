@@ -115,7 +115,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   }
 
   private settle(waiting: Waiting<Item, Answer>, answer: Answer): void {
-    if (waiting.isGivenUp) return waiting.onLate?.(answer);
+    if (waiting.isGivenUp) return handOn(waiting, answer);
     this.deadlines.delete(waiting);
     waiting.resolve(answer);
   }
@@ -161,6 +161,15 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
 
   private isWaitedFor({ since, isGivenUp }: Waiting<Item, Answer>): boolean {
     return !isGivenUp && performance.now() - since < this.settings.patienceMs;
+  }
+}
+
+/** What a late answer throws, no caller is there to get: its request was answered long ago. */
+function handOn<Item, Answer>({ onLate }: Waiting<Item, Answer>, answer: Answer): void {
+  try {
+    onLate?.(answer);
+  } catch {
+    // An unhandled rejection would end the process.
   }
 }
 

@@ -85,7 +85,6 @@ function isObject(value: unknown): value is object {
 
 class ExpressExchange implements Exchange {
   readonly method: string;
-  readonly endpoint: string;
   readonly rawRequest: IncomingMessage;
 
   constructor(
@@ -93,8 +92,11 @@ class ExpressExchange implements Exchange {
     readonly rawResponse: ExpressResponse,
   ) {
     this.method = request.method;
-    this.endpoint = `${request.method} ${String(request.route.path)}`;
     this.rawRequest = request;
+  }
+
+  get endpoint(): string {
+    return `${this.method} ${String(this.request.route.path)}`;
   }
 
   get status(): number {
@@ -122,7 +124,6 @@ class ExpressExchange implements Exchange {
 
 class FastifyExchange implements Exchange {
   readonly method: string;
-  readonly endpoint: string;
   readonly rawRequest: IncomingMessage;
   readonly rawResponse: ServerResponse;
 
@@ -131,9 +132,12 @@ class FastifyExchange implements Exchange {
     readonly reply: FastifyReply,
   ) {
     this.method = request.method;
-    this.endpoint = `${request.method} ${request.routeOptions.url}`;
     this.rawRequest = request.raw;
     this.rawResponse = reply.raw;
+  }
+
+  get endpoint(): string {
+    return `${this.method} ${this.request.routeOptions.url}`;
   }
 
   get status(): number {

@@ -95,7 +95,7 @@ export class HttpEdge {
    */
   handle(context: ExecutionContext, next: CallHandler, subscriber: Subscriber<unknown>): void {
     const exchange = exchangeOf(context);
-    const operation = exchange && !SAFE.has(exchange.method) && this.operations.of(context, exchange.endpoint);
+    const operation = exchange && !SAFE.has(exchange.method) && this.operations.of(context, exchange);
     if (!operation) return void next.handle().subscribe(subscriber);
     const { rawRequest } = exchange;
     const run = runOf(exchange.rawResponse);

@@ -2,7 +2,9 @@ import { type ExecutionContext, RequestMethod, type Type } from '@nestjs/common'
 import { isWatched } from '../../decorators/watch-handler.js';
 import { storedLabel } from '../../engine/stored-text.js';
 import type { OperationOptions } from '../../options/operation-options.js';
+import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
 import type { RunSettings } from '../run-end.js';
+import type { Exchange } from './exchange.js';
 import { hasGuards } from './anonymous-callers.js';
 import { isNative } from './native-response.js';
 import { isOfHosts } from './request-host.js';
@@ -41,27 +43,26 @@ export class HttpOperations {
   ) {}
 
   /**
-   * @param template a handler may have several routes
+   * @param exchange a handler may have several routes. Looked at where the handler is covered: what else passes through the
+   *   interceptor may have none
    * @returns `undefined` where `@NotIdempotent()` exempts the handler, or nothing is said of it
    */
-  of(context: ExecutionContext, template: string): HttpOperation | undefined {
+  of(context: ExecutionContext, exchange: Pick<Exchange, 'endpoint'>): HttpOperation | undefined {
     const controller = context.getClass();
     const handler = context.getHandler();
+    const options = this.options.of(controller, handler);
+    if (!options) return undefined;
     let ofController = this.known.get(controller);
     if (!ofController) this.known.set(controller, (ofController = new WeakMap()));
     let ofHandler = ofController.get(handler);
     if (!ofHandler) ofController.set(handler, (ofHandler = new Map()));
+    const { endpoint: template } = exchange;
     let operation = ofHandler.get(template);
-    if (!operation) {
-      operation = this.read(controller, handler, template);
-      if (operation) ofHandler.set(template, operation);
-    }
+    if (!operation) ofHandler.set(template, (operation = this.read(options, controller, handler, template)));
     return operation;
   }
 
-  private read(controller: Type, handler: object, template: string): HttpOperation | undefined {
-    const options = this.options.of(controller, handler);
-    if (!options) return undefined;
+  private read(options: ResolvedOperationOptions, controller: Type, handler: object, template: string): HttpOperation {
     const endpoint = options.operation ?? template;
     const version: unknown = Reflect.getMetadata(VERSION, handler) ?? Reflect.getMetadata(VERSION, controller);
     return {

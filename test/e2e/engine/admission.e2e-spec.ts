@@ -391,6 +391,21 @@ describe('waiting for another process', () => {
     expect(await first.carryOut(async () => STORE)).toMatchObject({ kind: 'lost' });
   });
 
+  it('count the lease, and what the claim took, from when they ask, though they have waited for long', async () => {
+    const there = new Process(bench);
+    const here = new Process(bench);
+    const operation = anOperation(WAIT);
+    await there.begin(operation);
+    const waiting = here.admit(duplicate(operation));
+    await sleep(700);
+    // A store that fails once is asked again, however long the request has waited.
+    here.lose('before claim', 1);
+    await bench.lapse(operation.recordId);
+    expect(await waiting).toMatchObject({ kind: 'run' });
+    expect(here.event('claimed')!.takeMs).toBeLessThan(600);
+    expect(here.event('waited')!.waitMs).toBeGreaterThan(650);
+  });
+
   it('need not ask what those that wait have been told', async () => {
     const wakeUp = new TestWakeUp();
     const there = new Process(bench, { wakeUp });
