@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { saysTooManyConnections } from './poisoned-connections.js';
 
@@ -34,6 +35,10 @@ export function ended(end: (done: () => void) => void): Promise<void> {
 
 /** How long the store does with fewer connections after the server refused one, in milliseconds. */
 const CROWDED_FOR_MS = 10_000;
+
+/** How often, and after which pauses, a connection is asked for while the server refuses to open any. */
+const TRIES_WHILE_CROWDED = 20;
+const PAUSE_WHILE_CROWDED_MS = 50;
 
 /**
  * The store's connections: a few of its own, opened when needed, or those of the data source's pool.
@@ -85,9 +90,19 @@ export class StorePools<Connection> {
     const { own } = this;
     if (!own || this.limit === 0 || !saysTooManyConnections(error)) throw error;
     this.doWithFewer(own);
-    if (own.size === 0) return this.shared.take();
-    own.limitTo(own.size);
-    return own.take().catch((again: unknown) => this.takeAfter(again));
+    for (let tries = TRIES_WHILE_CROWDED; ; tries--) {
+      if (own.size > 0) {
+        own.limitTo(own.size);
+        return own.take().catch((again: unknown) => this.takeAfter(again));
+      }
+      try {
+        return await this.shared.take();
+      } catch (refused) {
+        if (tries === 0 || !saysTooManyConnections(refused)) throw refused;
+      }
+      // One of ours may be about to open, and the data source's may become free: its pool would rather open another one.
+      await sleep(PAUSE_WHILE_CROWDED_MS);
+    }
   }
 
   /** Closes what nobody uses at present: connections that were opened to a server as it was before. */
