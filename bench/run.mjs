@@ -3,7 +3,7 @@
  * writes results.json and results.svg beside this file.
  *
  * These write nothing: `--quick` tries everything for a moment; `--only requests,bodies`, `--platform fastify` and `--node 24` measure
- * a part.
+ * a part. With `--save`, a part that has both platforms is written, and stands alone: figures of two runs are not compared.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -39,6 +39,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: SUITES },
     platform: { type: 'string', default: PLATFORMS },
     node: { type: 'string', default: NODES },
+    save: { type: 'boolean', default: false },
   },
 });
 const isWhole = !values.quick && values.only === SUITES && values.platform === PLATFORMS && values.node === NODES;
@@ -58,7 +59,7 @@ try {
   const minutes = (performance.now() - startedAt) / 60_000;
   console.log(`\nMeasured in ${fixed(minutes, 0)} minutes`);
   const { rounds, ms } = effort;
-  if (isWhole) await write({ machine: machine(), effort: { rounds, ms, minutes }, ...found, judged });
+  if (isWhole || values.save) await write({ machine: machine(), effort: { rounds, ms, minutes }, ...found, judged });
 } finally {
   load.close();
 }
