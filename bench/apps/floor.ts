@@ -10,6 +10,7 @@
  * - the response captured at node's ServerResponse, headers and body, held back until its outcome is durable
  * - a durable, fenced completion, in one statement with others likewise
  * - a replay of what its claim has read, through the hooks of Fastify and written at the ServerResponse
+ * - with Redis, a lock on most of its nodes before the claim, taken and given back by one script with the locks of the same turn
  * - a 409 without a statement for a duplicate of a request that runs in this process
  *
  * `ours` has to have made its tables in the database before.
@@ -34,6 +35,7 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { InjectDataSource } from '@nestjs/typeorm';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { Observable, type Subscriber, tap } from 'rxjs';
 import { DataSource, type EntityManager } from 'typeorm';
@@ -138,6 +140,77 @@ class Batch {
 const claims = new Batch('floor_claim', CLAIM);
 const asyncClaims = new Batch('floor_claim', CLAIM, asyncCommitPool);
 const completions = new Batch('floor_complete', COMPLETE);
+
+const LOCK = `
+  for i, name in ipairs(KEYS) do
+    local owner, ms = ARGV[i * 2 - 1], tonumber(ARGV[i * 2])
+    if ms > 0 then
+      KEYS[i] = redis.call('set', name, owner, 'NX', 'PX', ms) and 1 or 0
+    elseif redis.call('get', name) == owner then
+      redis.call('del', name)
+    end
+  end
+  return KEYS`;
+
+interface LockClient extends Redis {
+  lock(count: number, ...keysAndArguments: (string | number)[]): Promise<unknown[]>;
+}
+
+interface LockRequest {
+  readonly id: string;
+  readonly owner: string;
+  /** 0 gives the lock back. */
+  readonly ms: number;
+  readonly answer: ((isGranted: boolean) => void) | undefined;
+}
+
+/** Locks on most of some Redis nodes. A lock that is given back waits for the next ones that are taken. */
+class Locks {
+  private readonly nodes: readonly LockClient[];
+  private queue: LockRequest[] = [];
+  private scheduled = false;
+
+  constructor(ports: readonly number[]) {
+    this.nodes = ports.map((port) => new Redis(port, '127.0.0.1', { scripts: { lock: { lua: LOCK } } }) as LockClient);
+  }
+
+  acquire(id: string, owner: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      let granted = 0;
+      let asked = 0;
+      const answer = (isGranted: boolean) => {
+        asked++;
+        if (isGranted && ++granted * 2 > this.nodes.length) resolve(true);
+        else if (asked === this.nodes.length) resolve(false);
+      };
+      this.queue.push({ id, owner, ms: LEASE_MS, answer });
+      if (this.scheduled) return;
+      this.scheduled = true;
+      setImmediate(() => this.send());
+    });
+  }
+
+  release(id: string, owner: string): void {
+    this.queue.push({ id, owner, ms: 0, answer: undefined });
+  }
+
+  private send(): void {
+    this.scheduled = false;
+    const { queue } = this;
+    this.queue = [];
+    const values = [...queue.map(({ id }) => id), ...queue.flatMap(({ owner, ms }) => [owner, ms])];
+    for (const node of this.nodes) {
+      node.lock(queue.length, ...values).then(
+        (granted) => queue.forEach(({ answer }, i) => answer?.(granted[i] === 1)),
+        () => {
+          for (const { answer } of queue) answer?.(false);
+        },
+      );
+    }
+  }
+}
+
+const locks = settings.redisPorts?.length ? new Locks(settings.redisPorts) : undefined;
 
 interface PlatformRequest {
   readonly raw?: IncomingMessage;
@@ -338,29 +411,38 @@ class FloorInterceptor implements NestInterceptor {
 function run(exchange: Exchange, next: CallHandler, subscriber: Subscriber<unknown>): void {
   const { id, fingerprint, response } = exchange;
   const owner = randomUUID();
-  const fail = (error: unknown) => {
+  const over = () => {
     inFlight.delete(id);
+    locks?.release(id, owner);
+  };
+  const fail = (error: unknown) => {
+    over();
     subscriber.error(error);
   };
   inFlight.set(id, fingerprint);
-  claims.add(claimValues(exchange, owner)).then((row) => {
-    if (row?.fingerprint?.equals(fingerprint) === false) return fail(new Error('The key was reused'));
-    if (!row || (row.fingerprint && row.code === null)) return fail(new InProgress());
-    if (row.fingerprint) {
-      inFlight.delete(id);
-      replay(exchange, row);
-      subscriber.next(null);
-      return subscriber.complete();
-    }
-    capture(exchange, ({ status, head, body, release }) => {
-      completions.add([id, owner, status, head, body]).then((held) => {
-        inFlight.delete(id);
-        if (held) release();
-        else response.destroy();
-      }, fail);
-    });
-    callHandler(exchange, next).subscribe(subscriber);
-  }, fail);
+  if (!locks) return claim();
+  locks.acquire(id, owner).then((isGranted) => (isGranted ? claim() : fail(new InProgress())), fail);
+
+  function claim(): void {
+    claims.add(claimValues(exchange, owner)).then((row) => {
+      if (row?.fingerprint?.equals(fingerprint) === false) return fail(new Error('The key was reused'));
+      if (!row || (row.fingerprint && row.code === null)) return fail(new InProgress());
+      if (row.fingerprint) {
+        over();
+        replay(exchange, row);
+        subscriber.next(null);
+        return subscriber.complete();
+      }
+      capture(exchange, ({ status, head, body, release }) => {
+        completions.add([id, owner, status, head, body]).then((held) => {
+          over();
+          if (held) release();
+          else response.destroy();
+        }, fail);
+      });
+      callHandler(exchange, next).subscribe(subscriber);
+    }, fail);
+  }
 }
 
 /** An own claim, which the disk may forget; the completion is the last statement of the handler's transaction. */
