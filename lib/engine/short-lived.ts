@@ -1,16 +1,16 @@
 /**
- * After so many deletions beyond four times what is left, the entries move to a new table. Copying them costs a request next to
- * nothing then, and what a chain of tables keeps is what a few hundred requests have made.
+ * After so many deletions more than there are entries, the entries move to a new table. That is about when V8 would rebuild the
+ * old one, and costs a deletion the copy of one entry.
  */
-const MOVE_AFTER_DELETIONS = 256;
+const MOVE_AFTER_DELETIONS = 32;
 
 /**
  * A Map for entries that come and go with requests.
  *
  * V8 rebuilds the table of a Map once it is full of deleted entries, and leaves the old table pointing to the new one, for
- * iterators. A table that has been idle long enough to reach the old generation then keeps every later table, and whatever was
- * in it, until the next major collection: each scavenge copies what some hundred finished requests have made, three times the
- * work of a replay's garbage collection. A copy has no such table before it.
+ * iterators. A table that has reached the old generation then keeps every later table, and whatever was in it, until the next
+ * major collection: each scavenge copies all that finished requests have made, which is three times the garbage collection of a
+ * replay. A copy has no table before it.
  */
 export class ShortLivedMap<K, V> {
   private entries = new Map<K, V>();
@@ -34,7 +34,7 @@ export class ShortLivedMap<K, V> {
 
   delete(key: K): boolean {
     if (!this.entries.delete(key)) return false;
-    if (++this.deletions > MOVE_AFTER_DELETIONS + 4 * this.entries.size) {
+    if (++this.deletions > MOVE_AFTER_DELETIONS + this.entries.size) {
       this.entries = new Map(this.entries);
       this.deletions = 0;
     }
