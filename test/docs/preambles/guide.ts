@@ -1,11 +1,7 @@
 /** What the examples of docs/guide.md take for granted, but for the files of its project. */
 export { setTimeout as sleep } from 'node:timers/promises';
 export type { Request } from 'express';
-export { Redis } from 'ioredis';
-export { Module } from '@nestjs/common';
-export { TypeOrmModule } from '@nestjs/typeorm';
 export { IdempotencyModule } from 'nestjs-idempotency';
-export { IDEMPOTENCY_MIGRATIONS } from 'nestjs-idempotency/migrations';
 
 export interface PaymentDto {
   account: string;
@@ -15,5 +11,3 @@ export interface PaymentDto {
 export interface Payment extends PaymentDto {
   id: string;
 }
-
-export declare const migrations: (new () => { up(): Promise<void>; down(): Promise<void> })[];

@@ -1,7 +1,7 @@
 import type { Operation } from '../history/entry.js';
 import type { History } from './history.js';
 
-/** The guarantees of the README, by name. */
+/** The guarantees of docs/guarantees.md, by name. */
 export const GUARANTEES = [
   'one winner',
   'durable before sent',

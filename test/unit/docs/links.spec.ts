@@ -18,7 +18,7 @@ test('the check finds what is wrong, and says where', () => {
     '| ![a picture](images/none.png) | [a folder](decisions) |',
     '| [elsewhere](https://example.com/none.md#x) | [out](../../none.md) |',
     '',
-    '[its heading](../README.md#options) and [none of its](../README.md#no-options)', // line 13
+    '[its heading](reference.md#options) and [none of its](reference.md#no-options)', // line 13
     '',
     '<a id="here"></a> [here](#here)',
     '',
@@ -37,7 +37,7 @@ test('the check finds what is wrong, and says where', () => {
     'docs/made-up.md:8: none.md does not exist',
     'docs/made-up.md:10: images/none.png does not exist',
     'docs/made-up.md:11: ../../none.md leaves the repository',
-    'docs/made-up.md:13: ../README.md#no-options: there is no such heading',
+    'docs/made-up.md:13: reference.md#no-options: there is no such heading',
     'docs/made-up.md:17: images/dark.png does not exist',
     'docs/made-up.md:25: ../package.json#scripts is no page with headings',
   ]);

@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { root } from '../../../scripts/workspace.mjs';
 import { MODULE_OPTIONS, OPERATION_OPTIONS } from '../../../lib/options/resolve-options.js';
 
-/** As the README marks those that `@Idempotent()` takes too. */
+/** As the page marks those that `@Idempotent()` takes too. */
 const OVERRIDABLE = '*';
 
 const rows = [...section('Options').matchAll(/^\| `(\w+)`(\*?) \|/gm)];
 
-test('the table of options in the README has every option, and no other', () => {
+test('the tables of options in the reference have every option, and no other', () => {
   const all = new Set<string>([...MODULE_OPTIONS, ...OPERATION_OPTIONS, 'isGlobal']);
   expect(rows.map(([, name]) => name).sort()).toEqual([...all].sort());
 });
@@ -19,6 +19,6 @@ test('those that @Idempotent() takes are marked', () => {
 });
 
 function section(heading: string): string {
-  const [, text] = readFileSync(join(root, 'README.md'), 'utf8').split(`\n## ${heading}\n`);
+  const [, text] = readFileSync(join(root, 'docs/reference.md'), 'utf8').split(`\n## ${heading}\n`);
   return text.split('\n## ')[0];
 }
