@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Controller, type INestApplication, type ModuleMetadata, Post, UseGuards } from '@nestjs/common';
+import {
+  ConflictException,
+  Controller,
+  type INestApplication,
+  type ModuleMetadata,
+  Post,
+  UseGuards,
+} from '@nestjs/common';
 import { APP_INTERCEPTOR } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
@@ -14,10 +21,14 @@ import { filesOf, type PageModule } from './support/files-of.js';
 
 let runs: string[];
 
+/** What the old library knows of a request that another instance, without the interceptor, still runs. */
+let runsElsewhere: boolean;
+
 @Controller('payments')
 class OldController {
   @Post()
   async pay() {
+    if (runsElsewhere) throw new ConflictException('A request is outstanding for this Idempotency-Key');
     runs.push('old');
     await sleep(50);
     return { paid: runs.length };
@@ -71,7 +82,10 @@ afterAll(async () => {
   await database?.drop();
 });
 
-beforeEach(() => (runs = []));
+beforeEach(() => {
+  runs = [];
+  runsElsewhere = false;
+});
 
 test.each([
   ['old', 'new', 0, 1],
@@ -82,6 +96,16 @@ test.each([
   expect((await pay(second, key)).status).toBe(422);
   expect((await pay(first, key)).status).toBe(201);
   expect(runs).toEqual([from]);
+});
+
+test('a 409 of the old library is not the outcome: the next retry gets that', async () => {
+  const key = randomUUID();
+  runsElsewhere = true;
+  expect((await pay(0, key)).status).toBe(409);
+  runsElsewhere = false;
+  expect((await pay(0, key)).status).toBe(201);
+  expect((await pay(1, key)).status).toBe(422);
+  expect(runs).toEqual(['old']);
 });
 
 test('duplicates on both kinds at once: one runs', async () => {
