@@ -1,9 +1,8 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import { drizzle, NodePgDatabase } from 'drizzle-orm/node-postgres';
 import { IdempotencyModule } from 'nestjs-idempotency';
 import { IDEMPOTENCY_MIGRATIONS } from 'nestjs-idempotency/migrations';
-import { Database } from './database.js';
 import { PaymentsController } from './payments.controller.js';
 
 @Module({
@@ -21,7 +20,7 @@ import { PaymentsController } from './payments.controller.js';
     IdempotencyModule.forRoot(),
   ],
   controllers: [PaymentsController],
-  providers: [{ provide: Database, useFactory: (): NodePgDatabase => drizzle(process.env.DATABASE_URL!) }],
-  exports: [Database],
+  providers: [{ provide: NodePgDatabase, useFactory: () => drizzle(process.env.DATABASE_URL!) }],
+  exports: [NodePgDatabase],
 })
 export class AppModule {}

@@ -1,15 +1,14 @@
 import { Body, Controller, Post } from '@nestjs/common';
 import { eq, sql } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/node-postgres';
+import { drizzle, NodePgDatabase } from 'drizzle-orm/node-postgres';
 import { type Execution, Idempotent, IdempotentExecution } from 'nestjs-idempotency';
 import { operationPool } from '../operation-pool.js';
 import { PaymentDto } from '../payment.dto.js';
-import { Database } from './database.js';
 import { accounts, payments } from './schema.js';
 
 @Controller('payments')
 export class PaymentsController {
-  constructor(private readonly db: Database) {}
+  constructor(private readonly db: NodePgDatabase) {}
 
   /** In the operation's transaction: payment, balance and outcome commit together. */
   @Idempotent({ transactional: true })

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { Body, Controller, Post } from '@nestjs/common';
-import { drizzle } from 'drizzle-orm/node-postgres';
+import { drizzle, NodePgDatabase } from 'drizzle-orm/node-postgres';
 import { type Execution, Idempotent, IdempotentExecution, NotIdempotent } from 'nestjs-idempotency';
 import { operationPool } from '../operation-pool.js';
 import { PaymentDto } from '../payment.dto.js';
-import { Database } from './database.js';
 import { payments } from './schema.js';
 
 /** What the page says of Drizzle, put to the test. */
@@ -12,7 +11,7 @@ import { payments } from './schema.js';
 export class ProbesController {
   private late!: () => Promise<void>;
 
-  constructor(private readonly db: Database) {}
+  constructor(private readonly db: NodePgDatabase) {}
 
   /** The write is not in the operation's transaction, whatever the decorator says. */
   @Idempotent({ transactional: true })
@@ -54,7 +53,7 @@ export class ProbesController {
   runLate() {
     return this.late().then(
       () => 'written',
-      (error: Error) => String(error.cause ?? error),
+      (error: Error) => String((error.cause as Error | undefined) ?? error),
     );
   }
 }

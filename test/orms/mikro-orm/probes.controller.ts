@@ -63,7 +63,7 @@ export class ProbesController {
   runLate() {
     return this.late().then(
       () => 'written',
-      (error: Error) => String(error.cause ?? error),
+      (error: Error) => String((error.cause as Error | undefined) ?? error),
     );
   }
 

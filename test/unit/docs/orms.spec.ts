@@ -9,7 +9,9 @@ const PAGES = ['docs/drizzle.md', 'docs/prisma.md', 'docs/mikro-orm.md'];
 test.each(PAGES)('%s shows the files of test/orms as they are', (page) => {
   const application = basename(page, '.md');
   const files = codeBlocks(page).filter(({ title }) => title);
-  expect(files.map(({ title }) => title)).toEqual(expect.arrayContaining(['operation-pool.ts', `${application}/app.module.ts`]));
+  expect(files.map(({ title }) => title)).toEqual(
+    expect.arrayContaining(['operation-pool.ts', `${application}/app.module.ts`]),
+  );
   for (const { title = '', code, line } of files) {
     const path = join(root, 'test/orms', title);
     const source = existsSync(path) ? readFileSync(path, 'utf8') : undefined;
