@@ -110,6 +110,16 @@ describe.each(['drizzle', 'prisma', 'mikro-orm'])('%s', (application) => {
     expect(await written()).toEqual({ payments: 0, charged: 0 });
   });
 
+  if (application === 'drizzle') {
+    test('a transaction on the bare connection commits too early: the outcome is unknown, and nothing runs again', async () => {
+      const key = randomUUID();
+      const answers = [await post('/probes/bare', key), await post('/probes/bare', key)];
+      expect(answers.map(({ status }) => status)).toEqual([500, 409]);
+      expect(answers[1].body).toContain('outcome-unknown');
+      expect(await written()).toEqual({ payments: 1, charged: 0 });
+    });
+  }
+
   if (application === 'mikro-orm') {
     test("the schema generator leaves the library's tables alone", async () => {
       const { sql: statements } = JSON.parse((await post('/probes/schema', randomUUID())).body) as { sql: string };

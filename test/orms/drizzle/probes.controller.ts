@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Body, Controller, Post } from '@nestjs/common';
 import { drizzle, NodePgDatabase } from 'drizzle-orm/node-postgres';
 import { type Execution, Idempotent, IdempotentExecution, NotIdempotent } from 'nestjs-idempotency';
+import type { Client } from 'pg';
 import { operationPool } from '../operation-pool.js';
 import { PaymentDto } from '../payment.dto.js';
 import { payments } from './schema.js';
@@ -38,6 +39,14 @@ export class ProbesController {
     const results = await Promise.allSettled([0, 1, 2].map(pay));
     if (fail) throw new Error('after the payments');
     return results.map(({ status }) => status);
+  }
+
+  /** Drizzle's COMMIT, on the bare connection, is the operation's. */
+  @Idempotent({ transactional: true })
+  @Post('bare')
+  async bare(@Body() { account, amount }: PaymentDto, @IdempotentExecution() execution: Execution) {
+    const db = drizzle((await execution.manager.queryRunner!.connect()) as Client);
+    await db.transaction(async (tx) => void (await tx.insert(payments).values({ id: randomUUID(), account, amount })));
   }
 
   @Idempotent({ transactional: true })
