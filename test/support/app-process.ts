@@ -25,7 +25,13 @@ export class AppProcess {
   ) {}
 
   static async start(app: string, env: Environment): Promise<AppProcess> {
-    const child = fork(await build(app), { env: { ...process.env, ...env }, silent: true });
+    return AppProcess.run(await build(app), env);
+  }
+
+  /** @param program a compiled one, which is not of `test/apps` */
+  static async run(program: string, env: Environment): Promise<AppProcess> {
+    const app = basename(program);
+    const child = fork(program, { env: { ...process.env, ...env }, silent: true });
     const started = new AppProcess(child, 0);
     const collect = (chunk: Buffer) => (started.output += chunk.toString());
     child.stdout!.on('data', collect);

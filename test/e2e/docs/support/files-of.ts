@@ -11,12 +11,13 @@ const BUILT = join(root, 'test/.built/docs');
 
 /** Imports the files that a page shows, as they stand there but for where the library is. */
 export async function filesOf(page: string): Promise<PageModule> {
-  await mkdir(BUILT, { recursive: true });
-  const modules = codeBlocks(page).map(async ({ title, code }) => {
-    if (!title) return {};
-    const path = join(BUILT, basename(title));
-    await writeFile(path, code.replaceAll("'nestjs-idempotency'", "'../../../lib/index.js'"));
-    return (await import(path)) as PageModule;
-  });
+  const folder = join(BUILT, basename(page, '.md'));
+  await mkdir(folder, { recursive: true });
+  const shown = codeBlocks(page).filter(({ title }) => title);
+  const paths = shown.map(({ title }) => join(folder, basename(title!)));
+  const texts = shown.map(({ code }) => code.replaceAll("'nestjs-idempotency'", "'../../../../lib/index.js'"));
+  // All of them are there before the first is imported: they import each other.
+  await Promise.all(paths.map((path, i) => writeFile(path, texts[i])));
+  const modules = paths.map((path) => import(path) as Promise<PageModule>);
   return Object.assign({}, ...(await Promise.all(modules))) as PageModule;
 }

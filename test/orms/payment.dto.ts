@@ -1,0 +1,4 @@
+export class PaymentDto {
+  account!: number;
+  amount!: number;
+}
