@@ -57,7 +57,7 @@ function noteCompiler(ts: TypeScript, { project, notes }: Draft): void {
   const isNode16 = module === ModuleKind.Node16 && project.manifest.type !== 'module';
   if (isOld || isNode16) {
     notes.push(
-      `TypeScript finds all parts of the package with "module": "nodenext" and "moduleResolution": "nodenext" in tsconfig.json, as Nest 11 generates it, and TypeScript 5.8 or newer`,
+      `Set "module" and "moduleResolution" to "nodenext" in tsconfig.json, as Nest 11 generates it, with TypeScript 5.8 or newer: otherwise TypeScript does not find nestjs-idempotency/migrations, or refuses to import an ES module`,
     );
   }
 }

@@ -68,7 +68,7 @@ function addPackages({ packages, project, graph, files }: Draft): void {
 function withoutModule(draft: Draft): boolean {
   const { graph, options } = draft;
   if (options.database) {
-    draft.packages.add(DATABASES[options.database].driver);
+    addDriver(draft, DATABASES[options.database].driver);
     draft.found.push('no TypeORM yet');
     return true;
   }
@@ -118,7 +118,11 @@ function assertSupported(draft: Draft, { literals }: ReadOptions): void {
       `The data source in ${type.file.path} is of type '${value.text}'; nestjs-idempotency works with ${[...DRIVERS.keys()].join(', ')}`,
     );
   }
-  if (!dependsOn(draft.project.manifest, driver.replace(/@\d+$/, ''))) draft.packages.add(driver);
+  addDriver(draft, driver);
+}
+
+function addDriver({ project, packages }: Draft, driver: string): void {
+  if (!dependsOn(project.manifest, driver.replace(/@\d+$/, ''))) packages.add(driver);
 }
 
 function addEntities(draft: Draft, reader: Reader, read: ReadOptions, call: Call): void {
@@ -153,7 +157,6 @@ function addMigrations(draft: Draft, reader: Reader, read: ReadOptions, call: Ca
   const synchronize = property(ts, read.literals, 'synchronize');
   const isSynchronized = synchronize && valueOf(ts, synchronize.node).kind === ts.SyntaxKind.TrueKeyword;
   const sources = dataSources(draft);
-  for (const { file } of sources) draft.found.push(`data source for migrations in ${file.path}`);
   const places = [read, ...sources.map(({ node, file }) => reader.read(node.arguments?.[0], file))];
   let isPlaced = false;
   for (const { literals } of places) {
@@ -161,6 +164,7 @@ function addMigrations(draft: Draft, reader: Reader, read: ReadOptions, call: Ca
     // What `synchronize` has made, a migration cannot make again.
     if (!migrations || (isSynchronized && literals === read.literals)) continue;
     isPlaced = true;
+    if (literals !== read.literals) draft.found.push(`a data source with migrations in ${literals[0].file.path}`);
     const list = reader.array(valueOf(ts, migrations.node), migrations.file);
     if (!list) {
       if (mentionsMigrations(migrations.file.source.text)) continue;

@@ -139,7 +139,9 @@ describe('Jest', () => {
 
 test('settings that TypeScript does not find the package with are said', () => {
   const old = '{ "compilerOptions": { "module": "commonjs" } }';
-  expect(init({ ...PROJECT, 'tsconfig.json': old }).plan.notes.join()).toContain('"module": "nodenext"');
+  expect(init({ ...PROJECT, 'tsconfig.json': old }).plan.notes.join()).toContain(
+    'Set "module" and "moduleResolution" to "nodenext"',
+  );
   expect(init(PROJECT).plan.notes.join()).not.toContain('nodenext');
 });
 
