@@ -62,6 +62,7 @@ function show({ terminal }: Invocation, plan: Plan): void {
 function coloured(terminal: Invocation['terminal'], diff: string): string {
   const styles = { '+': 'green', '-': 'red', '@': 'cyan' } as const;
   const paint = (line: string) => {
+    if (/^(---|\+\+\+) /.test(line)) return terminal.style('bold', line);
     const style = styles[line[0] as keyof typeof styles] as 'green' | undefined;
     return style ? terminal.style(style, line) : line;
   };
@@ -78,7 +79,8 @@ async function isAgreed({ terminal, flag }: Invocation): Promise<boolean> {
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const answer = await prompt.question('Apply these changes? [y/N] ');
+    // Ctrl-C and Ctrl-D are a no.
+    const answer = await prompt.question('Apply these changes? [y/N] ').catch(() => '');
     if (/^y(es)?$/i.test(answer.trim())) return true;
     terminal.note('Nothing was changed');
     return false;

@@ -33,6 +33,7 @@ export class SourceFile {
 export class ModuleGraph {
   private readonly parsed = new Map<string, SourceFile>();
   private readonly host;
+  private found?: readonly SourceFile[];
 
   constructor(
     readonly ts: TypeScript,
@@ -63,7 +64,11 @@ export class ModuleGraph {
   }
 
   /** The application's files that mention what this command looks for, the entry file first. */
-  telling(): SourceFile[] {
+  telling(): readonly SourceFile[] {
+    return (this.found ??= this.walk());
+  }
+
+  private walk(): SourceFile[] {
     const seen = new Set<string>();
     const found: SourceFile[] = [];
     const queue = [this.project.entry];

@@ -1,4 +1,3 @@
-import { CliError } from '../exit-codes.js';
 import type { ProjectFiles } from './files.js';
 import { planInit } from './plan-init.js';
 import { DATABASES, type DatabaseName } from './plan.js';
@@ -35,17 +34,11 @@ export function nestAdd({ redis = false, database, ...selection }: NestAddOption
         return { files: subfiles, folders: subdirs };
       },
     };
-    try {
-      const plan = planInit(typeScriptOf(process.cwd()), files, { redis, database: name, ...selection });
-      for (const { path, after } of plan.changes) tree.overwrite(path, after);
-      logger.info(`Found: ${plan.found.join('; ')}`);
-      for (const remark of remarksOn(plan)) logger.warn(remark);
-      if (plan.changes.length === 0 && plan.manual.length === 0) logger.info('Nothing to do');
-    } catch (error) {
-      // What the user is told is no stack.
-      if (!(error instanceof CliError)) throw error;
-      logger.warn(error.message);
-    }
+    const plan = planInit(typeScriptOf(process.cwd()), files, { redis, database: name, ...selection });
+    for (const { path, after } of plan.changes) tree.overwrite(path, after);
+    logger.info(`Found: ${plan.found.join('; ')}`);
+    for (const remark of remarksOn(plan)) logger.warn(remark);
+    if (plan.changes.length === 0 && plan.manual.length === 0) logger.info('Nothing to do');
     return tree;
   };
 }

@@ -116,16 +116,18 @@ export class PaymentsController {
 async function paysOnce(folder: string): Promise<void> {
   await execute(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.'], { cwd: folder });
   const port = await freePort();
+  const url = `http://127.0.0.1:${port}/payments`;
   const { PATH } = process.env;
   const app = spawn(process.execPath, ['dist/main.js'], { cwd: folder, env: { PATH, PORT: String(port) } });
   const ended = once(app, 'exit');
   let output = '';
   for (const stream of [app.stdout, app.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
   try {
-    await until(() => /successfully started/.test(output) || app.exitCode !== null, 60_000);
-    expect(output).toContain('successfully started');
+    const answers = () => fetch(url).then(Boolean, () => false);
+    await until(async () => app.exitCode !== null || (await answers()), 60_000);
+    if (app.exitCode !== null) throw new Error(output);
     const pay = () =>
-      fetch(`http://127.0.0.1:${port}/payments`, {
+      fetch(url, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json', 'Idempotency-Key': 'k1' },
         body: '{"amount":5}',
