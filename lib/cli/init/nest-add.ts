@@ -1,0 +1,44 @@
+import type { ProjectFiles } from './files.js';
+import { planInit } from './plan-init.js';
+import { DATABASES, type DatabaseName } from './plan.js';
+import { remarksOn } from './report.js';
+import { typeScriptOf } from './typescript.js';
+
+/** What is used of the tree that @angular-devkit/schematics gives a schematic. */
+interface Tree {
+  readText(path: string): string;
+  exists(path: string): boolean;
+  getDir(path: string): { readonly subfiles: readonly string[]; readonly subdirs: readonly string[] };
+  overwrite(path: string, content: string): void;
+}
+
+interface Context {
+  readonly logger: { info(text: string): void; warn(text: string): void };
+}
+
+export interface NestAddOptions {
+  readonly sourceRoot?: string;
+  readonly project?: string;
+  readonly redis?: boolean;
+  readonly database?: string;
+}
+
+/** The schematic that `nest add nestjs-idempotency` runs: `init`, on the schematic's tree. */
+export function nestAdd({ redis = false, database, ...selection }: NestAddOptions) {
+  return (tree: Tree, { logger }: Context): Tree => {
+    const name = database !== undefined && database in DATABASES ? (database as DatabaseName) : undefined;
+    const files: ProjectFiles = {
+      read: (path) => (tree.exists(path) ? tree.readText(path) : undefined),
+      list: (folder) => {
+        const { subfiles, subdirs } = tree.getDir(folder || '/');
+        return { files: subfiles, folders: subdirs };
+      },
+    };
+    const plan = planInit(typeScriptOf(process.cwd()), files, { redis, database: name, ...selection });
+    for (const { path, after } of plan.changes) tree.overwrite(path, after);
+    logger.info(`Found: ${plan.found.join('; ')}`);
+    for (const remark of remarksOn(plan)) logger.warn(remark);
+    if (plan.changes.length === 0 && plan.manual.length === 0) logger.info('Nothing to do');
+    return tree;
+  };
+}

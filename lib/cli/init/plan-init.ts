@@ -1,0 +1,63 @@
+import { addShutdownHooks } from './entry-file.js';
+import type { ProjectFiles } from './files.js';
+import { configureJest } from './jest.js';
+import { ModuleGraph } from './module-graph.js';
+import type { Draft, InitOptions, Plan } from './plan.js';
+import { dependsOn, locateProject, type Selection } from './project.js';
+import { addModules, rootModuleOf } from './root-module.js';
+import type { TypeScript } from './source-editor.js';
+import { connectTypeOrm, installCommand } from './typeorm.js';
+
+/**
+ * Works out what the library needs in a project, and changes nothing.
+ *
+ * @throws CliError where it cannot: no Nest project, no TypeORM, a syntax error
+ */
+export function planInit(ts: TypeScript, files: ProjectFiles, options: InitOptions & Selection): Plan {
+  const project = locateProject(ts, files, options);
+  const draft: Draft = {
+    files,
+    project,
+    graph: new ModuleGraph(ts, files, project),
+    options,
+    found: [`Nest ${project.nestMajor}`, ...(project.manifest.type === 'module' ? ['ES modules'] : ['CommonJS'])],
+    manual: [],
+    notes: [],
+    packages: new Set(),
+    placed: new Set(),
+  };
+  for (const [name, adapter] of ADAPTERS) if (dependsOn(project.manifest, name)) draft.found.push(adapter);
+  // A syntax error in it would hide what it imports.
+  const root = rootModuleOf(draft);
+  const needsTypeOrm = connectTypeOrm(draft);
+  addModules(draft, root, needsTypeOrm ? options.database : undefined);
+  addShutdownHooks(draft);
+  configureJest(draft);
+  noteCompiler(ts, draft);
+  const changes = draft.graph.all
+    .map(({ path, editor }) => ({ path, before: editor.source.text, after: editor.text }))
+    .filter(({ before, after }) => before !== after);
+  const { found, manual, notes, packages } = draft;
+  const install = packages.size > 0 ? installCommand(draft, [...packages]) : undefined;
+  return { found, changes, manual, notes, install };
+}
+
+const ADAPTERS = [
+  ['@nestjs/platform-express', 'Express'],
+  ['@nestjs/platform-fastify', 'Fastify'],
+] as const;
+
+/** Settings under which TypeScript does not find the package's subpaths, or refuses to import an ES module. */
+function noteCompiler(ts: TypeScript, { project, notes }: Draft): void {
+  const { module, moduleResolution } = project.compilerOptions;
+  const { ModuleKind, ModuleResolutionKind } = ts;
+  const isOld =
+    moduleResolution === ModuleResolutionKind.Node10 ||
+    (moduleResolution === undefined && (module === undefined || module === ModuleKind.CommonJS));
+  const isNode16 = module === ModuleKind.Node16 && project.manifest.type !== 'module';
+  if (isOld || isNode16) {
+    notes.push(
+      `Set "module" and "moduleResolution" to "nodenext" in tsconfig.json, as Nest 11 generates it, with TypeScript 5.8 or newer: otherwise TypeScript does not find nestjs-idempotency/migrations, or refuses to import an ES module`,
+    );
+  }
+}

@@ -1,0 +1,56 @@
+import type { ProjectFiles } from './files.js';
+import type { ModuleGraph } from './module-graph.js';
+import type { Project } from './project.js';
+
+/** Databases that `--database` sets up, by the `type` of TypeORM's driver. */
+export const DATABASES = {
+  sqlite: { type: 'better-sqlite3', driver: 'better-sqlite3@12' },
+  postgres: { type: 'postgres', driver: 'pg@8' },
+  mysql: { type: 'mysql', driver: 'mysql2@3' },
+  mariadb: { type: 'mariadb', driver: 'mysql2@3' },
+} as const;
+
+export type DatabaseName = keyof typeof DATABASES;
+
+export interface InitOptions {
+  readonly redis: boolean;
+  readonly database?: DatabaseName;
+}
+
+/** Lines for the user to place, because the command is not certain where they belong. */
+export interface ManualStep {
+  readonly where: string;
+  readonly lines: string;
+}
+
+export interface FileChange {
+  readonly path: string;
+  readonly before: string;
+  readonly after: string;
+}
+
+export interface Plan {
+  /** What the project was found to be. */
+  readonly found: readonly string[];
+  readonly changes: readonly FileChange[];
+  readonly manual: readonly ManualStep[];
+  /** What to know or to do that is no line of code. */
+  readonly notes: readonly string[];
+  /** The command that installs what is missing. */
+  readonly install?: string;
+}
+
+/** What the steps read, and where they put what they found out. */
+export interface Draft {
+  readonly files: ProjectFiles;
+  readonly project: Project;
+  readonly graph: ModuleGraph;
+  readonly options: InitOptions;
+  readonly found: string[];
+  readonly manual: ManualStep[];
+  readonly notes: string[];
+  /** Packages that have to be installed, such as `pg@8`. */
+  readonly packages: Set<string>;
+  /** Lists that were added to already: two data sources may share one. */
+  readonly placed: Set<unknown>;
+}

@@ -1,0 +1,69 @@
+import type ts from 'typescript';
+import type { Found, SourceFile } from './module-graph.js';
+import type { Draft } from './plan.js';
+import { dependsOn } from './project.js';
+
+const clientLines = (name: string) => `const ${name} = new Redis(process.env.REDIS_URL!);\n${listenerLine(name)}`;
+
+// ioredis prints a stack for each failed attempt to connect where nobody listens.
+const listenerLine = (name: string) => `${name}.on('error', (error: Error) => Logger.warn(error.message, 'Redis'));`;
+
+export const REDIS_LINES = `import { Logger } from '@nestjs/common';
+import { Redis } from 'ioredis';
+
+${clientLines('redis')}`;
+
+/** Adds a client beside a module's class, which closes it; returns its name. */
+export function addRedisClient(draft: Draft, { node, file }: Found<ts.ClassDeclaration>): string {
+  const { editor, source } = file;
+  const name = /\bredis\b/.test(source.text) ? 'idempotencyRedis' : 'redis';
+  editor.import('ioredis', 'Redis');
+  editor.import('@nestjs/common', 'Logger');
+  editor.addBelowImports(clientLines(name));
+  draft.packages.add('ioredis@5');
+  if (dependsOn(draft.project.manifest, '@nestjs/config')) {
+    draft.notes.push(
+      `${file.path} reads REDIS_URL before @nestjs/config has read .env files: set it in the environment, or import 'dotenv/config' first in ${draft.project.entry}`,
+    );
+  }
+  const { ts } = draft.graph;
+  const close = `${name}.disconnect();`;
+  const closes = node.members.find((one) => one.name?.getText(source) === 'onApplicationShutdown');
+  if (closes) {
+    draft.manual.push({ where: `in onApplicationShutdown() of ${file.path}`, lines: close });
+    return name;
+  }
+  editor.import('@nestjs/common', 'type OnApplicationShutdown');
+  editor.insert(...implementing(ts, node, source));
+  editor.addMember(node, `onApplicationShutdown() {\n  ${close}\n}`);
+  return name;
+}
+
+/** Where and how a class says that it implements one more interface. */
+function implementing(
+  typescript: typeof ts,
+  node: ts.ClassDeclaration,
+  source: ts.SourceFile,
+): [at: number, text: string] {
+  const clauses = node.heritageClauses ?? [];
+  const existing = clauses.find(({ token }) => token === typescript.SyntaxKind.ImplementsKeyword);
+  if (existing) return [existing.types.end, ', OnApplicationShutdown'];
+  const before =
+    clauses.at(-1)?.end ??
+    (node.typeParameters && source.text.indexOf('>', node.typeParameters.end) + 1) ??
+    node.name?.end ??
+    node.members.pos - 1;
+  return [before, ' implements OnApplicationShutdown'];
+}
+
+/** Has a client of the application's report its errors, where it is certain which that is and that it does not. */
+export function addRedisListener({ graph }: Draft, client: ts.Node, file: SourceFile): void {
+  const { ts } = graph;
+  if (!ts.isIdentifier(client)) return;
+  const declared = graph.declarationOf(client.text, file);
+  if (declared?.file !== file || !ts.isVariableDeclaration(declared.node) || !declared.node.initializer) return;
+  if (!ts.isNewExpression(declared.node.initializer)) return;
+  if (new RegExp(`\\b${client.text}\\s*\\.on\\(\\s*['"]error`).test(file.source.text)) return;
+  file.editor.import('@nestjs/common', 'Logger');
+  file.editor.addAfter(declared.node.parent.parent, listenerLine(client.text));
+}
