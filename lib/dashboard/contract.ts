@@ -1,8 +1,8 @@
 /**
- * What the operators' page and its server say to each other. Every path is relative to the page, which is at `<path>/`:
- * the page works behind any prefix, and never knows its own.
+ * What the operators' page and its server say to each other. Every path is relative to the page,
+ * `<path>/index.html`, to which `<path>` redirects: the page works behind any prefix, and never knows its own.
  *
- *     GET  ./                            the page
+ *     GET  ./index.html                  the page
  *     GET  ./app.js, ./style.css, …      its files
  *     GET  ./api/info                    Info
  *     GET  ./api/records?…               RecordPage      see RecordQuery

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Get, Inject, Post, Req, Res } from '@nestjs/common';
-import { HttpAdapterHost } from '@nestjs/core';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import type { ApiErrorCode, Info, RecordQuery } from './contract.js';
 import { MAX_BULK, MAX_PAGE } from './contract.js';
@@ -19,8 +18,14 @@ type PlatformRequest = IncomingMessage & {
   readonly body?: unknown;
 };
 
-/** Express's response is node's own. */
-type PlatformResponse = ServerResponse & { readonly raw?: ServerResponse; hijack?(): void };
+/** What Express and Fastify have in common. Express's response is node's own. */
+interface PlatformResponse {
+  readonly raw?: ServerResponse;
+  hijack?(): void;
+  status(code: number): this;
+  header(name: string, value: string): this;
+  send(body: string | Buffer): unknown;
+}
 
 /** What the page may load and do: its own files, and requests to its own server. */
 const POLICY = [
@@ -56,10 +61,7 @@ const FILTERS = ['status', 'operation', 'scope', 'minAge', 'maxAge'] as const;
  * wrap or transform it, do not change what the page reads. Guards of the application decide as they do elsewhere.
  */
 export class DashboardController {
-  constructor(
-    @Inject(Dashboard) private readonly dashboard: Dashboard,
-    @Inject(HttpAdapterHost) private readonly adapterHost: HttpAdapterHost,
-  ) {}
+  constructor(@Inject(Dashboard) private readonly dashboard: Dashboard) {}
 
   @Get()
   page(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
@@ -68,7 +70,9 @@ export class DashboardController {
       const path = urlOf(request).pathname;
       if (path.endsWith('/')) return this.file(PAGE);
       // Relative, as is every URL of the page: a proxy may have taken a prefix away.
-      return { status: 302, headers: { Location: `${path.slice(path.lastIndexOf('/') + 1)}/` }, body: '' };
+      // To the file: behind a path that ends with a slash, Fastify finds nothing.
+      const place = `${path.slice(path.lastIndexOf('/') + 1)}/${PAGE}`;
+      return { status: 302, headers: { Location: place }, body: '' };
     });
   }
 
@@ -123,7 +127,7 @@ export class DashboardController {
       return this.json(response, () => Promise.reject(error as Error));
     }
     response.hijack?.();
-    this.dashboard.streams.open(response.raw ?? response, HEADERS);
+    this.dashboard.streams.open(response.raw ?? (response as unknown as ServerResponse), HEADERS);
   }
 
   @Post('api/bulk')
@@ -143,13 +147,12 @@ export class DashboardController {
     });
   }
 
-  /** Fastify takes `/` behind the path for a name without a character, Express for the path itself. */
   @Get(':file')
   asset(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
-    if (request.params.file === '') return this.page(request, response);
     return this.answer(response, () => {
-      assertSameOrigin(request.headers);
-      return this.file(request.params.file);
+      const { file } = request.params;
+      assertSameOrigin(request.headers, { mayNavigate: file === PAGE });
+      return this.file(file);
     });
   }
 
@@ -169,11 +172,8 @@ export class DashboardController {
       const refusal = refusalOf(error);
       return jsonReply(refusal.status, refusal, refusal.code);
     });
-    const { httpAdapter } = this.adapterHost;
-    for (const [name, value] of Object.entries({ ...HEADERS, ...reply.headers })) {
-      httpAdapter.setHeader(response, name, value);
-    }
-    httpAdapter.reply(response, reply.body, reply.status);
+    for (const [name, value] of Object.entries({ ...HEADERS, ...reply.headers })) response.header(name, value);
+    response.status(reply.status).send(reply.body);
   }
 }
 
