@@ -3,7 +3,6 @@ import { mediaTypeOf } from '../cli/commands/resolve.js';
 import type { IdempotencyService, Resolution } from '../service/idempotency.service.js';
 import {
   type ActionName,
-  type ActionRequest,
   type ActionResult,
   type BulkResult,
   type ChangeType,
@@ -170,7 +169,7 @@ function readOutcome(outcome: unknown): Resolution {
   };
 }
 
-function membersOf(value: unknown, what = 'The body'): Partial<Record<keyof ActionRequest | string, unknown>> {
+function membersOf(value: unknown, what = 'The body'): Partial<Record<string, unknown>> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   throw new DashboardError('bad-request', `${what} has to be a JSON object`);
 }

@@ -156,21 +156,19 @@ export class RecordPages extends RecordView {
     from: Position | undefined,
   ): Promise<Found> {
     if (filters.length === 0) return this.sorted(walk, filters, limit, from);
-    const positions: Position[] = [];
+    const found: Position[] = [];
     const giveUpAt = performance.now() + PATIENCE_MS;
     for (let scanned = WINDOW; ; scanned += WINDOW) {
-      const wanted = limit - positions.length;
-      const hits = await this.hits(walk, filters, from, wanted + 1);
-      const { positions: some, next } = cut(hits, wanted);
-      positions.push(...some);
-      if (next) return { positions, next, partial: false, scanned };
+      found.push(...(await this.hits(walk, filters, from, limit + 1 - found.length)));
+      if (found.length > limit) return { ...cut(found, limit), partial: false, scanned };
       const [end] = await this.along(walk, from)
         .offset(WINDOW - 1)
         .limit(1)
         .getRawMany<Position>();
-      if (!end) return { positions, next: null, partial: false, scanned };
+      if (!end || performance.now() >= giveUpAt) {
+        return { positions: found, next: end ?? null, partial: end !== undefined, scanned };
+      }
       from = end;
-      if (performance.now() >= giveUpAt) return { positions, next: end, partial: true, scanned };
     }
   }
 

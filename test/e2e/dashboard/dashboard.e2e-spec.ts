@@ -85,9 +85,9 @@ class Envelope implements NestInterceptor {
 
 @Catch()
 class TeapotFilter implements ExceptionFilter {
-  catch(error: { getStatus?: () => number }, host: ArgumentsHost): void {
+  catch(error: Error & { getStatus?: () => number }, host: ArgumentsHost): void {
     const response = host.switchToHttp().getResponse<{ status(code: number): { send(body: object): void } }>();
-    response.status(error.getStatus?.() ?? 500).send({ oops: String(error) });
+    response.status(error.getStatus?.() ?? 500).send({ oops: error.message });
   }
 }
 
