@@ -238,8 +238,8 @@ function showState(content) {
 
 function showError(error) {
   const { title, text } = explain(error);
-  const retry = h('button', { type: 'button', onclick: () => reload() }, 'Try again');
-  showState(h('div.empty.failure', { role: 'alert' }, h('b', null, title), h('p', null, text), retry));
+  const again = h('button', { type: 'button', onclick: () => void reload() }, 'Try again');
+  showState(h('div.empty.failure', { role: 'alert' }, h('b', null, title), h('p', null, text), again));
   // What was shown stays, as the last that is known; the state above it says that it may be old.
   byId('records').hidden = records.length === 0 || page === null;
   byId('pages').hidden = page === null;
