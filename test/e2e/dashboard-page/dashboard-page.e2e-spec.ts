@@ -49,7 +49,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   await page?.context().close();
-  expect(complaints).toEqual([]);
+  if (complaints.length > 0) throw new Error(`The browser complains: ${complaints.join('; ')}`);
 });
 
 async function open(url: string, options: BrowserContextOptions = {}) {
@@ -214,7 +214,7 @@ describe('the page of the dashboard', () => {
     });
     const { id } = (await find(key))!;
     const query = new URLSearchParams({ key, operation: `POST /${PREFIX}/payments` });
-    await open(`${shop.page}#/?${query}`);
+    await open(`${shop.page}#/?${query.toString()}`);
     await row(id).waitFor();
     expect(await page.locator('#rows tr').count()).toBe(1);
     expect(await page.getByLabel('Idempotency key').inputValue()).toBe(key);
