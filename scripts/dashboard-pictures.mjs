@@ -29,7 +29,7 @@ const TO = join(import.meta.dirname, '../docs/images');
 const MINUTES = 60;
 const MINUTE = 60_000;
 const CRASHES_AT = 56;
-const TAKEN_OVER_AT = [17, 44];
+const TAKEN_OVER_AT = [17, 44, 58];
 const AFTER_CHARGE = 'after the charge';
 const PATHS = ['payments', 'orders', 'payments', 'payments/81/refunds', 'subscriptions'];
 const CART = {
@@ -41,16 +41,19 @@ const CART = {
 
 /** The clock of the shop, in milliseconds behind that of this machine. */
 let behind = 3 * 60 * MINUTE;
-globalThis.Date = /** @type {any} */ (
-  class extends Date {
-    static now = () => super.now() - behind;
-    /** @param {any[]} given */
-    constructor(...given) {
-      if (given.length > 0) super(.../** @type {[any]} */ (given));
-      else super(new.target.now());
-    }
+class ShopDate extends Date {
+  /** @override */
+  static now() {
+    return super.now() - behind;
   }
-);
+
+  /** @param {any[]} given */
+  constructor(...given) {
+    if (given.length > 0) super(.../** @type {[any]} */ (given));
+    else super(ShopDate.now());
+  }
+}
+Object.assign(globalThis, { Date: ShopDate });
 
 class ShopController {
   /** @param {IdempotencyService} idempotency @param {IdempotencyFaults} faults */
@@ -139,7 +142,8 @@ function logIn(context) {
 async function traffic() {
   for (let minute = 0; minute < MINUTES; minute++) {
     behind = (MINUTES - 1 - minute) * MINUTE;
-    const count = Math.round(5 + 3 * Math.sin(minute / 9) + ((minute * 7) % 5));
+    // Few at the end, so that the crash is on the first screen.
+    const count = minute >= CRASHES_AT ? 2 : Math.round(5 + 3 * Math.sin(minute / 9) + ((minute * 7) % 5));
     for (let n = 0; n < count; n++) {
       const path = PATHS[(minute + n) % PATHS.length];
       const key = `key-${minute}-${n}`;
@@ -163,7 +167,8 @@ async function crash(path, point) {
   // Until its lease has run out, which the clock of the database tells.
   for (let status = 409; status === 409; await sleep(100)) {
     const answer = await post(path, key);
-    if ((await answer.json()).code === 'outcome-unknown') return;
+    const { code } = /** @type {{ code?: string }} */ (await answer.json());
+    if (code === 'outcome-unknown') return;
     status = answer.status;
   }
 }
