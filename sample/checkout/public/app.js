@@ -65,6 +65,7 @@ function update() {
   }
   if (current?.run) current = { run };
   troubles.busy = run?.phase === 'running' ? run.trouble : undefined;
+  shop.busy = run?.phase === 'running';
   shop.update(state.products);
   showLedgers(state, current?.run ?? current?.payment);
   if (current) showVerdict(viewOf(current));
