@@ -87,6 +87,9 @@ export function createProvider(ledger: Ledger, say: (text: string) => void): Ser
         return find(decodeURIComponent(id ?? ''), response);
       case 'GET /ledger':
         return answer(response, 200, ledger.list());
+      case 'DELETE /ledger':
+        ledger.clear();
+        return answer(response, 200, []);
       case 'PUT /behaviour':
         return setBehaviour(request, response);
       default:
