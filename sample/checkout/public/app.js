@@ -19,6 +19,7 @@ const troubles = new Troubles(start);
 const protection = byId('protection');
 
 protection.addEventListener('change', showProtection);
+byId('start-over').addEventListener('click', () => void startOver());
 showProtection();
 setUpTheme();
 listen();
@@ -50,6 +51,13 @@ async function start(trouble) {
   byId('verdict').scrollIntoView({ block: 'nearest' });
 }
 
+/** The page as well: what it remembers is of payments that are gone. */
+async function startOver() {
+  if (byId('start-over').getAttribute('aria-disabled') === 'true') return;
+  const response = await fetch('/stage/start-over', { method: 'POST' });
+  if (response.ok) location.reload();
+}
+
 function update() {
   if (!state) return;
   const { run } = state;
@@ -63,8 +71,10 @@ function update() {
     lastRun = run.id;
     current = { run };
   }
-  if (current?.run) current = { run };
+  if (current?.run) current = run && { run };
   troubles.busy = run?.phase === 'running' ? run.trouble : undefined;
+  shop.busy = run?.phase === 'running';
+  byId('start-over').setAttribute('aria-disabled', String(run?.phase === 'running'));
   shop.update(state.products);
   showLedgers(state, current?.run ?? current?.payment);
   if (current) showVerdict(viewOf(current));
@@ -105,6 +115,7 @@ function showProtection() {
   const on = protection.checked;
   setText(byId('protection-state'), on ? 'on' : 'off');
   byId('unprotected-note').hidden = on;
+  byId('code').setAttribute('href', on ? 'checkout.controller.ts' : 'unprotected-checkout.controller.ts');
   document.documentElement.toggleAttribute('data-unprotected', !on);
   shop.protection = on;
 }

@@ -12,6 +12,7 @@ export class Shop {
   #protection = true;
   #payment;
   #onPayment;
+  #busy = false;
 
   /** @param {(payment: Payment) => void} onPayment called whenever something has come of a payment */
   constructor(onPayment) {
@@ -30,6 +31,14 @@ export class Shop {
     this.#begin();
   }
 
+  /** While a trouble is played, a payment of one's own would be mixed into it. */
+  set busy(busy) {
+    if (busy === this.#busy) return;
+    this.#busy = busy;
+    this.#tell();
+    this.#show();
+  }
+
   update(products) {
     this.#products = products;
     this.#show();
@@ -43,7 +52,7 @@ export class Shop {
 
   async #pay() {
     const payment = this.#payment;
-    if (payment.items.length === 0) return;
+    if (payment.items.length === 0 || this.#busy) return;
     await payment.pay(() => {
       this.#onPayment(payment);
       if (payment === this.#payment) this.#tell();
@@ -56,7 +65,7 @@ export class Shop {
     let text = 'Click it as often as you like: it is one payment, with one key.';
     if (!this.#protection) text = 'Careful: each click is another charge.';
     if (requests > 0) text = paid + replayed > 0 ? `Paid. ${plural(requests, 'request')} so far.` : 'Paying…';
-    setText(byId('paid'), message || text);
+    setText(byId('paid'), this.#busy ? 'Wait until the trouble is over.' : message || text);
   }
 
   #change(sku, by) {
@@ -79,6 +88,7 @@ export class Shop {
     const total = products.reduce((sum, { price, quantity }) => sum + price * quantity, 0);
     setText(byId('total'), money(total));
     byId('pay').disabled = total === 0;
+    byId('pay').setAttribute('aria-disabled', String(this.#busy));
   }
 
   /** Keeps the buttons, so that the one with the focus keeps it. */

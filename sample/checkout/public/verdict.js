@@ -37,11 +37,11 @@ function moodOf({ charges, phase }) {
 function countsOf(requests, { paid, replayed, refused, failed, lost }, orders) {
   return [
     { key: 'requests', n: requests, one: 'request' },
-    { key: 'carried out', n: paid },
+    { key: 'told “paid”', n: paid },
     { key: 'replayed', n: replayed },
     { key: 'refused', n: refused },
     { key: 'failed', n: failed },
-    { key: 'lost', n: lost },
+    { key: 'unanswered', n: lost },
     { key: 'orders', n: orders, one: 'order' },
   ];
 }

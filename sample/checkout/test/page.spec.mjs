@@ -85,7 +85,7 @@ describe('the page', { timeout: 300_000 }, () => {
     ['double-click', /waited and was given the same answer/],
     ['fifty-retries', /1 of them ran the checkout, and 49 were given/],
     ['lost-answer', /asked the provider/],
-    ['zombie', /its late answer is the one on record/],
+    ['zombie', /It answered with what shop 2 had recorded/],
     ['other-cart', /422 key-reused/],
     ['no-redis', /The database decided/],
   ];
@@ -169,6 +169,35 @@ describe('the page', { timeout: 300_000 }, () => {
     assert.equal((await customer.ledger()).length, before + 3);
   });
 
+  it('plays a trouble alone, and starts over for the next audience', async () => {
+    const pay = page.getByRole('button', { name: /^Pay/ });
+    const before = (await customer.ledger()).length;
+    await page.locator('#trouble-crash').click();
+    await page.locator('#pay[aria-disabled=true]').waitFor();
+    await pay.click({ force: true });
+    await page.locator('.verdict[data-phase=done]').waitFor();
+    assert.equal((await customer.ledger()).length, before + 1);
+    const events = await page.locator('#events').innerText();
+    assert.match(events, /€51\.50, booked/);
+    assert.match(events, /from now on: answers after 10 s, once/);
+    assert.doesNotMatch(events, /[{}]/);
+
+    await page.getByRole('button', { name: 'Start over' }).click();
+    await page.getByText('No key has been seen yet.').waitFor();
+    await page.getByText('Nothing has been paid yet').waitFor();
+    assert.deepEqual(await customer.ledger(), []);
+    await pay.click();
+    await page.locator('.verdict[data-mood=once]').waitFor();
+  });
+
+  it('shows the code of the endpoint that is paid at', async () => {
+    const code = page.getByRole('link', { name: 'The code of this endpoint' });
+    const text = async () => (await page.request.get(await code.evaluate((link) => link.href))).text();
+    assert.match(await text(), /@Idempotent\(\)/);
+    await turnProtectionOff();
+    assert.doesNotMatch(await text(), /@Idempotent\(\)/);
+  });
+
   it('takes another cart for another payment', async () => {
     const key = page.locator('#key');
     const first = await key.innerText();
@@ -233,6 +262,7 @@ describe('the page', { timeout: 300_000 }, () => {
     await turnProtectionOff();
     await play('double-click');
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+    assert.ok((await page.evaluate(() => document.documentElement.scrollHeight)) < 2_900);
   });
 
   it('keeps still where reduced motion is asked for', async () => {

@@ -4,7 +4,8 @@ import type { EntityManager } from 'typeorm';
 import { Repository } from 'typeorm';
 import { Product } from './product.entity.js';
 
-const ASSORTMENT: Product[] = [
+/** What a new shop has on its shelves. */
+export const ASSORTMENT: Product[] = [
   { sku: 'MUG', name: 'Mug', price: 1250, stock: 100_000 },
   { sku: 'TEAPOT', name: 'Teapot', price: 3900, stock: 100_000 },
   { sku: 'SAMOVAR', name: 'Samovar, the last one', price: 48_000, stock: 1 },

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { existsSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 export interface ChargeRequest {
@@ -54,6 +54,12 @@ export class Ledger {
     fsyncSync(this.file);
     this.remember(entry);
     return entry;
+  }
+
+  /** Forgets all charges, for another demonstration. */
+  clear(): void {
+    ftruncateSync(this.file);
+    this.entries.clear();
   }
 
   private remember(entry: LedgerEntry): void {

@@ -49,7 +49,7 @@ export function createProvider(ledger: Ledger, say: (text: string) => void): Ser
       return answer(response, 422, { message: 'This key has another charge' });
     }
     const entry = known ?? ledger.book(key, wanted);
-    const amount = `${entry.amount / 100} ${entry.currency}`;
+    const amount = money(entry);
     say(`charge for ${short(entry.reference)}: ` + (known ? `${entry.id} again` : `${entry.id}, ${amount}, booked`));
 
     if (mode === 'drop-answer') {
@@ -66,7 +66,7 @@ export function createProvider(ledger: Ledger, say: (text: string) => void): Ser
       return answer(response, 400, { message: `mode: ${MODES.join(', ')}` });
     }
     behaviour = { mode: wanted.mode, delayMs: Number(wanted.delayMs ?? 0), times: wanted.times };
-    say(`from now on: ${JSON.stringify(behaviour)}`);
+    say(`from now on: ${inWords(behaviour)}`);
     answer(response, 200, behaviour);
   }
 
@@ -87,6 +87,9 @@ export function createProvider(ledger: Ledger, say: (text: string) => void): Ser
         return find(decodeURIComponent(id ?? ''), response);
       case 'GET /ledger':
         return answer(response, 200, ledger.list());
+      case 'DELETE /ledger':
+        ledger.clear();
+        return answer(response, 200, []);
       case 'PUT /behaviour':
         return setBehaviour(request, response);
       default:
@@ -128,6 +131,21 @@ async function readJson<T>(request: IncomingMessage): Promise<T | undefined> {
 function answer(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'Content-Type': 'application/json' });
   response.end(`${JSON.stringify(body)}\n`);
+}
+
+/** As the page writes amounts. */
+function money({ amount, currency }: ChargeRequest): string {
+  return new Intl.NumberFormat('en', { style: 'currency', currency }).format(amount / 100);
+}
+
+function inWords({ mode, delayMs, times }: Behaviour): string {
+  const what = {
+    ok: 'answers at once',
+    slow: `answers after ${delayMs / 1_000} s`,
+    fail: 'answers 500 and charges nothing',
+    'drop-answer': 'charges, and cuts the connection before its answer',
+  }[mode];
+  return times === undefined ? what : `${what}, ${times === 1 ? 'once' : `${times} times`}`;
 }
 
 function short(reference: string): string {

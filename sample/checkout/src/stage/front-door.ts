@@ -9,13 +9,17 @@ import type { Stage } from './stage.js';
 import type { Trouble } from './trouble.js';
 import { TROUBLES } from './troubles/index.js';
 
-const PUBLIC = join(import.meta.dirname, '..', '..', 'public');
+const SAMPLE = join(import.meta.dirname, '..', '..');
+const PUBLIC = join(SAMPLE, 'public');
+/** The endpoint with `@Idempotent()`, and the one without: the page links to them. */
+const CODE = ['checkout.controller.ts', 'unprotected-checkout.controller.ts'];
 
 const TYPES: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
   '.svg': 'image/svg+xml',
+  '.ts': 'text/plain; charset=utf-8',
 };
 
 const PAGE_HEADERS = {
@@ -35,6 +39,7 @@ export function createFrontDoor(stage: Stage): Server {
   const files = new Map(
     readdirSync(PUBLIC).map((name) => [name === 'index.html' ? '/' : `/${name}`, readFileSync(join(PUBLIC, name))]),
   );
+  for (const name of CODE) files.set(`/${name}`, readFileSync(join(SAMPLE, 'src', 'checkout', name)));
   let turn = 0;
   let playing: Promise<void> | undefined;
 
@@ -59,6 +64,10 @@ export function createFrontDoor(stage: Stage): Server {
         playing = play(stage, trouble, items, protection).finally(() => (playing = undefined));
         return answer(response, 202, stage.run);
       }
+      case 'POST /stage/start-over':
+        if (playing) return answer(response, 409, { message: 'A trouble is being played' });
+        await stage.startOver();
+        return answer(response, 200, {});
       default:
         return answer(response, 404, { message: 'Not found' });
     }

@@ -1,5 +1,6 @@
 import { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from 'nestjs-idempotency';
 import { DataSource, type DataSourceOptions, In, Not } from 'typeorm';
+import { ASSORTMENT } from '../catalog/catalog.service.js';
 import { Product } from '../catalog/product.entity.js';
 import { config } from '../config.js';
 import { databaseOptions } from '../database.js';
@@ -65,6 +66,16 @@ export class Observer {
         .filter(({ recordId }) => recordId === id)
         .map(({ name, status, token }) => ({ name, status, token })),
     }));
+  }
+
+  /** Deletes what was bought and fills the shelves again. */
+  clear(): Promise<void> {
+    return this.dataSource.transaction(async (manager) => {
+      for (const entity of [IdempotencyStep, IdempotencyRecord, OrderLine, Order]) {
+        await manager.createQueryBuilder().delete().from(entity).execute();
+      }
+      await manager.save(Product, ASSORTMENT);
+    });
   }
 
   close(): Promise<void> {

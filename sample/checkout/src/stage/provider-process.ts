@@ -40,6 +40,10 @@ export class ProviderProcess {
     return (await response.json()) as LedgerEntry[];
   }
 
+  async clearLedger(): Promise<void> {
+    await fetch(`${config.provider.url}/ledger`, { method: 'DELETE' });
+  }
+
   close(): void {
     this.child.removeAllListeners('exit');
     this.child.disconnect();

@@ -88,6 +88,15 @@ export class Stage {
     return { happenings: this.happenings, state: await this.state() };
   }
 
+  /** For the next audience: nothing has been bought, charged or recorded. */
+  async startOver(): Promise<void> {
+    await this.observer?.clear();
+    await this.provider.clearLedger();
+    this.run = undefined;
+    this.happenings.length = 0;
+    await this.refresh();
+  }
+
   async chargesOf(card: string): Promise<LedgerEntry[]> {
     return (await this.provider.ledger()).filter((entry) => entry.card === card);
   }

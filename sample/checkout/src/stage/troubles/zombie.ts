@@ -27,7 +27,7 @@ export const zombie: Trouble = {
     const answer = await late;
     if (!scene.protection) return 'Both shops finished the payment, each in good faith: each has its own charge.';
     return answer.body.id === body.id
-      ? 'Shop 1 came back with an outdated fencing token and could record nothing: its late answer is the one on record.'
+      ? 'Shop 1 came back with an outdated fencing token and could record nothing. It answered with what shop 2 had recorded.'
       : 'Shop 1 came back with an outdated fencing token and could record nothing.';
   },
 };
