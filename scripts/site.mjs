@@ -6,7 +6,7 @@
  */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestOf, isCurrent, stamp } from './checkout/stamp.mjs';
+import { digestOf, isCurrent, stamp } from './stamp.mjs';
 import { llmsText } from './docs/llms.mjs';
 import { checkSite } from './docs/site-check.mjs';
 import { writeSitePages } from './docs/site-pages.mjs';

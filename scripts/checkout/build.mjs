@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, 
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { root, SAMPLE } from '../workspace.mjs';
-import { digestOf, isCurrent, stamp } from './stamp.mjs';
+import { digestOf, isCurrent, stamp } from '../stamp.mjs';
 
 /**
  * @param {string} folder a small copy of the repository, see `install.mjs`

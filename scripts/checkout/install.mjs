@@ -1,8 +1,8 @@
 /** Installs the packages that the shop of sample/checkout runs with, beside those of the repository. */
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { digestOf, isCurrent, stamp } from './stamp.mjs';
-import { isInstalled, loads, root, run, SAMPLE } from '../workspace.mjs';
+import { digestOf, isCurrent, stamp } from '../stamp.mjs';
+import { isInstalled, loads, quickCompilation, root, run, SAMPLE } from '../workspace.mjs';
 
 /**
  * @typedef {object} Manifest
@@ -15,9 +15,6 @@ import { isInstalled, loads, root, run, SAMPLE } from '../workspace.mjs';
  * @property {Record<string, string>} devDependencies
  * @property {Record<string, unknown>} scripts
  */
-
-/** SQLite takes a minute with -O3, the addon's own setting, and half of that with -O1. */
-const QUICK_COMPILATION = { CFLAGS: '-O1', CXXFLAGS: '-O1', JOBS: 'max' };
 
 /**
  * The folder becomes a small copy of the repository: its manifests without what only tests and tools need, in the versions of the
@@ -45,7 +42,7 @@ export async function installShop(folder) {
   console.log('Installing what the shop needs; half a minute where better-sqlite3 has to be compiled.');
   await run('npm', ['ci', '--omit=dev', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: folder,
-    env: { ...QUICK_COMPILATION, ...process.env },
+    env: quickCompilation(),
   });
   stamp(packages, digest);
 }
