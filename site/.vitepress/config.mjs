@@ -16,6 +16,7 @@ export default defineConfig({
   title: name,
   description,
   base: process.env.SITE_BASE ?? '/',
+  head: [['link', { rel: 'icon', href: 'data:,' }]],
   srcDir: '.pages',
   ignoreDeadLinks: 'localhostLinks',
   outDir: 'dist',
