@@ -18,10 +18,11 @@ import { root } from '../workspace.mjs';
  * @property {Page[]} pages
  */
 
-/** Pages of docs/. One that is not listed here stands under `More`, with its first sentence. */
+/** Names of docs/ in their order. A page that is not listed stands under `More`, with its first sentence. */
 const LISTED = {
   Start: [
     ['guide', 'from nothing to a safe payment endpoint, in a quarter of an hour'],
+    ['reference', 'every option, its default and its meaning; every problem; supported versions'],
     ['recipes', 'payment providers, webhooks, consumers, outbox, uploads, cron, tenants, long operations'],
   ],
   'In your application': [
@@ -30,9 +31,16 @@ const LISTED = {
     ['client', 'how to retry, and a fetch wrapper that does'],
     ['testing', 'faults to inject: a crash before the record, a lost response, a lost lease, a database that is gone'],
   ],
+  'Beside other packages': [
+    ['prisma', 'what works beside Prisma, what `transactional` does not cover, and a recipe'],
+    ['drizzle', 'what works beside Drizzle, what `transactional` does not cover, and a recipe'],
+    ['mikro-orm', 'what works beside MikroORM, what `transactional` does not cover, and a recipe'],
+    ['workflows', 'a workflow that starts in the transaction of the request that asks for it'],
+  ],
   'In production': [
     ['operations', 'what records cost, where they live, and what to do when something rings'],
     ['observability', 'metrics, spans, health and events'],
+    ['dashboard', 'a page for operators: held records, timelines, resolve, release, forget'],
     ['cli', 'the command line: held records, what a customer was told, what waits to be deleted'],
     ['troubleshooting', 'every problem code, boot error and log line: what it means, what to do'],
   ],
@@ -50,7 +58,9 @@ export function siteMap() {
   const listed = Object.entries(LISTED).map(([title, pages]) => ({
     title,
     isOptional: false,
-    pages: pages.map(([name, about]) => docs(name, about)),
+    pages: pages
+      .filter(([name]) => existsSync(join(root, 'docs', `${name}.md`)))
+      .map(([name, about]) => docs(name, about)),
   }));
   const known = new Set(listed.flatMap(({ pages }) => pages.map(({ source }) => source)));
   const more = markdownIn('docs').filter((name) => !known.has(`docs/${name}`));
