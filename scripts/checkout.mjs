@@ -1,16 +1,24 @@
-/** `npm run checkout`: from a fresh clone to the running sample and its page. Ctrl-C stops it. */
+/**
+ * `npm run checkout`: from a fresh clone to the running sample and its page. Ctrl-C stops it.
+ *
+ * It installs and builds only what the shop runs with, into `sample/checkout/.run`, and again only after a change.
+ */
 import { spawn } from 'node:child_process';
-import { buildLibrary, install, root, run, SAMPLE, SIGNALS } from './workspace.mjs';
+import { join } from 'node:path';
+import { buildShop } from './checkout/build.mjs';
+import { installShop } from './checkout/install.mjs';
+import { root, SAMPLE, SIGNALS } from './workspace.mjs';
 
 const STOP_TIMEOUT = 10_000;
+const folder = join(root, SAMPLE, '.run');
 
-await install();
-await buildLibrary();
-await run('npm', ['run', '--silent', 'build', '-w', SAMPLE]);
+await installShop(folder);
+buildShop(folder);
 
 // In a process group of its own, so that each of its processes gets a signal once, whoever sends it to this one.
-const sample = spawn('npm', ['run', '--silent', 'stage', '-w', SAMPLE, '--', ...process.argv.slice(2)], {
+const sample = spawn(process.execPath, [join(folder, SAMPLE, 'dist/stage/main.js')], {
   cwd: root,
+  env: { DATA_DIR: join(root, SAMPLE, 'data'), ...process.env },
   stdio: ['ignore', 'inherit', 'inherit'],
   detached: true,
 });

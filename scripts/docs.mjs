@@ -1,19 +1,30 @@
 /**
  * What the npm scripts for the documentation run:
  *
- * - `npm run docs:check`: types and format of the code blocks in all pages, and where their links lead
+ * - `npm run docs:check`: types and format of the code blocks in all pages, where their links lead, and whether llms.txt is current
+ * - `npm run docs:llms`: writes llms.txt from the pages
  * - `npm run docs:api`: the API reference, into docs/api
  */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './workspace.mjs';
+
 const API = 'docs/api';
 
 const tasks = {
   check: async () => {
     const { checkCodeBlocks } = await import('./docs/check.mjs');
     const { checkLinks } = await import('./docs/links.mjs');
-    const problems = [...checkLinks(), ...(await checkCodeBlocks())];
+    const { checkLlmsText } = await import('./docs/llms.mjs');
+    const problems = [...checkLinks(), ...checkLlmsText(), ...(await checkCodeBlocks())];
     for (const problem of problems) console.error(problem);
     console.log(problems.length === 0 ? 'All code blocks and links are sound.' : `${problems.length} problems.`);
     return problems.length === 0;
+  },
+  llms: async () => {
+    const { packedLlmsText } = await import('./docs/llms.mjs');
+    writeFileSync(join(root, 'llms.txt'), packedLlmsText());
+    return true;
   },
   api: async () => {
     const { makeApiReference } = await import('./docs/api.mjs');

@@ -13,10 +13,10 @@ import { root } from '../workspace.mjs';
  * @property {string} code
  */
 
-/** The pages that people read: at the root, below docs/, and in the samples. */
+/** The pages that people read: at the root, below docs/, in the samples, and what GitHub shows. */
 export function pages() {
   const atRoot = readdirSync(root).filter((name) => name.endsWith('.md'));
-  return [...atRoot, ...below('docs'), ...below('sample')].sort();
+  return [...atRoot, ...below('docs'), ...below('sample'), ...below('.github')].sort();
 }
 
 /**
