@@ -32,6 +32,8 @@ export interface Invocation {
   readonly json: boolean;
   readonly text: (option: string) => string | undefined;
   readonly flag: (option: string) => boolean;
+  /** Whether a database is named, by an option or in the environment. */
+  readonly hasDatabase: boolean;
   /** The database of this call, connected when first asked for. */
   readonly dataSource: (create?: boolean) => Promise<DataSource>;
   /** The same, not connected. */

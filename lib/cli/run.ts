@@ -77,6 +77,7 @@ function invocationOf(
     json: values.json === true,
     text,
     flag: (option) => values[option] === true,
+    hasDatabase: Boolean(url),
     dataSource,
     unconnected: () => newDataSource(settings()),
     service: async (more) => serviceOn(await dataSource(), { timeout, ...more }),

@@ -1,4 +1,5 @@
 import type { Command } from '../command.js';
+import { doctor } from './doctor.js';
 import { forget } from './forget.js';
 import { list } from './list.js';
 import { migrations } from './migrations.js';
@@ -7,4 +8,4 @@ import { resolve } from './resolve.js';
 import { show } from './show.js';
 import { stats } from './stats.js';
 
-export const COMMANDS: readonly Command[] = [list, show, resolve, forget, purge, stats, migrations];
+export const COMMANDS: readonly Command[] = [list, show, resolve, forget, purge, stats, migrations, doctor];

@@ -2,6 +2,7 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { IDEMPOTENCY_MIGRATIONS } from '../../store/migrations/index.js';
 import type { Command, Invocation } from '../command.js';
 import { messageOf } from '../database/connection.js';
+import { executedMigrations } from '../database/executed-migrations.js';
 import { ExitCode, refusal, usageError } from '../exit-codes.js';
 
 export const migrations: Command = {
@@ -45,7 +46,7 @@ async function revert({ terminal, json, flag, ...invocation }: Invocation): Prom
     );
   }
   const dataSource = await invocation.dataSource();
-  const before = await executedBy(dataSource);
+  const before = await executedMigrations(dataSource);
   if (before.length > 0) await dataSource.undoLastMigration().catch(toRefusal);
   const reverted = before.slice(-1);
   if (json) terminal.json({ reverted });
@@ -60,27 +61,6 @@ function toRefusal(error: unknown): never {
   const message = messageOf(error);
   if (!/was found in the source code/.test(message)) throw error;
   throw refusal('The last migration of this database is not one of this library: revert those after it first');
-}
-
-/** Names of our migrations that have run, the last one last. */
-async function executedBy(dataSource: DataSource): Promise<string[]> {
-  const table = dataSource.options.migrationsTableName ?? 'migrations';
-  const runner = dataSource.createQueryRunner();
-  try {
-    const { schema } = dataSource.options as { schema?: string };
-    const path = dataSource.driver.buildTableName(table, schema);
-    if (!(await runner.hasTable(path))) return [];
-    const rows = (await dataSource
-      .createQueryBuilder(runner)
-      .select('m.name', 'name')
-      .from(path, 'm')
-      .orderBy('m.id', 'ASC')
-      .getRawMany<{ name: string }>())!;
-    const ours = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
-    return rows.map(({ name }) => name).filter((name) => ours.includes(name as (typeof ours)[number]));
-  } finally {
-    await runner.release();
-  }
 }
 
 /** What the migrations would do, without a database: a query runner notes what it is told to run. */
