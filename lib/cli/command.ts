@@ -6,7 +6,7 @@ import type { Terminal } from './output/terminal.js';
 
 export interface Option {
   readonly type: 'string' | 'boolean';
-  /** What stands for the value in the help, such as `<n>`. */
+  /** Placeholder of the value in the help, such as `<n>`. */
   readonly value?: string;
   readonly description: string;
 }
@@ -19,6 +19,8 @@ export interface Command {
   readonly operands: string;
   readonly summary: string;
   readonly options: Options;
+  /** What its exit codes mean, where it has its own. */
+  readonly exitCodes?: string;
   /** How many operands it takes. */
   readonly arity: readonly [least: number, most: number];
   run(invocation: Invocation): Promise<ExitCode>;

@@ -40,22 +40,24 @@ const WIDEST_LEVEL = Math.max(...LEVELS.map(({ length }) => length));
 export const doctor: Command = {
   name: 'doctor',
   operands: '',
-  summary: 'Examines the database, Redis and the routes of the application, and says what to do',
+  summary: 'Checks the database, Redis and the routes of the application, and says what to do',
   options: {
     app: {
       type: 'string',
       value: '<file>',
       description:
-        'the compiled root module; dist/app.module.js. Its providers are made, nothing listens, no hook is called',
+        'compiled root module; default: dist/app.module.js. Creates its providers; does not listen or call hooks',
     },
-    'no-app': { type: 'boolean', description: 'examine the database alone, and load no application' },
+    'no-app': { type: 'boolean', description: 'do not load the application; examine the database and --redis alone' },
     redis: {
       type: 'string',
       value: '<urls>',
-      description: "redis:// URLs with commas between; the application's own nodes, if one is loaded",
+      description: 'redis:// URLs, separated by commas; default: the nodes of the loaded application',
     },
-    processes: { type: 'string', value: '<n>', description: 'how many processes of the application there are; 1' },
+    processes: { type: 'string', value: '<n>', description: 'how many processes the application runs in; default: 1' },
   },
+  exitCodes:
+    'Exit codes: 0 nothing but ok and notes; 1 a warning; 2 wrong usage; 3 database unreachable; 4 another failure',
   arity: [0, 0],
   async run(invocation) {
     const { terminal, json } = invocation;
@@ -76,6 +78,7 @@ async function findingsOf(invocation: Invocation): Promise<Finding[]> {
     throw usageError(
       'There is no dist/app.module.js and no DATABASE_URL. Build the application, name its root module with --app, or ' +
         'give --database-url',
+      'npx nest build && npx nestjs-idempotency doctor',
     );
   }
   const findings: Finding[] = [];
@@ -87,7 +90,7 @@ async function findingsOf(invocation: Invocation): Promise<Finding[]> {
       hint('application', 'The routes were not examined', 'Name the compiled root module: --app dist/app.module.js'),
     );
   } else {
-    terminal.note(`Loading ${file}: its providers are made; nothing listens, and no lifecycle hook is called`);
+    terminal.note(`Loading ${file}: creates its providers, without listening and without lifecycle hooks`);
     const examined = await withoutStdout(() => examineApplication(file, given ?? LOAD_WITHIN_MS));
     application = examined.application;
     clean(examined.findings);

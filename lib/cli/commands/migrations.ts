@@ -8,8 +8,13 @@ import { ExitCode, refusal, usageError } from '../exit-codes.js';
 export const migrations: Command = {
   name: 'migrations',
   operands: 'print|run|revert',
-  summary: 'Prints the SQL that makes the tables, or runs or reverts it as a TypeORM migration',
-  options: { yes: { type: 'boolean', description: 'with revert: drop the tables, with all keys' } },
+  summary: 'Prints the SQL that creates the tables, runs it as TypeORM migrations, or reverts the last one',
+  options: {
+    yes: {
+      type: 'boolean',
+      description: 'with revert: confirm that columns, or the tables with all keys, are dropped',
+    },
+  },
   arity: [1, 1],
   run(invocation) {
     switch (invocation.operands[0]) {
@@ -20,7 +25,10 @@ export const migrations: Command = {
       case 'revert':
         return revert(invocation);
       default:
-        throw usageError('Say migrations print, migrations run or migrations revert');
+        throw usageError(
+          `There is no migrations ${invocation.operands[0]}; there are print, run and revert`,
+          'npx nestjs-idempotency migrations print',
+        );
     }
   },
 };
