@@ -8,6 +8,6 @@ process.exitCode = await run(
   process.env,
   new Terminal(process.stdout, process.stderr, process.env),
 );
-// The doctor leaves an application as it is: its hooks have not been called, so that none is called at the end. What it keeps
-// open would keep this process; what was printed is waited for.
+// A statement that never ends, and an application that the doctor has loaded and calls no hook of, would keep this process. What
+// was printed is waited for.
 process.stdout.write('', () => setTimeout(() => process.exit(), 100).unref());

@@ -8,7 +8,7 @@ import { isRetryable } from '../store/driver-errors.js';
 import { saysMissingTables } from '../store/missing-tables.js';
 import type { Command, Invocation, Options } from './command.js';
 import { COMMANDS } from './commands/index.js';
-import { connect, messageOf, newDataSource, serviceOn } from './database/connection.js';
+import { connect, disconnect, messageOf, newDataSource, serviceOn } from './database/connection.js';
 import type { DatabaseSettings } from './database/data-source-options.js';
 import { redacting } from './database/redact.js';
 import { CliError, ExitCode, usageError } from './exit-codes.js';
@@ -41,7 +41,7 @@ export async function run(args: readonly string[], env: NodeJS.ProcessEnv, termi
   } catch (error) {
     return fail(out, error, command);
   } finally {
-    await Promise.all(opened.map((dataSource) => dataSource.destroy().catch(() => undefined)));
+    await Promise.all(opened.map(disconnect));
   }
 }
 

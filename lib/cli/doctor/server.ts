@@ -50,9 +50,11 @@ export async function version({ dataSource }: Subject): Promise<Finding[]> {
   return [ok('database.version', `${name}${row.version}`.split(' on ')[0])];
 }
 
-function remedyFor(cause: unknown, dataSource: DataSource): string | undefined {
+function remedyFor(cause: unknown, dataSource: DataSource): string {
   if (saysMissingTables(cause)) return RUN_MIGRATIONS;
-  if (!causes(cause).some(({ code, errno }) => MISSING_RIGHT.has(code) || MISSING_RIGHT.has(errno))) return undefined;
+  if (!causes(cause).some(({ code, errno }) => MISSING_RIGHT.has(code) || MISSING_RIGHT.has(errno))) {
+    return 'Requests get 503 for the same reason: see docs/troubleshooting.md#log-lines';
+  }
   const tables = IDEMPOTENCY_ENTITIES.map((entity) => dataSource.getMetadata(entity).tablePath);
   const rights = 'GRANT SELECT, INSERT, UPDATE, DELETE ON';
   const user = "the application's user";

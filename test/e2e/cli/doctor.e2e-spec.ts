@@ -169,6 +169,17 @@ describe('the doctor on PostgreSQL', () => {
     const unanswered = await doctor(`postgres://u:p@127.0.0.1:${port}/d`, ['--no-app', '--timeout', '300ms']);
     expect(unanswered).toMatchObject({ code: UNREACHABLE });
     silent.close();
+
+    const runner = bench.dataSource.createQueryRunner();
+    await runner.startTransaction();
+    await runner.query('LOCK TABLE idempotency_record IN ACCESS EXCLUSIVE MODE');
+    const stuck = await doctor(url, ['--no-app', '--timeout', '2s']).finally(async () => {
+      await runner.rollbackTransaction();
+      await runner.release();
+    });
+    expect(stuck).toMatchObject({ code: UNREACHABLE });
+    expect(stuck.of('database.writes').join()).toMatch(/^failure .*could not claim a record/);
+    expect(stuck.of('database.connection').join()).toMatch(/^failure .*no answer within 2000 ms/);
   });
 
   describe('with the application', () => {
@@ -197,7 +208,7 @@ describe('the doctor on PostgreSQL', () => {
     });
 
     test('that cannot be loaded, or is none', async () => {
-      const unreachable = await doctor(undefined, ['--app', app, '--timeout', '5s'], {
+      const unreachable = await doctor(undefined, ['--app', app, '--timeout', '30s'], {
         DATABASE: JSON.stringify({ ...bench.options, port: 9 }),
       });
       expect(unreachable.code).toBe(FAILED);
