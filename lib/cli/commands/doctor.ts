@@ -2,15 +2,14 @@ import { isInitialized } from '../../store/data-source.js';
 import { connectorFor } from '../../store/connectors/index.js';
 import { type DialectName, dialectNameOf } from '../../store/dialects/dialect-name.js';
 import { toMilliseconds } from '../../options/duration.js';
-import type { RedisLike } from '../../lock/index.js';
 import { noSealer } from '../../store/sealer.js';
 import { SqlRecordStore } from '../../store/sql-record-store.js';
 import type { Command, Invocation } from '../command.js';
 import { disconnect } from '../database/connection.js';
-import { redisClients } from '../database/redis-clients.js';
+import { redisClients, redisUrls } from '../database/redis-clients.js';
 import { type Application, examineApplication, findApplication } from '../doctor/application.js';
 import { type Check, examine, UNREACHABLE, unreachable } from '../doctor/examine.js';
-import { type Finding, hint, type Level, LEVELS, worstOf } from '../doctor/finding.js';
+import { failure, type Finding, hint, type Level, LEVELS, worstOf } from '../doctor/finding.js';
 import { mysqlConnections, mysqlSettings, mysqlTables } from '../doctor/mysql.js';
 import { postgresConnections, postgresSettings, postgresTable } from '../doctor/postgres.js';
 import { records } from '../doctor/records.js';
@@ -77,6 +76,7 @@ async function findingsOf(invocation: Invocation): Promise<Finding[]> {
   const given = toMilliseconds(durationOf('timeout', text('timeout')));
   const processes = wholeNumber('processes', text('processes')) ?? 1;
   if (flag('no-app') && text('app') !== undefined) throw usageError('--app and --no-app contradict each other');
+  const urls = redisUrls(text('redis'));
   const file = flag('no-app') ? undefined : findApplication(text('app'));
   if (file === undefined && !hasDatabase) {
     throw usageError(
@@ -102,7 +102,7 @@ async function findingsOf(invocation: Invocation): Promise<Finding[]> {
   const timeoutMs = given ?? CHECK_WITHIN_MS;
   if (application !== undefined || hasDatabase)
     clean(await examineDatabase(invocation, application, processes, timeoutMs));
-  clean(await examineRedis(text('redis'), application, timeoutMs));
+  clean(await examineRedis(urls, application, timeoutMs));
   return findings;
 }
 
@@ -151,7 +151,7 @@ async function examineDatabase(
 }
 
 async function examineRedis(
-  urls: string | undefined,
+  urls: readonly string[] | undefined,
   application: Application | undefined,
   timeoutMs: number,
 ): Promise<Finding[]> {
@@ -160,9 +160,14 @@ async function examineRedis(
     const own = application?.options.redis ?? [];
     return own.length > 0 ? redis(own, isRequired, timeoutMs) : [];
   }
-  const { clients, end } = await redisClients(urls.split(','), timeoutMs);
+  let end = () => {};
   try {
-    return await redis(clients as readonly RedisLike[], isRequired, timeoutMs);
+    const { clients, ...made } = await redisClients(urls, timeoutMs);
+    end = made.end;
+    return await redis(clients, isRequired, timeoutMs);
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    return [failure('redis.client', error.message, "Install it beside the application, in this folder's project")];
   } finally {
     end();
   }

@@ -12,6 +12,7 @@ import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { isCovered, Routes } from '../../routes.js';
 import { withDeadline } from '../../store/deadline.js';
 import { reasonOf } from '../../store/driver-errors.js';
+import { usageError } from '../exit-codes.js';
 import { failure, type Finding, hint, ok, warning } from './finding.js';
 import type { ApplicationSettings } from './subject.js';
 
@@ -36,8 +37,9 @@ export interface Examined {
   readonly findings: readonly Finding[];
 }
 
-/** The file of the root module: the given one, or where it usually is. */
+/** The file of the root module: the given one, or where it usually is. @throws CliError where the given one is not there */
 export function findApplication(given: string | undefined): string | undefined {
+  if (given !== undefined && !existsSync(given)) throw usageError(`There is no file ${given}`, 'npx nest build');
   return given ?? USUAL_FILES.find((file) => existsSync(file));
 }
 

@@ -1,5 +1,6 @@
 import { withDeadline } from '../../store/deadline.js';
 import { isRetryable, reasonOf } from '../../store/driver-errors.js';
+import { saysMissingTables } from '../../store/missing-tables.js';
 import { failure, type Finding, hint } from './finding.js';
 
 /** What findings about a lost server begin with: the exit code differs. */
@@ -23,6 +24,8 @@ export async function examine(checks: readonly Check[], timeoutMs: number): Prom
       findings.push(...(await withDeadline(run(), timeoutMs)));
     } catch (error) {
       if (isRetryable(error)) return [...findings, lost(error)];
+      // A finding of its own, of those who look for tables.
+      if (saysMissingTables(error)) continue;
       findings.push(
         hint(name, `Could not be examined: ${reasonOf(error)}`, 'Run the doctor as a user who may read this'),
       );
