@@ -13,12 +13,11 @@ const BRIEF = 1_000;
  * decided about are logged, and so is `@Idempotent()` where it has no effect, or a lease that a short pause ends.
  */
 export class BootAudit {
-  private readonly logger = new Logger('Idempotency');
-
   constructor(
     private readonly routes: Routes,
     private readonly operations: OperationOptions,
     private readonly mode: 'off' | 'warn' | 'error',
+    private readonly logger: Pick<Logger, 'warn'> = new Logger('Idempotency'),
   ) {}
 
   run(): void {

@@ -1,9 +1,17 @@
 import { accessSync, constants } from 'node:fs';
 import { spawnSync } from 'node:child_process';
+import { createInterface } from 'node:readline/promises';
 import { CHROMIUM, find, REQUIREMENTS } from '../test/support/binaries.mjs';
 import { run, succeeds } from './workspace.mjs';
 
 /** @typedef {import('../test/support/binaries.mjs').Requirement} Requirement */
+
+/** `--yes` is no argument of what a script passes its arguments to, but holds for the scripts that it starts. */
+const yes = process.argv.indexOf('--yes');
+if (yes > 0) {
+  process.argv.splice(yes, 1);
+  process.env.MAY_INSTALL = 'yes';
+}
 
 /** Sees to it that the servers of the tests can be started; PostgreSQL comes with the npm packages. */
 export function ensureDatabases() {
@@ -14,14 +22,15 @@ export function ensureDatabases() {
   ]);
 }
 
-/** Sees to it that the page of the sample can be tested. */
-export function ensureBrowser() {
+/** The same, and that pages can be tested in a browser. */
+export function ensureDatabasesAndBrowser() {
   return ensure(
-    [CHROMIUM],
+    [...REQUIREMENTS, CHROMIUM],
     [
-      'The page of the sample is tested in Chromium. Install it, then run this again:',
-      '  Ubuntu:         sudo snap install chromium; macOS: brew install --cask chromium',
-      "The library's tests alone need no browser: npm test -- --selectProjects unit e2e conformance",
+      'Install Redis, MariaDB, NATS, Mosquitto, RabbitMQ, PgBouncer and Chromium, then run this again:',
+      '  Ubuntu:         the same, but sudo snap install chromium; macOS: brew install redis mariadb nats-server mosquitto ' +
+        'rabbitmq pgbouncer && brew install --cask chromium',
+      'The unit tests alone need none of them: npm run test:unit',
     ],
   );
 }
@@ -36,6 +45,7 @@ async function ensure(requirements, advice) {
   console.log(`The tests start what they test with; missing: ${missing.join(', ')}.`);
   const prefix = aptGetPrefix();
   if (!prefix) return giveUp(missing, requirements, advice);
+  if (!(await mayInstall(missing))) return giveUp(missing, requirements, advice);
   const [command, ...args] = [...prefix, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=300'];
   await run(command, [...args, 'update']);
   // Nothing that the machine already has may be removed for the sake of these tests.
@@ -43,6 +53,25 @@ async function ensure(requirements, advice) {
   console.log(`> ${[command, ...install].join(' ')}`);
   await succeeds(command, install);
   if (missingOf(requirements).length > 0) giveUp(missing, requirements, advice);
+}
+
+/**
+ * System packages are the user's to decide about: asks, unless `--yes` or CI has answered. Where there is nobody to ask, the
+ * answer is no.
+ *
+ * @param {string[]} packages
+ */
+export async function mayInstall(packages) {
+  const { CI = 'false', MAY_INSTALL } = process.env;
+  if (MAY_INSTALL === 'yes' || !['', '0', 'false'].includes(CI)) return true;
+  if (!process.stdin.isTTY) {
+    console.log('Nobody can be asked whether to install them. To have them installed: npm test -- --yes');
+    return false;
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+  const answer = await terminal.question(`Install ${packages.join(', ')} by apt-get? [y/N] `);
+  terminal.close();
+  return /^y(es)?$/i.test(answer.trim());
 }
 
 /** @param {Requirement[]} requirements */

@@ -6,7 +6,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { aptGetPrefix } from './databases.mjs';
+import { aptGetPrefix, mayInstall } from './databases.mjs';
 import { root, run } from './workspace.mjs';
 
 const MODEL = join(root, 'test/faults/model/protocol.pml');
@@ -128,7 +128,7 @@ async function ensureSpin() {
   const missing = ['spin', 'gcc'].filter((command) => spawnSync(command, ['--version']).error);
   if (missing.length === 0) return;
   const prefix = aptGetPrefix();
-  if (!prefix) {
+  if (!prefix || !(await mayInstall(missing))) {
     console.error(
       `The model needs ${missing.join(' and ')}: sudo apt-get install spin gcc libc6-dev; macOS: brew install spin`,
     );

@@ -1,6 +1,7 @@
 /**
  * `npm test`: from a fresh clone to a verdict. Installs what is missing, builds, tests the samples, then the library.
- * Arguments go to jest and leave the samples' tests out: `npm test -- --selectProjects unit`.
+ * Arguments go to jest and leave the samples' tests out: `npm test -- --selectProjects unit`. System packages that are missing
+ * are installed after a question, which `--yes` and CI answer.
  *
  * With CI=true, spec files that failed are run a second time, and named at the end: a test that holds only on an idle machine
  * is to be mended next, and not to stop what it has nothing to do with.
@@ -9,16 +10,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ensureBrowser, ensureDatabases } from './databases.mjs';
-import { buildLibrary, install, root, run, SAMPLE, sampleHas, SAMPLES, succeeds } from './workspace.mjs';
+import { ensureDatabasesAndBrowser } from './databases.mjs';
+import { buildLibrary, install, root, run, sampleHas, SAMPLES, succeeds } from './workspace.mjs';
 
 const TIME_LIMIT = 25 * 60_000;
 const MOST_RUN_AGAIN = 6;
 const jestArgs = process.argv.slice(2);
 
 await install();
-if (!isUnitOnly()) await ensureDatabases();
-if (jestArgs.length === 0 && sampleHas(SAMPLE, 'test')) await ensureBrowser();
+if (!isUnitOnly()) await ensureDatabasesAndBrowser();
 await buildLibrary();
 const failed = jestArgs.length > 0 ? [] : await testSamples();
 const folder = mkdtempSync(join(tmpdir(), 'idempotency-tests-'));

@@ -6,7 +6,7 @@ import type { Terminal } from './output/terminal.js';
 
 export interface Option {
   readonly type: 'string' | 'boolean';
-  /** What stands for the value in the help, such as `<n>`. */
+  /** Placeholder of the value in the help, such as `<n>`. */
   readonly value?: string;
   readonly description: string;
 }
@@ -19,6 +19,8 @@ export interface Command {
   readonly operands: string;
   readonly summary: string;
   readonly options: Options;
+  /** What its exit codes mean, where it has its own. */
+  readonly exitCodes?: string;
   /** How many operands it takes. */
   readonly arity: readonly [least: number, most: number];
   run(invocation: Invocation): Promise<ExitCode>;
@@ -32,6 +34,8 @@ export interface Invocation {
   readonly json: boolean;
   readonly text: (option: string) => string | undefined;
   readonly flag: (option: string) => boolean;
+  /** Whether a database is named, by an option or in the environment. */
+  readonly hasDatabase: boolean;
   /** The database of this call, connected when first asked for. */
   readonly dataSource: (create?: boolean) => Promise<DataSource>;
   /** The same, not connected. */

@@ -1,4 +1,4 @@
-/** What scripts are told. Documented in docs/cli.md. */
+/** What scripts see. Documented in docs/cli.md. */
 export const ExitCode = {
   fine: 0,
   /** There is no such record, or it is not in a state to be dealt with so. */
@@ -12,15 +12,18 @@ export const ExitCode = {
 
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
-/** An end that the user is told of by its message alone. */
+/** An error that is printed as its message, without a stack. */
 export class CliError extends Error {
   constructor(
     readonly exitCode: ExitCode,
     message: string,
+    /** What to type next. */
+    readonly next?: string,
   ) {
     super(message);
   }
 }
 
-export const usageError = (message: string) => new CliError(ExitCode.usage, message);
+/** @param next what to type next; by default the help of the command */
+export const usageError = (message: string, next?: string) => new CliError(ExitCode.usage, message, next);
 export const refusal = (message: string) => new CliError(ExitCode.refused, message);

@@ -4,7 +4,7 @@ import { asText } from './output/format.js';
 /** A record without its content, as `--json` prints it. */
 export function summaryOf(record: IdempotencyRecord): Record<string, unknown> {
   return {
-    id: record.id,
+    recordId: record.id,
     endpoint: record.endpoint,
     route: record.route,
     status: record.status,

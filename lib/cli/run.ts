@@ -5,9 +5,10 @@ import type { DataSource } from 'typeorm';
 import { StoreUnavailableError } from '../engine/errors.js';
 import { toMilliseconds } from '../options/duration.js';
 import { isRetryable } from '../store/driver-errors.js';
+import { saysMissingTables } from '../store/missing-tables.js';
 import type { Command, Invocation, Options } from './command.js';
 import { COMMANDS } from './commands/index.js';
-import { connect, messageOf, newDataSource, serviceOn } from './database/connection.js';
+import { connect, disconnect, messageOf, newDataSource, serviceOn } from './database/connection.js';
 import type { DatabaseSettings } from './database/data-source-options.js';
 import { redacting } from './database/redact.js';
 import { CliError, ExitCode, usageError } from './exit-codes.js';
@@ -21,13 +22,14 @@ const LONGEST_CONNECT = 10_000;
 export async function run(args: readonly string[], env: NodeJS.ProcessEnv, terminal: Terminal): Promise<ExitCode> {
   Logger.overrideLogger(false);
   let out = terminal;
+  let command: Command | undefined;
   const opened: DataSource[] = [];
   try {
     const [name, ...rest] = args;
-    if (name === undefined) throw usageError(generalHelp(COMMANDS));
+    if (name === undefined) throw usageError(generalHelp(COMMANDS), '');
     if (name === '--version') return say(out, version());
     if (name === '--help' || name === 'help') return say(out, generalHelp(COMMANDS));
-    const command = COMMANDS.find((one) => one.name === name);
+    command = COMMANDS.find((one) => one.name === name);
     if (!command)
       throw usageError(`There is no command "${name}"; there are ${COMMANDS.map((one) => one.name).join(', ')}`);
     const { values, positionals } = parse(command, rest);
@@ -37,9 +39,9 @@ export async function run(args: readonly string[], env: NodeJS.ProcessEnv, termi
     checkArity(command, positionals);
     return await command.run(invocationOf(values, positionals, url, env, out, opened));
   } catch (error) {
-    return fail(out, error);
+    return fail(out, error, command);
   } finally {
-    await Promise.all(opened.map((dataSource) => dataSource.destroy().catch(() => undefined)));
+    await Promise.all(opened.map(disconnect));
   }
 }
 
@@ -54,7 +56,11 @@ function invocationOf(
   const text = (option: string) => values[option] as string | undefined;
   const timeout = durationOf('timeout', text('timeout')) ?? '30s';
   const settings = (create = false): DatabaseSettings => {
-    if (!url) throw usageError('Which database? Set DATABASE_URL, or give --database-url');
+    if (!url)
+      throw usageError(
+        'Which database? Set DATABASE_URL, or give --database-url',
+        'export DATABASE_URL=postgres://user:password@host/database',
+      );
     return {
       url,
       schema: text('schema'),
@@ -77,6 +83,7 @@ function invocationOf(
     json: values.json === true,
     text,
     flag: (option) => values[option] === true,
+    hasDatabase: Boolean(url),
     dataSource,
     unconnected: () => newDataSource(settings()),
     service: async (more) => serviceOn(await dataSource(), { timeout, ...more }),
@@ -90,13 +97,20 @@ function parse({ options }: Command, args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: config, allowPositionals: true });
   } catch (error) {
-    throw usageError((error as Error).message);
+    throw usageError(parsingError(error as Error & { code?: string }));
   }
 }
 
-function checkArity({ name, operands, arity: [least, most] }: Command, given: readonly string[]): void {
-  if (given.length >= least && given.length <= most) return;
-  throw usageError(`Usage: nestjs-idempotency ${name} ${operands}`.trimEnd());
+/** Node explains at length how to pass an operand that begins with a dash, which no command takes. */
+function parsingError({ code, message }: Error & { code?: string }): string {
+  const option = /'(-[^' ]*)/.exec(message)?.[1];
+  if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return `There is no option ${option}`;
+  return message.endsWith('argument missing') ? `${option} needs a value` : message;
+}
+
+function checkArity({ operands, arity: [least, most] }: Command, given: readonly string[]): void {
+  if (given.length < least) throw usageError(`Missing: ${operands}`);
+  if (given.length > most) throw usageError(`Too many arguments: ${given.slice(most).join(' ')}`);
 }
 
 function say(terminal: Terminal, text: string): ExitCode {
@@ -104,13 +118,23 @@ function say(terminal: Terminal, text: string): ExitCode {
   return ExitCode.fine;
 }
 
-function fail(terminal: Terminal, error: unknown): ExitCode {
+function fail(terminal: Terminal, error: unknown, command: Command | undefined): ExitCode {
   if (error instanceof CliError) {
     terminal.note(error.message);
+    const help = `npx nestjs-idempotency ${command ? `${command.name} ` : ''}--help`;
+    const next = error.next ?? (error.exitCode === ExitCode.usage ? help : '');
+    if (next !== '') terminal.note(`Type next: ${next}`);
     return error.exitCode;
   }
   const cause = error instanceof StoreUnavailableError && error.cause ? error.cause : error;
   terminal.note(messageOf(cause));
+  if (saysMissingTables(cause)) {
+    terminal.note(
+      "The library's tables are missing here, or older than this version: run the migrations. Where the application has them " +
+        'under another name, give --schema or --entity-prefix',
+    );
+    terminal.note('Type next: npx nestjs-idempotency migrations run (or migrations print, for the SQL)');
+  }
   const isGone = isRetryable(cause) || messageOf(cause).startsWith('no answer within');
   return isGone ? ExitCode.unreachable : ExitCode.database;
 }

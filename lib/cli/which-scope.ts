@@ -5,7 +5,11 @@ import { usageError } from './exit-codes.js';
 
 /** Options of commands that deal with all records of a scope. */
 export const OF_SCOPE: Options = {
-  scope: { type: 'string', value: '<scope>', description: "of this scope: a user's id, or what `scope` answered" },
+  scope: {
+    type: 'string',
+    value: '<scope>',
+    description: "only of this caller: the user's id, or what the option `scope` returns",
+  },
   namespace: {
     type: 'string',
     value: '<name>',
@@ -16,7 +20,7 @@ export const OF_SCOPE: Options = {
 /** @throws CliError for a scope or a namespace that is empty, or a namespace alone */
 export function scopeOf({ text }: Invocation): string | undefined {
   const [scope, namespace] = [text('scope'), text('namespace')];
-  if (scope === '') throw usageError('--scope must not be empty: records of callers without a scope are of nobody');
+  if (scope === '') throw usageError('--scope must not be empty: records without a scope belong to no caller');
   if (namespace !== undefined && scope === undefined) throw usageError('--namespace goes with --scope');
   if (namespace === '') throw usageError('--namespace must be a name that is not empty');
   return scope;

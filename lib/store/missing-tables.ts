@@ -3,7 +3,7 @@ import { causes, explain, reasonOf } from './driver-errors.js';
 /** Undefined table and undefined column: PostgreSQL's SQLSTATE, MySQL's numbers, SQLite's words. */
 const SQLSTATE = new Set<unknown>(['42P01', '42703']);
 const ERRNO = new Set<unknown>([1146, 1054]);
-const MESSAGE = /^(SqliteError: )?no such (table|column): /;
+const MESSAGE = /^(SqliteError: )?(no such (table|column): |table \S+ has no column named )/;
 
 /** What to do, where a statement of ours failed for want of a table or a column. */
 export const MISSING_TABLES =

@@ -74,7 +74,7 @@ export class AppProcess {
 const builds = new Map<string, Promise<string>>();
 
 /** Compiles an app where it can import the library by its name, as the package's own `dist`. */
-function build(app: string): Promise<string> {
+export function build(app: string): Promise<string> {
   let built = builds.get(app);
   if (!built) builds.set(app, (built = compile(app)));
   return built;

@@ -328,7 +328,8 @@ export async function startPgBouncer(postgres, settings = []) {
   }).start();
 }
 
-export async function startMariadb() {
+/** @param {{ settings?: string[] }} [options] command line of the server, the last word */
+export async function startMariadb({ settings = [] } = {}) {
   const command = need(MARIADB);
   const install = need(MARIADB_INSTALL);
   const folder = makeFolder('mariadb');
@@ -368,6 +369,7 @@ export async function startMariadb() {
       // Survives a killed server, not a killed machine.
       '--innodb-flush-log-at-trx-commit=2',
       ...user,
+      ...settings,
     ],
     ready: 'ready for connections',
     stopSignal: 'SIGTERM',

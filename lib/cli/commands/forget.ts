@@ -6,7 +6,7 @@ import { scopeOf, serviceOfScope } from '../which-scope.js';
 export const forget: Command = {
   name: 'forget',
   operands: '[<recordId>]',
-  summary: 'Deletes a record, whatever its state, or all records of a scope: the next request with its key runs',
+  summary: 'Deletes a record in any state, or all records of a scope: the next request with its key runs',
   options: {
     ...WHICH_RECORD,
     scope: { ...WHICH_RECORD.scope, description: `${WHICH_RECORD.scope.description}; alone: all records of it` },
@@ -21,14 +21,14 @@ export const forget: Command = {
     if (scope !== undefined) return forgetScope(invocation, scope);
     const id = recordIdOf(invocation);
     const forgotten = await (await invocation.service()).forget(id);
-    if (json) terminal.json({ id, forgotten });
+    if (json) terminal.json({ recordId: id, forgotten });
     else if (forgotten) terminal.print(`Forgotten: ${id}`);
     else terminal.note(`There is no record ${id}`);
     return forgotten ? ExitCode.fine : ExitCode.refused;
   },
 };
 
-/** Fails where a record stays: whoever erases a person has to come back. */
+/** Exits with 1 where a record stays: an erasure is not complete, and has to be repeated. */
 async function forgetScope(invocation: Invocation, scope: string): Promise<ExitCode> {
   const { terminal, json } = invocation;
   const service = await serviceOfScope(invocation);

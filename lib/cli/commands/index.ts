@@ -1,4 +1,5 @@
 import type { Command } from '../command.js';
+import { doctor } from './doctor.js';
 import { forget } from './forget.js';
 import { init } from '../init/index.js';
 import { list } from './list.js';
@@ -8,4 +9,4 @@ import { resolve } from './resolve.js';
 import { show } from './show.js';
 import { stats } from './stats.js';
 
-export const COMMANDS: readonly Command[] = [list, show, resolve, forget, purge, stats, migrations, init];
+export const COMMANDS: readonly Command[] = [list, show, resolve, forget, purge, stats, migrations, doctor, init];

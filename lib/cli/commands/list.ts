@@ -12,18 +12,18 @@ const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held
 export const list: Command = {
   name: 'list',
   operands: '',
-  summary: 'Records, the newest first',
+  summary: 'Lists records, newest first',
   options: {
-    status: { type: 'string', value: '<status>', description: STATUSES.join(', ') },
+    status: { type: 'string', value: '<status>', description: `only with this status: ${STATUSES.join(', ')}` },
     held: { type: 'boolean', description: 'the same as --status held' },
     endpoint: {
       type: 'string',
       value: '<endpoint>',
-      description: "such as 'POST /payments/:id', or the name of the operation",
+      description: "only of this endpoint: 'POST /payments/:id', or the operation's name",
     },
     ...OF_SCOPE,
-    before: { type: 'string', value: '<time>', description: 'created before this time (ISO 8601), for the next page' },
-    limit: { type: 'string', value: '<n>', description: 'how many at the most; 50' },
+    before: { type: 'string', value: '<time>', description: 'created before this time (ISO 8601): the next page' },
+    limit: { type: 'string', value: '<n>', description: 'how many records at most; default: 50' },
   },
   arity: [0, 0],
   async run(invocation) {
@@ -49,7 +49,7 @@ export const list: Command = {
         record.status === 'held' ? '' : when(record.expiresAt),
         record.route === null ? record.endpoint : `${record.endpoint} (${record.route})`,
       ]);
-      terminal.print(table(['ID', 'STATUS', 'OUTCOME', 'ATTEMPT', 'CREATED', 'EXPIRES', 'ENDPOINT'], rows));
+      terminal.print(table(['RECORD ID', 'STATUS', 'OUTCOME', 'ATTEMPT', 'CREATED', 'EXPIRES', 'ENDPOINT'], rows));
     }
     if (records.length > 0) return ExitCode.fine;
     terminal.note('No records found');

@@ -2,13 +2,19 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import { IDEMPOTENCY_MIGRATIONS } from '../../store/migrations/index.js';
 import type { Command, Invocation } from '../command.js';
 import { messageOf } from '../database/connection.js';
+import { executedMigrations } from '../database/executed-migrations.js';
 import { ExitCode, refusal, usageError } from '../exit-codes.js';
 
 export const migrations: Command = {
   name: 'migrations',
   operands: 'print|run|revert',
-  summary: 'Prints the SQL that makes the tables, or runs or reverts it as a TypeORM migration',
-  options: { yes: { type: 'boolean', description: 'with revert: drop the tables, with all keys' } },
+  summary: 'Prints the SQL that creates the tables, runs it as TypeORM migrations, or reverts the last one',
+  options: {
+    yes: {
+      type: 'boolean',
+      description: 'with revert: confirm that columns, or the tables with all keys, are dropped',
+    },
+  },
   arity: [1, 1],
   run(invocation) {
     switch (invocation.operands[0]) {
@@ -19,7 +25,10 @@ export const migrations: Command = {
       case 'revert':
         return revert(invocation);
       default:
-        throw usageError('Say migrations print, migrations run or migrations revert');
+        throw usageError(
+          `There is no migrations ${invocation.operands[0]}; there are print, run and revert`,
+          'npx nestjs-idempotency migrations print',
+        );
     }
   },
 };
@@ -45,7 +54,7 @@ async function revert({ terminal, json, flag, ...invocation }: Invocation): Prom
     );
   }
   const dataSource = await invocation.dataSource();
-  const before = await executedBy(dataSource);
+  const before = await executedMigrations(dataSource);
   if (before.length > 0) await dataSource.undoLastMigration().catch(toRefusal);
   const reverted = before.slice(-1);
   if (json) terminal.json({ reverted });
@@ -60,27 +69,6 @@ function toRefusal(error: unknown): never {
   const message = messageOf(error);
   if (!/was found in the source code/.test(message)) throw error;
   throw refusal('The last migration of this database is not one of this library: revert those after it first');
-}
-
-/** Names of our migrations that have run, the last one last. */
-async function executedBy(dataSource: DataSource): Promise<string[]> {
-  const table = dataSource.options.migrationsTableName ?? 'migrations';
-  const runner = dataSource.createQueryRunner();
-  try {
-    const { schema } = dataSource.options as { schema?: string };
-    const path = dataSource.driver.buildTableName(table, schema);
-    if (!(await runner.hasTable(path))) return [];
-    const rows = (await dataSource
-      .createQueryBuilder(runner)
-      .select('m.name', 'name')
-      .from(path, 'm')
-      .orderBy('m.id', 'ASC')
-      .getRawMany<{ name: string }>())!;
-    const ours = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
-    return rows.map(({ name }) => name).filter((name) => ours.includes(name as (typeof ours)[number]));
-  } finally {
-    await runner.release();
-  }
 }
 
 /** What the migrations would do, without a database: a query runner notes what it is told to run. */

@@ -7,12 +7,12 @@ export const purge: Command = {
   name: 'purge',
   operands: '',
   summary: 'Deletes expired records now, in batches',
-  options: { batch: { type: 'string', value: '<n>', description: 'records in one statement; 1000' } },
+  options: { batch: { type: 'string', value: '<n>', description: 'records per statement; default: 1000' } },
   arity: [0, 0],
   async run(invocation) {
     const { terminal, json, text } = invocation;
     const service = await invocation.service({ batch: wholeNumber('batch', text('batch')) });
-    // Counting reads the whole table: only where there is somebody to see it.
+    // Counting reads the whole table: only where a person sees the bar.
     const progress = terminal.drawable && new Progress(terminal, (await service.stats()).expired);
     const purged = await service.purgeExpired((sofar) => progress?.show(sofar)).finally(() => progress?.end());
     if (json) terminal.json({ purged });

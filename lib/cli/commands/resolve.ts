@@ -11,22 +11,30 @@ import { recordIdOf, WHICH_RECORD } from '../which-record.js';
 export const resolve: Command = {
   name: 'resolve',
   operands: '[<recordId>]',
-  summary: 'Settles a held record: with what came of the operation, or to be run again',
+  summary: 'Settles a held record: with its outcome, or to run again',
   options: {
     rerun: { type: 'boolean', description: 'it did not happen: the next request with its key runs' },
-    status: { type: 'string', value: '<code>', description: 'it happened: the HTTP status of its response' },
-    body: { type: 'string', value: '<text>', description: 'with --status: the response body' },
-    'body-file': { type: 'string', value: '<file>', description: 'with --status: the body out of a file; - is stdin' },
+    status: { type: 'string', value: '<code>', description: 'it happened: HTTP status of the response to replay' },
+    body: { type: 'string', value: '<text>', description: 'with --status: body of the response' },
+    'body-file': {
+      type: 'string',
+      value: '<file>',
+      description: 'with --status: read the body from this file; - is stdin',
+    },
     header: {
       type: 'string',
       value: '<name: value>',
-      description: 'with --status: Content-Type is JSON or text by default',
+      description: 'with --status: headers, one per line; Content-Type defaults to JSON or text',
     },
-    value: { type: 'string', value: '<json>', description: 'it happened: the value of IdempotencyService.run()' },
+    value: {
+      type: 'string',
+      value: '<json>',
+      description: 'it happened: the value that IdempotencyService.run() returns',
+    },
     retention: {
       type: 'string',
       value: '<time>',
-      description: "how long the outcome is replayed; the operation's own retention",
+      description: "how long the outcome is replayed; default: the operation's own retention",
     },
     ...WHICH_RECORD,
   },
@@ -45,7 +53,7 @@ export const resolve: Command = {
       const { status = 'deleted' } = (await reading.find(id)) ?? {};
       throw refusal(`The record is not held, but ${status}: ${id}`);
     }
-    if (json) terminal.json({ id, resolved: true, status: resolution === 'release' ? 'failed' : 'done' });
+    if (json) terminal.json({ recordId: id, resolved: true, status: resolution === 'release' ? 'failed' : 'done' });
     else terminal.print(`Resolved: ${id} ${resolution === 'release' ? 'runs again' : 'is done'}`);
     return ExitCode.fine;
   },
@@ -69,7 +77,11 @@ async function resolutionOf(invocation: Invocation): Promise<Resolution> {
   const { text } = invocation;
   const [status, value] = [text('status'), text('value')];
   const given = [invocation.flag('rerun'), status !== undefined, value !== undefined].filter(Boolean).length;
-  if (given !== 1) throw usageError('Give one of --rerun, --status and --value');
+  if (given !== 1)
+    throw usageError(
+      'Give one of --rerun, --status and --value',
+      'npx nestjs-idempotency resolve <recordId> --status 201 --body \'{"id":"pay_81"}\'',
+    );
   const ofResponse = ['body', 'body-file', 'header'].find((option) => text(option) !== undefined);
   if (status === undefined && ofResponse) throw usageError(`--${ofResponse} goes with --status`);
   if (value !== undefined) return { value: valueOf(value) };

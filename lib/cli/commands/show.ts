@@ -14,7 +14,7 @@ import { recordIdOf, WHICH_RECORD } from '../which-record.js';
 export const show: Command = {
   name: 'show',
   operands: '[<recordId>]',
-  summary: 'One record with its request, outcome and steps',
+  summary: 'Shows one record with its request, outcome and steps',
   options: WHICH_RECORD,
   arity: [0, 1],
   async run(invocation) {
@@ -80,7 +80,7 @@ function parsed(content: Content | null): unknown {
 function asText(terminal: Terminal, record: IdempotencyRecord, { request, head, body, steps }: Shown): string {
   const { status: of, attempt, takenFrom, completedAt } = record;
   const facts: [string, string][] = [
-    ['id', record.id],
+    ['record id', record.id],
     ['endpoint', record.endpoint],
     ['route', record.route ?? ''],
     ['status', status(terminal, of)],

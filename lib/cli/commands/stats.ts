@@ -7,7 +7,7 @@ import { pairs } from '../output/table.js';
 export const stats: Command = {
   name: 'stats',
   operands: '',
-  summary: 'How many records there are, in which state, and how large; reads the whole table',
+  summary: 'Counts records by state, with their age and size; reads the whole table',
   options: {},
   arity: [0, 0],
   async run(invocation) {

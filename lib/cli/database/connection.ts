@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
 import { IdempotencyEngine } from '../../engine/engine.js';
+import { settleWithin } from '../../lock/settle-within.js';
 import type { Duration } from '../../options/duration.js';
 import { resolveModuleOptions } from '../../options/resolve-options.js';
 import { EventStream } from '../../service/event-stream.js';
@@ -32,6 +33,14 @@ export function newDataSource(settings: DatabaseSettings): DataSource {
       `The driver for this database is not installed: npm install ${driver.package}`,
     );
   }
+}
+
+/** How long closing waits for a statement that has no answer yet, in milliseconds. */
+const CLOSE_WITHIN_MS = 1_000;
+
+/** Closes a data source. A statement that never ends does not keep it open. */
+export async function disconnect(dataSource: DataSource): Promise<void> {
+  await settleWithin(dataSource.destroy(), CLOSE_WITHIN_MS).catch(() => undefined);
 }
 
 export interface ServiceSettings {

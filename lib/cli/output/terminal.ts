@@ -9,7 +9,8 @@ export class Terminal {
     private readonly stdout: NodeJS.WriteStream,
     private readonly stderr: NodeJS.WriteStream,
     private readonly env: NodeJS.ProcessEnv,
-    private readonly clean: (text: string) => string = (text) => text,
+    /** Takes secrets out of a text that is not our own. */
+    readonly clean: (text: string) => string = (text) => text,
   ) {}
 
   redacting(clean: (text: string) => string): Terminal {

@@ -85,7 +85,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
 
     const all = await run(['list', '--json']);
     expect(all).toMatchObject({ code: FINE, stderr: '' });
-    const statuses = new Map(parsed<Row[]>(all).map(({ id, status }) => [id, status]));
+    const statuses = new Map(parsed<Row[]>(all).map(({ recordId, status }) => [recordId, status]));
     expect(statuses).toEqual(
       new Map([
         [running.recordId, 'processing'],
@@ -95,7 +95,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
       ]),
     );
     const ids = async (...args: string[]) =>
-      parsed<{ id: string }[]>(await run(['list', '--json', ...args])).map(({ id }) => id);
+      parsed<{ recordId: string }[]>(await run(['list', '--json', ...args])).map(({ recordId }) => recordId);
     expect(new Set(await ids('--held'))).toEqual(new Set([held.recordId, silent.recordId]));
     expect(await ids('--status', 'processing')).toEqual([running.recordId]);
     expect(await ids('--status', 'held', '--endpoint', 'POST /faxes')).toEqual([silent.recordId]);
@@ -105,7 +105,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(forPeople.code).toBe(FINE);
     const lines = forPeople.stdout.trim().split('\n');
     expect(lines).toHaveLength(3);
-    expect(lines[0]).toMatch(/^ID +STATUS +OUTCOME +ATTEMPT +CREATED +EXPIRES +ENDPOINT$/);
+    expect(lines[0]).toMatch(/^RECORD ID +STATUS +OUTCOME +ATTEMPT +CREATED +EXPIRES +ENDPOINT$/);
     expect(forPeople.stdout).toContain(silent.recordId);
     // oxlint-disable-next-line no-control-regex
     expect(forPeople.stdout).not.toMatch(/\x1b/);
@@ -127,7 +127,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     const byKey = await run(['show', '--key', 'k-1', '--scope', 'user-1', '--endpoint', 'POST /payments', '--json']);
     expect(byKey.code).toBe(FINE);
     expect(parsed(byKey)).toMatchObject({
-      id: claim.recordId,
+      recordId: claim.recordId,
       status: 'done',
       request: JSON.parse(REQUEST.toString()) as object,
       responseCode: 201,
@@ -150,7 +150,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     const { recordId } = digestIdentity({ ...identity, host: 'a.example.com' });
     ownership(await bench.store().claim(aClaim({ ...identity, recordId })));
     const byKey = ['show', '--key', 'k-host', '--endpoint', 'POST /carts', '--json'];
-    expect(parsed(await run([...byKey, '--host', 'A.Example.com']))).toMatchObject({ id: recordId });
+    expect(parsed(await run([...byKey, '--host', 'A.Example.com']))).toMatchObject({ recordId });
     for (const other of [byKey, [...byKey, '--host', 'b.example.com'], ['show', recordId, '--host', 'a.example.com']]) {
       expect((await run(other)).code).not.toBe(FINE);
     }
@@ -186,7 +186,9 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
 
   test('forget', async () => {
     const { recordId, claim } = await record('complete');
-    expect(await run(['forget', recordId, '--json'])).toMatchObject({ code: FINE, stderr: '' });
+    const forgotten = await run(['forget', recordId, '--json']);
+    expect(forgotten).toMatchObject({ code: FINE, stderr: '' });
+    expect(parsed(forgotten)).toEqual({ recordId, forgotten: true });
     expect(await run(['forget', recordId, '--json'])).toMatchObject({ code: REFUSED, stderr: '' });
     expect(await run(['forget', recordId])).toMatchObject({ code: REFUSED, stdout: '' });
     expect(await bench.store().claim(again(claim))).toMatchObject({ status: 'processing', attempt: 1 });
@@ -338,7 +340,11 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
       const reverted = await run(['migrations', 'revert', '--yes', '--json', ...prefixed]);
       expect(parsed(reverted)).toEqual({ reverted: [name] });
     }
-    expect((await run(['stats', ...prefixed])).code).toBe(DATABASE);
+    const withoutTables = await run(['stats', ...prefixed]);
+    expect(withoutTables).toMatchObject({ code: DATABASE, stdout: '' });
+    expect(withoutTables.stderr).toMatch(
+      /tables are missing.*--entity-prefix\nType next: npx nestjs-idempotency migrations run/,
+    );
   });
 
   test('what is printed can be run by hand', async () => {
@@ -353,21 +359,30 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
 describe('usage', () => {
   test.each([
     [[], /^nestjs-idempotency <command>/],
-    [['lst'], /There is no command "lst"/],
-    [['list'], /Set DATABASE_URL/],
-    [['list', '--limitt', '5'], /--limitt/],
+    [['lst'], /There is no command "lst".*\nType next: npx nestjs-idempotency --help\n$/],
+    [['list'], /Set DATABASE_URL.*\nType next: export DATABASE_URL=postgres:/],
+    [['list', '--limitt', '5'], /^There is no option --limitt\nType next: npx nestjs-idempotency list --help\n$/],
+    [['list', '--limit'], /^--limit needs a value\nType next: /],
     [['list', '--limit', 'many', '--database-url', 'sqlite:x'], /--limit must be a whole number/],
     [['list', '--status', 'gone', '--database-url', 'sqlite:x'], /--status must be one of/],
     [['list', '--before', 'noon', '--database-url', 'sqlite:x'], /--before must be a time/],
-    [['list', 'what', '--database-url', 'sqlite:x'], /^Usage: /],
+    [
+      ['list', 'what', '--database-url', 'sqlite:x'],
+      /^Too many arguments: what\nType next: npx nestjs-idempotency list --help/,
+    ],
     [['list', '--database-url', 'oracle://u:topsecret@h/d'], /must begin with postgres/],
     [['list', '--database-url', 'postgres://u:top secret@h:x/d'], /cannot be parsed/],
     [['list', '--schema', 's', '--database-url', 'mysql://u:topsecret@h/d'], /--schema is for PostgreSQL/],
     [['list', '--timeout', 'soon', '--database-url', 'sqlite:x'], /--timeout must be/],
-    [['resolve', randomUUID(), '--database-url', 'sqlite:x'], /one of --rerun, --status and --value/],
+    [
+      ['resolve', randomUUID(), '--database-url', 'sqlite:x'],
+      /one of --rerun, --status and --value\nType next: npx nestjs-idempotency resolve <recordId> --status 201/,
+    ],
     [['resolve', randomUUID(), '--rerun', '--body', 'x', '--database-url', 'sqlite:x'], /--body goes with --status/],
     [['resolve', randomUUID(), '--status', '99', '--database-url', 'sqlite:x'], /HTTP status/],
-    [['migrations', 'undo', '--database-url', 'sqlite:x'], /migrations print/],
+    [['show', '--database-url', 'sqlite:x'], /Give a record id.*\nType next: npx nestjs-idempotency list/],
+    [['migrations', '--database-url', 'sqlite:x'], /^Missing: print\|run\|revert\nType next: /],
+    [['migrations', 'undo', '--database-url', 'sqlite:x'], /no migrations undo.*\nType next: npx .* migrations print/],
   ])('%p', async (args, message) => {
     const ended = await cli(args);
     expect(ended).toMatchObject({ code: USAGE, stdout: '', stderr: expect.stringMatching(message) as string });

@@ -35,6 +35,9 @@ const INTERNAL = new Set([
 /** The first argument names the option, and not what is wrong. */
 const NAMES_FIRST = /^(IdempotencyOptionError|check)$/;
 
+/** The second argument is what to type next, a command that speaks for itself. */
+const SAYS_NEXT = /^usageError$/;
+
 /** Whose arguments are messages: what is thrown, what is logged, and what makes either of them. */
 const CLASSES = /^(\w*Error|NodeFailure)$/;
 const FUNCTIONS = /(^|\.)(warn|error|tell|check|invalid|usageError|refusal|note)$/;
@@ -96,7 +99,8 @@ function saidBy(node: ts.Node, source: ts.SourceFile): readonly ts.Expression[] 
   // Why the command line does not show something.
   if (ts.isPropertyAssignment(node) && node.name.getText(source) === 'why') return [node.initializer];
   if (!makesMessage(node, source)) return undefined;
-  return (node.arguments ?? []).slice(NAMES_FIRST.test(node.expression.getText(source)) ? 1 : 0);
+  const name = node.expression.getText(source);
+  return (node.arguments ?? []).slice(NAMES_FIRST.test(name) ? 1 : 0, SAYS_NEXT.test(name) ? 1 : undefined);
 }
 
 function makesMessage(node: ts.Node, source: ts.SourceFile): node is ts.NewExpression | ts.CallExpression {

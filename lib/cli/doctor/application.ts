@@ -1,0 +1,168 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { AbstractHttpAdapter } from '@nestjs/core';
+import type { INestApplication, Type } from '@nestjs/common';
+import type { DataSource } from 'typeorm';
+import { BootAudit } from '../../boot-audit.js';
+import { IDEMPOTENCY_DATA_SOURCE, IDEMPOTENCY_OPTIONS } from '../../idempotency.tokens.js';
+import { OperationOptions } from '../../options/operation-options.js';
+import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
+import { isCovered, Routes } from '../../routes.js';
+import { withDeadline } from '../../store/deadline.js';
+import { reasonOf } from '../../store/driver-errors.js';
+import { usageError } from '../exit-codes.js';
+import { failure, type Finding, hint, ok, warning } from './finding.js';
+import type { ApplicationSettings } from './subject.js';
+
+/** Where `nest build` puts the root module. */
+const USUAL_FILES = ['dist/app.module.js', 'dist/src/app.module.js'];
+
+/** Either makes the application. Nothing listens. */
+const ADAPTERS = [
+  ['@nestjs/platform-express', 'ExpressAdapter'],
+  ['@nestjs/platform-fastify', 'FastifyAdapter'],
+] as const;
+
+/** An application whose modules are there. Its lifecycle hooks have not been called. */
+export interface Application {
+  readonly dataSource: DataSource;
+  readonly options: ResolvedModuleOptions;
+  readonly settings: ApplicationSettings;
+}
+
+export interface Examined {
+  readonly application?: Application;
+  readonly findings: readonly Finding[];
+}
+
+/** The file of the root module: the given one, or where it usually is. @throws CliError where the given one is not there */
+export function findApplication(given: string | undefined): string | undefined {
+  if (given !== undefined && !existsSync(given)) throw usageError(`There is no file ${given}`, 'npx nest build');
+  return given ?? USUAL_FILES.find((file) => existsSync(file));
+}
+
+/**
+ * Makes the application's modules and providers, and asks for its routes. It does not listen, and its lifecycle hooks
+ * (`onModuleInit`, `onApplicationBootstrap`) are not called, so that it takes no messages, runs no jobs and sweeps nothing; what
+ * constructors and factories of providers do happens, such as connecting to databases.
+ */
+export async function examineApplication(file: string, timeoutMs: number): Promise<Examined> {
+  const path = resolve(file);
+  const logged: string[] = [];
+  try {
+    const app = await withDeadline(load(path, logged), timeoutMs);
+    return examined(app, file);
+  } catch (error) {
+    const reason = [reasonOf((error as Error).cause ?? error), ...logged.slice(-1)].join(
+      '; the last error that it logged: ',
+    );
+    return {
+      findings: [
+        failure(
+          'application',
+          `${file} could not be loaded: ${reason}`,
+          'Build the application (npx nest build), and run this in its folder with its environment. --timeout 60s gives it longer',
+        ),
+      ],
+    };
+  }
+}
+
+async function load(path: string, logged: string[]): Promise<INestApplication> {
+  const module = rootModuleOf((await import(pathToFileURL(path).href)) as Record<string, unknown>);
+  const { NestFactory } = await import('@nestjs/core');
+  const ignore = () => undefined;
+  const errors = (message: unknown) => void logged.push(String(message).split('\n')[0]);
+  const logger = { log: ignore, warn: ignore, debug: ignore, verbose: ignore, error: errors, fatal: errors };
+  return NestFactory.create(module, await adapterFor(path), { logger, abortOnError: false });
+}
+
+/** `AppModule`, or the only module that the file exports. */
+function rootModuleOf(exported: Record<string, unknown>): Type {
+  const all = { ...(exported.default as Record<string, unknown> | undefined), ...exported };
+  const modules = [...new Set(Object.values(all))].filter(isModule);
+  const found = modules.find(({ name }) => name === 'AppModule') ?? modules[0];
+  if (!found) throw new TypeError('it exports no class with @Module(): name the file of the root module in --app');
+  return found;
+}
+
+function isModule(value: unknown): value is Type {
+  return (
+    typeof value === 'function' &&
+    ['imports', 'providers', 'controllers'].some((key) => Reflect.hasMetadata(key, value))
+  );
+}
+
+async function adapterFor(path: string): Promise<AbstractHttpAdapter> {
+  const require = createRequire(path);
+  for (const [name, adapter] of ADAPTERS) {
+    let found: string;
+    try {
+      found = require.resolve(name);
+    } catch {
+      continue;
+    }
+    const exported = (await import(pathToFileURL(found).href)) as Record<string, Type<AbstractHttpAdapter>>;
+    return new exported[adapter]();
+  }
+  throw new Error(`neither ${ADAPTERS.map(([name]) => name).join(' nor ')} is installed`);
+}
+
+function examined(app: INestApplication, file: string): Examined {
+  const from = { strict: false };
+  let options: ResolvedModuleOptions;
+  try {
+    options = app.get<ResolvedModuleOptions>(IDEMPOTENCY_OPTIONS, from);
+  } catch {
+    return {
+      findings: [
+        failure(
+          'application',
+          `${file} does not import IdempotencyModule, or takes it from another copy of this package`,
+          'Import IdempotencyModule.forRoot() in the root module, and run the command that is installed beside the application',
+        ),
+      ],
+    };
+  }
+  const [routes, operations] = [app.get(Routes, from), app.get(OperationOptions, from)];
+  const sizes = routes
+    .idempotent()
+    .map(({ controller, handler }) => operations.of(controller, handler)!.response.maxBytes);
+  return {
+    application: {
+      dataSource: app.get<DataSource>(IDEMPOTENCY_DATA_SOURCE, from),
+      options,
+      settings: {
+        isKnown: true,
+        storeConnections: options.storeConnections,
+        usesRedis: options.redis.length > 0,
+        responseMaxBytes: Math.max(operations.ofModule.response.maxBytes, ...sizes),
+        sweeps: options.sweep !== undefined,
+      },
+    },
+    findings: audit(routes, operations),
+  };
+}
+
+/** What the application itself would say of its handlers at boot. */
+function audit(routes: Routes, operations: OperationOptions): Finding[] {
+  const findings: Finding[] = [];
+  const report = { warn: (message: string) => findings.push(warning('routes', message, remedyFor(message))) };
+  try {
+    new BootAudit(routes, operations, 'warn', report).run();
+  } catch (error) {
+    findings.push(failure('routes', (error as Error).message));
+  }
+  const mutating = routes.all().filter(({ isMutating }) => isMutating);
+  const covered = routes.all().filter(isCovered);
+  const message = `Routes and mutations that change something: ${mutating.length}; idempotent handlers: ${covered.length}`;
+  if (covered.length === 0) findings.push(hint('routes', message, 'Put @Idempotent() on those that may not run twice'));
+  else if (findings.length === 0) findings.push(ok('routes', message));
+  return findings;
+}
+
+function remedyFor(message: string): string | undefined {
+  return message.startsWith('Mutating routes') ? 'Put @Idempotent() or @NotIdempotent() on each' : undefined;
+}

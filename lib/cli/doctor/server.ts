@@ -1,0 +1,175 @@
+import type { Logger } from '@nestjs/common';
+import type { DataSource } from 'typeorm';
+import { checkAtBoot } from '../../store/boot-check.js';
+import { MYSQL_NOW } from '../../store/dialects/clock.js';
+import { type DialectName, dialectNameOf } from '../../store/dialects/dialect-name.js';
+import { causes } from '../../store/driver-errors.js';
+import { IDEMPOTENCY_ENTITIES, IdempotencyRecord } from '../../store/entities/index.js';
+import { IDEMPOTENCY_MIGRATIONS } from '../../store/migrations/index.js';
+import { saysMissingTables } from '../../store/missing-tables.js';
+import { versionQuery } from '../../store/server-version.js';
+import { executedMigrations } from '../database/executed-migrations.js';
+import { failure, type Finding, hint, ok, warning } from './finding.js';
+import type { Subject } from './subject.js';
+
+export const RUN_MIGRATIONS =
+  'Run the migrations: npx nestjs-idempotency migrations run (`migrations print` shows the SQL). Where the tables are under ' +
+  'another name, give --schema or --entity-prefix';
+
+/** SQLSTATE; refusals of MySQL and MariaDB for a database, a table and a column. */
+const MISSING_RIGHT = new Set<unknown>(['42501', 1044, 1142, 1143]);
+
+/** What the application itself does at boot: the server's version, a claim, a step and their deletion, rolled back. */
+export async function rehearsal({ dataSource, store, timeoutMs }: Subject): Promise<Finding[]> {
+  const said: Finding[] = [];
+  let cause: unknown;
+  const rehearsing: Pick<typeof store, 'rehearse'> = {
+    rehearse: (claim, reached) =>
+      store.rehearse(claim, reached).catch((error: unknown) => {
+        cause = error;
+        throw error;
+      }),
+  };
+  const report = {
+    warn: (message: string) => said.push(warning('database.writes', message)),
+    error: (message: string) => said.push(failure('database.writes', message, remedyFor(cause, dataSource))),
+  } as unknown as Logger;
+  try {
+    await checkAtBoot(dataSource, rehearsing, { logger: report, timeoutMs });
+  } catch (error) {
+    return [failure('database.writes', (error as Error).message)];
+  }
+  if (said.length > 0) return said;
+  return [ok('database.writes', 'A record can be claimed, and a step recorded: tables and rights suffice')];
+}
+
+export async function version({ dataSource }: Subject): Promise<Finding[]> {
+  const dialect = dialectNameOf(dataSource);
+  const [row] = await dataSource.query<{ version: string }[]>(versionQuery(dialect));
+  const name = dialect === 'sqlite' ? 'SQLite ' : dialect === 'mysql' && !/MariaDB/.test(row.version) ? 'MySQL ' : '';
+  return [ok('database.version', `${name}${row.version}`.split(' on ')[0])];
+}
+
+function remedyFor(cause: unknown, dataSource: DataSource): string {
+  if (saysMissingTables(cause)) return RUN_MIGRATIONS;
+  if (!causes(cause).some(({ code, errno }) => MISSING_RIGHT.has(code) || MISSING_RIGHT.has(errno))) {
+    return 'Requests get 503 for the same reason: see docs/troubleshooting.md#log-lines';
+  }
+  const tables = IDEMPOTENCY_ENTITIES.map((entity) => dataSource.getMetadata(entity).tablePath);
+  const rights = 'GRANT SELECT, INSERT, UPDATE, DELETE ON';
+  const user = "the application's user";
+  return dialectNameOf(dataSource) === 'postgres'
+    ? `${rights} ${tables.join(', ')} TO <${user}>; and GRANT USAGE ON their schema`
+    : tables.map((table) => `${rights} ${table} TO <${user}>;`).join(' ');
+}
+
+/** Columns and indexes that the entities have and the tables lack, and migrations that have not run. */
+export async function tables({ dataSource }: Subject): Promise<Finding[]> {
+  const executed = await executedMigrations(dataSource);
+  const pending = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name).filter(
+    (name) => !executed.includes(name),
+  );
+  const missing = await missingParts(dataSource);
+  if (missing.columns.length > 0) {
+    const behind = pending.length > 0 ? `; migrations that have not run: ${pending.join(', ')}` : '';
+    return [failure('tables.columns', `Missing: ${missing.columns.join(', ')}${behind}`, RUN_MIGRATIONS)];
+  }
+  const findings = [ok('tables.columns', 'All tables and columns of this version are there')];
+  if (missing.indexes.length > 0) {
+    findings.push(
+      warning(
+        'tables.indexes',
+        `No index on ${missing.indexes.join(', ')}: sweeping, and erasing a person, read the whole table`,
+        'Create it, without blocking writes where the database can; `migrations print` shows the SQL',
+      ),
+    );
+  }
+  if (executed.length === 0) {
+    findings.push(
+      hint(
+        'tables.migrations',
+        'No migration of this library is on record: the tables were made by `synchronize` or by hand',
+        'Use the migrations in production. Where the table of migrations has another name, give --migrations-table',
+      ),
+    );
+  } else if (pending.length > 0) {
+    findings.push(warning('tables.migrations', `Migrations that have not run: ${pending.join(', ')}`, RUN_MIGRATIONS));
+  } else {
+    findings.push(ok('tables.migrations', `${executed.length} migrations have run, and none is missing`));
+  }
+  return findings;
+}
+
+async function missingParts(dataSource: DataSource): Promise<{ columns: string[]; indexes: string[] }> {
+  const columns: string[] = [];
+  const indexes: string[] = [];
+  const runner = dataSource.createQueryRunner();
+  try {
+    for (const entity of IDEMPOTENCY_ENTITIES) {
+      const metadata = dataSource.getMetadata(entity);
+      const table = await runner.getTable(metadata.tablePath);
+      if (!table) {
+        columns.push(`table ${metadata.tablePath}`);
+        continue;
+      }
+      const known = new Set(table.columns.map(({ name }) => name));
+      for (const { databaseName } of metadata.columns) {
+        if (!known.has(databaseName)) columns.push(`${metadata.tablePath}.${databaseName}`);
+      }
+      for (const { columns: indexed } of metadata.indices) {
+        const [first] = indexed.map(({ databaseName }) => databaseName);
+        if (known.has(first) && !table.indices.some(({ columnNames }) => columnNames[0] === first))
+          indexes.push(`${metadata.tablePath}.${first}`);
+      }
+    }
+  } finally {
+    await runner.release();
+  }
+  return { columns, indexes };
+}
+
+/** The server's time, in milliseconds since 1970. */
+const NOW: Record<Exclude<DialectName, 'sqlite'>, string> = {
+  postgres: 'extract(epoch FROM clock_timestamp()) * 1000',
+  mysql: MYSQL_NOW,
+};
+
+const NOTABLE_SKEW_MS = 1_000;
+const LARGE_SKEW_MS = 60_000;
+
+const CLOCK_OF_DATABASE =
+  "Leases and expiry run on the database's clock alone and stay right; dates in logs, and those that your code takes from " +
+  'both, do not compare';
+
+export async function clock({ dataSource }: Subject): Promise<Finding[]> {
+  const dialect = dialectNameOf(dataSource);
+  if (dialect === 'sqlite') return [];
+  // The first answer may have waited for a connection.
+  await dataSource.query('SELECT 1');
+  const startedAt = performance.now();
+  const sentAt = Date.now();
+  const [{ now }] = await dataSource.query<{ now: string }[]>(`SELECT ${NOW[dialect]} AS now`);
+  return [
+    skewFinding('clock', "the database's", CLOCK_OF_DATABASE, Number(now) - sentAt, performance.now() - startedAt),
+  ];
+}
+
+/**
+ * @param whose the other clock, such as `the database's`
+ * @param effect what a difference means
+ * @param aheadMs how far that clock is ahead of ours
+ * @param withinMs how long it took to be asked: the answer is from some time in it
+ */
+export function skewFinding(check: string, whose: string, effect: string, aheadMs: number, withinMs: number): Finding {
+  const skew = Math.max(-aheadMs, aheadMs - withinMs, 0);
+  const seconds = `${(Math.abs(aheadMs) / 1_000).toFixed(1)} s`;
+  if (skew < NOTABLE_SKEW_MS) return ok(check, `The clock here is ${whose}, to within a second`);
+  const message = `The clock here is ${seconds} ${aheadMs > 0 ? 'behind' : 'ahead of'} ${whose}. ${effect}`;
+  const make = skew < LARGE_SKEW_MS ? hint : warning;
+  return make(check, message, 'Synchronize both by NTP (chrony, systemd-timesyncd)');
+}
+
+/** The path of the table of records. */
+export function recordTable(dataSource: DataSource): string {
+  return dataSource.getMetadata(IdempotencyRecord).tablePath;
+}

@@ -1,0 +1,33 @@
+import type { DataSource } from 'typeorm';
+import type { SqlRecordStore } from '../../store/sql-record-store.js';
+
+/** The database that is examined, and what the application does with it. */
+export interface Subject {
+  readonly dataSource: DataSource;
+  readonly store: SqlRecordStore;
+  /** How long one statement may take, in milliseconds. */
+  readonly timeoutMs: number;
+  /** How many processes of the application there are. */
+  readonly processes: number;
+  readonly application: ApplicationSettings;
+}
+
+export interface ApplicationSettings {
+  /** Whether these are the application's own; otherwise they are the defaults. */
+  readonly isKnown: boolean;
+  readonly storeConnections: number;
+  readonly usesRedis: boolean;
+  /** The largest response that an operation keeps. */
+  readonly responseMaxBytes: number;
+  /** Whether its processes sweep. */
+  readonly sweeps: boolean;
+}
+
+/** Of an application that is not known. */
+export const DEFAULT_SETTINGS: ApplicationSettings = {
+  isKnown: false,
+  storeConnections: 4,
+  usesRedis: false,
+  responseMaxBytes: 1_024 ** 2,
+  sweeps: true,
+};
