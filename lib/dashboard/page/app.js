@@ -11,6 +11,8 @@ import { currentRoute, listHref } from './route.js';
 const RETRY_MS = 3_000;
 /** A busy process ticks each second; the list need not be asked for that often. */
 const LIST_EVERY_MS = 2_000;
+/** Events come from one process: what others do, and a process that dies without a word, is found by asking. */
+const ASK_EVERY_MS = 10_000;
 const PLOT_MINUTES = 60;
 const MINUTE = 60_000;
 const COUNTED = ['claims', 'replays', 'conflicts', 'takeOvers', 'failures'];
@@ -18,6 +20,7 @@ const COUNTED = ['claims', 'replays', 'conflicts', 'takeOvers', 'failures'];
 /** @type {Map<number, any>} what is counted, by when its bucket begins */
 const buckets = new Map();
 let listDue = 0;
+let listShownAt = -LIST_EVERY_MS;
 
 void start();
 
@@ -48,7 +51,10 @@ async function start() {
   setInterval(() => {
     refreshTimes();
     draw();
-  }, 10_000);
+    if (document.hidden) return;
+    scheduleList();
+    void reloadRecord();
+  }, ASK_EVERY_MS);
   await showRoute();
 }
 
@@ -113,12 +119,15 @@ function onTick({ now: serverNow, buckets: changed, records, more }) {
   if (records.length > 0) scheduleList();
 }
 
+/** At once, and then not more often than {@link LIST_EVERY_MS}. */
 function scheduleList() {
   if (listDue) return;
+  const wait = Math.max(0, listShownAt + LIST_EVERY_MS - performance.now());
   listDue = setTimeout(() => {
     listDue = 0;
+    listShownAt = performance.now();
     void reload({ gently: true });
-  }, LIST_EVERY_MS);
+  }, wait);
 }
 
 function count(changed) {

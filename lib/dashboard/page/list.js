@@ -95,7 +95,7 @@ export async function reload({ gently = false } = {}) {
     const limit = query.key || query.id ? undefined : WIDE.matches ? PAGE_SIZE : PHONE_PAGE_SIZE;
     const next = await getRecords({ ...query, limit }, mine.signal);
     if (mine.signal.aborted) return;
-    if (gently && isAtWork()) update(next);
+    if (gently && isAtWork() && !document.querySelector('.failure')) update(next);
     else showPage(next);
   } catch (error) {
     if (mine.signal.aborted) return;
@@ -240,13 +240,15 @@ function showState(content) {
 
 function showError(error) {
   const { title, text } = explain(error);
+  clearTimeout(retry);
+  if (isTransient(error)) retry = setTimeout(() => void reload(), RETRY_MS);
+  // An alert is announced each time that it is made.
+  if (document.querySelector('.failure')?.dataset.text === text) return;
   const again = h('button', { type: 'button', onclick: () => void reload() }, 'Try again');
-  showState(h('div.empty.failure', { role: 'alert' }, h('b', null, title), h('p', null, text), again));
+  showState(h('div.empty.failure', { role: 'alert', data: { text } }, h('b', null, title), h('p', null, text), again));
   // What was shown stays, as the last that is known; the state above it says that it may be old.
   byId('records').hidden = records.length === 0 || page === null;
   byId('pages').hidden = page === null;
-  clearTimeout(retry);
-  if (isTransient(error)) retry = setTimeout(() => void reload(), RETRY_MS);
 }
 
 /* Filters */

@@ -59,17 +59,18 @@ export async function reloadRecord(ids) {
     if (mine.signal.aborted) return;
     lastLooks = '';
     const { title, text } = explain(error);
+    clearTimeout(retry);
+    if (isTransient(error)) retry = setTimeout(() => void reloadRecord(), RETRY_MS);
+    if (view.querySelector('.failure')?.dataset.text === text) return;
     view.replaceChildren(
       back(),
       h(
         'div.empty.failure',
-        { role: 'alert' },
+        { role: 'alert', data: { text } },
         h('h1', { tabindex: '-1', id: 'record-title' }, title),
         h('p', null, text),
       ),
     );
-    clearTimeout(retry);
-    if (isTransient(error)) retry = setTimeout(() => void reloadRecord(), RETRY_MS);
   }
 }
 
