@@ -4,8 +4,10 @@ export class IdempotencyOptionError extends Error {
   constructor(
     /** Path of the option, such as `sweep.every`. */
     readonly option: string,
-    problem: string,
+    /** @internal */
+    readonly problem: string,
+    module = 'IdempotencyModule',
   ) {
-    super(`IdempotencyModule: option \`${option}\` ${problem}`);
+    super(`${module}: option \`${option}\` ${problem}`);
   }
 }

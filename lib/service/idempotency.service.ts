@@ -283,6 +283,11 @@ export class IdempotencyService {
   }
 }
 
+/** What the operators' page reads besides: it is part of the package, and not of what applications call. */
+export function partsOf(service: IdempotencyService): IdempotencyServiceParts {
+  return service['parts'];
+}
+
 function packResponse(resolution: Exclude<Resolution, 'release' | { value: unknown }>): StoredOutcome {
   const { status, headers = {}, body } = resolution;
   return {

@@ -48,8 +48,8 @@ const HOUR = 3_600_000;
 /** Reads the table for operators. A record whose owner fell silent under `hold` is shown as held: a claim finds it so. */
 export class RecordView {
   constructor(
-    private readonly dataSource: DataSource,
-    private readonly scopes: ScopeDigest,
+    protected readonly dataSource: DataSource,
+    protected readonly scopes: ScopeDigest,
   ) {}
 
   async find(id: string): Promise<IdempotencyRecord | null> {
@@ -116,11 +116,11 @@ export class RecordView {
     };
   }
 
-  private query(): SelectQueryBuilder<IdempotencyRecord> {
+  protected query(): SelectQueryBuilder<IdempotencyRecord> {
     return initialized(this.dataSource).createQueryBuilder(IdempotencyRecord, 'r').setParameters({ yes: true });
   }
 
-  private async load(query: SelectQueryBuilder<IdempotencyRecord>): Promise<IdempotencyRecord[]> {
+  protected async load(query: SelectQueryBuilder<IdempotencyRecord>): Promise<IdempotencyRecord[]> {
     const deserted = `CASE WHEN ${this.deserted} THEN 1 ELSE 0 END`;
     const { entities, raw } = await query
       .addSelect(deserted, 'deserted')
@@ -143,7 +143,7 @@ export class RecordView {
   }
 
   /** Held by the rules of a claim, and not yet marked so: its owner fell silent, and nobody has asked since. */
-  private get deserted(): string {
+  protected get deserted(): string {
     return `(r.status = 'processing' AND ${this.held} AND ${this.lapsed})`;
   }
 
@@ -152,7 +152,7 @@ export class RecordView {
   }
 
   /** Of a transactional operation, the lease may have been renewed beside the record: see the PostgreSQL dialect. */
-  private get lapsed(): string {
+  protected get lapsed(): string {
     const renewed = initialized(this.dataSource)
       .createQueryBuilder(IdempotencyStep, 's')
       .select('1')

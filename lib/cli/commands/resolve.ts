@@ -111,10 +111,11 @@ function headersOf(text: string | undefined, body: string | Buffer | undefined):
       }),
   );
   const typed = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type');
-  return body === undefined || typed ? headers : { 'Content-Type': typeOf(body), ...headers };
+  return body === undefined || typed ? headers : { 'Content-Type': mediaTypeOf(body), ...headers };
 }
 
-function typeOf(body: string | Buffer): string {
+/** What a body is, where nothing says so. */
+export function mediaTypeOf(body: string | Buffer): string {
   try {
     JSON.parse(body.toString());
     return 'application/json; charset=utf-8';

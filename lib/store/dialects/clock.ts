@@ -37,3 +37,13 @@ export function millisecondsAgo(dataSource: DataSource, instant: string): string
       return `(${SQLITE_NOW} - ${instant})`;
   }
 }
+
+/** An expression: an instant of ours with all its digits, for {@link instantFrom}. A `Date` has no microseconds. */
+export function wholeInstant(dataSource: DataSource, instant: string): string {
+  return dialectNameOf(dataSource) === 'postgres' ? `CAST(${instant} AS text)` : instant;
+}
+
+/** An expression: the instant that a parameter has as {@link wholeInstant} returned it. */
+export function instantFrom(dataSource: DataSource, parameter: string): string {
+  return dialectNameOf(dataSource) === 'postgres' ? `CAST(${parameter} AS timestamptz)` : parameter;
+}

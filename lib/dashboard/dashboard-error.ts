@@ -1,0 +1,34 @@
+import type { ApiError, ApiErrorCode } from './contract.js';
+
+const STATUS: Record<ApiErrorCode, number> = {
+  'bad-request': 400,
+  'bad-cursor': 400,
+  'cross-site': 403,
+  'actions-off': 403,
+  'not-found': 404,
+  'not-held': 409,
+  running: 409,
+  'not-json': 415,
+  'too-many-clients': 503,
+  'store-unavailable': 503,
+};
+
+/** A request to the page's server that cannot be answered. */
+export class DashboardError extends Error {
+  override readonly name = 'DashboardError';
+
+  constructor(
+    readonly code: ApiErrorCode,
+    message: string,
+  ) {
+    super(message);
+  }
+
+  get status(): number {
+    return STATUS[this.code];
+  }
+
+  toJSON(): ApiError {
+    return { error: { code: this.code, message: this.message } };
+  }
+}

@@ -1,0 +1,176 @@
+import { readFileSync } from 'node:fs';
+import type { OnModuleDestroy, OnModuleInit } from '@nestjs/common';
+import type { Subscription } from 'rxjs';
+import { ScopeDigest } from '../edges/scope-digest.js';
+import { type IdempotencyService, partsOf } from '../service/idempotency.service.js';
+import type { IdempotencyStep } from '../store/entities/index.js';
+import { ActivityMemory } from './activity.js';
+import { ContentView, type ContentOptions } from './content.js';
+import type { Activity, Info, RecordDetail, RecordPage, RecordQuery, TimelineEntry } from './contract.js';
+import { DashboardError } from './dashboard-error.js';
+import { EventStreams } from './event-streams.js';
+import { actionsOn, notFound, OperatorActions, resolvesWith } from './operator-actions.js';
+import type { ResolvedDashboardOptions } from './options.js';
+import { readPageFiles } from './page-files.js';
+import { type JudgedRecord, type PageQuery, recordId, RecordPages, summaryOf } from './record-pages.js';
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  readonly version: string;
+};
+
+/** What the page shows and does, without HTTP. */
+export class Dashboard implements OnModuleInit, OnModuleDestroy {
+  readonly files = readPageFiles();
+  private readonly memory = new ActivityMemory();
+  readonly streams = new EventStreams(this.memory);
+  private readonly pages: RecordPages;
+  private readonly content: ContentOptions;
+  private readonly operators: OperatorActions;
+  private listening: Subscription | undefined;
+
+  constructor(
+    private readonly service: IdempotencyService,
+    private readonly options: ResolvedDashboardOptions,
+  ) {
+    const parts = partsOf(service);
+    const { defaults, encryption } = parts.options;
+    this.pages = new RecordPages(parts.dataSource, new ScopeDigest(parts.options));
+    this.content = {
+      encryption,
+      content: options.content,
+      redact: [options.redact, defaults.request?.redact ?? [], defaults.response?.redact ?? []].flat(),
+    };
+    this.operators = new OperatorActions({
+      service,
+      pages: this.pages,
+      onChange: (id, operation, type) => this.streams.note({ id, operation, type }),
+    });
+  }
+
+  onModuleInit(): void {
+    this.listening = this.service.events$.subscribe((event) => this.memory.record(event));
+  }
+
+  /** Before the application waits for what runs: an open stream is a request that never ends. */
+  onModuleDestroy(): void {
+    this.listening?.unsubscribe();
+    this.streams.close();
+  }
+
+  info(): Pick<Info, 'actions' | 'operations' | 'encrypted' | 'version'> {
+    const { actions } = this.options;
+    return { actions, operations: this.memory.operations, encrypted: this.content.encryption !== undefined, version };
+  }
+
+  activity(): Activity {
+    return this.memory.activity();
+  }
+
+  list(query: PageQuery): Promise<RecordPage> {
+    return this.pages.page(query);
+  }
+
+  /** The record of an id or of a client's key, as a list. */
+  async listOne(which: Pick<RecordQuery, 'id' | 'key' | 'operation' | 'scope' | 'host'>): Promise<RecordPage> {
+    const id = which.id === undefined ? await this.idOf(which) : recordId(which.id);
+    const records = id === undefined ? [] : await this.pages.summaries([id]);
+    return { records, cursor: null, partial: false, scanned: records.length, orderedBy: 'created' };
+  }
+
+  /** @throws DashboardError where there is no such record */
+  async detail(id: string): Promise<RecordDetail> {
+    const judged = await this.pages.whole(recordId(id));
+    if (!judged) throw notFound(id);
+    const { record } = judged;
+    const view = new ContentView(record, this.content);
+    return {
+      ...summaryOf(judged),
+      takenFrom: record.takenFrom,
+      holdOnCrash: record.holdOnCrash,
+      awaited: record.awaited,
+      retentionMs: record.retentionMs,
+      request: view.request(),
+      response: view.response(),
+      timeline: timelineOf(judged, await this.service.steps(record.id), view, this.memory.of(record.id)),
+      actions: this.options.actions ? actionsOn(judged) : [],
+      resolvesWith: resolvesWith(judged),
+    };
+  }
+
+  /** @throws DashboardError where they are off */
+  actions(): OperatorActions {
+    if (this.options.actions) return this.operators;
+    throw new DashboardError('actions-off', 'The page only shows: the option `actions` of the dashboard is off');
+  }
+
+  private async idOf({ key, operation, scope, host }: Omit<RecordQuery, 'id'>): Promise<string | undefined> {
+    if (!key || !operation) {
+      throw new DashboardError(
+        'bad-request',
+        '`key` needs `operation`: the records have digests of both, not their text',
+      );
+    }
+    const record = await this.service.find({ key, operation, ...(scope && { scope }), ...(host && { host }) });
+    return record?.id;
+  }
+}
+
+/** What the record says of itself, and between that what this process remembers. */
+function timelineOf(
+  { record, abandoned, expired }: JudgedRecord,
+  steps: readonly IdempotencyStep[],
+  view: ContentView,
+  remembered: readonly TimelineEntry[],
+): TimelineEntry[] {
+  const source = 'record';
+  const { status, attempt, responseCode } = record;
+  const end = record.completedAt ?? record.leaseUntil;
+  const timed: TimelineEntry[] = [
+    { kind: 'created', at: record.createdAt.toISOString(), source },
+    ...steps.map((step): TimelineEntry => ({
+      kind: 'step',
+      at: step.updatedAt.toISOString(),
+      source,
+      name: step.name,
+      status: step.status,
+      token: step.token,
+      result: view.step(step),
+    })),
+    // The record has an outcome of its own to show for these.
+    ...remembered.filter(({ kind }) => kind !== 'released' || status !== 'failed'),
+  ];
+  timed.sort((a, b) => (a.at! < b.at! ? -1 : a.at! > b.at! ? 1 : 0));
+  const isSeen = timed.some((entry) => entry.kind === 'attempt' && entry.attempt === attempt);
+  if (attempt > 1 && !isSeen) {
+    const takenOver = record.takenFrom === 'processing' || record.takenFrom === 'held';
+    // Its own steps, and what came of it, are after it.
+    const after = timed.findIndex((entry) => entry.kind === 'step' && entry.token === record.token);
+    timed.splice(after === -1 ? timed.length : after, 0, { kind: 'attempt', at: null, source, attempt, takenOver });
+  }
+  const last: TimelineEntry[] = [];
+  if (status === 'done') {
+    last.push({ kind: 'completed', at: end.toISOString(), source, responseCode });
+  } else if (status === 'failed') {
+    last.push({ kind: 'released', at: record.leaseUntil.toISOString(), source, responseCode });
+  } else {
+    const past = status === 'held' || abandoned;
+    last.push({ kind: 'lease', at: record.leaseUntil.toISOString(), source, past });
+    if (status === 'held' && !timed.some(({ kind }) => kind === 'held')) {
+      last.push({ kind: 'held', at: record.leaseUntil.toISOString(), source, responseCode });
+    }
+  }
+  if (status !== 'held') {
+    last.push({ kind: 'expires', at: record.expiresAt.toISOString(), source, past: expired });
+  }
+  return placed(timed, last);
+}
+
+/** Replays come after the outcome that they replay. */
+function placed(timed: readonly TimelineEntry[], last: readonly TimelineEntry[]): TimelineEntry[] {
+  const timeline = [...timed];
+  for (const entry of last) {
+    const after = timeline.findIndex(({ at }) => at !== null && at > entry.at!);
+    timeline.splice(after === -1 ? timeline.length : after, 0, entry);
+  }
+  return timeline;
+}

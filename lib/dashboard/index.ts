@@ -1,0 +1,2 @@
+export { IdempotencyDashboardModule } from './dashboard.module.js';
+export type { IdempotencyDashboardExtras, IdempotencyDashboardOptions } from './options.js';

@@ -1,0 +1,29 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.ico': 'image/x-icon',
+};
+
+export const PAGE = 'index.html';
+
+export interface PageFile {
+  readonly type: string;
+  readonly content: Buffer;
+}
+
+/** The files of the page, read once: a name in a request never becomes a path. */
+export function readPageFiles(folder = fileURLToPath(new URL('./page', import.meta.url))): Map<string, PageFile> {
+  const files = new Map<string, PageFile>();
+  for (const name of readdirSync(folder)) {
+    const type = TYPES[extname(name)];
+    if (type !== undefined) files.set(name, { type, content: readFileSync(join(folder, name)) });
+  }
+  return files;
+}

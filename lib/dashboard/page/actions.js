@@ -1,0 +1,270 @@
+/** The dialog that asks before anything is changed, and says afterwards what came of each record. */
+import { changeRecord, changeRecords, RequestError } from './api.js';
+import { announce, byId, h } from './dom.js';
+import { plural, relativeTime, shortId } from './format.js';
+import { ACTIONS, stateOf } from './words.js';
+
+const MOST_NAMED = 4;
+const LONGEST_REASON = 500;
+
+export const bulkActions = () =>
+  Object.entries(ACTIONS).map(([action, { label, risky }]) => ({ action, label, risky }));
+
+/**
+ * Asks for a reason, changes the records, and shows the results.
+ *
+ * @param {keyof typeof ACTIONS} action
+ * @param {any[]} records summaries, or one detail
+ * @returns {Promise<boolean>} whether anything was changed
+ */
+export function openDialog(action, records) {
+  const dialog = byId('dialog');
+  const { promise, resolve } = Promise.withResolvers?.() ?? withResolvers();
+  let isChanged = false;
+  dialog.replaceChildren(askingForm());
+  dialog.addEventListener('close', () => resolve(isChanged), { once: true });
+  dialog.showModal();
+  return promise;
+
+  function askingForm() {
+    const { verb, when, does, risky, onlyHeld } = ACTIONS[action];
+    const problem = h('p.problem', { role: 'alert', id: 'dialog-problem' });
+    const fields = action === 'resolve' ? outcomeFields(records) : null;
+    const running = records.filter(({ status, abandoned }) => status === 'processing' && !abandoned);
+    const notHeld = onlyHeld ? records.filter(({ status }) => status !== 'held') : [];
+    const evenIfRunning = h('input', { type: 'checkbox', name: 'evenIfRunning' });
+    const reason = h('textarea', {
+      id: 'reason',
+      name: 'reason',
+      rows: 2,
+      maxlength: LONGEST_REASON,
+      required: true,
+      autofocus: fields === null,
+      'aria-describedby': 'reason-hint',
+    });
+    const submit = h(
+      risky ? 'button.danger' : 'button.primary',
+      { type: 'submit' },
+      records.length === 1 ? verb : `${verb} ${plural(records.length, 'record')}`,
+    );
+    const form = h(
+      'form',
+      { novalidate: true },
+      h('p.when', null, when),
+      h(
+        'h2',
+        { id: 'dialog-title' },
+        `${verb} ${records.length === 1 ? 'this record' : plural(records.length, 'record')}?`,
+      ),
+      h(risky ? 'p.does.risk' : 'p.does', { id: 'dialog-does' }, does),
+      named(records),
+      notHeld.length > 0 &&
+        h('p.warning', null, `${plural(notHeld.length, 'of them is', 'of them are')} not held, and will be refused.`),
+      fields && records.length > 1 && h('p.warning', null, 'All of them get the same outcome.'),
+      fields?.element,
+      action === 'forget' &&
+        running.length > 0 &&
+        h(
+          'label.check',
+          null,
+          evenIfRunning,
+          h('span', null, 'Even if it is running: a retry then runs beside it, and both take effect'),
+        ),
+      h(
+        'div.field',
+        null,
+        h('label', { for: 'reason' }, 'Reason'),
+        reason,
+        h('p.hint', { id: 'reason-hint' }, 'Required. It is logged with your name, if your application knows it.'),
+      ),
+      problem,
+      h('div.buttons', null, h('button', { type: 'button', onclick: () => dialog.close() }, 'Cancel'), submit),
+    );
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      void send();
+    });
+    return form;
+
+    async function send() {
+      const wrong =
+        fields?.check() ?? (reason.value.trim() === '' ? { element: reason, text: 'Give a reason.' } : null);
+      if (wrong) return fail(wrong.element, wrong.text);
+      submit.disabled = true;
+      const change = {
+        reason: reason.value.trim(),
+        ...(fields && { outcome: fields.outcome() }),
+        ...(evenIfRunning.checked && { evenIfRunning: true }),
+      };
+      try {
+        await (records.length === 1 ? changeOne(change) : changeMany(change));
+      } catch (error) {
+        fail(submit, error instanceof RequestError ? error.message : String(error));
+      } finally {
+        submit.disabled = false;
+      }
+    }
+
+    function fail(element, text) {
+      for (const other of form.querySelectorAll('[aria-invalid]')) other.removeAttribute('aria-invalid');
+      if (element !== submit) element.setAttribute('aria-invalid', 'true');
+      problem.textContent = text;
+      element.disabled = false;
+      element.focus();
+    }
+  }
+
+  async function changeOne(change) {
+    await changeRecord(records[0].id, action, change);
+    isChanged = true;
+    dialog.close();
+    announce(`${ACTIONS[action].past}. ${ACTIONS[action].after}`);
+  }
+
+  async function changeMany(change) {
+    const { done, results } = await changeRecords({ action, ids: records.map(({ id }) => id), ...change });
+    isChanged = true;
+    dialog.replaceChildren(resultsView(done, results));
+    dialog.querySelector('h2').focus();
+  }
+
+  function resultsView(done, results) {
+    const failed = results.length - done;
+    const { past, after } = ACTIONS[action];
+    const operationOf = (id) => records.find((record) => record.id === id)?.operation ?? '';
+    const title = failed === 0 ? `${past} all ${done}` : `${past} ${done} of ${results.length}`;
+    // Those that failed first: they are why one reads on.
+    const sorted = results.toSorted((a, b) => Number(a.ok) - Number(b.ok));
+    return h(
+      'div',
+      null,
+      h('h2', { id: 'dialog-title', tabindex: '-1' }, title),
+      h('p.does', { id: 'dialog-does' }, done > 0 ? after : 'Nothing was changed.'),
+      h(
+        'ul.results',
+        { tabindex: '0', 'aria-label': 'Results' },
+        ...sorted.map(({ id, ok, error }) =>
+          h(
+            'li',
+            { data: { ok: String(ok) } },
+            h('b', null, ok ? past : 'Refused'),
+            h('span', null, operationOf(id), ' ', h('code', { title: id }, shortId(id))),
+            !ok && h('small', null, error.message),
+          ),
+        ),
+      ),
+      h('div.buttons', null, h('button.primary', { type: 'button', onclick: () => dialog.close() }, 'Close')),
+    );
+  }
+}
+
+function withResolvers() {
+  let resolve;
+  const promise = new Promise((settle) => (resolve = settle));
+  return { promise, resolve };
+}
+
+function named(records) {
+  const rest = records.length - MOST_NAMED;
+  return h(
+    'ul.named',
+    null,
+    ...records
+      .slice(0, rest === 1 ? MOST_NAMED + 1 : MOST_NAMED)
+      .map((record) =>
+        h(
+          'li',
+          null,
+          h('span.badge', { data: { state: stateOf(record).state } }, stateOf(record).label),
+          h('span', null, record.operation),
+          h('code', { title: record.id }, shortId(record.id)),
+          relativeTime(record.createdAt),
+        ),
+      ),
+    rest > 1 && h('li', null, `and ${rest} more`),
+  );
+}
+
+/** What a held operation came to: an HTTP response, or the value of `IdempotencyService.run()`. */
+function outcomeFields(records) {
+  const known = records[0].resolvesWith ?? null;
+  const status = h('input', {
+    id: 'outcome-status',
+    type: 'number',
+    min: 200,
+    max: 599,
+    value: 201,
+    required: true,
+    autofocus: true,
+  });
+  const location = h('input', {
+    id: 'outcome-location',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    placeholder: '/payments/81',
+  });
+  const body = h('textarea', {
+    id: 'outcome-body',
+    rows: 4,
+    spellcheck: 'false',
+    placeholder: '{ "id": "pay_81", "status": "paid" }',
+    'aria-describedby': 'outcome-hint',
+  });
+  const kind = h(
+    'select',
+    { id: 'outcome-kind' },
+    h('option', { value: 'response' }, 'An HTTP response'),
+    h('option', { value: 'value' }, 'A value, of run(), a message or a mutation'),
+  );
+  if (known) kind.value = known;
+  const hint = h('p.hint', { id: 'outcome-hint' });
+  const httpFields = h(
+    'div.pair',
+    null,
+    field('outcome-status', 'Status', status),
+    field('outcome-location', 'Location header', location),
+  );
+  const element = h(
+    'fieldset',
+    null,
+    h('legend', null, 'What the client is told'),
+    known === null && field('outcome-kind', 'Kind', kind),
+    httpFields,
+    field('outcome-body', 'Body', body),
+    hint,
+  );
+  const showKind = () => {
+    const isValue = kind.value === 'value';
+    httpFields.hidden = isValue;
+    hint.textContent = isValue
+      ? 'JSON, as the handler would have returned it.'
+      : 'Exactly what the client gets. JSON is sent as application/json, anything else as text.';
+  };
+  kind.addEventListener('change', showKind);
+  showKind();
+  return { element, check, outcome };
+
+  function check() {
+    const looksLikeJson = /^\s*[[{]/.test(body.value);
+    if (kind.value === 'value' || looksLikeJson) {
+      try {
+        JSON.parse(body.value);
+      } catch (error) {
+        return { element: body, text: `The body is no JSON: ${error.message}` };
+      }
+    }
+    const code = Number(status.value);
+    if (kind.value === 'response' && !(Number.isInteger(code) && code >= 200 && code <= 599)) {
+      return { element: status, text: 'The status is a number from 200 to 599.' };
+    }
+    return null;
+  }
+
+  function outcome() {
+    if (kind.value === 'value') return { value: JSON.parse(body.value) };
+    const headers = location.value.trim() === '' ? {} : { Location: location.value.trim() };
+    return { status: Number(status.value), headers, ...(body.value !== '' && { body: body.value }) };
+  }
+}
+
+const field = (id, label, control) => h('div.field', null, h('label', { for: id }, label), control);

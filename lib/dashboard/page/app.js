@@ -1,0 +1,143 @@
+/** Starts the page: who may do what, which view the hash asks for, and what changes while one looks at it. */
+import { explain, getActivity, getInfo, isTransient } from './api.js';
+import { byId, h } from './dom.js';
+import { now, refreshTimes, relativeTime, setClock } from './format.js';
+import { leaveList, openList, reload, setUpList } from './list.js';
+import { listen } from './live.js';
+import { showPlot, showPlotTable } from './plot.js';
+import { leaveRecord, openRecord, reloadRecord, setUpRecord } from './record.js';
+import { currentRoute, listHref } from './route.js';
+
+const RETRY_MS = 3_000;
+/** A busy process ticks each second; the list need not be asked for that often. */
+const LIST_EVERY_MS = 2_000;
+const PLOT_MINUTES = 60;
+const MINUTE = 60_000;
+const COUNTED = ['claims', 'replays', 'conflicts', 'takeOvers', 'held'];
+
+/** @type {Map<number, any>} what is counted, by when its bucket begins */
+const buckets = new Map();
+let listDue = 0;
+
+void start();
+
+async function start() {
+  let info;
+  try {
+    info = await getInfo();
+  } catch (error) {
+    const { title, text } = explain(error);
+    const trouble = byId('trouble');
+    trouble.textContent = `${title}. ${text}`;
+    trouble.hidden = false;
+    byId('list-view').hidden = true;
+    if (isTransient(error)) setTimeout(() => void start(), RETRY_MS);
+    return;
+  }
+  byId('trouble').hidden = true;
+  setClock(info.now);
+  showInfo(info);
+  setUpList(info);
+  setUpRecord(info);
+  addEventListener('hashchange', () => void showRoute());
+  byId('skip').addEventListener('click', (event) => {
+    event.preventDefault();
+    byId(currentRoute().view === 'list' ? 'records-title' : 'record-title')?.focus();
+  });
+  listen({ onHello: () => void refresh(), onTick });
+  setInterval(() => {
+    refreshTimes();
+    draw();
+  }, 10_000);
+  await showRoute();
+}
+
+function showInfo({ actions, actor, version }) {
+  const mode = byId('mode');
+  mode.hidden = actions;
+  mode.textContent = 'Read-only';
+  mode.title = 'The module was set up without actions: true';
+  byId('who').hidden = actor === null;
+  byId('who').textContent = actor ?? '';
+  byId('about').replaceChildren(
+    `nestjs-idempotency ${version}. Times are those of this browser. `,
+    ...(actions
+      ? []
+      : ['This page is read-only: its module was set up without ', h('code', null, 'actions: true'), '.']),
+  );
+}
+
+let lastListHref = listHref({});
+
+async function showRoute() {
+  const route = currentRoute();
+  if (route.view === 'record') {
+    leaveList();
+    await openRecord(route.id, lastListHref);
+    return;
+  }
+  const isReturn = !byId('record-view').hidden;
+  leaveRecord();
+  lastListHref = listHref(route.query);
+  await openList(route.query);
+  if (isReturn) byId('records-title').focus({ preventScroll: true });
+}
+
+/** After a (re)connection: everything may have changed. */
+async function refresh() {
+  await Promise.all([refreshActivity(), reload({ gently: true }), reloadRecord()]);
+}
+
+async function refreshActivity() {
+  try {
+    const activity = await getActivity();
+    buckets.clear();
+    count(activity.buckets);
+    byId('activity-note').replaceChildren(
+      'What this one process saw since it started ',
+      relativeTime(activity.since),
+      '. It is kept in memory: a restart forgets it.',
+    );
+    draw();
+  } catch {
+    // The list says that the application does not answer.
+  }
+}
+
+function onTick({ now: serverNow, buckets: changed, records, more }) {
+  setClock(serverNow);
+  count(changed);
+  draw();
+  const ids = records.map(({ id }) => id);
+  void reloadRecord(more > 0 ? undefined : ids);
+  if (records.length > 0) scheduleList();
+}
+
+function scheduleList() {
+  if (listDue) return;
+  listDue = setTimeout(() => {
+    listDue = 0;
+    void reload({ gently: true });
+  }, LIST_EVERY_MS);
+}
+
+function count(changed) {
+  for (const bucket of changed) buckets.set(Date.parse(bucket.at), bucket);
+}
+
+/** Ten seconds are too little to be a column: adds up to minutes. */
+function draw() {
+  const last = Math.floor(now() / MINUTE) * MINUTE;
+  const first = last - (PLOT_MINUTES - 1) * MINUTE;
+  const minutes = Array.from({ length: PLOT_MINUTES }, (_, index) => ({ at: first + index * MINUTE }));
+  for (const [at, bucket] of buckets) {
+    if (at < first) {
+      buckets.delete(at);
+      continue;
+    }
+    const minute = minutes[Math.min(PLOT_MINUTES - 1, Math.floor((at - first) / MINUTE))];
+    for (const name of COUNTED) minute[name] = (minute[name] ?? 0) + bucket[name];
+  }
+  showPlot(byId('tiles'), minutes, MINUTE);
+  showPlotTable(byId('plot-rows'), minutes);
+}

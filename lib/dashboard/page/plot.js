@@ -1,0 +1,79 @@
+import { h, setText, svg } from './dom.js';
+import { clock, number, plural } from './format.js';
+
+const WIDTH = 240;
+const HEIGHT = 40;
+const GAP = 1;
+
+/** What a tile counts. `held` is the one to act on: it comes first. */
+const SERIES = [
+  { name: 'held', label: 'Held', what: 'outcomes became unknown' },
+  { name: 'takeOvers', label: 'Take-overs', what: 'claims took over from a process that died or paused' },
+  { name: 'conflicts', label: 'Conflicts', what: 'duplicates were refused' },
+  { name: 'replays', label: 'Replays', what: 'duplicates got the recorded answer' },
+  { name: 'claims', label: 'Claims', what: 'requests ran the handler' },
+];
+
+/**
+ * Draws one small column chart for each series, all over the same minutes. Each has a scale of its own: one take-over beside
+ * a thousand claims has to be visible.
+ *
+ * @param {HTMLElement} list
+ * @param {{ at: number }[]} buckets the oldest first, each with a count by the name of a series
+ * @param {number} bucketMs
+ */
+export function showPlot(list, buckets, bucketMs) {
+  list.replaceChildren(...SERIES.map((series) => tile(series, buckets, bucketMs)));
+}
+
+function tile({ name, label, what }, buckets, bucketMs) {
+  const counts = buckets.map((bucket) => bucket[name] ?? 0);
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const peak = Math.max(0, ...counts);
+  const per = bucketMs === 60_000 ? 'a minute' : `in ${Math.round(bucketMs / 1_000)} s`;
+  return h(
+    'li.tile',
+    { data: { series: name, quiet: total === 0 ? '' : undefined } },
+    h('span.tile-label', { title: what }, label),
+    h('b.tile-total', null, number(total)),
+    h('span.tile-peak', null, peak === 0 ? 'none' : `peak ${number(peak)} ${per}`),
+    chart(counts, buckets, peak, `${label}: ${plural(total, 'event')}, at most ${number(peak)} ${per}`),
+  );
+}
+
+function chart(counts, buckets, peak, description) {
+  const step = WIDTH / Math.max(1, counts.length);
+  const columns = counts.map((count, index) => {
+    const height = count === 0 ? 0 : Math.max(3, (count / peak) * (HEIGHT - 2));
+    return (
+      count > 0 &&
+      svg(
+        'rect',
+        { x: index * step, y: HEIGHT - height, width: Math.max(1, step - GAP), height, rx: 0.8 },
+        svg('title', null, `${clock(buckets[index].at)}: ${number(count)}`),
+      )
+    );
+  });
+  return svg(
+    'svg',
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': description },
+    svg('path', { d: `M0 ${HEIGHT - 0.5}H${WIDTH}`, class: 'axis' }),
+    ...columns,
+  );
+}
+
+/** The same numbers for those who do not see the plot, or want them exact. */
+export function showPlotTable(body, buckets) {
+  const eventful = buckets.filter((bucket) => SERIES.some(({ name }) => bucket[name] > 0)).toReversed();
+  body.replaceChildren(
+    ...eventful.map((bucket) =>
+      h(
+        'tr',
+        null,
+        h('th', { scope: 'row' }, h('time', { datetime: new Date(bucket.at).toISOString() }, clock(bucket.at))),
+        ...SERIES.map(({ name }) => h('td', null, number(bucket[name] ?? 0))),
+      ),
+    ),
+  );
+  setText(body.closest('table').caption, eventful.length === 0 ? 'No events in this time' : 'Events a minute');
+}

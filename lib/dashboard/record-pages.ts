@@ -1,0 +1,299 @@
+import { createHash } from 'node:crypto';
+import type { SelectQueryBuilder } from 'typeorm';
+import type { RecordStatus } from '../engine/ports/record-store.js';
+import { storedLabel } from '../engine/stored-text.js';
+import { RecordView } from '../service/record-view.js';
+import { instantFrom, isPast, wholeInstant } from '../store/dialects/clock.js';
+import type { IdempotencyRecord } from '../store/entities/index.js';
+import type { RecordPage, RecordSummary } from './contract.js';
+import { DashboardError } from './dashboard-error.js';
+
+/** Which records a page of the list has. */
+export interface PageQuery {
+  readonly status?: RecordStatus;
+  readonly operation?: string;
+  readonly scope?: string;
+  readonly minAgeMs?: number;
+  readonly maxAgeMs?: number;
+  readonly order: 'newest' | 'oldest';
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+/** Up to so many records, all of them are sorted by creation: no index has that order. */
+const SORTED_WHOLE = 10_000;
+
+/** How many records of a larger table a statement looks through, and for how long a request goes on. */
+const WINDOW = 5_000;
+const PATIENCE_MS = 250;
+
+/** What a list shows: neither request nor response, which may be megabytes. */
+const SUMMARY = [
+  'id',
+  'endpoint',
+  'route',
+  'status',
+  'attempt',
+  'token',
+  'takenFrom',
+  'holdOnCrash',
+  'awaited',
+  'attemptsLeft',
+  'leaseUntil',
+  'createdAt',
+  'completedAt',
+  'expiresAt',
+  'retentionMs',
+  'responseCode',
+] as const satisfies readonly (keyof IdempotencyRecord)[];
+
+type Order = 'createdAt' | 'expiresAt';
+
+interface Position {
+  readonly at: string | number;
+  readonly id: string;
+}
+
+interface Cursor extends Position {
+  readonly by: Order;
+}
+
+interface Found {
+  readonly positions: readonly Position[];
+  readonly next: Position | null;
+  readonly partial: boolean;
+  readonly scanned: number;
+}
+
+/** A record with what only the database's clock can tell. */
+export interface JudgedRecord {
+  readonly record: IdempotencyRecord;
+  readonly abandoned: boolean;
+  readonly expired: boolean;
+}
+
+/**
+ * Pages of records for operators, by keyset, without counting and without an index of their own: an index on the creation would
+ * cost every claim. A small table, or the records of a scope that has few, is sorted by creation. A large one is walked along
+ * the index on `expires_at`, a bounded number of records a request.
+ */
+export class RecordPages extends RecordView {
+  async page(query: PageQuery): Promise<RecordPage> {
+    const digests = query.scope === undefined ? undefined : this.scopes.all(query.scope);
+    const isSmall = (await this.countUpTo(SORTED_WHOLE + 1, digests)) <= SORTED_WHOLE;
+    const by: Order = isSmall ? 'createdAt' : 'expiresAt';
+    const from = readCursor(query, by);
+    const filters = this.filtersOf(query);
+    const parameters = { status: query.status, operation: query.operation && storedLabel(query.operation), digests };
+    const walk = new Walk(by, query.order, parameters);
+    const found = isSmall
+      ? await this.sorted(walk, filters, query.limit, from)
+      : await this.walked(walk, filters, query.limit, from);
+    const records = await this.summaries(found.positions.map(({ id }) => id));
+    const sign = query.order === 'newest' ? -1 : 1;
+    return {
+      records: records.sort((a, b) => sign * (compare(a.createdAt, b.createdAt) || compare(a.id, b.id))),
+      cursor: found.next && writeCursor(query, { by, ...found.next }),
+      partial: found.partial,
+      scanned: found.scanned,
+      orderedBy: isSmall ? 'created' : 'expiry',
+    };
+  }
+
+  /** The records that are there, in any order. */
+  async summaries(ids: readonly string[]): Promise<RecordSummary[]> {
+    if (ids.length === 0) return [];
+    const records = await this.judged(this.query().select(SUMMARY.map((column) => `r.${column}`)), ids);
+    return records.map(summaryOf);
+  }
+
+  /** One record with its content. */
+  async whole(id: string): Promise<JudgedRecord | undefined> {
+    const [record] = await this.judged(this.query(), [id]);
+    return record;
+  }
+
+  private async judged(query: SelectQueryBuilder<IdempotencyRecord>, ids: readonly string[]): Promise<JudgedRecord[]> {
+    const records = await this.load(query.where('r.id IN (:...ids)', { ids }));
+    const flag = (condition: string) => `CASE WHEN ${condition} THEN 1 ELSE 0 END`;
+    const rows = await this.query()
+      .select('r.id', 'id')
+      .addSelect(flag(`r.status = 'processing' AND ${this.lapsed}`), 'lapsed')
+      .addSelect(flag(`r.status IN ('done', 'failed') AND ${isPast(this.dataSource, 'r.expiresAt')}`), 'expired')
+      .where('r.id IN (:...ids)', { ids })
+      .getRawMany<{ id: string; lapsed: number | string; expired: number | string }>();
+    const flags = new Map(rows.map((row) => [row.id, row]));
+    return records.map((record) => ({
+      record,
+      abandoned: record.status === 'processing' && Number(flags.get(record.id)?.lapsed) === 1,
+      expired: Number(flags.get(record.id)?.expired) === 1,
+    }));
+  }
+
+  private async countUpTo(most: number, digests: readonly Buffer[] | undefined): Promise<number> {
+    const some = this.query().select('r.id', 'id').limit(most);
+    if (digests) some.where('r.scopeDigest IN (:...digests)', { digests });
+    const row = await this.over(some).select('COUNT(*)', 'count').getRawOne<{ count: number | string }>();
+    return Number(row!.count);
+  }
+
+  private async sorted(
+    walk: Walk,
+    filters: readonly string[],
+    limit: number,
+    from: Position | undefined,
+  ): Promise<Found> {
+    const query = this.along(walk, from).limit(limit + 1);
+    for (const filter of filters) query.andWhere(filter);
+    const found = await query.getRawMany<Position>();
+    return { ...cut(found, limit), partial: false, scanned: Math.min(found.length, limit) };
+  }
+
+  private async walked(
+    walk: Walk,
+    filters: readonly string[],
+    limit: number,
+    from: Position | undefined,
+  ): Promise<Found> {
+    if (filters.length === 0) return this.sorted(walk, filters, limit, from);
+    const found: Position[] = [];
+    const giveUpAt = performance.now() + PATIENCE_MS;
+    for (let scanned = WINDOW; ; scanned += WINDOW) {
+      found.push(...(await this.hits(walk, filters, from, limit + 1 - found.length)));
+      if (found.length > limit) return { ...cut(found, limit), partial: false, scanned };
+      const [end] = await this.along(walk, from)
+        .offset(WINDOW - 1)
+        .limit(1)
+        .getRawMany<Position>();
+      if (!end || performance.now() >= giveUpAt) {
+        return { positions: found, next: end ?? null, partial: end !== undefined, scanned };
+      }
+      from = end;
+    }
+  }
+
+  /** What of the next {@link WINDOW} records the filters let through. The window is cut first: a plan must not filter the table. */
+  private hits(walk: Walk, filters: readonly string[], from: Position | undefined, limit: number): Promise<Position[]> {
+    const window = this.along(walk, from)
+      .addSelect(`r.${walk.by}`, 'place')
+      .addSelect(`CASE WHEN ${filters.join(' AND ')} THEN 1 ELSE 0 END`, 'hit')
+      .limit(WINDOW);
+    return this.over(window)
+      .select('w.id', 'id')
+      .addSelect('w.at', 'at')
+      .where('w.hit = 1')
+      .orderBy('w.place', walk.direction)
+      .addOrderBy('w.id', walk.direction)
+      .limit(limit)
+      .getRawMany<Position>();
+  }
+
+  /** Ids and places in the order of a walk, from a position on. */
+  private along(walk: Walk, from: Position | undefined): SelectQueryBuilder<IdempotencyRecord> {
+    const query = this.query()
+      .select('r.id', 'id')
+      .addSelect(wholeInstant(this.dataSource, `r.${walk.by}`), 'at')
+      .orderBy(`r.${walk.by}`, walk.direction)
+      .addOrderBy('r.id', walk.direction)
+      .setParameters(walk.parameters);
+    if (!from) return query;
+    const beyond = walk.direction === 'DESC' ? '<' : '>';
+    const at = instantFrom(this.dataSource, ':at');
+    // The first condition is what an index is entered by: MySQL does not see it in the second.
+    return query
+      .where(`r.${walk.by} ${beyond}= ${at}`)
+      .andWhere(`(r.${walk.by} ${beyond} ${at} OR r.id ${beyond} :id)`)
+      .setParameters({ at: from.at, id: from.id });
+  }
+
+  private over(query: SelectQueryBuilder<IdempotencyRecord>): SelectQueryBuilder<object> {
+    return this.dataSource
+      .createQueryBuilder()
+      .from<object>(`(${query.getQuery()})`, 'w')
+      .setParameters(query.getParameters());
+  }
+
+  private filtersOf({ status, operation, scope, minAgeMs, maxAgeMs }: PageQuery): string[] {
+    const filters: string[] = [];
+    if (status === 'held') filters.push(`(r.status = 'held' OR ${this.deserted})`);
+    else if (status) filters.push('r.status = :status');
+    if (status === 'processing') filters.push(`NOT ${this.deserted}`);
+    if (operation !== undefined) filters.push('r.endpoint = :operation');
+    if (scope !== undefined) filters.push('r.scopeDigest IN (:...digests)');
+    if (minAgeMs !== undefined) filters.push(`(${isPast(this.dataSource, 'r.createdAt', -minAgeMs)})`);
+    if (maxAgeMs !== undefined) filters.push(`NOT (${isPast(this.dataSource, 'r.createdAt', -maxAgeMs)})`);
+    return filters;
+  }
+}
+
+class Walk {
+  readonly direction: 'ASC' | 'DESC';
+
+  constructor(
+    readonly by: Order,
+    order: PageQuery['order'],
+    readonly parameters: Readonly<Record<string, unknown>>,
+  ) {
+    this.direction = order === 'newest' ? 'DESC' : 'ASC';
+  }
+}
+
+/** @returns the record as lists show it */
+export function summaryOf({ record, abandoned, expired }: JudgedRecord): RecordSummary {
+  return {
+    id: record.id,
+    operation: record.endpoint,
+    route: record.route,
+    status: record.status,
+    abandoned,
+    expired,
+    attempt: record.attempt,
+    token: record.token,
+    responseCode: record.responseCode,
+    createdAt: record.createdAt.toISOString(),
+    leaseUntil: record.leaseUntil.toISOString(),
+    completedAt: record.completedAt?.toISOString() ?? null,
+    expiresAt: record.expiresAt.toISOString(),
+  };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function cut(found: readonly Position[], limit: number): Pick<Found, 'positions' | 'next'> {
+  const positions = found.slice(0, limit);
+  return { positions, next: found.length > limit ? positions[limit - 1] : null };
+}
+
+/** What a cursor belongs to: with other filters, its position means nothing. */
+function digestOf({ status, operation, scope, minAgeMs, maxAgeMs, order }: PageQuery): string {
+  const text = JSON.stringify([status, operation, scope, minAgeMs, maxAgeMs, order]);
+  return createHash('sha256').update(text).digest('base64url').slice(0, 12);
+}
+
+function writeCursor(query: PageQuery, { by, at, id }: Cursor): string {
+  return Buffer.from(JSON.stringify([digestOf(query), by, at, id])).toString('base64url');
+}
+
+/** @throws DashboardError where it cannot be gone on from */
+function readCursor(query: PageQuery, by: Order): Position | undefined {
+  if (query.cursor === undefined) return undefined;
+  try {
+    const [digest, of, at, id] = JSON.parse(Buffer.from(query.cursor, 'base64url').toString()) as unknown[];
+    const isPlace = typeof at === 'number' || (typeof at === 'string' && /^[-\d: .+TZ]{1,40}$/.test(at));
+    if (digest === digestOf(query) && of === by && isPlace && typeof id === 'string' && ID.test(id)) return { at, id };
+  } catch {
+    // Refused below.
+  }
+  throw new DashboardError('bad-cursor', 'The cursor belongs to other filters, or the table has grown: begin again');
+}
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** @throws DashboardError for what is no id of a record */
+export function recordId(text: unknown): string {
+  const id = typeof text === 'string' ? text.toLowerCase() : '';
+  if (ID.test(id)) return id;
+  throw new DashboardError('bad-request', 'A record id looks like 0f8fad5b-d9cb-469f-a165-70867728950e');
+}
