@@ -2,9 +2,12 @@ import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Redis } from 'ioredis';
 import { IdempotencyModule } from 'nestjs-idempotency';
+import { IdempotencyDashboardModule } from 'nestjs-idempotency/dashboard';
 import { LoggerModule } from 'nestjs-pino';
 import { AuditLog } from './audit-log.js';
 import { AuthModule } from './auth/auth.module.js';
+import { OperatorGuard } from './auth/operator.guard.js';
+import { Public } from './auth/user.js';
 import { config } from './config.js';
 import { databaseOptions } from './database.js';
 import { HealthModule } from './health/health.module.js';
@@ -29,6 +32,12 @@ import { RedisModule } from './redis.module.js';
         audit: 'error', // a mutating route without a decision about retries does not start
         encryption: { keys: config.IDEMPOTENCY_KEYS, current: config.IDEMPOTENCY_CURRENT_KEY },
       }),
+    }),
+    IdempotencyDashboardModule.forRoot({
+      path: '/idempotency',
+      guards: [OperatorGuard],
+      decorators: [Public()], // not for the guard of customers' tokens
+      actions: true,
     }),
     AuthModule,
     HealthModule,

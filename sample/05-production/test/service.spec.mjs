@@ -20,10 +20,10 @@ before(async () => {
   const [, , ...issued] = await Promise.all([
     stage.command(join(root, '../../node_modules/typeorm/cli.js'), 'migration:run', '-d', 'dist/data-source.js'),
     stage.startProvider(),
-    ...['alice', 'bob'].map((user) => stage.command('dist/token.js', user)),
+    ...[['alice'], ['bob'], ['olga', 'operator']].map((words) => stage.command('dist/token.js', ...words)),
   ]);
-  const [alice, bob] = issued.map(({ stdout }) => stdout.trim());
-  tokens = { alice, bob };
+  const [alice, bob, olga] = issued.map(({ stdout }) => stdout.trim());
+  tokens = { alice, bob, olga };
   [a, b] = await Promise.all([stage.startInstance(), stage.startInstance()]);
   database = new pg.Pool({ connectionString: stage.env.DATABASE_URL });
 });
@@ -173,19 +173,30 @@ test('the other instance goes on after a kill: with the step that was interrupte
     /^payments_idempotency_records\{status="held".*\} 1$/m.test(await metricsText()),
   );
 
-  // What the README tells an operator to do.
-  const cli = (...args) => stage.command(join(root, '../../dist/cli/main.js'), ...args);
-  const [{ id }] = JSON.parse((await cli('list', '--held', '--json')).stdout);
-  await cli(
-    'resolve',
-    id,
-    '--status',
-    '201',
-    '--body',
-    '{"status":"sent"}',
-    '--header',
-    'Content-Type: application/json',
+  // What an operator does in the browser, or on the command line.
+  const page = (path, token, init) =>
+    fetch(`${b.url}/idempotency${path}`, {
+      ...init,
+      headers: {
+        ...(token && { Authorization: `Basic ${Buffer.from(`me:${token}`).toString('base64')}` }),
+        'Content-Type': 'application/json',
+        'X-Idempotency-Dashboard': '1',
+      },
+    });
+  const refused = await page('', undefined);
+  assert.deepEqual([refused.status, refused.headers.get('WWW-Authenticate')], [401, 'Basic realm="operators"']);
+  assert.equal((await page('/api/records', tokens.alice)).status, 403);
+  assert.match(await (await page('', tokens.olga)).text(), /<html/);
+  const [{ id }] = (await (await page('/api/records?status=held', tokens.olga)).json()).records;
+  const listed = await stage.command(join(root, '../../dist/cli/main.js'), 'list', '--held', '--json');
+  assert.deepEqual(
+    JSON.parse(listed.stdout).map((record) => record.id),
+    [id],
   );
+  const response = { status: 201, headers: { 'Content-Type': 'application/json' }, body: '{"status":"sent"}' };
+  const body = JSON.stringify({ reason: 'the bank says so', outcome: response });
+  const resolved = await page(`/api/records/${id}/resolve`, tokens.olga, { method: 'POST', body });
+  assert.equal(resolved.status, 200, await resolved.text());
   const settled = await post(b, '/payouts', payout, { key: payoutKey });
   assert.deepEqual([settled.status, settled.text], [201, '{"status":"sent"}']);
 });
