@@ -25,7 +25,10 @@ before(async () => {
   const [alice, bob, olga] = issued.map(({ stdout }) => stdout.trim());
   tokens = { alice, bob, olga };
   [a, b] = await Promise.all([stage.startInstance(), stage.startInstance()]);
-  database = new pg.Pool({ connectionString: stage.env.DATABASE_URL });
+  database = new pg.Client({ connectionString: stage.env.DATABASE_URL });
+  // Waits for its end below, but PostgreSQL may say goodbye first.
+  database.on('error', () => undefined);
+  await database.connect();
 });
 
 after(async () => {
