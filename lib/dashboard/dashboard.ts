@@ -9,7 +9,7 @@ import { ContentView, type ContentOptions } from './content.js';
 import type { Activity, Info, RecordDetail, RecordPage, RecordQuery, TimelineEntry } from './contract.js';
 import { DashboardError } from './dashboard-error.js';
 import { EventStreams } from './event-streams.js';
-import { actionsOn, notFound, OperatorActions, resolvesWith } from './operator-actions.js';
+import { actionsOn, answersOverHttp, notFound, OperatorActions } from './operator-actions.js';
 import type { ResolvedDashboardOptions } from './options.js';
 import { readPageFiles } from './page-files.js';
 import { type JudgedRecord, type PageQuery, recordId, RecordPages, summaryOf } from './record-pages.js';
@@ -83,17 +83,20 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
     if (!judged) throw notFound(id);
     const { record } = judged;
     const view = new ContentView(record, this.content);
+    const request = view.request();
+    // What an operation of another kind keeps of its input has no method.
+    const isValue = request !== null && 'method' in request && request.method === null;
     return {
       ...summaryOf(judged),
       takenFrom: record.takenFrom,
       holdOnCrash: record.holdOnCrash,
       awaited: record.awaited,
       retentionMs: record.retentionMs,
-      request: view.request(),
+      request,
       response: view.response(),
       timeline: timelineOf(judged, await this.service.steps(record.id), view, this.memory.of(record.id)),
       actions: this.options.actions ? actionsOn(judged) : [],
-      resolvesWith: resolvesWith(judged),
+      resolvesWith: answersOverHttp(judged) ? 'response' : isValue ? 'value' : null,
     };
   }
 

@@ -1,14 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { mediaTypeOf } from '../cli/commands/resolve.js';
 import type { IdempotencyService, Resolution } from '../service/idempotency.service.js';
-import {
-  type ActionName,
-  type ActionResult,
-  type BulkResult,
-  type ChangeType,
-  MAX_BULK,
-  type RecordDetail,
-} from './contract.js';
+import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
 import { DashboardError } from './dashboard-error.js';
 import { type JudgedRecord, recordId, type RecordPages } from './record-pages.js';
 
@@ -26,6 +19,9 @@ const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const ACTIONS: readonly ActionName[] = ['resolve', 'release', 'forget'];
 
 const CHANGES: Record<ActionName, ChangeType> = { resolve: 'resolved', release: 'released', forget: 'forgotten' };
+
+/** What the log says that someone did. */
+const DID: Record<ActionName, string> = { resolve: 'resolved', release: 'released', forget: 'forgot' };
 
 /** What an operator asks for, checked. */
 interface Order {
@@ -89,7 +85,7 @@ export class OperatorActions {
     const { endpoint } = judged.record;
     // As JSON: a line break in a reason must not begin another line of the log.
     const who = actor === null ? 'Someone' : JSON.stringify(actor);
-    this.logger.log(`${who} ${CHANGES[action]} ${id} (${endpoint})${outcomeOf(resolution)}: ${JSON.stringify(reason)}`);
+    this.logger.log(`${who} ${DID[action]} ${id} (${endpoint})${outcomeOf(resolution)}: ${JSON.stringify(reason)}`);
     onChange(id, endpoint, CHANGES[action]);
   }
 }
@@ -99,11 +95,12 @@ export function actionsOn({ record }: JudgedRecord): readonly ActionName[] {
   return record.status === 'held' ? ACTIONS : ['forget'];
 }
 
-/** What is known of the kind of outcome that a record takes: a retry over HTTP cannot be answered with a value. */
-export function resolvesWith({ record }: JudgedRecord): RecordDetail['resolvesWith'] {
-  if (record.route !== null || /^[A-Z]+ \//.test(record.endpoint)) return 'response';
-  // Requests of messages, mutations and `run()` have no route, and neither has an HTTP operation of an earlier version.
-  return null;
+/**
+ * Whether an operation answers over HTTP, as its route says: a retry there cannot be answered with a value. An operation of
+ * another kind has none.
+ */
+export function answersOverHttp({ record }: JudgedRecord): boolean {
+  return record.route !== null || /^[A-Z]+ \//.test(record.endpoint);
 }
 
 /** @throws DashboardError */
@@ -112,7 +109,7 @@ function check({ action, resolution, evenIfRunning }: Order, judged: JudgedRecor
   if (action !== 'forget') {
     if (status !== 'held') throw notHeld(status);
     const isValue = typeof resolution === 'object' && 'value' in resolution;
-    if (!isValue || resolvesWith(judged) !== 'response') return;
+    if (!isValue || !answersOverHttp(judged)) return;
     throw new DashboardError('bad-request', 'The operation answers over HTTP: `outcome` has to have a `status`');
   }
   if (status !== 'processing' || judged.abandoned || evenIfRunning) return;

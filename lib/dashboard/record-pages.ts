@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { SelectQueryBuilder } from 'typeorm';
+import type { DataSource, SelectQueryBuilder } from 'typeorm';
+import type { ScopeDigest } from '../edges/scope-digest.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
 import { RecordView } from '../service/record-view.js';
@@ -20,12 +21,16 @@ export interface PageQuery {
   readonly cursor?: string;
 }
 
-/** Up to so many records, all of them are sorted by creation: no index has that order. */
-const SORTED_WHOLE = 10_000;
+export interface PageLimits {
+  /** Up to so many records, all of them are sorted by creation: no index has that order. */
+  readonly sorted: number;
+  /** How many records of a larger table a statement looks through. */
+  readonly window: number;
+  /** How long a request goes on with the next window, in milliseconds. */
+  readonly patienceMs: number;
+}
 
-/** How many records of a larger table a statement looks through, and for how long a request goes on. */
-const WINDOW = 5_000;
-const PATIENCE_MS = 250;
+const LIMITS: PageLimits = { sorted: 10_000, window: 5_000, patienceMs: 250 };
 
 /** What a list shows: neither request nor response, which may be megabytes. */
 const SUMMARY = [
@@ -78,9 +83,18 @@ export interface JudgedRecord {
  * the index on `expires_at`, a bounded number of records a request.
  */
 export class RecordPages extends RecordView {
+  constructor(
+    dataSource: DataSource,
+    scopes: ScopeDigest,
+    private readonly limits = LIMITS,
+  ) {
+    super(dataSource, scopes);
+  }
+
   async page(query: PageQuery): Promise<RecordPage> {
     const digests = query.scope === undefined ? undefined : this.scopes.all(query.scope);
-    const isSmall = (await this.countUpTo(SORTED_WHOLE + 1, digests)) <= SORTED_WHOLE;
+    const { sorted } = this.limits;
+    const isSmall = (await this.countUpTo(sorted + 1, digests)) <= sorted;
     const by: Order = isSmall ? 'createdAt' : 'expiresAt';
     const from = readCursor(query, by);
     const filters = this.filtersOf(query);
@@ -157,12 +171,13 @@ export class RecordPages extends RecordView {
   ): Promise<Found> {
     if (filters.length === 0) return this.sorted(walk, filters, limit, from);
     const found: Position[] = [];
-    const giveUpAt = performance.now() + PATIENCE_MS;
-    for (let scanned = WINDOW; ; scanned += WINDOW) {
+    const { window, patienceMs } = this.limits;
+    const giveUpAt = performance.now() + patienceMs;
+    for (let scanned = window; ; scanned += window) {
       found.push(...(await this.hits(walk, filters, from, limit + 1 - found.length)));
       if (found.length > limit) return { ...cut(found, limit), partial: false, scanned };
       const [end] = await this.along(walk, from)
-        .offset(WINDOW - 1)
+        .offset(window - 1)
         .limit(1)
         .getRawMany<Position>();
       if (!end || performance.now() >= giveUpAt) {
@@ -172,12 +187,13 @@ export class RecordPages extends RecordView {
     }
   }
 
-  /** What of the next {@link WINDOW} records the filters let through. The window is cut first: a plan must not filter the table. */
+  /** What of the next window the filters let through. The window is cut first: a plan must not filter the table. */
   private hits(walk: Walk, filters: readonly string[], from: Position | undefined, limit: number): Promise<Position[]> {
     const window = this.along(walk, from)
-      .addSelect(`r.${walk.by}`, 'place')
+      // In parentheses: TypeORM gives a property that is selected twice the same name.
+      .addSelect(`(r.${walk.by})`, 'place')
       .addSelect(`CASE WHEN ${filters.join(' AND ')} THEN 1 ELSE 0 END`, 'hit')
-      .limit(WINDOW);
+      .limit(this.limits.window);
     return this.over(window)
       .select('w.id', 'id')
       .addSelect('w.at', 'at')

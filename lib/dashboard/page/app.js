@@ -13,7 +13,7 @@ const RETRY_MS = 3_000;
 const LIST_EVERY_MS = 2_000;
 const PLOT_MINUTES = 60;
 const MINUTE = 60_000;
-const COUNTED = ['claims', 'replays', 'conflicts', 'takeOvers', 'held'];
+const COUNTED = ['claims', 'replays', 'conflicts', 'takeOvers', 'failures'];
 
 /** @type {Map<number, any>} what is counted, by when its bucket begins */
 const buckets = new Map();

@@ -31,7 +31,7 @@ export const shortId = (id) => id.slice(0, 8);
 export function relative(ms) {
   const difference = ms - now();
   for (const [unit, size] of UNITS) {
-    if (Math.abs(difference) >= size) return RELATIVE.format(Math.trunc(difference / size), unit);
+    if (Math.abs(difference) >= size) return RELATIVE.format(Math.round(difference / size), unit);
   }
   return 'just now';
 }

@@ -91,7 +91,9 @@ export async function reload({ gently = false } = {}) {
   const mine = (loading = new AbortController());
   if (page === null) showState(h('p.loading', { role: 'status' }, 'Loading records…'));
   try {
-    const next = await getRecords({ ...query, limit: WIDE.matches ? PAGE_SIZE : PHONE_PAGE_SIZE }, mine.signal);
+    // A key or an id has one record at the most.
+    const limit = query.key || query.id ? undefined : WIDE.matches ? PAGE_SIZE : PHONE_PAGE_SIZE;
+    const next = await getRecords({ ...query, limit }, mine.signal);
     if (mine.signal.aborted) return;
     if (gently && isAtWork()) update(next);
     else showPage(next);
@@ -238,8 +240,8 @@ function showState(content) {
 
 function showError(error) {
   const { title, text } = explain(error);
-  const retry = h('button', { type: 'button', onclick: () => reload() }, 'Try again');
-  showState(h('div.empty.failure', { role: 'alert' }, h('b', null, title), h('p', null, text), retry));
+  const again = h('button', { type: 'button', onclick: () => void reload() }, 'Try again');
+  showState(h('div.empty.failure', { role: 'alert' }, h('b', null, title), h('p', null, text), again));
   // What was shown stays, as the last that is known; the state above it says that it may be old.
   byId('records').hidden = records.length === 0 || page === null;
   byId('pages').hidden = page === null;
@@ -332,6 +334,7 @@ async function showHeld() {
       ? 'No operation is held'
       : `${isMore ? 'At least ' : ''}${plural(count, 'operation')} ${count === 1 && !isMore ? 'is' : 'are'} held`;
   setText(byId('held-title'), title);
+  const oldest = count > 0 && relativeTime(found.records[0].createdAt);
   byId('held-text').replaceChildren(
     ...(count === 0
       ? [
@@ -339,11 +342,13 @@ async function showHeld() {
             ? 'The table is large. Open the list to go on searching.'
             : 'Every outcome is known, or is about to be.',
         ]
-      : [
-          'Their outcome is unknown and their clients are refused until you decide. The oldest was claimed ',
-          relativeTime(found.records[0].createdAt),
-          '.',
-        ]),
+      : count === 1
+        ? ['Its outcome is unknown and its client is refused until you decide. It was claimed ', oldest, '.']
+        : [
+            'Their outcome is unknown and their clients are refused until you decide. The oldest was claimed ',
+            oldest,
+            '.',
+          ]),
   );
   byId('held-link').hidden = (count === 0 && !isUnsure) || query.status === 'held';
   const tab = document.querySelector('.tabs [data-status=held]');

@@ -5,9 +5,9 @@ const WIDTH = 240;
 const HEIGHT = 40;
 const GAP = 1;
 
-/** What a tile counts. `held` is the one to act on: it comes first. */
+/** What a tile counts; what an operator should look into comes first. */
 const SERIES = [
-  { name: 'held', label: 'Held', what: 'outcomes became unknown' },
+  { name: 'failures', label: 'Failures', what: 'executions ended without an outcome on record, or were refused' },
   { name: 'takeOvers', label: 'Take-overs', what: 'claims took over from a process that died or paused' },
   { name: 'conflicts', label: 'Conflicts', what: 'duplicates were refused' },
   { name: 'replays', label: 'Replays', what: 'duplicates got the recorded answer' },

@@ -125,10 +125,13 @@ function copyButton(id) {
   // Only where the page is served over HTTPS, or from localhost.
   if (!navigator.clipboard) return null;
   const button = h('button.quiet.small', { type: 'button', id: 'copy-id' }, 'Copy id');
-  button.addEventListener('click', async () => {
-    await navigator.clipboard.writeText(id);
-    button.textContent = 'Copied';
-    setTimeout(() => (button.textContent = 'Copy id'), 2_000);
+  const say = (text) => (button.textContent = text);
+  button.addEventListener('click', () => {
+    navigator.clipboard.writeText(id).then(
+      () => say('Copied'),
+      () => say('The browser refused'),
+    );
+    setTimeout(() => say('Copy id'), 2_000);
   });
   return button;
 }

@@ -33,6 +33,7 @@ import {
   Idempotent,
   IdempotencyModule,
   IdempotencyRecord,
+  IdempotencyService,
   IdempotentExecution,
 } from '../../../lib/index.js';
 import { LogLines } from '../../conformance/support/app.js';
@@ -124,7 +125,12 @@ describe.each([
     @Module({
       imports: [
         TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
-        IdempotencyModule.forRoot({ request: { redact: ['/card'] }, audit: 'error', afterCrash: 'hold' }),
+        IdempotencyModule.forRoot({
+          request: { redact: ['/card'] },
+          audit: 'error',
+          afterCrash: 'hold',
+          ...(platform === 'Fastify' && { encryption: { keys: { one: Buffer.alloc(32, 1) }, current: 'one' } }),
+        }),
         IdempotencyDashboardModule.forRootAsync({
           path: 'tools/idempotency',
           guards: [OperatorGuard],
@@ -220,7 +226,11 @@ describe.each([
       expect([path, refused.status, refused.body]).toEqual([path, 403, expect.stringContaining('no operator')]);
     }
     expect((await post('/api/bulk', {}, { 'x-idempotency-dashboard': '1' })).status).toBe(403);
-    expect(json(await get('/api/info'))).toMatchObject({ actions: true, actor: 'ada', encrypted: false });
+    expect(json(await get('/api/info'))).toMatchObject({
+      actions: true,
+      actor: 'ada',
+      encrypted: platform === 'Fastify',
+    });
   });
 
   test('shows a record as a timeline, decoded and redacted', async () => {
@@ -346,6 +356,19 @@ describe.each([
     expect(logs.lines.join('\n')).toContain(
       `"ada" resolved ${id} (POST /ops/v1/payments) with 201: "found at the\\nprovider"`,
     );
+
+    const job = { key: 'job', operation: 'payout', input: { to: 'bob' } };
+    await app.get(IdempotencyService).run(job, () => ({ paid: 1 }));
+    const { id: jobId } = (await app.get(IdempotencyService).find({ key: 'job', operation: 'payout' }))!;
+    expect(json(await get(`/api/records/${jobId}`))).toMatchObject({
+      request: { method: null, body: { text: expect.stringContaining('bob') } },
+      response: { kind: 'value', body: { text: expect.stringContaining('paid') } },
+      resolvesWith: 'value',
+    });
+    await records.update(jobId, { status: 'held' });
+    const settle = { reason: 'paid by hand', outcome: { value: { paid: 2 } } };
+    expect((await post(`/api/records/${jobId}/resolve`, settle)).status).toBe(200);
+    expect(await app.get(IdempotencyService).run(job, () => ({ paid: 3 }))).toEqual({ paid: 2 });
 
     const running = await record('running', { status: 'processing', leaseUntil: new Date(Date.now() + 60_000) });
     const forget = (more: object) => post(`/api/records/${running}/forget`, { reason: 'erased', ...more });

@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import type { DataSource, Logger } from 'typeorm';
 import { ScopeDigest } from '../../../lib/edges/scope-digest.js';
+import type { RecordPage } from '../../../lib/dashboard/contract.js';
 import { RecordPages, type PageQuery } from '../../../lib/dashboard/record-pages.js';
+import { IdempotencyRecord } from '../../../lib/store/entities/index.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 import { backendOf, Bench } from '../store/support.js';
 
@@ -138,6 +141,62 @@ describe('A list of 200,000 records on PostgreSQL', () => {
     const { last, requests } = await walk({ operation: 'POST /none' });
     expect(last).toMatchObject({ records: [], partial: false, cursor: null });
     expect(requests).toBeLessThan(RECORDS / 5_000 + 2);
+  });
+});
+
+/** What counts as large is set low: the statements are the same. */
+describe.each(['mariadb', 'better-sqlite3'] as const)('A table that counts as large on %s', (dialect) => {
+  const RECORDS = 300;
+  const statuses = ['done', 'held', 'failed', 'processing'] as const;
+  let bench: Bench;
+  let pages: RecordPages;
+
+  beforeAll(async () => {
+    bench = await Bench.open(backendOf(dialect));
+    pages = new RecordPages(bench.dataSource, new ScopeDigest({}), { sorted: 20, window: 40, patienceMs: 0 });
+    const now = Date.now();
+    const instant = (minutes: number) => new Date(now + minutes * 60_000);
+    await bench.dataSource.getRepository(IdempotencyRecord).insert(
+      Array.from({ length: RECORDS }, (_, i) => ({
+        id: randomUUID(),
+        owner: randomUUID(),
+        endpoint: 'POST /',
+        fingerprint: Buffer.alloc(32),
+        token: 1,
+        attempt: 1,
+        holdOnCrash: i % 8 === 3,
+        awaited: false,
+        status: statuses[i % 4],
+        leaseUntil: instant(i % 16 === 3 ? 1 : -1),
+        createdAt: instant(-i),
+        // Several to a minute, as PostgreSQL and MySQL have them.
+        expiresAt: instant(60 - Math.floor(i / 7)),
+      })),
+    );
+  });
+  afterAll(() => bench?.close());
+
+  test.each([
+    [undefined, RECORDS],
+    ['done', RECORDS / 4],
+    // With those whose owner died under `hold`.
+    ['held', RECORDS / 4 + 19],
+    ['processing', RECORDS / 4 - 19],
+  ] as const)('finds each record of the status %s once', async (status, count) => {
+    for (const order of ['newest', 'oldest'] as const) {
+      const ids: string[] = [];
+      let isPartial = false;
+      for (let cursor: string | null | undefined; cursor !== null;) {
+        const page: RecordPage = await pages.page({ status, order, limit: 13, cursor });
+        expect(page.orderedBy).toBe('expiry');
+        if (status) expect(page.records.filter((record) => record.status !== status)).toEqual([]);
+        ids.push(...page.records.map(({ id }) => id));
+        isPartial ||= page.partial;
+        cursor = page.cursor;
+      }
+      expect([new Set(ids).size, ids.length]).toEqual([count, count]);
+      expect(isPartial).toBe(status !== undefined);
+    }
   });
 });
 
