@@ -41,9 +41,14 @@ async function take({ name, colorScheme, troubles, protection }) {
     await page.locator('#trouble-crash').waitFor();
     if (!protection) await page.getByRole('switch').setChecked(false, { force: true });
     for (const trouble of troubles) {
+      const last = await page.locator('#verdict').getAttribute('data-run');
       await page.locator(`#trouble-${trouble}[aria-disabled=false]`).click();
-      await page.locator('.verdict[data-phase=running]').waitFor();
-      await page.locator('.verdict[data-phase=done]').waitFor();
+      // Some are over before one can see them run.
+      const isOver = (/** @type {string | null} */ run) => {
+        const { dataset } = /** @type {any} */ (globalThis).document.getElementById('verdict');
+        return (dataset.run ?? null) !== run && dataset.phase === 'done';
+      };
+      await page.waitForFunction(isOver, last);
     }
     await page.mouse.move(0, 0);
     await page.evaluate(() => globalThis.scrollTo(0, 0));
