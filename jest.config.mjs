@@ -22,7 +22,8 @@ const withServers = {
 /** @type {import('jest').Config} */
 export default {
   testTimeout: 30_000,
-  maxWorkers: 2,
+  // One more than the cores of the smallest machine: much of a run is spent waiting for leases to end and servers to start.
+  maxWorkers: 3,
   reporters: ['default', '<rootDir>/test/support/summary-reporter.mjs'],
   coverageProvider: 'v8',
   collectCoverageFrom: ['lib/**/*.ts', '!lib/**/index.ts'],
