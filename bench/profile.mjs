@@ -1,5 +1,5 @@
 /**
- * `node bench/profile.mjs [path] [platform] [fresh | replay] [ours | bare] [Redis nodes]`, after a build: where the time of
+ * `node bench/profile.mjs [path] [platform] [fresh | replay] [ours | floor | bare] [Redis nodes]`, after a build: where the time of
  * a request goes in the application's process, by package, from node's own profiler. `BENCH_TOP=40` lists functions too.
  */
 import { Load } from './support/load.mjs';
@@ -14,7 +14,9 @@ try {
     const database = await postgres.createDatabase('bench');
     const redis = await stage.redis(Number(nodes));
     const on = /** @type {any} */ ({ platform, postgres, database, redis });
-    const profiled = (await stage.place(/** @type {'ours' | 'bare'} */ (app), on)).app;
+    // The migrations of `ours` make the floor's table.
+    if (app === 'floor') await stage.place('ours', on);
+    const profiled = (await stage.place(/** @type {'ours' | 'floor' | 'bare'} */ (app), on)).app;
     const job = { port: profiled.port, path, connections: 32, warmUpMs: 0 };
     /** @type {(prefix: string) => import('./support/load-generator.mjs').Keys} */
     const keys = (prefix) =>

@@ -4,11 +4,13 @@
  * time on a fresh request, a replay or a refusal:
  *
  * - one SHA-256 for the identity, one for the fingerprint, the request kept as JSON
- * - a durable claim, in one statement with the claims that arrive meanwhile, committed before the handler runs
+ * - a durable claim, in one statement with the claims that arrive meanwhile, committed before the handler runs; it reads the outcome
+ *   of a key that has one, as nothing but the table says which key is new
  * - the handler called within an `AsyncLocalStorage`
  * - the response captured at node's ServerResponse, headers and body, held back until its outcome is durable
  * - a durable, fenced completion, in one statement with others likewise
- * - a replay by one read, in one statement with others likewise, through the hooks of Fastify and written at the ServerResponse
+ * - a replay of what its claim has read, through the hooks of Fastify and written at the ServerResponse
+ * - with Redis, a lock on most of its nodes before the claim, taken and given back by one script with the locks of the same turn
  * - a 409 without a statement for a duplicate of a request that runs in this process
  *
  * `ours` has to have made its tables in the database before.
@@ -33,6 +35,7 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { InjectDataSource } from '@nestjs/typeorm';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { Observable, type Subscriber, tap } from 'rxjs';
 import { DataSource, type EntityManager } from 'typeorm';
@@ -46,22 +49,32 @@ const KEPT_REQUEST_MAX_BYTES = 65_536;
 const unnest = (types: readonly string[]) => `unnest(${types.map((type, i) => `$${i + 1}::${type}[]`).join(', ')})`;
 const EXPIRY = `date_trunc('minute', clock_timestamp() + interval '${RETENTION_MS} ms') + interval '1 minute'`;
 
-const CLAIM = `INSERT INTO idempotency_record AS r (id, owner, endpoint, fingerprint, request, status, token, attempt,
-    hold_on_crash, awaited, lease_until, created_at, expires_at)
-  SELECT i.*, 'processing', 1, 1, false, false, clock_timestamp() + interval '${LEASE_MS} ms', clock_timestamp(), ${EXPIRY}
-  FROM ${unnest(['uuid', 'uuid', 'text', 'bytea', 'bytea'])} AS i(id, owner, endpoint, fingerprint, request)
-  ON CONFLICT (id) DO NOTHING RETURNING r.id`;
+const CLAIM_TYPES = ['uuid', 'uuid', 'text', 'bytea', 'bytea'];
+const CLAIM = `WITH asked AS MATERIALIZED (
+    SELECT * FROM ${unnest(CLAIM_TYPES)} AS i(id, owner, endpoint, fingerprint, request)
+  ), existing AS MATERIALIZED (
+    SELECT r.id, r.fingerprint, r.response_code, r.response_head, r.response_body
+    FROM asked i JOIN idempotency_record r ON r.id = i.id WHERE r.expires_at > clock_timestamp()
+  ), claimed AS (
+    INSERT INTO idempotency_record AS r (id, owner, endpoint, fingerprint, request, status, token, attempt,
+      hold_on_crash, awaited, lease_until, created_at, expires_at)
+    SELECT asked.*, 'processing', 1, 1, false, false, clock_timestamp() + interval '${LEASE_MS} ms', clock_timestamp(), ${EXPIRY}
+    FROM asked WHERE id NOT IN (SELECT id FROM existing)
+    ON CONFLICT (id) DO NOTHING RETURNING r.id
+  )
+  SELECT id, fingerprint, response_code AS code, response_head AS head, response_body AS body FROM existing
+  UNION ALL SELECT id, NULL, NULL, NULL, NULL FROM claimed`;
 const COMPLETE = `UPDATE idempotency_record r SET status = 'done', response_code = i.code, response_head = i.head,
     response_body = i.body, completed_at = clock_timestamp(), expires_at = ${EXPIRY}
   FROM ${unnest(['uuid', 'uuid', 'smallint', 'bytea', 'bytea'])} AS i(id, owner, code, head, body)
   WHERE r.id = i.id AND r.owner = i.owner AND r.token = 1 AND r.status = 'processing' RETURNING r.id`;
-const READ = `SELECT r.id, r.fingerprint, r.response_code AS code, r.response_head AS head, r.response_body AS body
-  FROM idempotency_record r WHERE r.id = ANY($1::uuid[]) AND r.status = 'done' AND r.expires_at > clock_timestamp()`;
 
 interface Row {
   readonly id: string;
-  readonly fingerprint: Buffer;
-  readonly code: number;
+  /** Of the existing record; null where the statement has made the record. */
+  readonly fingerprint: Buffer | null;
+  /** Null while the record's request runs. */
+  readonly code: number | null;
   readonly head: Buffer;
   readonly body: Buffer;
 }
@@ -127,7 +140,77 @@ class Batch {
 const claims = new Batch('floor_claim', CLAIM);
 const asyncClaims = new Batch('floor_claim', CLAIM, asyncCommitPool);
 const completions = new Batch('floor_complete', COMPLETE);
-const reads = new Batch('floor_read', READ);
+
+const LOCK = `
+  for i, name in ipairs(KEYS) do
+    local owner, ms = ARGV[i * 2 - 1], tonumber(ARGV[i * 2])
+    if ms > 0 then
+      KEYS[i] = redis.call('set', name, owner, 'NX', 'PX', ms) and 1 or 0
+    elseif redis.call('get', name) == owner then
+      redis.call('del', name)
+    end
+  end
+  return KEYS`;
+
+interface LockClient extends Redis {
+  lock(count: number, ...keysAndArguments: (string | number)[]): Promise<unknown[]>;
+}
+
+interface LockRequest {
+  readonly id: string;
+  readonly owner: string;
+  /** 0 gives the lock back. */
+  readonly ms: number;
+  readonly answer: ((isGranted: boolean) => void) | undefined;
+}
+
+/** Locks on most of some Redis nodes. A lock that is given back waits for the next ones that are taken. */
+class Locks {
+  private readonly nodes: readonly LockClient[];
+  private queue: LockRequest[] = [];
+  private scheduled = false;
+
+  constructor(ports: readonly number[]) {
+    this.nodes = ports.map((port) => new Redis(port, '127.0.0.1', { scripts: { lock: { lua: LOCK } } }) as LockClient);
+  }
+
+  acquire(id: string, owner: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      let granted = 0;
+      let asked = 0;
+      const answer = (isGranted: boolean) => {
+        asked++;
+        if (isGranted && ++granted * 2 > this.nodes.length) resolve(true);
+        else if (asked === this.nodes.length) resolve(false);
+      };
+      this.queue.push({ id, owner, ms: LEASE_MS, answer });
+      if (this.scheduled) return;
+      this.scheduled = true;
+      setImmediate(() => this.send());
+    });
+  }
+
+  release(id: string, owner: string): void {
+    this.queue.push({ id, owner, ms: 0, answer: undefined });
+  }
+
+  private send(): void {
+    this.scheduled = false;
+    const { queue } = this;
+    this.queue = [];
+    const values = [...queue.map(({ id }) => id), ...queue.flatMap(({ owner, ms }) => [owner, ms])];
+    for (const node of this.nodes) {
+      node.lock(queue.length, ...values).then(
+        (granted) => queue.forEach(({ answer }, i) => answer?.(granted[i] === 1)),
+        () => {
+          for (const { answer } of queue) answer?.(false);
+        },
+      );
+    }
+  }
+}
+
+const locks = settings.redisPorts?.length ? new Locks(settings.redisPorts) : undefined;
 
 interface PlatformRequest {
   readonly raw?: IncomingMessage;
@@ -148,7 +231,6 @@ interface Exchange {
   readonly request: PlatformRequest;
   readonly reply: PlatformReply;
   readonly response: ServerResponse;
-  readonly key: string;
   readonly id: string;
   readonly endpoint: string;
   readonly fingerprint: Buffer;
@@ -169,7 +251,7 @@ function exchangeOf(context: ExecutionContext): Exchange {
   const fingerprint = createHash('sha256').update(digest).update(`v1\n${endpoint}\n${body}`).digest();
   const requestJson = `{"method":"POST","path":"${incoming.url}","body":${body}}`;
   const response = reply.raw ?? (reply as unknown as ServerResponse);
-  return { request, reply, response, key, id, endpoint, fingerprint, requestJson };
+  return { request, reply, response, id, endpoint, fingerprint, requestJson };
 }
 
 const claimValues = ({ id, endpoint, fingerprint, requestJson }: Exchange, owner: string) => [
@@ -234,7 +316,7 @@ function turnIntoDictionary(response: ServerResponse): void {
  */
 function replay({ reply, response }: Exchange, { code, head, body }: Row): void {
   const headers = JSON.parse(head.toString()) as [string, string][];
-  response.statusCode = code;
+  response.statusCode = code!;
   if (reply.raw) {
     for (const [name, value] of headers) reply.header!(name, value);
     reply.header!('Idempotent-Replayed', 'true');
@@ -316,20 +398,12 @@ const callHandler = (exchange: Exchange, next: CallHandler): Observable<unknown>
 class FloorInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const exchange = exchangeOf(context);
-    const { id, key, fingerprint } = exchange;
+    const { id, fingerprint } = exchange;
     return new Observable((subscriber) => {
       const fail = (error: unknown) => subscriber.error(error);
       const running = inFlight.get(id);
       if (running) return fail(running.equals(fingerprint) ? new InProgress() : new Error('The key was reused'));
-      // The library learns from the claim itself that there is an outcome. Here, the bench's keys tell.
-      if (!key.startsWith('replay')) return run(exchange, next, subscriber);
-      reads.add([id]).then((row) => {
-        if (!row) return run(exchange, next, subscriber);
-        if (!row.fingerprint.equals(fingerprint)) return fail(new Error('The key was reused'));
-        replay(exchange, row);
-        subscriber.next(null);
-        subscriber.complete();
-      }, fail);
+      run(exchange, next, subscriber);
     });
   }
 }
@@ -337,22 +411,38 @@ class FloorInterceptor implements NestInterceptor {
 function run(exchange: Exchange, next: CallHandler, subscriber: Subscriber<unknown>): void {
   const { id, fingerprint, response } = exchange;
   const owner = randomUUID();
-  const fail = (error: unknown) => {
+  const over = () => {
     inFlight.delete(id);
+    locks?.release(id, owner);
+  };
+  const fail = (error: unknown) => {
+    over();
     subscriber.error(error);
   };
   inFlight.set(id, fingerprint);
-  claims.add(claimValues(exchange, owner)).then((won) => {
-    if (!won) return fail(new InProgress());
-    capture(exchange, ({ status, head, body, release }) => {
-      completions.add([id, owner, status, head, body]).then((held) => {
-        inFlight.delete(id);
-        if (held) release();
-        else response.destroy();
-      }, fail);
-    });
-    callHandler(exchange, next).subscribe(subscriber);
-  }, fail);
+  if (!locks) return claim();
+  locks.acquire(id, owner).then((isGranted) => (isGranted ? claim() : fail(new InProgress())), fail);
+
+  function claim(): void {
+    claims.add(claimValues(exchange, owner)).then((row) => {
+      if (row?.fingerprint?.equals(fingerprint) === false) return fail(new Error('The key was reused'));
+      if (!row || (row.fingerprint && row.code === null)) return fail(new InProgress());
+      if (row.fingerprint) {
+        over();
+        replay(exchange, row);
+        subscriber.next(null);
+        return subscriber.complete();
+      }
+      capture(exchange, ({ status, head, body, release }) => {
+        completions.add([id, owner, status, head, body]).then((held) => {
+          over();
+          if (held) release();
+          else response.destroy();
+        }, fail);
+      });
+      callHandler(exchange, next).subscribe(subscriber);
+    }, fail);
+  }
 }
 
 /** An own claim, which the disk may forget; the completion is the last statement of the handler's transaction. */
@@ -365,8 +455,8 @@ class TransactionalInterceptor implements NestInterceptor {
     return new Observable((subscriber) => {
       asyncClaims
         .add(claimValues(exchange, owner))
-        .then(async (won) => {
-          if (!won) throw new InProgress();
+        .then(async (row) => {
+          if (!row || row.fingerprint) throw new InProgress();
           const { release } = await this.dataSource.transaction((manager) =>
             this.complete(exchange, owner, manager, next, subscriber),
           );

@@ -18,6 +18,8 @@ export function measureRequests(platform, options) {
     const ours = await stage.place('ours', on);
     const floor = await stage.place('floor', on);
     const other = await stage.place('ours', on);
+    const floorWithRedis = await stage.place('floor', { ...on, redis: nodes.slice(0, 1) });
+    const floorWithThree = await stage.place('floor', { ...on, redis: nodes });
     const oneRedis = await stage.place('ours', { ...on, redis: nodes.slice(0, 1) });
     const threeRedis = await stage.place('ours', { ...on, redis: nodes });
 
@@ -38,6 +40,22 @@ export function measureRequests(platform, options) {
         place: ours,
         path: '/charges',
         keys: fresh('fresh'),
+        check: answersOnly(201),
+      },
+      {
+        name: 'floor: fresh, one Redis',
+        against: 'floor: fresh',
+        place: floorWithRedis,
+        path: '/charges',
+        keys: fresh('floorone'),
+        check: answersOnly(201),
+      },
+      {
+        name: 'floor: fresh, three Redis',
+        against: 'floor: fresh',
+        place: floorWithThree,
+        path: '/charges',
+        keys: fresh('floorthree'),
         check: answersOnly(201),
       },
       {

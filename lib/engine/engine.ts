@@ -12,6 +12,7 @@ import type { WakeUp } from './ports/wake-up.js';
 import { retryAfter, retryWhileUnavailable, until } from './retry.js';
 import { LockUnavailableError, ShuttingDownError, StoreRefusedError, StoreUnavailableError } from './errors.js';
 import { LeasedExecution, type LeasedExecutionHost } from './leased-execution.js';
+import { ShortLivedMap, ShortLivedSet } from './short-lived.js';
 import { type Watch, Watches } from './watches.js';
 
 /** What an engine is made of. */
@@ -43,9 +44,9 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   readonly store: RecordStore;
   readonly events: EventSink;
   readonly heartbeats = new Heartbeats();
-  private readonly inFlight = new Map<string, InFlight>();
+  private readonly inFlight = new ShortLivedMap<string, InFlight>();
   private readonly watches: Watches;
-  private readonly running = new Set<LeasedExecution>();
+  private readonly running = new ShortLivedSet<LeasedExecution>();
   /** Claims under way: each may be won, and then runs. */
   private claiming = 0;
   private drained: (() => void) | undefined;

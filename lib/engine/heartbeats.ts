@@ -1,3 +1,5 @@
+import { ShortLivedSet } from './short-lived.js';
+
 /** What is done from time to time while an execution runs. */
 export interface Beating {
   /** When the next beat is due, by `performance.now()`; set by {@link Heartbeats}. */
@@ -10,7 +12,7 @@ const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
 /** The heartbeats of all executions of a process, by one timer: most executions end before their first one. */
 export class Heartbeats {
-  private readonly beating = new Set<Beating>();
+  private readonly beating = new ShortLivedSet<Beating>();
   private timer: NodeJS.Timeout | undefined;
   private firesAt = Infinity;
 

@@ -2,6 +2,7 @@ import type Redlock from 'redlock';
 import type { Lock } from 'redlock';
 
 import type { HeldLock } from '../engine/ports/record-lock.js';
+import { ShortLivedSet } from '../engine/short-lived.js';
 
 /** The longest pause before a failed renewal is tried again. */
 const RETRY_WITHIN_MS = 250;
@@ -20,7 +21,7 @@ interface Held extends HeldLock {
  * before it expires is given up silently: the database decides who may complete the record.
  */
 export class HeldLocks {
-  readonly #held = new Set<Held>();
+  readonly #held = new ShortLivedSet<Held>();
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
 

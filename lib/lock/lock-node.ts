@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 
+import { ShortLivedSet } from '../engine/short-lived.js';
 import { type GuardedClient, isReply, NodeFailure } from './guarded-client.js';
 import type { RedisLike } from './redis-client.js';
 
@@ -61,7 +62,7 @@ const OPERATIONS = new Map(Object.values(REDLOCK_SCRIPTS).map((name) => [sha1(na
  * - a lock that the node grants after its request has given up is given back, and does not block others until it expires.
  */
 export class LockNode {
-  readonly #mayHold = new Set<string>();
+  readonly #mayHold = new ShortLivedSet<string>();
   #waiting: Request[] = [];
   #sendsSoon = false;
   #releasesSoon = false;

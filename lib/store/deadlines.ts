@@ -1,3 +1,4 @@
+import { ShortLivedMap } from '../engine/short-lived.js';
 import { noAnswer, storeError } from './deadline.js';
 
 /** A timer may fire so many milliseconds early. */
@@ -9,7 +10,7 @@ const TIMER_SLACK_MS = 1;
  */
 export class Deadlines<Item> {
   /** In the order of their deadlines, which are by `performance.now()`. */
-  private readonly due = new Map<Item, number>();
+  private readonly due = new ShortLivedMap<Item, number>();
   private timer: NodeJS.Timeout | undefined;
 
   /** @param onExpired called for each item whose time has passed, and that was not deleted by then */

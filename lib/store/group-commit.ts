@@ -1,3 +1,4 @@
+import { ShortLivedSet } from '../engine/short-lived.js';
 import { noAnswer, storeError } from './deadline.js';
 import { Deadlines } from './deadlines.js';
 import { LockedRows, saysLocked } from './locked-rows.js';
@@ -34,7 +35,7 @@ export interface GroupCommitSettings {
  */
 export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer = Row> {
   private queue: Waiting<Item, Answer>[] = [];
-  private readonly underWay = new Set<readonly Waiting<Item, Answer>[]>();
+  private readonly underWay = new ShortLivedSet<readonly Waiting<Item, Answer>[]>();
   private scheduled = false;
   private readonly deadlines: Deadlines<Waiting<Item, Answer>>;
   private readonly locked: LockedItems<Item, Answer>;

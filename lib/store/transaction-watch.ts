@@ -4,6 +4,7 @@ import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner 
 import { current } from '../engine/current-execution.js';
 import { currentStep } from '../engine/current-step.js';
 import { TransactionControlError, TransactionUndoneError } from '../engine/errors.js';
+import { ShortLivedMap } from '../engine/short-lived.js';
 import { StepInTransactionError } from '../engine/steps.js';
 import type { Connector } from './connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from './connectors/discard-connection.js';
@@ -111,7 +112,7 @@ export function isObserved({ subscribers, options }: DataSource): boolean {
 export class TransactionWatch implements EntitySubscriberInterface {
   private readonly logger = new Logger('Idempotency');
   /** Those that are open. Not a WeakMap: V8 takes the values of one for reachable until its next major collection. */
-  private readonly transactions = new Map<QueryRunner, WatchedTransaction>();
+  private readonly transactions = new ShortLivedMap<QueryRunner, WatchedTransaction>();
   private readonly warnedOf = new Set<string>();
 
   constructor(private readonly connector: Connector) {}

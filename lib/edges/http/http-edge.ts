@@ -5,6 +5,7 @@ import type { Admission } from '../../engine/admission.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
+import { ShortLivedMap } from '../../engine/short-lived.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { OperationOptions } from '../../options/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
@@ -69,7 +70,7 @@ export class HttpEdge {
   readonly streams = new StreamHints();
   readonly filters: ApplicationFilters;
   /** Admissions that go on. An interceptor outside that subscribes twice at once must not meet its own request as another one. */
-  private readonly admitting = new Map<IncomingMessage, Promise<unknown>>();
+  private readonly admitting = new ShortLivedMap<IncomingMessage, Promise<unknown>>();
   private readonly operations: HttpOperations;
   private readonly lostUploads = new Set<string>();
   private readonly bindings: CredentialBinding;

@@ -3,6 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { current } from '../../engine/current-execution.js';
 import { NestedOperationError, StoreUnavailableError } from '../../engine/errors.js';
+import { ShortLivedMap } from '../../engine/short-lived.js';
 import type { Pool } from './pools.js';
 
 /** What we use of TypeORM's drivers. */
@@ -26,7 +27,7 @@ export function nestingOf(dataSource: DataSource, pool: Pool<unknown>): Nesting 
  */
 export class Nesting {
   /** The transactions that wait for a connection, and for how many. */
-  private readonly waiting = new Map<QueryRunner, number>();
+  private readonly waiting = new ShortLivedMap<QueryRunner, number>();
   /** The operation inside another one whose transaction is about to begin. */
   private readonly beginning = new AsyncLocalStorage<{ readonly what: string; begun: boolean }>();
   private readonly warnedOf = new Set<string>();

@@ -176,6 +176,13 @@ RETURNING r.id, ${isAwaited} AS awaited`;
       AND (s.name <> '${BESIDE}' OR s.updated_at + r.retention_ms * interval '1 ms' > ${NOW}))`,
   );
 
+  /** A transaction with an older snapshot cannot see whether a request waits. */
+  const completeWithin = complete(
+    1,
+    `${MARK} = $${COMPLETION_TYPES.length + 1}`,
+    `(current_setting('transaction_isolation') <> 'read committed' OR ${awaited})`,
+  );
+
   const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing' AND ${BRIEFLY}`;
 
   return {
@@ -183,12 +190,8 @@ RETURNING r.id, ${isAwaited} AS awaited`;
     claimLater: (count: number) => claim(count, COMMIT_LATER),
     takeOver,
     complete: (count: number) => complete(count),
-    /** A transaction with an older snapshot cannot see whether a request waits. */
-    completeWithin: complete(
-      1,
-      `${MARK} = $${COMPLETION_TYPES.length + 1}`,
-      `(current_setting('transaction_isolation') <> 'read committed' OR ${awaited})`,
-    ),
+    completeWithin,
+    completeLast: orFail(completeWithin, COMPLETION_TYPES.length + 1),
     mark: `SELECT ${MARK} AS mark`,
     lock: `SELECT FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND ${BY_INDEX} AND ${BRIEFLY} ORDER BY r.id FOR UPDATE`,
     readMany: `SELECT ${asItStands} FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND ${BY_INDEX}`,
@@ -321,10 +324,8 @@ export class PostgresDialect implements Dialect<PgConnection> {
   }
 
   async completeLast(on: PgConnection, mark: string, c: CompletionRow): Promise<FencedAnswer | 'ended'> {
-    const name = 'nestjs_idempotency_completeLast';
-    const text = orFail(this.sql.completeWithin, COMPLETION_TYPES.length + 1);
     try {
-      const { rows } = await on.query({ name, text, values: [...completionRow(c), mark] });
+      const { rows } = await this.run(on, 'completeLast', [...completionRow(c), mark]);
       return { held: true, awaited: rows[0].awaited as boolean };
     } catch (error) {
       const { code, message } = error as { code?: unknown; message: string };
