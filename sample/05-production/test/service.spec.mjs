@@ -193,7 +193,7 @@ test('the other instance goes on after a kill: with the step that was interrupte
   const [{ id }] = (await (await page('/api/records?status=held', tokens.olga)).json()).records;
   const listed = await stage.command(join(root, '../../dist/cli/main.js'), 'list', '--held', '--json');
   assert.deepEqual(
-    JSON.parse(listed.stdout).map((record) => record.id),
+    JSON.parse(listed.stdout).map(({ recordId }) => recordId),
     [id],
   );
   const response = { status: 201, headers: { 'Content-Type': 'application/json' }, body: '{"status":"sent"}' };
