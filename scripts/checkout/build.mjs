@@ -15,8 +15,11 @@ export function buildShop(folder) {
   ]) {
     compile(join(root, from), join(folder, to));
   }
-  const page = join(folder, SAMPLE, 'public');
-  if (!existsSync(page)) symlinkSync(join(root, SAMPLE, 'public'), page, 'junction');
+  // What the page shows: itself, and the code of its endpoints.
+  for (const name of ['public', 'src']) {
+    const link = join(folder, SAMPLE, name);
+    if (!existsSync(link)) symlinkSync(join(root, SAMPLE, name), link, 'junction');
+  }
 }
 
 /**
