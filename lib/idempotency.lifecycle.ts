@@ -13,7 +13,7 @@ import { Sweeper } from './store/sweeper.js';
 const WARN_EVERY = 10_000;
 
 /** How many records it remembers to have logged. */
-const MOST_EXHAUSTED = 1_000;
+const MOST_HELD = 1_000;
 
 /** How long shutting down waits for what runs, in milliseconds. */
 const DRAIN_FOR = 30_000;
@@ -23,7 +23,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   private readonly logger = new Logger('Idempotency');
   private readonly sweeper: Sweeper;
   private readonly warnedAt = new Map<string, number>();
-  private readonly exhausted = new Set<string>();
+  private readonly held = new Set<string>();
 
   constructor(
     private readonly parts: {
@@ -66,7 +66,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
           `${event.endpoint}: ${what} could not be kept, and is recorded as done without it: ${explainStore(event.error)}`,
         );
       }
-      if (event.type === 'held' && event.exhausted) this.logExhausted(event.endpoint, event.recordId);
+      if (event.type === 'held') this.logHeld(event.endpoint, event.recordId, event.exhausted);
     };
   }
 
@@ -89,13 +89,13 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   }
 
   /** Once for each record: its client may go on asking. */
-  private logExhausted(endpoint: string, recordId: string): void {
-    if (this.exhausted.has(recordId)) return;
-    if (this.exhausted.size === MOST_EXHAUSTED) this.exhausted.clear();
-    this.exhausted.add(recordId);
+  private logHeld(endpoint: string, recordId: string, exhausted = false): void {
+    if (this.held.has(recordId)) return;
+    if (this.held.size === MOST_HELD) this.held.clear();
+    this.held.add(recordId);
+    const cause = exhausted ? 'every execution died that `maxAttempts` allows in a row' : 'its outcome is unknown';
     this.logger.error(
-      `${endpoint}: record ${recordId} is held, as every execution died that \`maxAttempts\` allows in a row: find out what ` +
-        'came of the operation, and resolve the record',
+      `${endpoint}: record ${recordId} is held, as ${cause}: find out what came of the operation, and resolve the record`,
     );
   }
 

@@ -332,7 +332,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   private refuse(operation: Operation, refusal: Refusal): Admission {
     const { events } = this;
-    if (refusal.reason === 'held' && (events.observed || refusal.exhausted)) {
+    if (refusal.reason === 'held') {
       const { exhausted } = refusal;
       events.next({ type: 'held', ...inEvents(operation), ...(exhausted && { exhausted }) });
     }
