@@ -91,7 +91,7 @@ describe('namespace', () => {
     const env = { DATABASE_URL: urlOf(database.options) };
     const named = ['--key', 'k', '--endpoint', 'charge', '--scope', 'ada', '--json'];
     const show = await cli(['show', ...named, '--namespace', 'billing'], { env });
-    expect(JSON.parse(show.stdout)).toMatchObject({ id, status: 'done' });
+    expect(JSON.parse(show.stdout)).toMatchObject({ recordId: id, status: 'done' });
     const said = async (...args: string[]) => {
       const { code, stdout, stderr } = await cli(args, { env });
       return { code, said: stdout + stderr };

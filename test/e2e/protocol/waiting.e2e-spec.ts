@@ -71,7 +71,11 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
       expect(spent).toBeLessThan(30 + (3 + 3) * leases);
     }
     const late = endedAt.map((time) => time - firstEndedAt).sort((a, b) => a - b);
-    expect(late[WAITERS / 2]).toBeLessThan(channel === 'polling' ? 1_500 : 700);
+    // A busy machine takes long for as many answers, whoever asks for them.
+    const replayedAt = Date.now();
+    await Promise.all(Array.from({ length: WAITERS }, (_, i) => call(urls[i % 3], { key, body })));
+    const replaysMs = Date.now() - replayedAt;
+    expect(late[WAITERS / 2]).toBeLessThan((channel === 'polling' ? 1_200 : 400) + 2 * replaysMs);
   });
 
   test('waiters that come together with the first, before it has claimed, are woken all the same', async () => {
