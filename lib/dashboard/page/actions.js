@@ -217,6 +217,7 @@ function outcomeFields(records) {
   });
   const body = h('textarea', {
     id: 'outcome-body',
+    autofocus: isValue,
     rows: 4,
     spellcheck: 'false',
     placeholder: '{ "id": "pay_81", "status": "paid" }',
