@@ -96,6 +96,7 @@ async function showRoute() {
 
 /** After a (re)connection: everything may have changed. */
 async function refresh() {
+  heldChanged();
   await Promise.all([refreshActivity(), reload({ gently: true }), reloadRecord()]);
 }
 
