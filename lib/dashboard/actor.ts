@@ -1,9 +1,12 @@
-/** By what an operator is known in the log, in the order in which it is looked for: names before numbers. */
-const MEMBERS = ['username', 'email', 'id', 'sub', 'userId', 'uid', '_id', 'name'] as const;
+/** By what an operator is known in the log, in the order in which it is looked for. */
+const NAMES = ['username', 'email', 'name'] as const;
+
+/** Who it is: a name may be one that the operator has chosen, or can change. */
+const IDS = ['id', 'sub', 'userId', 'uid', '_id'] as const;
 
 const LONGEST = 200;
 
-/** Who a guard says is asking: `request.user`, or the claims in `request.auth`; `null` where none does. */
+/** Who a guard says is asking, `ada (id 17)`: `request.user`, or the claims in `request.auth`; `null` where none does. */
 export function actorOf(request: object): string | null {
   const { user, auth, raw } = request as { readonly user?: unknown; readonly auth?: unknown; readonly raw?: object };
   // On Fastify, middleware such as Passport's gets node's own request.
@@ -13,11 +16,17 @@ export function actorOf(request: object): string | null {
 function nameOf(user: unknown): string | null {
   if (typeof user === 'string' && user !== '') return user.slice(0, LONGEST);
   if (typeof user !== 'object' || user === null) return null;
-  for (const member of MEMBERS) {
+  const name = textOf(user, NAMES);
+  const id = textOf(user, IDS);
+  return name !== null && id !== null && name !== id ? `${name} (id ${id})` : (name ?? id);
+}
+
+function textOf(user: object, members: readonly string[]): string | null {
+  for (const member of members) {
     const value = (user as Record<string, unknown>)[member];
-    const isName =
+    const isText =
       (typeof value === 'string' && value !== '') || typeof value === 'number' || typeof value === 'bigint';
-    if (isName) return String(value).slice(0, LONGEST);
+    if (isText) return String(value).slice(0, LONGEST);
   }
   return null;
 }

@@ -1,9 +1,12 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import { ContentReader } from '../cli/content-reader.js';
 import { asText } from '../cli/output/format.js';
-import { withoutPointers } from '../edges/http/json-pointer.js';
+import { pointIntoContent, withoutPointers } from '../edges/http/json-pointer.js';
 import { unpackHead } from '../edges/http/response-head.js';
+import { redactedUrl } from '../edges/http/stored-request.js';
 import { REDACTED } from '../edges/request-to-keep.js';
+import type { StoredError } from '../edges/value-error.js';
+import type { Head } from '../edges/value-outcome.js';
 import { TOMBSTONE_CODE, VALUE_CODE } from '../engine/outcome.js';
 import { RESULT_NOT_KEPT } from '../engine/step-result.js';
 import type { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
@@ -17,9 +20,12 @@ const MOST_BYTES = 4_096;
 /** A compressed body is not unpacked beyond this: a small one may become gigabytes. */
 const MOST_UNPACKED = 4_194_304;
 
+/** JSON that is nested deeper is not indented: a client decides how deep it is, and each line would begin with spaces for it. */
+const MOST_INDENTED = 64;
+
 export interface ContentOptions {
   readonly encryption: EncryptionOptions | undefined;
-  /** Pointers into requests, responses and results of steps. */
+  /** Pointers into requests, responses and results of steps, or with `?` to parameters of a request's query. */
   readonly redact: readonly string[];
   /** Whether content is shown at all. */
   readonly content: boolean;
@@ -44,12 +50,16 @@ export class ContentView {
     const text = bytes.toString();
     const request = JSON.parse(text) as Record<string, unknown>;
     const isHttp = typeof request?.method === 'string' && typeof request.path === 'string';
-    if (!isHttp) return { method: null, host: null, path: null, mediaType: null, body: this.show(bytes) };
+    if (!isHttp) {
+      // Of a message or a mutation, the content is a member of what is kept; of `run()`, it is all of it.
+      const body = this.show(bytes, { redact: [...this.options.redact, ...this.pointersBelow('/input')] });
+      return { method: null, host: null, path: null, mediaType: null, body };
+    }
     const body = memberText(text, 'body');
     return {
       method: request.method as string,
       host: (request.host as string | undefined) ?? null,
-      path: request.path as string,
+      path: this.pathOf(request.path as string),
       mediaType: (request.mediaType as string | undefined) ?? null,
       body: body === undefined ? null : this.show(Buffer.from(body)),
     };
@@ -62,18 +72,22 @@ export class ContentView {
     const head = this.reader.read(responseHead, `head of ${code}`);
     if (head?.kind === 'sealed') return this.sealed(head.why);
     const body = this.reader.readBody(this.record);
-    const shown = (encoding?: string) =>
-      body && (body.kind === 'sealed' ? this.sealed(body.why) : this.show(body.bytes, encoding));
+    const shown = (how?: HowToShow) =>
+      body && (body.kind === 'sealed' ? this.sealed(body.why) : this.show(body.bytes, how));
     if (code === VALUE_CODE) {
-      const { error } = JSON.parse(head?.bytes.toString() ?? '{}') as { error?: object };
-      if (!error) return { kind: 'value', status: null, headers: [], body: shown() };
-      return { kind: 'error', status: null, headers: [], body: this.show(Buffer.from(JSON.stringify(error))) };
+      const packed = JSON.parse(head?.bytes.toString() ?? '{"kind":"value"}') as Head;
+      const error = packed.kind === 'value' ? undefined : packed.error;
+      if (error) return { kind: 'error', status: null, headers: [], body: this.showError(error) };
+      // Each of several values is redacted as one alone would be.
+      const how = packed.kind === 'values' ? { redact: this.pointersBelow('/*') } : undefined;
+      return { kind: 'value', status: null, headers: [], body: shown(how) };
     }
     const headers = unpackHead(head?.bytes ?? null).headers.flatMap(([name, value]) =>
       [value].flat().map((one) => [name, String(one)] as const),
     );
     const encoding = headers.find(([name]) => name.toLowerCase() === 'content-encoding')?.[1];
-    return { kind: 'http', status: code, headers, body: shown(encoding) };
+    // Headers carry content as well: a `Location` with a token.
+    return { kind: 'http', status: code, headers: this.options.content ? headers : [], body: shown({ encoding }) };
   }
 
   step({ name, result }: IdempotencyStep): Content | null {
@@ -91,14 +105,33 @@ export class ContentView {
     return { kind: 'sealed', reason: encryption ? why : 'encrypted, and the application has no option `encryption`' };
   }
 
-  private show(stored: Buffer, encoding?: string): Content {
-    const { content, redact } = this.options;
+  /** @returns the path without what of its query must not be seen */
+  private pathOf(path: string): string {
+    return this.options.content ? redactedUrl(path, this.options.redact) : path.split('?', 1)[0];
+  }
+
+  /** As storage redacts an error: in what it tells the client, which is no more than three of its members. */
+  private showError(error: StoredError): Content {
+    const json = error.payload?.json;
+    // JSON within JSON, which no pointer would reach into.
+    const payload = json === undefined ? undefined : (parsed(json)?.value ?? json);
+    const redact = ['/response', '/extensions', '/payload'].flatMap((member) => this.pointersBelow(member));
+    return this.show(Buffer.from(JSON.stringify({ ...error, payload })), { redact });
+  }
+
+  private pointersBelow(place: string): readonly string[] {
+    return this.options.redact.filter((pointer) => pointer.startsWith('/')).map((pointer) => place + pointer);
+  }
+
+  private show(stored: Buffer, { encoding, redact = this.options.redact }: HowToShow = {}): Content {
+    const { content } = this.options;
     if (!content) return withheld('The option `content` of the dashboard is off', stored.length);
     const bytes = decoded(stored, encoding);
     const text = bytes && textOf(bytes);
     const json = text === undefined ? undefined : parsed(text);
-    if (json !== undefined) return this.showJson(json.value, stored.length);
-    if (redact.length > 0) {
+    const shownJson = json && showJson(text!, json.value, { bytes: stored.length, redact });
+    if (shownJson) return shownJson;
+    if (pointIntoContent(redact)) {
       return withheld('It is not JSON, and the options `redact` cannot reach into it', stored.length);
     }
     if (text === undefined) {
@@ -108,17 +141,61 @@ export class ContentView {
     }
     return { kind: 'text', text: text.slice(0, MOST_TEXT), bytes: stored.length, truncated: text.length > MOST_TEXT };
   }
+}
 
-  private showJson(value: unknown, bytes: number): Content {
-    const rest = withoutPointers(value, this.options.redact, REDACTED);
-    const text = JSON.stringify(rest, null, 2);
-    return {
-      kind: 'json',
-      text: text.slice(0, MOST_TEXT),
-      bytes,
-      redacted: rest !== value || text.includes(`"${REDACTED}"`),
-      truncated: text.length > MOST_TEXT,
-    };
+interface HowToShow {
+  readonly encoding?: string;
+  /** Default: the pointers of the options. */
+  readonly redact?: readonly string[];
+}
+
+/** @returns `undefined` for what is nested deeper than it can be written down */
+function showJson(
+  source: string,
+  value: unknown,
+  { bytes, redact }: { readonly bytes: number; readonly redact: readonly string[] },
+): Content | undefined {
+  const rest = withoutPointers(value, redact, REDACTED);
+  const text = indented(rest);
+  if (text === undefined) return undefined;
+  return {
+    kind: 'json',
+    text: text.slice(0, MOST_TEXT),
+    bytes,
+    redacted: rest !== value || source.includes(`"${REDACTED}"`),
+    truncated: text.length > MOST_TEXT,
+  };
+}
+
+/**
+ * As `JSON.stringify(value, null, 2)`, which would write a small body with deep nesting as a hundred megabytes: ends soon after
+ * {@link MOST_TEXT} characters, and does not indent beyond {@link MOST_INDENTED} levels.
+ */
+function indented(value: unknown): string | undefined {
+  let text = '';
+  const write = (one: unknown, depth: number): void => {
+    const isFlat = typeof one !== 'object' || one === null || isRawJSON?.(one) || Object.keys(one).length === 0;
+    if (isFlat || depth > MOST_INDENTED) {
+      text += JSON.stringify(one);
+      return;
+    }
+    const isArray = Array.isArray(one);
+    const space = `\n${'  '.repeat(depth)}`;
+    text += isArray ? '[' : '{';
+    let separator = '';
+    for (const [name, member] of Object.entries(one)) {
+      if (text.length > MOST_TEXT) return;
+      text += `${separator}${space}  ${isArray ? '' : `${JSON.stringify(name)}: `}`;
+      write(member, depth + 1);
+      separator = ',';
+    }
+    text += space + (isArray ? ']' : '}');
+  };
+  try {
+    write(value, 0);
+    return text;
+  } catch {
+    return undefined;
   }
 }
 
@@ -159,7 +236,10 @@ function textOf(bytes: Buffer): string | undefined {
 
 /** Node 22's: the text that a value was parsed from, and JSON that is written as it is. */
 type Reviver = (this: unknown, key: string, value: unknown, context?: { readonly source?: string }) => unknown;
-const { rawJSON } = JSON as { rawJSON?: (text: string) => unknown };
+const { rawJSON, isRawJSON } = JSON as {
+  rawJSON?: (text: string) => unknown;
+  isRawJSON?: (value: unknown) => boolean;
+};
 
 /** Numbers keep their text, where Node can: 51.50, and ids beyond 2^53. */
 const keepNumbers: Reviver = (_key, value, context) =>
@@ -175,9 +255,13 @@ function parsed(text: string): { readonly value: unknown } | undefined {
   }
 }
 
-/** A member of what the library wrote as an object, as JSON. */
+/** A member of what the library wrote as an object, as JSON; all of it where it is nested too deep to be taken apart. */
 function memberText(text: string, name: string): string | undefined {
-  const { value } = parsed(text)!;
-  const member = (value as Record<string, unknown>)[name];
-  return member === undefined ? undefined : JSON.stringify(member);
+  try {
+    const { value } = parsed(text)!;
+    const member = (value as Record<string, unknown>)[name];
+    return member === undefined ? undefined : JSON.stringify(member);
+  } catch {
+    return text;
+  }
 }

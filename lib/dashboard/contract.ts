@@ -21,6 +21,9 @@ import type { RecordStatus } from '../engine/ports/record-store.js';
 /** The header that every POST has, with the value `1`. */
 export const REQUEST_HEADER = 'x-idempotency-dashboard';
 
+/** The header of `./api/records` with `key`, `scope` and `host`, as in a query: access logs have URLs, and not this. */
+export const LOOKUP_HEADER = 'x-idempotency-lookup';
+
 /** How many records one request may change. */
 export const MAX_BULK = 100;
 
@@ -44,7 +47,7 @@ export interface Info {
   readonly now: string;
 }
 
-/** Query parameters of `./api/records`; all are optional. */
+/** Query parameters of `./api/records`; all are optional. `key`, `scope` and `host` go into {@link LOOKUP_HEADER} instead. */
 export interface RecordQuery {
   /** `held` includes records whose owner died under `afterCrash: 'hold'`. */
   readonly status?: RecordStatus;
@@ -90,6 +93,8 @@ export interface RecordSummary {
   readonly completedAt: string | null;
   /** Held records do not expire, whatever it says. */
   readonly expiresAt: string;
+  /** Whether `resolve` takes an HTTP response, or a value: of a message, a mutation or `run()`. */
+  readonly resolvesWith: 'response' | 'value';
 }
 
 export interface RecordPage {
@@ -201,8 +206,6 @@ export interface RecordDetail extends RecordSummary {
   readonly timeline: readonly TimelineEntry[];
   /** What may be done with it; empty where the option `actions` is off. */
   readonly actions: readonly ActionName[];
-  /** Whether `resolve` takes an HTTP response or a value; `null` where the record does not tell. */
-  readonly resolvesWith: 'response' | 'value' | null;
 }
 
 /**
@@ -230,20 +233,24 @@ export interface ActionRequest {
   readonly outcome?: OutcomeRequest;
   /** Of `forget`: also a record that an execution holds a lease on. It would run twice, so it is refused without this. */
   readonly evenIfRunning?: boolean;
+  /** The record's `token` as it was shown: what was found out about one attempt settles no other. Default: as it is now. */
+  readonly token?: number;
 }
 
 export interface ActionResult {
   readonly id: string;
   readonly action: ActionName;
-  /** The record after it; `null` where it is gone. */
+  /** The record after it; `null` where it is gone, or where the database could not be asked any more. */
   readonly record: RecordSummary | null;
 }
 
 /** The body of `./api/bulk`. */
-export interface BulkRequest extends ActionRequest {
+export interface BulkRequest extends Omit<ActionRequest, 'token'> {
   readonly action: ActionName;
   /** 1 to {@link MAX_BULK}, each once. */
   readonly ids: readonly string[];
+  /** By id, as `token` of one record. */
+  readonly tokens?: Readonly<Record<string, number>>;
 }
 
 export interface BulkResult {
@@ -342,6 +349,8 @@ export type ApiErrorCode =
   | 'not-found'
   /** 409: the record is not held (any more). */
   | 'not-held'
+  /** 409: another attempt has begun, or something else has changed, since the record was shown. */
+  | 'changed'
   /** 409: an execution holds a lease on the record: see `evenIfRunning`. */
   | 'running'
   /** 415: a POST that is not JSON. */
@@ -349,7 +358,9 @@ export type ApiErrorCode =
   /** 503: too many pages listen already, or the application is ending. */
   | 'too-many-clients'
   /** 503: the database could not be asked. */
-  | 'store-unavailable';
+  | 'store-unavailable'
+  /** 500: a defect. The log has its stack. */
+  | 'failed';
 
 export interface ApiError {
   readonly error: { readonly code: ApiErrorCode; readonly message: string };

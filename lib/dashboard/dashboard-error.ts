@@ -7,10 +7,12 @@ const STATUS: Record<ApiErrorCode, number> = {
   'actions-off': 403,
   'not-found': 404,
   'not-held': 409,
+  changed: 409,
   running: 409,
   'not-json': 415,
   'too-many-clients': 503,
   'store-unavailable': 503,
+  failed: 500,
 };
 
 /** A request to the page's server that cannot be answered. */

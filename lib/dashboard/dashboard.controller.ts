@@ -2,9 +2,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Get, Inject, Post, Req, Res } from '@nestjs/common';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import type { ApiErrorCode, Info, RecordQuery } from './contract.js';
-import { MAX_BULK, MAX_PAGE } from './contract.js';
+import { LOOKUP_HEADER, MAX_BULK, MAX_PAGE } from './contract.js';
 import { actorOf } from './actor.js';
 import { Dashboard } from './dashboard.js';
+import { EVENTS_TYPE } from './event-streams.js';
 import { DashboardError } from './dashboard-error.js';
 import { refusalOf } from './operator-actions.js';
 import { PAGE, type PageFile } from './page-files.js';
@@ -95,7 +96,7 @@ export class DashboardController {
   records(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
     return this.json(response, () => {
       assertSameOrigin(request.headers);
-      const { key, id, ...query } = Object.fromEntries(urlOf(request).searchParams) as RecordQuery;
+      const { key, id, ...query } = recordQuery(request);
       if (id !== undefined) return this.dashboard.listOne({ id });
       if (key !== undefined) return this.dashboard.listOne({ key, ...query });
       return this.dashboard.list(pageQuery(query));
@@ -125,6 +126,10 @@ export class DashboardController {
       this.dashboard.streams.assertRoom();
     } catch (error) {
       return this.json(response, () => Promise.reject(error as Error));
+    }
+    // A stream that nobody reads would take the place of a page for as long as streams live.
+    if (request.method === 'HEAD') {
+      return this.answer(response, () => ({ status: 200, headers: { 'Content-Type': EVENTS_TYPE }, body: '' }));
     }
     response.hijack?.();
     this.dashboard.streams.open(response.raw ?? (response as unknown as ServerResponse), HEADERS);
@@ -192,6 +197,22 @@ function jsonReply(status: number, body: object, code?: ApiErrorCode): Reply {
 /** Middleware of Express that is mounted at a path takes that away from `url`. */
 function urlOf({ originalUrl, url }: PlatformRequest): URL {
   return new URL(originalUrl ?? url ?? '/', 'http://page');
+}
+
+/** What is never in a URL: who a customer is, and the key that their retries have. */
+const HIDDEN = ['key', 'scope', 'host'];
+
+/** @throws DashboardError for what would be in access logs */
+function recordQuery(request: PlatformRequest): RecordQuery {
+  const { searchParams } = urlOf(request);
+  if (HIDDEN.some((name) => searchParams.has(name))) {
+    throw new DashboardError(
+      'bad-request',
+      '`key`, `scope` and `host` go into the header X-Idempotency-Lookup, in the form of a query: logs have URLs',
+    );
+  }
+  const hidden = new URLSearchParams(String(request.headers[LOOKUP_HEADER] ?? ''));
+  return Object.fromEntries([...searchParams, ...hidden]);
 }
 
 /** @throws DashboardError naming the parameter that cannot be used */

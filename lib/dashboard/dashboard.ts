@@ -9,7 +9,7 @@ import { ContentView, type ContentOptions } from './content.js';
 import type { Activity, Info, RecordDetail, RecordPage, RecordQuery, TimelineEntry } from './contract.js';
 import { DashboardError } from './dashboard-error.js';
 import { EventStreams } from './event-streams.js';
-import { actionsOn, answersOverHttp, notFound, OperatorActions } from './operator-actions.js';
+import { actionsOn, notFound, OperatorActions } from './operator-actions.js';
 import type { ResolvedDashboardOptions } from './options.js';
 import { readPageFiles } from './page-files.js';
 import { type JudgedRecord, type PageQuery, recordId, RecordPages, summaryOf } from './record-pages.js';
@@ -17,6 +17,9 @@ import { type JudgedRecord, type PageQuery, recordId, RecordPages, summaryOf } f
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   readonly version: string;
 };
+
+/** How many searches may run at a time: each may hold a connection of the application's pool. */
+const MOST_SEARCHES = 4;
 
 /** What the page shows and does, without HTTP. */
 export class Dashboard implements OnModuleInit, OnModuleDestroy {
@@ -27,6 +30,9 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
   private readonly content: ContentOptions;
   private readonly operators: OperatorActions;
   private listening: Subscription | undefined;
+  /** What runs, by what was asked for: pages that are open all ask for the same. */
+  private readonly searches = new Map<string, Promise<RecordPage>>();
+  private searching = 0;
 
   constructor(
     private readonly service: IdempotencyService,
@@ -41,9 +47,13 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
       redact: [options.redact, defaults.request?.redact ?? [], defaults.response?.redact ?? []].flat(),
     };
     this.operators = new OperatorActions({
-      service,
+      store: parts.store,
       pages: this.pages,
-      onChange: (id, operation, type) => this.streams.note({ id, operation, type }),
+      onChange: (id, operation, type) => {
+        // They may have read the record as it was.
+        this.searches.clear();
+        this.streams.note({ id, operation, type });
+      },
     });
   }
 
@@ -66,8 +76,21 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
     return this.memory.activity();
   }
 
-  list(query: PageQuery): Promise<RecordPage> {
-    return this.pages.page(query);
+  /** @throws DashboardError where too many run: a page that goes away does not stop its search */
+  async list(query: PageQuery): Promise<RecordPage> {
+    const what = JSON.stringify(query);
+    const running = this.searches.get(what);
+    if (running) return running;
+    if (this.searching >= MOST_SEARCHES) {
+      throw new DashboardError('too-many-clients', `${MOST_SEARCHES} searches run already: the database is slow`);
+    }
+    this.searching++;
+    const search = this.pages.page(query).finally(() => {
+      this.searching--;
+      if (this.searches.get(what) === search) this.searches.delete(what);
+    });
+    this.searches.set(what, search);
+    return search;
   }
 
   /** The record of an id or of a client's key, as a list. */
@@ -83,20 +106,16 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
     if (!judged) throw notFound(id);
     const { record } = judged;
     const view = new ContentView(record, this.content);
-    const request = view.request();
-    // What an operation of another kind keeps of its input has no method.
-    const isValue = request !== null && 'method' in request && request.method === null;
     return {
       ...summaryOf(judged),
       takenFrom: record.takenFrom,
       holdOnCrash: record.holdOnCrash,
       awaited: record.awaited,
       retentionMs: record.retentionMs,
-      request,
+      request: view.request(),
       response: view.response(),
       timeline: timelineOf(judged, await this.service.steps(record.id), view, this.memory.of(record.id)),
       actions: this.options.actions ? actionsOn(judged) : [],
-      resolvesWith: answersOverHttp(judged) ? 'response' : isValue ? 'value' : null,
     };
   }
 

@@ -19,8 +19,10 @@ const MOST_RECORDS = 50;
 /** Beyond that, records are no longer told apart. */
 const MOST_CHANGED = 1_000;
 
+export const EVENTS_TYPE = 'text/event-stream; charset=utf-8';
+
 const HEADERS = {
-  'Content-Type': 'text/event-stream; charset=utf-8',
+  'Content-Type': EVENTS_TYPE,
   // `no-transform` keeps compression from holding events back, and `X-Accel-Buffering` nginx.
   'Cache-Control': 'no-store, no-transform',
   'X-Accel-Buffering': 'no',
@@ -47,16 +49,22 @@ export class EventStreams {
 
   /** Writes to node's own response: what interceptors of the application do to streams of events is not for this one. */
   open(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
+    // Gone while a guard decided: its `close` has been, and does not come again.
+    if (response.destroyed) return;
     response.writeHead(200, { ...headers, ...HEADERS });
     const hello: HelloEvent = { now: new Date().toISOString() };
     response.write(`retry: 3000\n\n${eventOf('hello', hello)}`);
     this.streams.add(response);
-    const lifetime = setTimeout(() => response.end(), LIFETIME_MS).unref();
-    response.once('close', () => {
+    const leave = () => {
       clearTimeout(lifetime);
-      this.streams.delete(response);
-      if (this.streams.size === 0) this.rest();
-    });
+      if (this.streams.delete(response) && this.streams.size === 0) this.rest();
+    };
+    const lifetime = setTimeout(() => {
+      // A client that does not read keeps the end from being sent, and `close` from coming.
+      leave();
+      response.end();
+    }, LIFETIME_MS).unref();
+    response.once('close', leave);
     response.on('error', () => response.destroy());
     this.memory.onChange ??= (change) => this.note(change);
     this.timer ??= setInterval(() => this.tick(), TICK_MS).unref();

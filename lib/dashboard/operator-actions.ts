@@ -1,9 +1,12 @@
 import { Logger } from '@nestjs/common';
 import { mediaTypeOf } from '../cli/commands/resolve.js';
-import type { IdempotencyService, Resolution } from '../service/idempotency.service.js';
+import { NEVER } from '../edges/http/response-head.js';
+import { OF_THE_BYTES } from '../edges/response-to-keep.js';
+import { outcomeOf, type Resolution } from '../service/idempotency.service.js';
 import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
+import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { DashboardError } from './dashboard-error.js';
-import { type JudgedRecord, recordId, type RecordPages } from './record-pages.js';
+import { answersOverHttp, type JudgedRecord, recordId, type RecordPages } from './record-pages.js';
 
 /** In characters: it is one line of a log. */
 const LONGEST_REASON = 500;
@@ -29,10 +32,12 @@ interface Order {
   readonly reason: string;
   readonly resolution: Resolution | undefined;
   readonly evenIfRunning: boolean;
+  /** As the operator saw the record. */
+  readonly token: number | undefined;
 }
 
 export interface OperatorParts {
-  readonly service: IdempotencyService;
+  readonly store: Pick<SqlRecordStore, 'forget' | 'resolveHeld'>;
   readonly pages: RecordPages;
   readonly onChange: (id: string, operation: string, type: ChangeType) => void;
 }
@@ -47,21 +52,26 @@ export class OperatorActions {
   async one(action: string, id: string, body: unknown, actor: string | null): Promise<ActionResult> {
     const order = readOrder(action, body);
     await this.carryOut(order, recordId(id), actor);
-    const [record = null] = await this.parts.pages.summaries([recordId(id)]);
+    // It is done: an operator who is told otherwise does it again, or looks for what went wrong.
+    const [record = null] = await this.parts.pages.summaries([recordId(id)]).catch((error: unknown) => {
+      refusalOf(error);
+      return [];
+    });
     return { id: recordId(id), action: order.action, record };
   }
 
   /** Record by record, so that one that cannot be settled keeps no other from it. */
   async bulk(body: unknown, actor: string | null): Promise<BulkResult> {
-    const { action, ids } = membersOf(body);
+    const { action, ids, tokens = {} } = membersOf(body);
     const order = readOrder(action, body);
+    const tokenOf = membersOf(tokens, '`tokens`');
     if (!Array.isArray(ids) || ids.length === 0 || ids.length > MAX_BULK) {
       throw new DashboardError('bad-request', `\`ids\` has to be an array of 1 to ${MAX_BULK} record ids`);
     }
     const results: BulkResult['results'][number][] = [];
     for (const id of new Set(ids.map(recordId))) {
       try {
-        await this.carryOut(order, id, actor);
+        await this.carryOut({ ...order, token: readToken(tokenOf[id]) }, id, actor);
         results.push({ id, ok: true });
       } catch (error) {
         results.push({ id, ok: false, error: refusalOf(error).toJSON().error });
@@ -72,20 +82,26 @@ export class OperatorActions {
   }
 
   private async carryOut(order: Order, id: string, actor: string | null): Promise<void> {
-    const { service, pages, onChange } = this.parts;
-    const { action, reason, resolution } = order;
-    const judged = await pages.whole(id);
+    const { store, pages, onChange } = this.parts;
+    const { action, reason, resolution, evenIfRunning } = order;
+    const judged = await pages.brief(id);
     if (!judged) throw notFound(id);
     check(order, judged);
-    const isDone = resolution === undefined ? await service.forget(id) : await service.resolve(id, resolution);
+    const { endpoint, token } = judged.record;
+    // Compared again by the statement: between the two, a retry may take the record over.
+    const isDone =
+      resolution === undefined
+        ? await store.forget(id, { token, evenIfRunning })
+        : await store.resolveHeld(id, outcomeOf(resolution), null, token);
     if (!isDone) {
-      const [now] = await pages.summaries([id]);
-      throw now ? notHeld(now.status) : notFound(id);
+      const now = await pages.brief(id);
+      if (!now) throw notFound(id);
+      check(order, now);
+      throw changed();
     }
-    const { endpoint } = judged.record;
-    // As JSON: a line break in a reason must not begin another line of the log.
-    const who = actor === null ? 'Someone' : JSON.stringify(actor);
-    this.logger.log(`${who} ${DID[action]} ${id} (${endpoint})${outcomeOf(resolution)}: ${JSON.stringify(reason)}`);
+    const who = actor === null ? 'Someone' : quoted(actor);
+    // A warning: with `logger: ['error', 'warn']`, too, it has to be known who repeated an effect.
+    this.logger.warn(`${who} ${DID[action]} ${id} (${quoted(endpoint)})${saidOf(resolution)}: ${quoted(reason)}`);
     onChange(id, endpoint, CHANGES[action]);
   }
 }
@@ -95,24 +111,20 @@ export function actionsOn({ record }: JudgedRecord): readonly ActionName[] {
   return record.status === 'held' ? ACTIONS : ['forget'];
 }
 
-/**
- * Whether an operation answers over HTTP, as its route says: a retry there cannot be answered with a value. An operation of
- * another kind has none.
- */
-export function answersOverHttp({ record }: JudgedRecord): boolean {
-  return record.route !== null || /^[A-Z]+ \//.test(record.endpoint);
-}
-
 /** @throws DashboardError */
-function check({ action, resolution, evenIfRunning }: Order, judged: JudgedRecord): void {
+function check({ action, resolution, evenIfRunning, token }: Order, judged: JudgedRecord): void {
   const { status } = judged.record;
-  if (action !== 'forget') {
-    if (status !== 'held') throw notHeld(status);
-    const isValue = typeof resolution === 'object' && 'value' in resolution;
-    if (!isValue || !answersOverHttp(judged)) return;
-    throw new DashboardError('bad-request', 'The operation answers over HTTP: `outcome` has to have a `status`');
+  if (action !== 'forget' && status !== 'held') throw notHeld(status);
+  if (token !== undefined && token !== judged.record.token) throw changed();
+  if (typeof resolution === 'object') {
+    const isValue = 'value' in resolution;
+    if (isValue !== answersOverHttp(judged.record)) return;
+    const message = isValue
+      ? 'The operation answers over HTTP: `outcome` has to have a `status`'
+      : 'The operation answers with a value: `outcome` has to have a `value`';
+    throw new DashboardError('bad-request', message);
   }
-  if (status !== 'processing' || judged.abandoned || evenIfRunning) return;
+  if (action !== 'forget' || status !== 'processing' || judged.abandoned || evenIfRunning) return;
   throw new DashboardError('running', 'An execution holds a lease on the record: the next request would run beside it');
 }
 
@@ -121,7 +133,7 @@ function readOrder(action: unknown, body: unknown): Order {
   if (!ACTIONS.includes(action as ActionName)) {
     throw new DashboardError('bad-request', `There is no such action; there are ${ACTIONS.join(', ')}`);
   }
-  const { reason, outcome, evenIfRunning = false } = membersOf(body);
+  const { reason, outcome, evenIfRunning = false, token } = membersOf(body);
   const text = typeof reason === 'string' ? reason.trim() : '';
   if (text === '' || text.length > LONGEST_REASON) {
     throw new DashboardError('bad-request', `\`reason\` has to be a text of 1 to ${LONGEST_REASON} characters`);
@@ -137,7 +149,18 @@ function readOrder(action: unknown, body: unknown): Order {
     release: () => 'release' as const,
     forget: () => undefined,
   };
-  return { action: action as ActionName, reason: text, resolution: resolutions[action as ActionName](), evenIfRunning };
+  return {
+    action: action as ActionName,
+    reason: text,
+    resolution: resolutions[action as ActionName](),
+    evenIfRunning,
+    token: readToken(token),
+  };
+}
+
+function readToken(token: unknown): number | undefined {
+  if (token === undefined || Number.isSafeInteger(token)) return token as number | undefined;
+  throw new DashboardError('bad-request', '`token` has to be the whole number that the record was shown with');
 }
 
 /** @throws DashboardError naming the member that cannot be used */
@@ -155,8 +178,11 @@ function readOutcome(outcome: unknown): Resolution {
   }
   const given = Object.entries(membersOf(headers, '`outcome.headers`'));
   for (const [name, text] of given) {
-    if (HEADER_NAME.test(name) && typeof text === 'string' && HEADER_VALUE.test(text)) continue;
-    throw new DashboardError('bad-request', '`outcome.headers` has to be an object of header values by their names');
+    if (!HEADER_NAME.test(name) || typeof text !== 'string' || !HEADER_VALUE.test(text)) {
+      throw new DashboardError('bad-request', '`outcome.headers` has to be an object of header values by their names');
+    }
+    if (!isOfMessage(name)) continue;
+    throw new DashboardError('bad-request', `\`outcome.headers\` cannot have \`${name}\`: each replay has its own`);
   }
   const isTyped = body === undefined || given.some(([name]) => name.toLowerCase() === 'content-type');
   return {
@@ -166,12 +192,18 @@ function readOutcome(outcome: unknown): Resolution {
   };
 }
 
+/** Returns whether a header is of one message, or of its bytes: recorded, it would break each replay, or log its reader in. */
+function isOfMessage(name: string): boolean {
+  const lower = name.toLowerCase();
+  return NEVER.has(lower) || OF_THE_BYTES.has(lower);
+}
+
 function membersOf(value: unknown, what = 'The body'): Partial<Record<string, unknown>> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   throw new DashboardError('bad-request', `${what} has to be a JSON object`);
 }
 
-function outcomeOf(resolution: Resolution | undefined): string {
+function saidOf(resolution: Resolution | undefined): string {
   if (resolution === undefined || resolution === 'release') return '';
   return 'value' in resolution ? ' with a value' : ` with ${resolution.status}`;
 }
@@ -180,13 +212,35 @@ function notHeld(status: string): DashboardError {
   return new DashboardError('not-held', `The record is not held, but ${status}`);
 }
 
+function changed(): DashboardError {
+  return new DashboardError('changed', 'The record has changed since it was shown: look at it again');
+}
+
+/** As JSON of visible characters: nothing in an operator's or a customer's text begins another line of the log. */
+function quoted(text: string): string {
+  return JSON.stringify(text).replace(
+    // oxlint-disable-next-line no-control-regex
+    /[\x7f-\x9f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 export function notFound(id: string): DashboardError {
   return new DashboardError('not-found', `There is no record ${id}`);
 }
 
-/** What goes wrong beside what is refused, is the database. Its own words are for the log. */
+/** What JavaScript throws where a program is wrong. Drivers and TypeORM throw errors of their own. */
+const DEFECTS = [TypeError, RangeError, ReferenceError, SyntaxError];
+
+/** What goes wrong beside what is refused, is the database, or a defect. Its own words are for the log. */
 export function refusalOf(error: unknown): DashboardError {
   if (error instanceof DashboardError) return error;
-  new Logger('IdempotencyDashboard').error(`The database could not be asked: ${String(error)}`);
+  const logger = new Logger('IdempotencyDashboard');
+  const { stack } = error as Error;
+  if (DEFECTS.some((defect) => error instanceof defect)) {
+    logger.error(`The page could not answer: ${String(error)}`, stack);
+    return new DashboardError('failed', 'The page could not answer: the log of the application says why');
+  }
+  logger.error(`The database could not be asked: ${String(error)}`, stack);
   return new DashboardError('store-unavailable', 'The database could not be asked');
 }

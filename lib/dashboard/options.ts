@@ -11,11 +11,14 @@ export interface IdempotencyDashboardOptions {
   readonly actions?: boolean;
   /**
    * JSON pointers (RFC 6901, `*` is any member or index) to what the page must not show of requests, responses and results of
-   * steps, such as `['/card/number', '/card/iban']`. Content that is not JSON is then not shown at all. Added to what the
-   * module's own `request.redact` and `response.redact` say. Default: none.
+   * steps, such as `['/card/number', '/card/iban']`. A pointer that begins with `?` leads to a parameter of the query. Content
+   * that is not JSON, or nested too deep, is then not shown at all. Added to what the module's own `request.redact` and `response.redact` say. Default: none.
    */
   readonly redact?: readonly string[];
-  /** Whether the page shows the content of requests, responses and steps at all. Default: `true`. */
+  /**
+   * Whether the page shows the content of requests, responses and steps at all, the query of a URL and the headers of a
+   * response included. Default: `true`.
+   */
   readonly content?: boolean;
 }
 
@@ -52,7 +55,7 @@ export function resolveDashboardOptions(options: IdempotencyDashboardOptions): R
     checkNames(options, ['actions', 'redact', 'content']);
     return {
       actions: oneOf('actions', options.actions, [true, false], false),
-      redact: jsonPointers('redact', options.redact, { query: false }),
+      redact: jsonPointers('redact', options.redact, { query: true }),
       content: oneOf('content', options.content, [true, false], true),
     };
   });

@@ -117,14 +117,24 @@ export class RecordPages extends RecordView {
   /** The records that are there, in any order. */
   async summaries(ids: readonly string[]): Promise<RecordSummary[]> {
     if (ids.length === 0) return [];
-    const records = await this.judged(this.query().select(SUMMARY.map((column) => `r.${column}`)), ids);
+    const records = await this.judged(this.summary(), ids);
     return records.map(summaryOf);
+  }
+
+  /** One record without its content. */
+  async brief(id: string): Promise<JudgedRecord | undefined> {
+    const [record] = await this.judged(this.summary(), [id]);
+    return record;
   }
 
   /** One record with its content. */
   async whole(id: string): Promise<JudgedRecord | undefined> {
     const [record] = await this.judged(this.query(), [id]);
     return record;
+  }
+
+  private summary(): SelectQueryBuilder<IdempotencyRecord> {
+    return this.query().select(SUMMARY.map((column) => `r.${column}`));
   }
 
   private async judged(query: SelectQueryBuilder<IdempotencyRecord>, ids: readonly string[]): Promise<JudgedRecord[]> {
@@ -174,12 +184,10 @@ export class RecordPages extends RecordView {
     const { window, patienceMs } = this.limits;
     const giveUpAt = performance.now() + patienceMs;
     for (let scanned = window; ; scanned += window) {
-      found.push(...(await this.hits(walk, filters, from, limit + 1 - found.length)));
+      // The end first: rows that are swept before the second statement must not move it beyond what that reads.
+      const end = await this.windowEnd(walk, from);
+      found.push(...(await this.hits(walk, filters, { from, to: end }, limit + 1 - found.length)));
       if (found.length > limit) return { ...cut(found, limit), partial: false, scanned };
-      const [end] = await this.along(walk, from)
-        .offset(window - 1)
-        .limit(1)
-        .getRawMany<Position>();
       if (!end || performance.now() >= giveUpAt) {
         return { positions: found, next: end ?? null, partial: end !== undefined, scanned };
       }
@@ -187,13 +195,34 @@ export class RecordPages extends RecordView {
     }
   }
 
+  protected async windowEnd(walk: Walk, from: Position | undefined): Promise<Position | undefined> {
+    const [end] = await this.along(walk, from)
+      .offset(this.limits.window - 1)
+      .limit(1)
+      .getRawMany<Position>();
+    return end;
+  }
+
   /** What of the next window the filters let through. The window is cut first: a plan must not filter the table. */
-  private hits(walk: Walk, filters: readonly string[], from: Position | undefined, limit: number): Promise<Position[]> {
+  private hits(
+    walk: Walk,
+    filters: readonly string[],
+    { from, to }: { readonly from?: Position; readonly to?: Position },
+    limit: number,
+  ): Promise<Position[]> {
     const window = this.along(walk, from)
       // In parentheses: TypeORM gives a property that is selected twice the same name.
       .addSelect(`(r.${walk.by})`, 'place')
       .addSelect(`CASE WHEN ${filters.join(' AND ')} THEN 1 ELSE 0 END`, 'hit')
       .limit(this.limits.window);
+    if (to) {
+      const at = instantFrom(this.dataSource, ':toAt');
+      const before = walk.direction === 'DESC' ? '>' : '<';
+      window
+        .andWhere(`r.${walk.by} ${before}= ${at}`)
+        .andWhere(`(r.${walk.by} ${before} ${at} OR r.id ${before}= :toId)`)
+        .setParameters({ toAt: to.at, toId: to.id });
+    }
     return this.over(window)
       .select('w.id', 'id')
       .addSelect('w.at', 'at')
@@ -270,7 +299,16 @@ export function summaryOf({ record, abandoned, expired }: JudgedRecord): RecordS
     leaseUntil: record.leaseUntil.toISOString(),
     completedAt: record.completedAt?.toISOString() ?? null,
     expiresAt: record.expiresAt.toISOString(),
+    resolvesWith: answersOverHttp(record) ? 'response' : 'value',
   };
+}
+
+/**
+ * Whether an operation answers over HTTP, as its route says: a retry there cannot be answered with a value. An operation of
+ * another kind has none, and its retry reads what is recorded as JSON.
+ */
+export function answersOverHttp({ route, endpoint }: IdempotencyRecord): boolean {
+  return route !== null || /^[A-Z]+ \//.test(endpoint);
 }
 
 function compare(a: string, b: string): number {
@@ -297,12 +335,22 @@ function readCursor(query: PageQuery, by: Order): Position | undefined {
   if (query.cursor === undefined) return undefined;
   try {
     const [digest, of, at, id] = JSON.parse(Buffer.from(query.cursor, 'base64url').toString()) as unknown[];
-    const isPlace = typeof at === 'number' || (typeof at === 'string' && /^[-\d: .+TZ]{1,40}$/.test(at));
-    if (digest === digestOf(query) && of === by && isPlace && typeof id === 'string' && ID.test(id)) return { at, id };
+    if (digest === digestOf(query) && of === by && isPlace(at) && typeof id === 'string' && ID.test(id))
+      return { at, id };
   } catch {
     // Refused below.
   }
   throw new DashboardError('bad-cursor', 'The cursor belongs to other filters, or the table has grown: begin again');
+}
+
+/** Milliseconds, or what PostgreSQL writes of a timestamp. */
+const TIMESTAMP = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/;
+
+/** What the database would refuse, it would refuse as if it were in trouble. */
+function isPlace(at: unknown): at is string | number {
+  if (typeof at !== 'string') return Number.isSafeInteger(at);
+  // Text of a number: how drivers of MySQL and SQLite may return a large one.
+  return /^\d{1,15}$/.test(at) || (TIMESTAMP.test(at) && !Number.isNaN(Date.parse(at.slice(0, 19))));
 }
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

@@ -12,12 +12,19 @@ import { DashboardError } from './dashboard-error.js';
  * @throws DashboardError `cross-site`
  */
 export function assertSameOrigin(headers: IncomingHttpHeaders, { mayNavigate = false } = {}): void {
-  const { 'sec-fetch-site': site, 'sec-fetch-mode': mode, origin, host } = headers;
+  const { 'sec-fetch-site': site, 'sec-fetch-mode': mode, origin } = headers;
   if (mayNavigate && mode === 'navigate') return;
   if (site !== undefined) {
     // `none`: typed into the address bar.
     if (site === 'same-origin' || site === 'none') return;
-  } else if (origin === undefined || hostOf(origin) === host) return;
+  } else if (origin === undefined) {
+    return;
+  } else {
+    // Over HTTP/2, the authority may take the place of the header.
+    const asked = headers.host ?? headers[':authority'];
+    const host = hostOf(origin);
+    if (host !== undefined && host === asked) return;
+  }
   throw new DashboardError('cross-site', 'The request comes from another site');
 }
 

@@ -12,7 +12,7 @@ import type { Head } from './value-outcome.js';
 const JSON_TYPE = /^[^;]+[/+]json\s*(;|$)/i;
 
 /** Headers that describe the bytes of the whole body; a digest of a short secret can be tried out, too. */
-const OF_THE_BYTES = new Set([
+export const OF_THE_BYTES = new Set([
   'content-length',
   'content-encoding',
   'content-md5',

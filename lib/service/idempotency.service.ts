@@ -247,9 +247,7 @@ export class IdempotencyService {
   async resolve(recordId: string, resolution: Resolution, options: ResolveOptions = {}): Promise<boolean> {
     const { retention } = options;
     const retentionMs = retention === undefined ? null : duration('retention', retention, 0, LONGEST_RETENTION_MS);
-    if (resolution === 'release') return this.store.resolveHeld(recordId, null, retentionMs);
-    const outcome = 'value' in resolution ? packValue(resolution.value, Infinity) : packResponse(resolution);
-    return this.store.resolveHeld(recordId, outcome, retentionMs);
+    return this.store.resolveHeld(recordId, outcomeOf(resolution), retentionMs);
   }
 
   /**
@@ -288,7 +286,10 @@ export function partsOf(service: IdempotencyService): IdempotencyServiceParts {
   return service['parts'];
 }
 
-function packResponse(resolution: Exclude<Resolution, 'release' | { value: unknown }>): StoredOutcome {
+/** @returns the outcome to record, or `null` where the record is freed */
+export function outcomeOf(resolution: Resolution): StoredOutcome | null {
+  if (resolution === 'release') return null;
+  if ('value' in resolution) return packValue(resolution.value, Infinity);
   const { status, headers = {}, body } = resolution;
   return {
     code: status,

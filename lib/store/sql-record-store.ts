@@ -31,6 +31,7 @@ import {
   NOT_HELD,
   type OutcomeRow,
   type RecordRow,
+  type Unchanged,
 } from './dialects/dialect.js';
 import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
@@ -209,19 +210,23 @@ export class SqlRecordStore implements RecordStore {
    * Settles a held record, with an outcome, or free for the next request (`null`), and returns whether it was held.
    *
    * @param retentionMs how long it is kept from now; by default as long as the operation's own retention says
+   * @param token the fencing token that it still has to have: what was found out about one attempt settles no other
    */
   async resolveHeld(
     recordId: string,
     outcome: StoredOutcome | null,
     retentionMs: number | null = null,
+    token: number | null = null,
   ): Promise<boolean> {
     const row = outcome && this.sealed(recordId, outcome);
-    return this.askAtomically('resolve()', (on) => this.connector.dialect.resolveHeld(on, recordId, row, retentionMs));
+    return this.askAtomically('resolve()', (on) =>
+      this.connector.dialect.resolveHeld(on, recordId, row, retentionMs, token),
+    );
   }
 
-  /** Deletes a record, whatever its state. Whether there was one. */
-  async forget(recordId: string): Promise<boolean> {
-    return this.askAtomically('forget()', (on) => this.connector.dialect.forget(on, recordId));
+  /** Deletes a record, whatever its state unless `unchanged` says more, and returns whether there was one. */
+  async forget(recordId: string, unchanged: Unchanged = {}): Promise<boolean> {
+    return this.askAtomically('forget()', (on) => this.connector.dialect.forget(on, recordId, unchanged));
   }
 
   /** Deletes up to `limit` records that have one of these digests of a scope, but those that are being executed. */

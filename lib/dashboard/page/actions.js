@@ -30,6 +30,7 @@ export function openDialog(action, records) {
     const { verb, when, does, risky, onlyHeld } = ACTIONS[action];
     const problem = h('p.problem', { role: 'alert', id: 'dialog-problem' });
     const fields = action === 'resolve' ? outcomeFields(records) : null;
+    const isMixed = fields !== null && new Set(records.map(({ resolvesWith }) => resolvesWith)).size > 1;
     const running = records.filter(({ status, abandoned }) => status === 'processing' && !abandoned);
     const notHeld = onlyHeld ? records.filter(({ status }) => status !== 'held') : [];
     const evenIfRunning = h('input', { type: 'checkbox', name: 'evenIfRunning' });
@@ -44,7 +45,7 @@ export function openDialog(action, records) {
     });
     const submit = h(
       risky ? 'button.danger' : 'button.primary',
-      { type: 'submit' },
+      { type: 'submit', disabled: isMixed },
       records.length === 1 ? verb : `${verb} ${plural(records.length, 'record')}`,
     );
     const form = h(
@@ -61,6 +62,12 @@ export function openDialog(action, records) {
       notHeld.length > 0 &&
         h('p.warning', null, `${plural(notHeld.length, 'of them is', 'of them are')} not held, and will be refused.`),
       fields && records.length > 1 && h('p.warning', null, 'All of them get the same outcome.'),
+      isMixed &&
+        h(
+          'p.warning',
+          null,
+          'Some of them answer over HTTP, and some with a value: no outcome fits both. Select one kind.',
+        ),
       fields?.element,
       action === 'forget' &&
         running.length > 0 &&
@@ -115,14 +122,19 @@ export function openDialog(action, records) {
   }
 
   async function changeOne(change) {
-    await changeRecord(records[0].id, action, change);
+    await changeRecord(records[0].id, action, { ...change, token: records[0].token });
     isChanged = true;
     dialog.close();
     announce(`${ACTIONS[action].past}. ${ACTIONS[action].after}`);
   }
 
   async function changeMany(change) {
-    const { done, results } = await changeRecords({ action, ids: records.map(({ id }) => id), ...change });
+    const { done, results } = await changeRecords({
+      action,
+      ids: records.map(({ id }) => id),
+      tokens: Object.fromEntries(records.map(({ id, token }) => [id, token])),
+      ...change,
+    });
     isChanged = true;
     dialog.replaceChildren(resultsView(done, results));
     dialog.querySelector('h2').focus();
@@ -187,7 +199,7 @@ function named(records) {
 
 /** What a held operation came to: an HTTP response, or the value of `IdempotencyService.run()`. */
 function outcomeFields(records) {
-  const known = records[0].resolvesWith ?? null;
+  const isValue = records[0].resolvesWith === 'value';
   const status = h('input', {
     id: 'outcome-status',
     type: 'number',
@@ -205,18 +217,12 @@ function outcomeFields(records) {
   });
   const body = h('textarea', {
     id: 'outcome-body',
+    autofocus: isValue,
     rows: 4,
     spellcheck: 'false',
     placeholder: '{ "id": "pay_81", "status": "paid" }',
     'aria-describedby': 'outcome-hint',
   });
-  const kind = h(
-    'select',
-    { id: 'outcome-kind' },
-    h('option', { value: 'response' }, 'An HTTP response'),
-    h('option', { value: 'value' }, 'A value, of run(), a message or a mutation'),
-  );
-  if (known) kind.value = known;
   const hint = h('p.hint', { id: 'outcome-hint' });
   const httpFields = h(
     'div.pair',
@@ -228,25 +234,18 @@ function outcomeFields(records) {
     'fieldset',
     null,
     h('legend', null, 'What the client is told'),
-    known === null && field('outcome-kind', 'Kind', kind),
-    httpFields,
+    !isValue && httpFields,
     field('outcome-body', 'Body', body),
     hint,
   );
-  const showKind = () => {
-    const isValue = kind.value === 'value';
-    httpFields.hidden = isValue;
-    hint.textContent = isValue
-      ? 'JSON, as the handler would have returned it.'
-      : 'Exactly what the client gets. JSON is sent as application/json, anything else as text.';
-  };
-  kind.addEventListener('change', showKind);
-  showKind();
+  hint.textContent = isValue
+    ? 'JSON, as the handler would have returned it.'
+    : 'Exactly what the client gets. JSON is sent as application/json, anything else as text.';
   return { element, check, outcome };
 
   function check() {
     const looksLikeJson = /^\s*[[{]/.test(body.value);
-    if (kind.value === 'value' || looksLikeJson) {
+    if (isValue || looksLikeJson) {
       try {
         JSON.parse(body.value);
       } catch (error) {
@@ -254,14 +253,14 @@ function outcomeFields(records) {
       }
     }
     const code = Number(status.value);
-    if (kind.value === 'response' && !(Number.isInteger(code) && code >= 200 && code <= 599)) {
+    if (!isValue && !(Number.isInteger(code) && code >= 200 && code <= 599)) {
       return { element: status, text: 'The status is a number from 200 to 599.' };
     }
     return null;
   }
 
   function outcome() {
-    if (kind.value === 'value') return { value: JSON.parse(body.value) };
+    if (isValue) return { value: JSON.parse(body.value) };
     const headers = location.value.trim() === '' ? {} : { Location: location.value.trim() };
     return { status: Number(status.value), headers, ...(body.value !== '' && { body: body.value }) };
   }

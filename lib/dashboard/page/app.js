@@ -2,7 +2,7 @@
 import { explain, getActivity, getInfo, isTransient } from './api.js';
 import { byId, h } from './dom.js';
 import { now, refreshTimes, relativeTime, setClock } from './format.js';
-import { leaveList, openList, reload, setUpList } from './list.js';
+import { heldChanged, leaveList, openList, reload, setUpList } from './list.js';
 import { listen } from './live.js';
 import { showPlot, showPlotTable } from './plot.js';
 import { leaveRecord, openRecord, reloadRecord, setUpRecord } from './record.js';
@@ -15,6 +15,8 @@ const LIST_EVERY_MS = 2_000;
 const ASK_EVERY_MS = 10_000;
 const PLOT_MINUTES = 60;
 const MINUTE = 60_000;
+/** What makes more or fewer records held. */
+const HELD_CHANGES = ['held', 'resolved', 'released', 'forgotten'];
 const COUNTED = ['claims', 'replays', 'conflicts', 'takeOvers', 'failures'];
 
 /** @type {Map<number, any>} what is counted, by when its bucket begins */
@@ -55,6 +57,9 @@ async function start() {
     scheduleList();
     void reloadRecord();
   }, ASK_EVERY_MS);
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) void refresh();
+  });
   await showRoute();
 }
 
@@ -91,6 +96,7 @@ async function showRoute() {
 
 /** After a (re)connection: everything may have changed. */
 async function refresh() {
+  heldChanged();
   await Promise.all([refreshActivity(), reload({ gently: true }), reloadRecord()]);
 }
 
@@ -115,7 +121,8 @@ function onTick({ now: serverNow, buckets: changed, records, more }) {
   count(changed);
   draw();
   const ids = records.map(({ id }) => id);
-  void reloadRecord(more > 0 ? undefined : ids);
+  if (records.some(({ type }) => HELD_CHANGES.includes(type))) heldChanged();
+  if (!document.hidden) void reloadRecord(more > 0 ? undefined : ids);
   if (records.length > 0) scheduleList();
 }
 
@@ -126,7 +133,8 @@ function scheduleList() {
   listDue = setTimeout(() => {
     listDue = 0;
     listShownAt = performance.now();
-    void reload({ gently: true });
+    // Who looks at the page again is shown what there is now: see `visibilitychange`.
+    if (!document.hidden) void reload({ gently: true });
   }, wait);
 }
 

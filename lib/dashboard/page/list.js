@@ -12,6 +12,8 @@ const PHONE_PAGE_SIZE = 20;
 /** Records that are held are counted up to here: a count of all would read the whole table. */
 const MOST_HELD = 100;
 const RETRY_MS = 3_000;
+/** To look for what is held may read thousands of records, and each page that is open asks. */
+const HELD_EVERY_MS = 15_000;
 const WIDE = matchMedia('(min-width: 720px)');
 
 /** @type {{ actions: boolean, operations: string[], maxBulk: number }} */
@@ -23,6 +25,7 @@ let records = [];
 let page = null;
 let isShown = false;
 let loading = new AbortController();
+let isLoading = false;
 /** Cursors of the pages that were left by "Older", for "Newer". */
 const trail = [];
 const picked = new Set();
@@ -84,11 +87,13 @@ export function leaveList() {
 
 /** @param {{ gently?: boolean }} [options] `gently`: without moving rows under an operator who is at work in them */
 export async function reload({ gently = false } = {}) {
-  void showHeld();
+  void showHeld(gently);
   if (!isShown) return;
-  if (gently && page === null) return;
+  // The server goes on with a search whose answer nobody waits for.
+  if (gently && (page === null || isLoading)) return;
   loading.abort();
   const mine = (loading = new AbortController());
+  isLoading = true;
   if (page === null) showState(h('p.loading', { role: 'status' }, 'Loading records…'));
   try {
     // A key or an id has one record at the most.
@@ -104,6 +109,8 @@ export async function reload({ gently = false } = {}) {
       return;
     }
     showError(error);
+  } finally {
+    if (loading === mine) isLoading = false;
   }
 }
 
@@ -320,10 +327,26 @@ function showKeyHint() {
 /* Held records: counted, and told to a screen reader */
 
 let lastHeld = 0;
+let heldAskedAt = -HELD_EVERY_MS;
+let isAskingHeld = false;
 
-async function showHeld() {
+/** The next look at the list asks, however soon it is. */
+export function heldChanged() {
+  heldAskedAt = -HELD_EVERY_MS;
+}
+
+/** @param {boolean} gently not more often than {@link HELD_EVERY_MS} */
+async function showHeld(gently) {
+  if (isAskingHeld) {
+    if (!gently) heldChanged();
+    return;
+  }
+  if (gently && performance.now() < heldAskedAt + HELD_EVERY_MS) return;
+  isAskingHeld = true;
+  heldAskedAt = performance.now();
   const section = byId('held');
   const found = await getRecords({ status: 'held', order: 'oldest', limit: MOST_HELD }).catch(() => null);
+  isAskingHeld = false;
   if (found === null) return;
   const count = found.records.length;
   const isMore = found.cursor !== null;

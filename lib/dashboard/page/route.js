@@ -8,11 +8,20 @@ const FILTERS = ['status', 'operation', 'scope', 'key', 'host', 'id', 'minAge', 
 export function currentRoute() {
   const [path, search = ''] = location.hash.slice(1).split(/\?(.*)/s);
   const record = /^\/records\/([^/]+)$/.exec(path);
-  if (record) return { view: 'record', id: decodeURIComponent(record[1]) };
+  if (record) return { view: 'record', id: decoded(record[1]) };
   const given = new URLSearchParams(search);
   const query = {};
   for (const name of FILTERS) if (given.get(name)) query[name] = given.get(name);
   return { view: 'list', query };
+}
+
+/** Someone may have cut a link in the middle of a `%20`. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** @param {Record<string, string | undefined>} query */

@@ -19,7 +19,7 @@ export interface Headers {
 }
 
 /** Never stored: credentials, what belongs to one connection (RFC 9110, section 7.6.1), and what tells the time. */
-const NEVER = new Set([
+export const NEVER = new Set([
   'set-cookie',
   'authorization',
   'cookie',

@@ -22,7 +22,7 @@ export function storedRequest(
 }
 
 /** Leaves the rest of the URL as it was written. */
-function redactedUrl(url: string, redact: readonly string[]): string {
+export function redactedUrl(url: string, redact: readonly string[]): string {
   const start = url.indexOf('?') + 1;
   if (start === 0 || redact.length === 0) return url;
   const parameters = url

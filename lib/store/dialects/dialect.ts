@@ -40,6 +40,14 @@ export interface ForgottenBatch {
   readonly found: number;
 }
 
+/** What a record still has to be, for an operator who decided about what it was. */
+export interface Unchanged {
+  /** Its fencing token, as each attempt has another one. Default, and `null`: whichever. */
+  readonly token?: number | null;
+  /** Whether an execution may hold a lease on it. Default: true. */
+  readonly evenIfRunning?: boolean;
+}
+
 /** The status a record moves to when its owner lets go of it. */
 export type LetGo = 'failed' | 'held';
 
@@ -109,18 +117,21 @@ export interface Dialect<Connection = unknown> {
    * Resolves a held record with an outcome, or frees it (`null`), and returns whether there was one. Either is kept from
    * now for `retentionMs`, or where that is `null`, for the operation's own retention. To free it means that what had begun did not happen: its steps may run again.
    * Asked for in a transaction.
+   *
+   * @param token the fencing token that the record still has to have, or `null` for whichever
    */
   resolveHeld(
     on: Connection,
     recordId: string,
     outcome: OutcomeRow | null,
     retentionMs: number | null,
+    token: number | null,
   ): Promise<boolean>;
   /**
-   * Deletes a record and its steps, whatever its state. Whether there was one. Asked for in a transaction, so that no
-   * step outlives its record: the next operation with this id would take it for its own.
+   * Deletes a record and its steps, and returns whether there was one that is `unchanged`. Asked for in a transaction, so that
+   * no step outlives its record: the next operation with this id would take it for its own.
    */
-  forget(on: Connection, recordId: string): Promise<boolean>;
+  forget(on: Connection, recordId: string, unchanged: Unchanged): Promise<boolean>;
   /**
    * Deletes up to `limit` records that have one of these digests of a scope, and their steps, but those that an
    * execution holds a lease on. Asked for in a transaction.

@@ -14,6 +14,7 @@ import {
   type StepRow,
   type TableNames,
   toRecord,
+  type Unchanged,
 } from './dialect.js';
 import { executing, expired, move, unknown } from './predicates.js';
 
@@ -139,10 +140,11 @@ function statements({ record, step }: TableNames) {
       ON DUPLICATE KEY UPDATE status = VALUES(status), token = VALUES(token), result = VALUES(result),
         updated_at = VALUES(updated_at)`,
     resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NOBODY}', response_code = ?, response_head = ?, response_body = ?,
-      completed_at = ${NOW}, expires_at = ${OWN_EXPIRY} WHERE id = ? AND ${UNKNOWN}`,
-    resolveFree: `UPDATE ${record} SET status = 'failed', expires_at = ${OWN_EXPIRY} WHERE id = ? AND ${UNKNOWN}`,
+      completed_at = ${NOW}, expires_at = ${OWN_EXPIRY} WHERE id = ? AND token = COALESCE(?, token) AND ${UNKNOWN}`,
+    resolveFree: `UPDATE ${record} SET status = 'failed', expires_at = ${OWN_EXPIRY}
+      WHERE id = ? AND token = COALESCE(?, token) AND ${UNKNOWN}`,
     freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
-    forget: `DELETE FROM ${record} WHERE id = ?`,
+    forget: `DELETE FROM ${record} WHERE id = ? AND token = COALESCE(?, token) AND (? OR NOT ${EXECUTING})`,
     forgetSteps: (count: number) => `DELETE FROM ${step} WHERE record_id IN (${Array(count).fill('?').join(', ')})`,
     doomed: `SELECT r.id FROM ${record} r WHERE ${expired(
       { r: 'r.', now: NOW },
@@ -264,18 +266,30 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
     recordId: string,
     outcome: OutcomeRow | null,
     retentionMs: number | null,
+    token: number | null,
   ): Promise<boolean> {
     const retention = expiry(retentionMs);
     const { affectedRows } = outcome
-      ? await on.execute(this.sql.resolveDone, [outcome.code, outcome.head, outcome.body, ...retention, recordId])
-      : await on.execute(this.sql.resolveFree, [...retention, recordId]);
+      ? await on.execute(this.sql.resolveDone, [
+          outcome.code,
+          outcome.head,
+          outcome.body,
+          ...retention,
+          recordId,
+          token,
+        ])
+      : await on.execute(this.sql.resolveFree, [...retention, recordId, token]);
     if (!outcome && affectedRows > 0) await on.execute(this.sql.freeSteps, [recordId]);
     return affectedRows > 0;
   }
 
-  async forget(on: MysqlConnection, recordId: string): Promise<boolean> {
-    const { affectedRows } = await on.execute(this.sql.forget, [recordId]);
-    await on.execute(this.sql.forgetSteps(1), [recordId]);
+  async forget(
+    on: MysqlConnection,
+    recordId: string,
+    { token = null, evenIfRunning = true }: Unchanged,
+  ): Promise<boolean> {
+    const { affectedRows } = await on.execute(this.sql.forget, [recordId, token, Number(evenIfRunning)]);
+    if (affectedRows > 0) await on.execute(this.sql.forgetSteps(1), [recordId]);
     return affectedRows > 0;
   }
 

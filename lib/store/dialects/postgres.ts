@@ -15,6 +15,7 @@ import {
   type StepRow,
   type TableNames,
   toRecord,
+  type Unchanged,
 } from './dialect.js';
 import { executing, expired, move, unknown } from './predicates.js';
 
@@ -236,12 +237,14 @@ RETURNING r.id, ${isAwaited} AS awaited`;
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING false AS awaited`,
     resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NOBODY}', response_code = $3, response_head = $4, response_body = $5,
-      completed_at = ${NOW}, expires_at = ${expiry(OWN_RETENTION)} WHERE r.id = $1 AND ${isUnknown} AND ${BRIEFLY} RETURNING r.id`,
+      completed_at = ${NOW}, expires_at = ${expiry(OWN_RETENTION)} WHERE r.id = $1 AND r.token = coalesce($6, r.token) AND ${isUnknown}
+      AND ${BRIEFLY} RETURNING r.id`,
     resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed', expires_at = ${expiry(OWN_RETENTION)}
-        WHERE r.id = $1 AND ${isUnknown} AND ${BRIEFLY} RETURNING r.id),
+        WHERE r.id = $1 AND r.token = coalesce($3, r.token) AND ${isUnknown} AND ${BRIEFLY} RETURNING r.id),
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
       SELECT id FROM freed`,
-    forget: `DELETE FROM ${record} r WHERE r.id = $1 AND ${BRIEFLY} RETURNING r.id`,
+    forget: `DELETE FROM ${record} r WHERE r.id = $1 AND r.token = coalesce($2, r.token) AND ($3::boolean OR NOT ${isExecuting})
+      AND ${BRIEFLY} RETURNING r.id`,
     ofScope: `SELECT r.id FROM ${record} r WHERE r.scope_digest = ANY($1::bytea[]) AND NOT ${isExecuting} LIMIT $2`,
     /** Asked again, as an execution may have begun meanwhile. */
     forgetMany: `DELETE FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND NOT ${isExecuting} AND ${BY_INDEX} AND ${BRIEFLY}
@@ -368,16 +371,22 @@ export class PostgresDialect implements Dialect<PgConnection> {
     recordId: string,
     outcome: OutcomeRow | null,
     retentionMs: number | null,
+    token: number | null,
   ): Promise<boolean> {
     await this.run(on, 'lock', [[recordId]]);
     const { rows } = outcome
-      ? await this.run(on, 'resolveDone', [recordId, retentionMs, outcome.code, outcome.head, outcome.body])
-      : await this.run(on, 'resolveFree', [recordId, retentionMs]);
+      ? await this.run(on, 'resolveDone', [recordId, retentionMs, outcome.code, outcome.head, outcome.body, token])
+      : await this.run(on, 'resolveFree', [recordId, retentionMs, token]);
     return rows.length > 0;
   }
 
-  async forget(on: PgConnection, recordId: string): Promise<boolean> {
-    return (await this.delete(on, 'forget', recordId)) > 0;
+  async forget(
+    on: PgConnection,
+    recordId: string,
+    { token = null, evenIfRunning = true }: Unchanged,
+  ): Promise<boolean> {
+    if (!evenIfRunning) await this.run(on, 'lock', [[recordId]]);
+    return (await this.delete(on, 'forget', recordId, token, evenIfRunning)) > 0;
   }
 
   async forgetScope(on: PgConnection, digests: readonly Buffer[], limit: number): Promise<ForgottenBatch> {
@@ -394,8 +403,12 @@ export class PostgresDialect implements Dialect<PgConnection> {
   }
 
   /** Steps by a statement of their own, which sees those that were written until the record was locked. */
-  private async delete(on: PgConnection, name: 'forget' | 'forgetMany' | 'sweep', value: unknown): Promise<number> {
-    const { rows } = await this.run(on, name, [value]);
+  private async delete(
+    on: PgConnection,
+    name: 'forget' | 'forgetMany' | 'sweep',
+    ...values: unknown[]
+  ): Promise<number> {
+    const { rows } = await this.run(on, name, values);
     if (rows.length) await this.run(on, 'forgetSteps', [rows.map((row) => row.id)]);
     return rows.length;
   }

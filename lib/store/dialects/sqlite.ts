@@ -14,6 +14,7 @@ import {
   type StepRow,
   type TableNames,
   toRecord,
+  type Unchanged,
 } from './dialect.js';
 import { executing, expired, move, unknown } from './predicates.js';
 
@@ -90,11 +91,12 @@ function statements({ record, step }: TableNames) {
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING 0 AS awaited`,
     resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NOBODY}', response_code = ?, response_head = ?, response_body = ?,
-      completed_at = ${NOW}, expires_at = ${NOW} + COALESCE(?, retention_ms) WHERE id = ? AND ${UNKNOWN}`,
+      completed_at = ${NOW}, expires_at = ${NOW} + COALESCE(?, retention_ms)
+      WHERE id = ? AND token = COALESCE(?, token) AND ${UNKNOWN}`,
     resolveFree: `UPDATE ${record} SET status = 'failed', expires_at = ${NOW} + COALESCE(?, retention_ms)
-      WHERE id = ? AND ${UNKNOWN}`,
+      WHERE id = ? AND token = COALESCE(?, token) AND ${UNKNOWN}`,
     freeSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
-    forget: `DELETE FROM ${record} WHERE id = ?`,
+    forget: `DELETE FROM ${record} WHERE id = ? AND token = COALESCE(?, token) AND (? OR NOT ${EXECUTING})`,
     ofScope: (count: number) =>
       `SELECT id FROM ${record} WHERE scope_digest IN (${Array(count).fill('?').join(', ')}) AND NOT ${EXECUTING} LIMIT ?`,
     forgetSteps: `DELETE FROM ${step} WHERE record_id = ?`,
@@ -205,18 +207,19 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
     recordId: string,
     outcome: OutcomeRow | null,
     retentionMs: number | null,
+    token: number | null,
   ): Promise<boolean> {
     return immediately(on, () => {
       const { changes } = outcome
-        ? this.on(on, this.sql.resolveDone).run(outcome.code, outcome.head, outcome.body, retentionMs, recordId)
-        : this.on(on, this.sql.resolveFree).run(retentionMs, recordId);
+        ? this.on(on, this.sql.resolveDone).run(outcome.code, outcome.head, outcome.body, retentionMs, recordId, token)
+        : this.on(on, this.sql.resolveFree).run(retentionMs, recordId, token);
       if (!outcome && changes > 0) this.on(on, this.sql.freeSteps).run(recordId);
       return changes > 0;
     });
   }
 
-  async forget(on: SqliteConnection, recordId: string): Promise<boolean> {
-    return immediately(on, () => this.delete(on, recordId));
+  async forget(on: SqliteConnection, recordId: string, unchanged: Unchanged): Promise<boolean> {
+    return immediately(on, () => this.delete(on, recordId, unchanged));
   }
 
   async forgetScope(on: SqliteConnection, digests: readonly Buffer[], limit: number): Promise<ForgottenBatch> {
@@ -235,9 +238,14 @@ export class SqliteDialect implements Dialect<SqliteConnection> {
     });
   }
 
-  private delete(on: SqliteConnection, recordId: string): boolean {
-    this.on(on, this.sql.forgetSteps).run(recordId);
-    return this.on(on, this.sql.forget).run(recordId).changes > 0;
+  private delete(
+    on: SqliteConnection,
+    recordId: string,
+    { token = null, evenIfRunning = true }: Unchanged = {},
+  ): boolean {
+    const { changes } = this.on(on, this.sql.forget).run(recordId, token, Number(evenIfRunning));
+    if (changes > 0) this.on(on, this.sql.forgetSteps).run(recordId);
+    return changes > 0;
   }
 
   private on(connection: SqliteConnection, sql: string): SqliteStatement {

@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core';
-import { IdempotencyService } from '../../../lib/index.js';
+import { DataSource } from 'typeorm';
+import { IdempotencyRecord, IdempotencyService } from '../../../lib/index.js';
 import { AFTER_CHARGE, type DashboardApp, guarded, PREFIX, startDashboardApp } from '../../apps/dashboard-app.js';
 import { CHROMIUM, need } from '../../support/binaries.mjs';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
@@ -329,5 +330,40 @@ describe('the page of the dashboard', () => {
     } finally {
       await (again ?? reader).app.close();
     }
+  });
+
+  it('tells values from responses, and asks for no more than it has to', async () => {
+    const service = shop.app.get(IdempotencyService);
+    const table = shop.app.get(DataSource).getRepository(IdempotencyRecord);
+    const job = { key: 'by value', operation: 'payout' };
+    await service.run(job, () => ({ paid: 1 }));
+    const { id } = (await service.find(job))!;
+    await table.update(id, { status: 'held', responseCode: null, responseHead: null, responseBody: null });
+    const other = await payAndDie('by-response');
+    // A link that was cut in the middle of a `%20` is a page all the same.
+    await open(`${shop.page}#/records/%`);
+    await page.locator('#record-view .failure').waitFor();
+    const asked: string[] = [];
+    page.on('request', (one) => asked.push(one.url()));
+    await page.goto(`${shop.page}#/?status=held`);
+    for (const one of [id, other]) await row(one).getByRole('checkbox').check();
+    await page.getByRole('button', { name: 'Resolve…' }).click();
+    await page.getByText('no outcome fits both').waitFor();
+    expect(await page.getByRole('button', { name: /^Resolve 2/ }).isDisabled()).toBe(true);
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await row(other).getByRole('checkbox').uncheck();
+    await page.getByRole('button', { name: 'Resolve…' }).click();
+    expect(await page.locator('#outcome-status').count()).toBe(0);
+    await page.locator('#outcome-body').fill('{ "paid": 2 }');
+    await page.locator('#reason').fill('paid by hand');
+    await page.locator('#dialog button[type=submit]').click();
+    await until(async () => (await service.find(id))?.status === 'done');
+    expect(await service.run(job, () => ({ paid: 3 }))).toEqual({ paid: 2 });
+
+    await page.locator('#filter-key').fill('by-response');
+    await page.locator('#filter-operation').fill(`POST /${PREFIX}/payments`);
+    await page.locator('#filter-key').press('Enter');
+    await row(other).waitFor();
+    expect(asked.filter((url) => /by-response/.test(url))).toEqual([]);
   });
 });

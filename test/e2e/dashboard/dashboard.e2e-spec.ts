@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request, type RequestOptions, type ServerResponse } from 'node:http';
 import {
   type ArgumentsHost,
   Body,
@@ -62,14 +64,28 @@ class Staff {
 @Module({ providers: [Staff], exports: [Staff] })
 class StaffModule {}
 
+interface GuardedRequest {
+  readonly headers: Record<string, string>;
+  user?: object;
+}
+
 /** Of the dashboard: a guard with a dependency of its own. */
 @Injectable()
 class OperatorGuard implements CanActivate {
   constructor(private readonly staff: Staff) {}
 
-  canActivate(context: ExecutionContext): boolean {
-    const request = context.switchToHttp().getRequest<{ headers: Record<string, string>; user?: object }>();
+  /** Requests that wait to be let in, and how many of their clients are gone. */
+  static readonly waiting: (() => void)[] = [];
+  static gone = 0;
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const request = context.switchToHttp().getRequest<GuardedRequest>();
     const name = request.headers['x-operator'];
+    if (request.headers['x-operator-slow']) {
+      const response = context.switchToHttp().getResponse<ServerResponse & { raw?: ServerResponse }>();
+      (response.raw ?? response).once('close', () => OperatorGuard.gone++);
+      await new Promise<void>((decide) => OperatorGuard.waiting.push(decide));
+    }
     if (!this.staff.names.includes(name)) throw new ForbiddenException('no operator');
     request.user = { username: name };
     return true;
@@ -179,10 +195,15 @@ describe.each([
   const json = <T>({ body }: Answer) => JSON.parse(body) as T;
   const codeOf = (answer: Answer) => `${answer.status} ${json<{ error?: { code: string } }>(answer).error?.code}`;
 
+  /** By what must not be in a URL. */
+  async function lookup(hidden: Record<string, string>, operation = 'POST /ops/v1/payments'): Promise<RecordPage> {
+    const headers = { ...ADA, 'x-idempotency-lookup': String(new URLSearchParams(hidden)) };
+    return json(await get(`/api/records?operation=${encodeURIComponent(operation)}`, headers));
+  }
+
   async function record(key: string, to: object = {}): Promise<string> {
     await pay(key);
-    const query = `?key=${key}&operation=${encodeURIComponent('POST /ops/v1/payments')}`;
-    const [{ id }] = json<RecordPage>(await get(`/api/records${query}`)).records;
+    const [{ id }] = (await lookup({ key })).records;
     if (Object.keys(to).length > 0) await records.update(id, to);
     return id;
   }
@@ -292,7 +313,8 @@ describe.each([
     expect((await list('minAge=3600')).records).toEqual([]);
     expect((await list('maxAge=3600')).records.length).toBe(all.records.length);
     expect((await list(`id=${ids[0]}`)).records).toMatchObject([{ id: ids[0] }]);
-    expect((await list('key=never&operation=POST%20/ops/v1/payments')).records).toEqual([]);
+    expect((await lookup({ key: 'never' })).records).toEqual([]);
+    expect((await lookup({ scope: 'nobody' })).records).toEqual([]);
     const { cursor } = await list('limit=1');
     expect(codeOf(await get(`/api/records?limit=1&status=done&cursor=${cursor}`))).toBe('400 bad-cursor');
     for (const wrong of [
@@ -302,7 +324,8 @@ describe.each([
       'order=x',
       'minAge=-1',
       'cursor=x',
-      'key=k',
+      'key=k&operation=POST%20/ops/v1/payments',
+      'scope=s',
       'whatever=1',
     ]) {
       expect([wrong, (await get(`/api/records?${wrong}`)).status]).toEqual([wrong, 400]);
@@ -342,7 +365,10 @@ describe.each([
       { reason: 'x' },
       { reason: 'x', outcome: { status: 99 } },
       { reason: 'x', outcome: { status: 201, headers: { 'a\nb': 'c' } } },
+      { reason: 'x', outcome: { status: 201, headers: { 'Content-Length': '1' } } },
+      { reason: 'x', outcome: { status: 201, headers: { 'set-cookie': 'a=b' } } },
       { reason: 'x', outcome: { value: 1 } },
+      { reason: 'x', outcome, token: '1' },
     ]) {
       expect([wrong, codeOf(await resolve(wrong))]).toEqual([wrong, '400 bad-request']);
     }
@@ -354,7 +380,7 @@ describe.each([
     expect(replay.headers['content-type']).toContain('application/json');
     expect(codeOf(await resolve({ reason: 'again', outcome }))).toBe('409 not-held');
     expect(logs.lines.join('\n')).toContain(
-      `"ada" resolved ${id} (POST /ops/v1/payments) with 201: "found at the\\nprovider"`,
+      `"ada" resolved ${id} ("POST /ops/v1/payments") with 201: "found at the\\nprovider"`,
     );
 
     const job = { key: 'job', operation: 'payout', input: { to: 'bob' } };
@@ -366,9 +392,21 @@ describe.each([
       resolvesWith: 'value',
     });
     await records.update(jobId, { status: 'held' });
+    expect(codeOf(await post(`/api/records/${jobId}/resolve`, { reason: 'x', outcome }))).toBe('400 bad-request');
     const settle = { reason: 'paid by hand', outcome: { value: { paid: 2 } } };
     expect((await post(`/api/records/${jobId}/resolve`, settle)).status).toBe(200);
     expect(await app.get(IdempotencyService).run(job, () => ({ paid: 3 }))).toEqual({ paid: 2 });
+
+    // Another attempt has been held since the page showed the first: what was found out is not about it.
+    const again = await held('attempt-2');
+    await records.update(again, { token: 2, attempt: 2 });
+    for (const action of ['resolve', 'release', 'forget']) {
+      const stale = { reason: 'x', token: 1, ...(action === 'resolve' && { outcome }) };
+      expect([action, codeOf(await post(`/api/records/${again}/${action}`, stale))]).toEqual([action, '409 changed']);
+    }
+    const stale = await post('/api/bulk', { action: 'release', ids: [again], tokens: { [again]: 1 }, reason: 'x' });
+    expect(json<BulkResult>(stale).results).toMatchObject([{ ok: false, error: { code: 'changed' } }]);
+    expect((await post(`/api/records/${again}/release`, { reason: 'x', token: 2 })).status).toBe(200);
 
     const running = await record('running', { status: 'processing', leaseUntil: new Date(Date.now() + 60_000) });
     const forget = (more: object) => post(`/api/records/${running}/forget`, { reason: 'erased', ...more });
@@ -394,6 +432,34 @@ describe.each([
     for (const wrong of [[], Array(101).fill(ids[0]), ['x'], 'x']) {
       expect(codeOf(await post('/api/bulk', { action: 'release', ids: wrong, reason: 'x' }))).toBe('400 bad-request');
     }
+  });
+
+  test('has room for streams again once their clients are gone', async () => {
+    const ask = (more: RequestOptions) =>
+      request(`${origin}${BASE}/api/events`, {
+        agent: false,
+        ...more,
+        headers: { ...ADA, ...(more.headers as object) },
+      })
+        .on('error', () => undefined)
+        .end();
+    // Gone while the guard decides: their `close` has been before there is a stream.
+    for (let i = 0; i < 51; i++) {
+      const asked = ask({ headers: { 'x-operator-slow': '1' } });
+      await until(() => OperatorGuard.waiting.length > i);
+      asked.destroy();
+    }
+    await until(() => OperatorGuard.gone === 51);
+    for (const decide of OperatorGuard.waiting.splice(0)) decide();
+    OperatorGuard.gone = 0;
+    for (let i = 0; i < 51; i++) {
+      const [head] = (await once(ask({ method: 'HEAD' }), 'response')) as [IncomingMessage];
+      expect([head.statusCode, head.headers['content-type']]).toEqual([200, 'text/event-stream; charset=utf-8']);
+    }
+    const asked = ask({});
+    const [stream] = (await once(asked, 'response')) as [IncomingMessage];
+    expect(stream.statusCode).toBe(200);
+    asked.destroy();
   });
 
   test('sends what happens, and stops when the application does', async () => {

@@ -200,6 +200,61 @@ describe.each(['mariadb', 'better-sqlite3'] as const)('A table that counts as la
   });
 });
 
+test.each(['mariadb', 'better-sqlite3'] as const)(
+  'A search skips nothing that is not swept meanwhile, on %s',
+  async (dialect) => {
+    const bench = await Bench.open(backendOf(dialect));
+    const table = bench.dataSource.getRepository(IdempotencyRecord);
+    const now = Date.now();
+    const ids = Array.from({ length: 60 }, () => randomUUID());
+    await table.insert(
+      ids.map((id, i) => ({
+        id,
+        owner: randomUUID(),
+        endpoint: 'POST /',
+        fingerprint: Buffer.alloc(32),
+        token: 1,
+        attempt: 1,
+        holdOnCrash: false,
+        awaited: false,
+        status: 'done' as const,
+        leaseUntil: new Date(now),
+        createdAt: new Date(now),
+        expiresAt: new Date(now + i * 1_000),
+      })),
+    );
+    /** Between the two statements of a window, a sweeper deletes what expires first. */
+    class SweptPages extends RecordPages {
+      private isSwept = false;
+
+      protected override async windowEnd(...of: Parameters<RecordPages['windowEnd']>) {
+        const end = await super.windowEnd(...of);
+        if (!this.isSwept) await table.delete(ids.slice(0, 10));
+        this.isSwept = true;
+        return end;
+      }
+    }
+    const pages = new SweptPages(bench.dataSource, new ScopeDigest({}), { sorted: 20, window: 20, patienceMs: 0 });
+    const found: string[] = [];
+    for (let cursor: string | null | undefined; cursor !== null;) {
+      const page: RecordPage = await pages.page({ status: 'done', order: 'oldest', limit: 30, cursor });
+      found.push(...page.records.map(({ id }) => id));
+      cursor = page.cursor;
+    }
+    expect(found.toSorted()).toEqual(ids.slice(10).toSorted());
+    for (const at of ['----', '2024-99-99 00:00:00+00', 1.5]) {
+      const [digest, by, , id] = JSON.parse(
+        Buffer.from((await pages.page({ status: 'done', order: 'oldest', limit: 3 })).cursor!, 'base64url').toString(),
+      ) as unknown[];
+      const cursor = Buffer.from(JSON.stringify([digest, by, at, id])).toString('base64url');
+      await expect(pages.page({ status: 'done', order: 'oldest', limit: 3, cursor })).rejects.toThrow(
+        'The cursor belongs',
+      );
+    }
+    await bench.close();
+  },
+);
+
 function all(plan: Plan): Plan[] {
   return [plan, ...(plan.Plans ?? []).flatMap(all)];
 }
