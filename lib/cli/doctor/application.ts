@@ -15,6 +15,7 @@ import { reasonOf } from '../../store/driver-errors.js';
 import { usageError } from '../exit-codes.js';
 import { failure, type Finding, hint, ok, warning } from './finding.js';
 import type { ApplicationSettings } from './subject.js';
+import { keepSchemas } from './unchanged-schema.js';
 
 /** Where `nest build` puts the root module. */
 const USUAL_FILES = ['dist/app.module.js', 'dist/src/app.module.js'];
@@ -46,14 +47,16 @@ export function findApplication(given: string | undefined): string | undefined {
 /**
  * Makes the application's modules and providers, and asks for its routes. It does not listen, and its lifecycle hooks
  * (`onModuleInit`, `onApplicationBootstrap`) are not called, so that it takes no messages, runs no jobs and sweeps nothing; what
- * constructors and factories of providers do happens, such as connecting to databases.
+ * constructors and factories of providers do happens, such as connecting to databases. Their schemas stay as they are.
  */
 export async function examineApplication(file: string, timeoutMs: number): Promise<Examined> {
   const path = resolve(file);
   const logged: string[] = [];
+  const schemas = keepSchemas(path);
   try {
     const app = await withDeadline(load(path, logged), timeoutMs);
-    return examined(app, file);
+    const { application, findings } = examined(app, file);
+    return { application, findings: [...findings, ...schemas()] };
   } catch (error) {
     const reason = [reasonOf((error as Error).cause ?? error), ...logged.slice(-1)].join(
       '; the last error that it logged: ',
@@ -65,6 +68,7 @@ export async function examineApplication(file: string, timeoutMs: number): Promi
           `${file} could not be loaded: ${reason}`,
           'Build the application (npx nest build), and run this in its folder with its environment. --timeout 60s gives it longer',
         ),
+        ...schemas(),
       ],
     };
   }
