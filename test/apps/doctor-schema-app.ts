@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { Module } from '@nestjs/common';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { IDEMPOTENCY_ENTITIES, IdempotencyModule } from 'nestjs-idempotency';
@@ -32,9 +33,13 @@ const everything = {
   retryAttempts: 0,
 };
 
+// As pino does, and for as long as the process runs.
+setInterval(() => writeSync(1, 'printed past process.stdout\n'), 1).unref();
+process.send?.('ready');
+
 class Broken {
   constructor() {
-    if (FAILS) throw new Error('broken');
+    if (FAILS) throw new Error('broken, with hunter2hunter2 and redis://user:pass@wd@host');
   }
 }
 
@@ -51,7 +56,13 @@ class Broken {
     } as TypeOrmModuleOptions),
     TypeOrmModule.forRootAsync({
       name: 'second',
-      useFactory: () => ({ type: 'better-sqlite3', database: SECOND, entities: [Draft], ...everything }),
+      useFactory: () => ({
+        type: 'better-sqlite3',
+        database: SECOND,
+        entities: [Draft],
+        extra: { password: 'hunter2hunter2' },
+        ...everything,
+      }),
     }),
     TypeOrmModule.forRootAsync({
       name: 'third',

@@ -15,15 +15,23 @@ const EXTENSIONS = 'installs extensions';
 
 type Schema = Record<keyof typeof CHANGES | 'initialize', (...args: unknown[]) => Promise<unknown>>;
 
+/** What is known of the data sources of an application. */
+export interface Watched {
+  /** A finding for each that would have changed its schema. */
+  readonly findings: () => Finding[];
+  /** All that were to connect. */
+  readonly dataSources: ReadonlySet<DataSource>;
+}
+
 /**
  * Keeps data sources of this process from changing a schema. Options such as `migrationsRun` and `synchronize` make
  * `DataSource.initialize()` call the methods of {@link CHANGES}, and a `dataSourceFactory` may call them itself. The methods stay
  * replaced: an application that was not loaded in time goes on loading, and would drop its schema afterwards.
  *
  * @param application the file of its root module: its TypeORM may be another copy than the command's
- * @returns reads what the data sources would have done so far, a finding for each
  */
-export function keepSchemas(application: string): () => Finding[] {
+export function keepSchemas(application: string): Watched {
+  const dataSources = new Set<DataSource>();
   const kept = new Map<DataSource, Set<string>>();
   const keep = (dataSource: DataSource, change: string) =>
     void kept.set(dataSource, (kept.get(dataSource) ?? new Set()).add(change));
@@ -38,12 +46,13 @@ export function keepSchemas(application: string): () => Finding[] {
     }
     const { initialize } = methods;
     methods.initialize = function (this: DataSource) {
+      dataSources.add(this);
       if (installsExtensions(this)) keep(this, EXTENSIONS);
       withoutExtensions(this);
       return initialize.call(this);
     };
   }
-  return () => [...kept].map(([dataSource, changes]) => finding(dataSource, [...changes]));
+  return { dataSources, findings: () => [...kept].map(([one, changes]) => finding(one, [...changes])) };
 }
 
 /** The copies of TypeORM that the application and @nestjs/typeorm use. */

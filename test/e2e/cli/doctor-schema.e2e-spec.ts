@@ -40,7 +40,8 @@ test('the doctor loads an application that drops, migrates and synchronizes, and
     const app = await build('doctor-schema-app');
     const env = { DATABASE: JSON.stringify(bench.options), SECOND: second.path, THIRD: third.path };
     const doctor = async (more: Record<string, string> = {}) => {
-      const { stdout } = await cli(['doctor', '--json', '--app', app], { env: { ...env, ...more } });
+      const { stdout, stderr } = await cli(['doctor', '--json', '--app', app], { env: { ...env, ...more } });
+      expect(stderr).toContain('printed past process.stdout');
       return (JSON.parse(stdout) as { findings: Finding[] }).findings;
     };
     const leftOut = (findings: readonly Finding[]) =>
@@ -58,7 +59,9 @@ test('the doctor loads an application that drops, migrates and synchronizes, and
 
     const broken = await doctor({ FAILS: '1' });
     expect(await all()).toBe(untouched);
-    expect(broken.find(({ check }) => check === 'application')?.message).toContain('broken');
+    expect(broken.find(({ check }) => check === 'application')?.message).toContain(
+      'broken, with *** and redis://user:***@host',
+    );
     expect(leftOut(broken).length).toBeGreaterThan(0);
   } finally {
     await Promise.all([bench.close(), second.dataSource.destroy(), third.dataSource.destroy()]);
