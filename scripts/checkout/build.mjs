@@ -1,7 +1,7 @@
 /** Builds the library and the shop to be run, and no more: without types, which `npm test` checks. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { root, SAMPLE } from '../workspace.mjs';
 import { digestOf, isCurrent, stamp } from '../stamp.mjs';
 
@@ -23,12 +23,15 @@ export function buildShop(folder) {
 }
 
 /**
+ * Compiles what is TypeScript, and copies what is not, such as the files of the page for operators.
+ *
  * @param {string} from
  * @param {string} to
  */
 function compile(from, to) {
-  const sources = readdirSync(from, { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.ts'))
+  const sources = readdirSync(from, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(from, join(parentPath, name)))
     .sort()
     .map((path) => ({ path, text: readFileSync(join(from, path), 'utf8') }));
   const digest = digestOf(...sources.flatMap(({ path, text }) => [path, text]));
@@ -46,7 +49,8 @@ function compile(from, to) {
   for (const { path, text } of sources) {
     const target = join(to, path.replace(/\.ts$/, '.js'));
     mkdirSync(dirname(target), { recursive: true });
-    writeFileSync(target, ts.transpileModule(text, { compilerOptions, fileName: path }).outputText);
+    const isSource = path.endsWith('.ts');
+    writeFileSync(target, isSource ? ts.transpileModule(text, { compilerOptions, fileName: path }).outputText : text);
   }
   stamp(to, digest);
 }

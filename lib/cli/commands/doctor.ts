@@ -6,6 +6,7 @@ import { noSealer } from '../../store/sealer.js';
 import { SqlRecordStore } from '../../store/sql-record-store.js';
 import type { Command, Invocation } from '../command.js';
 import { disconnect } from '../database/connection.js';
+import { withoutSecrets } from '../database/redact.js';
 import { redisClients, redisUrls } from '../database/redis-clients.js';
 import { type Application, examineApplication, findApplication } from '../doctor/application.js';
 import { type Check, examine, UNREACHABLE, unreachable } from '../doctor/examine.js';
@@ -16,6 +17,7 @@ import { records } from '../doctor/records.js';
 import { redis } from '../doctor/redis.js';
 import { clock, rehearsal, tables, version } from '../doctor/server.js';
 import { sqliteSettings } from '../doctor/sqlite.js';
+import { inOwnProcess } from '../doctor/own-process.js';
 import { DEFAULT_SETTINGS, type Subject } from '../doctor/subject.js';
 import { CliError, ExitCode, usageError } from '../exit-codes.js';
 import type { Style, Terminal } from '../output/terminal.js';
@@ -63,8 +65,11 @@ export const doctor: Command = {
     'Exit codes: 0 nothing but ok and notes; 1 a warning; 2 wrong usage; 3 database unreachable; 4 another failure',
   arity: [0, 0],
   async run(invocation) {
-    const { terminal, json } = invocation;
-    const findings = await findingsOf(invocation);
+    const { terminal, json, flag, text } = invocation;
+    const loads = !flag('no-app') && findApplication(text('app')) !== undefined;
+    const findings = await (loads ? inOwnProcess(() => findingsOf(invocation)) : findingsOf(invocation));
+    // Why there are none stands on stderr.
+    if (!Array.isArray(findings)) return findings;
     if (json) terminal.json({ worst: worstOf(findings), findings });
     else terminal.print(textOf(terminal, findings));
     return exitCodeOf(findings);
@@ -86,8 +91,16 @@ async function findingsOf(invocation: Invocation): Promise<Finding[]> {
     );
   }
   const findings: Finding[] = [];
+  const secrets = [...(urls ?? [])];
+  const withoutThem = (said: string) => withoutSecrets(terminal.clean(said), secrets);
   const clean = (some: readonly Finding[]) =>
-    findings.push(...some.map((one) => ({ ...one, message: terminal.clean(one.message) })));
+    findings.push(
+      ...some.map(({ remedy, ...one }) => ({
+        ...one,
+        message: withoutThem(one.message),
+        ...(remedy !== undefined && { remedy: withoutThem(remedy) }),
+      })),
+    );
   let application: Application | undefined;
   if (file === undefined) {
     findings.push(
@@ -95,8 +108,9 @@ async function findingsOf(invocation: Invocation): Promise<Finding[]> {
     );
   } else {
     terminal.note(`Loading ${file}: creates its providers, without listening and without lifecycle hooks`);
-    const examined = await withoutStdout(() => examineApplication(file, given ?? LOAD_WITHIN_MS));
+    const examined = await examineApplication(file, given ?? LOAD_WITHIN_MS);
     application = examined.application;
+    secrets.push(...examined.secrets);
     clean(examined.findings);
   }
   const timeoutMs = given ?? CHECK_WITHIN_MS;
@@ -170,18 +184,6 @@ async function examineRedis(
     return [failure('redis.client', error.message, "Install it beside the application, in this folder's project")];
   } finally {
     end();
-  }
-}
-
-/** What an application prints while it is loaded is no part of the result. */
-async function withoutStdout<T>(work: () => Promise<T>): Promise<T> {
-  const { stdout, stderr } = process;
-  const write = stdout.write.bind(stdout);
-  stdout.write = stderr.write.bind(stderr) as typeof stdout.write;
-  try {
-    return await work();
-  } finally {
-    stdout.write = write;
   }
 }
 

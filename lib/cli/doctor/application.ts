@@ -12,9 +12,11 @@ import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { isCovered, Routes } from '../../routes.js';
 import { withDeadline } from '../../store/deadline.js';
 import { reasonOf } from '../../store/driver-errors.js';
+import { secretsIn } from '../database/redact.js';
 import { usageError } from '../exit-codes.js';
 import { failure, type Finding, hint, ok, warning } from './finding.js';
 import type { ApplicationSettings } from './subject.js';
+import { keepSchemas, type Watched } from './unchanged-schema.js';
 
 /** Where `nest build` puts the root module. */
 const USUAL_FILES = ['dist/app.module.js', 'dist/src/app.module.js'];
@@ -35,6 +37,8 @@ export interface Application {
 export interface Examined {
   readonly application?: Application;
   readonly findings: readonly Finding[];
+  /** Passwords and URLs of its data sources and Redis clients, which an error may repeat. */
+  readonly secrets: readonly string[];
 }
 
 /** The file of the root module: the given one, or where it usually is. @throws CliError where the given one is not there */
@@ -46,14 +50,18 @@ export function findApplication(given: string | undefined): string | undefined {
 /**
  * Makes the application's modules and providers, and asks for its routes. It does not listen, and its lifecycle hooks
  * (`onModuleInit`, `onApplicationBootstrap`) are not called, so that it takes no messages, runs no jobs and sweeps nothing; what
- * constructors and factories of providers do happens, such as connecting to databases.
+ * constructors and factories of providers do happens, such as connecting to databases. Their schemas stay as they are.
  */
 export async function examineApplication(file: string, timeoutMs: number): Promise<Examined> {
   const path = resolve(file);
   const logged: string[] = [];
+  const schemas = keepSchemas(path);
   try {
     const app = await withDeadline(load(path, logged), timeoutMs);
-    return examined(app, file);
+    const { application, findings } = examined(app, file);
+    const clients = (application?.options.redis ?? []) as readonly { readonly options?: unknown }[];
+    const secrets = [...secretsOf(schemas), ...clients.flatMap(({ options }) => secretsIn(options))];
+    return { application, findings: [...findings, ...schemas.findings()], secrets };
   } catch (error) {
     const reason = [reasonOf((error as Error).cause ?? error), ...logged.slice(-1)].join(
       '; the last error that it logged: ',
@@ -65,9 +73,15 @@ export async function examineApplication(file: string, timeoutMs: number): Promi
           `${file} could not be loaded: ${reason}`,
           'Build the application (npx nest build), and run this in its folder with its environment. --timeout 60s gives it longer',
         ),
+        ...schemas.findings(),
       ],
+      secrets: secretsOf(schemas),
     };
   }
+}
+
+function secretsOf({ dataSources }: Watched): string[] {
+  return [...dataSources].flatMap(({ options }) => secretsIn(options));
 }
 
 async function load(path: string, logged: string[]): Promise<INestApplication> {
@@ -110,7 +124,7 @@ async function adapterFor(path: string): Promise<AbstractHttpAdapter> {
   throw new Error(`neither ${ADAPTERS.map(([name]) => name).join(' nor ')} is installed`);
 }
 
-function examined(app: INestApplication, file: string): Examined {
+function examined(app: INestApplication, file: string): Omit<Examined, 'secrets'> {
   const from = { strict: false };
   let options: ResolvedModuleOptions;
   try {

@@ -41,7 +41,9 @@ function keptIn(typescript: typeof ts, call: ts.CallExpression): Creation['kept'
 /** Adds `app.enableShutdownHooks()` behind what creates the application. */
 export function addShutdownHooks(draft: Draft): void {
   const { graph, project } = draft;
-  if (graph.telling().some(({ source }) => /\benableShutdownHooks\s*\(/.test(source.text))) return;
+  const isEnabled = ({ expression }: ts.CallExpression) =>
+    graph.ts.isPropertyAccessExpression(expression) && expression.name.text === 'enableShutdownHooks';
+  if (graph.telling().some((file) => graph.nodesOf(file, graph.ts.isCallExpression).some(isEnabled))) return;
   const [creation, ...others] = creationsIn(draft);
   if (creation?.kept && others.length === 0) {
     graph.parse(project.entry).editor.addAfter(creation.kept.statement, `${creation.kept.name}.enableShutdownHooks();`);

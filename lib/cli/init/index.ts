@@ -30,7 +30,8 @@ export const init: Command = {
     const files = new DiskFiles(folder);
     const options = { redis: flag('redis'), database: databaseOf(text('database')), project: text('project') };
     const plan = planInit(typeScriptOf(folder), files, options);
-    const apply = () => plan.changes.forEach(({ path, after }) => files.write(path, after));
+    files.assertText(plan.changes);
+    const apply = () => files.replace(plan.changes);
     if (json) {
       const isApplied = flag('yes') && !flag('dry-run') && !flag('check');
       if (isApplied) apply();
@@ -48,7 +49,7 @@ export const init: Command = {
 };
 
 function databaseOf(name: string | undefined): DatabaseName | undefined {
-  if (name === undefined || name in DATABASES) return name as DatabaseName | undefined;
+  if (name === undefined || Object.hasOwn(DATABASES, name)) return name as DatabaseName | undefined;
   throw usageError(`--database must be one of ${Object.keys(DATABASES).join(', ')}`);
 }
 

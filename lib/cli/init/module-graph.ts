@@ -157,6 +157,17 @@ export class ModuleGraph {
     return found;
   }
 
+  /** Calls of `forRoot()` and `forRootAsync()` of a module class, by the name that each file imports it by. */
+  registrationsOf(module: string, name: string): Found<ts.CallExpression>[] {
+    return this.telling().flatMap((file) => {
+      const local = file.editor.importedAs(module, name) ?? name;
+      const callees = [local, name].flatMap((one) => [`${one}.forRoot`, `${one}.forRootAsync`]);
+      return this.nodesOf(file, this.ts.isCallExpression)
+        .filter(({ expression }) => callees.includes(expression.getText(file.source).replace(/\s/g, '')))
+        .map((node) => ({ node, file }));
+    });
+  }
+
   private assertParses(source: ts.SourceFile, path: string): void {
     const { ts } = this;
     const { parseDiagnostics } = source as unknown as { parseDiagnostics?: readonly ts.Diagnostic[] };

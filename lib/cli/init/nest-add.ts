@@ -26,7 +26,7 @@ export interface NestAddOptions {
 /** The schematic that `nest add nestjs-idempotency` runs: `init`, on the schematic's tree. */
 export function nestAdd({ redis = false, database, ...selection }: NestAddOptions) {
   return (tree: Tree, { logger }: Context): Tree => {
-    const name = database !== undefined && database in DATABASES ? (database as DatabaseName) : undefined;
+    const name = database !== undefined && Object.hasOwn(DATABASES, database) ? (database as DatabaseName) : undefined;
     const files: ProjectFiles = {
       read: (path) => (tree.exists(path) ? tree.readText(path) : undefined),
       list: (folder) => {

@@ -3,10 +3,12 @@ import type { Found, SourceFile } from './module-graph.js';
 import type { Draft } from './plan.js';
 import { dependsOn } from './project.js';
 
-const clientLines = (name: string) => `const ${name} = new Redis(process.env.REDIS_URL!);\n${listenerLine(name)}`;
+const clientLines = (name: string, Redis = 'Redis', Logger = 'Logger') =>
+  `const ${name} = new ${Redis}(process.env.REDIS_URL!);\n${listenerLine(name, Logger)}`;
 
 // ioredis prints a stack for each failed attempt to connect where nobody listens.
-const listenerLine = (name: string) => `${name}.on('error', (error: Error) => Logger.warn(error.message, 'Redis'));`;
+const listenerLine = (name: string, Logger: string) =>
+  `${name}.on('error', (error: Error) => ${Logger}.warn(error.message, 'Redis'));`;
 
 export const REDIS_LINES = `import { Logger } from '@nestjs/common';
 import { Redis } from 'ioredis';
@@ -17,9 +19,8 @@ ${clientLines('redis')}`;
 export function addRedisClient(draft: Draft, { node, file }: Found<ts.ClassDeclaration>): string {
   const { editor, source } = file;
   const name = /\bredis\b/.test(source.text) ? 'idempotencyRedis' : 'redis';
-  editor.import('ioredis', 'Redis');
-  editor.import('@nestjs/common', 'Logger');
-  editor.addBelowImports(clientLines(name));
+  const [Redis, Logger] = [editor.import('ioredis', 'Redis'), editor.import('@nestjs/common', 'Logger')];
+  editor.addBelowImports(clientLines(name, Redis, Logger));
   draft.packages.add('ioredis@5');
   if (dependsOn(draft.project.manifest, '@nestjs/config')) {
     draft.notes.push(
@@ -33,27 +34,28 @@ export function addRedisClient(draft: Draft, { node, file }: Found<ts.ClassDecla
     draft.manual.push({ where: `in onApplicationShutdown() of ${file.path}`, lines: close });
     return name;
   }
-  editor.import('@nestjs/common', 'type OnApplicationShutdown');
-  editor.insert(...implementing(ts, node, source));
+  const hook = editor.import('@nestjs/common', 'type OnApplicationShutdown');
+  editor.insert(...implementing(hook, ts, node, source));
   editor.addMember(node, `onApplicationShutdown() {\n  ${close}\n}`);
   return name;
 }
 
 /** Where and how a class says that it implements one more interface. */
 function implementing(
+  name: string,
   typescript: typeof ts,
   node: ts.ClassDeclaration,
   source: ts.SourceFile,
 ): [at: number, text: string] {
   const clauses = node.heritageClauses ?? [];
   const existing = clauses.find(({ token }) => token === typescript.SyntaxKind.ImplementsKeyword);
-  if (existing) return [existing.types.end, ', OnApplicationShutdown'];
+  if (existing) return [existing.types.end, `, ${name}`];
   const before =
     clauses.at(-1)?.end ??
     (node.typeParameters && source.text.indexOf('>', node.typeParameters.end) + 1) ??
     node.name?.end ??
     node.members.pos - 1;
-  return [before, ' implements OnApplicationShutdown'];
+  return [before, ` implements ${name}`];
 }
 
 /** Has a client of the application's report its errors, where it is certain which that is and that it does not. */
@@ -64,6 +66,6 @@ export function addRedisListener({ graph }: Draft, client: ts.Node, file: Source
   if (declared?.file !== file || !ts.isVariableDeclaration(declared.node) || !declared.node.initializer) return;
   if (!ts.isNewExpression(declared.node.initializer)) return;
   if (new RegExp(`\\b${client.text}\\s*\\.on\\(\\s*['"]error`).test(file.source.text)) return;
-  file.editor.import('@nestjs/common', 'Logger');
-  file.editor.addAfter(declared.node.parent.parent, listenerLine(client.text));
+  const Logger = file.editor.import('@nestjs/common', 'Logger');
+  file.editor.addAfter(declared.node.parent.parent, listenerLine(client.text, Logger));
 }

@@ -10,7 +10,7 @@ export type RootModule = Found<ts.ClassDeclaration>;
 /** Adds IdempotencyModule to the root module, and with `--database` TypeOrmModule before it. */
 export function addModules(draft: Draft, root: RootModule | undefined, database: DatabaseName | undefined): void {
   if (root) draft.found.push(`root module ${root.node.name?.text ?? ''} in ${root.file.path}`);
-  const [registered] = registrations(draft);
+  const [registered] = draft.graph.registrationsOf('nestjs-idempotency', 'IdempotencyModule');
   if (registered) draft.found.push(`IdempotencyModule in ${registered.file.path}`);
   if (registered && draft.options.redis) addRedisTo(draft, registered);
 
@@ -33,9 +33,13 @@ export function addModules(draft: Draft, root: RootModule | undefined, database:
   }
   const { editor } = root.file;
   const client = draft.options.redis && !registered ? addRedisClient(draft, root) : undefined;
-  if (!registered) editor.import('nestjs-idempotency', 'IdempotencyModule');
-  if (database) for (const [module, name] of TYPEORM_IMPORTS(database)) editor.import(module, name);
-  list(wanted.map((text) => (client ? text.replace('forRoot()', `forRoot(${redisOption(client)})`) : text)));
+  const imports: [module: string, name: string][] = [
+    ...(registered ? [] : [['nestjs-idempotency', 'IdempotencyModule'] as [string, string]]),
+    ...(database ? TYPEORM_IMPORTS(database) : []),
+  ];
+  const locals = imports.map(([module, name]) => [name, editor.import(module, name)] as const);
+  const named = (text: string) => locals.reduce((one, [name, local]) => one.replace(name, local), text);
+  list(wanted.map((text) => named(client ? text.replace('forRoot()', `forRoot(${redisOption(client)})`) : text)));
 }
 
 const redisOption = (client: string) => (client === 'redis' ? '{ redis }' : `{ redis: ${client} }`);
@@ -75,16 +79,6 @@ function moduleNameIn(ts: Draft['graph']['ts'], { call }: Creation): string | un
   let node: ts.Node | undefined = call.arguments[0];
   while (node && (ts.isCallExpression(node) || ts.isPropertyAccessExpression(node))) node = node.expression;
   return node && ts.isIdentifier(node) ? node.text : undefined;
-}
-
-/** Calls of `IdempotencyModule.forRoot()` and `forRootAsync()`. */
-function registrations({ graph }: Draft): Found<ts.CallExpression>[] {
-  return graph.telling().flatMap((file) =>
-    graph
-      .nodesOf(file, graph.ts.isCallExpression)
-      .filter(({ expression }) => /^IdempotencyModule\s*\.\s*forRoot(Async)?$/.test(expression.getText(file.source)))
-      .map((node) => ({ node, file })),
-  );
 }
 
 /** What adds to the `imports` of a module; `undefined` where it is not certain how. */

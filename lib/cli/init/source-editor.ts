@@ -61,11 +61,40 @@ export class SourceEditor {
     this.additionsTo(list).first.push(text);
   }
 
-  /** Imports a name, such as `Redis` or `type Redis`, unless the file imports it. */
-  import(module: string, name: string): void {
-    if (this.importsOf(module).some((one) => this.namesIn(one).includes(bare(name)))) return;
+  /**
+   * Imports a name, such as `Redis` or `type Redis`, unless the file imports it. Returns what the file calls it: another name where
+   * the file has given this one to something else, because a second declaration does not compile (TS2300).
+   */
+  import(module: string, name: string): string {
+    const existing = this.importedAs(module, name);
+    if (existing !== undefined) return existing;
+    const wanted = bare(name);
+    const local = this.declaredNames().includes(wanted) ? this.freeName(module, wanted) : wanted;
     const names = this.imports.get(module) ?? new Set();
-    this.imports.set(module, names.add(name));
+    this.imports.set(module, names.add(local === wanted ? name : `${name} as ${local}`));
+    return local;
+  }
+
+  /** What the file calls a name of a module; `undefined` where it does not import it, or a value as a type only. */
+  importedAs(module: string, name: string): string | undefined {
+    const { ts } = this;
+    const wanted = bare(name);
+    const isType = wanted !== name;
+    for (const { importClause: clause } of this.importsOf(module)) {
+      if (!clause || (clause.isTypeOnly && !isType)) continue;
+      // `import Redis from 'ioredis'`: a default import by the wanted name is taken for the same.
+      if (clause.name?.text === wanted) return wanted;
+      const named = clause.namedBindings;
+      if (!named || !ts.isNamedImports(named)) continue;
+      const found = named.elements.find(
+        (one) =>
+          (isType || !one.isTypeOnly) &&
+          ((one.propertyName ?? one.name).text === wanted ||
+            (one.propertyName?.text === 'default' && one.name.text === wanted)),
+      );
+      if (found) return found.name.text;
+    }
+    return undefined;
   }
 
   insert(at: number, text: string): void {
@@ -227,12 +256,31 @@ export class SourceEditor {
     return named && this.ts.isNamedImports(named) && !importClause.isTypeOnly ? named : undefined;
   }
 
-  private namesIn(declaration: ts.ImportDeclaration): string[] {
-    return (
-      this.namedIn(declaration)
-        ?.elements.filter((one) => !one.propertyName)
-        .map((one) => one.name.text) ?? []
-    );
+  /** All names that the file declares at its top, imports among them. */
+  private declaredNames(): string[] {
+    const { ts } = this;
+    const bound = (name: ts.BindingName): string[] =>
+      ts.isIdentifier(name)
+        ? [name.text]
+        : name.elements.flatMap((one) => (ts.isOmittedExpression(one) ? [] : bound(one.name)));
+    return this.source.statements.flatMap((one) => {
+      if (ts.isVariableStatement(one)) return one.declarationList.declarations.flatMap(({ name }) => bound(name));
+      if (!ts.isImportDeclaration(one)) {
+        const { name } = one as { name?: ts.Node };
+        return name && ts.isIdentifier(name) ? [name.text] : [];
+      }
+      const { name, namedBindings: named } = one.importClause ?? {};
+      const others = named && (ts.isNamedImports(named) ? named.elements.map((each) => each.name) : [named.name]);
+      return [...(name ? [name] : []), ...(others ?? [])].map(({ text }) => text);
+    });
+  }
+
+  /** Such as `NestjsLogger` for the `Logger` of @nestjs/common. */
+  private freeName(module: string, name: string): string {
+    const [word] = /[a-z]+/.exec(module)!;
+    let free = word[0].toUpperCase() + word.slice(1) + name;
+    while (this.source.text.includes(free)) free += '_';
+    return free;
   }
 
   /** Behind a shebang, directives and the comments at the head of the file. */

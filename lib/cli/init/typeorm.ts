@@ -28,12 +28,7 @@ export function connectTypeOrm(draft: Draft): boolean {
   const { graph } = draft;
   const { ts } = graph;
   addPackages(draft);
-  const calls = graph.telling().flatMap((file) =>
-    graph
-      .nodesOf(file, ts.isCallExpression)
-      .filter(({ expression }) => /^TypeOrmModule\s*\.\s*forRoot(Async)?$/.test(expression.getText(file.source)))
-      .map((node) => ({ node, file })),
-  );
+  const calls = graph.registrationsOf('@nestjs/typeorm', 'TypeOrmModule');
   if (calls.length === 0) return withoutModule(draft);
   const reader = new OptionsReader(graph);
   const unnamed = calls.filter((call) => !isNamed(ts, reader, call));
@@ -139,12 +134,12 @@ function addEntities(draft: Draft, reader: Reader, read: ReadOptions, call: Call
   const value = auto && valueOf(ts, auto.node);
   const isOff = !value || value.kind === ts.SyntaxKind.FalseKeyword;
   if (isOff && list) {
-    list.file.editor.append(list.node, '...IDEMPOTENCY_ENTITIES');
-    list.file.editor.import('nestjs-idempotency', 'IDEMPOTENCY_ENTITIES');
+    const name = list.file.editor.import('nestjs-idempotency', 'IDEMPOTENCY_ENTITIES');
+    list.file.editor.append(list.node, `...${name}`);
   } else if (isOff && !entities && read.isComplete) {
     const [{ node, file }] = read.literals;
-    file.editor.append(node, 'entities: [...IDEMPOTENCY_ENTITIES]');
-    file.editor.import('nestjs-idempotency', 'IDEMPOTENCY_ENTITIES');
+    const name = file.editor.import('nestjs-idempotency', 'IDEMPOTENCY_ENTITIES');
+    file.editor.append(node, `entities: [...${name}]`);
   } else {
     draft.manual.push({ where: `in the options of TypeORM in ${(entities ?? call).file.path}`, lines: ENTITY_LINES });
   }
@@ -171,8 +166,8 @@ function addMigrations(draft: Draft, reader: Reader, read: ReadOptions, call: Ca
       draft.manual.push({ where: `in \`migrations\` of ${migrations.file.path}`, lines: MIGRATION_LINES });
     } else if (!mentionsMigrations(list.node.getText(list.file.source)) && !draft.placed.has(list.node)) {
       draft.placed.add(list.node);
-      list.file.editor.append(list.node, '...IDEMPOTENCY_MIGRATIONS');
-      list.file.editor.import('nestjs-idempotency/migrations', 'IDEMPOTENCY_MIGRATIONS');
+      const name = list.file.editor.import('nestjs-idempotency/migrations', 'IDEMPOTENCY_MIGRATIONS');
+      list.file.editor.append(list.node, `...${name}`);
     }
   }
   if (isSynchronized) {

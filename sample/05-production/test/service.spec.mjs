@@ -300,6 +300,8 @@ test('docker-compose.yml sets what the service reads, and mounts what is there',
   ] = parse(read('prometheus/prometheus.yml')).scrape_configs;
   assert.equal(scraped.port, config.METRICS_PORT);
   assert.match(read('nginx.conf'), new RegExp(`server app:${config.PORT} resolve`));
+  const [, operators] = read('nginx.conf').split('location /idempotency {');
+  assert.match(operators, /proxy_next_upstream off;/, "an operator's order is never sent twice");
   for (const name of Object.keys(environment.shape)) assert.ok(read('README.md').includes(`\`${name}\``), name);
 });
 

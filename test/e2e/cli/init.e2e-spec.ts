@@ -151,6 +151,8 @@ test('init sets a CommonJS application of Nest 11 up, having shown what it would
   expect(missing).toMatchObject({ code: 1, stdout: '' });
   expect(missing.stderr).toContain('Give --database with one of sqlite, postgres, mysql, mariadb');
 
+  expect(await cli(['init', '--database', 'toString'], { cwd })).toMatchObject({ code: 2 });
+
   const before = await read(cwd, 'src/app.module.ts');
   const shown = await cli(['init', '--database', 'sqlite'], { cwd });
   expect(shown.code).toBe(1);
