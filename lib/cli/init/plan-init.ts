@@ -33,7 +33,7 @@ export function planInit(ts: TypeScript, files: ProjectFiles, options: InitOptio
   addModules(draft, root, needsTypeOrm ? options.database : undefined);
   addShutdownHooks(draft);
   configureJest(draft);
-  noteCompiler(ts, draft);
+  askForNodeNext(ts, draft);
   const changes = draft.graph.all
     .map(({ path, editor }) => ({ path, before: editor.source.text, after: editor.text }))
     .filter(({ before, after }) => before !== after);
@@ -48,7 +48,7 @@ const ADAPTERS = [
 ] as const;
 
 /** Settings under which TypeScript does not find the package's subpaths, or refuses to import an ES module. */
-function noteCompiler(ts: TypeScript, { project, notes }: Draft): void {
+function askForNodeNext(ts: TypeScript, { project, manual }: Draft): void {
   const { module, moduleResolution } = project.compilerOptions;
   const { ModuleKind, ModuleResolutionKind } = ts;
   const isOld =
@@ -56,8 +56,11 @@ function noteCompiler(ts: TypeScript, { project, notes }: Draft): void {
     (moduleResolution === undefined && (module === undefined || module === ModuleKind.CommonJS));
   const isNode16 = module === ModuleKind.Node16 && project.manifest.type !== 'module';
   if (isOld || isNode16) {
-    notes.push(
-      `Set "module" and "moduleResolution" to "nodenext" in tsconfig.json, as Nest 11 generates it, with TypeScript 5.8 or newer: otherwise TypeScript does not find nestjs-idempotency/migrations, or refuses to import an ES module`,
-    );
+    manual.push({
+      where:
+        'in "compilerOptions" of tsconfig.json, with TypeScript 5.8 or newer: otherwise TypeScript does not find ' +
+        'nestjs-idempotency/migrations, or refuses to import an ES module',
+      lines: '"module": "nodenext",\n"moduleResolution": "nodenext"',
+    });
   }
 }

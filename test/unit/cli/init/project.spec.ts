@@ -137,12 +137,12 @@ describe('Jest', () => {
   });
 });
 
-test('settings that TypeScript does not find the package with are said', () => {
+test('settings that TypeScript does not find the package with are left to do by hand', () => {
   const old = '{ "compilerOptions": { "module": "commonjs" } }';
-  expect(init({ ...PROJECT, 'tsconfig.json': old }).plan.notes.join()).toContain(
-    'Set "module" and "moduleResolution" to "nodenext"',
-  );
-  expect(init(PROJECT).plan.notes.join()).not.toContain('nodenext');
+  expect(init({ ...PROJECT, 'tsconfig.json': old }).plan.manual).toEqual([
+    { where: expect.stringContaining('tsconfig.json'), lines: '"module": "nodenext",\n"moduleResolution": "nodenext"' },
+  ]);
+  expect(init(PROJECT).plan.manual).toEqual([]);
 });
 
 describe('a unified diff', () => {
