@@ -19,6 +19,8 @@ const OFFLINE = new Set(['reconnecting', 'disconnecting', 'close', 'end']);
 export class GuardedClient {
   /** When a silent node gets its PING: Infinity while one is under way, undefined while the node answers. */
   #probeAt: number | undefined;
+  /** Whether the connection was lost. A client that is connecting for the first time is worth waiting for, but not then. */
+  #isLost = false;
 
   /**
    * @param timeoutMs how long a command may take, in milliseconds
@@ -32,7 +34,9 @@ export class GuardedClient {
 
   /** Returns why the node cannot be asked now, or undefined if it can. Sends a silent node its PING when one is due. */
   refusal(): string | undefined {
-    if (OFFLINE.has(this.client.status)) return 'not connected';
+    const { status } = this.client;
+    this.#isLost = status !== 'ready' && (this.#isLost || OFFLINE.has(status));
+    if (this.#isLost) return 'not connected';
     if (this.#probeAt === undefined) return undefined;
     if (performance.now() >= this.#probeAt) this.#probe();
     return 'no answer';
@@ -70,7 +74,9 @@ export class GuardedClient {
     // Only the code, such as READONLY or NOPERM: the rest of a reply may name keys and users.
     if (isReply(error)) return new NodeFailure(`refused: ${/^[A-Z]+/.exec(error.message)?.[0] ?? 'error'}`);
     // On a live connection, the command ran into the client's own command timeout.
-    return this.client.status === 'ready' ? this.#noAnswer() : new NodeFailure('not connected');
+    if (this.client.status === 'ready') return this.#noAnswer();
+    this.#isLost = true;
+    return new NodeFailure('not connected');
   }
 
   #noAnswer(): NodeFailure {

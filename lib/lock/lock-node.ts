@@ -6,10 +6,10 @@ import type { RedisLike } from './redis-client.js';
 
 type Operation = 'acquire' | 'extend' | 'release';
 
-/** What Redlock asks of this node for one lock. */
+/** What Redlock asks of this node: one lock, or several that are acquired together or not at all. */
 interface Request {
   readonly operation: Operation;
-  readonly name: string;
+  readonly names: readonly string[];
   /** Redlock's random value, which says whose lock it is. */
   readonly value: string;
   readonly ttlMs: number;
@@ -21,24 +21,31 @@ interface Request {
 const RELEASE_WITHIN_MS = 10;
 
 /**
- * Redlock's three scripts in one, for many locks: 1 for each that was done, 0 for each that is another's.
+ * Redlock's three scripts in one, for many requests: 1 for each that was done, 0 for each with a lock that another owns.
  *
  * An acquire succeeds where its owner holds the lock already, which Redlock's script refuses. A client sends a command
  * again when the connection was lost before the answer; it would then take its own lock for another's.
  */
 const SCRIPT = `
-  local done = {}
-  for i, name in ipairs(KEYS) do
-    local operation, value, ttl = ARGV[i * 3 - 2], ARGV[i * 3 - 1], ARGV[i * 3]
-    local owner = redis.pcall("get", name)
-    done[i] = 0
-    if owner == value or (not owner and operation == "acquire") then
-      if operation == "release" then
-        redis.call("del", name)
-      else
-        redis.call("set", name, value, "PX", ttl)
+  local done, last = {}, 0
+  for request = 1, #ARGV / 4 do
+    local at = request * 4
+    local operation, value, ttl = ARGV[at - 3], ARGV[at - 2], ARGV[at - 1]
+    local first = last + 1
+    last = last + ARGV[at]
+    done[request] = 1
+    for i = first, last do
+      local owner = redis.pcall("get", KEYS[i])
+      if owner ~= value and (owner or operation ~= "acquire") then
+        done[request] = 0
       end
-      done[i] = 1
+    end
+    for i = first, done[request] == 1 and last or 0 do
+      if operation == "release" then
+        redis.call("del", KEYS[i])
+      else
+        redis.call("set", KEYS[i], value, "PX", ttl)
+      end
     end
   end
   return done
@@ -64,7 +71,7 @@ const OPERATIONS = new Map(Object.values(REDLOCK_SCRIPTS).map((name) => [sha1(na
 export class LockNode {
   readonly #mayHold = new ShortLivedSet<string>();
   #waiting: Request[] = [];
-  #sendsSoon = false;
+  #sendsSoon: NodeJS.Immediate | undefined;
   #releasesSoon = false;
 
   /** @param oneByOne whether each lock is a command of its own: the shards of a Cluster refuse a command for several */
@@ -73,29 +80,40 @@ export class LockNode {
     private oneByOne: boolean,
   ) {}
 
+  /** Whether the node takes only commands for a single lock, as the shards of a Cluster do. */
+  get takesOneByOne(): boolean {
+    return this.oneByOne;
+  }
+
   /** Returns why the node cannot be asked now, or undefined if it can. */
   refusal(): string | undefined {
     return this.guard.refusal();
   }
 
   /**
-   * What Redlock calls. Resolves to 1 for done and to 0 for another's lock.
+   * What Redlock calls. Resolves to the number of locks, or to 0 where another owns one of them.
    *
    * @throws NodeFailure where the node gave no answer
    */
-  evalsha(hash: string, _keys: number, [name, value, ttlMs]: [string, string, number]): Promise<number> {
+  evalsha(
+    hash: string,
+    count: number,
+    args: readonly [...names: string[], value: string, ttlMs: number],
+  ): Promise<number> {
     const operation = OPERATIONS.get(hash) as Operation;
+    const names = args.slice(0, count) as string[];
+    const value = args[count] as string;
     if (operation === 'release') {
-      this.release(name, value);
-      return Promise.resolve(1);
+      for (const name of names) this.release(name, value);
+      return Promise.resolve(count);
     }
-    if (operation === 'extend' && !this.#mayHold.has(value)) return Promise.resolve(0);
-    return this.#request(operation, name, value, ttlMs);
+    if (operation === 'extend' && !this.#mayHold.has(lockOf(names[0] as string, value))) return Promise.resolve(0);
+    return this.#request(operation, names, value, args[count + 1] as number);
   }
 
   /** Gives a lock back in the background, on a node that is out as well: its client sends the release when it is back. */
   release(name: string, value: string): void {
-    if (this.#mayHold.delete(value)) this.#sendRelease(name, value);
+    if (this.#mayHold.delete(lockOf(name, value))) this.#sendRelease(name, value);
   }
 
   /**
@@ -104,36 +122,32 @@ export class LockNode {
    * @throws NodeFailure that says why the node gave no answer
    */
   async probe(name: string): Promise<void> {
-    await this.#request('acquire', name, 'probe', 1);
+    await this.#request('acquire', [name], 'probe', 1);
     this.release(name, 'probe');
   }
 
   /** Sends what waits. */
   flush(): void {
+    clearImmediate(this.#sendsSoon);
+    this.#sendsSoon = undefined;
     const requests = this.#waiting;
     this.#waiting = [];
     if (this.oneByOne) for (const request of requests) this.#send([request]);
     else if (requests.length > 0) this.#send(requests);
   }
 
-  #request(operation: Operation, name: string, value: string, ttlMs: number): Promise<number> {
+  #request(operation: Operation, names: readonly string[], value: string, ttlMs: number): Promise<number> {
     const refusal = this.refusal();
     if (refusal !== undefined) return Promise.reject(new NodeFailure(refusal));
-    if (operation === 'acquire') this.#mayHold.add(value);
-    if (!this.#sendsSoon) {
-      this.#sendsSoon = true;
-      setImmediate(() => {
-        this.#sendsSoon = false;
-        this.flush();
-      });
-    }
+    if (operation === 'acquire') for (const name of names) this.#mayHold.add(lockOf(name, value));
+    this.#sendsSoon ??= setImmediate(() => this.flush());
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ operation, name, value, ttlMs, resolve, reject });
+      this.#waiting.push({ operation, names, value, ttlMs, resolve, reject });
     });
   }
 
   #sendRelease(name: string, value: string): void {
-    this.#waiting.push({ operation: 'release', name, value, ttlMs: 0, resolve: ignore, reject: ignore });
+    this.#waiting.push({ operation: 'release', names: [name], value, ttlMs: 0, resolve: ignore, reject: ignore });
     if (this.#releasesSoon) return;
     this.#releasesSoon = true;
     setTimeout(() => {
@@ -151,35 +165,51 @@ export class LockNode {
   }
 
   async #evaluate(client: RedisLike, requests: readonly Request[]): Promise<void> {
-    const keysAndArguments = [
-      ...requests.map(({ name }) => name),
-      ...requests.flatMap(({ operation, value, ttlMs }) => [operation, value, ttlMs]),
-    ];
+    const names = requests.flatMap((request) => request.names);
+    const args = requests.flatMap(({ operation, value, ttlMs, names: { length } }) => [
+      operation,
+      value,
+      ttlMs,
+      length,
+    ]);
     try {
-      const done = await client.evalsha(SCRIPT_HASH, requests.length, ...keysAndArguments).catch((error: unknown) => {
+      const done = await client.evalsha(SCRIPT_HASH, names.length, ...names, ...args).catch((error: unknown) => {
         if (!isReply(error) || !error.message.startsWith('NOSCRIPT')) throw error;
-        return client.eval(SCRIPT, requests.length, ...keysAndArguments);
+        return client.eval(SCRIPT, names.length, ...names, ...args);
       });
       // A client with `stringNumbers` answers '1'.
       requests.forEach((request, i) => this.#settle(request, Number((done as unknown[])[i])));
     } catch (error) {
       if (!isReply(error)) throw error; // the command may still have arrived
-      if (requests.length > 1 && error.message.startsWith('CROSSSLOT')) {
-        // The client is none of a Cluster, but its server is part of one.
+      if (!this.oneByOne && error.message.startsWith('CROSSSLOT')) {
+        // The client is none of a Cluster, but its server is part of one. Several locks at once count as refused.
         this.oneByOne = true;
-        for (const request of requests) this.#send([request]);
+        for (const request of requests) {
+          if (request.names.length > 1) this.#settle(request, 0);
+          else this.#send([request]);
+        }
         return;
       }
-      for (const { operation, value } of requests) if (operation === 'acquire') this.#mayHold.delete(value);
+      for (const request of requests) if (request.operation === 'acquire') this.#forget(request);
       throw error;
     }
   }
 
-  #settle({ operation, name, value, resolve }: Request, done: number): void {
-    if (operation === 'acquire' && !done) this.#mayHold.delete(value);
-    else if (operation === 'acquire' && !this.#mayHold.has(value)) this.#sendRelease(name, value);
-    resolve(done);
+  #settle(request: Request, done: number): void {
+    const { operation, names, value, resolve } = request;
+    if (operation === 'acquire' && !done) this.#forget(request);
+    if (operation === 'acquire' && done)
+      for (const name of names) if (!this.#mayHold.has(lockOf(name, value))) this.#sendRelease(name, value);
+    resolve(done * names.length);
   }
+
+  #forget({ names, value }: Request): void {
+    for (const name of names) this.#mayHold.delete(lockOf(name, value));
+  }
+}
+
+function lockOf(name: string, value: string): string {
+  return `${value}${name}`;
 }
 
 function sha1(text: string): string {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import Redlock, { ExecutionError, type ExecutionStats, type Lock, ResourceLockedError } from 'redlock';
+import Redlock, { ExecutionError, Lock, ResourceLockedError } from 'redlock';
 
 import type { LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
 import { GuardedClient, NodeFailure } from './guarded-client.js';
@@ -14,6 +14,13 @@ const NODE_SHARE = 0.8;
 
 /** The longest pause after a split vote: some round trips, so that the next vote is not split as well. */
 const SPLIT_VOTE_PAUSE_MS = 10;
+
+/** A lock that a request waits for. */
+interface Wanted {
+  readonly name: string;
+  readonly ttl: number;
+  readonly resolve: (attempt: LockAttempt) => void;
+}
 
 /** Which of the nodes answer. */
 export interface LockProbe {
@@ -37,6 +44,7 @@ export class RedlockRecordLock implements RecordLock {
   readonly #nodes: readonly LockNode[];
   readonly #redlock: Redlock;
   readonly #held: HeldLocks;
+  #wanted: Wanted[] = [];
   #closed = false;
 
   /**
@@ -55,23 +63,51 @@ export class RedlockRecordLock implements RecordLock {
     this.#held = new HeldLocks(this.#redlock, (lock) => this.#giveBack(lock));
   }
 
-  async acquire(recordId: string, ttlMs: number): Promise<LockAttempt> {
+  acquire(recordId: string, ttlMs: number): Promise<LockAttempt> {
     // Braces make the id the slot's key in a Cluster, whatever the prefix.
     const name = `${this.#settings.prefix}{${recordId}}`;
     const ttl = Math.max(1, Math.round(ttlMs));
+    return new Promise((resolve) => {
+      if (this.#wanted.length === 0) setImmediate(() => this.#voteOnWanted());
+      this.#wanted.push({ name, ttl, resolve });
+    });
+  }
+
+  /** Holds one vote on what was asked for in this turn of the event loop, without the same lock twice. */
+  #voteOnWanted(): void {
+    const wanted = this.#wanted;
+    this.#wanted = [];
+    const { ttl } = wanted[0] as Wanted;
+    const together = new Map<string, Wanted>();
+    const alone: Wanted[] = [];
+    const mayShare = !this.#nodes.some((node) => node.takesOneByOne);
+    for (const lock of wanted) {
+      if (mayShare && lock.ttl === ttl && !together.has(lock.name)) together.set(lock.name, lock);
+      else alone.push(lock);
+    }
+    if (together.size > 0) void this.#vote([...together.values()], ttl);
+    for (const lock of alone) void this.#vote([lock], lock.ttl);
+    for (const node of this.#nodes) node.flush();
+  }
+
+  /** Where one of several locks is another's, Redlock acquires none of them, and each gets a vote of its own. */
+  async #vote(wanted: readonly Wanted[], ttl: number): Promise<void> {
+    const names = wanted.map(({ name }) => name);
+    const isAlone = names.length === 1;
     const lastVoteAt = performance.now() + this.#settings.attemptTimeout * (1 - NODE_SHARE);
     for (let votesLeft = 3; ; votesLeft--) {
       const outage = this.#outage();
-      if (outage !== undefined) return unavailable(outage);
+      if (outage !== undefined) return answer(wanted, unavailable(outage));
       try {
-        return this.#keep(await this.#redlock.acquire([name], ttl), ttl);
+        const lock = await this.#redlock.acquire(names, ttl);
+        for (const { name, resolve } of wanted) resolve(this.#keep(name, lock, ttl));
+        return;
       } catch (error) {
-        const stats = error instanceof ExecutionError ? await error.attempts[0] : undefined;
-        if (!stats) return unavailable('the attempt failed');
         const pause = Math.random() * SPLIT_VOTE_PAUSE_MS;
         const canVoteAgain = votesLeft > 1 && performance.now() + pause < lastVoteAt;
-        const attempt = this.#lostVote(stats, canVoteAgain);
-        if (attempt) return attempt;
+        const attempt = await this.#lostVote(error, !isAlone || canVoteAgain);
+        if (attempt && (isAlone || attempt.kind === 'unavailable')) return answer(wanted, attempt);
+        if (!isAlone) return wanted.forEach((lock) => void this.#vote([lock], ttl));
         await sleep(pause);
       }
     }
@@ -103,9 +139,10 @@ export class RedlockRecordLock implements RecordLock {
     return refusals && refusals.length * 2 > this.#nodes.length ? this.#noQuorum(refusals) : undefined;
   }
 
-  #keep(lock: Lock, ttlMs: number): LockAttempt {
+  #keep(name: string, { value, attempts, expiration }: Lock, ttlMs: number): LockAttempt {
+    const lock = new Lock(this.#redlock, [name], value, attempts, expiration);
     const needed = Math.min(this.#settings.minValidity, ttlMs / 2);
-    const isLate = lock.expiration - Date.now() < needed;
+    const isLate = expiration - Date.now() < needed;
     if (!isLate && !this.#closed) return { kind: 'acquired', lock: this.#held.hold(lock, ttlMs) };
     this.#giveBack(lock);
     return unavailable(isLate ? 'acquired too late' : 'closed');
@@ -120,7 +157,10 @@ export class RedlockRecordLock implements RecordLock {
    * Tells contention from outage, for which Redlock throws the same error: a failed node never counts as a lock.
    * Undefined after a split vote, where we got some nodes and others got some, if another vote can follow.
    */
-  #lostVote({ votesFor, votesAgainst, quorumSize }: ExecutionStats, canVoteAgain: boolean): LockAttempt | undefined {
+  async #lostVote(error: unknown, canVoteAgain: boolean): Promise<LockAttempt | undefined> {
+    const stats = error instanceof ExecutionError ? await error.attempts[0] : undefined;
+    if (!stats) return unavailable('the attempt failed');
+    const { votesFor, votesAgainst, quorumSize } = stats;
     const failures = [...votesAgainst.values()]
       .filter((error) => !(error instanceof ResourceLockedError))
       .map(describe);
@@ -140,6 +180,10 @@ export class RedlockRecordLock implements RecordLock {
 /** Why a node failed, in words that hold no addresses, names or credentials. */
 function describe(error: unknown): string {
   return error instanceof NodeFailure ? error.message : 'failed';
+}
+
+function answer(wanted: readonly Wanted[], attempt: LockAttempt): void {
+  for (const { resolve } of wanted) resolve(attempt);
 }
 
 function unavailable(reason: string): LockAttempt {
