@@ -3,13 +3,14 @@
  * library's own table. What is rare is missing (joins, heartbeats, take-overs, lost leases); nothing is left out of what costs
  * time on a fresh request, a replay or a refusal:
  *
- * - one SHA-256 for the identity, one for the fingerprint, the request kept as JSON
+ * - one SHA-256 for the identity, one for the fingerprint of the body whatever the order of its members, the request kept as JSON
  * - a durable claim, in one statement with the claims that arrive meanwhile, committed before the handler runs; it reads the outcome
  *   of a key that has one, as nothing but the table says which key is new
  * - the handler called within an `AsyncLocalStorage`
  * - the response captured at node's ServerResponse, headers and body, held back until its outcome is durable
  * - a durable, fenced completion, in one statement with others likewise
- * - a replay of what its claim has read, through the hooks of Fastify and written at the ServerResponse
+ * - a replay of what its claim has read, through the hooks of Fastify and written at the ServerResponse; the interceptors outside
+ *   get the value that it stands for
  * - with Redis, a lock on most of its nodes before the claim, taken and given back by one script with the locks of the same turn
  * - a 409 without a statement for a duplicate of a request that runs in this process
  *
@@ -247,11 +248,30 @@ function exchangeOf(context: ExecutionContext): Exchange {
   const digest = createHash('sha256').update(`0:${endpoint.length}:${endpoint}${key}`).digest();
   const hex = digest.toString('hex', 0, 16);
   const id = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-  const body = JSON.stringify(request.body);
+  const body = JSON.stringify(isInOrder(request.body) ? request.body : inOrder(request.body));
   const fingerprint = createHash('sha256').update(digest).update(`v1\n${endpoint}\n${body}`).digest();
   const requestJson = `{"method":"POST","path":"${incoming.url}","body":${body}}`;
   const response = reply.raw ?? (reply as unknown as ServerResponse);
   return { request, reply, response, id, endpoint, fingerprint, requestJson };
+}
+
+/** Returns whether the members of all objects are in the order of their names, as those of small requests often are. */
+function isInOrder(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (Array.isArray(value)) return value.every(isInOrder);
+  let last = '';
+  for (const name in value) {
+    if (name < last || !isInOrder((value as Record<string, unknown>)[name])) return false;
+    last = name;
+  }
+  return true;
+}
+
+function inOrder(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(inOrder);
+  const members = Object.entries(value).map(([name, member]) => [name, inOrder(member)] as const);
+  return Object.fromEntries(members.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 const claimValues = ({ id, endpoint, fingerprint, requestJson }: Exchange, owner: string) => [
@@ -430,7 +450,7 @@ function run(exchange: Exchange, next: CallHandler, subscriber: Subscriber<unkno
       if (row.fingerprint) {
         over();
         replay(exchange, row);
-        subscriber.next(null);
+        subscriber.next(JSON.parse(row.body.toString()));
         return subscriber.complete();
       }
       capture(exchange, ({ status, head, body, release }) => {
