@@ -10,18 +10,18 @@ export interface Exchange {
   readonly request: PlatformRequest;
   readonly rawRequest: IncomingMessage;
   readonly rawResponse: ServerResponse;
-  /** The status that is set on the response by now. */
+  /** The status that is set on the response at present. */
   readonly status: number;
-  /** On Fastify alone. */
+  /** On Fastify only. */
   readonly reply?: FastifyReply;
-  /** The headers that are set on the response by now. */
+  /** The headers that are set on the response at present. */
   headers(): OutgoingHttpHeaders;
-  /** Sets the headers back to what they were before the handler, as far as they belong to it. */
+  /** Resets the handler's headers to what they were before it ran. */
   resetHeaders(before: OutgoingHttpHeaders): void;
-  /** Makes the response as it was before the handler, with these headers, for another one to be made. */
+  /** Resets status and headers to what they were before the handler ran, so that a filter can write another response. */
   reopen(before: OutgoingHttpHeaders): void;
-  /** Keeps the platform from sending anything more: the response has been written to node's own. */
-  silence(): void;
+  /** Makes the platform's reply a no-op, after the response was written to node's `ServerResponse`. */
+  suppressFrameworkReply(): void;
 }
 
 /** What an Express and a Fastify request have in common. */
@@ -30,11 +30,11 @@ export interface PlatformRequest {
   readonly params?: unknown;
   readonly body?: unknown;
   readonly user?: unknown;
-  /** Claims of a token, of express-jwt and the like. */
+  /** The claims of a token, as express-jwt sets them. */
   readonly auth?: unknown;
   /** Without the port; of `X-Forwarded-Host` where the platform trusts the proxy. */
   readonly hostname?: string;
-  /** What an interceptor for uploads has read. */
+  /** The file that an upload interceptor has read. */
   readonly file?: unknown;
   readonly files?: unknown;
 }
@@ -67,8 +67,8 @@ export interface FastifyReply {
 }
 
 /**
- * Returns the HTTP exchange that a call is; `undefined` where it is none: what Nest's `ExternalContextCreator` makes for others
- * claims to be one.
+ * Returns the HTTP exchange of a call, or `undefined` where there is none: contexts of Nest's `ExternalContextCreator` claim to be
+ * HTTP, whatever they are.
  */
 export function exchangeOf(context: ExecutionContext): Exchange | undefined {
   const request: unknown = context.getArgByIndex(0);
@@ -116,8 +116,8 @@ class ExpressExchange implements Exchange {
     resetStatus(this.rawResponse);
   }
 
-  /** Its view would be rendered for nothing, and of nothing. */
-  silence(): void {
+  /** A view would be rendered in vain, with the replay's value. */
+  suppressFrameworkReply(): void {
     this.rawResponse.render = () => undefined;
   }
 }
@@ -144,12 +144,12 @@ class FastifyExchange implements Exchange {
     return this.reply.statusCode;
   }
 
-  /** Fastify keeps headers of its own until it sends. */
+  /** Fastify keeps its own headers until it sends. */
   headers(): OutgoingHttpHeaders {
     return { ...this.rawResponse.getHeaders(), ...this.reply.getHeaders() };
   }
 
-  /** A cookie stays: plugins write those of guards in an `onSend` hook, once, and it has run for the response that was made. */
+  /** Cookies stay: plugins write a guard's cookies in an `onSend` hook, which has run already. */
   resetHeaders(before: OutgoingHttpHeaders): void {
     resetHeaders(this.rawResponse, before, 'set-cookie');
   }
@@ -163,8 +163,8 @@ class FastifyExchange implements Exchange {
     resetStatus(rawResponse);
   }
 
-  /** It would warn of a reply that was already sent. */
-  silence(): void {
+  /** Fastify would warn of a reply that was already sent. */
+  suppressFrameworkReply(): void {
     const { reply } = this;
     const send = () => reply;
     Object.assign(reply, { send, view: send });

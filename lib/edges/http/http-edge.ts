@@ -37,7 +37,7 @@ import { removeTemporaryFiles } from './uploads.js';
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
-/** What the HTTP edge is made of, besides the engine. */
+/** What the HTTP edge uses besides the engine. */
 export interface HttpEdgeParts {
   readonly errors: StoreErrors;
   readonly filters: ApplicationFilters;
@@ -51,11 +51,11 @@ interface Request {
   readonly exchange: Exchange;
   readonly operation: HttpOperation;
   readonly subscriber: Subscriber<unknown>;
-  /** What the engine was asked for. */
+  /** The operation that the engine was asked to admit. */
   asked?: Operation;
 }
 
-/** Whose key it is, and of what. */
+/** Whose key it is, and the record that it identifies. */
 interface Identified {
   readonly key: string;
   readonly principal: Principal;
@@ -69,7 +69,7 @@ export class HttpEdge {
 
   readonly streams = new StreamHints();
   readonly filters: ApplicationFilters;
-  /** Admissions that go on. An interceptor outside that subscribes twice at once must not meet its own request as another one. */
+  /** Admissions in flight. An outer interceptor that subscribes twice must not meet its own request as a duplicate. */
   private readonly admitting = new ShortLivedMap<IncomingMessage, Promise<unknown>>();
   private readonly operations: HttpOperations;
   private readonly lostUploads = new Set<string>();
@@ -91,8 +91,8 @@ export class HttpEdge {
   }
 
   /**
-   * Answers a subscription to the pipeline. A run that won its record for a subscriber that is closed, as an interceptor outside
-   * has given up meanwhile, gives it back.
+   * Handles a subscription to the pipeline. Where an outer interceptor has given up by the time that the record is claimed, the run
+   * gives the record back.
    */
   handle(context: ExecutionContext, next: CallHandler, subscriber: Subscriber<unknown>): void {
     const exchange = exchangeOf(context);
@@ -101,7 +101,7 @@ export class HttpEdge {
     const { rawRequest } = exchange;
     const run = runOf(exchange.rawResponse);
     if (run && !run.isOverUnanswered) {
-      // Wired twice, this one is inside. Otherwise an interceptor outside tries again.
+      // Either a second @Idempotent() on the same request, or an outer interceptor that retries.
       if (run.isWithin) next.handle().subscribe(subscriber);
       else run.runAgain(next, subscriber);
       return;
@@ -234,7 +234,7 @@ export class HttpEdge {
     return usableKey(reading, { required: options.required, expected, documentation });
   }
 
-  /** Once for each endpoint. */
+  /** Logs once for each endpoint. */
   private warnOfLostUpload(endpoint: string): void {
     if (this.lostUploads.has(endpoint)) return;
     this.lostUploads.add(endpoint);
@@ -246,7 +246,7 @@ export class HttpEdge {
   }
 }
 
-/** The methods of `@All()` ask for different things of one operation, and there alone the method is not the route's. */
+/** With `@All()` and a named operation, the method is part of the fingerprint: a PUT and a DELETE are different requests. */
 function comparedRoute({ options, version, hasMethods }: HttpOperation, { method }: Exchange): ComparedRoute {
   return options.operation === undefined
     ? { version }

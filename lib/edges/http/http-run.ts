@@ -25,28 +25,28 @@ import { writeOutcome, writeProblem } from './write-response.js';
 /** Set by Nest 12 on a request that its pipes rejected. */
 const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
 
-/** How long a response is still waited for, in milliseconds, after the client has gone, where none is likely. */
+/** How long a run waits for a response after the client has gone, in milliseconds, where none is likely. */
 const GRACE_AFTER_CLOSE_MS = 1_000;
 
-/** What an HTTP run needs of its edge. */
+/** What an HTTP run uses of its edge. */
 export interface HttpRunHost {
   readonly filters: ApplicationFilters;
   readonly streams: StreamHints;
 }
 
 /**
- * Runs the rest of the pipeline for a request that won its record, holds the response until its outcome is on record,
- * and then lets it go.
+ * Runs the rest of the pipeline for the request that owns the record. Holds the response back until the outcome is committed, and
+ * then sends it: a client that saw a response must get the same one from a retry.
  *
- * - `'holding'`: the pipeline goes on, and what is written to the response is held. The response of the operation leads to
- *   `'recording'`; one that others make meanwhile, such as a timeout middleware, or one that is too long to be held, to
- *   `'passing'`; a client that hangs up, once the operation has settled, to `'recording'`.
- * - `'passing'`: the response goes out as it is written. Once the operation has settled, `'recording'` follows.
- * - `'recording'`: how it ended is settled, and is being recorded. No call of the handler begins any more.
- * - `'over'`: it is recorded, and the response has been let go.
+ * - `'holding'`: the pipeline runs, and writes to the response are held.
+ *   The operation's own response leads to `'recording'`, and so does a client that hangs up, once the operation has settled.
+ *   A response that a timeout middleware or another bystander writes leads to `'passing'`, and so does one that is too long to hold.
+ * - `'passing'`: the response is sent as it is written. When the operation has settled, `'recording'` follows.
+ * - `'recording'`: the result of the handler is final, and the store records it. No call of the handler begins any more.
+ * - `'over'`: the result is recorded, and the response is sent.
  *
- * The handler is never unsubscribed from: an operation that began is followed to its end, though its client or an outer
- * interceptor has long given up on it.
+ * The run never unsubscribes from the handler. A client or an outer interceptor may give up, but the handler goes on, and its key must
+ * not be free before it ends.
  */
 type Phase = 'holding' | 'passing' | 'recording' | 'over';
 
@@ -55,22 +55,22 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   private readonly current: CurrentExecution;
   /**
-   * What interceptors outside run in. One that tries again subscribes from within what it is told here: in the execution's own
-   * context, its further pass would be taken for an interceptor that is wired twice, and its transaction rolled back.
+   * The context of the outer interceptors. An interceptor that retries subscribes from within its callbacks. In the execution's own
+   * context, that pass would look like a second `@Idempotent()` on the same request, and its transaction would be rolled back.
    */
   private readonly outside = current();
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
   private phase: Phase = 'holding';
   private next!: CallHandler;
-  /** The pass through the pipeline that began last, which decides. */
+  /** The pass through the pipeline that began last. It decides the result. */
   private pass!: PipelinePass;
-  /** How many have not ended. */
+  /** The number of passes that have not ended. */
   private passes = 0;
   private responded = false;
-  /** Whether an interceptor inside has written the response itself. */
+  /** Whether an inner interceptor has written the response itself. */
   private writtenInside = false;
-  /** Whether the handler failed after it had made its response, and its transaction is rolled back. */
+  /** Whether the handler failed after it had written its response, so that its transaction is rolled back. */
   private undone = false;
   private onChange: (() => void) | undefined;
 
@@ -88,7 +88,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.capture = new ResponseCapture(exchange.rawResponse, response, policy.leaseMs, this);
   }
 
-  /** Runs the pipeline inside for a subscriber, the interceptors outside. */
+  /** Runs the inner pipeline for the outer interceptors. */
   start(next: CallHandler, subscriber: Subscriber<unknown>): void {
     this.next = next;
     this.pass = new PipelinePass(this.current, subscriber, this);
@@ -98,7 +98,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   /** See {@link Runner}. */
   begin(): void {
     const { subscriber } = this.pass;
-    // An interceptor outside has given up, and answered.
+    // An outer interceptor has given up, and answered.
     if (subscriber.closed) return this.end({ kind: 'discard' });
     subscriber.add(this.pass);
     const { rawResponse } = this.exchange;
@@ -107,22 +107,22 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     runWithin(this.current, follow, this, this.pass);
   }
 
-  /** Whether nothing was answered, and a further pass may still decide the outcome. */
+  /** Whether there is no response yet, and another pass may still decide the outcome. */
   get isOpen(): boolean {
     return this.phase === 'holding' && !this.responded;
   }
 
-  /** Whether the caller is within the last pass: an interceptor that is wired twice is called there a second time. */
+  /** Whether the caller runs within the last pass, as a second `@Idempotent()` on the same request does. */
   get isWithin(): boolean {
     return this.pass.phase !== 'ended' && current()?.pass === this.pass.current;
   }
 
-  /** Whether it ended without an answer: a request that is tried again is to be admitted again. */
+  /** Whether the run ended without a response. A retry of the request is then admitted like a new request. */
   get isOverUnanswered(): boolean {
     return this.phase === 'over' && !this.responded;
   }
 
-  /** A further pass through the pipeline, for an interceptor outside that tries again. It is part of the same execution. */
+  /** Runs the pipeline again for an outer interceptor that retries. This pass belongs to the same execution. */
   runAgain(next: CallHandler, subscriber: Subscriber<unknown>): void {
     if (!this.isOpen) return subscriber.error(new TooLateError());
     this.next = next;
@@ -130,17 +130,17 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     subscriber.add(pass);
     const { watched, options } = this.operation;
     if (watched || !options.policy.transactional) return runWithin(pass.current, follow, this, pass);
-    // Calls that are not watched begin their transaction again with their pass.
+    // Where the handler's calls are not watched, each pass begins a new transaction.
     void this.settled()
       .then(() => this.leased.beginAgain())
       .then((run) => run(() => runWithin(pass.current, follow, this, pass)))
       .catch((error: unknown) => subscriber.error(error));
   }
 
-  /** Subscribes a pass to the pipeline inside. */
+  /** Subscribes a pass to the inner pipeline. */
   follow(pass: PipelinePass): void {
     this.passes++;
-    // Of a handler that is not watched, the pipeline's view is all there is: it runs until its pass ends.
+    // A handler that is not watched counts as running until its pass ends.
     if (!this.operation.watched) pass.call = this.current.calls.begin();
     this.next.handle().subscribe(pass);
   }
@@ -149,7 +149,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const { rawResponse, status } = this.exchange;
     const streams = this.operation.options.response.stream;
     if (streams) keepSource(value, rawResponse);
-    pass.come('emitted', status, this.isHandlerRunning);
+    pass.advance('emitted', status, this.isHandlerRunning);
     pass.isStream = !streams && isStream(value);
     runWithin(this.outside, next, pass.subscriber, value);
   }
@@ -171,16 +171,16 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   private onPassed(pass: PipelinePass): void {
     this.passes--;
-    pass.come('ended', this.exchange.status, this.isHandlerRunning);
+    pass.advance('ended', this.exchange.status, this.isHandlerRunning);
     this.onChange?.();
   }
 
-  /** Whether the handler is known to run; a call that is not watched ends with its pass. */
+  /** Whether the handler is known to run. A call that is not watched ends with its pass. */
   private get isHandlerRunning(): boolean {
     return this.operation.watched && this.current.calls.state === 'running';
   }
 
-  /** A transaction is rolled back by any failure. */
+  /** Any failure rolls a transaction back, so there the failure counts. */
   private isOfGoneClient(error: unknown): boolean {
     const { native, options } = this.operation;
     if (!native || options.policy.transactional) return false;
@@ -193,7 +193,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.host.streams.note(this.operation.template);
   }
 
-  /** The response has been made, or turns out too long to be held; nothing of it has gone out. */
+  /** The response is complete, or turns out too long to hold. Nothing of it has been sent. */
   onResponse(captured: CapturedResponse): void {
     if (this.phase !== 'holding') return;
     this.responded = true;
@@ -206,9 +206,9 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   /**
-   * Whether a response tells what came of the operation. What is written while the handler runs is somebody else's, such as
-   * that of a timeout middleware, unless the handler has taken the response into its own hands. So has an interceptor inside
-   * that does the work after the handler has returned, as oRPC's does: it waits until its response is sent.
+   * Returns whether a response is the operation's own. A response that is written while the handler runs is a bystander's, such as a
+   * timeout middleware's. Two writers are exceptions: a handler with a native `@Res()`, and an inner interceptor that does the work
+   * after the handler has returned, as oRPC's does.
    */
   private isOfOperation({ status }: CapturedResponse): boolean {
     const isInside = current()?.execution === this.current.execution;
@@ -216,11 +216,11 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.writtenInside = isInside && this.passes > 0;
     if (this.writtenInside) return this.current.calls.state === 'succeeded';
     if (!this.operation.native) return !this.isBusy && !this.pass.isGivenUp;
-    // A callback may have lost the async context. What fails may then be its own, or that of others.
+    // A callback may have lost the async context. A failure may then be the handler's own, or a bystander's.
     return !this.isBusy && (status < 400 || this.pass.thrown !== undefined || this.current.calls.state !== 'succeeded');
   }
 
-  /** Whether the handler, or an interceptor that does its work, may still change what comes of the operation. */
+  /** Whether the handler, or an interceptor that does its work, may still change the result. */
   private get isBusy(): boolean {
     return this.pass.phase !== 'ended' || this.current.calls.state === 'running';
   }
@@ -228,38 +228,38 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private async endBy(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
     const { transactional } = this.operation.options.policy;
-    const ending = this.soundEndingOf(captured);
-    // A key is not freed beside a call that runs, nor a transaction ended.
-    if (!calls.isRunning || (ending.kind === 'store' && !transactional)) return this.end(ending);
-    // A handler that waits for its own response to be sent has nothing left to do.
+    const result = this.safeResultOf(captured);
+    // While a call runs, its key must not be free, and its transaction must not end.
+    if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);
+    // A handler that only waits for its own response to be sent is done. Waiting for it would be a deadlock.
     await (this.operation.native ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
     this.undone = transactional && calls.state === 'failed' && captured.status < 400;
-    this.end(this.undone ? { kind: 'release' } : this.soundEndingOf(captured));
+    this.end(this.undone ? { kind: 'release' } : this.safeResultOf(captured));
   }
 
-  /** Lets the operation's own response go out as it is written, until it ends. */
+  /** Sends the operation's own response as it is written, until it ends. */
   private async sendUnkept(captured: CapturedResponse): Promise<void> {
     const { rawResponse } = this.exchange;
     const sent = new Promise((resolve) => rawResponse.once('finish', resolve).once('close', resolve));
     await this.letGo();
     await this.settled();
     await sent;
-    this.end(this.soundEndingOf(captured));
+    this.end(this.safeResultOf(captured));
   }
 
-  /** The response goes out as it is written, except its end, which waits for the record. */
+  /** Sends the response as it is written, except its end, which waits until the outcome is committed. */
   private async sendStreamed(captured: CapturedResponse): Promise<void> {
     this.phase = 'passing';
     if ((await this.capture.stream()) === 'ended') return this.endBy(captured);
     const isSettled = await this.settled();
-    // Where the operation is to outlive its client, it was to be heard of.
-    this.end(this.endingWithoutResponse(isSettled && !this.operation.options.response.stream));
+    // With `response: { stream: true }` the operation outlives its client, and should have shown a sign of life.
+    this.end(this.resultWithoutResponse(isSettled && !this.operation.options.response.stream));
   }
 
-  /** Lets somebody else's response go out, and follows the operation to its end. */
+  /** Sends the response of a bystander, and follows the operation to its end. */
   private async sendForeign(foreignStatus: number): Promise<void> {
     await this.letGo();
-    // What the handler makes itself later has nowhere to go, and is no reason to fail.
+    // The handler's own response comes too late, and is discarded without an error.
     let hasEnded = false;
     const noteEnd = () => {
       hasEnded = current()?.execution === this.current.execution;
@@ -270,15 +270,15 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const { native, options } = this.operation;
     const isCallback = native && !this.current.calls.isAsync;
     if (isCallback && !hasEnded) await this.changed(options.policy.leaseMs);
-    // The handler's own, unless it was set before that of the others.
+    // The status that the handler set, unless it did so before the bystander.
     const { status } = this.exchange;
     const own = native && status !== foreignStatus ? status : undefined;
-    this.end(this.endingWithoutResponse(isSettled && (!isCallback || own !== undefined), own));
+    this.end(this.resultWithoutResponse(isSettled && (!isCallback || own !== undefined), own));
   }
 
   private async letGo(): Promise<void> {
     this.phase = 'passing';
-    // A writer that is told to wait listens for that only afterwards.
+    // A writer whose `write()` returned false listens for 'drain' only after it has returned.
     await Promise.resolve();
     this.capture.release();
   }
@@ -287,7 +287,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (this.isOpen) void this.endUnanswered();
   }
 
-  /** The client has gone, and perhaps nobody will make a response. */
+  /** The client has gone, and there may never be a response. */
   private async endUnanswered(): Promise<void> {
     const isSettled = await this.settled();
     const patience = this.isUnlikely ? GRACE_AFTER_CLOSE_MS : this.operation.options.policy.leaseMs;
@@ -297,22 +297,22 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       if (this.isOpen) await this.changed(patience);
     } while (this.isOpen && this.capture.size > held);
     if (!this.isOpen) return;
-    // An interceptor outside has tried again.
+    // An outer interceptor has retried.
     if (isSettled && this.isBusy) return this.endUnanswered();
     const isKnown = !this.operation.native || this.capture.hasResponse || this.current.calls.isAsync;
     const status = this.operation.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
-    this.end(this.endingWithoutResponse(isSettled && isKnown, status));
+    this.end(this.resultWithoutResponse(isSettled && isKnown, status));
   }
 
-  /** Whether no response is to be expected any more: streams break off when their client goes away. */
+  /** Whether a response is unlikely: streams break off when their client goes away. */
   private get isUnlikely(): boolean {
     const { isGivenUp, isStream } = this.pass;
     return isGivenUp || isStream || this.capture.hasResponse || this.current.calls.state === 'not begun';
   }
 
   /**
-   * Resolves with true once no pass through the pipeline and no call of the handler goes on; with false where the handler has
-   * returned, and what goes on has shown no sign of life for a lease.
+   * Resolves with true when no pass and no call of the handler runs any more. Resolves with false where the handler has returned, and
+   * what it left running has shown no sign of life for the duration of a lease.
    */
   private async settled(): Promise<boolean> {
     const { calls } = this.current;
@@ -324,7 +324,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return true;
   }
 
-  /** Resolves with whether a pass ended or a response was made within `ms`. */
+  /** Resolves with whether a pass ended or a response was written within `ms` milliseconds. */
   private async changed(ms: number): Promise<boolean> {
     const timer = new AbortController();
     const change = new Promise<boolean>((resolve) => (this.onChange = () => resolve(true)));
@@ -337,21 +337,21 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     }
   }
 
-  /** The first ending counts. */
-  private end(ending: HandlerResult): void {
+  /** Records the first result, and ignores later ones. */
+  private end(result: HandlerResult): void {
     if (this.phase === 'recording' || this.phase === 'over') return;
     this.phase = 'recording';
     const { calls } = this.current;
-    // An interceptor inside may have answered before the handler begins, and wants it to.
-    const isExpected = ending.kind === 'store' && this.passes > 0 && calls.state === 'not begun';
+    // An inner interceptor may answer before it calls the handler.
+    const isExpected = result.kind === 'store' && this.passes > 0 && calls.state === 'not begun';
     if (!isExpected) calls.close();
-    this.leased.end(ending);
+    this.leased.end(result);
   }
 
-  /** A response that cannot be packed must not leave its record without an end. */
-  private soundEndingOf(captured: CapturedResponse): HandlerResult {
+  /** A response that cannot be packed must not leave its record in processing until the lease runs out. */
+  private safeResultOf(captured: CapturedResponse): HandlerResult {
     try {
-      return this.endingOf(captured);
+      return this.resultOf(captured);
     } catch (error) {
       HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
       return { kind: 'store', outcome: TOMBSTONE, failed: captured.status >= 400 };
@@ -359,10 +359,10 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   /**
-   * @param isKnown whether all that the operation does was followed to its end
-   * @param status of the response that a native handler made, though it was not sent
+   * @param isKnown whether the operation was followed to its end
+   * @param status of the response that a native handler wrote, though it was not sent
    */
-  private endingWithoutResponse(isKnown: boolean, status?: number): HandlerResult {
+  private resultWithoutResponse(isKnown: boolean, status?: number): HandlerResult {
     const { state } = this.current.calls;
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
@@ -370,7 +370,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };
   }
 
-  private endingOf({ status, body }: CapturedResponse): HandlerResult {
+  private resultOf({ status, body }: CapturedResponse): HandlerResult {
     if (this.pass.isBrokenOff) return CARRIED_OUT;
     const { calls } = this.current;
     const { thrown } = this.pass;
@@ -379,9 +379,9 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const verdict = verdictOf(this.operation, { status, error, handlerFailed }, this.current);
     if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
     if (verdict === 'release') {
-      // Streams break off when their client goes away, and platforms make an error of that which tells nothing.
+      // A stream breaks off when its client goes away. The platform's error for that says nothing of the operation.
       const brokenOff = this.exchange.rawResponse.closed && !thrown;
-      return brokenOff ? this.endingWithoutResponse(true) : { kind: 'release' };
+      return brokenOff ? this.resultWithoutResponse(true) : { kind: 'release' };
     }
     const failed = thrown !== undefined || handlerFailed || status >= 400;
     if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
@@ -397,7 +397,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (this.pass.thrown) return isWorkToBeDone(calls.value);
     if (status === undefined || status < 400) return false;
     if (this.writtenInside) return isWorkToBeDone(calls.value);
-    // Another status than the handler's comes from what failed after it. That of ts-rest's is part of its value.
+    // Another status than the handler's comes from a failure after it. ts-rest has the status in the handler's value.
     const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
     return this.operation.native || status === this.pass.status || status === inValue;
   }
@@ -409,9 +409,9 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   /** See {@link Runner}. */
-  onFinish(finish: RecordingResult): void {
+  onFinish(recorded: RecordingResult): void {
     try {
-      this.answer(finish);
+      this.answer(recorded);
       this.phase = 'over';
     } catch (error) {
       this.onFailure(error);
@@ -425,11 +425,11 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.pass.subscriber.error(problemOfError(error, this.operation.documentation));
   }
 
-  private answer(finish: RecordingResult): void {
+  private answer(recorded: RecordingResult): void {
     const error = this.pass.thrown?.error;
-    const instead = answerInstead(finish, error, this.operation) ?? (this.undone ? (error as Error) : undefined);
-    const hasFailed = finish.kind === 'freed' && (this.pass.thrown || this.current.calls.state === 'failed');
-    // The end of a stream would tell the client that the operation was carried out.
+    const instead = answerInstead(recorded, error, this.operation) ?? (this.undone ? (error as Error) : undefined);
+    const hasFailed = recorded.kind === 'freed' && (this.pass.thrown || this.current.calls.state === 'failed');
+    // A stream that ends properly means success to its client.
     if ((instead || hasFailed) && this.capture.breakOff()) return;
     if (!instead) return this.capture.release();
     if (instead instanceof Error && !this.capture.hasResponse) {
@@ -441,7 +441,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       this.exchange.reopen(this.headersBefore);
       return this.host.filters.handle(instead, this.context);
     }
-    this.exchange.silence();
+    this.exchange.suppressFrameworkReply();
     this.capture.replace((response) => {
       this.exchange.resetHeaders(this.headersBefore);
       if (instead instanceof IdempotencyProblem) writeProblem(response, instead);

@@ -2,7 +2,7 @@ import type { Observer, Subscriber } from 'rxjs';
 import type { HandlerCall } from '../../engine/handler-calls.js';
 import type { CurrentExecution } from '../../engine/current-execution.js';
 
-/** Who is told what comes of a pass. */
+/** Gets the values and the end of a pass. */
 export interface PassListener {
   onValue(pass: PipelinePass, value: unknown): void;
   onError(pass: PipelinePass, error: unknown): void;
@@ -10,36 +10,36 @@ export interface PassListener {
 }
 
 /**
- * What is known of one pass through the pipeline inside: pipes, interceptors inside, and the handler. An interceptor outside that
- * tries again makes another pass of the same execution.
+ * One pass through the inner pipeline: pipes, inner interceptors, and the handler. An outer interceptor that retries makes another
+ * pass of the same execution.
  *
- * - `'going on'`: nothing has come of it. Its first value leads to `'emitted'`, its end to `'ended'`.
- * - `'emitted'`: it has come to a value. Its end follows.
- * - `'ended'`: it has completed, or failed by `thrown`.
+ * - `'going on'`: the pass has neither emitted nor ended. A value leads to `'emitted'`, completion or an error to `'ended'`.
+ * - `'emitted'`: the pass has emitted a value. Its end follows.
+ * - `'ended'`: the pass has completed, or failed with `thrown`.
  */
 export class PipelinePass implements Observer<unknown> {
   phase: 'going on' | 'emitted' | 'ended' = 'going on';
-  /** What a pipe, an interceptor inside or the handler threw. */
+  /** The error of a pipe, an inner interceptor or the handler. */
   thrown: { readonly error: unknown } | undefined;
-  /** The status of the response when it came to its value, or its end: set by the handler, or Nest's for the route. */
+  /** The status of the response at the first value, or at the end: the handler's, or Nest's for the route. */
   status = 0;
-  /** Whether its value is a stream, which is read while it is sent. */
+  /** Whether the value is a stream, which is read while it is sent. */
   isStream = false;
-  /** That of a handler which is not watched. */
+  /** The call of a handler that is not watched. */
   call: HandlerCall | undefined;
-  /** Whether the pipeline went on without it: an interceptor inside gave up on the handler, or one outside unsubscribed. */
+  /** Whether an inner interceptor gave up on the handler, or an outer one unsubscribed. */
   isGivenUp = false;
-  /** Whether a native handler failed at its response alone, whose client had gone: `pipeline()` throws where it cannot be sent. */
+  /** Whether a native handler failed only at sending, because its client had gone: `pipeline()` throws then. */
   isBrokenOff = false;
 
-  /** @param subscriber the interceptors outside */
+  /** @param subscriber the outer interceptors */
   constructor(
     readonly current: CurrentExecution,
     readonly subscriber: Subscriber<unknown>,
     private readonly listener: PassListener,
   ) {}
 
-  /** A value. An interceptor outside that fails at it has the response changed before the pass has ended. */
+  /** An outer interceptor that fails at a value changes the response before the pass has ended. */
   next(value: unknown): void {
     this.listener.onValue(this, value);
   }
@@ -52,17 +52,17 @@ export class PipelinePass implements Observer<unknown> {
     this.listener.onComplete(this);
   }
 
-  /** The interceptors outside no longer listen; this is also called once they were told everything. */
+  /** The outer interceptors no longer listen. rxjs calls this after completion, too. */
   unsubscribe(): void {
     if (this.phase === 'going on') this.isGivenUp = true;
   }
 
   /**
-   * Notes how far it has come.
+   * Enters a phase.
    *
-   * @param isRunning whether the handler is known to run: an interceptor inside went on without it
+   * @param isRunning whether the handler is known to run: an inner interceptor went on without it
    */
-  come(phase: 'emitted' | 'ended', status: number, isRunning: boolean): void {
+  advance(phase: 'emitted' | 'ended', status: number, isRunning: boolean): void {
     if (this.phase === 'going on') {
       this.status = status;
       if (isRunning) this.isGivenUp = true;

@@ -11,10 +11,10 @@ import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
 
 /**
- * Sends the stored response at once, since a handler with a native `@Res()` would leave nobody else to do it. What outer
- * interceptors do to the response from then on has no effect.
+ * Sends the stored response at once: with a native `@Res()`, the platform would not. What outer interceptors do to the response
+ * afterwards has no effect.
  *
- * @param subscriber the outer interceptors, which go on once the response is on its way, or the client has gone
+ * @param subscriber the outer interceptors, which continue when the response was handed to node, or the client has gone
  */
 export function replay(
   exchange: Exchange,
@@ -25,7 +25,7 @@ export function replay(
   const { endpoint, rawResponse, reply } = exchange;
   const head = unpackHead(outcome.head);
   const sent = () => {
-    exchange.silence();
+    exchange.suppressFrameworkReply();
     nonces.note(endpoint, rawResponse, outcome);
     subscriber.next(valueOf(head, outcome.body));
     subscriber.complete();
@@ -36,7 +36,7 @@ export function replay(
   sent();
 }
 
-/** The body that outer interceptors once made of the handler's value, where it is JSON. */
+/** The value for outer interceptors: the stored body, where it is JSON. */
 function valueOf({ headers }: ResponseHead, body: Buffer | null): unknown {
   if (!body) return undefined;
   for (const [name, value] of headers) {
@@ -69,11 +69,10 @@ class ReplyHeaders implements Headers {
 }
 
 /**
- * Fastify's plugins do in `onSend` hooks what Express middleware does by wrapping the response: they write the cookies that
- * guards have set, save sessions, add headers. A replay that skipped them would lose the session token that a guard has just
- * rotated.
+ * Fastify's plugins do in `onSend` hooks what Express middleware does by wrapping the response: they write the cookies of guards, save
+ * sessions, add headers. A replay without these hooks would lose the session token that a guard has just rotated.
  *
- * @param onSent called once the hooks have run and the response is on its way, or the client has gone
+ * @param onSent called when the hooks have run and the response was handed to node, or the client has gone
  */
 function sendThroughHooks(reply: FastifyReply, outcome: StoredOutcome, head: ResponseHead, onSent: () => void): void {
   const body = restoreOutcome(reply.raw, new ReplyHeaders(reply), outcome, head);
@@ -83,7 +82,7 @@ function sendThroughHooks(reply: FastifyReply, outcome: StoredOutcome, head: Res
   reply.send(asText(content, reply.getHeader('content-type')));
 }
 
-/** Hooks know text as a string, as Fastify gave it to them the first time. */
+/** Hooks get text as a string, as they did for the first response. */
 function asText(body: Buffer | undefined, contentType: unknown): Buffer | string | undefined {
   if (!body || !/json|text|xml|javascript|urlencoded/.test(String(contentType)) || !isUtf8(body)) return body;
   return body.toString();
@@ -91,23 +90,23 @@ function asText(body: Buffer | undefined, contentType: unknown): Buffer | string
 
 const REPLAYED_NAME = lowerCaseOf(REPLAYED_HEADER);
 
-/** Describe the bytes that are sent, which are the stored ones whatever hooks make of them. */
+/** Headers that describe the bytes. A replay sends the stored bytes, so it sends these as stored, too. */
 const OF_THE_BYTES =
   /^(?:content-(?!security-policy).+|etag|last-modified|(?:repr-)?digest|transfer-encoding|trailer)$/;
 
 /**
- * Waits for Fastify to write what its hooks have left of a stored response, and sends the stored bytes with the headers that
- * the hooks have set: they have seen the bytes before those were stored, and would compress or wrap them twice. A response with
- * another status is the hooks' own (a session could not be saved, a refusal), and passes.
+ * Intercepts what Fastify writes after its hooks have run, and sends the stored bytes with the hooks' headers. The hooks have processed
+ * these bytes before they were stored, and would compress or wrap them twice. A response with another status is the hooks' own, such
+ * as a session that could not be saved. It is sent as it is.
  */
 class HookedReplay implements GateKeeper {
   private readonly gate: Gate;
   private readonly status: number;
-  /** As the hooks were given them. */
+  /** The headers as the hooks got them. */
   private readonly headers: OutgoingHttpHeaders;
   private isSent = false;
 
-  /** @param stored headers as they are to be spelt: Fastify keeps them in lower case alone */
+  /** @param stored headers with their spelling: Fastify keeps names in lower case */
   constructor(
     private readonly reply: FastifyReply,
     private readonly stored: readonly HeaderLine[],
@@ -151,7 +150,7 @@ class HookedReplay implements GateKeeper {
     this.onSent();
   }
 
-  /** Returns whether what the hooks have made passes instead. */
+  /** Returns whether the hooks' own response is to be sent instead. */
   private send(): boolean {
     const { raw } = this.reply;
     const { body, headers } = this;
@@ -162,7 +161,7 @@ class HookedReplay implements GateKeeper {
     }
     for (const name of raw.getHeaderNames()) {
       if (headers[name] !== undefined || !OF_THE_BYTES.test(name)) continue;
-      // Over HTTP/1, node tells the length by itself, unless it was taken away.
+      // Over HTTP/1, node sets the length by itself, unless the header was removed before.
       if (name === 'content-length' && raw.req.httpVersionMajor === 1)
         raw.setHeader('Content-Length', body?.length ?? 0);
       else raw.removeHeader(name);
@@ -178,14 +177,14 @@ class HookedReplay implements GateKeeper {
     return false;
   }
 
-  /** `undefined` for a header that is not of the stored response. */
+  /** Returns the stored spelling of a header, or `undefined` where the stored response does not have it. */
   private spellingOf(name: string): string | undefined {
     if (name === REPLAYED_NAME) return REPLAYED_HEADER;
     for (const [spelling] of this.stored) if (lowerCaseOf(spelling) === name) return spelling;
     return undefined;
   }
 
-  /** The stored coding would make another body unreadable. */
+  /** The stored content coding would make another body unreadable. */
   private takeBack(): void {
     const { raw } = this.reply;
     raw.removeHeader(REPLAYED_HEADER);

@@ -3,45 +3,45 @@ import { mute } from './mute.js';
 import { type Gate, type GateKeeper, gateOf } from './response-gate.js';
 import { ResponseStream, streamedTypeOf, type StreamEnd } from './response-stream.js';
 
-/** A response that was made, but has not gone out. */
+/** A response that is complete, but has not been sent. */
 export interface CapturedResponse {
   readonly status: number;
-  /** `undefined` where the response cannot be kept: it is too large, or has no end in sight. */
+  /** `undefined` where the response cannot be stored: it is too large, or does not end in time. */
   readonly body: Buffer | undefined;
-  /** Whether it is to go out as it is written: see {@link ResponseCapture.stream}. */
+  /** Whether it is to be sent as it is written: see {@link ResponseCapture.stream}. */
   readonly isStreamed?: boolean;
 }
 
-/** What of a response is held. */
+/** How much of a response is held back. */
 export interface CaptureLimits {
-  /** Of the body. */
+  /** The most bytes of the body that are held. */
   readonly maxBytes: number;
-  /** Whether it goes out as it is written. `undefined`: where it says by its head that it is a stream, after a second. */
+  /** Whether the response is sent as it is written. `undefined`: if its head says that it is a stream, after a second. */
   readonly stream?: boolean | undefined;
 }
 
 export interface CaptureListener {
-  /** Called once: when the response has ended, or turns out not to be kept. */
+  /** Called once: when the response has ended, or when it turns out that it cannot be stored. */
   onResponse(captured: CapturedResponse): void;
-  /** Called where the response says that it is a stream, and {@link CaptureLimits.stream} does not decide. */
+  /** Called where the head says that the response is a stream, and {@link CaptureLimits.stream} is not set. */
   onUndecided(): void;
 }
 
-/** A response that is flushed or typed as a stream, but ends within this time, is kept as any other. */
+/** A response that is flushed, or has the type of a stream, is stored like any other if it ends within this time. */
 const UNDECIDED_HOLD_MS = 1_000;
 
 type Done = (error?: Error | null) => void;
 
 /**
- * Holds a response back at node's own `ServerResponse`, whatever the framework, filter or handler that makes it, until
- * its outcome is on record; then lets it go out, or puts another in its place.
+ * Holds a response back at node's own `ServerResponse`, whatever writes it: framework, filter or handler. When its outcome is
+ * committed, the response is sent, or another one in its place.
  *
- * Middleware that wrapped the response before (such as compression) is called when it goes out, and so is not seen in
- * what is captured. Informational responses (early hints) say nothing of an outcome, and pass. Trailers cannot be
- * replayed: a response that was held goes out without them.
+ * Middleware that has wrapped the response before, such as compression, runs when the response is sent. So the capture has the response
+ * without what that middleware does. Informational responses (early hints) are no outcome, and are sent at once. Trailers cannot be
+ * replayed: a response that was held is sent without them.
  *
- * - `'holding'`: nothing goes out. The listener is told once, by when the response has ended or turns out not to be kept.
- * - `'streaming'`: the response goes out as it is written, except its end. Entered by `stream()`.
+ * - `'holding'`: nothing is sent. The listener is called once, when the response has ended or cannot be stored.
+ * - `'streaming'`: the response is sent as it is written, except its end. Entered by `stream()`.
  * - `'open'`: everything passes, and the capture is over. Entered by `release()`, `replace()`, `discard()` and `breakOff()`.
  */
 type Phase = 'holding' | 'streaming' | 'open';
@@ -50,23 +50,23 @@ export class ResponseCapture implements GateKeeper {
   private phase: Phase = 'holding';
   private chunks: Buffer[] | undefined;
   private held = 0;
-  /** Whether its writer has begun it, and ended it. */
+  /** Whether the writer has begun the response, and ended it. */
   private begun = false;
   private ended = false;
-  /** Whether the listener was told. */
-  private told = false;
+  /** Whether the listener was called. */
+  private reported = false;
   private callbacks: Done[] | undefined;
   private endless: NodeJS.Timeout | undefined;
   private readonly gate: Gate;
-  /** How many waited for the response to be sent before its handler began: loggers, and the platform. */
+  /** How many listeners waited for 'finish' before the handler began: loggers, and the platform. */
   private readonly listenersBefore: number;
-  /** Status and its message, from when the head is sent as far as its writer knows. */
+  /** The status line, as it was when the writer believed that the head was sent. */
   private head: Pick<ServerResponse, 'statusCode' | 'statusMessage'> | undefined;
-  /** Where the option says that it is to be streamed, its client is watched from the beginning. */
+  /** Where `response.stream` is set, the client is watched from the beginning. */
   private readonly chosen: ResponseStream | undefined;
   private streaming: ResponseStream | undefined;
 
-  /** @param maxMs how long it is held from its first byte to its end */
+  /** @param maxMs how long a response is held from its first byte to its end, in milliseconds */
   constructor(
     private readonly response: ServerResponse,
     private readonly limits: CaptureLimits,
@@ -79,12 +79,12 @@ export class ResponseCapture implements GateKeeper {
     if (limits.stream) this.chosen = this.newStream(true, maxMs);
   }
 
-  /** Whether anything of a response was made. */
+  /** Whether the writer has begun a response. */
   get hasResponse(): boolean {
     return this.begun;
   }
 
-  /** Bytes of the body that were written so far. */
+  /** The number of bytes of the body that were written so far. */
   get size(): number {
     return this.held;
   }
@@ -94,8 +94,8 @@ export class ResponseCapture implements GateKeeper {
   }
 
   /**
-   * Resolves once somebody waits for the response to have been sent, as `pipeline()` and `finished()` do, or a callback of `end()`:
-   * a handler that does must not be waited for before it is.
+   * Resolves when something waits for the response to be sent, as `pipeline()`, `finished()` and a callback of `end()` do. To wait for
+   * a handler that waits for its response would be a deadlock.
    */
   awaited(): Promise<void> {
     const { response } = this;
@@ -110,7 +110,7 @@ export class ResponseCapture implements GateKeeper {
     });
   }
 
-  /** Lets the response go out: what was held, and what is still to come. */
+  /** Sends what was held. What is written later passes. */
   release(): void {
     if (this.phase === 'open') return;
     const wasStreaming = this.phase === 'streaming';
@@ -119,8 +119,8 @@ export class ResponseCapture implements GateKeeper {
     const { response } = this;
     const { original } = this.gate;
     if (this.ended) {
-      // The whole body is known by now, so node sends its length instead of chunks; a replay looks the same. A header that is
-      // not there must not be removed: after compression has removed Content-Length, node would send neither, and close.
+      // The whole body is known, so node sends its length instead of chunks, and a replay looks the same. A header that is not
+      // there must not be removed: after compression has removed Content-Length, node would send neither, and close.
       if (response.hasHeader('Transfer-Encoding')) response.removeHeader('Transfer-Encoding');
       response.removeHeader('Trailer');
       if (this.callbacks) response.once('finish', () => this.callBack());
@@ -135,8 +135,8 @@ export class ResponseCapture implements GateKeeper {
   }
 
   /**
-   * Lets the response go out as it is written, except its end, which waits for {@link release}. To be called for a response that
-   * is to be streamed. Resolves with its end.
+   * Sends the response as it is written, except its end, which waits for {@link release}. To be called for a response that is to be
+   * streamed. Resolves when the response ends, with how it ended.
    */
   stream(): Promise<StreamEnd> {
     const { original } = this.gate;
@@ -152,7 +152,7 @@ export class ResponseCapture implements GateKeeper {
     return this.streaming.ended;
   }
 
-  /** Closes the connection, where a part of the response has gone out whose end is not to. Returns whether that is so. */
+  /** Closes the connection where a part of the response was sent and its end must not be. Returns whether it did. */
   breakOff(): boolean {
     if (!this.streaming) return false;
     this.open();
@@ -162,8 +162,7 @@ export class ResponseCapture implements GateKeeper {
   }
 
   /**
-   * Writes another response by `write`, in place of what was held. Whatever the pipeline does to the response from then
-   * on has no effect.
+   * Writes another response by `write` instead of what was held. What the pipeline does to the response afterwards has no effect.
    */
   replace(write: (response: ServerResponse) => void): void {
     if (this.phase === 'open') return;
@@ -174,7 +173,7 @@ export class ResponseCapture implements GateKeeper {
     this.callBack();
   }
 
-  /** Forgets what was held. Another response is to be made, and goes out as it is written. */
+  /** Drops what was held. Another response follows, and is sent as it is written. */
   discard(): void {
     if (this.phase === 'open') return;
     this.open();
@@ -183,7 +182,7 @@ export class ResponseCapture implements GateKeeper {
   }
 
   writeHead(args: readonly unknown[]): void {
-    // By node itself, or by middleware, when the first bytes go out.
+    // Called by node itself, or by middleware, when the first bytes are sent.
     if (this.streaming) return void this.gate.original.writeHead.apply(this.response, args as never);
     const [status, ...rest] = args;
     applyHead(this.response, status as number, rest);
@@ -213,10 +212,10 @@ export class ResponseCapture implements GateKeeper {
     if (!this.begun) this.pretendSent();
     this.begun = true;
     this.hold(args);
-    this.tell();
+    this.report();
   }
 
-  /** As node does, once they have been sent. */
+  /** Throws as node does after the head was sent. */
   mayChangeHeaders(): boolean {
     if (!this.begun || this.streaming) return true;
     throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
@@ -234,16 +233,16 @@ export class ResponseCapture implements GateKeeper {
     this.pretendSent();
     const { limits, listener, maxMs } = this;
     const { stream } = limits;
-    // What failed is judged before it is sent.
+    // A failure is stored or released before it is sent.
     const isStream = stream !== false && this.response.statusCode < 400;
-    if (isStream && stream) return this.tellUnkept(true);
+    if (isStream && stream) return this.reportUnstorable(true);
     const type = streamedTypeOf(this.response);
     const isUndecided = isStream && (isFlushed || type !== undefined);
     if (isUndecided) listener.onUndecided();
-    if (type === 'text/event-stream') return this.tellUnkept();
+    if (type === 'text/event-stream') return this.reportUnstorable();
     this.endless = isUndecided
-      ? setTimeout(() => this.tellUnkept(true), Math.min(UNDECIDED_HOLD_MS, maxMs))
-      : setTimeout(() => this.tellUnkept(), maxMs);
+      ? setTimeout(() => this.reportUnstorable(true), Math.min(UNDECIDED_HOLD_MS, maxMs))
+      : setTimeout(() => this.reportUnstorable(), maxMs);
     this.endless.unref();
   }
 
@@ -253,18 +252,18 @@ export class ResponseCapture implements GateKeeper {
     if (typeof chunk === 'string') {
       this.keep(Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'));
     } else if (chunk instanceof Uint8Array) {
-      // Its writer may use the memory again, as it could once node had handed it to the kernel.
+      // The writer may reuse the memory, as it may once node has handed it to the kernel.
       this.keep(Buffer.from(chunk));
     }
     if (typeof callback === 'function') (this.callbacks ??= []).push(callback as Done);
-    // A writer that waits for each chunk to be taken must go on, as nothing goes out before the end.
-    if (!this.told && !this.ended && this.callbacks) queueMicrotask(() => this.callBack());
+    // A writer that waits for each chunk to be sent must continue, because nothing is sent before the end.
+    if (!this.reported && !this.ended && this.callbacks) queueMicrotask(() => this.callBack());
   }
 
   private keep(chunk: Buffer): void {
     (this.chunks ??= []).push(chunk);
     this.held += chunk.length;
-    if (this.held > this.limits.maxBytes) this.tellUnkept();
+    if (this.held > this.limits.maxBytes) this.reportUnstorable();
   }
 
   private gathered(): Buffer {
@@ -273,16 +272,16 @@ export class ResponseCapture implements GateKeeper {
     return this.chunks![0];
   }
 
-  private tell(): void {
-    if (this.told) return;
-    this.told = true;
+  private report(): void {
+    if (this.reported) return;
+    this.reported = true;
     clearTimeout(this.endless);
     this.listener.onResponse({ status: this.response.statusCode, body: this.gathered() });
   }
 
-  private tellUnkept(isStreamed = false): void {
-    if (this.told) return;
-    this.told = true;
+  private reportUnstorable(isStreamed = false): void {
+    if (this.reported) return;
+    this.reported = true;
     clearTimeout(this.endless);
     this.listener.onResponse({ status: this.response.statusCode, body: undefined, ...(isStreamed && { isStreamed }) });
   }
@@ -294,8 +293,8 @@ export class ResponseCapture implements GateKeeper {
   }
 
   /**
-   * Frameworks ask whether they have sent: what is held has been, as far as they are concerned. From here on the head is
-   * what it is: nobody hears of another status.
+   * Makes the response look sent to the framework, which asks for that before it writes another one. A status that is set later has
+   * no effect, as after a head that was sent.
    */
   private pretendSent(): void {
     const { response } = this;
@@ -313,7 +312,7 @@ export class ResponseCapture implements GateKeeper {
   }
 }
 
-/** Of a response that is held; of one that is not, what node says. The same for all responses, and never taken away. */
+/** The properties of a held response; once it is not held, node's own. Shared by all responses, and never removed. */
 const SENT: PropertyDescriptorMap = {
   headersSent: {
     configurable: true,
@@ -338,7 +337,7 @@ function ofNode(response: ServerResponse, name: string): unknown {
   return Reflect.get(Object.getPrototypeOf(response) as object, name, response);
 }
 
-/** As node does at once, so that the handler or its filters hear of it. */
+/** Throws at once, as node does, so that the error reaches the handler or its filters. */
 function checkChunk(chunk: unknown): void {
   if (chunk === undefined || chunk === null || typeof chunk === 'function') return;
   if (typeof chunk === 'string' || chunk instanceof Uint8Array) return;
@@ -355,7 +354,7 @@ function checkHead({ statusCode, statusMessage }: ServerResponse): void {
   if (statusMessage) validateHeaderValue('statusMessage', statusMessage);
 }
 
-/** `writeHead(status, message?, headers?)`, where headers are an object, or names and values in turn. */
+/** Applies `writeHead(status, message?, headers?)`. The headers are an object, or an array of names and values in turn. */
 export function applyHead(response: ServerResponse, status: number, rest: readonly unknown[]): void {
   response.statusCode = status;
   const [first] = rest;
