@@ -36,7 +36,7 @@ export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & C
   }) as MethodDecorator & ClassDecorator;
 }
 
-/** Exempts a method of an idempotent controller, or tells the boot audit that a route is meant to be unprotected. */
+/** Exempts a method of an idempotent controller, or declares to the boot audit that a route is meant to be unprotected. */
 export function NotIdempotent(): MethodDecorator & ClassDecorator {
   return ((target: object, _key?: string | symbol, descriptor?: PropertyDescriptor) => {
     mark((descriptor?.value as object | undefined) ?? target, 'exempt');

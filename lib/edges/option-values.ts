@@ -14,7 +14,7 @@ export function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']):
 /**
  * The key that was read; `undefined` where there is none, and none is needed.
  *
- * @param expected what a request without a key is told
+ * @param expected the detail of the problem for a request without a key
  * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
  */
 export function usableKey(

@@ -94,7 +94,7 @@ export class PipelineRun {
     if (this.size > this.settings.options.response.maxBytes) this.letGo();
   }
 
-  /** A stream that is too large to keep, or that perhaps has no end, passes through: a retry is told that it was. */
+  /** A stream that is too large to keep, or that perhaps has no end, passes through. A retry gets `replay-unavailable`. */
   private letGo(): void {
     clearTimeout(this.tooLong);
     this.settleEnding(CARRIED_OUT);
@@ -106,7 +106,7 @@ export class PipelineRun {
     if (this.open) return end(this.subscriber, this.thrown);
     const { calls } = this.current;
     if (calls.state === 'running') {
-      // An interceptor inside went on without the handler. Its answer tells nothing of the operation.
+      // An interceptor inside went on without the handler. Its answer says nothing of the operation.
       this.letThrough();
       await calls.idle();
       return this.settle(this.isCarriedOut ? CARRIED_OUT : { kind: 'release' });
@@ -167,13 +167,13 @@ export class PipelineRun {
   }
 }
 
-/** Tells an answer that is on record. */
+/** Returns the answer that is on record. */
 export function tell(subscriber: Subscriber<unknown>, { values, thrown }: Answer): void {
   for (const value of values) subscriber.next(value);
   end(subscriber, thrown);
 }
 
-/** The stream of a handler, for as long as it has values, whoever stops listening. */
+/** The stream of a handler, for as long as it has values, even without a subscriber. */
 function toItsEnd(stream: unknown, current: CurrentExecution): Observable<unknown> {
   return new Observable((subscriber) => {
     const { calls } = current;

@@ -71,7 +71,7 @@ function redactedAnswer({ code, head, body }: StoredOutcome, redact: readonly st
   };
 }
 
-/** As HTTP tells an error: by an object, whose message is for the client. */
+/** An error as HTTP sends it: an object, whose message is for the client. */
 function redactedError(error: StoredError, redact: readonly string[]): StoredError {
   const { response, extensions, payload } = error;
   return {

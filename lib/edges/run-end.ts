@@ -74,7 +74,7 @@ export function verdictOf(
 function checkedVerdict(verdict: unknown): OutcomeVerdict {
   if (verdict === 'store' || verdict === 'release') return verdict;
   if (typeof (verdict as { store?: unknown } | null | undefined)?.store === 'boolean') return verdict as OutcomeVerdict;
-  // Nobody else listens to it, and a rejection would end the process.
+  // There is no other listener, and an unhandled rejection would end the process.
   if (verdict instanceof Promise) verdict.catch(() => undefined);
   const what = verdict instanceof Promise ? 'a promise' : inspect(verdict, { depth: 0 });
   throw new TypeError(`\`outcome\` has to return 'store', 'release' or { store: boolean }, and returned ${what}`);

@@ -23,12 +23,12 @@ import { unpackAnswer } from './value-outcome.js';
 /** What an edge knows of a request that is answered with values. */
 export interface ValueRequest {
   readonly endpoint: string;
-  /** What stands for `endpoint` where the operation has no name; `null` where it has none. */
+  /** What replaces `endpoint` where the operation has no name; `null` where it has none. */
   readonly route: string | null;
   readonly policy: Policy;
   /** What is stored of the request beside its input, where requests are. */
   readonly head: Readonly<Record<string, string>>;
-  /** What of it tells this request from another under the same key. */
+  /** The part that distinguishes this request from another one with the same key. */
   readonly compared: Readonly<Record<string, string>> | readonly string[];
   /** Names and values of `fingerprint.headers`. */
   readonly header: (name: string) => string | undefined;
@@ -64,7 +64,7 @@ export class ValueEdge {
    * The key of the option `key`, or where there is none, what `otherwise` reads; `undefined` where the request has none
    * and needs none.
    *
-   * @param expected what a request without a key is told
+   * @param expected the detail of the problem for a request without a key
    * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
    */
   readKey(

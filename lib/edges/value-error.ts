@@ -9,13 +9,13 @@ export interface StoredError {
   /** Of an HttpException. */
   readonly status?: number;
   readonly response?: string | object;
-  /** What an RpcException tells the client. */
+  /** What an RpcException sends to the client. */
   readonly payload?: ValueJson;
   /** Of a GraphQLError. */
   readonly extensions?: object;
 }
 
-/** How GraphQL servers call an error that nobody gave a code. */
+/** The code that GraphQL servers give to an error without one. */
 const NO_CODE = 'INTERNAL_SERVER_ERROR';
 
 /**

@@ -37,14 +37,14 @@ export class CurrentExecution {
     return this.pass !== this;
   }
 
-  /** The same execution, for a further pass through the pipeline, by which that is told from what is left of an earlier one. */
+  /** Returns the same execution for another pass through the pipeline, to distinguish it from the rest of an earlier pass. */
   again(): CurrentExecution {
     return new CurrentExecution(this.execution, this.handler, this.follow, this.outer);
   }
 
   /**
-   * Calls the handler, and notes how it ends. Each call runs in a context of its own, by which its steps are told from those of
-   * the call before.
+   * Calls the handler, and notes how it ends. Each call runs in a context of its own, which distinguishes its steps from those of the
+   * call before.
    *
    * @param read what is made of the value that it returns, or that its promise comes to
    * @throws TooLateError where the execution has ended

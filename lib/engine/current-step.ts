@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { StoreTransaction } from './ports/record-store.js';
 
-/** A step that runs inside an operation's transaction, and is recorded apart from it. */
+/** A step that runs inside an operation's transaction, and is recorded by itself. */
 export interface CurrentStep {
   readonly name: string;
   readonly transaction: StoreTransaction;

@@ -29,7 +29,7 @@ export interface EngineParts {
 /** How long a claim is sent again to a store that refuses at once, in milliseconds: a lost connection, not an outage. */
 const ASK_AGAIN_FOR_MS = 1_000;
 
-/** What a refused duplicate is told to wait, in milliseconds. */
+/** Bounds of `Retry-After` for a refused duplicate, in milliseconds. */
 const LONGEST_RETRY_AFTER_MS = 5_000;
 const SHORTEST_RETRY_AFTER_MS = 1_000;
 
@@ -147,7 +147,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
       for (;;) {
         const seen = found ? 0 : this.watches.changesOf(recordId);
         let flight = found ? undefined : this.inFlight.get(recordId);
-        // A request that comes to wait while others do need not ask what they have just been told.
+        // While others wait for this record, the result of their last read is good for this request, too.
         if (!found && !flight && patience > 0 && !watch) found = this.watches.standingOf(recordId);
         if (!found && !flight) {
           flight = await this.ask(operation, (asked) => asked);
@@ -365,7 +365,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 }
 
-/** The fingerprint and the caller are compared before anything else is told of a record. */
+/** The fingerprint and the caller are compared first: a refusal must not reveal the state of a record to another caller. */
 function mismatch(operation: Operation, found: Found): Refusal | undefined {
   const { binding } = found;
   const sameCaller = binding && operation.binding ? binding.equals(operation.binding) : binding === operation.binding;

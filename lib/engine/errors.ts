@@ -27,7 +27,7 @@ export class CommitUnknownError extends Error {
 
 /**
  * The transaction that an operation began was over before the operation was: by a COMMIT or ROLLBACK of the handler's
- * own, by a statement that commits implicitly, or by a rollback that nobody saw. What the handler wrote may be there in
+ * own, by a statement that commits implicitly, or by a rollback that went unnoticed. What the handler wrote may be there in
  * part, so that the outcome is unknown.
  */
 export class TransactionEndedError extends Error {

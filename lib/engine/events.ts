@@ -25,7 +25,7 @@ export type IdempotencyEvent =
   | (OfRecord & { readonly type: 'replayUnavailable' })
   /** A duplicate of a running request was refused. */
   | (OfRecord & { readonly type: 'conflict' })
-  /** A duplicate has waited for a running request, `waitMs` milliseconds, whatever came of it. Follows what did. */
+  /** A duplicate has waited for a running request, for `waitMs` milliseconds. The event of its own outcome comes before. */
   | (OfRecord & { readonly type: 'waited'; readonly waitMs: number })
   /** The same key came with another request (`reused`), or from another caller (`foreign`). */
   | (OfRecord & { readonly type: 'mismatch'; readonly of: 'reused' | 'foreign' })
@@ -36,7 +36,7 @@ export type IdempotencyEvent =
   /** A key was freed for the next request. */
   | (OfExecution & { readonly type: 'released' })
   /**
-   * What an execution came to is on record, but without its response, or without the result of the step that is named:
+   * The outcome of an execution is on record, but without its response, or without the result of the step that is named:
    * the store refused it, or it cannot be written down. A retry cannot be answered with it.
    */
   | (OfExecution & { readonly type: 'notKept'; readonly step?: string; readonly error: unknown })
@@ -63,7 +63,7 @@ export type IdempotencyEvent =
 
 /** Where events go. */
 export interface EventSink {
-  /** False while nobody listens to what every request does, so that these events need not be made. */
+  /** False while no subscriber needs the events of every request, so that these are not created. */
   readonly observed: boolean;
   next(event: IdempotencyEvent): void;
 }

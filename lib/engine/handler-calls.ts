@@ -1,6 +1,6 @@
 /**
- * The calls of one execution's handler, whoever makes them: an interceptor that tries again calls it a second time, and one
- * that gives up waiting leaves a call behind. The call that began last decides what the handler did, and the key is not free
+ * The calls of one execution's handler: an interceptor that retries calls it a second time, and one that gives up waiting leaves a
+ * call behind. The call that began last decides what the handler did, and the key is not free
  * before every call has settled: a second execution would run beside it.
  *
  * - `'not begun'`: no call has begun. Left by the first call, or by `close()`.
@@ -27,7 +27,7 @@ export interface HandlerCall {
   /** What it returned, or threw. */
   result?: unknown;
   isAsync?: boolean;
-  /** Told when it has settled. */
+  /** Called when the call has settled. */
   onSettled?: () => void;
 }
 
@@ -57,7 +57,7 @@ export class HandlerCalls {
     return this.last?.state === 'succeeded' ? this.last.result : undefined;
   }
 
-  /** Whether the last call returned a promise, which tells when its work has ended. */
+  /** Whether the last call returned a promise, which settles when its work has ended. */
   get isAsync(): boolean {
     return this.last?.isAsync === true;
   }

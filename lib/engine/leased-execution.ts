@@ -22,12 +22,12 @@ export type HandlerResult =
   /** Nothing is known of it, nor will be: as if its process had died. */
   | { readonly kind: 'unknown' };
 
-/** What came of recording that. */
+/** The result of recording a {@link HandlerResult}. */
 export type RecordingResult =
   /** `despite`: what failed after COMMIT, and did not undo it. */
   | { readonly kind: 'stored'; readonly despite?: unknown }
   | { readonly kind: 'freed' }
-  /** The record was lost to another owner: this is what stands now. */
+  /** The record was lost to another owner: this is the record now. */
   | { readonly kind: 'lost'; readonly standing: StandingRecord | undefined }
   /** Whether the operation happened is unknown: the record is held. `error`: what the handler's transaction met. */
   | { readonly kind: 'held'; readonly error?: unknown }
@@ -88,7 +88,7 @@ interface NextTransaction {
  *
  * - `'held'`: the lease is renewed at every third of it.
  * - `'expiring'`: the operation has run for longer than its `maxDuration`. The lease is left to run out, and then lost.
- * - `'lost'`: another execution may have the record. What this one comes to is not recorded.
+ * - `'lost'`: another execution may own the record. The result of this one is not recorded.
  * - `'over'`: the record is recorded, freed, or left.
  */
 type Phase = 'held' | 'expiring' | 'lost' | 'over';

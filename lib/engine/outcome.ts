@@ -1,5 +1,5 @@
 /**
- * What an execution came to, in the form in which it is kept. The engine does not look inside: an edge packs its own
+ * The outcome of an execution, in the form in which it is stored. The engine does not look inside: an edge packs its own
  * answer (an HTTP response, a message's value) and unpacks it on a replay.
  */
 export interface StoredOutcome {

@@ -93,7 +93,7 @@ export class StepRunner {
     return this.unknownStep;
   }
 
-  /** @param call of the handler: one that is called again gets what the steps of the earlier call came to */
+  /** @param call of the handler: one that is called again gets the results of the earlier call's steps */
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}, call: object = this): Promise<T> {
     const stored = storedStepName(name);
     this.taken ??= new WeakMap();

@@ -2,10 +2,10 @@ import { performance } from 'node:perf_hooks';
 import type { WakeUp, WakeUpSubscription } from './ports/wake-up.js';
 import type { RecordStore, StandingRecord } from './ports/record-store.js';
 
-/** Pauses between looks at a record that nobody announces, in milliseconds. */
+/** Pauses between reads of a record whose changes are not announced, in milliseconds. */
 const POLL_FIRST = 20;
 const POLL_LONGEST = 500;
-/** The same where a channel announces it: only for announcements that were lost. */
+/** The same where a channel announces changes: only for lost announcements. */
 const BACKSTOP_FIRST = 500;
 const BACKSTOP_LONGEST = 5_000;
 
@@ -61,7 +61,7 @@ export class Watch {
   private leaseEnds = 0;
   private started = false;
   private marking = false;
-  /** The owner that was told that somebody waits. */
+  /** The owner whose record is marked as awaited. */
   private markedFor: string | undefined;
   private pause: number;
   private longest: number;
@@ -135,7 +135,7 @@ export class Watch {
   }
 
   /**
-   * Notes on the record that it is awaited, so that its owner announces its end. Each owner has to be told anew.
+   * Marks the record as awaited, so that its owner announces its end. A new owner needs a new mark.
    */
   private async mark(): Promise<void> {
     if (!this.subscription || !this.started || this.marking || this.waiters === 0) return;

@@ -154,8 +154,8 @@ export class RedlockRecordLock implements RecordLock {
   }
 
   /**
-   * Tells contention from outage, for which Redlock throws the same error: a failed node never counts as a lock.
-   * Undefined after a split vote, where we got some nodes and others got some, if another vote can follow.
+   * Distinguishes contention from an outage, for which Redlock throws the same error: a failed node never counts as a lock.
+   * Resolves with `undefined` after a split vote, where several applications got some nodes each, if another vote can follow.
    */
   async #lostVote(error: unknown, canVoteAgain: boolean): Promise<LockAttempt | undefined> {
     const stats = error instanceof ExecutionError ? await error.attempts[0] : undefined;

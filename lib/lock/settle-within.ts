@@ -5,8 +5,8 @@ export const TIME_IS_UP = Symbol('time is up');
 const AFTER_STALL = 20;
 
 /**
- * Settles as `work` does, or resolves to {@link TIME_IS_UP} after `ms` milliseconds, whichever is first. What `work`
- * comes to later is the caller's to handle; a late rejection goes unreported.
+ * Settles as `work` does, or resolves to {@link TIME_IS_UP} after `ms` milliseconds, whichever is first. The
+ * caller handles a later result of `work`; a late rejection is not reported.
  */
 export function settleWithin<T>(work: Promise<T>, ms: number): Promise<T | typeof TIME_IS_UP> {
   return new Promise((resolve, reject) => {

@@ -10,7 +10,7 @@ export function checkNames(options: object, known: readonly string[], path = '')
   }
 }
 
-/** What was given is not told: it may be a secret, such as an encryption key. */
+/** The message does not contain the value: it may be a secret, such as an encryption key. */
 export function checkObject(option: string, value: unknown, known: readonly string[]): void {
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) return;
   throw new IdempotencyOptionError(option, `must be an object of ${known.join(', ')}`);

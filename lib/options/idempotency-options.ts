@@ -24,9 +24,9 @@ export interface FingerprintOptions {
   readonly headers?: readonly string[];
 }
 
-/** What an operation came to, as {@link IdempotentOptions.outcome} is asked about it. */
+/** How a handler ended: the argument of {@link IdempotentOptions.outcome}. */
 export interface OutcomeContext {
-  /** HTTP status of the response; for messages, mutations and jobs 200, or what stands for the error they threw. */
+  /** HTTP status of the response; for messages, mutations and jobs 200, or the status that their error corresponds to. */
   readonly status: number;
   /** What the handler, a pipe or an interceptor inside threw, if anything. */
   readonly error: unknown;
@@ -71,7 +71,7 @@ export interface IdempotentOptions {
    * to the caller's {@link CredentialOptions}, if it has any. Messages have no principal.
    */
   readonly scope?: (context: ExecutionContext) => string;
-  /** How a request is told from another with the same key; `false`: not at all. Default: the whole request. */
+  /** How requests with the same key are compared; `false`: they are not. Default: the whole request. */
   readonly fingerprint?: FingerprintOptions | ((context: ExecutionContext) => string | Uint8Array) | false;
   /** A duplicate of a running request is refused (409), or waits for its outcome. Default: `'reject'`. */
   readonly onConflict?: 'reject' | 'wait';
@@ -239,7 +239,7 @@ export interface IdempotencyModuleOptions extends Omit<IdempotentOptions, 'opera
   /** Deletes expired records; `false`: never. Default: every 60 s, 1000 a batch. */
   readonly sweep?: SweepOptions | false;
   /**
-   * At boot, tells of mutating routes with neither `@Idempotent()` nor `@NotIdempotent()`, and of `@Idempotent()` where it
+   * At boot, reports mutating routes with neither `@Idempotent()` nor `@NotIdempotent()`, and `@Idempotent()` where it
    * has no effect. Default: `'warn'`.
    */
   readonly audit?: 'off' | 'warn' | 'error';

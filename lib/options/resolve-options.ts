@@ -28,7 +28,7 @@ const KIB = 1_024;
 /** What an integer column holds. */
 const MOST_ATTEMPTS = 2 ** 31 - 1;
 
-/** What stands in `forRoot` as a default, and in `@Idempotent()`. */
+/** Options of `@Idempotent()` whose defaults `forRoot` takes. */
 const DEFAULT_OPTIONS = [
   'required',
   'key',

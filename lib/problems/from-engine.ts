@@ -21,7 +21,7 @@ import {
   IdempotencyStoreUnavailableException,
 } from './problems.js';
 
-/** Tells a refusal of the engine as a problem. */
+/** Returns the problem for a refusal of the engine. */
 export function problemOf(refusal: Refusal, documentation?: string): IdempotencyProblem {
   switch (refusal.reason) {
     case 'reused':
@@ -38,8 +38,8 @@ export function problemOf(refusal: Refusal, documentation?: string): Idempotency
 }
 
 /**
- * Tells an error of the engine as a problem. Nothing of the error itself is shown to the client: a statement that failed
- * tells of tables and values. A mistake of the application's stays what it is.
+ * Returns the problem for an error of the engine. The client sees nothing of the error itself: a failed statement contains tables and
+ * values. An error of the application is returned as it is.
  */
 export function problemOfError(error: unknown, documentation?: string): Error {
   if (error instanceof NestedOperationError) return error;

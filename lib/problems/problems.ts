@@ -75,7 +75,7 @@ export class IdempotencyInProgressException extends IdempotencyProblem {
   }
 }
 
-/** 409: an execution ended without an outcome on record, and someone has to find out what came of it. */
+/** 409: an execution ended without an outcome on record, and an operator has to find out whether it happened. */
 export class IdempotencyOutcomeUnknownException extends IdempotencyProblem {
   constructor(options?: ProblemOptions) {
     super(

@@ -1,11 +1,11 @@
 import { Subject } from 'rxjs';
 import type { EventSink, IdempotencyEvent } from '../engine/events.js';
 
-/** Events for whoever subscribes, and for the module's own warnings. */
+/** Events for subscribers, and for the module's own warnings. */
 export class EventStream implements EventSink {
   private readonly subject = new Subject<IdempotencyEvent>();
   readonly events$ = this.subject.asObservable();
-  /** Told of what goes wrong, though nobody subscribes: it makes no request pay for the rest. */
+  /** Gets events of failures even without a subscriber, and no others: these would cost every request something. */
   onTrouble: ((event: IdempotencyEvent) => void) | undefined;
 
   get observed(): boolean {

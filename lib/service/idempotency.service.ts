@@ -48,7 +48,7 @@ export interface RecordIdentity {
   readonly operation: string;
 }
 
-/** What {@link IdempotencyService.run} is told of an operation. */
+/** How {@link IdempotencyService.run} identifies an operation, and the request it stands for. */
 export interface RunOptions
   extends
     RecordIdentity,
@@ -79,7 +79,7 @@ export interface ForgetOptions {
   readonly scope: string;
 }
 
-/** What came of a held operation. */
+/** The outcome of a held operation, as an operator found it out. */
 export type Resolution =
   /** It did not happen: the next request with its key may run. */
   | 'release'
@@ -253,7 +253,7 @@ export class IdempotencyService {
   /**
    * Deletes all expired records now, in batches. How many.
    *
-   * @param onProgress is told after each batch how many there have been
+   * @param onProgress called after each batch with the number of records so far
    */
   purgeExpired(onProgress?: (purged: number) => void): Promise<number> {
     const sweeper = new Sweeper(

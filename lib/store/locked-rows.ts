@@ -10,7 +10,7 @@ export function saysLocked(error: unknown): boolean {
 }
 
 /**
- * Asks for rows that were found locked, one at a time: however many rows somebody has locked, those who wait for them hold
+ * Asks for rows that were found locked, one at a time: however many rows are locked, the statements that wait for them hold
  * one connection at the most.
  */
 export class LockedRows {

@@ -42,7 +42,7 @@ export class OwnTransactions {
     } catch (error) {
       failed = true;
       const end = () => this.rollBack(runner, error);
-      // The first error tells more than a ROLLBACK on a connection that is gone.
+      // The first error says more than a ROLLBACK on a connection that is gone.
       await this.timeLimit.wait((asked ?? Promise.resolve()).then(end, end)).catch(() => undefined);
       throw error;
     }
@@ -88,8 +88,8 @@ function endSavepoints(runner: QueryRunner): void {
 }
 
 /**
- * A transaction that something else has ended cannot be rolled back, and TypeORM goes on believing in it: on SQLite, where
- * everybody shares one query runner, all would wait for its end for ever.
+ * A transaction that something else has ended cannot be rolled back, and TypeORM still believes in it. On SQLite, where all requests
+ * share one query runner, they would wait for its end for ever.
  */
 function forgetTransaction(runner: QueryRunner): void {
   Object.assign(runner, { isTransactionActive: false, transactionDepth: 0 });

@@ -30,15 +30,15 @@ const SEND_WITHIN = 1_000;
 /** For how long a connection that hears nothing is taken for the rule, in milliseconds. */
 const DEAF_FOR = 60_000;
 
-/** How long the listening connection is kept once nobody waits, in milliseconds. */
+/** How long the listening connection stays open without waiting requests, in milliseconds. */
 const KEEP_FOR = 30_000;
 
-/** How soon a connection that was lost, and could not be made again, is tried anew, in milliseconds. */
+/** The pause before the next attempt to reconnect, in milliseconds. */
 const LISTEN_AGAIN = 1_000;
 
 /**
  * Wakes waiters through LISTEN and NOTIFY, where there is no Redis. One connection of its own in each process that
- * has waiters; an announcement is sent only for a record that says that somebody waits, as each NOTIFY costs the
+ * has waiters; an announcement is sent only for a record that is marked as awaited, as each NOTIFY costs the
  * database a place in the order of its commits.
  *
  * A pooler that hands out connections by the transaction accepts LISTEN, and its client never hears a thing: so a new
@@ -107,7 +107,7 @@ export class PostgresWakeUp implements WakeUp {
 
   private open(): Promise<PgListener> {
     const connection: Promise<PgListener> = this.listen(() => {
-      // Told of twice, as an error and as an end, and also where we have closed it.
+      // Called twice, for an error and for the end, and also after we have closed it.
       if (this.connection !== connection) return;
       this.connection = undefined;
       this.relisten();

@@ -140,7 +140,7 @@ export class SqlRecordStore implements RecordStore {
   }
 
   renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
-    // In no handler's way: a heartbeat that waits for a connection keeps nobody waiting.
+    // No handler waits for a heartbeat, so it may wait for a connection.
     return ask(this.connector, this.patienceMs, (on) =>
       this.connector.dialect.renew(on, ownership, leaseMs, transactional),
     );
@@ -433,7 +433,7 @@ function besides<T>(connector: Connector, what: string, work: () => Promise<T>, 
 }
 
 /**
- * Where everybody shares one connection, an execution waits for the transactions of others, however long they are: nobody in
+ * Where all requests share one connection, an execution waits for the transactions of others, however long they are: no request in
  * this process can take its record meanwhile, and to give up on it would lose an operation that was carried out. Claims do
  * not wait like this, as nothing is lost by refusing them.
  */

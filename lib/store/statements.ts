@@ -20,7 +20,7 @@ export function endsTransaction(sql: string, dialect: DialectName): boolean {
   return TRANSACTION_CONTROL.test(statement) || (dialect === 'mysql' && IMPLICIT_COMMIT.test(statement));
 }
 
-/** Returns whether a statement writes, as far as its text tells: a SELECT of a function may write all the same. */
+/** Returns whether a statement writes, as far as its text says: a SELECT of a function may still write. */
 export function isWrite(sql: string): boolean {
   const statement = sql.replace(LEADING, '');
   return WRITE.test(statement) || (/^with\b/i.test(statement) && WRITE_BEHIND_WITH.test(statement));

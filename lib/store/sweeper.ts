@@ -43,7 +43,7 @@ export class Sweeper {
     clearTimeout(this.timer);
   }
 
-  /** Deletes everything that has expired, with short pauses only: somebody waits for it. How many records that were. */
+  /** Deletes everything that has expired, with short pauses only, because a caller waits. Returns the number of records. */
   purge(batch: number, onProgress?: (purged: number) => void): Promise<number> {
     return this.delete(batch, 0, onProgress);
   }

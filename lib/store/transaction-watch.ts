@@ -46,7 +46,7 @@ let marks = 0;
  * - `undone`: the database has rolled it back, as MySQL does at a deadlock, or a statement has committed it. Every further
  *   statement is refused, as PostgreSQL does by itself: a handler that caught the error would go on in autocommit, and
  *   keep half of what it does.
- * - `ending`: the handler is through. Whoever began the transaction commits it or rolls it back.
+ * - `ending`: the handler has ended. The code that began the transaction commits it or rolls it back.
  */
 type Phase = 'open' | 'undone' | 'ending';
 
@@ -77,7 +77,7 @@ export class WatchedTransaction {
   }
 }
 
-/** What TypeORM tells its subscribers of a statement. */
+/** A statement, as TypeORM reports it to subscribers. */
 interface Statement {
   readonly query: string;
   readonly queryRunner: QueryRunner;
@@ -137,7 +137,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     try {
       return await work(transaction);
     } catch (error) {
-      // Whoever began the transaction gives the connection back.
+      // The code that began the transaction gives the connection back.
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
     } finally {
@@ -228,7 +228,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     );
   }
 
-  /** Initializing a data source makes its list of subscribers anew. */
+  /** A data source that is initialized again has a new list of subscribers. */
   private subscribe({ queryRunner }: EntityManager): void {
     const { subscribers } = queryRunner!.connection;
     if (subscribers.includes(this)) return;
@@ -238,8 +238,8 @@ export class TransactionWatch implements EntitySubscriberInterface {
   }
 
   /**
-   * SQLite's driver hands out one query runner for everybody. A manager that asks for it anew is not that of the
-   * operation, which has it already.
+   * SQLite's driver has one query runner for all. A manager that asks for it during an operation is not the operation's own, which has
+   * it already.
    */
   private watchSingleConnection({ connection: dataSource }: QueryRunner): void {
     const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);

@@ -40,7 +40,7 @@ export class IdempotencyFaults implements EngineFactory {
   private readonly struck: FaultSite[] = [];
   private armed: Armed[] = [];
   private primaryIsLost = false;
-  /** By record: whoever takes one over has to come with the same request. */
+  /** By record: a take-over needs the same request. */
   private readonly claims = new Map<string, Claim>();
 
   constructor(

@@ -60,7 +60,7 @@ export class Life {
     if (this.dead) return;
     this.dead = true;
     this.kill(new SimulatedCrashError());
-    // A lock's time to live ends by itself in a process that was killed; here nobody else would stop renewing it.
+    // A lock's time to live ends by itself in a process that was killed; here it would be renewed.
     for (const lock of this.locks) lock.release();
   }
 

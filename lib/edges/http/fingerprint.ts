@@ -10,7 +10,7 @@ import { describeFiles, type FileDescription, streamedFile, withoutContent } fro
 /** Bumped when the same request would be described otherwise: records of an older version then do not match. */
 const FORMAT = 'v1';
 
-/** What tells one request from another under the same key, and what of it may be kept. */
+/** What distinguishes one request from another with the same key, and the part that may be stored. */
 export interface RequestDescription {
   /** The text that is hashed into the fingerprint. */
   readonly fingerprint: string;
@@ -35,7 +35,7 @@ interface BodyDescription {
 
 /** What of a request's route is compared. */
 export interface ComparedRoute {
-  /** Of the handler, where it has one: a version may be told by a header, and not by the route. */
+  /** Of the handler, where it has one: a version may come from a header instead of the route. */
   readonly version: string;
   /** An operation whose name stands for method, route and version; `method` where its route takes several, else empty. */
   readonly named?: { readonly operation: string; readonly method: string } | undefined;

@@ -21,7 +21,7 @@ export interface HttpOperation extends RunSettings {
   readonly route: string | null;
   /** Method and route template, such as `POST /payments/:id`. */
   readonly template: string;
-  /** Of the handler, where it has one: a version may be told by a header, and not by the route. */
+  /** Of the handler, where it has one: a version may come from a header instead of the route. */
   readonly version: string;
   /** Whether its route takes several methods, which ask for different things: `@All()`. */
   readonly hasMethods: boolean;

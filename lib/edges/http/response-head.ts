@@ -18,7 +18,7 @@ export interface Headers {
   removeHeader(name: string): unknown;
 }
 
-/** Never stored: credentials, what belongs to one connection (RFC 9110, section 7.6.1), and what tells the time. */
+/** Never stored: credentials, what belongs to one connection (RFC 9110, section 7.6.1), and the time. */
 export const NEVER = new Set([
   'set-cookie',
   'authorization',

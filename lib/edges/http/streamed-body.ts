@@ -176,7 +176,7 @@ class BodyDigest {
     }
     const kept = Math.max(from, bytes.length - delimiter.length + 1);
     this.add(bytes.subarray(from, kept));
-    // Whoever reads the chunk next may write into it.
+    // The next reader of the chunk may write into it.
     this.held = Buffer.from(bytes.subarray(kept));
   }
 

@@ -39,7 +39,7 @@ interface AttachedPart {
   toBuffer?(): Promise<Buffer>;
 }
 
-/** What tells files from others: field, name, type, size and content. */
+/** What distinguishes files: field, name, type, size and content. */
 export type FileDescription = Readonly<Record<'field' | 'name' | 'type' | 'size' | 'sha256', string | number | null>>;
 
 /** A file that an outer interceptor hands to the handler as a stream, as Nest's `FileStreamInterceptor` does. */
@@ -76,7 +76,7 @@ async function removeFiles(files: readonly UploadedFile[]): Promise<void> {
   }
 }
 
-/** With the field of each, where that is told by where the file is kept. */
+/** Each file with its field, where the place of the file on the request says so. */
 function filesOf(request: UploadRequest): [field: string | undefined, file: UploadedFile][] | undefined {
   if (request.file === undefined && request.files === undefined && request.savedRequestFiles === undefined) {
     return undefined;
@@ -113,7 +113,7 @@ async function contentOf({ buffer, data, path, filepath, tempFilePath, etag }: U
   return onDisk ? digestOfFile(onDisk) : (etag ?? null);
 }
 
-/** The body of a multipart request that was parsed already, with files described in place of their content. */
+/** The body of a multipart request that was parsed already, with descriptions instead of the files' content. */
 export async function withoutContent(body: object): Promise<unknown> {
   const described = Object.entries(body).map(async ([name, part]) => {
     const parts = await Promise.all([part].flat().map(describePart));

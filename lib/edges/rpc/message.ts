@@ -84,11 +84,11 @@ function eventEndpoint(pattern: string, controller: object, handler: object): st
 
 /**
  * Returns what the wildcards of a handler's pattern stand for in a subject: what is left of it where the operation has a
- * name, and patterns may change. The whole subject where no pattern tells.
+ * name, and patterns may change. The whole subject where no pattern says more.
  */
 export function subjectParameters(handler: object, subject: string): readonly string[] {
   const patterns = patternsOf(handler);
-  // A transport that does not tell what a message was sent to is told by all patterns.
+  // Where a transport does not say what a message was sent to, all patterns identify the operation.
   if (patterns.includes(subject) || subject === patterns.join(' | ')) return [];
   for (const pattern of patterns) {
     const values = wildcards(pattern).exec(subject)?.slice(1);

@@ -1,6 +1,6 @@
 /**
- * Keeps duplicates away from the database. It is never load-bearing: an engine whose lock is lost, flushed or
- * unreachable stays correct, because ownership is decided by {@link RecordStore.claim}.
+ * Keeps duplicates away from the database. Correctness never depends on it: an engine whose lock is lost, flushed or unreachable stays
+ * correct, because {@link RecordStore.claim} decides who owns a record.
  */
 export interface RecordLock {
   /**
@@ -15,7 +15,7 @@ export interface RecordLock {
   close(): Promise<void>;
 }
 
-/** What one attempt to lock came to. Contention and outage are told apart: an outage is never somebody's lock. */
+/** The result of one attempt to lock. Contention and an outage are different results: an outage never looks like a lock. */
 export type LockAttempt =
   | { readonly kind: 'acquired'; readonly lock: HeldLock }
   | { readonly kind: 'contended' }

@@ -10,7 +10,7 @@ import type { StoredOutcome } from '../outcome.js';
  */
 export interface RecordStore {
   /**
-   * Inserts the record, takes it over, or answers with what stands, atomic among any number of claimants: one round trip
+   * Inserts the record, takes it over, or returns the existing record, atomic among any number of claimants: one round trip
    * where the key is fresh, running or done. The claim was won if the answer's owner is `claim.owner`; this also recognises
    * a claim of ours whose first answer was lost.
    *
@@ -18,7 +18,7 @@ export interface RecordStore {
    */
   claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord>;
 
-  /** What stands under this id, or `undefined` if nothing does or it has expired. Takes no lock. */
+  /** Returns the record, or `undefined` where there is none or it has expired. Takes no lock. */
   read(recordId: string): Promise<StandingRecord | undefined>;
 
   /** Records an outcome, fenced: only if `ownership` still holds the record. */
@@ -44,7 +44,7 @@ export interface RecordStore {
   renew(ownership: Ownership, leaseMs: number, transactional?: boolean): Promise<FencedAnswer>;
 
   /**
-   * Notes that somebody waits for the record, so that its completion is announced; answers with what stands.
+   * Marks the record as awaited, so that its completion is announced. Returns the existing record.
    *
    * @param transactional as for {@link renew}
    */
@@ -124,7 +124,7 @@ export interface RecordedStep {
 export interface Claim {
   /** 128 bits of the SHA-256 of (namespace, scope, endpoint, key), as a UUID in lower case. */
   readonly recordId: string;
-  /** Random, new for every execution: tells our own claim from another's. */
+  /** Random, new for every execution: identifies a claim whose answer was lost, when it is sent again. */
   readonly owner: string;
   /** What operators see of the operation, such as `POST /payments`. At most 255 characters. */
   readonly endpoint: string;
@@ -174,7 +174,7 @@ export interface Completion {
 export interface FencedAnswer {
   /** Whether the write took place: false when the record has another owner, token or state. */
   readonly held: boolean;
-  /** Whether somebody waits for the record. */
+  /** Whether a request waits for the record. */
   readonly awaited: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Tells waiters, in this process and in others, that a record has changed. A wake-up may be lost or come for nothing:
- * whoever waits looks at the record again, and looks from time to time in any case.
+ * Wakes waiters, in this process and in others, when a record has changed. A wake-up may be lost or come for nothing: a waiter
+ * reads the record again, and also reads it from time to time without a wake-up.
  */
 export interface WakeUp {
   /**

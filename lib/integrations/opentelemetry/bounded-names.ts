@@ -1,4 +1,4 @@
-/** What stands for the names beyond the limit, as OpenTelemetry's own conventions have it. */
+/** Replaces the names beyond the limit, as OpenTelemetry's own conventions have it. */
 const OTHER = '_OTHER';
 
 /** Lets so many distinct names through: a metric's attribute must not have as many values as there are requests. */

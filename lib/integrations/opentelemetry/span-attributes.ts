@@ -12,7 +12,7 @@ import {
 } from './attributes.js';
 import { executionOutcome, requestOutcome } from './outcomes.js';
 
-/** Notes an event on the span that is active: events are told of in the context of the request that they are about. */
+/** Notes an event on the span that is active: events are emitted in the context of their request. */
 export function noteOnSpan(event: IdempotencyEvent): void {
   const span = trace.getActiveSpan();
   if (span?.isRecording()) span.setAttributes(attributesOf(event));

@@ -20,12 +20,12 @@ export interface IdempotencyHealthOptions {
   readonly withoutLock?: 'degraded' | 'down';
 }
 
-/** What is told of the store. Durations are milliseconds. */
+/** The details of the store. Durations are milliseconds. */
 export type StoreHealth =
   | { readonly status: 'up'; readonly responseTime: number }
   | ({ readonly status: 'down'; readonly responseTime: number } & StoreFailure);
 
-/** What is told of the lock in Redis. Durations are milliseconds. */
+/** The details of the lock in Redis. Durations are milliseconds. */
 export interface LockHealth {
   /** `up` with a quorum. */
   readonly status: 'up' | 'degraded' | 'down';

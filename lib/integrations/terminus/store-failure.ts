@@ -26,7 +26,7 @@ const READ_ONLY = new Set<unknown>(['25006', 1290, 1792, 1836, 'SQLITE_READONLY'
 /** What node says where a name cannot be resolved, or an address not be reached. */
 const NETWORK = /^(E[A-Z]+|EAI_AGAIN)$/;
 
-/** Tells an error of the store in words that may be shown: without addresses, names of users or statements. */
+/** Describes an error of the store in words that may be shown: without addresses, names of users or statements. */
 export function storeFailure(error: unknown): StoreFailure {
   const code = rootOf(error)?.code;
   const isCode = typeof code === 'string' && /^\w{2,40}$/.test(code);

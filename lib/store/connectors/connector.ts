@@ -67,9 +67,9 @@ export interface Connector<Connection = unknown> {
   readonly singleConnection: boolean;
   /** Returns whether the caller runs inside a transaction on the only connection: what it asks for would wait for itself. */
   waitsForItself?(): boolean;
-  /** Returns what runs others within the transaction that the caller runs in, where that is told by an async context. */
+  /** Returns what runs other code within the caller's transaction, where an async context carries it. */
   inside?(): CallRunner;
-  /** Tells of handlers that need more connections than the pool has. */
+  /** Detects handlers that need more connections than the pool has. */
   readonly nesting?: Nesting;
   /** Whether the store's own statements go through the data source's pool at present. */
   readonly sharesPool?: boolean;

@@ -14,7 +14,7 @@ const poisoned = new WeakSet<QueryRunner>();
 
 /**
  * Notes what a statement of a transaction met, whatever becomes of the error: a handler may catch it, or throw one of its
- * own. After a failover, the connections that nobody uses are closed at once.
+ * own. After a failover, idle connections are closed at once.
  */
 export function noteError(runner: QueryRunner, error: unknown): void {
   const poison = poisonsConnection(error);

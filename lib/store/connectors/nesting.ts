@@ -31,7 +31,7 @@ export class Nesting {
   /** The operation inside another one whose transaction is about to begin. */
   private readonly beginning = new AsyncLocalStorage<{ readonly what: string; begun: boolean }>();
   private readonly warnedOf = new Set<string>();
-  /** Takes a connection of the pool for statements that wait for nobody. */
+  /** Takes a connection of the pool for statements that wait for no other request. */
   readonly obtain: () => Promise<unknown>;
 
   constructor(

@@ -7,7 +7,7 @@ import { poisonsConnection } from './poisoned-connections.js';
 import { type Nesting, Turns } from './nesting.js';
 import type { StorePools } from './pools.js';
 
-/** How often those who listen are told that connections are stale, in milliseconds, however many are found. */
+/** The shortest interval between two reports of stale connections, in milliseconds. */
 const TELL_EVERY_MS = 1_000;
 
 /** A connection that has been in use for so many milliseconds is closed, so that it is not missing from the pool. */

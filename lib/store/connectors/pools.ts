@@ -13,7 +13,7 @@ export interface Pool<Connection> {
   take(): Promise<Connection>;
   /** Changes how many connections it may have. */
   limitTo(connections: number): void;
-  /** Closes the connections that nobody uses at present. */
+  /** Closes the idle connections. */
   closeIdle(): void;
   /** Closes all connections, those in use once they are given back. */
   end(): Promise<void>;
@@ -105,7 +105,7 @@ export class StorePools<Connection> {
     }
   }
 
-  /** Closes what nobody uses at present: connections that were opened to a server as it was before. */
+  /** Closes idle connections: they were opened to the server as it was before. */
   closeIdle(): void {
     this.own?.closeIdle();
     this.shared.closeIdle();

@@ -104,7 +104,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
     if (!this.prepares) return;
     this.prepares = false;
     new Logger('Idempotency').warn(
-      'A pooler in front of PostgreSQL does not keep prepared statements: going on without, at the price of planning each anew',
+      'A pooler in front of PostgreSQL does not keep prepared statements: going on without, so that the server plans each statement again',
     );
   }
 }

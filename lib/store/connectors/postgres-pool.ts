@@ -47,7 +47,7 @@ const CONNECT_WITHIN_MS = 10_000;
  */
 const STAY_OPEN = 2;
 
-/** A client that breaks says so by an event, which ends the process where nobody listens. Its pool finds out by itself. */
+/** A broken client emits an error, which ends the process without a listener. Its pool finds out by itself. */
 const ignore = () => undefined;
 
 /** The data source's pool; of its primary, as a replica may not have heard of a record yet. */
@@ -56,7 +56,7 @@ export function sharedPostgresPool(dataSource: DataSource): Pool<PgClient> {
 }
 
 /**
- * Connections like those of the data source and beside them. All but two are closed when idle for as long as `pg` is told to wait.
+ * Connections like those of the data source and beside them. All but two are closed when they have been idle for `pg`'s own timeout.
  *
  * @param connections how many at the most; never more than the data source may have itself
  * @returns `undefined` for what only resembles a pool of `pg`, such as a database in memory: it has no options
@@ -89,7 +89,7 @@ export function giveBackPostgres(client: PgClient, error: unknown): void {
   client.off('error', ignore);
 }
 
-/** Told to the pool, it would cost a timer for each connection that is taken. */
+/** As an option of the pool, it would cost a timer for each connection that is taken. */
 function withConnectTimeout(PgClient: PgClientClass): PgClientClass {
   return class extends PgClient {
     constructor(options: PgClientOptions) {

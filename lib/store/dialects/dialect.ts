@@ -1,7 +1,7 @@
 import type { Claim, FencedAnswer, Ownership, RecordedStep, StandingRecord } from '../../engine/ports/record-store.js';
 import type { DialectName } from './dialect-name.js';
 
-/** The quoted names of the two tables, as TypeORM was told to call them. */
+/** The quoted names of the two tables, as TypeORM is configured. */
 export interface TableNames {
   readonly record: string;
   readonly step: string;
@@ -33,7 +33,7 @@ export interface CompletionRow extends Ownership, OutcomeRow {
   readonly fingerprint: Buffer | null;
 }
 
-/** What a batch of {@link Dialect.forgetScope} came to. */
+/** The result of a batch of {@link Dialect.forgetScope}. */
 export interface ForgottenBatch {
   readonly forgotten: number;
   /** Fewer than asked for: these were the last. */
@@ -70,7 +70,7 @@ export interface Dialect<Connection = unknown> {
    */
   takeOver?(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;
   read(on: Connection, recordId: string): Promise<RecordRow | undefined>;
-  /** The ids that were completed, and whether somebody waits for them. */
+  /** Returns the ids that were completed, and whether requests wait for them. */
   complete(on: Connection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>>;
 
   /**
@@ -137,7 +137,7 @@ export interface Dialect<Connection = unknown> {
    * execution holds a lease on. Asked for in a transaction.
    */
   forgetScope(on: Connection, digests: readonly Buffer[], limit: number): Promise<ForgottenBatch>;
-  /** Deletes up to `limit` expired records that nobody holds, and their steps, in a transaction. How many. */
+  /** Deletes up to `limit` expired records and their steps, in a transaction. Returns the number of records. */
   sweep(on: Connection, limit: number): Promise<number>;
 }
 

@@ -85,7 +85,7 @@ const COLUMNS = `id, owner, status, token, attempt, taken_from, attempts_left, f
 const OWNED = `id = ? AND owner = ? AND token = ? AND status = 'processing'`;
 const owned = ({ recordId, owner, token }: Ownership) => [recordId, owner, token];
 
-/** Tells the client of the row in the same answer, as its insert id: 1 for a row, 2 for one that somebody waits for. */
+/** Returns the row in the same answer, as its insert id: 1 for a row, 2 for one that a request waits for. */
 const TELL = `awaited = LAST_INSERT_ID(awaited + 1) - 1`;
 
 function statements({ record, step }: TableNames) {
@@ -186,7 +186,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
     for (;;) {
       await on.execute(insert, values);
       const { rows } = await on.execute(this.sql.readMany(ids.length), ids);
-      // Somebody may have deleted a record in between: the claim is as good as not made.
+      // A record may have been deleted in between. The claim then counts as not made.
       if (rows.length === ids.length) return rows.map(toRecord);
     }
   }

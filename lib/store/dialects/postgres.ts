@@ -99,7 +99,7 @@ function rowsOf(types: readonly string[], count: number): string {
 }
 
 /**
- * Always true, and decided by its first half. To the planner it makes a row dear to look at, and so the whole table,
+ * Always true, and decided by its first half. To the planner it makes a row expensive to look at, and so the whole table,
  * however few rows that has: a plan is made once for a connection, perhaps while the table is empty, and kept while it
  * grows.
  */

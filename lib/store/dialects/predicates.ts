@@ -1,5 +1,5 @@
 /**
- * What the statements of every dialect decide by. `r` is what stands before a column of the existing record (`'r.'`, or nothing),
+ * Conditions that the statements of all dialects share. `r` is the prefix of a column of the existing record (`'r.'`, or nothing),
  * `now` the database's clock, and `lapsed` a condition: the lease of the record has run out.
  */
 interface Terms {

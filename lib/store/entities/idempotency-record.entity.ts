@@ -4,7 +4,7 @@ import { DialectEntity, DialectTyped } from './dialect-columns.js';
 import { asNumber } from './transformers.js';
 
 /**
- * One idempotency key of one caller at one endpoint: who runs it, and what it came to.
+ * One idempotency key of one caller at one endpoint: its owner, and its outcome.
  *
  * For reading and for the schema. Write through `IdempotencyService`: a row saved through a repository is not fenced.
  */
@@ -19,7 +19,7 @@ export class IdempotencyRecord extends DialectEntity {
   @Column({ name: 'endpoint', type: 'varchar', length: 255 })
   endpoint!: string;
 
-  /** The route of an operation that has a name, as it was when the record was claimed; `null`: `endpoint` tells it. */
+  /** The route of an operation that has a name, as it was when the record was claimed; `null`: `endpoint` is the route. */
   @Column({ name: 'route', type: 'varchar', length: 255, nullable: true })
   @DialectTyped('label')
   route!: string | null;
@@ -72,7 +72,7 @@ export class IdempotencyRecord extends DialectEntity {
   @Column({ name: 'attempts_left', type: 'integer', default: 4, transformer: asNumber })
   attemptsLeft!: number;
 
-  /** Whether somebody waits for the outcome. */
+  /** Whether a request waits for the outcome. */
   @Column({ name: 'awaited', type: Boolean })
   awaited!: boolean;
 

@@ -40,7 +40,7 @@ const TYPES: Record<DialectName, Record<Kind, ColumnOptions>> = {
 const FILLFACTOR = 35;
 
 /**
- * A table that is emptied by night keeps its pages for the day. VACUUM would cut them off, under a lock that nobody reads
+ * A table that is emptied by night keeps its pages for the day. VACUUM would cut them off, under a lock that no request reads
  * through; and a plan made for a table without a page, and kept while it fills, reads the whole of it for each claim.
  */
 const VACUUM_TRUNCATE = 'off';
