@@ -9,8 +9,8 @@ const BRIEF = 1_000;
 
 /**
  * Looks at every handler when the application boots. `@Idempotent()` where it cannot work, where nothing would pass through
- * it, or where two handlers would share their records fails the boot. Mutating routes and GraphQL mutations that nobody
- * decided about are logged, and so is `@Idempotent()` where it has no effect, or a lease that a short pause ends.
+ * it, or where two handlers would share their records fails the boot. Mutating routes and GraphQL mutations without
+ * a decision are logged, and so is `@Idempotent()` where it has no effect, or a lease that a short pause ends.
  */
 export class BootAudit {
   constructor(

@@ -7,7 +7,7 @@ import { pauseBefore, sleep } from './pause.js';
 import { retryAfter } from './retry-after.js';
 import { dropKey, storedKey } from './stored-key.js';
 
-/** As `fetch`, for an operation: a third argument tells how. */
+/** As `fetch`, for an operation: the third argument says how. */
 export type IdempotentFetch = (
   input: FetchInput,
   init?: RequestInit,

@@ -10,7 +10,7 @@ export interface IdempotencyProblemDocument {
   readonly retryable: boolean;
 }
 
-/** The problem that a response tells of, if it does. */
+/** Returns the problem in a response, if there is one. */
 export function problemIn(response: Response, body: ArrayBuffer): IdempotencyProblemDocument | undefined {
   if (response.status < 400 || !response.headers.get('content-type')?.includes('json')) return undefined;
   try {

@@ -2,7 +2,7 @@ const ASCTIME = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}$/;
 
 /**
  * How long a response asks to be waited for (RFC 9110, section 10.2.3), in milliseconds; `undefined` where it does not
- * say, or not in a form that can be read. A date is taken by the server's own clock, where the response tells it: the
+ * say, or not in a form that can be read. A date is taken by the server's own clock, where the response has it: the
  * client's may be wrong.
  */
 export function retryAfter(headers: Headers, now: number = Date.now()): number | undefined {

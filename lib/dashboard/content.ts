@@ -110,7 +110,7 @@ export class ContentView {
     return this.options.content ? redactedUrl(path, this.options.redact) : path.split('?', 1)[0];
   }
 
-  /** As storage redacts an error: in what it tells the client, which is no more than three of its members. */
+  /** As storage redacts an error: the three members that the client sees. */
   private showError(error: StoredError): Content {
     const json = error.payload?.json;
     // JSON within JSON, which no pointer would reach into.

@@ -127,7 +127,7 @@ export class DashboardController {
     } catch (error) {
       return this.json(response, () => Promise.reject(error as Error));
     }
-    // A stream that nobody reads would take the place of a page for as long as streams live.
+    // A stream without a reader would occupy a place for as long as streams live.
     if (request.method === 'HEAD') {
       return this.answer(response, () => ({ status: 200, headers: { 'Content-Type': EVENTS_TYPE }, body: '' }));
     }

@@ -16,7 +16,7 @@ const LIFETIME_MS = 300_000;
 const MOST_UNREAD = 65_536;
 
 const MOST_RECORDS = 50;
-/** Beyond that, records are no longer told apart. */
+/** Beyond that, records are no longer distinguished. */
 const MOST_CHANGED = 1_000;
 
 export const EVENTS_TYPE = 'text/event-stream; charset=utf-8';

@@ -52,7 +52,7 @@ export class OperatorActions {
   async one(action: string, id: string, body: unknown, actor: string | null): Promise<ActionResult> {
     const order = readOrder(action, body);
     await this.carryOut(order, recordId(id), actor);
-    // It is done: an operator who is told otherwise does it again, or looks for what went wrong.
+    // It is done. An operator who gets an error would do it again, or look for a fault.
     const [record = null] = await this.parts.pages.summaries([recordId(id)]).catch((error: unknown) => {
       refusalOf(error);
       return [];

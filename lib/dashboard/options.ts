@@ -32,7 +32,7 @@ export interface IdempotencyDashboardExtras {
    * `imports`.
    */
   readonly guards?: readonly (Type<CanActivate> | CanActivate)[];
-  /** `true`: there is no guard, and whoever reaches the port sees the page. Something in front of the application protects it. */
+  /** `true`: there is no guard, and everyone who reaches the port sees the page. Something in front of the application protects it. */
   readonly public?: boolean;
   /** Modules that export what the guards inject; and a module with `IdempotencyService`, where that is not global. */
   readonly imports?: ModuleMetadata['imports'];

@@ -11,8 +11,8 @@ export function isWatched(method: unknown): boolean {
 }
 
 /**
- * Returns a method that tells the execution whose handler it is when a call begins and when it has ended, which the pipeline
- * around it does not always say: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
+ * Returns a method that reports the beginning and the end of each call to the execution whose handler it is. The pipeline around
+ * it does not always know: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
  * Called outside of an execution, by another handler or by itself, it is the method as it was.
  *
  * An Observable, also a promised one, is turned into the promise of its last value, which is what Nest sends over HTTP,

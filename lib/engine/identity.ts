@@ -72,8 +72,8 @@ export function bindFingerprint({ full }: IdentityDigest, request: Uint8Array | 
 }
 
 /**
- * What a record is bound to: HMAC-SHA-256 of a credential, cut to 16 bytes. It differs from record to record, and nobody
- * computes it from what is in the table: half of the identity's digest, which goes in, is not stored. A plain digest was the
+ * The binding of a record: HMAC-SHA-256 of a credential, cut to 16 bytes. It differs from record to record, and
+ * cannot be computed from the table: half of the identity's digest, which goes in, is not stored. A plain digest was the
  * same in each record, and a dictionary found a Basic password behind it within milliseconds.
  *
  * @param key a secret that is not in the database, if there is one

@@ -71,7 +71,7 @@ function toRefusal(error: unknown): never {
   throw refusal('The last migration of this database is not one of this library: revert those after it first');
 }
 
-/** What the migrations would do, without a database: a query runner notes what it is told to run. */
+/** What the migrations would do, without a database: a query runner notes the statements that it is given. */
 async function statementsOf(dataSource: DataSource): Promise<string[]> {
   const statements: string[] = [];
   const runner = dataSource.createQueryRunner();

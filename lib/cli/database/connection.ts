@@ -53,7 +53,7 @@ export interface ServiceSettings {
   readonly batch?: number;
 }
 
-/** The application's service, on a data source of our own. It runs nothing, and waits for nobody. */
+/** The application's service, on a data source of our own. It runs nothing, and waits for no request. */
 export function serviceOn(dataSource: DataSource, settings: ServiceSettings): IdempotencyService {
   const options = resolveModuleOptions({
     storeTimeout: settings.timeout,

@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm';
 import { dialectNameOf } from '../../store/dialects/dialect-name.js';
 import { IDEMPOTENCY_ENTITIES } from '../../store/entities/index.js';
 
-/** Bytes of both tables with their indexes, as the database tells; `null` for SQLite, which has one file for all tables. */
+/** Bytes of both tables with their indexes, as the database reports; `null` for SQLite, which has one file for all tables. */
 export async function sizeOnDisk(dataSource: DataSource): Promise<number | null> {
   const tables = IDEMPOTENCY_ENTITIES.map((entity) => dataSource.getMetadata(entity));
   switch (dialectNameOf(dataSource)) {

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { ExitCode } from '../exit-codes.js';
 
-/** Tells the command's second process which of the two it is. */
+/** Says to the command's second process which of the two it is. */
 const MARK = 'NESTJS_IDEMPOTENCY_DOCTOR';
 
 /**

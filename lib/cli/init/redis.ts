@@ -6,7 +6,7 @@ import { dependsOn } from './project.js';
 const clientLines = (name: string, Redis = 'Redis', Logger = 'Logger') =>
   `const ${name} = new ${Redis}(process.env.REDIS_URL!);\n${listenerLine(name, Logger)}`;
 
-// ioredis prints a stack for each failed attempt to connect where nobody listens.
+// Without a listener, ioredis prints a stack for each failed attempt to connect.
 const listenerLine = (name: string, Logger: string) =>
   `${name}.on('error', (error: Error) => ${Logger}.warn(error.message, 'Redis'));`;
 

@@ -24,7 +24,7 @@ export class PaymentsController {
     return { id };
   }
 
-  /** In a transaction of Drizzle's own: the payment's row tells whether an earlier attempt has committed it. */
+  /** In a transaction of Drizzle's own: the payment's row says whether an earlier attempt has committed it. */
   @Idempotent()
   @Post('by-key')
   async payByKey(@Body() { account, amount }: PaymentDto, @IdempotentExecution() execution: Execution) {

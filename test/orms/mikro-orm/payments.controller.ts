@@ -23,7 +23,7 @@ export class PaymentsController {
     return { id };
   }
 
-  /** In a transaction of MikroORM's own: the payment's row tells whether an earlier attempt has committed it. */
+  /** In a transaction of MikroORM's own: the payment's row says whether an earlier attempt has committed it. */
   @Idempotent()
   @Post('by-key')
   async payByKey(@Body() dto: PaymentDto, @IdempotentExecution() execution: Execution) {
