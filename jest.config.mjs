@@ -1,6 +1,10 @@
 import { SWC } from './test/support/swc.mjs';
 
+// Coverage is measured in jest's own modules alone, and there alone are files that changed loaded again.
+const NATIVE = !process.argv.some((argument) => /^--(coverage|collectCoverage|watch)/.test(argument));
+
 const shared = {
+  ...(NATIVE && { testRunner: '<rootDir>/test/support/native/runner.mjs' }),
   testEnvironment: 'node',
   moduleFileExtensions: ['js', 'mjs', 'cjs', 'ts', 'json', 'node'],
   extensionsToTreatAsEsm: ['.ts'],
