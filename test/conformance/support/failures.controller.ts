@@ -23,7 +23,22 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { IsInt } from 'class-validator';
-import { catchError, map, mergeMap, of, tap, throwError, timeout, TimeoutError } from 'rxjs';
+import {
+  catchError,
+  defer,
+  delay,
+  first,
+  interval,
+  map,
+  mergeMap,
+  type Observable,
+  of,
+  raceWith,
+  tap,
+  throwError,
+  timeout,
+  TimeoutError,
+} from 'rxjs';
 import { Idempotent, IdempotentExecution, type Execution } from '../../../lib/index.js';
 import { ran } from './cases.js';
 
@@ -73,6 +88,38 @@ const after = (error: Error): NestInterceptor => ({
       }),
     ),
 });
+/** Handlers that run until a test lets them end. */
+export const late = {
+  begun: 0,
+  running: 0,
+  gate: Promise.resolve(),
+  release: () => {},
+  hold() {
+    this.gate = new Promise((resolve) => (this.release = resolve));
+  },
+  async run({ fail }: { fail?: boolean }): Promise<string> {
+    ran();
+    this.begun++;
+    this.running++;
+    await this.gate.finally(() => this.running--);
+    if (fail) throw new Error('late');
+    return 'late';
+  },
+};
+
+/** Emits soon after the handler has begun, however long a busy machine takes to come to that. */
+const soonAfter = (hasBegun: () => boolean) => interval(5).pipe(first(hasBegun), delay(20));
+const begins = defer(() => {
+  const { begun } = late;
+  return soonAfter(() => late.begun > begun);
+});
+const givingUp = (when: Observable<unknown>): NestInterceptor => ({
+  intercept: (_context, next) =>
+    next.handle().pipe(raceWith(when.pipe(mergeMap(() => throwError(() => new RequestTimeoutException()))))),
+});
+const impatient = givingUp(begins);
+/** Also while the handler of another request runs. */
+const impatientWaiter = givingUp(soonAfter(() => late.running > 0));
 const within = (ms: number): NestInterceptor => ({
   intercept: (_context, next) =>
     next.handle().pipe(
@@ -100,9 +147,9 @@ const slowly = (ms: number): NestInterceptor => ({
     ),
 });
 
-const fallbackWithin = (ms: number): NestInterceptor => ({
-  intercept: (_context, next) => next.handle().pipe(timeout({ first: ms, with: () => of({ fallback: randomUUID() }) })),
-});
+const withFallbackWhenLate: NestInterceptor = {
+  intercept: (_context, next) => next.handle().pipe(raceWith(begins.pipe(map(() => ({ fallback: randomUUID() }))))),
+};
 
 /** Answers at once what is done in the background. */
 const early: NestInterceptor = {
@@ -297,24 +344,24 @@ export class FailuresController {
   }
 
   @Post('timeout-inside')
-  @UseInterceptors(within(40))
+  @UseInterceptors(impatient)
   @Idempotent()
   timeoutInside(@Body() body: { fail?: boolean }) {
-    return late(body);
+    return late.run(body);
   }
 
   @Post('timeout-outside')
   @Idempotent()
-  @UseInterceptors(within(40))
+  @UseInterceptors(impatient)
   timeoutOutside(@Body() body: { fail?: boolean }) {
-    return late(body);
+    return late.run(body);
   }
 
   @Post('timeout-fallback')
-  @UseInterceptors(fallbackWithin(40))
+  @UseInterceptors(withFallbackWhenLate)
   @Idempotent()
   timeoutFallback(@Body() body: { fail?: boolean }) {
-    return late(body);
+    return late.run(body);
   }
 
   @Post('answered-early')
@@ -326,9 +373,9 @@ export class FailuresController {
 
   @Post('timeout-while-waiting')
   @Idempotent({ onConflict: 'wait' })
-  @UseInterceptors(within(100))
+  @UseInterceptors(impatientWaiter)
   timeoutWhileWaiting(@Body() body: { fail?: boolean }) {
-    return late(body);
+    return late.run(body);
   }
 
   @Post('timeout-inside-before')
@@ -380,11 +427,4 @@ export class FailuresController {
     ran();
     return randomUUID();
   }
-}
-
-async function late({ fail }: { fail?: boolean }): Promise<string> {
-  ran();
-  await pause(250);
-  if (fail) throw new Error('late');
-  return 'late';
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { began, Cluster, sleep } from '../../support/cluster.js';
 import { call } from '../../support/http-client.js';
+import { stopwatch } from '../../support/stopwatch.js';
 
 const WAITERS = 500;
 /** Longer than a busy machine stands still: an owner that lost its lease would be one of two. */
@@ -76,7 +77,7 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
     await Promise.all(Array.from({ length: WAITERS }, (_, i) => call(urls[i % 3], { key, body })));
     const replaysMs = Date.now() - replayedAt;
     expect(late[WAITERS / 2]).toBeLessThan((channel === 'polling' ? 1_200 : 400) + 2 * replaysMs);
-  });
+  }, 120_000);
 
   test('waiters that come together with the first, before it has claimed, are woken all the same', async () => {
     const urls = cluster.urls('waiting');
@@ -112,10 +113,10 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
       .map((url) => call(url, { key, body }));
     await sleep(200);
     await victim.stop('SIGKILL');
-    const killedAt = Date.now();
+    const took = stopwatch();
     expect(await lost).toBe('lost');
     const answers = await Promise.all(waiters);
-    expect(Date.now() - killedAt).toBeLessThan(LEASE + body.before + 3_000);
+    expect(took()).toBeLessThan(LEASE + body.before + 3_000);
     expect(new Set(answers.map((answer) => `${answer.status} ${answer.body}`)).size).toBe(1);
     expect(await cluster.effects('orphaned')).toMatchObject([{ attempt: 2 }]);
   });
@@ -135,15 +136,15 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
   test('Prefer: wait=N shortens the wait', async () => {
     const urls = cluster.urls('waiting');
     const key = randomUUID();
-    const body = { name: 'preferred', before: 2_500 };
-    const first = call(urls[0], { key, body });
+    const body = { name: 'preferred', before: 4_000 };
+    let ended = false;
+    const first = call(urls[0], { key, body }).finally(() => (ended = true));
     await began(cluster.apps[0], 'preferred');
     for (const url of urls) {
-      const startedAt = Date.now();
       const refused = await call(url, { key, body, headers: { prefer: 'respond-async, wait=0' } });
       expect(JSON.parse(refused.body)).toMatchObject({ code: 'in-progress' });
-      expect(Date.now() - startedAt).toBeLessThan(900);
     }
+    expect(ended).toBe(false);
     const startedAt = Date.now();
     const impatient = await call(urls[1], { key, body, headers: { prefer: 'wait=1' } });
     expect(impatient.status).toBe(409);
