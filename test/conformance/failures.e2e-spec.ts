@@ -4,7 +4,8 @@ import { IdempotencyRecord } from '../../lib/index.js';
 import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { checkReplay, codeOf, countRuns, isReplay, type ReplayCase } from './support/cases.js';
-import { EXCEPTIONS, FailuresController, late } from './support/failures.controller.js';
+import { EXCEPTIONS, FailuresController } from './support/failures.controller.js';
+import { late } from './support/late.js';
 import { type RawAnswer, send, valueOf } from './support/raw-http.js';
 
 const again = (status: number) =>

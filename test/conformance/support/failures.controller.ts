@@ -23,24 +23,10 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { IsInt } from 'class-validator';
-import {
-  catchError,
-  defer,
-  delay,
-  first,
-  interval,
-  map,
-  mergeMap,
-  type Observable,
-  of,
-  raceWith,
-  tap,
-  throwError,
-  timeout,
-  TimeoutError,
-} from 'rxjs';
+import { catchError, map, mergeMap, of, raceWith, tap, throwError, timeout, TimeoutError } from 'rxjs';
 import { Idempotent, IdempotentExecution, type Execution } from '../../../lib/index.js';
 import { ran } from './cases.js';
+import { begins, givingUp, late, soonAfter } from './late.js';
 
 /** Every exception that Nest has a class for, and its status. */
 export const EXCEPTIONS: readonly [name: string, status: number][] = Object.entries(nest)
@@ -87,35 +73,6 @@ const after = (error: Error): NestInterceptor => ({
         throw error;
       }),
     ),
-});
-/** Handlers that run until a test lets them end. */
-export const late = {
-  begun: 0,
-  running: 0,
-  gate: Promise.resolve(),
-  release: () => {},
-  hold() {
-    this.gate = new Promise((resolve) => (this.release = resolve));
-  },
-  async run({ fail }: { fail?: boolean }): Promise<string> {
-    ran();
-    this.begun++;
-    this.running++;
-    await this.gate.finally(() => this.running--);
-    if (fail) throw new Error('late');
-    return 'late';
-  },
-};
-
-/** Emits soon after the handler has begun, however long a busy machine takes to come to that. */
-const soonAfter = (hasBegun: () => boolean) => interval(5).pipe(first(hasBegun), delay(20));
-const begins = defer(() => {
-  const { begun } = late;
-  return soonAfter(() => late.begun > begun);
-});
-const givingUp = (when: Observable<unknown>): NestInterceptor => ({
-  intercept: (_context, next) =>
-    next.handle().pipe(raceWith(when.pipe(mergeMap(() => throwError(() => new RequestTimeoutException()))))),
 });
 const impatient = givingUp(begins);
 /** Also while the handler of another request runs. */
@@ -347,21 +304,21 @@ export class FailuresController {
   @UseInterceptors(impatient)
   @Idempotent()
   timeoutInside(@Body() body: { fail?: boolean }) {
-    return late.run(body);
+    return lateHandler(body);
   }
 
   @Post('timeout-outside')
   @Idempotent()
   @UseInterceptors(impatient)
   timeoutOutside(@Body() body: { fail?: boolean }) {
-    return late.run(body);
+    return lateHandler(body);
   }
 
   @Post('timeout-fallback')
   @UseInterceptors(withFallbackWhenLate)
   @Idempotent()
   timeoutFallback(@Body() body: { fail?: boolean }) {
-    return late.run(body);
+    return lateHandler(body);
   }
 
   @Post('answered-early')
@@ -375,7 +332,7 @@ export class FailuresController {
   @Idempotent({ onConflict: 'wait' })
   @UseInterceptors(impatientWaiter)
   timeoutWhileWaiting(@Body() body: { fail?: boolean }) {
-    return late.run(body);
+    return lateHandler(body);
   }
 
   @Post('timeout-inside-before')
@@ -427,4 +384,11 @@ export class FailuresController {
     ran();
     return randomUUID();
   }
+}
+
+async function lateHandler({ fail }: { fail?: boolean }): Promise<string> {
+  ran();
+  await late.run();
+  if (fail) throw new Error('late');
+  return 'late';
 }
