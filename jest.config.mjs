@@ -28,6 +28,7 @@ export default {
   testTimeout: 30_000,
   // One more than the cores of the smallest machine: much of a run is spent waiting for leases to end and servers to start.
   maxWorkers: 3,
+  testSequencer: '<rootDir>/test/support/sequencer.mjs',
   reporters: ['default', '<rootDir>/test/support/summary-reporter.mjs'],
   coverageProvider: 'v8',
   collectCoverageFrom: ['lib/**/*.ts', '!lib/**/index.ts'],

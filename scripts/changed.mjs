@@ -21,7 +21,7 @@ const ALL = ['test'];
  * @type {Array<[RegExp, string[]]>}
  */
 const DEPENDENTS = [
-  [/^lib\/client\//, [...PAGES, 'test/unit/client', 'test/e2e/client', FIELD]],
+  [/^lib\/client\//, [...PAGES, 'test/unit/client', 'test/e2e/client']],
   [/^lib\/cli\//, [...PAGES, CLI]],
   [
     /^lib\/dashboard\/page\//,

@@ -289,10 +289,10 @@ describe('waiting for another process', () => {
     const operation = anOperation(WAIT);
     const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
-    await sleep(1_500);
     // Every 20 ms at first, and ever more seldom.
-    expect(here.count('claim')).toBeGreaterThan(3);
+    await sleep(1_500);
     expect(here.count('claim')).toBeLessThan(16);
+    await until(() => here.count('claim') > 3);
     await leased.carryOut(async () => STORE);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(here.event('replayed')!.waited).toBe(true);
@@ -336,8 +336,7 @@ describe('waiting for another process', () => {
     const operation = anOperation(WAIT);
     const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
-    await sleep(400);
-    expect(here.count('claim')).toBeGreaterThan(2);
+    await until(() => here.count('claim') > 2);
     await leased.carryOut(async () => STORE);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
   });
@@ -376,15 +375,13 @@ describe('waiting for another process', () => {
     const operation = anOperation(WAIT);
     const first = await there.begin(operation);
     const waiting = here.engine.admit(operation);
-    await until(() => here.count('read') === 1);
-    await sleep(30);
+    await until(() => here.answered('read') === 1);
     // Another takes the key before the waiter can.
     const third = new Process(bench, { wakeUp });
     await bench.lapse(operation.recordId);
     const second = await third.begin(operation);
     for (const wake of wakeUp.listeners.get(operation.recordId) ?? []) wake();
-    await until(() => here.count('read') === 2);
-    await sleep(30);
+    await until(() => here.answered('read') === 2);
     await second.carryOut(async () => STORE);
     expect(wakeUp.announced).toEqual([operation.recordId]);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
@@ -594,8 +591,7 @@ describe('a store that does not answer', () => {
       const operation = anOperation();
       await expect(here.engine.admit(operation)).rejects.toThrow(StoreUnavailableError);
       late?.();
-      await until(() => here.count('release') > 0);
-      await sleep(50);
+      await until(() => here.answered('release') > 0);
       expect((await new Process(bench).begin(operation)).execution.attempt).toBe(1);
     },
   );
