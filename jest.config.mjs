@@ -1,6 +1,10 @@
 import { SWC } from './test/support/swc.mjs';
 
+// Coverage is measured in jest's own modules alone, and there alone are files that changed loaded again.
+const NATIVE = !process.argv.some((argument) => /^--(coverage|collectCoverage|watch)/.test(argument));
+
 const shared = {
+  ...(NATIVE && { testRunner: '<rootDir>/test/support/native/runner.mjs' }),
   testEnvironment: 'node',
   moduleFileExtensions: ['js', 'mjs', 'cjs', 'ts', 'json', 'node'],
   extensionsToTreatAsEsm: ['.ts'],
@@ -24,6 +28,7 @@ export default {
   testTimeout: 30_000,
   // One more than the cores of the smallest machine: much of a run is spent waiting for leases to end and servers to start.
   maxWorkers: 3,
+  testSequencer: '<rootDir>/test/support/sequencer.mjs',
   reporters: ['default', '<rootDir>/test/support/summary-reporter.mjs'],
   coverageProvider: 'v8',
   collectCoverageFrom: ['lib/**/*.ts', '!lib/**/index.ts'],

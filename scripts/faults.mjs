@@ -3,13 +3,14 @@
  * the lab (test/faults/main.ts), which then runs alone. `npm run soak -- --minutes 60`: the lab for as long as told.
  */
 import { ensureDatabases } from './databases.mjs';
+import { jest } from './jest.mjs';
 import { buildLibrary, install, succeeds } from './workspace.mjs';
+
+const TESTS_LIMIT_MS = 10 * 60_000;
 
 const args = process.argv.slice(2);
 const soak = args[0] === 'soak';
 const labArgs = soak ? withMinutes(args.slice(1)) : args;
-
-const nodeOptions = ['--experimental-vm-modules', '--no-warnings'];
 
 await install();
 await ensureDatabases();
@@ -20,8 +21,7 @@ const lab = await compileLab();
 let success = true;
 if (args.length === 0) {
   success = await succeeds(process.execPath, ['scripts/model.mjs']);
-  const jest = ['node_modules/jest/bin/jest.js', '--config', 'test/faults/jest.config.mjs'];
-  success = (await succeeds(process.execPath, [...nodeOptions, ...jest])) && success;
+  success = (await jest(['--config', 'test/faults/jest.config.mjs'], TESTS_LIMIT_MS)).passed && success;
 }
 success = (await succeeds(process.execPath, ['--no-warnings', lab, ...labArgs])) && success;
 process.exit(success ? 0 : 1);

@@ -17,12 +17,12 @@ export const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
 /**
  * @param {string} command
  * @param {string[]} args
- * @param {{ timeout?: number, cwd?: string, env?: NodeJS.ProcessEnv }} [options]
+ * @param {{ timeout?: number, cwd?: string, env?: NodeJS.ProcessEnv, stdio?: import('node:child_process').StdioOptions }} [options]
  * @returns {Promise<boolean>} whether it succeeded
  */
-export function succeeds(command, args, { timeout, cwd = root, env } = {}) {
+export function succeeds(command, args, { timeout, cwd = root, env, stdio = 'inherit' } = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd, env, stdio: 'inherit' });
+    const child = spawn(command, args, { cwd, env, stdio });
     const timer =
       timeout &&
       setTimeout(() => {

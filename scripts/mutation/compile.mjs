@@ -6,7 +6,7 @@ import jest from '../../jest.config.mjs';
 
 const root = process.cwd();
 const [, swc] = /** @type {any} */ (jest).projects[0].transform['^.+\\.ts$'];
-const globals = join(root, 'scripts/mutation/jest-globals.mjs');
+const globals = join(root, 'test/support/native/jest-globals.mjs');
 
 const sources = ['lib', 'test'].flatMap((folder) =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),

@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { APP_FILTER, APP_INTERCEPTOR } from '@nestjs/core';
 import { IdempotencyProblemFilter, IdempotencyRecord } from '../../lib/index.js';
+import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { ByHandController, TimeoutInterceptor } from './support/by-hand.controller.js';
+import { late } from './support/late.js';
 import { checkReplay, codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { RawConnection, type RawRequest, send } from './support/raw-http.js';
 
@@ -54,19 +56,26 @@ describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
   });
 
   test('an outer interceptor that times out: the handler is followed to its end', async () => {
-    const request = to('late', { ms: 300 });
+    const request = to('late', { held: true });
     const before = countRuns();
+    late.hold();
     expect((await send(app.port, request)).status).toBe(408);
     expect(codeOf(await send(app.port, request))).toBe('in-progress');
+    late.release();
     expect(codeOf(await retry(request))).toBe('replay-unavailable');
     expect(countRuns() - before).toBe(1);
   });
 
   test('an outer interceptor that times out: a late failure frees the key', async () => {
-    const request = to('late', { ms: 300, fail: true });
+    const request = to('late', { held: true, fail: true });
     const before = countRuns();
+    late.hold();
     expect((await send(app.port, request)).status).toBe(408);
+    late.release();
+    await until(() => late.running === 0);
+    late.hold();
     expect((await retry(request)).status).toBe(408);
+    late.release();
     expect(countRuns() - before).toBe(2);
   });
 
@@ -78,7 +87,7 @@ describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
     const before = countRuns();
     const connection = await RawConnection.open(app.port);
     connection.send(request);
-    await sleep(40);
+    await until(() => countRuns() > before);
     connection.close();
     const answer = await retry(request);
     // Whether one that says nothing is still at work is not known here: after a lease, it is as if it had died.

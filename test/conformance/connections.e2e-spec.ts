@@ -4,6 +4,7 @@ import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { ConnectionsController } from './support/connections.controller.js';
+import { late } from './support/late.js';
 import { encode, RawConnection, type RawRequest, send } from './support/raw-http.js';
 
 describe.each(PLATFORMS)('connections, on %s', (platform) => {
@@ -74,11 +75,13 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
   });
 
   test('a duplicate while the first runs is refused, with a time to wait', async () => {
-    const request = to('value', { ms: 300 });
+    const request = to('value', { held: true });
     const before = countRuns();
+    late.hold();
     const first = send(app.port, request);
     await until(() => countRuns() > before);
     const second = await send(app.port, request);
+    late.release();
     expect([second.status, codeOf(second)]).toEqual([409, 'in-progress']);
     expect((await first).status).toBe(201);
     expect(comparable(await send(app.port, request))).toEqual(comparable(await first));
@@ -185,12 +188,14 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
   });
 
   test('a client that goes away while a pipe takes its time: the key stays taken', async () => {
-    const request = to('slow-pipe', { ms: 400 });
+    const request = to('slow-pipe');
     const before = countRuns();
+    late.hold();
     await abandon(request, 30);
-    // The handler begins after 1.2 s; a second after the client has gone nobody may think that it never will.
-    await sleep(1_300);
+    // It begins after 1.2 s; a second after the client has gone nobody may think that it never will.
+    await until(() => countRuns() > before);
     expect(codeOf(await send(app.port, request))).toBe('in-progress');
+    late.release();
     const answer = await retry(request);
     expect([answer.status, isReplay(answer), countRuns() - before]).toEqual([201, true, 1]);
   });

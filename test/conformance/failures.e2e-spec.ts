@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IdempotencyRecord } from '../../lib/index.js';
+import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { checkReplay, codeOf, countRuns, isReplay, type ReplayCase } from './support/cases.js';
 import { EXCEPTIONS, FailuresController } from './support/failures.controller.js';
-import { send, valueOf } from './support/raw-http.js';
+import { late } from './support/late.js';
+import { type RawAnswer, send, valueOf } from './support/raw-http.js';
 
 const again = (status: number) =>
   status >= 500 || [408, 425, 429].includes(status) ? ('rerun' as const) : ('replayed' as const);
@@ -151,38 +153,69 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
     expect((await post('status/404', key)).status).toBe(404);
   });
 
-  test.each(['timeout-inside', 'timeout-outside'])('%s: the handler is followed to its end', async (path) => {
-    const key = randomUUID();
-    const before = countRuns();
-    expect((await post(path, key)).status).toBe(408);
-    const during = await post(path, key);
-    expect([during.status, codeOf(during), valueOf(during.head, 'retry-after')]).toEqual([409, 'in-progress', '1']);
-    await sleep(350);
-    const after = await post(path, key);
-    expect([after.status, codeOf(after)]).toEqual([409, 'replay-unavailable']);
-    expect(countRuns() - before).toBe(1);
-  });
+  describe('a handler that is given up on', () => {
+    beforeEach(() => late.hold());
+    afterEach(() => late.release());
 
-  test.each(['timeout-inside', 'timeout-outside'])('%s: a late failure frees the key', async (path) => {
-    const key = randomUUID();
-    const before = countRuns();
-    expect((await post(path, key, { fail: true })).status).toBe(408);
-    await sleep(350);
-    expect((await post(path, key, { fail: true })).status).toBe(408);
-    expect(countRuns() - before).toBe(2);
-  });
+    /** As a client that retries: until the key is no longer taken. */
+    const retry = async (path: string, key: string, body?: object) => {
+      let answer!: RawAnswer;
+      await until(async () => codeOf((answer = await post(path, key, body))) !== 'in-progress');
+      return answer;
+    };
+    const ended = async () => {
+      late.release();
+      await until(() => late.running === 0);
+      late.hold();
+    };
 
-  test('an inner interceptor that answers in place of a handler that still runs: followed to its end', async () => {
-    const [done, failing] = [randomUUID(), randomUUID()];
-    const before = countRuns();
-    expect((await post('timeout-fallback', done)).status).toBe(201);
-    expect((await post('timeout-fallback', failing, { fail: true })).status).toBe(201);
-    expect(codeOf(await post('timeout-fallback', done))).toBe('in-progress');
-    await sleep(350);
-    expect(codeOf(await post('timeout-fallback', done))).toBe('replay-unavailable');
-    expect(countRuns() - before).toBe(2);
-    expect((await post('timeout-fallback', failing, { fail: true })).status).toBe(201);
-    expect(countRuns() - before).toBe(3);
+    test.each(['timeout-inside', 'timeout-outside'])('%s: it is followed to its end', async (path) => {
+      const key = randomUUID();
+      const before = countRuns();
+      expect((await post(path, key)).status).toBe(408);
+      const during = await post(path, key);
+      expect([during.status, codeOf(during), valueOf(during.head, 'retry-after')]).toEqual([409, 'in-progress', '1']);
+      await ended();
+      const after = await retry(path, key);
+      expect([after.status, codeOf(after)]).toEqual([409, 'replay-unavailable']);
+      expect(countRuns() - before).toBe(1);
+    });
+
+    test.each(['timeout-inside', 'timeout-outside'])('%s: its late failure frees the key', async (path) => {
+      const key = randomUUID();
+      const before = countRuns();
+      expect((await post(path, key, { fail: true })).status).toBe(408);
+      await ended();
+      expect((await retry(path, key, { fail: true })).status).toBe(408);
+      expect(countRuns() - before).toBe(2);
+    });
+
+    test('an inner interceptor that answers in place of it: it is followed to its end', async () => {
+      const [done, failing] = [randomUUID(), randomUUID()];
+      const before = countRuns();
+      expect((await post('timeout-fallback', done)).status).toBe(201);
+      expect((await post('timeout-fallback', failing, { fail: true })).status).toBe(201);
+      expect(codeOf(await post('timeout-fallback', done))).toBe('in-progress');
+      await ended();
+      expect(codeOf(await retry('timeout-fallback', done))).toBe('replay-unavailable');
+      expect(countRuns() - before).toBe(2);
+      expect((await retry('timeout-fallback', failing, { fail: true })).status).toBe(201);
+      expect(countRuns() - before).toBe(3);
+    });
+
+    test('an outer interceptor that gives up on a request while it waits for its turn: the key is free after that', async () => {
+      const key = randomUUID();
+      const before = countRuns();
+      const ask = () => post('timeout-while-waiting', key, { fail: true });
+      const first = ask();
+      await until(() => late.running === 1);
+      expect([(await ask()).status, (await first).status, countRuns() - before]).toEqual([408, 408, 1]);
+      // The one that waited has its turn, though nobody hears of it. It would run within this.
+      await ended();
+      await sleep(300);
+      expect(countRuns() - before).toBe(1);
+      expect([(await ask()).status, countRuns() - before]).toEqual([408, 2]);
+    });
   });
 
   test('an inner interceptor that answers before the handler begins: it begins all the same, once', async () => {
@@ -191,8 +224,7 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
     const first = await post('answered-early', key);
     const second = await post('answered-early', key);
     expect([isReplay(second), second.body.equals(first.body)]).toEqual([true, true]);
-    await sleep(350);
-    expect(countRuns() - before).toBe(1);
+    await until(() => countRuns() - before === 1);
   });
 
   test.each(['timeout-inside-before', 'timeout-outside-before'])(
@@ -201,23 +233,11 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
       const key = randomUUID();
       const before = countRuns();
       expect((await post(path, key)).status).toBe(408);
+      // It would begin within this.
       await sleep(400);
       expect(countRuns() - before).toBe(0);
       const corrected = await post(path, key, { corrected: true });
       expect([corrected.status, isReplay(corrected)]).toEqual([408, false]);
     },
   );
-
-  test('an outer interceptor that gives up on a request while it waits for its turn: the key is free after that', async () => {
-    const key = randomUUID();
-    const before = countRuns();
-    const ask = () => post('timeout-while-waiting', key, { fail: true });
-    const first = ask();
-    await sleep(50);
-    expect([(await ask()).status, (await first).status, countRuns() - before]).toEqual([408, 408, 1]);
-    // The handler fails after a quarter of a second, and the one that waited has its turn, though nobody hears of it.
-    await sleep(300);
-    expect(countRuns() - before).toBe(1);
-    expect([(await ask()).status, countRuns() - before]).toEqual([408, 2]);
-  });
 });

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { APP_FILTER, HttpAdapterHost } from '@nestjs/core';
 import { StoreUnavailableError } from '../../lib/engine/errors.js';
 import { IdempotencyRecord } from '../../lib/index.js';
 import { SqlRecordStore } from '../../lib/store/sql-record-store.js';
+import { until } from '../support/until.js';
 import { type AppSettings, PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, countRuns } from './support/cases.js';
 import {
@@ -15,6 +15,7 @@ import {
   ProblemsController,
   ReportingFilter,
 } from './support/problems.controller.js';
+import { late } from './support/late.js';
 import { type RawAnswer, type RawRequest, send, valueOf } from './support/raw-http.js';
 
 const DOCUMENTATION = 'https://shop.example/docs/idempotency';
@@ -99,10 +100,12 @@ describe.each(PLATFORMS)('problems, on %s', (platform) => {
     });
 
     test('in-progress', async () => {
-      const request = { key: randomUUID(), body: { ms: 120 } };
+      const request = { key: randomUUID(), body: { held: true } };
+      late.hold();
       const first = post(request);
-      await sleep(50);
+      await until(() => late.running === 1);
       check(await post(request), 'in-progress', 409, { retryable: true, retryAfter: '1' });
+      late.release();
       expect((await first).status).toBe(201);
     });
 

@@ -1,9 +1,14 @@
 import { writeFileSync } from 'node:fs';
+import { relative } from 'node:path';
 
 /** Time for the global teardown and for what the tests closed without waiting. */
-const EXIT_GRACE = 10_000;
+const EXIT_GRACE_MS = 10_000;
 
-/** Closes the run with one line that counts, and sees to it that the run ends. */
+/** The table of slow spec files: for runs of at least so many files, with so many lines. */
+const FILES_FOR_A_TABLE = 20;
+const SLOWEST = 15;
+
+/** Closes the run with what was slow and one line that counts, and sees to it that the run ends. */
 export default class SummaryReporter {
   #watching;
 
@@ -23,6 +28,7 @@ export default class SummaryReporter {
     const skipped = results.numPendingTests + results.numTodoTests;
     // Jest's own reporters still have to print theirs.
     process.once('exit', () => {
+      if (results.testResults.length >= FILES_FOR_A_TABLE) console.log(slowFiles(results));
       console.log(`jest: ${results.numPassedTests} passed, ${failed} failed, ${skipped} skipped`);
     });
     endSoon(failed > 0);
@@ -50,5 +56,35 @@ function endSoon(failed) {
   setTimeout(() => {
     console.error('A test left something open, so the run was cut off.');
     process.exit(failed ? 1 : undefined);
-  }, EXIT_GRACE).unref();
+  }, EXIT_GRACE_MS).unref();
+}
+
+/**
+ * @param {import('@jest/reporters').AggregatedResult} results
+ * @returns {string} a table of the folders, and one of the files that took longest
+ */
+function slowFiles({ testResults }) {
+  const files = testResults.map(({ testFilePath, perfStats }) => ({
+    file: relative('test', testFilePath).replace(/\.[\w-]*spec\.ts$/, ''),
+    ms: perfStats.end - perfStats.start,
+  }));
+  const totalMs = files.reduce((sum, { ms }) => sum + ms, 0);
+  const folders = new Map();
+  for (const { file, ms } of files) {
+    const folder = file.replace(/\/[^/]*$/, '');
+    const { ms: soFar = 0, count = 0 } = folders.get(folder) ?? {};
+    folders.set(folder, { ms: soFar + ms, count: count + 1 });
+  }
+  const line = (/** @type {number} */ ms, /** @type {string} */ text) =>
+    `${(ms / 1_000).toFixed(1).padStart(8)} ${((100 * ms) / totalMs).toFixed(1).padStart(6)}  ${text}`;
+  return [
+    '\n seconds      %  folder',
+    ...[...folders].sort(([, a], [, b]) => b.ms - a.ms).map(([name, { ms, count }]) => line(ms, `${name} (${count})`)),
+    '\n seconds      %  slowest spec files',
+    ...files
+      .sort((a, b) => b.ms - a.ms)
+      .slice(0, SLOWEST)
+      .map(({ file, ms }) => line(ms, file)),
+    '',
+  ].join('\n');
 }

@@ -10,15 +10,14 @@ import {
   Injectable,
   type NestInterceptor,
   Post,
-  RequestTimeoutException,
   Res,
   UseInterceptors,
   ValidationPipe,
 } from '@nestjs/common';
 import { IsInt } from 'class-validator';
-import { catchError, throwError, timeout, TimeoutError } from 'rxjs';
 import { IdempotencyInterceptor } from '../../../lib/index.js';
 import { ran } from './cases.js';
+import { begins, givingUp, late } from './late.js';
 
 interface PlatformResponse extends Partial<ServerResponse> {
   readonly raw?: ServerResponse;
@@ -27,6 +26,8 @@ interface PlatformResponse extends Partial<ServerResponse> {
 
 interface Task {
   readonly ms?: number;
+  /** Until the test lets it end. */
+  readonly held?: boolean;
   readonly fail?: boolean;
   readonly silent?: boolean;
 }
@@ -37,13 +38,8 @@ class Order {
 
 @Injectable()
 export class TimeoutInterceptor implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler) {
-    return next.handle().pipe(
-      timeout(150),
-      catchError((error: unknown) =>
-        throwError(() => (error instanceof TimeoutError ? new RequestTimeoutException() : error)),
-      ),
-    );
+  intercept(context: ExecutionContext, next: CallHandler) {
+    return givingUp(begins).intercept(context, next);
   }
 }
 
@@ -52,9 +48,9 @@ export class TimeoutInterceptor implements NestInterceptor {
 @Controller('by-hand')
 export class ByHandController {
   @Post('late')
-  async late(@Body() { ms = 0, fail = false }: Task) {
+  async late(@Body() { held = false, fail = false }: Task) {
     ran();
-    await sleep(ms);
+    if (held) await late.run();
     if (fail) throw new Error('late');
     return { id: randomUUID() };
   }

@@ -17,9 +17,12 @@ import {
 import { map, of, timer } from 'rxjs';
 import { Idempotent } from '../../../lib/index.js';
 import { ran } from './cases.js';
+import { late } from './late.js';
 
 interface Task {
   readonly ms?: number;
+  /** Until the test lets it end. */
+  readonly held?: boolean;
 }
 
 const slowGuard = { canActivate: () => sleep(500, true) };
@@ -49,9 +52,9 @@ const leavesIfGone: NestInterceptor = {
 @Idempotent()
 export class ConnectionsController {
   @Post('value')
-  async value(@Body() { ms = 0 }: Task) {
+  async value(@Body() { ms = 0, held = false }: Task) {
     ran();
-    await sleep(ms);
+    await (held ? late.run() : sleep(ms));
     return { id: randomUUID() };
   }
 
@@ -131,9 +134,9 @@ export class ConnectionsController {
   }
 
   @Post('slow-pipe')
-  async slowPipe(@Body(slowPipe) { ms = 0 }: Task) {
+  async slowPipe(@Body(slowPipe) _task: Task) {
     ran();
-    await sleep(ms);
+    await late.run();
     return { id: randomUUID() };
   }
 }

@@ -23,9 +23,10 @@ import {
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { IsInt } from 'class-validator';
-import { catchError, map, mergeMap, of, tap, throwError, timeout, TimeoutError } from 'rxjs';
+import { catchError, map, mergeMap, of, raceWith, tap, throwError, timeout, TimeoutError } from 'rxjs';
 import { Idempotent, IdempotentExecution, type Execution } from '../../../lib/index.js';
 import { ran } from './cases.js';
+import { begins, givingUp, late, soonAfter } from './late.js';
 
 /** Every exception that Nest has a class for, and its status. */
 export const EXCEPTIONS: readonly [name: string, status: number][] = Object.entries(nest)
@@ -73,6 +74,9 @@ const after = (error: Error): NestInterceptor => ({
       }),
     ),
 });
+const impatient = givingUp(begins);
+/** Also while the handler of another request runs. */
+const impatientWaiter = givingUp(soonAfter(() => late.running > 0));
 const within = (ms: number): NestInterceptor => ({
   intercept: (_context, next) =>
     next.handle().pipe(
@@ -100,9 +104,9 @@ const slowly = (ms: number): NestInterceptor => ({
     ),
 });
 
-const fallbackWithin = (ms: number): NestInterceptor => ({
-  intercept: (_context, next) => next.handle().pipe(timeout({ first: ms, with: () => of({ fallback: randomUUID() }) })),
-});
+const withFallbackWhenLate: NestInterceptor = {
+  intercept: (_context, next) => next.handle().pipe(raceWith(begins.pipe(map(() => ({ fallback: randomUUID() }))))),
+};
 
 /** Answers at once what is done in the background. */
 const early: NestInterceptor = {
@@ -297,24 +301,24 @@ export class FailuresController {
   }
 
   @Post('timeout-inside')
-  @UseInterceptors(within(40))
+  @UseInterceptors(impatient)
   @Idempotent()
   timeoutInside(@Body() body: { fail?: boolean }) {
-    return late(body);
+    return lateHandler(body);
   }
 
   @Post('timeout-outside')
   @Idempotent()
-  @UseInterceptors(within(40))
+  @UseInterceptors(impatient)
   timeoutOutside(@Body() body: { fail?: boolean }) {
-    return late(body);
+    return lateHandler(body);
   }
 
   @Post('timeout-fallback')
-  @UseInterceptors(fallbackWithin(40))
+  @UseInterceptors(withFallbackWhenLate)
   @Idempotent()
   timeoutFallback(@Body() body: { fail?: boolean }) {
-    return late(body);
+    return lateHandler(body);
   }
 
   @Post('answered-early')
@@ -326,9 +330,9 @@ export class FailuresController {
 
   @Post('timeout-while-waiting')
   @Idempotent({ onConflict: 'wait' })
-  @UseInterceptors(within(100))
+  @UseInterceptors(impatientWaiter)
   timeoutWhileWaiting(@Body() body: { fail?: boolean }) {
-    return late(body);
+    return lateHandler(body);
   }
 
   @Post('timeout-inside-before')
@@ -382,9 +386,9 @@ export class FailuresController {
   }
 }
 
-async function late({ fail }: { fail?: boolean }): Promise<string> {
+async function lateHandler({ fail }: { fail?: boolean }): Promise<string> {
   ran();
-  await pause(250);
+  await late.run();
   if (fail) throw new Error('late');
   return 'late';
 }

@@ -12,14 +12,15 @@ import {
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { Idempotent, IdempotencyKeyMissingException, IdempotencyProblem, NotIdempotent } from '../../../lib/index.js';
 import { ran } from './cases.js';
+import { late } from './late.js';
 
 @Controller('problems')
 @Idempotent()
 export class ProblemsController {
   @Post()
-  async post(@Body() body?: { ms?: number }) {
+  async post(@Body() body?: { held?: boolean }) {
     ran();
-    await new Promise((resolve) => setTimeout(resolve, body?.ms ?? 0));
+    if (body?.held) await late.run();
     return { run: randomUUID() };
   }
 

@@ -11,7 +11,7 @@ import { serviceOn } from '../../../lib/cli/database/connection.js';
 import { AesGcmSealer, noSealer } from '../../../lib/store/sealer.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 import { aClaim, again, Bench, HOUR, BACKENDS, ownership } from '../store/support.js';
-import { cli, type Ended, installWithout, urlOf } from './support.js';
+import { cli, cliHere, type Ended, installWithout, urlOf } from './support.js';
 
 const FINE = 0;
 const REFUSED = 1;
@@ -53,8 +53,10 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     for (const { id } of await service.list({ limit: 1_000 })) await service.forget(id);
   });
 
-  const run = (args: string[], env: Record<string, string> = {}, input?: string) =>
-    cli(args, { env: { DATABASE_URL: urlOf(bench.options), ...env }, input });
+  const withUrl = (env: Record<string, string>) => ({ DATABASE_URL: urlOf(bench.options), ...env });
+  const run = (args: string[], env: Record<string, string> = {}) => cliHere(args, withUrl(env));
+  /** As a process of its own. */
+  const start = (args: string[], input?: string) => cli(args, { env: withUrl({}), input });
 
   const sealed = () => bench.store({ sealer: new AesGcmSealer({ keys: KEYS, current: '2026-05' }) });
 
@@ -83,7 +85,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     const silent = await deserted();
     const running = await record('run', { holdOnCrash: true });
 
-    const all = await run(['list', '--json']);
+    const all = await start(['list', '--json']);
     expect(all).toMatchObject({ code: FINE, stderr: '' });
     const statuses = new Map(parsed<Row[]>(all).map(({ recordId, status }) => [recordId, status]));
     expect(statuses).toEqual(
@@ -228,7 +230,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
       ],
     });
     const stdin = ['resolve', other.recordId, '--status', '200', '--body-file', '-'];
-    expect((await run(stdin, {}, 'piped')).code).toBe(FINE);
+    expect((await start(stdin, 'piped')).code).toBe(FINE);
     expect((await bench.store().claim(again(other.claim))).outcome!.body!.toString()).toBe('piped');
     await rm(folder, { recursive: true });
   });
@@ -292,7 +294,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     await bench.lapse((await record('run')).recordId);
     await bench.expire((await record('complete')).recordId);
     await bench.age((await record('complete')).recordId, 'expires_at', 23.5 * HOUR);
-    const answer = await run(['stats', '--json']);
+    const answer = await start(['stats', '--json']);
     expect(answer.code).toBe(FINE);
     const stats = parsed<Row>(answer);
     expect(stats).toMatchObject({
@@ -321,7 +323,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
 
     const names = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
     expect((await run(['migrations', 'revert', '--yes', ...prefixed])).code).toBe(REFUSED);
-    expect(parsed(await run(['migrations', 'run', '--json', ...prefixed]))).toEqual({ executed: names });
+    expect(parsed(await start(['migrations', 'run', '--json', ...prefixed]))).toEqual({ executed: names });
     expect(parsed(await run(['migrations', 'run', '--json', ...prefixed]))).toEqual({ executed: [] });
     expect((await run(['stats', ...prefixed])).code).toBe(FINE);
     expect(await run(['migrations', 'revert', ...prefixed])).toMatchObject({ code: REFUSED, stdout: '' });
@@ -340,7 +342,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
       const reverted = await run(['migrations', 'revert', '--yes', '--json', ...prefixed]);
       expect(parsed(reverted)).toEqual({ reverted: [name] });
     }
-    const withoutTables = await run(['stats', ...prefixed]);
+    const withoutTables = await start(['stats', ...prefixed]);
     expect(withoutTables).toMatchObject({ code: DATABASE, stdout: '' });
     expect(withoutTables.stderr).toMatch(
       /tables are missing.*--entity-prefix\nType next: npx nestjs-idempotency migrations run/,
@@ -384,12 +386,13 @@ describe('usage', () => {
     [['migrations', '--database-url', 'sqlite:x'], /^Missing: print\|run\|revert\nType next: /],
     [['migrations', 'undo', '--database-url', 'sqlite:x'], /no migrations undo.*\nType next: npx .* migrations print/],
   ])('%p', async (args, message) => {
-    const ended = await cli(args);
+    const ended = await cliHere(args);
     expect(ended).toMatchObject({ code: USAGE, stdout: '', stderr: expect.stringMatching(message) as string });
     expect(ended.stderr).not.toMatch(/secret/);
   });
 
   test('help and version', async () => {
+    expect(await cli(['lst'])).toMatchObject({ code: USAGE, stdout: '' });
     expect(await cli(['--help'])).toMatchObject({ code: FINE, stderr: '' });
     const help = await cli(['resolve', '--help']);
     expect(help).toMatchObject({ code: FINE, stdout: expect.stringContaining('--rerun') as string });
@@ -399,7 +402,7 @@ describe('usage', () => {
   test('keys that are none are not repeated', async () => {
     for (const keys of ['nonsense-secret', '{"a":"c2VjcmV0"}', '["secret"]', '{"a":5}']) {
       const env = { DATABASE_URL: 'sqlite:x', IDEMPOTENCY_KEYS: keys };
-      const ended = await cli(['show', randomUUID()], { env });
+      const ended = await cliHere(['show', randomUUID()], env);
       expect(ended).toMatchObject({ code: USAGE, stderr: expect.stringContaining('IDEMPOTENCY_KEYS') as string });
       expect(ended.stderr).not.toMatch(/secret|c2VjcmV0/);
     }

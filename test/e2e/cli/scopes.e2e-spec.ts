@@ -3,7 +3,7 @@ import { jest } from '@jest/globals';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
 import { ScopeDigest } from '../../../lib/edges/scope-digest.js';
 import { aClaim, BACKENDS, Bench, COMPLETION, ownership } from '../store/support.js';
-import { cli, urlOf } from './support.js';
+import { cliHere, urlOf } from './support.js';
 
 const KEY = randomBytes(32);
 const encryption = { keys: { a: KEY }, current: 'a' };
@@ -18,7 +18,7 @@ describe('the command line, for a scope and for a name', () => {
   afterEach(() => bench.close());
 
   const run = async (args: string[], env: Record<string, string> = {}) => {
-    const { code, stdout, stderr } = await cli(args, { env: { DATABASE_URL: urlOf(bench.options), ...env } });
+    const { code, stdout, stderr } = await cliHere(args, { DATABASE_URL: urlOf(bench.options), ...env });
     return { code, said: (stdout + stderr).trim() };
   };
   const claimed = async (terms: object) => ownership(await bench.store().claim(aClaim(terms)));

@@ -299,6 +299,7 @@ describe('the lease', () => {
   it('is renewed for as long as the operation runs, and not after that', async () => {
     const here = new Process(bench);
     const operation = anOperation({ leaseMs: 600 });
+    const beganAt = performance.now();
     const leased = await here.begin(operation);
     const finish = await leased.carryOut(async () => {
       await sleep(1_300);
@@ -309,7 +310,7 @@ describe('the lease', () => {
     const renewals = here.count('renew');
     // Each third of it.
     expect(renewals).toBeGreaterThan(2);
-    expect(renewals).toBeLessThan(8);
+    expect(renewals).toBeLessThan(2 + (performance.now() - beganAt) / 150);
     await sleep(400);
     expect(here.count('renew')).toBe(renewals);
   });
@@ -450,11 +451,12 @@ describe('a transaction', () => {
   it('counts what recording takes from the end of the body', async () => {
     const here = new Process(bench);
     const leased = await here.begin(anOperation(TRANSACTIONAL));
+    const beganAt = performance.now();
     await leased.carryOut(async () => {
-      await sleep(1_000);
+      await sleep(500);
       return STORE;
     });
-    expect(here.event('completed')!.takeMs).toBeLessThan(900);
+    expect(here.event('completed')!.takeMs).toBeLessThan(performance.now() - beganAt - 450);
   });
 
   it.each([

@@ -100,6 +100,11 @@ export class Process {
     return this.asked.filter((one) => one === call).length;
   }
 
+  /** How often the store has carried it out. */
+  answered(call: string): number {
+    return this.sites.filter(({ point }) => point === `after ${call}`).length;
+  }
+
   typesOfEvents(): string[] {
     return this.events.map(({ type }) => type);
   }

@@ -5,6 +5,7 @@ import { Cluster as Cluster6, Redis as Redis6 } from 'ioredis6';
 
 import type { HeldLock, RecordLock } from '../../../lib/engine/ports/record-lock.js';
 import { type RedlockSettings, RedlockRecordLock } from '../../../lib/lock/index.js';
+import { stopwatch } from '../../support/stopwatch.js';
 import { until } from '../../support/until.js';
 
 export type Client = Redis5 | Redis6;
@@ -82,9 +83,9 @@ export async function take(lock: RecordLock, id: string, ttlMs: number): Promise
 }
 
 export async function timed<T>(work: () => Promise<T>): Promise<{ result: T; ms: number }> {
-  const start = performance.now();
+  const took = stopwatch();
   const result = await work();
-  return { result, ms: performance.now() - start };
+  return { result, ms: took() };
 }
 
 export function median(numbers: readonly number[]): number {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { AppProcess } from '../../support/app-process.js';
+import { began } from '../../support/cluster.js';
 import { createDatabase, type TestDatabase, type TestDialect } from '../../support/database.js';
 import { type Answer, call, callUntilDefinitive } from '../../support/http-client.js';
 
@@ -72,15 +73,16 @@ describe.each(combinations)('$platform on $database with $nodes Redis nodes', ({
   test('a duplicate of a running request is refused until it is done', async () => {
     const [here, there] = urls('plain');
     const key = randomUUID();
-    const body = { name: 'slow', before: 600 };
+    const body = { name: 'slow', gated: true };
     const first = call(here, { key, body });
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await began(apps[0], 'slow');
     for (const url of [here, there]) {
       const refused = await call(url, { key, body });
       expectProblem(refused, 409, 'in-progress');
       expect(Number(refused.headers['retry-after'])).toBeGreaterThanOrEqual(1);
       expectProblem(await call(url, { key, body: { name: 'other' } }), 422, 'key-reused');
     }
+    await call(`${apps[0].url}/let/slow`, { method: 'GET' });
     expectReplay(await callUntilDefinitive([there], { key, body }), await first);
   });
 

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { began, Cluster, sleep } from '../../support/cluster.js';
 import { call } from '../../support/http-client.js';
+import { stopwatch } from '../../support/stopwatch.js';
 
 const WAITERS = 500;
 /** Longer than a busy machine stands still: an owner that lost its lease would be one of two. */
-const LEASE = 2_000;
+const LEASE = 10_000;
+/** Of an owner that dies. */
+const SHORT_LEASE = 2_000;
 
 /** How waiters in other processes learn of the end: the channel that there is. */
 const channels = [
@@ -65,10 +68,10 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
     expect(await cluster.effects('awaited')).toHaveLength(1);
     if (dialect === 'postgres') {
       const spent = (await counts()).statements - before.statements;
-      // Each process takes one look, marks the record, and looks again when woken, and whenever the lease it saw is
-      // over; three heartbeats go with each lease.
-      const leases = (firstEndedAt - startedAt) / LEASE;
-      expect(spent).toBeLessThan(30 + (3 + 3) * leases);
+      // Each process takes one look, marks the record, looks again when woken, and ever more seldom by itself: every five seconds
+      // in the end, in which there are two heartbeats at most.
+      const fives = (firstEndedAt - startedAt) / 5_000;
+      expect(spent).toBeLessThan(30 + (3 + 2) * fives);
     }
     const late = endedAt.map((time) => time - firstEndedAt).sort((a, b) => a - b);
     // A busy machine takes long for as many answers, whoever asks for them.
@@ -76,7 +79,7 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
     await Promise.all(Array.from({ length: WAITERS }, (_, i) => call(urls[i % 3], { key, body })));
     const replaysMs = Date.now() - replayedAt;
     expect(late[WAITERS / 2]).toBeLessThan((channel === 'polling' ? 1_200 : 400) + 2 * replaysMs);
-  });
+  }, 120_000);
 
   test('waiters that come together with the first, before it has claimed, are woken all the same', async () => {
     const urls = cluster.urls('waiting');
@@ -86,10 +89,14 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
         const key = randomUUID();
         const body = { name: `together-${round}`, before: 60 };
         const startedAt = Date.now();
-        const answers = await Promise.all(Array.from({ length: 9 }, (_, i) => call(urls[i % 3], { key, body })));
+        const nine = () => Promise.all(Array.from({ length: 9 }, (_, i) => call(urls[i % 3], { key, body })));
+        const answers = await nine();
         expect(new Set(answers.map(({ status, body: text }) => `${status} ${text}`)).size).toBe(1);
-        // Who missed the announcement looks again after 250 ms at the earliest.
-        if (Date.now() - startedAt > 60 + 240) slow++;
+        const answeredAt = Date.now();
+        await nine();
+        const replaysMs = Date.now() - answeredAt;
+        // Who missed the announcement looks again after 250 ms at the earliest. A busy machine takes long for replays, too.
+        if (answeredAt - startedAt > 60 + 240 + 3 * replaysMs) slow++;
       }
       return slow;
     };
@@ -101,7 +108,7 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
   }, 120_000);
 
   test('a waiter whose owner died takes over', async () => {
-    const victim = await cluster.add({ SYNCHRONIZE: 'off' });
+    const victim = await cluster.add({ SYNCHRONIZE: 'off', OPTIONS: JSON.stringify({ lease: SHORT_LEASE }) });
     const key = randomUUID();
     const body = { name: 'orphaned', before: 1_500 };
     const lost = call(`${victim.url}/waiting`, { key, body }).catch(() => 'lost');
@@ -112,10 +119,10 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
       .map((url) => call(url, { key, body }));
     await sleep(200);
     await victim.stop('SIGKILL');
-    const killedAt = Date.now();
+    const took = stopwatch();
     expect(await lost).toBe('lost');
     const answers = await Promise.all(waiters);
-    expect(Date.now() - killedAt).toBeLessThan(LEASE + body.before + 3_000);
+    expect(took()).toBeLessThan(SHORT_LEASE + body.before + 3_000);
     expect(new Set(answers.map((answer) => `${answer.status} ${answer.body}`)).size).toBe(1);
     expect(await cluster.effects('orphaned')).toMatchObject([{ attempt: 2 }]);
   });
@@ -135,15 +142,15 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
   test('Prefer: wait=N shortens the wait', async () => {
     const urls = cluster.urls('waiting');
     const key = randomUUID();
-    const body = { name: 'preferred', before: 2_500 };
-    const first = call(urls[0], { key, body });
+    const body = { name: 'preferred', before: 4_000 };
+    let ended = false;
+    const first = call(urls[0], { key, body }).finally(() => (ended = true));
     await began(cluster.apps[0], 'preferred');
     for (const url of urls) {
-      const startedAt = Date.now();
       const refused = await call(url, { key, body, headers: { prefer: 'respond-async, wait=0' } });
       expect(JSON.parse(refused.body)).toMatchObject({ code: 'in-progress' });
-      expect(Date.now() - startedAt).toBeLessThan(900);
     }
+    expect(ended).toBe(false);
     const startedAt = Date.now();
     const impatient = await call(urls[1], { key, body, headers: { prefer: 'wait=1' } });
     expect(impatient.status).toBe(409);

@@ -111,7 +111,8 @@ describe.each([
 
   beforeAll(async () => {
     topology = await start();
-    cluster = await Cluster.start('postgres', 2, { lease: '3s' }, topology.env);
+    // Nobody dies here, and a busy machine may stand still for seconds.
+    cluster = await Cluster.start('postgres', 2, { lease: '30s' }, topology.env);
   }, 60_000);
 
   afterAll(async () => {

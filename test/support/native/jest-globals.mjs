@@ -1,0 +1,30 @@
+/** Takes the place of `@jest/globals`, which exists within jest's own modules only: as much of it as the tests use. */
+import { jestExpect } from '@jest/expect';
+import { ModernFakeTimers } from '@jest/fake-timers';
+import { ModuleMocker } from 'jest-mock';
+
+const mocker = new ModuleMocker(globalThis);
+const config = /** @type {import('@jest/types').Config.ProjectConfig} */ ({ rootDir: process.cwd(), fakeTimers: {} });
+const timers = new ModernFakeTimers({ global: globalThis, config });
+const TIMEOUT = Symbol.for('TEST_TIMEOUT_SYMBOL');
+
+export const expect = jestExpect;
+export const jest = {
+  fn: mocker.fn.bind(mocker),
+  spyOn: mocker.spyOn.bind(mocker),
+  restoreAllMocks: mocker.restoreAllMocks.bind(mocker),
+  useFakeTimers: timers.useFakeTimers.bind(timers),
+  useRealTimers: timers.useRealTimers.bind(timers),
+  getTimerCount: timers.getTimerCount.bind(timers),
+  advanceTimersByTime: timers.advanceTimersByTime.bind(timers),
+  advanceTimersByTimeAsync: timers.advanceTimersByTimeAsync.bind(timers),
+  /** @param {number} ms */
+  setTimeout: (ms) => void Reflect.set(globalThis, TIMEOUT, ms),
+};
+
+/** Takes back what a spec file may have left changed. */
+export function reset() {
+  jest.useRealTimers();
+  jest.restoreAllMocks();
+  Reflect.deleteProperty(globalThis, TIMEOUT);
+}
