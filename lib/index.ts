@@ -1,9 +1,9 @@
-export { IdempotencyModule } from './idempotency.module.js';
-export type { Execution } from './execution.js';
+export { IdempotencyModule } from './module/idempotency.module.js';
+export type { Execution } from './store/typeorm-execution.js';
 export { Idempotent, NotIdempotent } from './decorators/idempotent.decorator.js';
 export { IdempotencyKey, IdempotentExecution } from './decorators/parameters.js';
 export { IdempotencyInterceptor } from './edges/idempotency.interceptor.js';
-export { IdempotencyProblemFilter } from './edges/http/problem.filter.js';
+export { IdempotencyProblemFilter } from './edges/idempotency-problem.filter.js';
 export {
   IdempotencyService,
   type RecordIdentity,
@@ -31,7 +31,7 @@ export {
 export { MaxDurationError } from './engine/leased-execution.js';
 export { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from './store/entities/index.js';
 export type { EncryptionOptions } from './store/sealer.js';
-export type { TransactionHost } from './store/transaction-host.js';
+export type { TransactionHost } from './store/transactions/transaction-host.js';
 export type { RedisLike, RedisSubscriberLike } from './lock/redis-client.js';
 export type { RedlockSettings } from './lock/redlock-settings.js';
 export type { Duration } from './options/duration.js';

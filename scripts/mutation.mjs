@@ -1,5 +1,5 @@
 /**
- * `npm run test:mutation`: changes lib/engine, lib/edges/http and lib/store in one place at a time, and counts how many of
+ * `npm run test:mutation`: changes lib/engine, lib/edges and lib/store in one place at a time, and counts how many of
  * the changes a test notices. `npm run test:mutation -- lib/engine/leased-execution.ts` does so with one file, or with some lines of
  * it (`lib/engine/leased-execution.ts:20-40`). Fails below a score of 85 %.
  */
@@ -25,9 +25,11 @@ try {
   const counts = [];
   for (const part of PARTS) {
     const mutate =
-      asked.length > 0 ? asked.filter((file) => file.startsWith(`${part.folder}/`)) : [`${part.folder}/**/*.ts`];
+      asked.length > 0
+        ? asked.filter((file) => part.folders.some((folder) => file.startsWith(`${folder}/`)))
+        : part.folders.map((folder) => `${folder}/**/*.ts`);
     if (mutate.length === 0) continue;
-    counts.push(count(part.folder, await measure(part, mutate)));
+    counts.push(count(part.name, await measure(part, mutate)));
   }
   process.exitCode = print(counts) >= LOWEST_SCORE ? 0 : 1;
 } finally {
@@ -38,12 +40,12 @@ try {
  * @param {import('./mutation/plan.mjs').Part} part
  * @param {string[]} mutate
  */
-async function measure({ folder, quick, slow }, mutate) {
-  const results = await mutated(folder, mutate, quick);
+async function measure({ name, quick, slow }, mutate) {
+  const results = await mutated(name, mutate, quick);
   const left = results.filter(({ status }) => status === 'Survived' || status === 'NoCoverage');
   if (left.length === 0 || slow.length === 0) return results;
   const again = new Map(
-    (await mutated(`${folder}-again`, left.map(rangeOf), slow)).map((result) => [identityOf(result), result]),
+    (await mutated(`${name}-again`, left.map(rangeOf), slow)).map((result) => [identityOf(result), result]),
   );
   return results.map((result) => (left.includes(result) ? (again.get(identityOf(result)) ?? result) : result));
 }

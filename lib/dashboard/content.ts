@@ -1,12 +1,12 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import { ContentReader } from '../cli/content-reader.js';
 import { asText } from '../cli/output/format.js';
-import { pointIntoContent, withoutPointers } from '../edges/http/json-pointer.js';
-import { unpackHead } from '../edges/http/response-head.js';
+import { pointIntoContent, withoutPointers } from '../edges/content/json-pointer.js';
+import { unpackHead } from '../edges/content/response-head.js';
 import { redactedUrl } from '../edges/http/stored-request.js';
-import { REDACTED } from '../edges/request-to-keep.js';
-import type { StoredError } from '../edges/value-error.js';
-import type { Head } from '../edges/value-outcome.js';
+import { REDACTED } from '../edges/content/request-to-keep.js';
+import type { StoredError } from '../edges/content/value-error.js';
+import type { Head } from '../edges/content/value-outcome.js';
 import { TOMBSTONE_CODE, VALUE_CODE } from '../engine/outcome.js';
 import { RESULT_NOT_KEPT } from '../engine/step-result.js';
 import type { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { mediaTypeOf } from '../cli/commands/resolve.js';
-import { NEVER } from '../edges/http/response-head.js';
-import { OF_THE_BYTES } from '../edges/response-to-keep.js';
+import { NEVER } from '../edges/content/response-head.js';
+import { OF_THE_BYTES } from '../edges/content/response-to-keep.js';
 import { outcomeOf, type Resolution } from '../service/idempotency.service.js';
 import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';

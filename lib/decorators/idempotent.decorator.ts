@@ -1,10 +1,10 @@
 import { applyDecorators, UseFilters, UseInterceptors } from '@nestjs/common';
 import { IdempotencyInterceptor } from '../edges/idempotency.interceptor.js';
-import { IdempotencyProblemFilter } from '../edges/http/problem.filter.js';
+import { IdempotencyProblemFilter } from '../edges/idempotency-problem.filter.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import { checkNoName, checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
-import { isMarkedIdempotent, mark } from './metadata.js';
-import { watchHandler } from './watch-handler.js';
+import { isMarkedIdempotent, mark } from '../handlers/marking.js';
+import { watchHandler } from '../handlers/watch-handler.js';
 
 /**
  * Makes an operation idempotent: a request that comes again with the same key gets the first outcome, and the operation

@@ -1,6 +1,6 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import { isObservable, Observable } from 'rxjs';
-import { isMarkedItself } from '../decorators/metadata.js';
+import { isMarkedItself } from '../handlers/marking.js';
 import type { GraphQLEdge } from './graphql/graphql-edge.js';
 import type { HttpEdge } from './http/http-edge.js';
 import type { RpcEdge } from './rpc/rpc-edge.js';

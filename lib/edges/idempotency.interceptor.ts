@@ -7,7 +7,7 @@ import {
   Optional,
 } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import { IS_OURS } from '../decorators/metadata.js';
+import { IS_OURS } from '../handlers/marking.js';
 import { IdempotencyEdges } from './idempotency-edges.js';
 
 /** Short-circuits duplicates in the Nest pipeline, after guards and before pipes. Wired by `@Idempotent()`. */

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import type { RedisLike } from '../lock/redis-client.js';
 import type { RedlockSettings } from '../lock/redlock-settings.js';
 import type { EncryptionOptions } from '../store/sealer.js';
-import type { TransactionHost } from '../store/transaction-host.js';
+import type { TransactionHost } from '../store/transactions/transaction-host.js';
 import type { Duration } from './duration.js';
 
 /** What a fingerprint is made of, beside method, route, path parameters, query, content type and body. */

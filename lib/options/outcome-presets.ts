@@ -1,4 +1,4 @@
-import { statusOfError } from '../edges/value-error.js';
+import { statusOfError } from '../edges/content/value-error.js';
 import { IdempotencyProblem } from '../problems/problem.js';
 import type { OutcomeContext, OutcomeVerdict } from './idempotency-options.js';
 

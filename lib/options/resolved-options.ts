@@ -1,10 +1,10 @@
 import type { DataSource } from 'typeorm';
-import type { CredentialSources } from '../edges/http/credential.js';
+import type { CredentialSources } from '../edges/caller/credential.js';
 import type { Policy } from '../engine/policy.js';
 import type { RedisLike } from '../lock/redis-client.js';
 import type { RedlockSettings } from '../lock/redlock-settings.js';
 import type { EncryptionOptions } from '../store/sealer.js';
-import type { TransactionHost } from '../store/transaction-host.js';
+import type { TransactionHost } from '../store/transactions/transaction-host.js';
 import type { IdempotentOptions, OutcomeContext, OutcomeVerdict } from './idempotency-options.js';
 
 /** The options of one operation, validated and complete. */

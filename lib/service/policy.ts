@@ -1,7 +1,7 @@
-import type { OperationOptions } from '../options/operation-options.js';
+import type { OperationOptions } from '../handlers/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../options/resolved-options.js';
 import type { ProblemCode } from '../problems/problem.js';
-import type { Route, Routes } from '../routes.js';
+import type { Route, Routes } from '../handlers/routes.js';
 
 /**
  * The rules for idempotency keys, to be published: the draft wants a resource to say which keys it takes and how long

@@ -1,5 +1,5 @@
 import { type DataSource, In, LessThan, type SelectQueryBuilder } from 'typeorm';
-import type { ScopeDigest } from '../edges/scope-digest.js';
+import type { ScopeDigest } from '../edges/caller/scope-digest.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
 import { initialized } from '../store/data-source.js';

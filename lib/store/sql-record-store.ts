@@ -36,10 +36,10 @@ import {
 import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
-import { OwnTransactions } from './own-transactions.js';
+import { OwnTransactions } from './transactions/own-transactions.js';
 import { noSealer, type Sealer } from './sealer.js';
-import type { TransactionHost } from './transaction-host.js';
-import { isObserved, TransactionWatch, type WatchedTransaction } from './transaction-watch.js';
+import type { TransactionHost } from './transactions/transaction-host.js';
+import { isObserved, TransactionWatch, type WatchedTransaction } from './transactions/transaction-watch.js';
 
 export interface SqlRecordStoreSettings {
   /** How long a statement may take before the store counts as lost, in milliseconds. */

@@ -2,7 +2,7 @@ import { type DynamicModule, Global, Inject, Module, type OnApplicationBootstrap
 import { HttpAdapterHost } from '@nestjs/core';
 import type { Server } from 'node:http';
 import type { EngineParts } from '../engine/engine.js';
-import { IDEMPOTENCY_ENGINE_FACTORY } from '../idempotency.tokens.js';
+import { IDEMPOTENCY_ENGINE_FACTORY } from '../module/idempotency.tokens.js';
 import { IDEMPOTENCY_FAULTS_WRAP, IdempotencyFaults } from './idempotency-faults.js';
 
 /**

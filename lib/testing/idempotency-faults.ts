@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { EngineParts, IdempotencyEngine } from '../engine/engine.js';
 import type { Claim } from '../engine/ports/record-store.js';
 import { StoreUnavailableError } from '../engine/errors.js';
-import type { EngineFactory } from '../idempotency.tokens.js';
+import type { EngineFactory } from '../module/idempotency.tokens.js';
 import { reachOwnPoint } from './life.js';
 import { FaultyEngine, type FaultScene } from './faulty-engine.js';
 import type { FaultCall, FaultPoint, FaultSite } from './points.js';

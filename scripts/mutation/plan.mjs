@@ -2,12 +2,13 @@
  * What is mutated, and the tests that have to notice: such as run in one process with what they test. What the quick ones
  * do not notice is put to the slow ones.
  *
- * @typedef {{ folder: string, quick: string[], slow: string[] }} Part
+ * @typedef {{ name: string, folders: string[], quick: string[], slow: string[] }} Part
  * @type {Part[]}
  */
 export const PARTS = [
   {
-    folder: 'lib/engine',
+    name: 'lib/engine',
+    folders: ['lib/engine'],
     quick: ['test/unit/engine', 'test/e2e/engine'],
     slow: [
       'test/e2e/module/service',
@@ -18,9 +19,9 @@ export const PARTS = [
     ],
   },
   {
-    folder: 'lib/edges/http',
+    name: 'lib/edges',
+    folders: ['lib/edges/http', 'lib/edges/content', 'lib/edges/caller', 'lib/edges/shared'],
     quick: [
-      'test/unit/http',
       'test/unit/edges',
       'test/conformance/http2',
       'test/conformance/results',
@@ -53,7 +54,8 @@ export const PARTS = [
     ],
   },
   {
-    folder: 'lib/store',
+    name: 'lib/store',
+    folders: ['lib/store'],
     quick: [
       'test/unit/store',
       'test/e2e/store/claim',

@@ -1,4 +1,4 @@
-import { unpackHead } from '../../edges/http/response-head.js';
+import { unpackHead } from '../../edges/content/response-head.js';
 import { VALUE_CODE } from '../../engine/outcome.js';
 import type { IdempotencyRecord, IdempotencyStep } from '../../store/entities/index.js';
 import type { Command } from '../command.js';

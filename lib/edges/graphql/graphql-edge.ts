@@ -1,12 +1,12 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import type { OperationOptions } from '../../options/operation-options.js';
+import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
-import { type KeyReading, readKeyHeader, readKeyText } from '../http/key-header.js';
-import { withPreference } from '../http/prefer-wait.js';
-import { type AnonymousCallers, hasGuards } from '../http/anonymous-callers.js';
-import { type Principal, principalOf } from '../http/principal.js';
-import type { ValueEdge } from '../value-edge.js';
+import { type KeyReading, readKeyHeader, readKeyText } from '../shared/key-header.js';
+import { withPreference } from '../shared/prefer-wait.js';
+import { type AnonymousCallers, hasGuards } from '../caller/anonymous-callers.js';
+import { type Principal, principalOf } from '../caller/principal.js';
+import type { ValueEdge } from '../values/value-edge.js';
 import { type GraphQLRequest, mutationFieldOf } from './field.js';
 import { describedArguments } from './uploads.js';
 

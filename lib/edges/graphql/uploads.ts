@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { plain, writeCanonical } from '../../canonical-json.js';
-import { comparedContent, type Comparison, pointInto } from '../http/json-pointer.js';
+import { plain, writeCanonical } from '../content/canonical-json.js';
+import { comparedContent, type Comparison, pointInto } from '../content/json-pointer.js';
 
 /** A file as graphql-upload gives it to resolvers: from a temporary file, and so as often as one likes. */
 interface FileUpload {

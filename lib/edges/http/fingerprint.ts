@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FingerprintOptions } from '../../options/idempotency-options.js';
-import { canonicalJson } from '../../canonical-json.js';
+import { canonicalJson } from '../content/canonical-json.js';
 import type { Exchange, PlatformRequest } from './exchange.js';
-import { comparedContent, reachesParameter } from './json-pointer.js';
+import { comparedContent, reachesParameter } from '../content/json-pointer.js';
 import { announcesBody, unreadBodyOf } from './streamed-body.js';
 import { describeFiles, type FileDescription, streamedFile, withoutContent } from './uploads.js';
 

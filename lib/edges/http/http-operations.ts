@@ -1,11 +1,11 @@
 import { type ExecutionContext, RequestMethod, type Type } from '@nestjs/common';
-import { isWatched } from '../../decorators/watch-handler.js';
+import { isWatched } from '../../handlers/watch-handler.js';
 import { storedLabel } from '../../engine/stored-text.js';
-import type { OperationOptions } from '../../options/operation-options.js';
+import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
-import type { RunSettings } from '../run-end.js';
+import type { RunSettings } from '../shared/run-end.js';
 import type { Exchange } from './exchange.js';
-import { hasGuards } from './anonymous-callers.js';
+import { hasGuards } from '../caller/anonymous-callers.js';
 import { isNative } from './native-response.js';
 import { isOfHosts } from './request-host.js';
 

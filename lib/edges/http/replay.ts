@@ -6,7 +6,7 @@ import type { Exchange, FastifyReply } from './exchange.js';
 import { mute } from './mute.js';
 import { applyHead } from './response-capture.js';
 import { type Gate, type GateKeeper, gateOf } from './response-gate.js';
-import { type HeaderLine, type Headers, lowerCaseOf, type ResponseHead, unpackHead } from './response-head.js';
+import { type HeaderLine, type Headers, lowerCaseOf, type ResponseHead, unpackHead } from '../content/response-head.js';
 import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
 

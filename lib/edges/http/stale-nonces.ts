@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import type { StoredOutcome } from '../../engine/outcome.js';
-import { decodedFor } from './content-coding.js';
+import { decodedFor } from '../content/content-coding.js';
 
 const POLICIES = ['content-security-policy', 'content-security-policy-report-only'];
 

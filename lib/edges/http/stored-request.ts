@@ -1,8 +1,8 @@
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
-import { REDACTED, requestToKeep } from '../request-to-keep.js';
+import { REDACTED, requestToKeep } from '../content/request-to-keep.js';
 import type { Exchange } from './exchange.js';
 import type { RequestDescription } from './fingerprint.js';
-import { reachesParameter } from './json-pointer.js';
+import { reachesParameter } from '../content/json-pointer.js';
 
 /**
  * What is kept of a request, as JSON: method, host where it is part of the identity, path, media type and the body, where

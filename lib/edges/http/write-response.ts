@@ -1,8 +1,8 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { IdempotencyProblem } from '../../problems/problem.js';
-import { decodedFor } from './content-coding.js';
-import { type Headers, isOfExchange, restoreHead, unpackHead } from './response-head.js';
+import { decodedFor } from '../content/content-coding.js';
+import { type Headers, isOfExchange, restoreHead, unpackHead } from '../content/response-head.js';
 
 export const REPLAYED_HEADER = 'Idempotent-Replayed';
 

@@ -1,5 +1,5 @@
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
-import { type KeyReading, readKeyText } from '../http/key-header.js';
+import { type KeyReading, readKeyText } from '../shared/key-header.js';
 import type { Message } from './message.js';
 
 const MISSING: KeyReading = { kind: 'missing' };

@@ -1,5 +1,5 @@
 import type { ExecutionContext } from '@nestjs/common';
-import { canonicalJson } from '../../canonical-json.js';
+import { canonicalJson } from '../content/canonical-json.js';
 import { type MessageHeaders, messageHeaders } from './message-headers.js';
 
 /** Metadata keys of @nestjs/microservices. */

@@ -1,10 +1,10 @@
 import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import { isMarkedItself } from '../../decorators/metadata.js';
-import type { OperationOptions } from '../../options/operation-options.js';
+import { isMarkedItself } from '../../handlers/marking.js';
+import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
-import type { ValueEdge } from '../value-edge.js';
+import type { ValueEdge } from '../values/value-edge.js';
 import { type Message, messageOf, subjectParameters } from './message.js';
 import { readMessageKey } from './message-key.js';
 

@@ -8,12 +8,12 @@ import {
   SwaggerModule,
 } from '@nestjs/swagger';
 import { REPLAYED_HEADER } from '../../edges/http/write-response.js';
-import { IDEMPOTENCY_OPTIONS } from '../../idempotency.tokens.js';
-import { OperationOptions } from '../../options/operation-options.js';
+import { IDEMPOTENCY_OPTIONS } from '../../module/idempotency.tokens.js';
+import { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { resolveModuleOptions } from '../../options/resolve-options.js';
 import { type ProblemCode, PROBLEM_STATUS } from '../../problems/problem.js';
-import { Routes } from '../../routes.js';
+import { Routes } from '../../handlers/routes.js';
 import { operationPolicy, type OperationPolicy } from '../../service/policy.js';
 
 const EXTENSION = 'x-idempotency';

@@ -8,7 +8,7 @@ import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { MysqlConnection } from '../../../lib/store/dialects/mysql.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import { PostgresWakeUp } from '../../../lib/store/postgres-wake-up.js';
-import type { TransactionHost } from '../../../lib/store/transaction-host.js';
+import type { TransactionHost } from '../../../lib/store/transactions/transaction-host.js';
 import { createDatabase } from '../../support/database.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { until } from '../../support/until.js';

@@ -1,7 +1,7 @@
 import { IdempotencyService } from '../../../lib/service/idempotency.service.js';
 import type { RecordStore } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import type { TransactionHost } from '../../../lib/store/transaction-host.js';
+import type { TransactionHost } from '../../../lib/store/transactions/transaction-host.js';
 import { until } from '../../support/until.js';
 import { aClaim, again, BACKENDS, backendOf, Bench, COMPLETION, HOUR, LOST, ownership, SECOND } from './support.js';
 

@@ -4,7 +4,7 @@ import { CommitUnknownError, StoreUnavailableError } from '../../../lib/engine/e
 import type { StoreTransaction } from '../../../lib/engine/ports/record-store.js';
 import { IDEMPOTENCY_ENTITIES } from '../../../lib/store/entities/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import type { TransactionHost } from '../../../lib/store/transaction-host.js';
+import type { TransactionHost } from '../../../lib/store/transactions/transaction-host.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { aClaim, BACKENDS, Bench, COMPLETION, HELD, LOST, OUTCOME, ownership } from './support.js';
 import { until } from '../../support/until.js';

@@ -1,7 +1,7 @@
 import { ContentView } from '../../../lib/dashboard/content.js';
-import { packAnswer } from '../../../lib/edges/value-outcome.js';
+import { packAnswer } from '../../../lib/edges/content/value-outcome.js';
 import type { StoredOutcome } from '../../../lib/engine/outcome.js';
-import { packHead } from '../../../lib/edges/http/response-head.js';
+import { packHead } from '../../../lib/edges/content/response-head.js';
 import { IdempotencyRecord, IdempotencyStep } from '../../../lib/store/entities/index.js';
 
 const CARD = '4111111111111111';

@@ -1,5 +1,5 @@
 import { Idempotent, IdempotencyModule, type IdempotentOptions } from '../../../lib/index.js';
-import { OperationOptions } from '../../../lib/options/operation-options.js';
+import { OperationOptions } from '../../../lib/handlers/operation-options.js';
 
 test.each([
   'card.number',

@@ -1,0 +1,55 @@
+import { Logger } from '@nestjs/common';
+import type { ApplicationConfig } from '@nestjs/core';
+import type { PlatformRequest } from '../http/exchange.js';
+import type { Principal } from './principal.js';
+
+/**
+ * Warns, once for each endpoint, of a request with neither principal nor credential that has cookies or passed guards. Such
+ * callers share their keys, though the application may well know them apart by a session.
+ */
+export class AnonymousCallers {
+  private readonly logger = new Logger('Idempotency');
+  private readonly told = new Set<string>();
+
+  constructor(private readonly application: ApplicationConfig) {}
+
+  note(
+    { scope, credential }: Principal,
+    { headers }: PlatformRequest,
+    operation: { readonly endpoint: string; readonly hasGuards: boolean },
+  ): void {
+    const { endpoint } = operation;
+    if (scope !== '' || credential !== undefined || this.told.has(endpoint)) return;
+    if (headers.cookie) {
+      this.warn(
+        endpoint,
+        'a request with cookies has neither a principal (request.user) nor a credential: such callers share their keys. Name ' +
+          'the cookie that identifies them in the option `credentials.cookies`; or set `scope`, to a constant if they are anonymous',
+      );
+    } else if (operation.hasGuards || this.hasGlobalGuards) {
+      this.warn(
+        endpoint,
+        'guards let a request in that has neither a principal (request.user) nor a credential: such callers share their keys. ' +
+          'Name the header or cookie that identifies them in the option `credentials`; or set `scope`, to a constant if they ' +
+          'are anonymous',
+      );
+    }
+  }
+
+  private warn(endpoint: string, what: string): void {
+    this.told.add(endpoint);
+    this.logger.warn(`${endpoint}: ${what}`);
+  }
+
+  private get hasGlobalGuards(): boolean {
+    return this.application.getGlobalGuards().length > 0 || this.application.getGlobalRequestGuards().length > 0;
+  }
+}
+
+/** Nest's metadata key for what `@UseGuards()` names. */
+const GUARDS = '__guards__';
+
+/** Returns whether `@UseGuards()` names guards for a handler. */
+export function hasGuards(controller: object, handler: object): boolean {
+  return [handler, controller].some((target) => Reflect.hasMetadata(GUARDS, target));
+}

@@ -1,0 +1,135 @@
+/**
+ * JSON pointers (RFC 6901) in which `*` is any member or index. `~0` stands for `~`, `~1` for `/`, and `~2` for `*`, where that is
+ * the name of a member. A pointer that begins with `?` leads to a query parameter instead of the body: `?token`.
+ *
+ * All options that take pointers go through the matcher of this file (`below`), so that none of them knows less than another.
+ */
+import { plain } from './canonical-json.js';
+
+const ANY = Symbol('any member or index');
+
+/** The names of a pointer, from the root on. */
+type Path = readonly (string | typeof ANY)[];
+
+/** What begins a pointer into the content of a request or response, and one to a query parameter. */
+type Root = '/' | '?';
+
+/** A copy of `value` with `replacement` (or nothing) at each place that a pointer leads to; `value` itself where none does. */
+export function withoutPointers(value: unknown, pointers: readonly string[], replacement?: unknown): unknown {
+  return without(value, pathsOf('/', pointers), replacement);
+}
+
+/** `fingerprint.ignore` and `fingerprint.only`. */
+export interface Comparison {
+  readonly ignore?: readonly string[];
+  readonly only?: readonly string[];
+}
+
+/**
+ * What is to be compared of a request's content: what `only` points to, less what `ignore` points to. Content that has
+ * nothing of `only` is compared as a whole: a misspelt pointer must not make all requests alike.
+ */
+export function comparedContent(value: unknown, { ignore = [], only = [] }: Comparison): unknown {
+  const paths = pathsOf('/', only);
+  const chosen = paths.length > 0 ? onlyAt(value, paths) : undefined;
+  return withoutPointers(chosen === undefined ? value : chosen, ignore);
+}
+
+/** Returns whether something in the place of these names may be compared, though it cannot be looked into yet. */
+export function pointInto({ ignore = [], only = [] }: Comparison, names: readonly string[]): boolean {
+  const left = names.reduce((paths, name) => below(paths, name), pathsOf('/', only));
+  return left.length > 0 && !reach(pathsOf('/', ignore), names);
+}
+
+/**
+ * Returns whether a pointer leads to the query parameter of that name, or to what holds it: `?card` reaches `card[number]` as
+ * well, which Express can make a member of `card`.
+ */
+export function reachesParameter(pointers: readonly string[], name: string): boolean {
+  const paths = pathsOf('?', pointers);
+  return reach(paths, [name]) || reach(paths, name.replaceAll(']', '').split('['));
+}
+
+/** Returns whether there are pointers into the content. */
+export function pointIntoContent(pointers: readonly string[]): boolean {
+  return pointers.some((pointer) => pointer.startsWith('/'));
+}
+
+const NO_PATHS: readonly Path[] = [];
+
+function pathsOf(root: Root, pointers: readonly string[]): readonly Path[] {
+  if (pointers.length === 0) return NO_PATHS;
+  return pointers.filter((pointer) => pointer.startsWith(root)).map((pointer) => pointer.slice(1).split('/').map(read));
+}
+
+function read(name: string): string | typeof ANY {
+  return name === '*' ? ANY : name.replaceAll('~2', '*').replaceAll('~1', '/').replaceAll('~0', '~');
+}
+
+/** What is left of the paths below a member: an empty one leads to the member itself. */
+function below(paths: readonly Path[], name: string): Path[] {
+  return paths.filter(([first]) => first === ANY || first === name).map(([, ...rest]) => rest);
+}
+
+/** Returns whether a path leads to the place of these names, or to what holds it. */
+function reach(paths: readonly Path[], names: readonly string[]): boolean {
+  let left = paths;
+  return names.some((name) => (left = below(left, name)).some(isEnd));
+}
+
+function isEnd(path: Path): boolean {
+  return path.length === 0;
+}
+
+type Members = Record<string, unknown>;
+
+/** As JSON has them: a class may write members (`toJSON`) that it does not have. */
+function membersOf(value: unknown): Members | undefined {
+  const written = plain(value);
+  return typeof written === 'object' && written !== null ? (written as Members) : undefined;
+}
+
+/** Not so the length of an array. */
+function isMember(members: Members, name: string): boolean {
+  return Object.getOwnPropertyDescriptor(members, name)?.enumerable === true;
+}
+
+/** The members that paths lead to or through. */
+function namesOf(members: Members, paths: readonly Path[]): string[] {
+  const firsts = new Set(paths.map(([first]) => first));
+  if (firsts.has(ANY)) return Object.keys(members);
+  return [...(firsts as Set<string>)].filter((name) => isMember(members, name));
+}
+
+/** Copies what lies along the paths, and shares the rest. */
+function without(value: unknown, paths: readonly Path[], replacement: unknown): unknown {
+  const members = paths.length > 0 ? membersOf(value) : undefined;
+  if (!members) return value;
+  let copy: Members | undefined;
+  for (const name of namesOf(members, paths)) {
+    const inside = below(paths, name);
+    const member = members[name];
+    const changed = inside.some(isEnd) ? replacement : without(member, inside, replacement);
+    if (changed === member) continue;
+    copy ??= (Array.isArray(members) ? [...members] : { ...members }) as Members;
+    if (changed === undefined) delete copy[name];
+    else copy[name] = changed;
+  }
+  return copy ?? value;
+}
+
+/** `undefined` where no path leads anywhere. */
+function onlyAt(value: unknown, paths: readonly Path[]): unknown {
+  if (paths.some(isEnd)) return value;
+  const members = membersOf(value);
+  if (!members) return undefined;
+  const chosen = namesOf(members, paths).flatMap((name) => {
+    const member = onlyAt(members[name], below(paths, name));
+    return member === undefined ? [] : [[name, member] as const];
+  });
+  if (chosen.length === 0) return undefined;
+  // Holes stand for the items that are left out: those that are chosen keep their indices.
+  return Array.isArray(members)
+    ? Object.assign([] as unknown[], Object.fromEntries(chosen))
+    : Object.fromEntries(chosen);
+}

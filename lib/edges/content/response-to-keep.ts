@@ -1,0 +1,111 @@
+/** What a record keeps of a response. Every edge goes through here, so that none of them writes a minted secret to the database. */
+import { isTombstone, type StoredOutcome, TOMBSTONE, VALUE_CODE } from '../../engine/outcome.js';
+import { fromValueJson, type ValueJson } from '../../engine/value-json.js';
+import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
+import { decodedFor } from './content-coding.js';
+import { withoutPointers } from './json-pointer.js';
+import { packHead, unpackHead } from './response-head.js';
+import type { StoredError } from './value-error.js';
+import type { Head } from './value-outcome.js';
+
+/** RFC 8259, and media types with the suffix of RFC 6839. */
+const JSON_TYPE = /^[^;]+[/+]json\s*(;|$)/i;
+
+/** Headers that describe the bytes of the whole body; a digest of a short secret can be tried out, too. */
+export const OF_THE_BYTES = new Set([
+  'content-length',
+  'content-encoding',
+  'content-md5',
+  'content-digest',
+  'repr-digest',
+  'digest',
+  'etag',
+]);
+
+/**
+ * The outcome as it is recorded, by the options `response.store` and `response.redact`. A tombstone, which no replay is made
+ * of, where nothing is to be stored, and where there is something to redact in what has no members: text, bytes.
+ */
+export function outcomeToKeep(
+  outcome: StoredOutcome,
+  { store, redact }: Pick<ResolvedOperationOptions['response'], 'store' | 'redact'>,
+): StoredOutcome {
+  if (!store) return TOMBSTONE;
+  if (redact.length === 0 || isTombstone(outcome)) return outcome;
+  try {
+    return outcome.code === VALUE_CODE ? redactedAnswer(outcome, redact) : redactedResponse(outcome, redact);
+  } catch {
+    return TOMBSTONE;
+  }
+}
+
+/** @throws Error where the body is not JSON with members */
+function redactedResponse(outcome: StoredOutcome, redact: readonly string[]): StoredOutcome {
+  const { code, body } = outcome;
+  if (!body?.length) return outcome;
+  const head = unpackHead(outcome.head);
+  const header = (name: string) => String(head.headers.find(([one]) => one.toLowerCase() === name)?.[1] ?? '');
+  if (!JSON_TYPE.test(header('content-type'))) return TOMBSTONE;
+  const text = new TextDecoder('utf-8', { fatal: true }).decode(
+    decodedFor(undefined, header('content-encoding'), body) ?? body,
+  );
+  const content: unknown = JSON.parse(text);
+  const changed = redacted(content, redact);
+  if (changed === content) return outcome;
+  const headers = head.headers.filter(([name]) => !OF_THE_BYTES.has(name.toLowerCase()));
+  return { code, head: packHead({ ...head, headers }), body: Buffer.from(JSON.stringify(changed)) };
+}
+
+/** @throws Error where a value is not JSON with members, or cannot be read any more without what is redacted */
+function redactedAnswer({ code, head, body }: StoredOutcome, redact: readonly string[]): StoredOutcome {
+  const packed = JSON.parse(head!.toString()) as Head;
+  const { types, error }: { types?: ValueJson['types']; error?: StoredError } = packed;
+  // Each of several values is redacted as one alone would be.
+  const pointers = packed.kind === 'values' ? redact.map((pointer) => `/*${pointer}`) : redact;
+  const value = redactedValue({ json: body?.toString(), types }, pointers);
+  const kept = { ...packed, types: value.types, error: error && redactedError(error, redact) };
+  return {
+    code,
+    head: Buffer.from(JSON.stringify(kept)),
+    body: value.json === undefined ? null : Buffer.from(value.json),
+  };
+}
+
+/** An error as HTTP sends it: an object, whose message is for the client. */
+function redactedError(error: StoredError, redact: readonly string[]): StoredError {
+  const { response, extensions, payload } = error;
+  return {
+    ...error,
+    response: withoutPointers(response, redact) as StoredError['response'],
+    extensions: withoutPointers(extensions, redact) as StoredError['extensions'],
+    payload: payload && redactedValue(payload, redact),
+  };
+}
+
+function redactedValue({ json, types }: ValueJson, redact: readonly string[]): ValueJson {
+  if (json === undefined) return { json };
+  const content: unknown = JSON.parse(json);
+  const changed = redacted(content, redact);
+  if (changed === content) return { json, types };
+  const kept = {
+    json: JSON.stringify(changed),
+    types: types?.filter(([path]) => isAt(changed, path)),
+  };
+  fromValueJson(kept);
+  return kept;
+}
+
+/** @throws TypeError for text, in which nothing can be pointed to: it may be the secret itself */
+function redacted(content: unknown, redact: readonly string[]): unknown {
+  if (typeof content === 'string') throw new TypeError('no members');
+  return withoutPointers(content, redact);
+}
+
+function isAt(value: unknown, path: readonly string[]): boolean {
+  let at = value;
+  for (const name of path) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, name)) return false;
+    at = (at as Record<string, unknown>)[name];
+  }
+  return true;
+}

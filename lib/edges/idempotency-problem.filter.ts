@@ -1,0 +1,55 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, Injectable } from '@nestjs/common';
+import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
+import { throwError } from 'rxjs';
+import { IdempotencyProblem } from '../problems/problem.js';
+import { rpcErrorOf } from './rpc/rpc-error.js';
+import { noteFiltered } from './http/kept-problem.js';
+import { problemHeaders } from './http/write-response.js';
+
+/** Nest's metadata key for what `@Catch()` names. */
+const CATCHES = '__filterCatchExceptions__';
+
+/**
+ * Sends problems as `application/problem+json`, also in applications whose global filter puts every other error into a
+ * form of its own; to clients of message handlers, as objects with the same members; to those of GraphQL, as errors with
+ * these members as `extensions`. A global filter that names one of our classes in `@Catch()` comes first.
+ */
+@Catch(IdempotencyProblem)
+@Injectable()
+export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProblem> {
+  constructor(
+    private readonly adapterHost: HttpAdapterHost,
+    private readonly config: ApplicationConfig,
+  ) {}
+
+  catch(problem: IdempotencyProblem, host: ArgumentsHost): unknown {
+    noteFiltered(problem);
+    const ofApplication = this.config.getGlobalFilters().find((filter) => names(filter, problem));
+    // oxlint-disable-next-line promise/valid-params -- a filter, not a promise
+    if (ofApplication) return ofApplication.catch(problem, host);
+
+    switch (host.getType<string>()) {
+      case 'rpc':
+        return throwError(() => rpcErrorOf(problem, host));
+      case 'graphql':
+        throw problem;
+    }
+    const adapter = this.adapterHost.httpAdapter;
+    const response = host.switchToHttp().getResponse<unknown>();
+    if (adapter.isHeadersSent(response)) return new BaseExceptionFilter(adapter).catch(problem, host);
+    for (const [name, value] of Object.entries(problemHeaders(problem))) adapter.setHeader(response, name, value);
+    // As text: Nest 11 would label an object as application/json.
+    return adapter.reply(response, JSON.stringify(problem.getResponse()), problem.getStatus());
+  }
+}
+
+function names(filter: ExceptionFilter, problem: IdempotencyProblem): boolean {
+  if (filter instanceof IdempotencyProblemFilter) return false;
+  const classes = (Reflect.getMetadata(CATCHES, filter.constructor) ?? []) as unknown[];
+  return classes.some(
+    (one) =>
+      typeof one === 'function' &&
+      (one === IdempotencyProblem || one.prototype instanceof IdempotencyProblem) &&
+      problem instanceof one,
+  );
+}

@@ -1,0 +1,51 @@
+/** What the options of an operation that are functions have returned: types do not stop JavaScript, or an `async` one. */
+import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
+import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
+import { checkKey, type KeyReading } from './key-header.js';
+import type { Principal } from '../caller/principal.js';
+
+export function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']): KeyReading {
+  if (key === undefined || key === null) return { kind: 'missing' };
+  if (typeof key !== 'string')
+    throw new TypeError(`The option \`key\` has to return a string or undefined, not ${kindOf(key)}.`);
+  return checkKey(key, 'idempotency key', format);
+}
+
+/**
+ * The key that was read; `undefined` where there is none, and none is needed.
+ *
+ * @param expected the detail of the problem for a request without a key
+ * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
+ */
+export function usableKey(
+  reading: KeyReading,
+  { required, expected, documentation }: { required: boolean; expected?: string; documentation?: string },
+): string | undefined {
+  switch (reading.kind) {
+    case 'key':
+      return reading.key;
+    case 'invalid':
+      throw new IdempotencyKeyInvalidException({ detail: reading.problem, documentation });
+    case 'missing':
+      if (!required) return undefined;
+      throw new IdempotencyKeyMissingException({ detail: expected, documentation });
+  }
+}
+
+/** @throws TypeError for a promise too: all callers of an `async` function would share their keys */
+export function scopeOf(scope: unknown): Principal {
+  if (typeof scope !== 'string')
+    throw new TypeError(`The option \`scope\` has to return a string, not ${kindOf(scope)}.`);
+  return { scope };
+}
+
+export function fingerprintOf(fingerprint: unknown): string | Uint8Array {
+  if (typeof fingerprint === 'string' || fingerprint instanceof Uint8Array) return fingerprint;
+  throw new TypeError(`The option \`fingerprint\` has to return a string or bytes, not ${kindOf(fingerprint)}.`);
+}
+
+/** Its value may be a secret. */
+function kindOf(value: unknown): string {
+  if (value instanceof Promise) return 'a promise: it cannot be async, load what it needs in a guard';
+  return value === null ? 'null' : typeof value;
+}

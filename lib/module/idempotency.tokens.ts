@@ -1,0 +1,16 @@
+import type { EngineParts, IdempotencyEngine } from '../engine/engine.js';
+
+/** The validated options of the module. */
+export const IDEMPOTENCY_OPTIONS = Symbol('IDEMPOTENCY_OPTIONS');
+/** The data source that holds the records. */
+export const IDEMPOTENCY_DATA_SOURCE = Symbol('IDEMPOTENCY_DATA_SOURCE');
+/** What the application gave to `forRootAsync`. */
+export const IDEMPOTENCY_RAW_OPTIONS = Symbol('IDEMPOTENCY_RAW_OPTIONS');
+/** The lock in Redis; `undefined` without Redis. */
+export const IDEMPOTENCY_LOCK = Symbol('IDEMPOTENCY_LOCK');
+/** Who makes the engine, where that is not the module: `nestjs-idempotency/testing`. */
+export const IDEMPOTENCY_ENGINE_FACTORY = Symbol('IDEMPOTENCY_ENGINE_FACTORY');
+
+export interface EngineFactory {
+  createEngine(parts: EngineParts): IdempotencyEngine;
+}

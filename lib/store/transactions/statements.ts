@@ -1,0 +1,27 @@
+import type { DialectName } from '../dialects/dialect-name.js';
+
+/** Blanks, comments and opening parentheses before a statement's first word. */
+const LEADING = /^(?:\s|\(|;|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*/;
+
+/** A ROLLBACK TO a savepoint ends nothing. */
+const TRANSACTION_CONTROL =
+  /^(?:commit|end|abort|begin|start\s+transaction|prepare\s+transaction|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|set\s+(?:@@(?:session\.)?|session\s+|local\s+)?autocommit)\b/i;
+
+/** Statements that commit what came before them (MySQL reference manual, "Statements That Cause an Implicit Commit"). */
+const IMPLICIT_COMMIT =
+  /^(?:(?:create|drop)\s+(?!temporary\b)|(?:alter|truncate|rename|grant|revoke|analyze|optimize|repair|flush|install|uninstall)\s|(?:un)?lock\s+tables?\b)/i;
+
+const WRITE = /^(?:insert|update|delete|merge|replace|truncate|call|copy|load\s+data|create|alter|drop)\b/i;
+const WRITE_BEHIND_WITH = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)\b/i;
+
+/** Returns whether a statement would end the transaction that it runs in. */
+export function endsTransaction(sql: string, dialect: DialectName): boolean {
+  const statement = sql.replace(LEADING, '');
+  return TRANSACTION_CONTROL.test(statement) || (dialect === 'mysql' && IMPLICIT_COMMIT.test(statement));
+}
+
+/** Returns whether a statement writes, as far as its text says: a SELECT of a function may still write. */
+export function isWrite(sql: string): boolean {
+  const statement = sql.replace(LEADING, '');
+  return WRITE.test(statement) || (/^with\b/i.test(statement) && WRITE_BEHIND_WITH.test(statement));
+}
