@@ -1,5 +1,5 @@
-import { statusOfError } from '../edges/content/value-error.js';
 import { IdempotencyProblem } from '../problems/problem.js';
+import { statusOfError } from './error-status.js';
 import type { OutcomeContext, OutcomeVerdict } from './idempotency-options.js';
 
 /** Statuses that say "not now": the operation may succeed when it is tried again. */

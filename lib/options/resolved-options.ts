@@ -1,5 +1,4 @@
 import type { DataSource } from 'typeorm';
-import type { CredentialSources } from '../edges/caller/credential.js';
 import type { Policy } from '../engine/policy.js';
 import type { RedisLike } from '../lock/redis-client.js';
 import type { RedlockSettings } from '../lock/redlock-settings.js';
@@ -29,6 +28,13 @@ export interface ResolvedOperationOptions {
     readonly include: ReadonlySet<string> | undefined;
     readonly exclude: ReadonlySet<string>;
   };
+}
+
+/** Which parts of a request distinguish callers without a principal. */
+export interface CredentialSources {
+  /** In lower case. */
+  readonly headers: readonly string[];
+  readonly cookies: readonly string[];
 }
 
 /** The options of the module, validated and complete. */

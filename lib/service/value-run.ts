@@ -6,7 +6,7 @@ import { type StoredOutcome, TOMBSTONE } from '../engine/outcome.js';
 import { errorOfHandler } from '../problems/from-engine.js';
 import { outcomeToKeep } from '../edges/content/response-to-keep.js';
 import { answerInstead, type RunSettings, verdictOf } from '../edges/shared/run-end.js';
-import { statusOfError } from '../edges/content/value-error.js';
+import { statusOfError } from '../options/error-status.js';
 import { type Answer, packAnswer, unpackValue } from '../edges/content/value-outcome.js';
 
 /** Runs a handler that answers with a value, and returns what is on record in the end. */

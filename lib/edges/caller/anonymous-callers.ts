@@ -1,7 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { ApplicationConfig } from '@nestjs/core';
-import type { PlatformRequest } from '../http/exchange.js';
-import type { Principal } from './principal.js';
+import type { CallerRequest, Principal } from './principal.js';
 
 /**
  * Warns, once for each endpoint, of a request with neither principal nor credential that has cookies or passed guards. Such
@@ -15,7 +14,7 @@ export class AnonymousCallers {
 
   note(
     { scope, credential }: Principal,
-    { headers }: PlatformRequest,
+    { headers }: CallerRequest,
     operation: { readonly endpoint: string; readonly hasGuards: boolean },
   ): void {
     const { endpoint } = operation;

@@ -1,11 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-
-/** Which parts of a request distinguish callers without a principal. */
-export interface CredentialSources {
-  /** In lower case. */
-  readonly headers: readonly string[];
-  readonly cookies: readonly string[];
-}
+import type { CredentialSources } from '../../options/resolved-options.js';
 
 const AUTHORIZATION = 'authorization';
 

@@ -1,6 +1,15 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { types } from 'node:util';
-import { credentialOf, type CredentialSources } from './credential.js';
-import type { PlatformRequest } from '../http/exchange.js';
+import type { CredentialSources } from '../../options/resolved-options.js';
+import { credentialOf } from './credential.js';
+
+/** What identifies the caller of an Express or a Fastify request. */
+export interface CallerRequest {
+  readonly headers: IncomingHttpHeaders;
+  readonly user?: unknown;
+  /** Claims of a token, of express-jwt and the like. */
+  readonly auth?: unknown;
+}
 
 /** Whom a key belongs to. */
 export interface Principal {
@@ -27,9 +36,9 @@ type Claims = Readonly<Record<string, unknown>>;
  *
  * @throws Error where `request.user` does not distinguish users: they would share their keys
  */
-export function principalOf(request: PlatformRequest, credentials: CredentialSources, endpoint: string): Principal {
+export function principalOf(request: CallerRequest, credentials: CredentialSources, endpoint: string): Principal {
   // On Fastify, Nest's middleware gets node's own request.
-  const { raw } = request as { readonly raw?: Pick<PlatformRequest, 'user' | 'auth'> };
+  const { raw } = request as { readonly raw?: Pick<CallerRequest, 'user' | 'auth'> };
   const user = request.user ?? raw?.user;
   // Passport's `false`: an optional guard let an anonymous caller in.
   if (user !== undefined && user !== null && user !== false) {

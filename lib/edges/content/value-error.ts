@@ -1,6 +1,6 @@
 import { HttpException } from '@nestjs/common';
-import { isRpcException, type RpcExceptionLike, rpcExceptionOf, statusOfRpcException } from './rpc-exception.js';
 import { fromValueJson, toValueJson, type ValueJson } from '../../engine/value-json.js';
+import { extensionsOf, isRpcException, type RpcExceptionLike } from '../../options/error-status.js';
 
 /** An error as it is kept: enough to be thrown again. Never its stack. */
 export interface StoredError {
@@ -13,21 +13,6 @@ export interface StoredError {
   readonly payload?: ValueJson;
   /** Of a GraphQLError. */
   readonly extensions?: object;
-}
-
-/** The code that GraphQL servers give to an error without one. */
-const NO_CODE = 'INTERNAL_SERVER_ERROR';
-
-/**
- * The status that stands for an error outside HTTP. Errors that were made to be told to the client, an RpcException or a
- * GraphQLError with a code, stand for 400 unless they carry a status; all others, for 500.
- */
-export function statusOfError(error: unknown): number {
-  if (error instanceof HttpException) return error.getStatus();
-  if (isRpcException(error)) return statusOfRpcException(error);
-  const { http, code } = (extensionsOf(error) ?? {}) as { http?: { status?: unknown }; code?: unknown };
-  if (typeof http?.status === 'number') return http.status;
-  return isGraphQLError(error) && typeof code === 'string' && code !== NO_CODE ? 400 : 500;
 }
 
 export function toStoredError(error: unknown): StoredError {
@@ -61,11 +46,23 @@ function payloadOf(error: RpcExceptionLike): ValueJson {
   return toValueJson(payload === error ? error.message : payload);
 }
 
-function isGraphQLError(error: unknown): boolean {
-  return error instanceof Error && error.name === 'GraphQLError';
+interface RpcExceptionConstructor {
+  new (error: string | object): RpcExceptionLike;
 }
 
-function extensionsOf(error: unknown): object | undefined {
-  const { extensions } = (error ?? {}) as { extensions?: unknown };
-  return typeof extensions === 'object' && extensions !== null ? extensions : undefined;
+/** An RpcException with this payload, such as Nest's own filters and those of users expect one. */
+async function rpcExceptionOf(payload: unknown, message: string): Promise<RpcExceptionLike> {
+  const RpcException = await rpcExceptionClass();
+  if (RpcException) return new RpcException(payload as string | object);
+  return Object.assign(new Error(message), { getError: () => payload });
+}
+
+let loading: Promise<RpcExceptionConstructor | undefined> | undefined;
+
+/** Loaded when the first error of a message handler is replayed: by then the application has loaded it. */
+function rpcExceptionClass(): Promise<RpcExceptionConstructor | undefined> {
+  return (loading ??= import('@nestjs/microservices').then(
+    ({ RpcException }) => RpcException as RpcExceptionConstructor,
+    () => undefined,
+  ));
 }

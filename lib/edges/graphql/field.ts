@@ -1,5 +1,5 @@
 import type { ExecutionContext } from '@nestjs/common';
-import type { PlatformRequest } from '../http/exchange.js';
+import type { CallerRequest } from '../caller/principal.js';
 
 /** Metadata keys of @nestjs/graphql. */
 const RESOLVER_TYPE = 'graphql:resolver_type';
@@ -13,7 +13,7 @@ interface ResolveInfo {
 }
 
 /** An Express or a Fastify request. */
-export interface GraphQLRequest extends PlatformRequest {
+export interface GraphQLRequest extends CallerRequest {
   readonly rawHeaders?: readonly string[];
   readonly raw?: { readonly rawHeaders?: readonly string[] };
 }

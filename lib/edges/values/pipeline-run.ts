@@ -7,7 +7,7 @@ import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
 import { answerInstead, CARRIED_OUT, isWorkToBeDone, type RunSettings, verdictOf } from '../shared/run-end.js';
 import { toValueJson } from '../../engine/value-json.js';
-import { statusOfError } from '../content/value-error.js';
+import { statusOfError } from '../../options/error-status.js';
 import { type Answer, packAnswer, unpackAnswer } from '../content/value-outcome.js';
 
 /**

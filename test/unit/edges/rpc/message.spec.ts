@@ -17,7 +17,7 @@ import {
 } from '@nestjs/microservices';
 import { messageOf, subjectParameters, takesStream } from '../../../../lib/edges/rpc/message.js';
 import { readMessageKey } from '../../../../lib/edges/rpc/message-key.js';
-import { statusOfError } from '../../../../lib/edges/content/value-error.js';
+import { statusOfError } from '../../../../lib/options/error-status.js';
 
 class Handlers {
   @MessagePattern('orders.create')

@@ -1,0 +1,52 @@
+import { HttpException } from '@nestjs/common';
+
+/** What an `RpcException` of @nestjs/microservices is known by; that package need not be there. */
+export interface RpcExceptionLike extends Error {
+  getError(): unknown;
+}
+
+/** How GraphQL servers call an error that nobody gave a code. */
+const NO_CODE = 'INTERNAL_SERVER_ERROR';
+
+/**
+ * The status that stands for an error outside HTTP. Errors that were made to be told to the client, an RpcException or a
+ * GraphQLError with a code, stand for 400 unless they carry a status; all others, for 500.
+ */
+export function statusOfError(error: unknown): number {
+  if (error instanceof HttpException) return error.getStatus();
+  if (isRpcException(error)) return statusOfRpcException(error);
+  const { http, code } = (extensionsOf(error) ?? {}) as { http?: { status?: unknown }; code?: unknown };
+  if (typeof http?.status === 'number') return http.status;
+  return isGraphQLError(error) && typeof code === 'string' && code !== NO_CODE ? 400 : 500;
+}
+
+export function isRpcException(error: unknown): error is RpcExceptionLike {
+  return error instanceof Error && typeof (error as Partial<RpcExceptionLike>).getError === 'function';
+}
+
+/** The HTTP status for each gRPC status code, by the table in google/rpc/code.proto. */
+const STATUS_OF_GRPC_CODE = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
+
+/**
+ * The status that an RpcException stands for: the `status` or `statusCode` of its payload, or its gRPC `code`. One
+ * without says that the handler has answered with an error of its own choosing: 400. A KafkaRetriableException: 503.
+ */
+function statusOfRpcException(error: RpcExceptionLike): number {
+  const payload = error.getError();
+  if (payload === error) return 503;
+  const { status, statusCode, code } = (typeof payload === 'object' && payload !== null ? payload : {}) as Record<
+    string,
+    unknown
+  >;
+  const told = [status, statusCode].find((one) => typeof one === 'number' && one >= 100 && one < 600);
+  return (told as number | undefined) ?? STATUS_OF_GRPC_CODE[code as number] ?? 400;
+}
+
+function isGraphQLError(error: unknown): boolean {
+  return error instanceof Error && error.name === 'GraphQLError';
+}
+
+export function extensionsOf(error: unknown): object | undefined {
+  const { extensions } = (error ?? {}) as { extensions?: unknown };
+  return typeof extensions === 'object' && extensions !== null ? extensions : undefined;
+}
