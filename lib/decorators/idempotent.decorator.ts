@@ -3,7 +3,7 @@ import { IdempotencyInterceptor } from '../edges/idempotency.interceptor.js';
 import { IdempotencyProblemFilter } from '../edges/idempotency-problem.filter.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import { checkNoName, checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
-import { isMarkedIdempotent, mark } from '../handlers/marking.js';
+import { mark } from '../handlers/marking.js';
 import { watchHandler } from '../handlers/watch-handler.js';
 
 /**
@@ -41,22 +41,6 @@ export function NotIdempotent(): MethodDecorator & ClassDecorator {
   return ((target: object, _key?: string | symbol, descriptor?: PropertyDescriptor) => {
     mark((descriptor?.value as object | undefined) ?? target, 'exempt');
   }) as MethodDecorator & ClassDecorator;
-}
-
-/**
- * Watches methods that another decorator has wrapped after `@Idempotent()`, as those of transactions, traces and measurements do:
- * what the wrapper does, such as to commit, is the handler's, too. To be called before Nest looks for routes.
- */
-export function watchWrapped(prototype: object): void {
-  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
-    for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
-      const method: unknown = descriptor.value;
-      if (name === 'constructor' || typeof method !== 'function' || !isMarkedIdempotent(method)) continue;
-      const watched = watchHandler(method as Parameters<typeof watchHandler>[0]);
-      if (watched !== method && descriptor.configurable)
-        Object.defineProperty(at, name, { ...descriptor, value: watched });
-    }
-  }
 }
 
 /**

@@ -1,13 +1,11 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Injectable } from '@nestjs/common';
 import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { throwError } from 'rxjs';
+import { FILTER_CATCHES } from '../private-names/nest.js';
 import { IdempotencyProblem } from '../problems/problem.js';
 import { rpcErrorOf } from './rpc/rpc-error.js';
 import { noteFiltered } from './http/kept-problem.js';
 import { problemHeaders } from './http/write-response.js';
-
-/** Nest's metadata key for what `@Catch()` names. */
-const CATCHES = '__filterCatchExceptions__';
 
 /**
  * Sends problems as `application/problem+json`, also in applications whose global filter puts every other error into a
@@ -45,7 +43,7 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
 
 function names(filter: ExceptionFilter, problem: IdempotencyProblem): boolean {
   if (filter instanceof IdempotencyProblemFilter) return false;
-  const classes = (Reflect.getMetadata(CATCHES, filter.constructor) ?? []) as unknown[];
+  const classes = (Reflect.getMetadata(FILTER_CATCHES, filter.constructor) ?? []) as unknown[];
   return classes.some(
     (one) =>
       typeof one === 'function' &&

@@ -1,10 +1,8 @@
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import { mergeOptions } from '../options/merge-options.js';
+import { INTERCEPTORS } from '../private-names/nest.js';
 
 const OPTIONS = Symbol('nestjs-idempotency:options');
-
-/** Nest's metadata key for the interceptors of a class or method. */
-const INTERCEPTORS = '__interceptors__';
 
 type Target = object;
 

@@ -1,13 +1,18 @@
 import { RequestMethod } from '@nestjs/common';
 import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
 import { isMarkedItself, type Marking, markingOf } from './marking.js';
-import { isGraphQLHandler, isMutation, isResolvedField } from '../edges/graphql/field.js';
-import { isEventHandler, isMessageHandler, takesStream } from '../edges/rpc/message.js';
-
-/** Nest's metadata keys for a route's method and path, and for server-sent events. */
-const METHOD = 'method';
-const PATH = 'path';
-const SSE = '__sse__';
+import {
+  isEventHandler,
+  isEventStream,
+  isForeignHandler,
+  isGraphQLHandler,
+  isHttpHandler,
+  isMessageHandler,
+  isMutation,
+  isResolvedField,
+  requestMethodOf,
+  takesStream,
+} from './nest-decorators.js';
 
 /** Safe by definition (RFC 9110, section 9.2.1): never touched. */
 const SAFE = new Set([RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIONS]);
@@ -19,9 +24,6 @@ const MUTATING = new Set([
   RequestMethod.DELETE,
   RequestMethod.ALL,
 ]);
-
-/** Metadata keys of decorators that do not make a handler: guards, pipes, documentation. */
-const OF_ANY_METHOD = /^(__|swagger\/|design:)/;
 
 /** How requests come to a handler. A method may have several, in a hybrid application. */
 export type RouteKind = 'http' | 'message' | 'event' | 'mutation' | 'field';
@@ -128,23 +130,15 @@ export function isCovered({ kind, isMutating, handler, marking }: Route): boolea
   return isMutating || ((kind === 'message' || kind === 'event') && isMarkedItself(handler));
 }
 
-function isForeignHandler(handler: object): boolean {
-  return Reflect.getMetadataKeys(handler).some((key) => typeof key === 'symbol' || !OF_ANY_METHOD.test(String(key)));
-}
-
-function isHttpHandler(handler: object): boolean {
-  return Reflect.hasMetadata(PATH, handler);
-}
-
 function httpRoute(method: Method): Route {
   const { handler } = method;
-  const isEventStream = Boolean(Reflect.getMetadata(SSE, handler));
+  const requestMethod = requestMethodOf(handler);
   return {
     ...method,
     kind: 'http',
-    isMutating: MUTATING.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
-    isSafe: SAFE.has(Reflect.getMetadata(METHOD, handler) as RequestMethod),
-    ...(isEventStream && { unfit: 'server-sent events cannot be replayed, remove @Idempotent() or @Sse()' }),
+    isMutating: MUTATING.has(requestMethod!),
+    isSafe: SAFE.has(requestMethod!),
+    ...(isEventStream(handler) && { unfit: 'server-sent events cannot be replayed, remove @Idempotent() or @Sse()' }),
   };
 }
 

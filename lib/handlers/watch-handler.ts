@@ -1,5 +1,6 @@
 import { isObservable, lastValueFrom, type Observable } from 'rxjs';
 import { current, type CurrentExecution, runWithin } from '../engine/current-execution.js';
+import { isMarkedIdempotent } from './marking.js';
 
 const WATCHED = Symbol('nestjs-idempotency:watched');
 
@@ -36,6 +37,22 @@ export function watchHandler(method: Method): Method {
     Reflect.defineMetadata(key, Reflect.getMetadata(key, method), watched);
   }
   return watched;
+}
+
+/**
+ * Watches methods that another decorator has wrapped after `@Idempotent()`, as those of transactions, traces and measurements do:
+ * what the wrapper does, such as to commit, is the handler's, too. To be called before Nest looks for routes.
+ */
+export function watchWrapped(prototype: object): void {
+  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
+    for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+      const method: unknown = descriptor.value;
+      if (name === 'constructor' || typeof method !== 'function' || !isMarkedIdempotent(method)) continue;
+      const watched = watchHandler(method as Method);
+      if (watched !== method && descriptor.configurable)
+        Object.defineProperty(at, name, { ...descriptor, value: watched });
+    }
+  }
 }
 
 /** A stream is followed to its end, and work that the handler leaves to others until it is done. */

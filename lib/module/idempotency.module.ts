@@ -10,7 +10,7 @@ import {
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import { BootAudit } from './boot-audit.js';
-import { watchWrapped } from '../decorators/idempotent.decorator.js';
+import { watchWrapped } from '../handlers/watch-handler.js';
 import { GraphQLEdge } from '../edges/graphql/graphql-edge.js';
 import { AnonymousCallers } from '../edges/caller/anonymous-callers.js';
 import { ApplicationFilters } from '../edges/http/application-filters.js';

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
+import { postgresPoolOf } from '../private-names/typeorm.js';
 import type { Connector } from './connectors/connector.js';
 import type { PgConnection } from './dialects/postgres.js';
 
@@ -181,7 +182,7 @@ export class PostgresWakeUp implements WakeUp {
   }
 
   private get pool(): PgPool {
-    return (this.dataSource.driver as unknown as { master: PgPool }).master;
+    return postgresPoolOf(this.dataSource);
   }
 }
 

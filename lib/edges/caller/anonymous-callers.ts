@@ -44,11 +44,3 @@ export class AnonymousCallers {
     return this.application.getGlobalGuards().length > 0 || this.application.getGlobalRequestGuards().length > 0;
   }
 }
-
-/** Nest's metadata key for what `@UseGuards()` names. */
-const GUARDS = '__guards__';
-
-/** Returns whether `@UseGuards()` names guards for a handler. */
-export function hasGuards(controller: object, handler: object): boolean {
-  return [handler, controller].some((target) => Reflect.hasMetadata(GUARDS, target));
-}

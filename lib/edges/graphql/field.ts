@@ -1,10 +1,6 @@
 import type { ExecutionContext } from '@nestjs/common';
 import type { CallerRequest } from '../caller/principal.js';
 
-/** Metadata keys of @nestjs/graphql. */
-const RESOLVER_TYPE = 'graphql:resolver_type';
-const RESOLVED_FIELD = 'graphql:resolve_property';
-
 /** As much of graphql's GraphQLResolveInfo as is looked at. */
 interface ResolveInfo {
   readonly fieldName: string;
@@ -39,17 +35,4 @@ export function mutationFieldOf(context: ExecutionContext): MutationField | unde
     args,
     request: request?.headers ? request : undefined,
   };
-}
-
-export function isMutation(handler: object): boolean {
-  return Reflect.getMetadata(RESOLVER_TYPE, handler) === 'Mutation';
-}
-
-/** Whether @nestjs/graphql calls it: for a query, a mutation, a subscription or a field. */
-export function isGraphQLHandler(handler: object): boolean {
-  return Reflect.hasMetadata(RESOLVER_TYPE, handler) || isResolvedField(handler);
-}
-
-export function isResolvedField(handler: object): boolean {
-  return Boolean(Reflect.getMetadata(RESOLVED_FIELD, handler));
 }

@@ -1,8 +1,6 @@
 import type { ExecutionContext, Type } from '@nestjs/common';
 import type { ApplicationConfig, HttpAdapterHost, ModulesContainer } from '@nestjs/core';
-// Nest's own, of its router: no public class hands an error to the filters of a route, global and request-scoped ones among
-// them, once the route's handler has returned.
-import { RouterExceptionFilters } from '@nestjs/core/router/router-exception-filters.js';
+import { RouterExceptionFilters } from '../../private-names/nest.js';
 
 type Container = ConstructorParameters<typeof RouterExceptionFilters>[0];
 

@@ -1,17 +1,11 @@
 import { type ExecutionContext, RequestMethod, type Type } from '@nestjs/common';
+import { hasGuards, isNative, isOfHosts, requestMethodOf, versionOf } from '../../handlers/nest-decorators.js';
 import { isWatched } from '../../handlers/watch-handler.js';
 import { storedLabel } from '../../engine/stored-text.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
 import type { RunSettings } from '../shared/run-end.js';
 import type { Exchange } from './exchange.js';
-import { hasGuards } from '../caller/anonymous-callers.js';
-import { isNative } from './native-response.js';
-import { isOfHosts } from './request-host.js';
-
-/** Nest's metadata keys. */
-const METHOD = 'method';
-const VERSION = '__version__';
 
 /** What all requests of an operation have in common. */
 export interface HttpOperation extends RunSettings {
@@ -64,7 +58,6 @@ export class HttpOperations {
 
   private read(options: ResolvedOperationOptions, controller: Type, handler: object, template: string): HttpOperation {
     const endpoint = options.operation ?? template;
-    const version: unknown = Reflect.getMetadata(VERSION, handler) ?? Reflect.getMetadata(VERSION, controller);
     return {
       ...this.common,
       options,
@@ -72,8 +65,8 @@ export class HttpOperations {
       label: storedLabel(endpoint),
       route: options.operation === undefined ? null : storedLabel(template),
       template,
-      version: [version ?? []].flat().map(String).join(),
-      hasMethods: Reflect.getMetadata(METHOD, handler) === RequestMethod.ALL,
+      version: versionOf(controller, handler),
+      hasMethods: requestMethodOf(handler) === RequestMethod.ALL,
       hasHosts: isOfHosts(controller, handler),
       hasGuards: hasGuards(controller, handler),
       handler,

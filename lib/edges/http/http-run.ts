@@ -6,6 +6,7 @@ import { current, CurrentExecution, runWithin } from '../../engine/current-execu
 import { TooLateError } from '../../engine/handler-calls.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
 import type { HandlerResult, RecordingResult, Runner, LeasedExecution } from '../../engine/leased-execution.js';
+import { REJECTED_BY_PIPES } from '../../private-names/nest.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
@@ -21,9 +22,6 @@ import { headSince, packHead } from '../content/response-head.js';
 import { keepSource } from './response-stream.js';
 import type { StreamHints } from './stream-hints.js';
 import { writeOutcome, writeProblem } from './write-response.js';
-
-/** Set by Nest 12 on a request that its pipes rejected. */
-const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
 
 /** How long a run waits for a response after the client has gone, in milliseconds, where none is likely. */
 const GRACE_AFTER_CLOSE_MS = 1_000;

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { replaceImplicitHeader } from '../../private-names/node.js';
 import { type GateKeeper, gateOf } from './response-gate.js';
 
 /** Called on the response: what is left of methods that would still write to it. */
@@ -19,11 +20,11 @@ export function mute(response: ServerResponse, onEnd?: () => void): void {
   response.writeEarlyHints = nothing;
   const { statusCode } = response;
   // Middleware may still have to send what it was given, as sessions do once they are saved.
-  (response as { _implicitHeader?: () => void })._implicitHeader = () => {
+  replaceImplicitHeader(response, () => {
     gate.keeper = undefined;
     response.writeHead(statusCode);
     gate.keeper = keeper;
-  };
+  });
 }
 
 const silence: GateKeeper = {

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { MultipartFileInternals } from '../../private-names/fastify-multipart.js';
 import type { PlatformRequest } from './exchange.js';
 import { isUnread } from './streamed-body.js';
 
@@ -29,13 +30,12 @@ interface UploadedFile {
 type UploadRequest = PlatformRequest & { readonly savedRequestFiles?: unknown; readonly fields?: unknown };
 
 /** Part of a body as `@fastify/multipart` leaves it there with `attachFieldsToBody`. */
-interface AttachedPart {
+interface AttachedPart extends MultipartFileInternals {
   readonly type?: string;
   readonly filename?: string;
   readonly mimetype?: string;
   readonly value?: unknown;
   readonly file?: Readable;
-  readonly _buf?: unknown;
   toBuffer?(): Promise<Buffer>;
 }
 

@@ -1,11 +1,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { canonicalJson } from '../content/canonical-json.js';
+import { isEventHandler, isGrpcPattern, messagePatternsOf } from '../../handlers/nest-decorators.js';
 import { type MessageHeaders, messageHeaders } from './message-headers.js';
-
-/** Metadata keys of @nestjs/microservices. */
-const PATTERN = 'microservices:pattern';
-const HANDLER_TYPE = 'microservices:handler_type';
-const EVENT = 2;
 
 /**
  * What makes a subscription of MQTT a shared one (MQTT 5.0, section 4.8.2). It is a matter of who gets a message, not of
@@ -13,21 +9,12 @@ const EVENT = 2;
  */
 const SHARED_SUBSCRIPTION = /^\$share\/[^/]+\//;
 
-/** How a gRPC method reads its requests: one, or a stream of them. */
-const NO_STREAM = 'no_stream';
-
 /** What the contexts of Nest's transports have in common, as far as they have it. */
 interface TransportContext {
   getPattern?(): unknown;
   getSubject?(): unknown;
   getChannel?(): unknown;
   getTopic?(): unknown;
-}
-
-interface GrpcPattern {
-  readonly service: string;
-  readonly rpc: string;
-  readonly streaming: string;
 }
 
 /** A message for a `@MessagePattern()` or `@EventPattern()` handler. */
@@ -62,14 +49,6 @@ export function messageOf(context: ExecutionContext): Message {
     headers: messageHeaders(transport),
     context: transport,
   };
-}
-
-export function isMessageHandler(handler: object): boolean {
-  return Reflect.hasMetadata(HANDLER_TYPE, handler);
-}
-
-export function isEventHandler(handler: object): boolean {
-  return Reflect.getMetadata(HANDLER_TYPE, handler) === EVENT;
 }
 
 /** The endpoints that events for a handler may have. */
@@ -107,17 +86,8 @@ function wildcards(pattern: string): RegExp {
   return new RegExp(`^${parts.join(`\\${separator}`)}$`, 's');
 }
 
-/** Whether a handler is given a stream of requests, as gRPC has them: there is nothing to compare or keep. */
-export function takesStream(handler: object): boolean {
-  return rawPatternsOf(handler).some((pattern) => isGrpc(pattern) && pattern.streaming !== NO_STREAM);
-}
-
 function patternsOf(handler: object): string[] {
-  return rawPatternsOf(handler).map((pattern) => textOf(pattern).replace(SHARED_SUBSCRIPTION, ''));
-}
-
-function rawPatternsOf(handler: object): unknown[] {
-  return (Reflect.getMetadata(PATTERN, handler) as unknown[] | undefined) ?? [];
+  return messagePatternsOf(handler).map((pattern) => textOf(pattern).replace(SHARED_SUBSCRIPTION, ''));
 }
 
 function subjectOf(transport: unknown): string | undefined {
@@ -137,10 +107,6 @@ function parsed(subject: string): unknown {
 }
 
 function textOf(pattern: unknown): string {
-  if (isGrpc(pattern)) return `${pattern.service}/${pattern.rpc}`;
+  if (isGrpcPattern(pattern)) return `${pattern.service}/${pattern.rpc}`;
   return typeof pattern === 'string' ? pattern : canonicalJson(pattern);
-}
-
-function isGrpc(pattern: unknown): pattern is GrpcPattern {
-  return typeof pattern === 'object' && pattern !== null && 'rpc' in pattern && 'streaming' in pattern;
 }

@@ -1,4 +1,6 @@
 import type { DataSource } from 'typeorm';
+import type { Mysql2PoolInternals } from '../../private-names/mysql2.js';
+import { connectingDriverOf, mysqlDriverOf } from '../../private-names/typeorm.js';
 import { initialized } from '../data-source.js';
 import { ended, type Pool } from './pools.js';
 
@@ -16,24 +18,11 @@ export interface Mysql2Connection {
 
 export type Mysql2Callback = (error: Error | null, result: unknown) => void;
 
-interface Mysql2Pool {
-  // Not documented. Where they are missing, nothing spills, and idle connections are left alone.
-  readonly config?: { connectionLimit: number };
-  readonly _freeConnections?: { readonly length: number };
-  readonly _allConnections?: { readonly length: number };
+interface Mysql2Pool extends Mysql2PoolInternals {
   getConnection(taken: (error: Error | null, connection: Mysql2Connection) => void): void;
   end(done: () => void): void;
   on(event: 'connection' | 'acquire' | 'release', listener: (connection: Mysql2Connection) => void): void;
   emit(event: 'connection', connection: Mysql2Connection): void;
-}
-
-/** What we use of TypeORM's driver. */
-interface MysqlDriver {
-  readonly mysql: { createPool?(options: object): Mysql2Pool };
-  readonly pool?: Mysql2Pool;
-  readonly poolCluster?: { readonly _nodes?: { readonly MASTER?: { readonly pool: Mysql2Pool } } };
-  obtainMasterConnection(): Promise<Mysql2Connection>;
-  createConnectionOptions?(options: object, credentials: object): { readonly connectionLimit?: unknown };
 }
 
 /** What `mysql2` has where nothing is said. */
@@ -54,9 +43,9 @@ const ignore = () => undefined;
  */
 export function sharedMysqlPool(
   dataSource: DataSource,
-  obtain = () => (dataSource.driver as unknown as MysqlDriver).obtainMasterConnection(),
+  obtain = () => connectingDriverOf<Mysql2Connection>(dataSource).obtainMasterConnection(),
 ): Pool<Mysql2Connection> {
-  const driver = () => initialized(dataSource).driver as unknown as MysqlDriver;
+  const driver = () => mysqlDriverOf<Mysql2Pool>(initialized(dataSource));
   const pool = () => driver().pool ?? driver().poolCluster?._nodes?.MASTER?.pool;
   return poolOf(pool, async () => {
     initialized(dataSource);
@@ -71,7 +60,7 @@ export function sharedMysqlPool(
  * @returns `undefined` where TypeORM's driver does not tell what its pool is made of
  */
 export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<Mysql2Connection> | undefined {
-  const driver = initialized(dataSource).driver as unknown as MysqlDriver;
+  const driver = mysqlDriverOf<Mysql2Pool>(initialized(dataSource));
   const { replication } = dataSource.options as { replication?: { master: object } };
   const settings = driver.createConnectionOptions?.(dataSource.options, replication?.master ?? dataSource.options);
   if (!settings || !driver.mysql.createPool) return undefined;

@@ -4,12 +4,8 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { current } from '../../engine/current-execution.js';
 import { NestedOperationError, StoreUnavailableError } from '../../engine/errors.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
+import { connectingDriverOf } from '../../private-names/typeorm.js';
 import type { Pool } from './pools.js';
-
-/** What we use of TypeORM's drivers. */
-interface Driver {
-  obtainMasterConnection(): Promise<unknown>;
-}
 
 const known = new WeakMap<DataSource, Nesting>();
 
@@ -38,7 +34,7 @@ export class Nesting {
     private readonly dataSource: DataSource,
     private readonly pool: Pool<unknown>,
   ) {
-    const driver = dataSource.driver as unknown as Driver;
+    const driver = connectingDriverOf(dataSource);
     const obtain = (this.obtain = driver.obtainMasterConnection.bind(driver));
     // Everything that TypeORM does on a connection of its own: nested transactions, and statements beside execution.manager.
     driver.obtainMasterConnection = () => {

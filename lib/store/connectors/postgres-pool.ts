@@ -1,12 +1,12 @@
 import type { DataSource } from 'typeorm';
+import type { PgPoolInternals } from '../../private-names/pg.js';
+import { postgresPoolOf } from '../../private-names/typeorm.js';
 import { initialized } from '../data-source.js';
 import type { PgAnswer } from '../dialects/postgres.js';
 import { ended, type Pool } from './pools.js';
 
 /** What we use of a `pg` pool. */
-interface PgPool {
-  readonly Client: PgClientClass;
-  readonly options?: { readonly password?: unknown; readonly connectionTimeoutMillis?: number; max?: number };
+interface PgPool extends PgPoolInternals<PgClientClass> {
   readonly totalCount: number;
   readonly idleCount: number;
   connect(taken: (error: unknown, client: PgClient, release: (error?: unknown) => void) => void): void;
@@ -70,7 +70,6 @@ export function ownPostgresPool(dataSource: DataSource, connections: number): Po
   const pool = new PgPool({
     ...options,
     Client: options.connectionTimeoutMillis ? master.Client : withConnectTimeout(master.Client),
-    // It is there, but not enumerable.
     password: options.password,
     max: most,
     min: Math.min(STAY_OPEN, most),
@@ -99,7 +98,7 @@ function withConnectTimeout(PgClient: PgClientClass): PgClientClass {
 }
 
 function masterOf(dataSource: DataSource): PgPool {
-  return (initialized(dataSource).driver as unknown as { master: PgPool }).master;
+  return postgresPoolOf(initialized(dataSource));
 }
 
 function poolOf(

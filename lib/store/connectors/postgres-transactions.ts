@@ -1,26 +1,14 @@
 import { QueryFailedError, type QueryRunner } from 'typeorm';
+import type { PgClientInternals, PgWire } from '../../private-names/pg.js';
+import { setTransactionState } from '../../private-names/typeorm.js';
 import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
 
 type PgStatement = Parameters<PgConnection['query']>[0];
 
 /** What we use of a `pg` client. */
-interface PgClient {
-  /** Absent in `pg-native`. */
-  readonly connection?: Partial<PgWire>;
-  /** Of a client in this mode, which takes no queries but its own. */
-  readonly pipeline?: boolean;
+interface PgClient extends PgClientInternals {
   query(text: string, done: (error: Error | null) => void): void;
   query(query: ThenCommit): void;
-}
-
-/** The messages of PostgreSQL's extended query protocol, as `pg` offers them to cursors. */
-interface PgWire {
-  readonly parsedStatements: Readonly<Record<string, string>>;
-  readonly stream: { cork?(): void; uncork?(): void };
-  parse(statement: { name?: string; text: string }): void;
-  bind(portal: { statement?: string; values?: unknown[] }): void;
-  execute(portal: object): void;
-  sync(): void;
 }
 
 /**
@@ -33,18 +21,13 @@ export function beginDirectly(runner: QueryRunner, client: unknown, firstStateme
   const { isolationLevel } = runner.connection.options as { isolationLevel?: string };
   const begin = `START TRANSACTION${isolationLevel ? ` ISOLATION LEVEL ${isolationLevel}` : ''}`;
   // Before it is sent, as in TypeORM: whatever fails from here on is rolled back.
-  setState(runner, true);
+  setTransactionState(runner, true);
   return send(runner, client, begin, `${begin}; ${firstStatement}`);
 }
 
 export async function commitDirectly(runner: QueryRunner, client: unknown): Promise<void> {
   await send(runner, client, 'COMMIT');
-  setState(runner, false);
-}
-
-/** TypeORM decides by these whether what a handler begins is a savepoint. */
-function setState(runner: QueryRunner, isTransactionActive: boolean): void {
-  Object.assign(runner, { isTransactionActive, transactionDepth: Number(isTransactionActive) });
+  setTransactionState(runner, false);
 }
 
 /** @param statement as the application's log and its exception filters get it */
@@ -88,7 +71,7 @@ export class LastStatement {
     logger.logQuery('COMMIT', undefined, this.runner);
     const query = new ThenCommit(statement, (error) => {
       if (!error) {
-        setState(this.runner, false);
+        setTransactionState(this.runner, false);
         return done(null, query);
       }
       const isServers = (error as { severity?: unknown }).severity !== undefined;

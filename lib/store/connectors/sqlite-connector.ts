@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { CallRunner } from '../../engine/handler-calls.js';
+import { sqliteConnectionOf } from '../../private-names/typeorm.js';
 import type { Dialect } from '../dialects/dialect.js';
 import type { SqliteConnection } from '../dialects/sqlite.js';
 import { initialized } from '../data-source.js';
@@ -105,7 +106,6 @@ export class SqliteConnector implements Connector<SqliteConnection> {
   }
 
   private get connection(): SqliteConnection {
-    return (initialized(this.dataSource).driver as unknown as { databaseConnection: SqliteConnection })
-      .databaseConnection;
+    return sqliteConnectionOf(initialized(this.dataSource));
   }
 }

@@ -1,4 +1,5 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
+import type { Mysql2ResultInternals } from '../../private-names/mysql2.js';
 import { MYSQL_NOW as NOW } from './clock.js';
 import {
   CLAIM_COLUMNS,
@@ -38,7 +39,7 @@ const IN_TRANSACTION = 1;
 
 /** Returns whether the session is in a transaction after a statement; `undefined`: its result does not tell. */
 export function isInTransactionAfter(result: unknown): boolean | undefined {
-  const { serverStatus } = (result ?? {}) as { serverStatus?: number };
+  const { serverStatus } = (result ?? {}) as Mysql2ResultInternals;
   return serverStatus === undefined ? undefined : (serverStatus & IN_TRANSACTION) !== 0;
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { forgetSavepoints, setTransactionState } from '../../private-names/typeorm.js';
 import type { Connector } from '../connectors/connector.js';
 import { releaseAfter } from '../connectors/discard-connection.js';
 import type { TimeLimit } from '../deadlines.js';
@@ -65,32 +66,18 @@ export class OwnTransactions {
   }
 
   private commit(runner: QueryRunner, begun: WatchedTransaction | undefined): Promise<void> {
-    endSavepoints(runner);
+    forgetSavepoints(runner);
     if (!begun || runner.isReleased || isObserved(this.dataSource)) return runner.commitTransaction();
     return this.connector.direct!.commit(runner, begun.client);
   }
 
   private async rollBack(runner: QueryRunner, error: unknown): Promise<void> {
     if (runner.isTransactionActive) {
-      endSavepoints(runner);
-      await runner.rollbackTransaction().catch(() => forgetTransaction(runner));
+      forgetSavepoints(runner);
+      // What something else has ended cannot be rolled back. TypeORM would go on believing in it: on SQLite, where all share one
+      // query runner, everything would wait for its end forever.
+      await runner.rollbackTransaction().catch(() => setTransactionState(runner, false));
     }
     await releaseAfter(error, runner);
   }
-}
-
-/**
- * A handler may leave a nested transaction open. TypeORM would end that one alone, and the connection would go back to the pool
- * inside the operation's transaction: its writes would be lost, though its outcome is answered.
- */
-function endSavepoints(runner: QueryRunner): void {
-  Object.assign(runner, { transactionDepth: 1 });
-}
-
-/**
- * A transaction that something else has ended cannot be rolled back, and TypeORM still believes in it. On SQLite, where all requests
- * share one query runner, they would wait for its end for ever.
- */
-function forgetTransaction(runner: QueryRunner): void {
-  Object.assign(runner, { isTransactionActive: false, transactionDepth: 0 });
 }

@@ -15,8 +15,9 @@ import {
   RpcException,
   TcpContext,
 } from '@nestjs/microservices';
-import { messageOf, subjectParameters, takesStream } from '../../../../lib/edges/rpc/message.js';
+import { messageOf, subjectParameters } from '../../../../lib/edges/rpc/message.js';
 import { readMessageKey } from '../../../../lib/edges/rpc/message-key.js';
+import { takesStream } from '../../../../lib/handlers/nest-decorators.js';
 import { statusOfError } from '../../../../lib/options/error-status.js';
 
 class Handlers {

@@ -1,0 +1,250 @@
+import 'reflect-metadata';
+import {
+  All,
+  Catch,
+  Controller,
+  type ExceptionFilter,
+  Get,
+  Next,
+  RequestMethod,
+  Res,
+  Sse,
+  UseGuards,
+  UseInterceptors,
+  Version,
+} from '@nestjs/common';
+import { isRejectedByPipes } from '@nestjs/core/internal.js';
+import { Mutation, ResolveField } from '@nestjs/graphql';
+import multipart from '@fastify/multipart';
+import { EventPattern, MessagePattern } from '@nestjs/microservices';
+import { FastifyAdapter, RouteConstraints } from '@nestjs/platform-fastify';
+import { ServerResponse } from 'node:http';
+import { DataSource } from 'typeorm';
+import * as nest from '../../../lib/private-names/nest.js';
+import type { MultipartFileInternals } from '../../../lib/private-names/fastify-multipart.js';
+import type { Mysql2PoolInternals, Mysql2ResultInternals } from '../../../lib/private-names/mysql2.js';
+import type { PgClientInternals, PgPoolInternals } from '../../../lib/private-names/pg.js';
+import {
+  connectingDriverOf,
+  mysqlDriverOf,
+  postgresPoolOf,
+  setTransactionState,
+  sqliteConnectionOf,
+} from '../../../lib/private-names/typeorm.js';
+import { createDatabase, type TestDatabase, type TestDialect } from '../../support/database.js';
+
+class Guard {
+  canActivate() {
+    return true;
+  }
+}
+
+class Interceptor {
+  intercept() {}
+}
+
+@Controller({ path: 'all', host: 'one.localhost', version: '1' })
+@UseGuards(Guard as never)
+@UseInterceptors(Interceptor as never)
+class Handlers {
+  @All('any')
+  @Version('2')
+  @RouteConstraints({ host: 'two.localhost' })
+  any() {}
+
+  @Sse('events')
+  events() {}
+
+  @Get('native')
+  native(@Res() _response: unknown, @Next() _next: unknown) {}
+
+  @Get('passed')
+  passed(@Res({ passthrough: true }) _response: unknown) {}
+
+  @MessagePattern('orders.create')
+  create(_data: unknown) {}
+
+  @EventPattern('orders.created')
+  created(_data: unknown) {}
+
+  @Mutation(() => String)
+  pay() {}
+
+  @ResolveField(() => String)
+  payer() {}
+}
+
+@Catch(TypeError)
+class Filter implements ExceptionFilter {
+  catch() {}
+}
+
+function metadata(key: string, method: keyof Handlers): unknown {
+  return Reflect.getMetadata(key, Handlers.prototype[method]);
+}
+
+describe('private names of other packages', () => {
+  const databases: TestDatabase[] = [];
+  const dataSources: DataSource[] = [];
+
+  afterAll(async () => {
+    await Promise.all(dataSources.map((dataSource) => dataSource.destroy()));
+    await Promise.all(databases.map((database) => database.drop()));
+  });
+
+  async function connect(dialect: TestDialect): Promise<DataSource> {
+    const database = await createDatabase(dialect);
+    databases.push(database);
+    const dataSource = await new DataSource(database.options).initialize();
+    dataSources.push(dataSource);
+    return dataSource;
+  }
+
+  it('are what Nest calls the metadata of its decorators', () => {
+    expect({
+      path: metadata(nest.PATH, 'any'),
+      method: metadata(nest.METHOD, 'any'),
+      host: Reflect.getMetadata(nest.HOST, Handlers),
+      versions: [Reflect.getMetadata(nest.VERSION, Handlers), metadata(nest.VERSION, 'any')],
+      constraints: metadata(nest.ROUTE_CONSTRAINTS, 'any'),
+      sse: metadata(nest.SSE, 'events'),
+      guards: Reflect.getMetadata(nest.GUARDS, Handlers),
+      interceptors: Reflect.getMetadata(nest.INTERCEPTORS, Handlers),
+      catches: Reflect.getMetadata(nest.FILTER_CATCHES, Filter),
+      patterns: [metadata(nest.MESSAGE_PATTERN, 'create'), metadata(nest.MESSAGE_PATTERN, 'created')],
+      handlerTypes: [metadata(nest.MESSAGE_HANDLER_TYPE, 'create'), metadata(nest.MESSAGE_HANDLER_TYPE, 'created')],
+      resolver: metadata(nest.GRAPHQL_RESOLVER_TYPE, 'pay'),
+      field: metadata(nest.GRAPHQL_RESOLVED_FIELD, 'payer'),
+    }).toEqual({
+      path: 'any',
+      method: RequestMethod.ALL,
+      host: 'one.localhost',
+      versions: ['1', '2'],
+      constraints: { host: 'two.localhost' },
+      sse: true,
+      guards: [Guard],
+      interceptors: [Interceptor],
+      catches: [TypeError],
+      patterns: [['orders.create'], ['orders.created']],
+      handlerTypes: [1, nest.EVENT_HANDLER],
+      resolver: 'Mutation',
+      field: true,
+    });
+  });
+
+  it('are what Nest calls the parameters of a handler, and a request that its pipes rejected', () => {
+    const native = Object.keys(Reflect.getMetadata(nest.ROUTE_ARGUMENTS, Handlers, 'native') as object);
+    expect(native).toHaveLength(2);
+    for (const key of native) expect(key).toMatch(nest.NATIVE_ARGUMENT);
+    expect(Reflect.getMetadata(nest.RESPONSE_PASSTHROUGH, Handlers, 'native')).toBeUndefined();
+    expect(Reflect.getMetadata(nest.RESPONSE_PASSTHROUGH, Handlers, 'passed')).toBe(true);
+    expect(isRejectedByPipes({ [nest.REJECTED_BY_PIPES]: true })).toBe(true);
+    expect(typeof nest.RouterExceptionFilters.prototype.create).toBe('function');
+  });
+
+  it('mark methods that no other package has made a handler', () => {
+    const keys = Reflect.getMetadataKeys(Handlers.prototype.any).map(String);
+    expect(keys.filter((key) => !nest.OF_ANY_METHOD.test(key)).sort()).toEqual(['method', 'path']);
+  });
+
+  it('are what @fastify/multipart calls the content of a file that it keeps', async () => {
+    const fastify = new FastifyAdapter().getInstance();
+    await fastify.register(multipart as never, { attachFieldsToBody: true });
+    fastify.post('/', (request, reply) => {
+      const { file } = request.body as { file: MultipartFileInternals };
+      return reply.send(String(file._buf));
+    });
+    const body = new FormData();
+    body.append('file', new Blob(['content']), 'file.txt');
+    try {
+      const response = await fetch(await fastify.listen({ host: '127.0.0.1', port: 0 }), { method: 'POST', body });
+      expect(await response.text()).toBe('content');
+    } finally {
+      await fastify.close();
+    }
+  });
+
+  it('are what node calls the method by which express-session writes a head', () => {
+    expect('_implicitHeader' in ServerResponse.prototype).toBe(true);
+  });
+
+  it("are what TypeORM calls its pools, and pg what the store's own pool and COMMIT need", async () => {
+    const dataSource = await connect('postgres');
+    const pool = postgresPoolOf<PgPoolInternals<unknown> & { totalCount: number; idleCount: number }>(dataSource);
+    expect(pool.options).toMatchObject({ max: expect.any(Number) });
+    expect(pool.options!.password).toBe((dataSource.options as { password: string }).password);
+    expect(typeof pool.Client).toBe('function');
+    expect([pool.totalCount, pool.idleCount]).toEqual([expect.any(Number), expect.any(Number)]);
+    expect(typeof connectingDriverOf(dataSource).obtainMasterConnection).toBe('function');
+
+    const runner = dataSource.createQueryRunner('master');
+    try {
+      const { connection, pipeline } = (await runner.connect()) as PgClientInternals;
+      expect(pipeline ?? false).toBe(false);
+      expect(connection!.parsedStatements).toEqual({});
+      for (const name of ['parse', 'bind', 'execute', 'sync'] as const) {
+        expect(typeof connection![name]).toBe('function');
+      }
+      expect(typeof connection!.stream!.cork).toBe('function');
+    } finally {
+      await runner.release();
+    }
+  });
+
+  it('are what TypeORM calls the state of a transaction', async () => {
+    const dataSource = await connect('postgres');
+    const runner = dataSource.createQueryRunner('master');
+    const told: string[] = [];
+    runner.connection.setOptions({ logger: { ...silent, logQuery: (query) => void told.push(query) } });
+    try {
+      // Told that one is open, TypeORM begins a savepoint.
+      await runner.query('START TRANSACTION');
+      setTransactionState(runner, true);
+      await runner.startTransaction();
+      expect(told.at(-1)).toMatch(/^SAVEPOINT/);
+      await runner.commitTransaction();
+      await runner.query('COMMIT');
+      setTransactionState(runner, false);
+      await runner.startTransaction();
+      expect(told.at(-1)).toMatch(/^START TRANSACTION/);
+      await runner.rollbackTransaction();
+    } finally {
+      await runner.release();
+    }
+  });
+
+  it('are what TypeORM and mysql2 call a pool, its connections and the state of a session', async () => {
+    const dataSource = await connect('mariadb');
+    const driver = mysqlDriverOf<Mysql2PoolInternals>(dataSource);
+    expect(typeof driver.mysql.createPool).toBe('function');
+    expect(driver.createConnectionOptions!(dataSource.options, dataSource.options)).toHaveProperty('connectionLimit');
+    expect(typeof connectingDriverOf(dataSource).obtainMasterConnection).toBe('function');
+    const { pool } = driver;
+    expect(pool!.config!.connectionLimit).toEqual(expect.any(Number));
+    expect(pool!._allConnections!.length).toBeGreaterThan(0);
+    expect(pool!._freeConnections!.length).toBeGreaterThan(0);
+    const result = (await dataSource.query('SET @a = 1')) as Mysql2ResultInternals;
+    expect(result.serverStatus).toEqual(expect.any(Number));
+
+    const { options } = dataSource;
+    const replicating = new DataSource({ ...options, replication: { master: options, slaves: [options] } } as never);
+    dataSources.push(await replicating.initialize());
+    const { poolCluster } = mysqlDriverOf<Mysql2PoolInternals>(replicating);
+    await replicating.query('SELECT 1');
+    expect(poolCluster!._nodes!.MASTER!.pool._allConnections).toBeDefined();
+  });
+
+  it('are what TypeORM calls the connection of SQLite', async () => {
+    const connection = sqliteConnectionOf<{ inTransaction: boolean }>(await connect('better-sqlite3'));
+    expect(connection.inTransaction).toBe(false);
+  });
+});
+
+const silent = {
+  logQuery() {},
+  logQueryError() {},
+  logQuerySlow() {},
+  logSchemaBuild() {},
+  logMigration() {},
+  log() {},
+};
