@@ -4,6 +4,9 @@ import { isMarkedIdempotent } from './marking.js';
 
 const WATCHED = Symbol('nestjs-idempotency:watched');
 
+/** The classes of a module of Nest's, of each of its controllers and providers. */
+type Classes = Readonly<Record<'controllers' | 'providers', ReadonlyMap<unknown, { readonly metatype: unknown }>>>;
+
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
 /** Whether {@link watchHandler} made this method. A wrapper may have inherited the property, or be a proxy that passes it on. */
@@ -43,7 +46,16 @@ export function watchHandler(method: Method): Method {
  * Watches methods that another decorator has wrapped after `@Idempotent()`, as those of transactions, traces and measurements do:
  * what the wrapper does, such as to commit, is the handler's, too. To be called before Nest looks for routes.
  */
-export function watchWrapped(prototype: object): void {
+export function watchWrappedHandlers(modules: Iterable<Classes>): void {
+  for (const { controllers, providers } of modules) {
+    for (const { metatype } of [...controllers.values(), ...providers.values()]) {
+      const prototype = typeof metatype === 'function' ? (metatype.prototype as object | undefined) : undefined;
+      if (prototype) watchWrapped(prototype);
+    }
+  }
+}
+
+function watchWrapped(prototype: object): void {
   for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
     for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
       const method: unknown = descriptor.value;

@@ -4,8 +4,6 @@ import type { EngineParts, IdempotencyEngine } from '../engine/engine.js';
 export const IDEMPOTENCY_OPTIONS = Symbol('IDEMPOTENCY_OPTIONS');
 /** The data source that holds the records. */
 export const IDEMPOTENCY_DATA_SOURCE = Symbol('IDEMPOTENCY_DATA_SOURCE');
-/** What the application gave to `forRootAsync`. */
-export const IDEMPOTENCY_RAW_OPTIONS = Symbol('IDEMPOTENCY_RAW_OPTIONS');
 /** The lock in Redis; `undefined` without Redis. */
 export const IDEMPOTENCY_LOCK = Symbol('IDEMPOTENCY_LOCK');
 /** Who makes the engine, where that is not the module: `nestjs-idempotency/testing`. */

@@ -1,0 +1,62 @@
+import type { ModulesContainer } from '@nestjs/core';
+import type { DataSource } from 'typeorm';
+import type {
+  IdempotencyModuleAsyncOptions,
+  IdempotencyModuleExtras,
+  IdempotencyModuleOptions,
+} from '../options/idempotency-options.js';
+import { IdempotencyOptionError } from '../options/option-error.js';
+import { IDEMPOTENCY_OPTIONS } from './idempotency.tokens.js';
+
+/** @throws Error where nothing says where the options come from */
+export function assertFactory({ useFactory, useClass, useExisting }: IdempotencyModuleAsyncOptions): void {
+  if (useFactory || useClass || useExisting) return;
+  throw new Error('IdempotencyModule.forRootAsync() takes one of useFactory, useClass and useExisting');
+}
+
+/**
+ * @param options what a factory returned
+ * @param beside the data source that stands beside the factory
+ * @throws Error where there are none
+ * @throws IdempotencyOptionError where they name another data source
+ */
+export function assertOptions(
+  options: IdempotencyModuleOptions | null | undefined,
+  beside: IdempotencyModuleExtras['dataSource'],
+): asserts options is IdempotencyModuleOptions {
+  if (!options) {
+    throw new Error('IdempotencyModule.forRootAsync(): the factory has to return the options, and returned none');
+  }
+  if (options.dataSource === undefined || options.dataSource === beside) return;
+  throw new IdempotencyOptionError(
+    'dataSource',
+    'stands beside `useFactory` in forRootAsync(), not in what the factory returns: { dataSource, useFactory }',
+  );
+}
+
+/**
+ * @throws Error where the module is imported several times. Each would sweep, emit events and keep options, and which one a
+ *   controller gets would be left to chance.
+ */
+export function assertImportedOnce(modules: ModulesContainer): void {
+  const instances = [...modules.values()].filter(
+    ({ isGlobal, providers }) => isGlobal && providers.has(IDEMPOTENCY_OPTIONS),
+  );
+  if (instances.length < 2) return;
+  throw new Error(
+    `IdempotencyModule: forRoot() is imported ${instances.length} times. Import it once, in the root module: it is global. ` +
+      'For a second one with a data source of its own, set `isGlobal: false` on both.',
+  );
+}
+
+/** @throws Error where @nestjs/typeorm has no such data source */
+export function dataSourceFound(dataSource: DataSource | undefined, name: string | undefined): DataSource {
+  if (dataSource) return dataSource;
+  throw new Error(
+    name === undefined
+      ? 'IdempotencyModule: there is no default data source. Import TypeOrmModule.forRoot() in the root module, or name ' +
+          "yours: IdempotencyModule.forRoot({ dataSource: 'name' }), beside `useFactory` in forRootAsync()."
+      : `IdempotencyModule: there is no data source "${name}". Give the option \`dataSource\` the \`name\` that ` +
+          'TypeOrmModule.forRoot() has.',
+  );
+}

@@ -1,0 +1,46 @@
+import { ConfigurableModuleBuilder, type DynamicModule } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
+import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
+import type { DataSource } from 'typeorm';
+import type { IdempotencyModuleExtras, IdempotencyModuleOptions } from '../options/idempotency-options.js';
+import { dataSourceOrName } from '../options/resolve-options.js';
+import { IDEMPOTENCY_ENTITIES } from '../store/entities/index.js';
+import { assertImportedOnce, dataSourceFound } from './boot-checks.js';
+import { IDEMPOTENCY_DATA_SOURCE } from './idempotency.tokens.js';
+
+const EXTRAS: IdempotencyModuleExtras = { isGlobal: true, dataSource: undefined };
+
+/** `forRoot()` and `forRootAsync()`. The options as the application gave them have the token `MODULE_OPTIONS_TOKEN`. */
+export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
+  new ConfigurableModuleBuilder<IdempotencyModuleOptions>()
+    .setClassMethodName('forRoot')
+    .setFactoryMethodName('createIdempotencyOptions')
+    .setExtras(EXTRAS, withExtras)
+    .build();
+
+/** Which data source it is decides what is injected, and so cannot wait for a factory of options. */
+function withExtras(
+  definition: DynamicModule,
+  { isGlobal = true, dataSource }: IdempotencyModuleExtras,
+): DynamicModule {
+  const given = dataSourceOrName(dataSource);
+  const itself = typeof given === 'object' ? given : undefined;
+  const name = typeof given === 'string' ? given : undefined;
+  // For its effect on `autoLoadEntities` alone: its repositories would fail without a word on what is missing.
+  if (!itself) TypeOrmModule.forFeature([...IDEMPOTENCY_ENTITIES], name);
+  return {
+    ...definition,
+    global: isGlobal,
+    providers: [
+      ...definition.providers!,
+      {
+        provide: IDEMPOTENCY_DATA_SOURCE,
+        useFactory: (modules: ModulesContainer, found: DataSource | undefined) => {
+          assertImportedOnce(modules);
+          return itself ?? dataSourceFound(found, name);
+        },
+        inject: [ModulesContainer, { token: getDataSourceToken(name), optional: true }],
+      },
+    ],
+  };
+}
