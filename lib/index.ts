@@ -11,7 +11,8 @@ export {
   type ResolveOptions,
   type RunOptions,
 } from './service/idempotency.service.js';
-export type { ListOptions, RecordStats } from './service/record-view.js';
+export type { ListOptions } from './service/filters.js';
+export type { RecordStats } from './service/record-view.js';
 export type { IdempotencyPolicy, OperationPolicy } from './service/policy.js';
 export type { IdempotencyEvent } from './engine/events.js';
 export type { RecordStatus } from './engine/ports/record-store.js';

@@ -3,7 +3,7 @@ import { ContentReader } from '../cli/content-reader.js';
 import { asText } from '../cli/output/format.js';
 import { pointIntoContent, withoutPointers } from '../edges/content/json-pointer.js';
 import { unpackHead } from '../edges/content/response-head.js';
-import { redactedUrl } from '../edges/http/stored-request.js';
+import { redactedUrl } from '../edges/content/request-to-keep.js';
 import { REDACTED } from '../edges/content/request-to-keep.js';
 import type { StoredError } from '../edges/content/value-error.js';
 import type { Head } from '../edges/content/value-outcome.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
-import { ScopeDigest } from '../edges/caller/scope-digest.js';
+import { ScopeDigest } from '../edges/caller/caller-digests.js';
 import { type IdempotencyService, partsOf } from '../service/idempotency.service.js';
 import type { IdempotencyStep } from '../store/entities/index.js';
 import { ActivityMemory } from './activity.js';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DataSource, SelectQueryBuilder } from 'typeorm';
-import type { ScopeDigest } from '../edges/caller/scope-digest.js';
+import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
 import { RecordView } from '../service/record-view.js';

@@ -1,5 +1,5 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Execution } from './execution.js';
+import { currentContext, runInContext } from './execution-context.js';
 import type { HandlerCalls } from './handler-calls.js';
 import { LeaseLostError } from './steps.js';
 
@@ -56,7 +56,7 @@ export class CurrentExecution {
     const call = new CurrentExecution(execution, this.handler, this.follow, this.outer, this);
     const begin = () => {
       execution.beginCall(call);
-      return storage.run(call, handler);
+      return runInContext(call, handler);
     };
     return this.calls.run(begin, read && ((value) => read(value, call)));
   }
@@ -72,23 +72,13 @@ export class CurrentExecution {
   }
 }
 
-const storage = new AsyncLocalStorage<CurrentExecution | undefined>();
-
-export function runWithin<T, Args extends unknown[]>(
+/** Runs `work` in an execution; `undefined`: in none. */
+export const runWithin: <T, Args extends unknown[]>(
   current: CurrentExecution | undefined,
   work: (...args: Args) => T,
   ...args: Args
-): T {
-  return storage.run(current, work, ...args);
-}
+) => T = runInContext;
 
 export function current(): CurrentExecution | undefined {
-  return storage.getStore();
-}
-
-/** The call of the handler of `execution` that the caller is part of, if it is known. */
-export function callOf(execution: unknown): CurrentExecution | undefined {
-  let at = current();
-  while (at && at.execution !== execution) at = at.outer;
-  return at?.isCall ? at : undefined;
+  return currentContext() as CurrentExecution | undefined;
 }

@@ -1,4 +1,4 @@
-import { callOf } from './current-execution.js';
+import { callOf } from './execution-context.js';
 import { deriveUuid } from './identity.js';
 import { LONGEST_RETENTION_MS } from './policy.js';
 import type { StepRunner, StepOptions } from './steps.js';

@@ -1,6 +1,22 @@
 /** A filter that is misspelt or missing is an error: a list, or a deletion, of more than was meant. */
 import type { RecordStatus } from '../engine/ports/record-store.js';
-import type { ListOptions } from './record-view.js';
+
+/** Which records `IdempotencyService.list()` shows. */
+export interface ListOptions {
+  /** As a request with this key would find the record: `held` includes those whose owner died under `hold`. */
+  readonly status?: RecordStatus;
+  /** The method and the route template, as in `POST /payments`, or the name of the operation. */
+  readonly operation?: string;
+  /**
+   * The tenant or principal: what `request.user` has as its id, or what the option `scope` returns. Records from before the
+   * migration `KeepRouteAndScope` have no scope to be found by.
+   */
+  readonly scope?: string;
+  /** Only records created before this time: for paging, as the newest come first. */
+  readonly before?: Date;
+  /** Default: 100. */
+  readonly limit?: number;
+}
 
 const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held'];
 

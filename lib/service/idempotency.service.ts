@@ -3,7 +3,7 @@ import { canonicalJson } from '../edges/content/canonical-json.js';
 import type { Observable } from 'rxjs';
 import { type DataSource, Not } from 'typeorm';
 import { requestToKeep } from '../edges/content/request-to-keep.js';
-import { ScopeDigest } from '../edges/caller/scope-digest.js';
+import { ScopeDigest } from '../edges/caller/caller-digests.js';
 import { runForValue } from './value-run.js';
 import { packValue, unpackValue } from '../edges/content/value-outcome.js';
 import { comparedContent } from '../edges/content/json-pointer.js';
@@ -31,8 +31,8 @@ import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
 import type { IdempotencyPolicy } from './policy.js';
 import type { EventStream } from './event-stream.js';
-import { checkFilters, scopeFilter } from './filters.js';
-import { type ListOptions, type RecordStats, RecordView } from './record-view.js';
+import { checkFilters, scopeFilter, type ListOptions } from './filters.js';
+import { type RecordStats, RecordView } from './record-view.js';
 
 /** Requests have the database for themselves for so long between two batches, in milliseconds. */
 const BATCH_PAUSE_MS = 20;

@@ -1,29 +1,12 @@
 import { type DataSource, In, LessThan, type SelectQueryBuilder } from 'typeorm';
-import type { ScopeDigest } from '../edges/caller/scope-digest.js';
+import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
 import { initialized } from '../store/data-source.js';
 import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
 import { BESIDE } from '../store/dialects/dialect.js';
 import { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
-import { checkListOptions } from './filters.js';
-
-/** Which records `IdempotencyService.list()` shows. */
-export interface ListOptions {
-  /** As a request with this key would find the record: `held` includes those whose owner died under `hold`. */
-  readonly status?: RecordStatus;
-  /** The method and the route template, as in `POST /payments`, or the name of the operation. */
-  readonly operation?: string;
-  /**
-   * The tenant or principal: what `request.user` has as its id, or what the option `scope` returns. Records from before the
-   * migration `KeepRouteAndScope` have no scope to be found by.
-   */
-  readonly scope?: string;
-  /** Only records created before this time: for paging, as the newest come first. */
-  readonly before?: Date;
-  /** Default: 100. */
-  readonly limit?: number;
-}
+import { checkListOptions, type ListOptions } from './filters.js';
 
 /** What is in the table of records. */
 export interface RecordStats {

@@ -1,6 +1,5 @@
 import { ShortLivedSet } from '../engine/short-lived.js';
-import { noAnswer, storeError } from './deadline.js';
-import { Deadlines } from './deadlines.js';
+import { Deadlines, noAnswer, storeError } from './deadline.js';
 import { LockedRows, saysLocked } from './locked-rows.js';
 
 interface Waiting<Item, Answer> {

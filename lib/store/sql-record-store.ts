@@ -23,8 +23,7 @@ import {
   TransactionUndoneError,
 } from '../engine/errors.js';
 import type { Connector, RehearsalStep } from './connectors/connector.js';
-import { withDeadline } from './deadline.js';
-import { TimeLimit } from './deadlines.js';
+import { TimeLimit, withDeadline } from './deadline.js';
 import {
   type CompletionRow,
   type ForgottenBatch,

@@ -1,4 +1,4 @@
-import { ScopeDigest } from '../../edges/caller/scope-digest.js';
+import { ScopeDigest } from '../../edges/caller/caller-digests.js';
 import { RecordView } from '../../service/record-view.js';
 import { millisecondsAgo } from '../../store/dialects/clock.js';
 import { dialectNameOf } from '../../store/dialects/dialect-name.js';

@@ -14,7 +14,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { refusal } from '../exit-codes.js';
-import type { FileChange } from './plan.js';
+
+export interface FileChange {
+  readonly path: string;
+  readonly before: string;
+  readonly after: string;
+}
 
 /** The files of a project, by paths relative to its root and with `/`: on disk, or in the tree of a schematic. */
 export interface ProjectFiles {

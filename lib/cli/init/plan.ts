@@ -1,4 +1,4 @@
-import type { ProjectFiles } from './files.js';
+import type { FileChange, ProjectFiles } from './files.js';
 import type { ModuleGraph } from './module-graph.js';
 import type { Project } from './project.js';
 
@@ -21,12 +21,6 @@ export interface InitOptions {
 export interface ManualStep {
   readonly where: string;
   readonly lines: string;
-}
-
-export interface FileChange {
-  readonly path: string;
-  readonly before: string;
-  readonly after: string;
 }
 
 export interface Plan {

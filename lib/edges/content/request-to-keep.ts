@@ -1,6 +1,6 @@
 import { canonicalJson } from './canonical-json.js';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
-import { pointIntoContent, withoutPointers } from './json-pointer.js';
+import { pointIntoContent, reachesParameter, withoutPointers } from './json-pointer.js';
 
 export const REDACTED = '[redacted]';
 
@@ -27,6 +27,50 @@ export function requestToKeep(
   if (request.head === undefined) return content === '' ? null : withinLimit(content, maxBytes);
   const { head, member } = request;
   return withinLimit(content === '' ? head : `${head.slice(0, -1)},"${member}":${content}}`, maxBytes);
+}
+
+/** An HTTP request, as far as it is kept. */
+interface HttpRequest {
+  readonly method: string;
+  readonly rawRequest: { readonly url?: string };
+}
+
+/** Its body as it was read. */
+interface HttpContent {
+  readonly mediaType: string;
+  readonly content?: unknown;
+  readonly json?: string;
+}
+
+/**
+ * What is kept of an HTTP request, as JSON: method, host where it is part of the identity, path, media type and the body, where
+ * that is JSON or fields of a form. No headers, and so neither credentials nor cookies.
+ */
+export function storedRequest(
+  { method, rawRequest }: HttpRequest,
+  { mediaType, content, json }: HttpContent,
+  settings: ResolvedOperationOptions['request'],
+  host?: string,
+): Buffer | null {
+  if (!settings.store) return null;
+  const path = redactedUrl(rawRequest.url ?? '', settings.redact);
+  const place = host ? `"host":${JSON.stringify(host)},` : '';
+  const head = `{"method":"${method}",${place}"path":${JSON.stringify(path)},"mediaType":${JSON.stringify(mediaType)}}`;
+  return requestToKeep({ head, member: 'body', content, json }, settings);
+}
+
+/** Leaves the rest of the URL as it was written. */
+export function redactedUrl(url: string, redact: readonly string[]): string {
+  const start = url.indexOf('?') + 1;
+  if (start === 0 || redact.length === 0) return url;
+  const parameters = url
+    .slice(start)
+    .split('&')
+    .map((parameter) => {
+      const [name = ''] = new URLSearchParams(parameter).keys();
+      return reachesParameter(redact, name) ? `${parameter.split('=', 1)[0]}=${REDACTED}` : parameter;
+    });
+  return url.slice(0, start) + parameters.join('&');
 }
 
 /** Pointers are applied to the JSON, not to the object: a class may write members (`toJSON`) that it does not have. */

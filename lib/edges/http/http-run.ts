@@ -14,10 +14,9 @@ import { answerInstead, CARRIED_OUT, isStream, isWorkToBeDone, verdictOf } from 
 import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
 import type { HttpOperation } from './http-operations.js';
-import { mute } from './mute.js';
 import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
-import { gateOf } from './response-gate.js';
+import { gateOf, mute } from './response-gate.js';
 import { headSince, packHead } from '../content/response-head.js';
 import { keepSource } from './response-stream.js';
 import type { StreamHints } from './stream-hints.js';

@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { IdempotencyProblem } from '../../problems/problem.js';
-import { mute } from './mute.js';
-import { type GateKeeper, gateOf, keeperOf } from './response-gate.js';
+import { type GateKeeper, gateOf, keeperOf, mute } from './response-gate.js';
 import { writeProblem } from './write-response.js';
 
 /** Set on a problem that an exception filter was asked about. */

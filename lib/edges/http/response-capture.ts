@@ -1,6 +1,5 @@
 import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse, validateHeaderValue } from 'node:http';
-import { mute } from './mute.js';
-import { type Gate, type GateKeeper, gateOf } from './response-gate.js';
+import { type Gate, type GateKeeper, gateOf, mute } from './response-gate.js';
 import { ResponseStream, streamedTypeOf, type StreamEnd } from './response-stream.js';
 
 /** A response that is complete, but has not been sent. */

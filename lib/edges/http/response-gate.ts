@@ -1,5 +1,7 @@
+import type { CallHandler } from '@nestjs/common';
 import { ServerResponse } from 'node:http';
-import type { HttpRun } from './http-run.js';
+import type { Subscriber } from 'rxjs';
+import { replaceImplicitHeader } from '../../private-names/node.js';
 
 /** Decides what becomes of what is written to a response. Each method has the arguments that node's own was called with. */
 export interface GateKeeper {
@@ -10,6 +12,16 @@ export interface GateKeeper {
   end(args: readonly unknown[]): void;
   /** Whether headers are changed, or nothing is done and nothing said. */
   mayChangeHeaders(): boolean;
+}
+
+/** The run of a request, as the edge needs it where the pipeline comes to the request once more. */
+interface Run {
+  /** Whether it is over, and has not answered. */
+  readonly isOverUnanswered: boolean;
+  /** Whether the caller is part of it. */
+  readonly isWithin: boolean;
+  /** Runs what is left of the pipeline again: an interceptor outside tries again. */
+  runAgain(next: CallHandler, subscriber: Subscriber<unknown>): void;
 }
 
 type Gated = Pick<
@@ -24,7 +36,7 @@ export interface Gate {
   /** `undefined`: everything passes. */
   keeper: GateKeeper | undefined;
   /** The run of the request that is answered by this response, if it was run. */
-  run: HttpRun | undefined;
+  run: Run | undefined;
 }
 
 /** Those of the response before. */
@@ -52,7 +64,7 @@ export function keeperOf(response: ServerResponse): GateKeeper | undefined {
  * The run of the request that a response answers: an interceptor that is wired twice does its work once. Kept here and not in a
  * WeakMap, whose values V8 takes for reachable until its next major collection: all that a request has made would live as long.
  */
-export function runOf(response: ServerResponse): HttpRun | undefined {
+export function runOf(response: ServerResponse): Run | undefined {
   return (response as Partial<Response>)[GATE]?.run;
 }
 
@@ -149,4 +161,45 @@ function gatedAppendHeader(this: Response, ...args: unknown[]): ServerResponse {
 function gatedRemoveHeader(this: Response, name: string): void {
   const { keeper, original } = this[GATE];
   if (!keeper || keeper.mayChangeHeaders()) original.removeHeader.call(this, name);
+}
+
+/** Called on the response: what is left of methods that would still write to it. */
+function nothing(this: unknown): void {}
+
+/**
+ * Makes everything that would still write to a response a no-op.
+ *
+ * @param onEnd called when something would end it
+ */
+export function mute(response: ServerResponse, onEnd?: () => void): void {
+  const gate = gateOf(response);
+  const keeper: GateKeeper = onEnd ? { ...silence, end: (args) => (callBack(args), onEnd()) } : silence;
+  gate.keeper = keeper;
+  response.addTrailers = nothing;
+  response.writeContinue = nothing;
+  response.writeProcessing = nothing;
+  response.writeEarlyHints = nothing;
+  const { statusCode } = response;
+  // Middleware may still have to send what it was given, as sessions do once they are saved.
+  replaceImplicitHeader(response, () => {
+    gate.keeper = undefined;
+    response.writeHead(statusCode);
+    gate.keeper = keeper;
+  });
+}
+
+const silence: GateKeeper = {
+  writeHead: nothing,
+  flushHeaders: nothing,
+  write(args) {
+    callBack(args);
+    return true;
+  },
+  end: callBack,
+  mayChangeHeaders: () => false,
+};
+
+function callBack(args: readonly unknown[]): void {
+  const callback = args.find((arg) => typeof arg === 'function') as (() => void) | undefined;
+  if (callback) queueMicrotask(callback);
 }

@@ -9,7 +9,7 @@ import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../opti
 import { problemOf } from '../../problems/from-engine.js';
 import { admit } from '../shared/admit.js';
 import { canonicalJson } from '../content/canonical-json.js';
-import { CredentialBinding } from '../caller/credential-binding.js';
+import { CredentialBinding } from '../caller/caller-digests.js';
 import { comparedContent } from '../content/json-pointer.js';
 import type { KeyReading } from '../shared/key-header.js';
 import type { Principal } from '../caller/principal.js';
@@ -17,7 +17,7 @@ import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-value
 import { PipelineRun, tell } from './pipeline-run.js';
 import { requestToKeep } from '../content/request-to-keep.js';
 import type { StoreErrors } from '../shared/run-end.js';
-import { ScopeDigest } from '../caller/scope-digest.js';
+import { ScopeDigest } from '../caller/caller-digests.js';
 import { unpackAnswer } from '../content/value-outcome.js';
 
 /** What an edge knows of a request that is answered with values. */

@@ -1,7 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { LockedRows, saysLocked } from '../locked-rows.js';
-import { Deadlines } from '../deadlines.js';
+import { Deadlines } from '../deadline.js';
 import type { Connector, RehearsalStep } from './connector.js';
 import { poisonsConnection } from './poisoned-connections.js';
 import { type Nesting, Turns } from './nesting.js';

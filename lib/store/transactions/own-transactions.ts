@@ -3,7 +3,7 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { forgetSavepoints, setTransactionState } from '../../private-names/typeorm.js';
 import type { Connector } from '../connectors/connector.js';
 import { releaseAfter } from '../connectors/discard-connection.js';
-import type { TimeLimit } from '../deadlines.js';
+import type { TimeLimit } from '../deadline.js';
 import { isObserved, WatchedTransaction } from './transaction-watch.js';
 
 /** How often to look whether another's transaction has ended, in milliseconds. */

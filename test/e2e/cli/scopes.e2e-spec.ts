@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { jest } from '@jest/globals';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
-import { ScopeDigest } from '../../../lib/edges/caller/scope-digest.js';
+import { ScopeDigest } from '../../../lib/edges/caller/caller-digests.js';
 import { aClaim, BACKENDS, Bench, COMPLETION, ownership } from '../store/support.js';
 import { cliHere, urlOf } from './support.js';
 

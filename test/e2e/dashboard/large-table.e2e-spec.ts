@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { DataSource, Logger } from 'typeorm';
-import { ScopeDigest } from '../../../lib/edges/caller/scope-digest.js';
+import { ScopeDigest } from '../../../lib/edges/caller/caller-digests.js';
 import type { RecordPage } from '../../../lib/dashboard/contract.js';
 import { RecordPages, type PageQuery } from '../../../lib/dashboard/record-pages.js';
 import { IdempotencyRecord } from '../../../lib/store/entities/index.js';

@@ -1,4 +1,4 @@
-import { ScopeDigest } from '../../../lib/edges/caller/scope-digest.js';
+import { ScopeDigest } from '../../../lib/edges/caller/caller-digests.js';
 import { until } from '../../support/until.js';
 import { aClaim, backendOf, Bench, COMPLETION, HOUR, ownership, SECOND } from './support.js';
 

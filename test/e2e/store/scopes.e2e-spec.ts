@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { type EncryptionOptions, IdempotencyProblem } from '../../../lib/index.js';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
-import { ScopeDigest } from '../../../lib/edges/caller/scope-digest.js';
+import { ScopeDigest } from '../../../lib/edges/caller/caller-digests.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 import { aClaim, again, BACKENDS, Bench, COMPLETION, HOUR, ownership } from './support.js';
 

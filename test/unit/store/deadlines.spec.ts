@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import { StoreRefusedError, StoreUnavailableError } from '../../../lib/engine/errors.js';
-import { Deadlines, TimeLimit } from '../../../lib/store/deadlines.js';
+import { Deadlines, TimeLimit } from '../../../lib/store/deadline.js';
 import { until } from '../../support/until.js';
 
 afterEach(() => void jest.restoreAllMocks());

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { CredentialBinding } from '../../../../lib/edges/caller/credential-binding.js';
+import { CredentialBinding } from '../../../../lib/edges/caller/caller-digests.js';
 import { bindCredential, digestIdentity } from '../../../../lib/engine/identity.js';
 
 const identity = digestIdentity({ scope: '', endpoint: 'POST /payments', key: 'k' });

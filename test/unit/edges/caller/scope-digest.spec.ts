@@ -1,5 +1,5 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import { ScopeDigest } from '../../../../lib/edges/caller/scope-digest.js';
+import { ScopeDigest } from '../../../../lib/edges/caller/caller-digests.js';
 
 const keys = { old: randomBytes(32), new: randomBytes(32) };
 

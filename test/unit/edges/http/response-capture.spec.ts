@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { mute } from '../../../../lib/edges/http/mute.js';
 import { type CapturedResponse, ResponseCapture } from '../../../../lib/edges/http/response-capture.js';
+import { mute } from '../../../../lib/edges/http/response-gate.js';
 
 const LIMITS = { maxBytes: 100, maxMs: 60_000 };
 

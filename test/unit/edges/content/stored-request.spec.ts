@@ -1,6 +1,6 @@
 import { canonicalJson } from '../../../../lib/edges/content/canonical-json.js';
 import type { Exchange } from '../../../../lib/edges/http/exchange.js';
-import { storedRequest } from '../../../../lib/edges/http/stored-request.js';
+import { storedRequest } from '../../../../lib/edges/content/request-to-keep.js';
 
 const exchange = { method: 'POST', rawRequest: { url: '/payments?x=1' } } as Exchange;
 const options = { store: true, maxBytes: 1_000, redact: [] as string[] };
