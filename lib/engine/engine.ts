@@ -1,3 +1,19 @@
+/**
+ * The protocol. Terminology:
+ *
+ * - Operation: what a request asks for, as an edge describes it. Its *identity* (namespace, scope, operation, key) names one record.
+ * - Record: the row of one identity. It is free, or has one *owner* at a time, or an outcome.
+ * - Claim: the statement by which an execution becomes the owner. It inserts the record, takes it over, or returns it as it is.
+ * - Lease: how long the owner keeps the record without renewing it, by the database's clock. *Heartbeats* renew it.
+ * - Token: a number that every claim raises. A *fenced* statement names the token of its claim, and changes nothing once there is a
+ *   newer one: an owner that was paused for longer than its lease cannot overwrite what came after it.
+ * - Execution: one run of the handler by the record's owner. *In flight*: from the claim on until the end is recorded.
+ * - Duplicate: a request whose record has an owner or an outcome. It waits, is refused, or is answered by a *replay* of the outcome.
+ * - Completion: the fenced statement that records the outcome. A *tombstone* is an outcome without a response to replay.
+ * - Release: to free a record without an outcome. *Held*: the outcome is unknown, and an operator has to resolve the record.
+ *
+ * `docs/glossary.md` has these words as users meet them, and more of them.
+ */
 import { performance } from 'node:perf_hooks';
 import type { Admission, Refusal } from './admission.js';
 import type { EventSink } from './events.js';

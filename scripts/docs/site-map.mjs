@@ -24,6 +24,7 @@ const LISTED = {
     ['guide', 'from nothing to a safe payment endpoint, in a quarter of an hour'],
     ['reference', 'every option, its default and its meaning; every problem; supported versions'],
     ['recipes', 'payment providers, webhooks, consumers, outbox, uploads, cron, tenants, long operations'],
+    ['glossary', 'what lease, claim, fencing token, scope and the other words mean'],
   ],
   'In your application': [
     ['replays', 'which headers, cookies and hooks a replay has; rate limits, pages with a nonce, streams'],
