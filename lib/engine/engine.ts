@@ -29,7 +29,7 @@ import { retryAfter, retryWhileUnavailable, until } from './retry.js';
 import { LockUnavailableError, ShuttingDownError, StoreRefusedError, StoreUnavailableError } from './errors.js';
 import { LeasedExecution, type LeasedExecutionHost } from './leased-execution.js';
 import { ShortLivedMap, ShortLivedSet } from './short-lived.js';
-import { type Watch, Watches } from './watches.js';
+import { type RecordWatcher, RecordWatchers } from './record-watchers.js';
 
 /** What an engine is made of. */
 export interface EngineParts {
@@ -61,7 +61,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   readonly events: EventSink;
   readonly heartbeats = new Heartbeats();
   private readonly inFlight = new ShortLivedMap<string, InFlight>();
-  private readonly watches: Watches;
+  private readonly watchers: RecordWatchers;
   private readonly running = new ShortLivedSet<LeasedExecution>();
   /** Claims under way: each may be won, and then runs. */
   private claiming = 0;
@@ -71,7 +71,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   constructor(private readonly parts: EngineParts) {
     this.store = parts.store;
     this.events = parts.events;
-    this.watches = new Watches(parts.store, parts.wakeUp);
+    this.watchers = new RecordWatchers(parts.store, parts.wakeUp);
   }
 
   /**
@@ -89,7 +89,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     if (flight?.phase === 'running' && policy.onConflict === 'reject') {
       return this.decide(operation, flight.operation) ?? this.refuseRunning(operation, flight.operation);
     }
-    if (flight || this.watches.isWatched(recordId)) return this.join(operation, startedAt);
+    if (flight || this.watchers.isWatched(recordId)) return this.join(operation, startedAt);
     return this.ask(operation, (asked) => this.answer(operation, startedAt, asked));
   }
 
@@ -156,15 +156,15 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   private async join(operation: Operation, startedAt: number, record?: StandingRecord): Promise<Admission> {
     const { recordId, policy } = operation;
     const patience = patienceOf(operation);
-    let watch: Watch | undefined;
+    let watcher: RecordWatcher | undefined;
     let waited = false;
     let found = record;
     try {
       for (;;) {
-        const seen = found ? 0 : this.watches.changesOf(recordId);
+        const seen = found ? 0 : this.watchers.changesOf(recordId);
         let flight = found ? undefined : this.inFlight.get(recordId);
-        // While others wait for this record, the result of their last read is good for this request, too.
-        if (!found && !flight && patience > 0 && !watch) found = this.watches.standingOf(recordId);
+        // A request that comes to wait while others do need not ask what they have just been told.
+        if (!found && !flight && patience > 0 && !watcher) found = this.watchers.currentRecordOf(recordId);
         if (!found && !flight) {
           flight = await this.ask(operation, (asked) => asked);
           if (flight.execution) return { kind: 'run', leased: flight.execution };
@@ -186,8 +186,8 @@ export class IdempotencyEngine implements LeasedExecutionHost {
         if (left <= 0) return this.refuseRunning(operation, found ?? flight!.operation);
         waited = true;
         if (found) {
-          watch ??= this.watches.join(recordId, policy.transactional);
-          await watch.changed(seen, left, found);
+          watcher ??= this.watchers.join(recordId, policy.transactional);
+          await watcher.changed(seen, left, found);
         } else {
           await flight!.changed(left);
           const { outcome } = flight!;
@@ -197,7 +197,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
         found = undefined;
       }
     } finally {
-      watch?.leave();
+      watcher?.leave();
       if (waited && this.events.observed) {
         const waitMs = performance.now() - startedAt;
         this.events.next({ type: 'waited', ...inEvents(operation), waitMs });

@@ -10,52 +10,52 @@ const BACKSTOP_FIRST = 500;
 const BACKSTOP_LONGEST = 5_000;
 
 /** Watches records that other processes run, once for all who wait for them in this process. */
-export class Watches {
-  private readonly watches = new Map<string, Watch>();
+export class RecordWatchers {
+  private readonly watchers = new Map<string, RecordWatcher>();
 
   constructor(
     private readonly store: RecordStore,
     private readonly wakeUp: WakeUp | undefined,
   ) {}
 
-  /** The number of changes seen so far; to be read before looking at the record, and handed to {@link Watch.changed}. */
+  /** The number of changes seen so far; to be read before looking at the record, and handed to {@link RecordWatcher.changed}. */
   changesOf(recordId: string): number {
-    return this.watches.get(recordId)?.changes ?? 0;
+    return this.watchers.get(recordId)?.changes ?? 0;
   }
 
   /** Returns whether requests of this process wait for the record. */
   isWatched(recordId: string): boolean {
-    return this.watches.has(recordId);
+    return this.watchers.has(recordId);
   }
 
   /** The record as those who wait for it saw it last, if nothing has changed since. */
-  standingOf(recordId: string): StandingRecord | undefined {
-    return this.watches.get(recordId)?.standing;
+  currentRecordOf(recordId: string): StandingRecord | undefined {
+    return this.watchers.get(recordId)?.currentRecord;
   }
 
   /**
-   * Takes part in watching a record; {@link Watch.leave} ends it.
+   * Takes part in watching a record; {@link RecordWatcher.leave} ends it.
    *
    * @param transactional whether the record's operation is
    */
-  join(recordId: string, transactional = false): Watch {
-    let watch = this.watches.get(recordId);
-    if (!watch) {
-      watch = new Watch(recordId, transactional, this.store, this.wakeUp, () => this.watches.delete(recordId));
-      this.watches.set(recordId, watch);
+  join(recordId: string, transactional = false): RecordWatcher {
+    let watcher = this.watchers.get(recordId);
+    if (!watcher) {
+      watcher = new RecordWatcher(recordId, transactional, this.store, this.wakeUp, () => this.watchers.delete(recordId));
+      this.watchers.set(recordId, watcher);
     }
-    watch.enter();
-    return watch;
+    watcher.enter();
+    return watcher;
   }
 }
 
-export class Watch {
+export class RecordWatcher {
   changes = 0;
   private waiters = 0;
   private readonly waking = new Set<() => void>();
   private subscription: WakeUpSubscription | undefined;
   private poll: NodeJS.Timeout | undefined;
-  private lapse: NodeJS.Timeout | undefined;
+  private leaseTimer: NodeJS.Timeout | undefined;
   private seen: StandingRecord | undefined;
   private seenAt = 0;
   private leaseEnds = 0;
@@ -79,7 +79,7 @@ export class Watch {
   }
 
   /** The record in processing, as it was seen last; `undefined` once that may have changed. */
-  get standing(): StandingRecord | undefined {
+  get currentRecord(): StandingRecord | undefined {
     return this.seen && this.seenAt === this.changes && performance.now() < this.leaseEnds ? this.seen : undefined;
   }
 
@@ -90,7 +90,7 @@ export class Watch {
   leave(): void {
     if (--this.waiters > 0) return;
     clearTimeout(this.poll);
-    clearTimeout(this.lapse);
+    clearTimeout(this.leaseTimer);
     this.subscription?.close();
     this.onEmpty();
   }
@@ -106,7 +106,7 @@ export class Watch {
     if (standing !== this.seen) {
       this.seen = standing;
       this.leaseEnds = performance.now() + standing.leaseLeftMs;
-      this.scheduleLapse(standing.leaseLeftMs);
+      this.scheduleLeaseEnd(standing.leaseLeftMs);
     }
     this.seenAt = this.changes;
     if (standing.owner !== this.markedFor) void this.mark();
@@ -135,7 +135,7 @@ export class Watch {
   }
 
   /**
-   * Marks the record as awaited, so that its owner announces its end. A new owner needs a new mark.
+   * Notes on the record that it is awaited, so that its owner announces its end. A new owner has to be marked again.
    */
   private async mark(): Promise<void> {
     if (!this.subscription || !this.started || this.marking || this.waiters === 0) return;
@@ -147,9 +147,9 @@ export class Watch {
   }
 
   /** One look for all who wait: a few milliseconds past the lease's end, and not in all processes at once. */
-  private scheduleLapse(leaseLeftMs: number): void {
-    clearTimeout(this.lapse);
-    this.lapse = setTimeout(() => this.wakeAll(), Math.max(leaseLeftMs, 0) + 5 + Math.random() * 20);
+  private scheduleLeaseEnd(leaseLeftMs: number): void {
+    clearTimeout(this.leaseTimer);
+    this.leaseTimer = setTimeout(() => this.wakeAll(), Math.max(leaseLeftMs, 0) + 5 + Math.random() * 20);
   }
 
   private schedulePoll(): void {

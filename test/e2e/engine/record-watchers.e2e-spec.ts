@@ -1,5 +1,5 @@
 import type { RecordStore, StandingRecord } from '../../../lib/engine/ports/record-store.js';
-import { Watches } from '../../../lib/engine/watches.js';
+import { RecordWatchers } from '../../../lib/engine/record-watchers.js';
 import { aClaim, type Bench, COMPLETION, ownership } from '../store/support.js';
 import { until } from '../../support/until.js';
 import { openBench, SECOND, sleep, TestWakeUp } from './support.js';
@@ -39,7 +39,7 @@ async function isResolved(work: Promise<unknown>): Promise<boolean> {
 describe('a watch over a channel', () => {
   it('is woken by an announcement', async () => {
     const wakeUp = new TestWakeUp();
-    const watches = new Watches(store, wakeUp);
+    const watches = new RecordWatchers(store, wakeUp);
     const standing = await running();
     const { recordId } = standing;
     const watch = watches.join(recordId);
@@ -55,7 +55,7 @@ describe('a watch over a channel', () => {
 
   it('does not miss what changed between the look and the wait', async () => {
     const wakeUp = new TestWakeUp();
-    const watches = new Watches(store, wakeUp);
+    const watches = new RecordWatchers(store, wakeUp);
     const standing = await running();
     const watch = watches.join(standing.recordId);
     await until(() => marks === 1);
@@ -67,7 +67,7 @@ describe('a watch over a channel', () => {
 
   it('is one for all that wait, until the last has gone', async () => {
     const wakeUp = new TestWakeUp();
-    const watches = new Watches(store, wakeUp);
+    const watches = new RecordWatchers(store, wakeUp);
     const standing = await running();
     const { recordId } = standing;
     const [one, other] = [watches.join(recordId), watches.join(recordId)];
@@ -83,13 +83,13 @@ describe('a watch over a channel', () => {
     // Who comes after that begins anew.
     const next = watches.join(recordId);
     await until(() => wakeUp.listening === 1);
-    expect(watches.standingOf(recordId)).toBeUndefined();
+    expect(watches.currentRecordOf(recordId)).toBeUndefined();
     next.leave();
   });
 
   it('lets go of a subscription that comes when nobody waits any more, and marks nothing', async () => {
     const wakeUp = new TestWakeUp();
-    const watches = new Watches(store, wakeUp);
+    const watches = new RecordWatchers(store, wakeUp);
     const { recordId } = await running();
     watches.join(recordId).leave();
     await sleep(50);
@@ -98,7 +98,7 @@ describe('a watch over a channel', () => {
   });
 
   it('marks a record once for each owner', async () => {
-    const watches = new Watches(store, new TestWakeUp());
+    const watches = new RecordWatchers(store, new TestWakeUp());
     const standing = await running();
     const watch = watches.join(standing.recordId);
     const waits = [1, 2, 3].map(() => watch.changed(0, 300, standing));
@@ -113,7 +113,7 @@ describe('a watch over a channel', () => {
   });
 
   it('looks again at once where the record was over before it could be marked', async () => {
-    const watches = new Watches(store, new TestWakeUp());
+    const watches = new RecordWatchers(store, new TestWakeUp());
     const standing = await running();
     await store.complete(ownership(standing), COMPLETION);
     const watch = watches.join(standing.recordId);
@@ -125,7 +125,7 @@ describe('a watch over a channel', () => {
   });
 
   it('has a look now and then all the same', async () => {
-    const watches = new Watches(store, new TestWakeUp());
+    const watches = new RecordWatchers(store, new TestWakeUp());
     const standing = await running();
     const watch = watches.join(standing.recordId);
     await until(() => marks === 1);
@@ -139,7 +139,7 @@ describe('a watch over a channel', () => {
 
 describe('a wait', () => {
   it('ends after the time that was asked for', async () => {
-    const watches = new Watches(store, new TestWakeUp());
+    const watches = new RecordWatchers(store, new TestWakeUp());
     const standing = await running();
     const watch = watches.join(standing.recordId);
     await until(() => marks === 1);
@@ -151,7 +151,7 @@ describe('a wait', () => {
   });
 
   it('ends when the lease has run out, and not before', async () => {
-    const watches = new Watches(store, new TestWakeUp());
+    const watches = new RecordWatchers(store, new TestWakeUp());
     const standing = await running(120);
     const watch = watches.join(standing.recordId);
     const took = await timeOf(watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing));
@@ -160,7 +160,7 @@ describe('a wait', () => {
   });
 
   it('ends for all at once when the lease has run out, so that one look serves them', async () => {
-    const watches = new Watches(store, new TestWakeUp());
+    const watches = new RecordWatchers(store, new TestWakeUp());
     const standing = await running(120);
     const watch = watches.join(standing.recordId);
     const ended: number[] = [];
@@ -175,7 +175,7 @@ describe('a wait', () => {
   });
 
   it('polls where there is no channel, ever more seldom', async () => {
-    const watches = new Watches(store, undefined);
+    const watches = new RecordWatchers(store, undefined);
     const standing = await running();
     const watch = watches.join(standing.recordId);
     const pauses: number[] = [];
@@ -195,33 +195,33 @@ describe('a wait', () => {
 describe('what is known of a record', () => {
   it('is what those that wait have seen, until it changes', async () => {
     const wakeUp = new TestWakeUp();
-    const watches = new Watches(store, wakeUp);
+    const watches = new RecordWatchers(store, wakeUp);
     const standing = await running();
     const { recordId } = standing;
-    expect(watches.standingOf(recordId)).toBeUndefined();
+    expect(watches.currentRecordOf(recordId)).toBeUndefined();
     const watch = watches.join(recordId);
     await until(() => marks === 1);
-    expect(watches.standingOf(recordId)).toBeUndefined();
+    expect(watches.currentRecordOf(recordId)).toBeUndefined();
     const waiting = watch.changed(watches.changesOf(recordId), 20 * SECOND, standing);
-    expect(watches.standingOf(recordId)).toBe(standing);
+    expect(watches.currentRecordOf(recordId)).toBe(standing);
     await wakeUp.announce(recordId);
     await waiting;
-    expect(watches.standingOf(recordId)).toBeUndefined();
+    expect(watches.currentRecordOf(recordId)).toBeUndefined();
     watch.leave();
   });
 
   it('is no longer known once the lease that was seen has run out', async () => {
-    const watches = new Watches(store, new TestWakeUp());
+    const watches = new RecordWatchers(store, new TestWakeUp());
     const standing = await running(SECOND);
     const { recordId } = standing;
     const watch = watches.join(recordId);
     await until(() => marks === 1);
     const wait = () => watch.changed(watches.changesOf(recordId), 20, standing);
     await wait();
-    expect(watches.standingOf(recordId)).toBe(standing);
+    expect(watches.currentRecordOf(recordId)).toBe(standing);
     // Seeing the same again does not make it newer.
     for (const giveUpAt = performance.now() + 1_050; performance.now() < giveUpAt;) await wait();
-    expect(watches.standingOf(recordId)).toBeUndefined();
+    expect(watches.currentRecordOf(recordId)).toBeUndefined();
     watch.leave();
   });
 });
