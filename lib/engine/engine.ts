@@ -23,7 +23,7 @@ import { InFlight } from './in-flight.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome } from './outcome.js';
 import type { LockAttempt, RecordLock } from './ports/record-lock.js';
-import type { Claim, RecordStore, StandingRecord } from './ports/record-store.js';
+import type { Claim, RecordStore, RecordState } from './ports/record-store.js';
 import type { WakeUp } from './ports/wake-up.js';
 import { retryAfter, retryWhileUnavailable, until } from './retry.js';
 import { LockUnavailableError, ShuttingDownError, StoreRefusedError, StoreUnavailableError } from './errors.js';
@@ -50,7 +50,7 @@ const LONGEST_RETRY_AFTER_MS = 5_000;
 const SHORTEST_RETRY_AFTER_MS = 1_000;
 
 /** What a duplicate is compared with: the operation that this process runs, or a record. */
-type Found = Operation | StandingRecord;
+type Found = Operation | RecordState;
 
 /** What is made of the store's answer. */
 type Reading<T> = (flight: InFlight) => T | Promise<T>;
@@ -153,7 +153,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
    *
    * @param record what this request has found itself
    */
-  private async join(operation: Operation, startedAt: number, record?: StandingRecord): Promise<Admission> {
+  private async join(operation: Operation, startedAt: number, record?: RecordState): Promise<Admission> {
     const { recordId, policy } = operation;
     const patience = patienceOf(operation);
     let watcher: RecordWatcher | undefined;
@@ -249,7 +249,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     );
   }
 
-  private sendUnderLock(flight: InFlight, attempt: LockAttempt): StandingRecord | Promise<StandingRecord> {
+  private sendUnderLock(flight: InFlight, attempt: LockAttempt): RecordState | Promise<RecordState> {
     const { operation } = flight;
     if (attempt.kind === 'acquired') {
       flight.lock = attempt.lock;
@@ -264,13 +264,13 @@ export class IdempotencyEngine implements LeasedExecutionHost {
    * The holder of the lock runs the operation, most likely. If the store knows of no execution, the lock is one that was left
    * behind, or a vote that was split: the claim decides.
    */
-  private async sendContended(flight: InFlight): Promise<StandingRecord> {
+  private async sendContended(flight: InFlight): Promise<RecordState> {
     const record = await this.store.read(flight.operation.recordId);
     return record && !isFree(record) ? record : this.send(flight);
   }
 
   /** A claim whose answer was lost is sent again under the same owner, and so recognised as ours. */
-  private send(flight: InFlight): Promise<StandingRecord> {
+  private send(flight: InFlight): Promise<RecordState> {
     if (this.draining) return this.readOnly(flight.operation.recordId);
     return this.store.claim(flight.claim, (late) => {
       flight.late = late;
@@ -282,7 +282,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
    * A claim compares with one binding. A record of the same caller under a former key stands against it, though it is free: it is
    * claimed by its own.
    */
-  private sendFormer<T>(flight: InFlight, { binding }: StandingRecord, read: Reading<T>): Promise<T> {
+  private sendFormer<T>(flight: InFlight, { binding }: RecordState, read: Reading<T>): Promise<T> {
     flight.claim = { ...flight.claim, binding };
     return this.sendAgain(flight, undefined, read);
   }
@@ -301,13 +301,13 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     return read(flight);
   }
 
-  private async readOnly(recordId: string): Promise<StandingRecord> {
+  private async readOnly(recordId: string): Promise<RecordState> {
     const record = await this.store.read(recordId);
     if (record && !isFree(record)) return record;
     throw new ShuttingDownError();
   }
 
-  private onClaimed(flight: InFlight, record: StandingRecord): void {
+  private onClaimed(flight: InFlight, record: RecordState): void {
     this.claiming--;
     const { operation, claim, sentAt, lock } = flight;
     if (record.owner === claim.owner && record.status === 'processing') {
@@ -371,7 +371,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     }
   }
 
-  private reportClaimed(operation: Operation, record: StandingRecord, startedAt: number): void {
+  private reportClaimed(operation: Operation, record: RecordState, startedAt: number): void {
     const { events } = this;
     if (!events.observed) return;
     const details = { ...inEvents(operation), attempt: record.attempt, token: record.token };
@@ -395,12 +395,12 @@ function isFormerBinding(operation: Operation, binding: Buffer | null): boolean 
   return binding !== null && operation.isFormerBinding?.(binding) === true;
 }
 
-function isRecord(found: Found): found is StandingRecord {
+function isRecord(found: Found): found is RecordState {
   return 'status' in found;
 }
 
 /** Whether a claim would win this record. */
-function isFree(record: StandingRecord): boolean {
+function isFree(record: RecordState): boolean {
   return record.status === 'failed' || (record.status === 'processing' && record.leaseLeftMs <= 0);
 }
 

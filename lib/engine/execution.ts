@@ -2,7 +2,7 @@ import { callOf } from './execution-context.js';
 import { deriveUuid } from './identity.js';
 import { LONGEST_RETENTION_MS } from './policy.js';
 import type { StepRunner, StepOptions } from './steps.js';
-import type { StandingRecord } from './ports/record-store.js';
+import type { RecordState } from './ports/record-store.js';
 import type { HandlerCalls } from './handler-calls.js';
 import type { Operation } from './operation.js';
 
@@ -41,7 +41,7 @@ export class Execution<Manager = unknown> {
 
   constructor(
     private readonly operation: Operation,
-    { attempt, token }: Pick<StandingRecord, 'attempt' | 'token'>,
+    { attempt, token }: Pick<RecordState, 'attempt' | 'token'>,
     /** @internal */
     readonly calls: HandlerCalls,
     private readonly leased: { readonly steps: StepRunner },

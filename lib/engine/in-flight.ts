@@ -2,7 +2,7 @@ import type { StoredOutcome } from './outcome.js';
 import type { Operation } from './operation.js';
 import type { LeasedExecution } from './leased-execution.js';
 import type { HeldLock } from './ports/record-lock.js';
-import type { Claim, StandingRecord } from './ports/record-store.js';
+import type { Claim, RecordState } from './ports/record-store.js';
 
 /**
  * An operation that this process is asking for or running. Its duplicates in the same process join it, and cost no I/O.
@@ -16,14 +16,14 @@ import type { Claim, StandingRecord } from './ports/record-store.js';
 export class InFlight {
   phase: 'claiming' | 'running' | 'settled' = 'claiming';
   execution: LeasedExecution | undefined;
-  record: StandingRecord | undefined;
+  record: RecordState | undefined;
   error: unknown;
   outcome: StoredOutcome | undefined;
   /** When the claim was sent, by `performance.now()`: the lease counts from then on, on the safe side. */
   sentAt: number;
   lock: HeldLock | undefined;
   /** An answer to the claim that came after its time limit. */
-  late: StandingRecord | undefined;
+  late: RecordState | undefined;
   /** Made by the first duplicate. */
   private waiting: Set<() => void> | undefined;
 
@@ -46,7 +46,7 @@ export class InFlight {
     this.wake();
   }
 
-  settle(how: { readonly record?: StandingRecord; readonly error?: unknown; readonly outcome?: StoredOutcome }): void {
+  settle(how: { readonly record?: RecordState; readonly error?: unknown; readonly outcome?: StoredOutcome }): void {
     this.phase = 'settled';
     this.record = how.record;
     this.error = how.error;

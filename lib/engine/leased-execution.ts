@@ -6,7 +6,7 @@ import { isTombstone, type StoredOutcome, TOMBSTONE } from './outcome.js';
 import { type CallRunner, HandlerCalls } from './handler-calls.js';
 import type { Beating, Heartbeats } from './heartbeats.js';
 import type { HeldLock } from './ports/record-lock.js';
-import type { Completion, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
+import type { Completion, RecordStore, RecordState, StoreTransaction } from './ports/record-store.js';
 import { retryAfter, retryWhileUnavailable, until } from './retry.js';
 import { CommitUnknownError, StoreRefusedError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
@@ -27,8 +27,8 @@ export type RecordingResult =
   /** `despite`: what failed after COMMIT, and did not undo it. */
   | { readonly kind: 'stored'; readonly despite?: unknown }
   | { readonly kind: 'freed' }
-  /** The record was lost to another owner: this is the record now. */
-  | { readonly kind: 'lost'; readonly standing: StandingRecord | undefined }
+  /** The record was lost to another owner: this is what stands now. */
+  | { readonly kind: 'lost'; readonly recordState: RecordState | undefined }
   /** Whether the operation happened is unknown: the record is held. `error`: what the handler's transaction met. */
   | { readonly kind: 'held'; readonly error?: unknown }
   /** The transaction was rolled back by the database, and the key is free. */
@@ -111,7 +111,7 @@ export class LeasedExecution implements Beating {
 
   constructor(
     readonly operation: Operation,
-    private readonly ownership: StandingRecord,
+    private readonly ownership: RecordState,
     claimSentAt: number,
     private readonly lock: HeldLock | undefined,
     private readonly host: LeasedExecutionHost,
@@ -247,8 +247,8 @@ export class LeasedExecution implements Beating {
       });
       if (answer.held) return this.completed(outcome, answer.awaited, startedAt);
       // Lost to another, or recorded by an earlier try whose answer was lost.
-      const standing = await store.read(this.ownership.recordId);
-      return this.isOurOutcome(standing) ? this.completed(outcome, true, startedAt) : this.lost(standing);
+      const recordState = await store.read(this.ownership.recordId);
+      return this.isOurOutcome(recordState) ? this.completed(outcome, true, startedAt) : this.lost(recordState);
     };
     const mayRetry = until(leaseEnds);
     try {
@@ -354,8 +354,8 @@ export class LeasedExecution implements Beating {
       if ((await store.renew(this.ownership, this.operation.policy.leaseMs)).held) {
         return this.rolledBack('release', cause);
       }
-      const standing = await store.read(this.ownership.recordId);
-      if (!this.isOurOutcome(standing)) return this.lost(standing);
+      const recordState = await store.read(this.ownership.recordId);
+      if (!this.isOurOutcome(recordState)) return this.lost(recordState);
       const stored = this.completed(outcome, true, startedAt);
       return store.isRetryable(cause) ? stored : { kind: 'stored', despite: cause };
     };
@@ -414,21 +414,21 @@ export class LeasedExecution implements Beating {
     return { kind: 'unrecorded', error };
   }
 
-  private async lost(standing: StandingRecord | undefined): Promise<RecordingResult> {
+  private async lost(recordState: RecordState | undefined): Promise<RecordingResult> {
     this.lose();
-    const fingerprint = standing?.outcome && (await this.operation.input?.fingerprint());
+    const fingerprint = recordState?.outcome && (await this.operation.input?.fingerprint());
     // The outcome of another input is no answer to this one.
-    const isOther = fingerprint && !standing.fingerprint.equals(fingerprint);
-    return { kind: 'lost', standing: isOther ? undefined : standing };
+    const isOther = fingerprint && !recordState.fingerprint.equals(fingerprint);
+    return { kind: 'lost', recordState: isOther ? undefined : recordState };
   }
 
-  private look(): Promise<StandingRecord | undefined> {
+  private look(): Promise<RecordState | undefined> {
     return this.host.store.read(this.ownership.recordId).catch(() => undefined);
   }
 
-  private isOurOutcome(standing: StandingRecord | undefined): boolean {
+  private isOurOutcome(recordState: RecordState | undefined): boolean {
     const { owner, token } = this.ownership;
-    return standing?.status === 'done' && standing.owner === owner && standing.token === token;
+    return recordState?.status === 'done' && recordState.owner === owner && recordState.token === token;
   }
 
   private useTransaction(transaction: StoreTransaction | undefined): void {

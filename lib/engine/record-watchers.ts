@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { WakeUp, WakeUpSubscription } from './ports/wake-up.js';
-import type { RecordStore, StandingRecord } from './ports/record-store.js';
+import type { RecordStore, RecordState } from './ports/record-store.js';
 
 /** Pauses between reads of a record whose changes are not announced, in milliseconds. */
 const POLL_FIRST = 20;
@@ -29,7 +29,7 @@ export class RecordWatchers {
   }
 
   /** The record as those who wait for it saw it last, if nothing has changed since. */
-  currentRecordOf(recordId: string): StandingRecord | undefined {
+  currentRecordOf(recordId: string): RecordState | undefined {
     return this.watchers.get(recordId)?.currentRecord;
   }
 
@@ -41,7 +41,9 @@ export class RecordWatchers {
   join(recordId: string, transactional = false): RecordWatcher {
     let watcher = this.watchers.get(recordId);
     if (!watcher) {
-      watcher = new RecordWatcher(recordId, transactional, this.store, this.wakeUp, () => this.watchers.delete(recordId));
+      watcher = new RecordWatcher(recordId, transactional, this.store, this.wakeUp, () =>
+        this.watchers.delete(recordId),
+      );
       this.watchers.set(recordId, watcher);
     }
     watcher.enter();
@@ -56,7 +58,7 @@ export class RecordWatcher {
   private subscription: WakeUpSubscription | undefined;
   private poll: NodeJS.Timeout | undefined;
   private leaseTimer: NodeJS.Timeout | undefined;
-  private seen: StandingRecord | undefined;
+  private seen: RecordState | undefined;
   private seenAt = 0;
   private leaseEnds = 0;
   private started = false;
@@ -79,7 +81,7 @@ export class RecordWatcher {
   }
 
   /** The record in processing, as it was seen last; `undefined` once that may have changed. */
-  get currentRecord(): StandingRecord | undefined {
+  get currentRecord(): RecordState | undefined {
     return this.seen && this.seenAt === this.changes && performance.now() < this.leaseEnds ? this.seen : undefined;
   }
 
@@ -99,17 +101,17 @@ export class RecordWatcher {
    * Resolves when it is worth looking at the record again: it changed since `seen`, its lease runs out, a look is due,
    * or `ms` milliseconds have passed.
    *
-   * @param standing the record as it was just seen, processing
+   * @param recordState the record as it was just seen, processing
    */
-  changed(seen: number, ms: number, standing: StandingRecord): Promise<void> {
+  changed(seen: number, ms: number, recordState: RecordState): Promise<void> {
     if (this.changes > seen) return Promise.resolve();
-    if (standing !== this.seen) {
-      this.seen = standing;
-      this.leaseEnds = performance.now() + standing.leaseLeftMs;
-      this.scheduleLeaseEnd(standing.leaseLeftMs);
+    if (recordState !== this.seen) {
+      this.seen = recordState;
+      this.leaseEnds = performance.now() + recordState.leaseLeftMs;
+      this.scheduleLeaseEnd(recordState.leaseLeftMs);
     }
     this.seenAt = this.changes;
-    if (standing.owner !== this.markedFor) void this.mark();
+    if (recordState.owner !== this.markedFor) void this.mark();
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);
@@ -140,9 +142,9 @@ export class RecordWatcher {
   private async mark(): Promise<void> {
     if (!this.subscription || !this.started || this.marking || this.waiters === 0) return;
     this.marking = true;
-    const standing = await this.store.markAwaited(this.recordId, this.transactional).catch(() => undefined);
+    const recordState = await this.store.markAwaited(this.recordId, this.transactional).catch(() => undefined);
     this.marking = false;
-    if (standing?.status === 'processing') this.markedFor = standing.owner;
+    if (recordState?.status === 'processing') this.markedFor = recordState.owner;
     else this.wakeAll();
   }
 

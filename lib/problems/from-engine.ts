@@ -86,12 +86,12 @@ export function insteadOf(
     case 'freed':
       return undefined;
     case 'lost': {
-      const { standing } = finish;
-      if (standing?.status === 'held') return new IdempotencyOutcomeUnknownException({ documentation });
-      if (!standing?.outcome) return new IdempotencyInProgressException({ documentation });
-      return isTombstone(standing.outcome)
+      const { recordState } = finish;
+      if (recordState?.status === 'held') return new IdempotencyOutcomeUnknownException({ documentation });
+      if (!recordState?.outcome) return new IdempotencyInProgressException({ documentation });
+      return isTombstone(recordState.outcome)
         ? new IdempotencyReplayUnavailableException({ documentation })
-        : standing.outcome;
+        : recordState.outcome;
     }
     case 'held':
       return finish.error instanceof Error ? finish.error : new IdempotencyOutcomeUnknownException({ documentation });

@@ -10,7 +10,7 @@ import type {
   Ownership,
   RecordedStep,
   RecordStore,
-  StandingRecord,
+  RecordState,
   StepEnd,
   StepStore,
   StoreTransaction,
@@ -56,7 +56,7 @@ const MAX_COMPLETIONS = 64;
 /** Keeps records in a SQL database, through the statements of its dialect. */
 export class SqlRecordStore implements RecordStore {
   readonly steps: StepStore;
-  private readonly claims: GroupCommit<Claim, RecordRow, StandingRecord>;
+  private readonly claims: GroupCommit<Claim, RecordRow, RecordState>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
   /** Those of what a transaction asks. */
   private readonly timeLimit: TimeLimit;
@@ -88,7 +88,7 @@ export class SqlRecordStore implements RecordStore {
         return claims.map((claim) => byId.get(claim.recordId)!);
       },
       places(MAX_CLAIMS, settings.timeoutMs),
-      (row) => this.standing(row),
+      (row) => this.recordState(row),
     );
     this.completions = new GroupCommit(
       async (rows) => {
@@ -104,7 +104,7 @@ export class SqlRecordStore implements RecordStore {
     this.watch = new TransactionWatch(connector);
   }
 
-  claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
+  claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState> {
     const { connector } = this;
     if (waitsForItself(connector)) return Promise.reject(nested(claim.endpoint));
     const { recordId, request } = claim;
@@ -114,9 +114,9 @@ export class SqlRecordStore implements RecordStore {
     return besides(connector, claim.endpoint, () => this.claims.add(item, onLate));
   }
 
-  async read(recordId: string): Promise<StandingRecord | undefined> {
+  async read(recordId: string): Promise<RecordState | undefined> {
     const row = await this.ask((on) => this.connector.dialect.read(on, recordId));
-    return row && this.standing(row);
+    return row && this.recordState(row);
   }
 
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
@@ -145,7 +145,7 @@ export class SqlRecordStore implements RecordStore {
     );
   }
 
-  async markAwaited(recordId: string, transactional = false): Promise<StandingRecord | undefined> {
+  async markAwaited(recordId: string, transactional = false): Promise<RecordState | undefined> {
     await this.ask((on) => this.connector.dialect.markAwaited(on, recordId, transactional));
     return this.read(recordId);
   }
@@ -340,7 +340,7 @@ export class SqlRecordStore implements RecordStore {
     return this.through('seal', recordId, outcome);
   }
 
-  private standing(row: RecordRow): StandingRecord {
+  private recordState(row: RecordRow): RecordState {
     return row.outcome && this.isSealing ? { ...row, outcome: this.through('open', row.recordId, row.outcome) } : row;
   }
 

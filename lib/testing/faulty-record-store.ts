@@ -6,7 +6,7 @@ import type {
   Ownership,
   RecordedStep,
   RecordStore,
-  StandingRecord,
+  RecordState,
   StepEnd,
   StepStore,
   StoreTransaction,
@@ -34,11 +34,11 @@ export class FaultyRecordStore implements RecordStore {
     };
   }
 
-  claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord> {
+  claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState> {
     return this.around('claim', { recordId: claim.recordId, claim }, () => this.store.claim(claim, onLate));
   }
 
-  read(recordId: string): Promise<StandingRecord | undefined> {
+  read(recordId: string): Promise<RecordState | undefined> {
     return this.around('read', { recordId }, () => this.store.read(recordId));
   }
 
@@ -62,7 +62,7 @@ export class FaultyRecordStore implements RecordStore {
     return this.fenced('renew', ownership, () => this.store.renew(ownership, leaseMs, transactional));
   }
 
-  markAwaited(recordId: string, transactional?: boolean): Promise<StandingRecord | undefined> {
+  markAwaited(recordId: string, transactional?: boolean): Promise<RecordState | undefined> {
     return this.around('read', { recordId }, () => this.store.markAwaited(recordId, transactional));
   }
 

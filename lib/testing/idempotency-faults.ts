@@ -176,10 +176,10 @@ export class IdempotencyFaults implements EngineFactory {
   }
 
   private async takeOver({ site, store }: FaultScene): Promise<void> {
-    const standing = await store.read(site.recordId);
+    const recordState = await store.read(site.recordId);
     const claim = this.claims.get(site.recordId);
-    if (!standing || !claim) return;
-    await store.renew(standing, 0);
+    if (!recordState || !claim) return;
+    await store.renew(recordState, 0);
     const rival = await store.claim({ ...claim, owner: randomUUID() });
     if (rival.status === 'processing') await store.release(rival, claim.retentionMs);
   }

@@ -1,4 +1,4 @@
-import type { Claim, FencedAnswer, Ownership, StandingRecord } from '../engine/ports/record-store.js';
+import type { Claim, FencedAnswer, Ownership, RecordState } from '../engine/ports/record-store.js';
 
 /** What an execution asks of the store and of the wire, in the order of a run. */
 export const FAULT_CALLS = [
@@ -32,7 +32,7 @@ export interface FaultSite {
   readonly claim?: Claim;
   readonly ownership?: Ownership;
   /** What the store answered, after a call. */
-  readonly answer?: StandingRecord | FencedAnswer;
+  readonly answer?: RecordState | FencedAnswer;
   /** Breaks the connection to the client. At `send` only. */
   readonly hangUp?: () => void;
 }

@@ -16,10 +16,10 @@ export interface RecordStore {
    *
    * @param onLate gets an answer that comes after the store was given up on
    */
-  claim(claim: Claim, onLate?: (record: StandingRecord) => void): Promise<StandingRecord>;
+  claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState>;
 
-  /** Returns the record, or `undefined` where there is none or it has expired. Takes no lock. */
-  read(recordId: string): Promise<StandingRecord | undefined>;
+  /** What stands under this id, or `undefined` if nothing does or it has expired. Takes no lock. */
+  read(recordId: string): Promise<RecordState | undefined>;
 
   /** Records an outcome, fenced: only if `ownership` still holds the record. */
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
@@ -48,7 +48,7 @@ export interface RecordStore {
    *
    * @param transactional as for {@link renew}
    */
-  markAwaited(recordId: string, transactional?: boolean): Promise<StandingRecord | undefined>;
+  markAwaited(recordId: string, transactional?: boolean): Promise<RecordState | undefined>;
 
   /**
    * Runs `work` in a transaction of the application's data source. Resolves after COMMIT. Rejects after ROLLBACK with
@@ -182,7 +182,7 @@ export interface FencedAnswer {
 export type RecordStatus = 'processing' | 'done' | 'failed' | 'held';
 
 /** A record as it stands in the store. */
-export interface StandingRecord {
+export interface RecordState {
   readonly recordId: string;
   readonly owner: string;
   readonly status: RecordStatus;

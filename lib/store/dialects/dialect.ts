@@ -1,4 +1,4 @@
-import type { Claim, FencedAnswer, Ownership, RecordedStep, StandingRecord } from '../../engine/ports/record-store.js';
+import type { Claim, FencedAnswer, Ownership, RecordedStep, RecordState } from '../../engine/ports/record-store.js';
 import type { DialectName } from './dialect-name.js';
 
 /** The quoted names of the two tables, as TypeORM is configured. */
@@ -8,7 +8,7 @@ export interface TableNames {
 }
 
 /** A record as a statement returns it: the bytes of its outcome still sealed. */
-export interface RecordRow extends StandingRecord {
+export interface RecordRow extends RecordState {
   /** The claim has left the record as it was, and may take it: see {@link Dialect.takeOver}. */
   readonly isFree?: boolean;
 }

@@ -137,16 +137,16 @@ function statements({ record, step }: TableNames) {
    */
   const claim = (count: number, andWhere = '') => `
 WITH ${ASKED} AS MATERIALIZED (${rowsOf(CLAIM_TYPES, count)}),
-standing AS MATERIALIZED (
+existing AS MATERIALIZED (
   SELECT ${columns('r.lease_until')}, ${moveIf(`r.lease_until <= ${NOW}`)} <> 'stand' AS is_free
   FROM asked i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
 ), claimed AS (
   INSERT INTO ${record} AS r (id, ${CLAIM_COLUMNS}, status, token, attempt, awaited, lease_until, created_at, expires_at, retention_ms)
   SELECT id, ${CLAIM_COLUMNS}, 'processing', 1, 1, false, ${after('lease')}, ${NOW}, ${expiry('retention')}, retention::bigint
-  FROM asked WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM standing) AND ${BRIEFLY} ${andWhere}
+  FROM asked WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM existing) AND ${BRIEFLY} ${andWhere}
   ON CONFLICT (id) DO NOTHING RETURNING r.id
 )
-SELECT * FROM standing UNION ALL SELECT id, ${RECORD.replace(/\w+/g, 'NULL')}, NULL, NULL, NULL, NULL FROM claimed`;
+SELECT * FROM existing UNION ALL SELECT id, ${RECORD.replace(/\w+/g, 'NULL')}, NULL, NULL, NULL, NULL FROM claimed`;
 
   const takeOver = (count: number) => `
 WITH ${ASKED} AS MATERIALIZED (${rowsOf(CLAIM_TYPES, count)}),

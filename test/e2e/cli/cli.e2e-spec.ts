@@ -203,9 +203,9 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     const { recordId, claim } = await unresolved();
     const args = ['resolve', recordId, '--status', '201', '--body', '{"by":"hand"}', '--retention', '48h'];
     expect(await run(args)).toMatchObject({ code: FINE, stderr: '' });
-    const standing = await bench.store().claim(again(claim));
-    expect(standing).toMatchObject({ status: 'done', outcome: { code: 201, body: Buffer.from('{"by":"hand"}') } });
-    expect(JSON.parse(standing.outcome!.head!.toString())).toEqual({
+    const recordState = await bench.store().claim(again(claim));
+    expect(recordState).toMatchObject({ status: 'done', outcome: { code: 201, body: Buffer.from('{"by":"hand"}') } });
+    expect(JSON.parse(recordState.outcome!.head!.toString())).toEqual({
       headers: [['Content-Type', 'application/json; charset=utf-8']],
     });
     const { completedAt, expiresAt } = (await bench.record(recordId))!;
@@ -261,8 +261,8 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   test('resolve: plain as the record is, also where there are keys', async () => {
     const { recordId, claim } = await record('hold');
     expect((await run(['resolve', recordId, '--status', '200', '--body', 'plain'], KEYS_IN_ENV)).code).toBe(FINE);
-    const standing = await bench.store({ sealer: noSealer }).claim(again(claim));
-    expect(standing.outcome!.body!.toString()).toBe('plain');
+    const recordState = await bench.store({ sealer: noSealer }).claim(again(claim));
+    expect(recordState.outcome!.body!.toString()).toBe('plain');
   });
 
   test('resolve: a record that keeps nothing is sealed as its neighbours are', async () => {

@@ -23,7 +23,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
       // They join it in this process, before it is given up.
       const waiting = [here, there].map((process) => process.admit(duplicate(operation, WAIT)));
       const finish = await leased.carryOut(async () => UNKNOWN);
-      expect(finish).toEqual({ kind: 'lost', standing: undefined });
+      expect(finish).toEqual({ kind: 'lost', recordState: undefined });
       expect([...lock.held]).toEqual([]);
       expect([leased.execution.signal.aborted, here.engine.isRunning]).toEqual([true, false]);
       const refused = await here.engine.admit(duplicate(operation));

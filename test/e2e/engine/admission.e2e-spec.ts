@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { LockUnavailableError, ShuttingDownError } from '../../../lib/engine/errors.js';
 import { TOMBSTONE } from '../../../lib/engine/outcome.js';
-import type { Claim, StandingRecord } from '../../../lib/engine/ports/record-store.js';
+import type { Claim, RecordState } from '../../../lib/engine/ports/record-store.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
 import type { Bench } from '../store/support.js';
 import { until } from '../../support/until.js';
@@ -579,7 +579,7 @@ describe('a store that does not answer', () => {
       let late: (() => void) | undefined;
       const slow = Object.create(store, {
         claim: {
-          value: async (claim: Claim, onLate: (record: StandingRecord) => void) => {
+          value: async (claim: Claim, onLate: (record: RecordState) => void) => {
             const record = await store.claim(claim);
             if (when === 'before') onLate(record);
             else late ??= () => onLate(record);
@@ -601,7 +601,7 @@ describe('a store that does not answer', () => {
     let lost = 0;
     const slow = Object.create(store, {
       claim: {
-        value: async (claim: Claim, onLate: (record: StandingRecord) => void) => {
+        value: async (claim: Claim, onLate: (record: RecordState) => void) => {
           const record = await store.claim(claim);
           if (lost++ > 0) return record;
           onLate(record);
@@ -622,7 +622,7 @@ describe('a store that does not answer', () => {
     const store = bench.store();
     const slow = Object.create(store, {
       claim: {
-        value: async (claim: Claim, onLate: (record: StandingRecord) => void) => {
+        value: async (claim: Claim, onLate: (record: RecordState) => void) => {
           onLate(await store.claim(claim));
           throw new StoreUnavailableError();
         },

@@ -83,7 +83,7 @@ describe('an execution', () => {
     const { signal } = leased.execution;
     const there = await takeAway(operation);
     const finish = await leased.carryOut(async () => STORE);
-    expect(finish).toMatchObject({ kind: 'lost', standing: { status: 'processing', token: 2 } });
+    expect(finish).toMatchObject({ kind: 'lost', recordState: { status: 'processing', token: 2 } });
     expect(signal.reason).toBeInstanceOf(LeaseLostError);
     const { recordId, endpoint } = operation;
     expect(here.events.slice(1)).toEqual([{ type: 'leaseLost', recordId, endpoint, attempt: 1, token: 1 }]);
@@ -97,7 +97,7 @@ describe('an execution', () => {
       const operation = anOperation();
       const leased = await here.begin(operation);
       await takeAway(operation);
-      expect(await leased.carryOut(async () => ending)).toMatchObject({ kind: 'lost', standing: { token: 2 } });
+      expect(await leased.carryOut(async () => ending)).toMatchObject({ kind: 'lost', recordState: { token: 2 } });
       expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
       expect(await bench.record(operation.recordId)).toMatchObject({ status: 'processing', token: 2 });
     }
@@ -157,7 +157,7 @@ describe('recording an outcome', () => {
     await new Process(bench).run(duplicate(operation));
     expect(await leased.carryOut(async () => STORE)).toMatchObject({
       kind: 'lost',
-      standing: { status: 'done', outcome: OUTCOME },
+      recordState: { status: 'done', outcome: OUTCOME },
     });
   });
 
@@ -176,7 +176,7 @@ describe('recording an outcome', () => {
     await settle(operation.recordId);
     const finish = await leased.carryOut(async () => STORE);
     expect(finish.kind).toBe('lost');
-    expect((finish as { standing?: { status: string } }).standing?.status).toBe(status);
+    expect((finish as { recordState?: { status: string } }).recordState?.status).toBe(status);
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
   });
 
@@ -288,8 +288,8 @@ describe('giving a record back', () => {
     const leased = await here.begin(operation);
     await takeAway(operation);
     here.lose('before read', Infinity, lost());
-    expect(await leased.finish(RELEASE)).toEqual({ kind: 'lost', standing: undefined });
-    expect(await leased.finish(RELEASE)).toEqual({ kind: 'lost', standing: undefined });
+    expect(await leased.finish(RELEASE)).toEqual({ kind: 'lost', recordState: undefined });
+    expect(await leased.finish(RELEASE)).toEqual({ kind: 'lost', recordState: undefined });
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
     await leased.carryOut(async () => RELEASE);
   });
@@ -504,7 +504,7 @@ describe('a transaction', () => {
       await (leased.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
       return STORE;
     });
-    expect(finish).toMatchObject({ kind: 'lost', standing: { token: 2 } });
+    expect(finish).toMatchObject({ kind: 'lost', recordState: { token: 2 } });
     expect(await effectOf(operation)).toBe(0);
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
   });
@@ -597,7 +597,7 @@ describe('a transaction', () => {
       await bench.dataSource.query(`UPDATE idempotency_record SET token = 9 WHERE id = '${operation.recordId}'`);
       throw lost();
     };
-    expect(await work(here, operation)).toMatchObject({ kind: 'lost', standing: { token: 9, status: 'done' } });
+    expect(await work(here, operation)).toMatchObject({ kind: 'lost', recordState: { token: 9, status: 'done' } });
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
   });
 

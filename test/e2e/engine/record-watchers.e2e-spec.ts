@@ -1,4 +1,4 @@
-import type { RecordStore, StandingRecord } from '../../../lib/engine/ports/record-store.js';
+import type { RecordStore, RecordState } from '../../../lib/engine/ports/record-store.js';
 import { RecordWatchers } from '../../../lib/engine/record-watchers.js';
 import { aClaim, type Bench, COMPLETION, ownership } from '../store/support.js';
 import { until } from '../../support/until.js';
@@ -20,7 +20,7 @@ beforeEach(() => {
   store = Object.create(real, { markAwaited: { value: markAwaited } }) as RecordStore;
 });
 
-const running = (leaseMs = 30 * SECOND): Promise<StandingRecord> => store.claim(aClaim({ leaseMs }));
+const running = (leaseMs = 30 * SECOND): Promise<RecordState> => store.claim(aClaim({ leaseMs }));
 
 async function timeOf(work: Promise<unknown>): Promise<number> {
   const startedAt = performance.now();
@@ -40,12 +40,12 @@ describe('a watch over a channel', () => {
   it('is woken by an announcement', async () => {
     const wakeUp = new TestWakeUp();
     const watches = new RecordWatchers(store, wakeUp);
-    const standing = await running();
-    const { recordId } = standing;
+    const recordState = await running();
+    const { recordId } = recordState;
     const watch = watches.join(recordId);
     await until(() => marks === 1);
     const seen = watches.changesOf(recordId);
-    const waits = [1, 2].map(() => watch.changed(seen, 20 * SECOND, standing));
+    const waits = [1, 2].map(() => watch.changed(seen, 20 * SECOND, recordState));
     expect(await isResolved(Promise.any(waits))).toBe(false);
     await wakeUp.announce(recordId);
     expect(await isResolved(Promise.all(waits))).toBe(true);
@@ -56,26 +56,26 @@ describe('a watch over a channel', () => {
   it('does not miss what changed between the look and the wait', async () => {
     const wakeUp = new TestWakeUp();
     const watches = new RecordWatchers(store, wakeUp);
-    const standing = await running();
-    const watch = watches.join(standing.recordId);
+    const recordState = await running();
+    const watch = watches.join(recordState.recordId);
     await until(() => marks === 1);
-    const seen = watches.changesOf(standing.recordId);
-    await wakeUp.announce(standing.recordId);
-    expect(await isResolved(watch.changed(seen, 20 * SECOND, standing))).toBe(true);
+    const seen = watches.changesOf(recordState.recordId);
+    await wakeUp.announce(recordState.recordId);
+    expect(await isResolved(watch.changed(seen, 20 * SECOND, recordState))).toBe(true);
     watch.leave();
   });
 
   it('is one for all that wait, until the last has gone', async () => {
     const wakeUp = new TestWakeUp();
     const watches = new RecordWatchers(store, wakeUp);
-    const standing = await running();
-    const { recordId } = standing;
+    const recordState = await running();
+    const { recordId } = recordState;
     const [one, other] = [watches.join(recordId), watches.join(recordId)];
     await until(() => marks === 1);
     expect(wakeUp.listening).toBe(1);
     one.leave();
     expect(wakeUp.listening).toBe(1);
-    const woken = other.changed(watches.changesOf(recordId), 20 * SECOND, standing);
+    const woken = other.changed(watches.changesOf(recordId), 20 * SECOND, recordState);
     await wakeUp.announce(recordId);
     expect(await isResolved(woken)).toBe(true);
     other.leave();
@@ -99,25 +99,29 @@ describe('a watch over a channel', () => {
 
   it('marks a record once for each owner', async () => {
     const watches = new RecordWatchers(store, new TestWakeUp());
-    const standing = await running();
-    const watch = watches.join(standing.recordId);
-    const waits = [1, 2, 3].map(() => watch.changed(0, 300, standing));
+    const recordState = await running();
+    const watch = watches.join(recordState.recordId);
+    const waits = [1, 2, 3].map(() => watch.changed(0, 300, recordState));
     await Promise.all(waits);
     expect(marks).toBe(1);
-    await bench.lapse(standing.recordId);
-    const next = await store.claim({ ...aClaim(), recordId: standing.recordId, fingerprint: standing.fingerprint });
+    await bench.lapse(recordState.recordId);
+    const next = await store.claim({
+      ...aClaim(),
+      recordId: recordState.recordId,
+      fingerprint: recordState.fingerprint,
+    });
     expect(next.token).toBe(2);
-    await Promise.all([1, 2].map(() => watch.changed(watches.changesOf(standing.recordId), 100, next)));
+    await Promise.all([1, 2].map(() => watch.changed(watches.changesOf(recordState.recordId), 100, next)));
     expect(marks).toBe(2);
     watch.leave();
   });
 
   it('looks again at once where the record was over before it could be marked', async () => {
     const watches = new RecordWatchers(store, new TestWakeUp());
-    const standing = await running();
-    await store.complete(ownership(standing), COMPLETION);
-    const watch = watches.join(standing.recordId);
-    const waiting = watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing);
+    const recordState = await running();
+    await store.complete(ownership(recordState), COMPLETION);
+    const watch = watches.join(recordState.recordId);
+    const waiting = watch.changed(watches.changesOf(recordState.recordId), 20 * SECOND, recordState);
     await until(() => marks === 1);
     await sleep(20);
     expect(await isResolved(waiting)).toBe(true);
@@ -126,10 +130,10 @@ describe('a watch over a channel', () => {
 
   it('has a look now and then all the same', async () => {
     const watches = new RecordWatchers(store, new TestWakeUp());
-    const standing = await running();
-    const watch = watches.join(standing.recordId);
+    const recordState = await running();
+    const watch = watches.join(recordState.recordId);
     await until(() => marks === 1);
-    const took = await timeOf(watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing));
+    const took = await timeOf(watch.changed(watches.changesOf(recordState.recordId), 20 * SECOND, recordState));
     // Half a second, give or take a half of that.
     expect(took).toBeGreaterThan(150);
     expect(took).toBeLessThan(5 * SECOND);
@@ -140,55 +144,55 @@ describe('a watch over a channel', () => {
 describe('a wait', () => {
   it('ends after the time that was asked for', async () => {
     const watches = new RecordWatchers(store, new TestWakeUp());
-    const standing = await running();
-    const watch = watches.join(standing.recordId);
+    const recordState = await running();
+    const watch = watches.join(recordState.recordId);
     await until(() => marks === 1);
-    const took = await timeOf(watch.changed(watches.changesOf(standing.recordId), 100, standing));
+    const took = await timeOf(watch.changed(watches.changesOf(recordState.recordId), 100, recordState));
     expect(took).toBeGreaterThan(90);
     // By itself: no look was due yet.
-    expect(watches.changesOf(standing.recordId)).toBe(0);
+    expect(watches.changesOf(recordState.recordId)).toBe(0);
     watch.leave();
   });
 
   it('ends when the lease has run out, and not before', async () => {
     const watches = new RecordWatchers(store, new TestWakeUp());
-    const standing = await running(120);
-    const watch = watches.join(standing.recordId);
-    const took = await timeOf(watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing));
-    expect(took).toBeGreaterThan(standing.leaseLeftMs);
+    const recordState = await running(120);
+    const watch = watches.join(recordState.recordId);
+    const took = await timeOf(watch.changed(watches.changesOf(recordState.recordId), 20 * SECOND, recordState));
+    expect(took).toBeGreaterThan(recordState.leaseLeftMs);
     watch.leave();
   });
 
   it('ends for all at once when the lease has run out, so that one look serves them', async () => {
     const watches = new RecordWatchers(store, new TestWakeUp());
-    const standing = await running(120);
-    const watch = watches.join(standing.recordId);
+    const recordState = await running(120);
+    const watch = watches.join(recordState.recordId);
     const ended: number[] = [];
     const waits = Array.from({ length: 20 }, async () => {
-      await watch.changed(0, 20 * SECOND, standing);
-      ended.push(watches.changesOf(standing.recordId));
+      await watch.changed(0, 20 * SECOND, recordState);
+      ended.push(watches.changesOf(recordState.recordId));
     });
     await Promise.all(waits);
     expect(ended).toEqual(Array(20).fill(1));
-    expect(watch.standing).toBeUndefined();
+    expect(watch.currentRecord).toBeUndefined();
     watch.leave();
   });
 
   it('polls where there is no channel, ever more seldom', async () => {
     const watches = new RecordWatchers(store, undefined);
-    const standing = await running();
-    const watch = watches.join(standing.recordId);
+    const recordState = await running();
+    const watch = watches.join(recordState.recordId);
     const pauses: number[] = [];
     for (let i = 0; i < 5; i++) {
-      pauses.push(await timeOf(watch.changed(watches.changesOf(standing.recordId), 20 * SECOND, standing)));
+      pauses.push(await timeOf(watch.changed(watches.changesOf(recordState.recordId), 20 * SECOND, recordState)));
     }
     expect(Math.min(...pauses)).toBeLessThan(200);
     expect(pauses[4]).toBeGreaterThan(140);
     expect(marks).toBe(0);
     watch.leave();
-    const changes = watches.changesOf(standing.recordId);
+    const changes = watches.changesOf(recordState.recordId);
     await sleep(600);
-    expect(watches.changesOf(standing.recordId)).toBe(changes);
+    expect(watches.changesOf(recordState.recordId)).toBe(changes);
   });
 });
 
@@ -196,14 +200,14 @@ describe('what is known of a record', () => {
   it('is what those that wait have seen, until it changes', async () => {
     const wakeUp = new TestWakeUp();
     const watches = new RecordWatchers(store, wakeUp);
-    const standing = await running();
-    const { recordId } = standing;
+    const recordState = await running();
+    const { recordId } = recordState;
     expect(watches.currentRecordOf(recordId)).toBeUndefined();
     const watch = watches.join(recordId);
     await until(() => marks === 1);
     expect(watches.currentRecordOf(recordId)).toBeUndefined();
-    const waiting = watch.changed(watches.changesOf(recordId), 20 * SECOND, standing);
-    expect(watches.currentRecordOf(recordId)).toBe(standing);
+    const waiting = watch.changed(watches.changesOf(recordId), 20 * SECOND, recordState);
+    expect(watches.currentRecordOf(recordId)).toBe(recordState);
     await wakeUp.announce(recordId);
     await waiting;
     expect(watches.currentRecordOf(recordId)).toBeUndefined();
@@ -212,13 +216,13 @@ describe('what is known of a record', () => {
 
   it('is no longer known once the lease that was seen has run out', async () => {
     const watches = new RecordWatchers(store, new TestWakeUp());
-    const standing = await running(SECOND);
-    const { recordId } = standing;
+    const recordState = await running(SECOND);
+    const { recordId } = recordState;
     const watch = watches.join(recordId);
     await until(() => marks === 1);
-    const wait = () => watch.changed(watches.changesOf(recordId), 20, standing);
+    const wait = () => watch.changed(watches.changesOf(recordId), 20, recordState);
     await wait();
-    expect(watches.currentRecordOf(recordId)).toBe(standing);
+    expect(watches.currentRecordOf(recordId)).toBe(recordState);
     // Seeing the same again does not make it newer.
     for (const giveUpAt = performance.now() + 1_050; performance.now() < giveUpAt;) await wait();
     expect(watches.currentRecordOf(recordId)).toBeUndefined();

@@ -78,8 +78,8 @@ describe('An operation whose input is streamed', () => {
       await bench.lapse(first.recordId);
       await new Process(bench).run(duplicate(first, {}, { input: input(successor) }));
       const finish = await leased.carryOut(async () => STORE);
-      const standing = successor === whole ? expect.objectContaining({ outcome: OUTCOME }) : undefined;
-      expect(finish).toEqual({ kind: 'lost', standing });
+      const recordState = successor === whole ? expect.objectContaining({ outcome: OUTCOME }) : undefined;
+      expect(finish).toEqual({ kind: 'lost', recordState });
     }
   });
 });

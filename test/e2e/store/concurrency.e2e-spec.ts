@@ -75,10 +75,10 @@ describe.each(BACKENDS)(`${CLAIMERS} claimers on each key on $name`, (backend) =
     const claims = fresh.flatMap((claim, i) => [claim, silent[i], expired[i], completed[i]]);
     const { wins } = await race(stores, claims);
 
-    const expectEach = async (keys: Claim[], won: number | undefined, standing: object) => {
+    const expectEach = async (keys: Claim[], won: number | undefined, recordState: object) => {
       for (const { recordId } of keys) {
         expect(wins.get(recordId)).toBe(won);
-        expect(await stores[0].read(recordId)).toMatchObject(standing);
+        expect(await stores[0].read(recordId)).toMatchObject(recordState);
       }
     };
     await expectEach(fresh, 1, { status: 'processing', token: 1, attempt: 1 });

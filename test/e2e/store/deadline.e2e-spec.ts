@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { StoreUnavailableError } from '../../../lib/engine/errors.js';
-import type { Claim, StandingRecord } from '../../../lib/engine/ports/record-store.js';
+import type { Claim, RecordState } from '../../../lib/engine/ports/record-store.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
@@ -45,7 +45,7 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
     const store = bench.store({ connector, timeoutMs: TIMEOUT });
     connector.after = 2 * TIMEOUT;
     const claim = aClaim();
-    const late: StandingRecord[] = [];
+    const late: RecordState[] = [];
     await expect(store.claim(claim, (record) => late.push(record))).rejects.toBeInstanceOf(StoreUnavailableError);
     expect(await bench.record(claim.recordId)).toMatchObject({ owner: claim.owner });
     connector.after = 0;
@@ -62,7 +62,7 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
     await store.claim(first);
     await bench.lapse(first.recordId);
     connector.after = 2 * TIMEOUT;
-    const late: StandingRecord[] = [];
+    const late: RecordState[] = [];
     const taken = store.claim(again(first), (record) => late.push(record));
     await expect(taken).rejects.toBeInstanceOf(StoreUnavailableError);
     connector.after = 0;

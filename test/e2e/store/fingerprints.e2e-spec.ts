@@ -24,8 +24,8 @@ describe.each(BACKENDS)('A fingerprint that is completed, on $name', (backend) =
       const { fingerprint, status } = (await store.read(claim.recordId))!;
       expect([fingerprint, status]).toEqual([whole[i] ?? claim.fingerprint, 'done']);
       // The same request gets it, and writes nothing.
-      const { owner, ...standing } = await store.claim(again(claim));
-      expect([owner, standing.fingerprint]).toEqual([claim.owner, fingerprint]);
+      const { owner, ...recordState } = await store.claim(again(claim));
+      expect([owner, recordState.fingerprint]).toEqual([claim.owner, fingerprint]);
     }
   });
 

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import type { FencedAnswer, Ownership, StandingRecord } from '../../../lib/engine/ports/record-store.js';
+import type { FencedAnswer, Ownership, RecordState } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { BACKENDS, Bench, HOUR } from './support.js';
 import { MAX_ATTEMPTS, Model, type ModelClaim, type ModelHold, type ModelRecord } from './model.js';
@@ -88,7 +88,7 @@ const commands = () => [
         const claim = (isRepeated && remembered) || { owner: randomUUID(), request, caller, hold };
         const { owner } = claim;
         const expected = model.claim(ids[k], claim);
-        const standing = await store.claim({
+        const recordState = await store.claim({
           recordId: ids[k],
           owner,
           endpoint: 'POST /',
@@ -103,9 +103,9 @@ const commands = () => [
           holdOnCrash: claim.hold,
           forgettable: false,
         });
-        expectStanding(standing, expected);
-        if (standing.owner === owner && standing.status === 'processing') {
-          holds.set(`${a} ${k}`, { ...claim, token: standing.token });
+        expectStanding(recordState, expected);
+        if (recordState.owner === owner && recordState.status === 'processing') {
+          holds.set(`${a} ${k}`, { ...claim, token: recordState.token });
         }
       });
     }),
@@ -213,14 +213,14 @@ function isHeldBy(record: ModelRecord | undefined, hold: ModelHold): boolean {
   return record?.owner === hold.owner && record.token === hold.token;
 }
 
-function expectStanding(standing: StandingRecord | undefined, expected: ModelRecord | undefined): void {
-  if (!expected || !standing) return expect(standing).toBe(expected);
+function expectStanding(recordState: RecordState | undefined, expected: ModelRecord | undefined): void {
+  if (!expected || !recordState) return expect(recordState).toBe(expected);
   const { owner, status, token, attempt, takenFrom, request, caller, code } = expected;
-  expect(standing).toMatchObject({ owner, status, token, attempt, takenFrom });
-  expect(standing.fingerprint).toEqual(bytes(`request ${request}`));
-  expect(standing.binding).toEqual(callerOf(caller));
-  expect(standing.outcome).toEqual(code === null ? null : completion(code).outcome);
-  if (status === 'processing') expect(standing.leaseLeftMs <= 0).toBe(expected.lapsed);
+  expect(recordState).toMatchObject({ owner, status, token, attempt, takenFrom });
+  expect(recordState.fingerprint).toEqual(bytes(`request ${request}`));
+  expect(recordState.binding).toEqual(callerOf(caller));
+  expect(recordState.outcome).toEqual(code === null ? null : completion(code).outcome);
+  if (status === 'processing') expect(recordState.leaseLeftMs <= 0).toBe(expected.lapsed);
 }
 
 async function expectSame(model: Model, { bench, store }: Both, id: string): Promise<void> {

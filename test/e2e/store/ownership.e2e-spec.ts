@@ -112,8 +112,8 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
     const last: [string, (owner: Ownership) => Promise<FencedAnswer>][] = writes.slice(0, 4);
     for (const [, write] of last) {
       const owner = await claimed();
-      const standing = await store.markAwaited(owner.recordId);
-      expect(standing).toMatchObject({ owner: owner.owner, status: 'processing' });
+      const recordState = await store.markAwaited(owner.recordId);
+      expect(recordState).toMatchObject({ owner: owner.owner, status: 'processing' });
       expect(await write(owner)).toEqual({ held: true, awaited: true });
     }
   });
@@ -141,9 +141,9 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
   it('frees the key at once when it releases', async () => {
     const owner = await claimed();
     await store.release(owner, 86_400_000);
-    const standing = (await store.read(owner.recordId))!;
-    expect(standing).toMatchObject({ status: 'failed', outcome: null });
-    expect(standing.leaseLeftMs).toBeLessThanOrEqual(0);
+    const recordState = (await store.read(owner.recordId))!;
+    expect(recordState).toMatchObject({ status: 'failed', outcome: null });
+    expect(recordState.leaseLeftMs).toBeLessThanOrEqual(0);
   });
 
   it('leaves nothing behind when it discards a first attempt', async () => {

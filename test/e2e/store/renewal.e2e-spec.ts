@@ -33,10 +33,10 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
   it('keeps others from its record', async () => {
     const { claim, owner } = await renewed();
     const seen = [await other.claim(again(claim)), (await other.read(claim.recordId))!];
-    for (const standing of seen) {
-      expect(standing).toMatchObject({ owner: owner.owner, status: 'processing', token: 1, attempt: 1 });
-      expect(standing.leaseLeftMs).toBeGreaterThan(25 * SECOND);
-      expect(standing.leaseLeftMs).toBeLessThanOrEqual(30 * SECOND);
+    for (const recordState of seen) {
+      expect(recordState).toMatchObject({ owner: owner.owner, status: 'processing', token: 1, attempt: 1 });
+      expect(recordState.leaseLeftMs).toBeGreaterThan(25 * SECOND);
+      expect(recordState.leaseLeftMs).toBeLessThanOrEqual(30 * SECOND);
     }
     expect((await store.complete(owner, COMPLETION)).held).toBe(true);
   });
@@ -122,10 +122,10 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
         store.renew(owner, 30 * SECOND, true),
         ...rivals.map((rival) => rival.claim(again(claim))),
       ]);
-      const standing = (await store.read(claim.recordId))!;
+      const recordState = (await store.read(claim.recordId))!;
       // Whoever was told that it has the record has it: the owner whose renewal was in time, or one of the others.
-      expect(standing.token).toBe(held ? 1 : 2);
-      expect(standing.owner === owner.owner).toBe(held);
+      expect(recordState.token).toBe(held ? 1 : 2);
+      expect(recordState.owner === owner.owner).toBe(held);
       for (const answer of answers) expect([1, 2]).toContain(answer.token);
       expect((await store.complete(owner, COMPLETION)).held).toBe(held);
     }

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import type { StoredOutcome } from '../../../lib/engine/outcome.js';
-import type { Claim, Completion, Ownership, StandingRecord } from '../../../lib/engine/ports/record-store.js';
+import type { Claim, Completion, Ownership, RecordState } from '../../../lib/engine/ports/record-store.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
 import { IDEMPOTENCY_ENTITIES, IdempotencyRecord, IdempotencyStep } from '../../../lib/store/entities/index.js';
@@ -158,6 +158,6 @@ export const COMPLETION: Completion = { outcome: OUTCOME, retentionMs: 24 * HOUR
 export const HELD = { held: true, awaited: false };
 export const LOST = { held: false, awaited: false };
 
-export function ownership({ recordId, owner, token }: StandingRecord): Ownership {
+export function ownership({ recordId, owner, token }: RecordState): Ownership {
   return { recordId, owner, token };
 }

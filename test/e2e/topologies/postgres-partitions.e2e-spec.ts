@@ -39,12 +39,12 @@ describe('PostgreSQL, the table of records partitioned by hash', () => {
     const claims = Array.from({ length: 60 }, () => aClaim());
     const rivals = claims.flatMap((claim) => Array.from({ length: 20 }, () => again(claim)));
     const answers = await Promise.all(
-      rivals.map(async (claim, i) => ({ claim, standing: await stores[i % 2].claim(claim) })),
+      rivals.map(async (claim, i) => ({ claim, recordState: await stores[i % 2].claim(claim) })),
     );
     for (const { recordId } of claims) {
       const ofRecord = answers.filter(({ claim }) => claim.recordId === recordId);
-      expect(ofRecord.filter(({ claim, standing }) => standing.owner === claim.owner)).toHaveLength(1);
-      expect(new Set(ofRecord.map(({ standing }) => standing.owner)).size).toBe(1);
+      expect(ofRecord.filter(({ claim, recordState }) => recordState.owner === claim.owner)).toHaveLength(1);
+      expect(new Set(ofRecord.map(({ recordState }) => recordState.owner)).size).toBe(1);
     }
     expect(await counts()).toHaveLength(PARTITIONS);
   });

@@ -1,5 +1,5 @@
 import type { IdempotencyEvent } from 'nestjs-idempotency';
-import type { FaultAction, FencedAnswer, StandingRecord } from 'nestjs-idempotency/testing';
+import type { FaultAction, FencedAnswer, RecordState } from 'nestjs-idempotency/testing';
 import { type Log, now } from '../history/log.js';
 
 /** Writes down what the engine asks of its store, and what it believes to be on record. */
@@ -19,7 +19,7 @@ export class Observer {
       this.log.say({ kind: 'told', record, token: ownership!.token, event: 'letting go' });
     }
     if (point === 'before renew') this.renewalSent.set(ownership!.owner, now());
-    if (point === 'after claim') this.claimed(answer as StandingRecord, claim!.owner);
+    if (point === 'after claim') this.claimed(answer as RecordState, claim!.owner);
     if (point === 'after renew' && (answer as FencedAnswer).held) {
       const { owner, token } = ownership!;
       this.log.say({ kind: 'renewed', record, token, sentAt: this.renewalSent.get(owner)! });
@@ -33,7 +33,7 @@ export class Observer {
     this.log.say({ kind: 'completed', record, token, sentAt: this.firstSent.get(`${record} ${token}`) ?? now() });
   };
 
-  private claimed(answer: StandingRecord, owner: string): void {
+  private claimed(answer: RecordState, owner: string): void {
     if (answer.owner !== owner || answer.status !== 'processing') return;
     const { recordId: record, token, attempt, takenFrom } = answer;
     this.log.say({ kind: 'claimed', record, owner, token, attempt, takenFrom, sentAt: this.firstSent.get(owner)! });
