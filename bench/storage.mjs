@@ -132,7 +132,7 @@ async function fill(retentionMs) {
           retentionMs: Math.max(retentionMs, 1),
           maxAttempts: 5,
           holdOnCrash: false,
-          forgettable: false,
+          asyncCommit: false,
         });
         await store.complete(
           { recordId, owner, token },

@@ -419,7 +419,7 @@ function claimOf(operation: Operation): Claim {
     retentionMs: policy.retentionMs,
     maxAttempts: policy.maxAttempts,
     holdOnCrash: policy.afterCrash === 'hold',
-    forgettable: policy.transactional && policy.afterCrash !== 'hold',
+    asyncCommit: policy.transactional && policy.afterCrash !== 'hold',
   };
 }
 

@@ -82,6 +82,6 @@ function aClaim(): Claim {
     retentionMs: 1_000,
     maxAttempts: 1,
     holdOnCrash: false,
-    forgettable: true,
+    asyncCommit: true,
   };
 }

@@ -148,10 +148,10 @@ export interface Claim {
   /** Whether an owner that dies leaves an unknown outcome that someone must resolve. */
   readonly holdOnCrash: boolean;
   /**
-   * Whether nothing lasts of the operation but what commits with its completion. The store may then forget this claim if
-   * its own server crashes before the completion: that finds no record, and undoes the operation.
+   * Whether the store may commit this claim asynchronously, as nothing lasts of the operation but what commits with its completion. A
+   * server that crashes may forget the claim: the completion then finds no record, which undoes the operation.
    */
-  readonly forgettable: boolean;
+  readonly asyncCommit: boolean;
 }
 
 /** Proof of ownership: what every write of an execution is fenced by. */

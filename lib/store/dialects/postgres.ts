@@ -275,7 +275,7 @@ export class PostgresDialect implements Dialect<PgConnection> {
   }
 
   async claim(on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> {
-    const name = claims.every((claim) => claim.forgettable) ? 'claimLater' : 'claim';
+    const name = claims.every((claim) => claim.asyncCommit) ? 'claimLater' : 'claim';
     const { rows } = await this.runRows(on, name, claims.map(claimRow));
     if (rows.length === claims.length && rows.every(isClaimed)) return claims.map(claimed);
     const byId = new Map(rows.map((row) => [row.id, isClaimed(row) ? undefined : recordOf(row)]));

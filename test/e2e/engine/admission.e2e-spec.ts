@@ -74,15 +74,15 @@ describe('a request', () => {
       retentionMs: 5_678,
       holdOnCrash: false,
       maxAttempts: 5,
-      forgettable: false,
+      asyncCommit: false,
     });
     const terms = async (policy: Parameters<typeof anOperation>[0]) => {
-      const { holdOnCrash, forgettable } = await claimOf(anOperation(policy));
-      return { holdOnCrash, forgettable };
+      const { holdOnCrash, asyncCommit } = await claimOf(anOperation(policy));
+      return { holdOnCrash, asyncCommit };
     };
-    expect(await terms({ transactional: true })).toEqual({ holdOnCrash: false, forgettable: true });
+    expect(await terms({ transactional: true })).toEqual({ holdOnCrash: false, asyncCommit: true });
     // What a crash would make it forget is what has to be held.
-    expect(await terms({ transactional: true, afterCrash: 'hold' })).toEqual({ holdOnCrash: true, forgettable: false });
+    expect(await terms({ transactional: true, afterCrash: 'hold' })).toEqual({ holdOnCrash: true, asyncCommit: false });
   });
 
   it('tells nobody of it where nobody listens', async () => {

@@ -35,19 +35,19 @@ describe('PostgreSQL waits for the disk', () => {
   });
 
   it('not at a claim that a crash of its own may forget, but at its completion on the same connection', async () => {
-    const claim = aClaim({ forgettable: true });
+    const claim = aClaim({ asyncCommit: true });
     const owned = ownership(await store.claim(claim));
     expect(await store.complete(owned, COMPLETION)).toEqual(HELD);
     expect(await noted(claim.recordId)).toEqual(['INSERT off', 'UPDATE on']);
   });
 
   it('at a batch of claims if one of them has to', async () => {
-    const forgettable = Array.from({ length: 3 }, () => aClaim({ forgettable: true }));
-    const claims = [...forgettable, aClaim()];
+    const asyncCommit = Array.from({ length: 3 }, () => aClaim({ asyncCommit: true }));
+    const claims = [...asyncCommit, aClaim()];
     await Promise.all(claims.map((claim) => store.claim(claim)));
     const settings = await Promise.all(claims.map((claim) => noted(claim.recordId)));
     expect(settings).toEqual(claims.map(() => ['INSERT on']));
-    const others = Array.from({ length: 3 }, () => aClaim({ forgettable: true }));
+    const others = Array.from({ length: 3 }, () => aClaim({ asyncCommit: true }));
     await Promise.all(others.map((claim) => store.claim(claim)));
     expect(await noted(others[1].recordId)).toEqual(['INSERT off']);
   });

@@ -101,7 +101,7 @@ const commands = () => [
           retentionMs: 24 * HOUR,
           maxAttempts: MAX_ATTEMPTS,
           holdOnCrash: claim.hold,
-          forgettable: false,
+          asyncCommit: false,
         });
         expectStanding(recordState, expected);
         if (recordState.owner === owner && recordState.status === 'processing') {

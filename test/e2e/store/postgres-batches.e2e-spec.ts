@@ -124,7 +124,7 @@ describe('A batch on PostgreSQL', () => {
 
   it('is one of a few prepared statements, whatever comes together', async () => {
     for (let count = 1; count <= MAX_CLAIMS; count += 3) {
-      const records = await claimAll(Array.from({ length: count }, () => aClaim({ forgettable: count % 2 === 0 })));
+      const records = await claimAll(Array.from({ length: count }, () => aClaim({ asyncCommit: count % 2 === 0 })));
       await Promise.all(records.map((record) => store.complete(ownership(record), COMPLETION)));
     }
     // 1, 2, 4 and so on to 128 claims of two kinds, and to 64 completions.

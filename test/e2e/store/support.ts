@@ -138,7 +138,7 @@ export function aClaim(terms: Partial<Claim> = {}): Claim {
     retentionMs: 24 * HOUR,
     maxAttempts: 5,
     holdOnCrash: false,
-    forgettable: false,
+    asyncCommit: false,
     ...terms,
   };
 }
