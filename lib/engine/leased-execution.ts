@@ -52,7 +52,7 @@ export interface Runner {
   /** Runs the handler. Then it calls {@link LeasedExecution.end}, once. */
   begin(): void;
   /** Called once, when it is recorded how the execution ended. Never throws. */
-  onFinish(finish: RecordingResult): void;
+  onFinish(recorded: RecordingResult): void;
   /** Called instead, where {@link begin} threw: the record is released. Never throws. */
   onFailure(error: unknown): void;
 }
@@ -72,7 +72,7 @@ export class MaxDurationError extends Error {
 
 /** Thrown inside a transaction to roll it back; never leaves this file. */
 class RollBack extends Error {
-  constructor(readonly ending: HandlerResult) {
+  constructor(readonly result: HandlerResult) {
     super();
   }
 }
@@ -100,7 +100,7 @@ export class LeasedExecution implements Beating {
   private phase: Phase = 'held';
   private runner: Runner | undefined;
   /** Ends the handler's part of a transaction. */
-  private endWithin: ((ending: HandlerResult) => void) | undefined;
+  private endWithin: ((result: HandlerResult) => void) | undefined;
   private stepRunner: StepRunner | undefined;
   private transaction: StoreTransaction | undefined;
   /** Ends the open transaction for another one. */
@@ -142,7 +142,7 @@ export class LeasedExecution implements Beating {
       try {
         return runner.begin();
       } catch (error) {
-        void this.carryOut(() => Promise.reject(error as Error)).catch(() => runner.onFailure(error));
+        void this.runToEnd(() => Promise.reject(error as Error)).catch(() => runner.onFailure(error));
         return;
       }
     }
@@ -151,20 +151,20 @@ export class LeasedExecution implements Beating {
         this.endWithin = resolve;
         runner.begin();
       });
-    this.carryOut(body).then(
-      (finish) => runner.onFinish(finish),
+    this.runToEnd(body).then(
+      (recorded) => runner.onFinish(recorded),
       (error: unknown) => runner.onFailure(error),
     );
   }
 
   /** Ends what {@link run} began. Called once. */
-  end(ending: HandlerResult): void {
-    if (this.endWithin) return this.endWithin(ending);
+  end(result: HandlerResult): void {
+    if (this.endWithin) return this.endWithin(result);
     const runner = this.runner!;
-    this.finish(ending).then(
-      (finish) => {
+    this.record(result).then(
+      (recorded) => {
         this.close(undefined, true);
-        runner.onFinish(finish);
+        runner.onFinish(recorded);
       },
       (error: unknown) => {
         this.close(undefined, true);
@@ -177,11 +177,11 @@ export class LeasedExecution implements Beating {
    * Runs `body` to its end and records it; in a transaction, where the policy says so. Never rejects, unless `body`
    * does: then the record is released.
    */
-  async carryOut(body: () => Promise<HandlerResult>): Promise<RecordingResult> {
+  async runToEnd(body: () => Promise<HandlerResult>): Promise<RecordingResult> {
     try {
-      return this.operation.policy.transactional ? await this.inTransaction(body) : await this.finish(await body());
+      return this.operation.policy.transactional ? await this.inTransaction(body) : await this.record(await body());
     } catch (error) {
-      await this.finish({ kind: 'release' });
+      await this.record({ kind: 'release' });
       throw error;
     } finally {
       this.close(undefined, true);
@@ -189,22 +189,22 @@ export class LeasedExecution implements Beating {
   }
 
   /** Records how the execution ended. */
-  finish(ending: HandlerResult): Promise<RecordingResult> {
+  record(result: HandlerResult): Promise<RecordingResult> {
     const { input } = this.operation;
-    const isStored = ending.kind === 'store' && !input && this.execution.storable && !this.unknownStep;
-    return isStored ? this.complete(ending.outcome, undefined) : this.finishOtherwise(ending);
+    const isStored = result.kind === 'store' && !input && this.execution.storable && !this.unknownStep;
+    return isStored ? this.complete(result.outcome, undefined) : this.recordOtherwise(result);
   }
 
-  private async finishOtherwise(ending: HandlerResult): Promise<RecordingResult> {
+  private async recordOtherwise(result: HandlerResult): Promise<RecordingResult> {
     const { input } = this.operation;
     if (this.unknownStep) return this.hold();
-    if (ending.kind === 'unknown') return this.abandon();
+    if (result.kind === 'unknown') return this.abandon();
     // A handler that failed on half of its input has come to no outcome, whatever status it failed with.
-    const isCutShort = ending.kind === 'store' && ending.failed && input?.brokeOff;
-    if (ending.kind === 'store' && this.execution.storable && !isCutShort) {
-      return this.complete(ending.outcome, input && (await input.fingerprint()));
+    const isCutShort = result.kind === 'store' && result.failed && input?.brokeOff;
+    if (result.kind === 'store' && this.execution.storable && !isCutShort) {
+      return this.complete(result.outcome, input && (await input.fingerprint()));
     }
-    return this.free(ending.kind === 'discard' ? 'discard' : 'release');
+    return this.free(result.kind === 'discard' ? 'discard' : 'release');
   }
 
   private get unknownStep(): string | undefined {
@@ -295,7 +295,7 @@ export class LeasedExecution implements Beating {
         began = true;
         this.useTransaction(transaction);
         asked?.resolve(transaction.inside);
-        const ending = await new Promise<HandlerResult>((resolve, reject) => {
+        const result = await new Promise<HandlerResult>((resolve, reject) => {
           this.turnOver = (asking) => {
             this.turnOver = undefined;
             next = asking;
@@ -307,10 +307,10 @@ export class LeasedExecution implements Beating {
             reject(error as Error);
           });
         }).finally(() => (this.turnOver = undefined));
-        if (ending.kind !== 'store' || ending.failed || this.unknownStep || !this.execution.storable) {
-          throw new RollBack(ending);
+        if (result.kind !== 'store' || result.failed || this.unknownStep || !this.execution.storable) {
+          throw new RollBack(result);
         }
-        outcome = ending.outcome;
+        outcome = result.outcome;
         const { input } = this.operation;
         const fingerprint = input && (await input.fingerprint());
         startedAt = performance.now();
@@ -332,7 +332,7 @@ export class LeasedExecution implements Beating {
       if (isHeld) return this.hold(error);
       if (next || error instanceof LeaseLostError) return this.lost(await this.look());
       if (bodyFailed) throw error;
-      if (error instanceof RollBack) return this.finish(error.ending);
+      if (error instanceof RollBack) return this.record(error.result);
       if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
       return this.rolledBack(began || asked ? 'release' : 'discard', error);
     }

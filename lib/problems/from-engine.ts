@@ -77,16 +77,16 @@ export function errorOfHandler(error: unknown, documentation?: string): unknown 
  * with its own.
  */
 export function insteadOf(
-  finish: RecordingResult,
+  recorded: RecordingResult,
   isRetryable: (error: unknown) => boolean,
   documentation?: string,
 ): StoredOutcome | Error | undefined {
-  switch (finish.kind) {
+  switch (recorded.kind) {
     case 'stored':
     case 'freed':
       return undefined;
     case 'lost': {
-      const { recordState } = finish;
+      const { recordState } = recorded;
       if (recordState?.status === 'held') return new IdempotencyOutcomeUnknownException({ documentation });
       if (!recordState?.outcome) return new IdempotencyInProgressException({ documentation });
       return isTombstone(recordState.outcome)
@@ -94,13 +94,15 @@ export function insteadOf(
         : recordState.outcome;
     }
     case 'held':
-      return finish.error instanceof Error ? finish.error : new IdempotencyOutcomeUnknownException({ documentation });
+      return recorded.error instanceof Error
+        ? recorded.error
+        : new IdempotencyOutcomeUnknownException({ documentation });
     case 'rolledBack':
-      return isRetryable(finish.error)
-        ? new IdempotencyStoreUnavailableException({ documentation, cause: finish.error })
-        : errorOfApplication(finish.error);
+      return isRetryable(recorded.error)
+        ? new IdempotencyStoreUnavailableException({ documentation, cause: recorded.error })
+        : errorOfApplication(recorded.error);
     case 'unrecorded':
-      return new IdempotencyOutcomeNotRecordedException({ documentation, cause: finish.error });
+      return new IdempotencyOutcomeNotRecordedException({ documentation, cause: recorded.error });
   }
 }
 

@@ -45,9 +45,9 @@ export class RecordView {
     checkListOptions(options);
     const { status, operation, scope, before, limit = 100 } = options;
     const query = this.query().orderBy('r.createdAt', 'DESC').limit(limit);
-    if (status === 'held') query.andWhere(`(r.status = 'held' OR ${this.deserted})`);
+    if (status === 'held') query.andWhere(`(r.status = 'held' OR ${this.ownerDied})`);
     else if (status) query.andWhere('r.status = :status', { status });
-    if (status === 'processing') query.andWhere(`NOT ${this.deserted}`);
+    if (status === 'processing') query.andWhere(`NOT ${this.ownerDied}`);
     if (operation !== undefined) query.andWhere({ endpoint: storedLabel(operation) });
     if (scope !== undefined) query.andWhere({ scopeDigest: In(this.scopes.all(scope)) });
     if (before) query.andWhere({ createdAt: LessThan(before) });
@@ -60,10 +60,10 @@ export class RecordView {
     const gone = `(r.status IN ('done', 'failed') OR (r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed}))`;
     const row = (await this.query()
       .select('COUNT(*)', 'total')
-      .addSelect(sum(`r.status = 'processing' AND NOT ${this.deserted}`), 'processing')
+      .addSelect(sum(`r.status = 'processing' AND NOT ${this.ownerDied}`), 'processing')
       .addSelect(sum(`r.status = 'done'`), 'done')
       .addSelect(sum(`r.status = 'failed'`), 'failed')
-      .addSelect(sum(`r.status = 'held' OR ${this.deserted}`), 'held')
+      .addSelect(sum(`r.status = 'held' OR ${this.ownerDied}`), 'held')
       .addSelect(sum(`r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed}`), 'abandoned')
       .addSelect(sum(`${gone} AND ${isPast(this.dataSource, 'r.expiresAt')}`), 'expired')
       .addSelect(
@@ -76,7 +76,7 @@ export class RecordView {
       .addSelect(`SUM(${bytes.join(' + ')})`, 'bytes')
       .addSelect(`MAX(${millisecondsAgo(this.dataSource, 'r.createdAt')})`, 'oldest')
       .addSelect(
-        `MAX(CASE WHEN r.status = 'held' OR ${this.deserted} THEN ${millisecondsAgo(this.dataSource, 'r.createdAt')} END)`,
+        `MAX(CASE WHEN r.status = 'held' OR ${this.ownerDied} THEN ${millisecondsAgo(this.dataSource, 'r.createdAt')} END)`,
         'oldest_held',
       )
       .getRawOne<Record<string, string | number | null>>())!;
@@ -104,12 +104,12 @@ export class RecordView {
   }
 
   protected async load(query: SelectQueryBuilder<IdempotencyRecord>): Promise<IdempotencyRecord[]> {
-    const deserted = `CASE WHEN ${this.deserted} THEN 1 ELSE 0 END`;
+    const ownerDied = `CASE WHEN ${this.ownerDied} THEN 1 ELSE 0 END`;
     const { entities, raw } = await query
-      .addSelect(deserted, 'deserted')
-      .getRawAndEntities<{ deserted: number | string }>();
+      .addSelect(ownerDied, 'ownerDied')
+      .getRawAndEntities<{ ownerDied: number | string }>();
     entities.forEach((record, i) => {
-      if (Number(raw[i].deserted) === 1) record.status = 'held';
+      if (Number(raw[i].ownerDied) === 1) record.status = 'held';
     });
     const running = entities.filter(({ status }) => status === 'processing');
     for (const { recordId, token, updatedAt } of await this.besides(running)) {
@@ -125,8 +125,8 @@ export class RecordView {
     return this.dataSource.getRepository(IdempotencyStep).findBy({ recordId, name: BESIDE });
   }
 
-  /** Held by the rules of a claim, and not yet marked so: its owner fell silent, and no request has come since. */
-  protected get deserted(): string {
+  /** Held by the rules of a claim, and not yet marked so: its owner fell silent, and nobody has asked since. */
+  protected get ownerDied(): string {
     return `(r.status = 'processing' AND ${this.held} AND ${this.lapsed})`;
   }
 

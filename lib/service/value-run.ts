@@ -18,7 +18,7 @@ export async function runForValue<T>(
   const current = CurrentExecution.of(leased.execution);
   let answer: Answer | undefined;
 
-  const finish = await leased.carryOut(async (): Promise<HandlerResult> => {
+  const recorded = await leased.runToEnd(async (): Promise<HandlerResult> => {
     answer = await runWithin(current, () => attempt(() => current.call(() => handler(leased.execution))));
     const { thrown } = answer;
     const result = {
@@ -30,7 +30,7 @@ export async function runForValue<T>(
     return { kind: 'store', outcome: packed(answer, settings), failed: thrown !== undefined };
   });
 
-  const instead = answerInstead(finish, answer?.thrown?.error, settings);
+  const instead = answerInstead(recorded, answer?.thrown?.error, settings);
   if (instead instanceof Error) throw instead;
   if (instead) return (await unpackValue(instead)) as T;
   if (answer!.thrown) throw answer!.thrown.error;

@@ -75,33 +75,33 @@ export class Life {
   }
 
   private mortal(leased: LeasedExecution, recordId: string): LeasedExecution {
-    const carryOut = (body: () => Promise<HandlerResult>): Promise<RecordingResult> =>
+    const runToEnd = (body: () => Promise<HandlerResult>): Promise<RecordingResult> =>
       this.orDeath(
         running.run({ life: this, recordId }, () =>
-          leased.carryOut(async () => {
+          leased.runToEnd(async () => {
             await this.pass({ point: 'before handler', recordId });
-            const ending = await body();
+            const result = await body();
             await this.pass({ point: 'after handler', recordId });
-            return ending;
+            return result;
           }),
         ),
       );
-    let end: (ending: HandlerResult) => void;
+    let end: (result: HandlerResult) => void;
     const run = (runner: Runner): void => {
       const body = () =>
         new Promise<HandlerResult>((resolve) => {
           end = resolve;
           runner.begin();
         });
-      carryOut(body).then(
-        (finish) => runner.onFinish(finish),
+      runToEnd(body).then(
+        (recorded) => runner.onFinish(recorded),
         (error: unknown) => runner.onFailure(error),
       );
     };
     return Object.create(leased, {
-      carryOut: { value: carryOut },
+      runToEnd: { value: runToEnd },
       run: { value: run },
-      end: { value: (ending: HandlerResult) => end(ending) },
+      end: { value: (result: HandlerResult) => end(result) },
     }) as LeasedExecution;
   }
 

@@ -104,15 +104,15 @@ export function isWorkToBeDone(value: unknown, depth = 2): boolean {
  * @param error what the handler threw
  */
 export function answerInstead(
-  finish: RecordingResult,
+  recorded: RecordingResult,
   error: unknown,
   { endpoint, documentation, errors, options }: Pick<RunSettings, 'endpoint' | 'documentation' | 'errors' | 'options'>,
 ): StoredOutcome | Error | undefined {
-  if (finish.kind === 'stored' && finish.despite === undefined) return undefined;
+  if (recorded.kind === 'stored' && recorded.despite === undefined) return undefined;
   const isRetryable = (one: unknown) => errors.isRetryable(one);
   // The database broke off the handler's transaction: what the handler made of that is no answer.
-  const brokenOff = finish.kind === 'freed' && options.policy.transactional && isRetryable(error);
-  const end: RecordingResult = brokenOff ? { kind: 'rolledBack', error } : finish;
+  const brokenOff = recorded.kind === 'freed' && options.policy.transactional && isRetryable(error);
+  const end: RecordingResult = brokenOff ? { kind: 'rolledBack', error } : recorded;
   const instead = insteadOf(end, isRetryable, documentation);
   if (end.kind === 'stored' && end.despite !== undefined) {
     logger.error(

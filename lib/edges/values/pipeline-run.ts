@@ -21,8 +21,8 @@ export class PipelineRun {
   private static readonly logger = new Logger('Idempotency');
 
   private readonly current: CurrentExecution;
-  private readonly ending: Promise<HandlerResult>;
-  private settleEnding!: (ending: HandlerResult) => void;
+  private readonly result: Promise<HandlerResult>;
+  private settleResult!: (result: HandlerResult) => void;
   private subscriber!: Subscriber<unknown>;
   private readonly values: unknown[] = [];
   private thrown: Answer['thrown'];
@@ -38,7 +38,7 @@ export class PipelineRun {
     private readonly settings: RunSettings,
   ) {
     this.current = CurrentExecution.of(leased.execution, settings.handler, toItsEnd);
-    this.ending = new Promise((resolve) => (this.settleEnding = resolve));
+    this.result = new Promise((resolve) => (this.settleResult = resolve));
   }
 
   /** The pipeline's view of the run. Begins with the subscription. */
@@ -47,18 +47,18 @@ export class PipelineRun {
       this.subscriber = subscriber;
       // An interceptor outside has given up.
       if (subscriber.closed) this.settle({ kind: 'discard' });
-      void this.carryOut(handle, onEnd);
+      void this.runToEnd(handle, onEnd);
     });
   }
 
-  private async carryOut(handle: () => Observable<unknown>, onEnd: () => void): Promise<void> {
+  private async runToEnd(handle: () => Observable<unknown>, onEnd: () => void): Promise<void> {
     try {
-      const finish = await this.leased.carryOut(() => {
+      const recorded = await this.leased.runToEnd(() => {
         if (this.current.calls.state !== 'closed') runWithin(this.current, () => this.follow(handle));
-        return this.ending;
+        return this.result;
       });
       onEnd();
-      await this.answer(finish);
+      await this.answer(recorded);
     } catch (error) {
       onEnd();
       this.subscriber.error(problemOfError(error, this.settings.documentation));
@@ -97,7 +97,7 @@ export class PipelineRun {
   /** A stream that is too large to keep, or that perhaps has no end, passes through. A retry gets `replay-unavailable`. */
   private letGo(): void {
     clearTimeout(this.tooLong);
-    this.settleEnding(CARRIED_OUT);
+    this.settleResult(CARRIED_OUT);
   }
 
   private async onEnd(): Promise<void> {
@@ -111,10 +111,10 @@ export class PipelineRun {
       await calls.idle();
       return this.settle(this.isCarriedOut ? CARRIED_OUT : { kind: 'release' });
     }
-    const ending = this.soundEnding();
+    const result = this.safeResult();
     // Another call may still run, though the last one has ended.
-    if (ending.kind !== 'store') await calls.idle();
-    this.settle(ending);
+    if (result.kind !== 'store') await calls.idle();
+    this.settle(result);
   }
 
   private get isCarriedOut(): boolean {
@@ -122,22 +122,22 @@ export class PipelineRun {
   }
 
   /** Nothing begins after that. */
-  private settle(ending: HandlerResult): void {
+  private settle(result: HandlerResult): void {
     this.current.calls.close();
-    this.settleEnding(ending);
+    this.settleResult(result);
   }
 
   /** An answer that cannot be packed must not leave its record without an end. */
-  private soundEnding(): HandlerResult {
+  private safeResult(): HandlerResult {
     try {
-      return this.endingOf();
+      return this.resultOf();
     } catch (error) {
       PipelineRun.logger.error(`${this.settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
       return { kind: 'store', outcome: TOMBSTONE, failed: this.thrown !== undefined };
     }
   }
 
-  private endingOf(): HandlerResult {
+  private resultOf(): HandlerResult {
     const { thrown, current } = this;
     const { calls } = current;
     if (thrown && calls.state === 'not begun') return { kind: 'discard' };
@@ -152,8 +152,8 @@ export class PipelineRun {
     return { kind: 'store', outcome: outcomeToKeep(outcome, response), failed: thrown !== undefined || handlerFailed };
   }
 
-  private async answer(finish: RecordingResult): Promise<void> {
-    const instead = answerInstead(finish, this.thrown?.error, this.settings);
+  private async answer(recorded: RecordingResult): Promise<void> {
+    const instead = answerInstead(recorded, this.thrown?.error, this.settings);
     if (!instead) return this.letThrough();
     this.open = true;
     if (instead instanceof Error) return this.subscriber.error(instead);

@@ -22,7 +22,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
       const leased = await here.begin(operation);
       // They join it in this process, before it is given up.
       const waiting = [here, there].map((process) => process.admit(duplicate(operation, WAIT)));
-      const finish = await leased.carryOut(async () => UNKNOWN);
+      const finish = await leased.runToEnd(async () => UNKNOWN);
       expect(finish).toEqual({ kind: 'lost', recordState: undefined });
       expect([...lock.held]).toEqual([]);
       expect([leased.execution.signal.aborted, here.engine.isRunning]).toEqual([true, false]);
@@ -31,7 +31,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
       const first = await Promise.race(waiting);
       if (first.kind !== 'run') throw new Error(first.kind);
       expect(first.leased.execution.attempt).toBe(2);
-      await first.leased.carryOut(async () => STORE);
+      await first.leased.runToEnd(async () => STORE);
       const answers = await Promise.all(waiting);
       expect(answers.filter((answer) => answer !== first)).toEqual([{ kind: 'replay', outcome: OUTCOME }]);
       await here.engine.drain();
@@ -46,7 +46,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
     here.reach = ({ point }) => (point === 'after renew' ? answered : undefined);
     const leased = await here.begin(anOperation({ leaseMs: LEASE }));
     await until(() => here.count('renew') > 0);
-    const ended = leased.carryOut(async () => UNKNOWN);
+    const ended = leased.runToEnd(async () => UNKNOWN);
     goOn();
     await ended;
     const renewals = here.count('renew');
@@ -60,7 +60,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
     await here.run(operation, UNKNOWN);
     const second = await here.engine.admit(duplicate(operation, WAIT));
     if (second.kind !== 'run') throw new Error(second.kind);
-    await second.leased.carryOut(async () => UNKNOWN);
+    await second.leased.runToEnd(async () => UNKNOWN);
     const third = await here.engine.admit(duplicate(operation, WAIT));
     expect(third).toMatchObject({ kind: 'refuse', refusal: { reason: 'held', exhausted: true } });
   });
@@ -76,7 +76,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
     const here = new Process(bench);
     const leased = await here.begin(anOperation());
     const drained = here.engine.drain();
-    await leased.carryOut(async () => UNKNOWN);
+    await leased.runToEnd(async () => UNKNOWN);
     await drained;
   });
 });

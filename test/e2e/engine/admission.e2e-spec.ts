@@ -32,7 +32,7 @@ describe('a request', () => {
     const operation = anOperation();
     const leased = await here.begin(operation);
     expect(here.engine.isRunning).toBe(true);
-    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await leased.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
     expect(here.engine.isRunning).toBe(false);
 
     const again = await here.engine.admit(duplicate(operation));
@@ -91,7 +91,7 @@ describe('a request', () => {
     const leased = await here.begin(operation);
     await here.engine.admit(duplicate(operation));
     const waiting = here.engine.admit(duplicate(operation, WAIT));
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     await waiting;
     await here.engine.admit(duplicate(operation, {}, { fingerprint: randomBytes(32) }));
     await here.run(anOperation(), RELEASE);
@@ -143,7 +143,7 @@ describe('a request', () => {
     expect(second.execution.attempt).toBe(2);
     // Nothing was taken over: that owner had given it back.
     expect(here.typesOfEvents()).not.toContain('takenOver');
-    await second.carryOut(async () => RELEASE);
+    await second.runToEnd(async () => RELEASE);
 
     const another = anOperation();
     expect(await here.run(another, DISCARD)).toEqual({ kind: 'freed' });
@@ -158,7 +158,7 @@ describe.each(['same', 'other'])('the same key in the %s process', (where) => {
     const binding = randomBytes(16);
     const operation = anOperation({}, { binding });
     const leased = await here.begin(operation);
-    if (state === 'done') await leased.carryOut(async () => STORE);
+    if (state === 'done') await leased.runToEnd(async () => STORE);
 
     const ask = async (terms: Parameters<typeof anOperation>[1]) => {
       const answer = await there.engine.admit(duplicate(operation, {}, terms));
@@ -217,7 +217,7 @@ describe('a duplicate of what runs', () => {
     const { retryAfterMs } = refusal as { retryAfterMs: number };
     expect(retryAfterMs).toBeGreaterThanOrEqual(least);
     expect(retryAfterMs).toBeLessThanOrEqual(most);
-    await leased.carryOut(async () => RELEASE);
+    await leased.runToEnd(async () => RELEASE);
   });
 
   it('joins one that is still asking, and does not ask itself', async () => {
@@ -235,7 +235,7 @@ describe('a duplicate of what runs', () => {
     here.asked.length = 0;
     const waiting = Promise.all([here.engine.admit(operation), here.engine.admit(operation)]);
     await sleep(100);
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(await waiting).toEqual([0, 1].map(() => ({ kind: 'replay', outcome: OUTCOME })));
     expect(here.asked).toEqual(['complete']);
     const { recordId, endpoint } = operation;
@@ -269,7 +269,7 @@ describe('a duplicate of what runs', () => {
     const there = where === 'same' ? here : new Process(bench);
     const waiting = there.begin(operation);
     await sleep(50);
-    await leased.carryOut(async () => RELEASE);
+    await leased.runToEnd(async () => RELEASE);
     expect((await waiting).execution.attempt).toBe(2);
   });
 
@@ -293,7 +293,7 @@ describe('waiting for another process', () => {
     await sleep(1_500);
     expect(here.count('claim')).toBeLessThan(16);
     await until(() => here.count('claim') > 3);
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(here.event('replayed')!.waited).toBe(true);
     const looks = here.count('claim');
@@ -313,7 +313,7 @@ describe('waiting for another process', () => {
     expect(wakeUp.listening).toBe(1);
     await sleep(30);
     const claims = here.count('claim');
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(await waiting).toEqual([0, 1].map(() => ({ kind: 'replay', outcome: OUTCOME })));
     expect(wakeUp.announced).toEqual([operation.recordId]);
     // One of the two has asked for both.
@@ -337,7 +337,7 @@ describe('waiting for another process', () => {
     const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
     await until(() => here.count('claim') > 2);
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
   });
 
@@ -348,7 +348,7 @@ describe('waiting for another process', () => {
     const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
     await until(() => here.asked.includes('read'));
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(here.count('claim')).toBeLessThan(4);
   });
@@ -365,7 +365,7 @@ describe('waiting for another process', () => {
     expect(leased.execution.attempt).toBe(2);
     expect(performance.now() - startedAt).toBeGreaterThan(500);
     expect(performance.now() - startedAt).toBeLessThan(5 * SECOND);
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
   });
 
   it('tells each owner anew that somebody waits', async () => {
@@ -382,10 +382,10 @@ describe('waiting for another process', () => {
     const second = await third.begin(operation);
     for (const wake of wakeUp.listeners.get(operation.recordId) ?? []) wake();
     await until(() => here.answered('read') === 2);
-    await second.carryOut(async () => STORE);
+    await second.runToEnd(async () => STORE);
     expect(wakeUp.announced).toEqual([operation.recordId]);
     expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
-    expect(await first.carryOut(async () => STORE)).toMatchObject({ kind: 'lost' });
+    expect(await first.runToEnd(async () => STORE)).toMatchObject({ kind: 'lost' });
   });
 
   it('count the lease, and what the claim took, from when they ask, though they have waited for long', async () => {
@@ -423,7 +423,7 @@ describe('waiting for another process', () => {
     expect(await here.engine.admit(duplicate(operation, {}, { fingerprint: randomBytes(32) }))).toMatchObject({
       refusal: { reason: 'reused' },
     });
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     const answers = await Promise.all(waiting);
     expect(answers).toEqual(answers.map(() => ({ kind: 'replay', outcome: OUTCOME })));
   });
@@ -437,7 +437,7 @@ describe('the lock', () => {
     const leased = await here.begin(operation);
     expect([...lock.held]).toEqual([operation.recordId]);
     expect(lock.ttls).toEqual([12_000]);
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(lock.held.size).toBe(0);
   });
 
@@ -466,7 +466,7 @@ describe('the lock', () => {
     const operation = anOperation();
     const leased = await there.begin(operation);
     expect(await here.engine.admit(operation)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(await here.engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
     // However long ago that was.
     await bench.lapse(operation.recordId);
@@ -529,7 +529,7 @@ describe('a store that does not answer', () => {
     const owners = here.sites.flatMap(({ claim }) => (claim ? [claim.owner] : []));
     expect(here.count('claim')).toBe(3);
     expect(new Set(owners).size).toBe(1);
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
   });
 
   it('does not run what became unknown while the answer to its claim was lost', async () => {
@@ -612,7 +612,7 @@ describe('a store that does not answer', () => {
     const here = new Process(bench, { store: slow });
     const leased = await here.begin(anOperation());
     await sleep(50);
-    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await leased.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
     expect(here.count('release')).toBe(0);
   });
 
@@ -632,7 +632,7 @@ describe('a store that does not answer', () => {
     await expect(here.engine.admit(operation)).rejects.toThrow(StoreUnavailableError);
     await sleep(50);
     expect(here.count('release')).toBe(0);
-    expect(await owner.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await owner.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
   });
 });
 
@@ -649,10 +649,10 @@ describe('an engine that shuts down', () => {
     const leased = [await here.begin(anOperation()), await here.begin(anOperation())];
     let drained = false;
     const draining = here.engine.drain().then(() => (drained = true));
-    await leased[0].carryOut(async () => STORE);
+    await leased[0].runToEnd(async () => STORE);
     await sleep(20);
     expect(drained).toBe(false);
-    await leased[1].carryOut(async () => RELEASE);
+    await leased[1].runToEnd(async () => RELEASE);
     await draining;
   });
 
@@ -679,7 +679,7 @@ it('keeps an outcome for as long as it is told', async () => {
   const [short, long] = [anOperation({ retentionMs: HOUR }), anOperation({ retentionMs: HOUR })];
   await here.run(short);
   const leased = await here.begin(long);
-  await leased.carryOut(async () => {
+  await leased.runToEnd(async () => {
     for (const ms of [0, -1, NaN, Infinity])
       expect(() => leased.execution.setRetention(ms)).toThrow('milliseconds above zero');
     leased.execution.setRetention(72 * HOUR);

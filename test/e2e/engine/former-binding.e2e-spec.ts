@@ -45,7 +45,7 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
     const { own, ...others } = callersOf(operation);
     for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
     expect(await there.engine.admit(own)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
   });
 
   it.each(['failed', 'silent'] as const)('is taken over by its caller alone: %s', async (state) => {
@@ -64,7 +64,7 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
     });
     const leased = await there.begin(own);
     expect(leased.execution).toMatchObject({ attempt: 2, token: 2 });
-    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await leased.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
     expect(await new Process(bench).admit(own)).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(await new Process(bench).engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
   });

@@ -51,7 +51,7 @@ describe('an execution', () => {
     const operation = anOperation();
     const error = new Error('out of stock');
     const leased = await here.begin(operation);
-    await expect(leased.carryOut(() => Promise.reject(error))).rejects.toBe(error);
+    await expect(leased.runToEnd(() => Promise.reject(error))).rejects.toBe(error);
     expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
     expect(here.engine.isRunning).toBe(false);
     expect((await here.begin(operation)).execution.attempt).toBe(2);
@@ -61,7 +61,7 @@ describe('an execution', () => {
     const here = new Process(bench);
     const operation = anOperation();
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       leased.execution.doNotStore();
       return STORE;
     });
@@ -82,7 +82,7 @@ describe('an execution', () => {
     const leased = await here.begin(operation);
     const { signal } = leased.execution;
     const there = await takeAway(operation);
-    const finish = await leased.carryOut(async () => STORE);
+    const finish = await leased.runToEnd(async () => STORE);
     expect(finish).toMatchObject({ kind: 'lost', recordState: { status: 'processing', token: 2 } });
     expect(signal.reason).toBeInstanceOf(LeaseLostError);
     const { recordId, endpoint } = operation;
@@ -97,7 +97,7 @@ describe('an execution', () => {
       const operation = anOperation();
       const leased = await here.begin(operation);
       await takeAway(operation);
-      expect(await leased.carryOut(async () => ending)).toMatchObject({ kind: 'lost', recordState: { token: 2 } });
+      expect(await leased.runToEnd(async () => ending)).toMatchObject({ kind: 'lost', recordState: { token: 2 } });
       expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
       expect(await bench.record(operation.recordId)).toMatchObject({ status: 'processing', token: 2 });
     }
@@ -114,7 +114,7 @@ describe('an execution', () => {
     const operation = anOperation();
     const leased = await here.begin(operation);
     await takeAway(operation);
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(leased.execution.signal.aborted).toBe(true);
     expect(leased.execution.signal.reason).toBeInstanceOf(LeaseLostError);
   });
@@ -125,7 +125,7 @@ describe('an execution', () => {
     const first = await here.begin(operation);
     const derived = first.execution.deriveKey('charge');
     expect(derived).not.toBe(first.execution.deriveKey('refund'));
-    await first.carryOut(async () => RELEASE);
+    await first.runToEnd(async () => RELEASE);
     const second = await here.begin(operation);
     expect(second.execution.deriveKey('charge')).toBe(derived);
     expect(second.execution.key).toBe(operation.key);
@@ -155,7 +155,7 @@ describe('recording an outcome', () => {
     const leased = await here.begin(operation);
     await bench.lapse(operation.recordId);
     await new Process(bench).run(duplicate(operation));
-    expect(await leased.carryOut(async () => STORE)).toMatchObject({
+    expect(await leased.runToEnd(async () => STORE)).toMatchObject({
       kind: 'lost',
       recordState: { status: 'done', outcome: OUTCOME },
     });
@@ -174,7 +174,7 @@ describe('recording an outcome', () => {
     // Owner and token are still ours.
     expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
     await settle(operation.recordId);
-    const finish = await leased.carryOut(async () => STORE);
+    const finish = await leased.runToEnd(async () => STORE);
     expect(finish.kind).toBe('lost');
     expect((finish as { recordState?: { status: string } }).recordState?.status).toBe(status);
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
@@ -288,10 +288,10 @@ describe('giving a record back', () => {
     const leased = await here.begin(operation);
     await takeAway(operation);
     here.lose('before read', Infinity, lost());
-    expect(await leased.finish(RELEASE)).toEqual({ kind: 'lost', recordState: undefined });
-    expect(await leased.finish(RELEASE)).toEqual({ kind: 'lost', recordState: undefined });
+    expect(await leased.record(RELEASE)).toEqual({ kind: 'lost', recordState: undefined });
+    expect(await leased.record(RELEASE)).toEqual({ kind: 'lost', recordState: undefined });
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
-    await leased.carryOut(async () => RELEASE);
+    await leased.runToEnd(async () => RELEASE);
   });
 });
 
@@ -301,7 +301,7 @@ describe('the lease', () => {
     const operation = anOperation({ leaseMs: 600 });
     const beganAt = performance.now();
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       await sleep(1_300);
       expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
       return STORE;
@@ -326,7 +326,7 @@ describe('the lease', () => {
     here.lose('before renew', 2, lost());
     const operation = anOperation({ leaseMs: 1_500 });
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       await sleep(1_900);
       expect(leased.execution.signal.aborted).toBe(false);
       return STORE;
@@ -343,7 +343,7 @@ describe('the lease', () => {
       if (point === 'before complete' && failures-- > 0) throw lost();
     };
     const leased = await here.begin(anOperation({ leaseMs: 1_500 }));
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       await until(() => here.count('renew') > 0);
       await sleep(50);
       return STORE;
@@ -355,7 +355,7 @@ describe('the lease', () => {
     const here = new Process(bench);
     const operation = anOperation({ leaseMs: 600 });
     const leased = await here.begin(operation);
-    await leased.carryOut(async () => {
+    await leased.runToEnd(async () => {
       const { signal } = leased.execution;
       await takeAway(operation);
       await until(() => signal.aborted);
@@ -375,7 +375,7 @@ describe('the lease', () => {
     const startedAt = performance.now();
     const leased = await here.begin(anOperation({ leaseMs }));
     here.lose('before renew', Infinity, lost());
-    await leased.carryOut(async () => {
+    await leased.runToEnd(async () => {
       await until(() => leased.execution.signal.aborted);
       expect(performance.now() - startedAt).toBeGreaterThanOrEqual(leaseMs - 1);
       const renewals = here.count('renew');
@@ -404,7 +404,7 @@ describe('the lease', () => {
         if (fails) throw lost();
       };
       const leased = await here.begin(anOperation({ leaseMs: 300 }));
-      await leased.carryOut(async () => {
+      await leased.runToEnd(async () => {
         await until(() => renewing);
         return STORE;
       });
@@ -422,7 +422,7 @@ describe('a transaction', () => {
 
   async function work(here: Process, operation: Operation, ending = STORE) {
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       const manager = leased.execution.manager as EntityManager;
       await manager.query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
       return ending;
@@ -435,7 +435,7 @@ describe('a transaction', () => {
     const here = new Process(bench);
     const operation = anOperation(TRANSACTIONAL);
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       const manager = leased.execution.manager as EntityManager;
       await manager.query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
       return STORE;
@@ -452,7 +452,7 @@ describe('a transaction', () => {
     const here = new Process(bench);
     const leased = await here.begin(anOperation(TRANSACTIONAL));
     const beganAt = performance.now();
-    await leased.carryOut(async () => {
+    await leased.runToEnd(async () => {
       await sleep(500);
       return STORE;
     });
@@ -476,7 +476,7 @@ describe('a transaction', () => {
     const here = new Process(bench);
     const operation = anOperation(TRANSACTIONAL);
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       await (leased.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
       leased.execution.doNotStore();
       return STORE;
@@ -490,7 +490,7 @@ describe('a transaction', () => {
     const operation = anOperation(TRANSACTIONAL);
     const leased = await here.begin(operation);
     const error = new StoreUnavailableError();
-    await expect(leased.carryOut(() => Promise.reject(error))).rejects.toBe(error);
+    await expect(leased.runToEnd(() => Promise.reject(error))).rejects.toBe(error);
     expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
     expect((await here.begin(operation)).execution.attempt).toBe(2);
   });
@@ -500,7 +500,7 @@ describe('a transaction', () => {
     const operation = anOperation(TRANSACTIONAL);
     const leased = await here.begin(operation);
     await takeAway(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       await (leased.execution.manager as EntityManager).query(`INSERT INTO effect VALUES ('${operation.recordId}')`);
       return STORE;
     });
@@ -517,7 +517,7 @@ describe('a transaction', () => {
     const operation = anOperation(TRANSACTIONAL);
     let ran = false;
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       ran = true;
       return STORE;
     });
@@ -629,7 +629,7 @@ describe('a step', () => {
   /** With a step that is not waited for: the handler goes on, and fails. */
   const leaveUnknown = async (on: Process, operation: Operation) => {
     const leased = await on.begin(operation);
-    await leased.carryOut(async () => {
+    await leased.runToEnd(async () => {
       void leased.execution.step('charge', never);
       await sleep(50);
       return RELEASE;
@@ -692,13 +692,13 @@ describe('a step', () => {
     const here = new Process(bench);
     const operation = anOperation(HOLD);
     const first = await here.begin(operation);
-    await first.carryOut(async () => {
+    await first.runToEnd(async () => {
       await expect(first.execution.step('charge', () => Promise.reject(new Error('declined')))).rejects.toThrow();
       return RELEASE;
     });
     const second = await here.begin(operation);
     expect(await second.execution.step('charge', () => 2)).toBe(2);
-    expect(await second.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await second.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
   });
 
   it('that threw is verified before it is run again', async () => {
@@ -743,7 +743,7 @@ describe('a step', () => {
     await leaveUnknown(here, duplicate(operation, { transactional: false }));
 
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       await expect(leased.execution.step('charge', notAgain)).rejects.toThrow(new StepUnknownError('charge'));
       return STORE;
     });
@@ -759,7 +759,7 @@ describe('a step', () => {
     const operation = anOperation(HOLD);
     await leaveUnknown(here, operation);
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => {
+    const finish = await leased.runToEnd(async () => {
       await leased.execution.step('charge', notAgain).catch(() => undefined);
       return STORE;
     });
@@ -809,7 +809,7 @@ describe('a step', () => {
     const here = new Process(bench);
     const operation = anOperation({ transactional: true });
     const leased = await here.begin(operation);
-    await leased.carryOut(async () => {
+    await leased.runToEnd(async () => {
       await leased.execution.step('reserve', () => 1);
       return FAILED;
     });
@@ -824,7 +824,7 @@ it('a waiter is not left alone when the operation ends in any way', async () => 
       const operation = anOperation({ ...WAIT, ...policy });
       const leased = await here.begin(operation);
       const waiting = here.engine.admit(operation);
-      await leased.carryOut(async () => ending);
+      await leased.runToEnd(async () => ending);
       expect((await waiting).kind).toBe(ending.kind === 'store' ? 'replay' : 'run');
     }
   }

@@ -49,7 +49,7 @@ describe('An operation whose input is streamed', () => {
     const stranger = duplicate(first, {}, { input: input(whole), fingerprint: randomBytes(32) });
     expect(await process.engine.admit(stranger)).toMatchObject({ refusal: { reason: 'reused' } });
     const waiting = [input(whole), input(other)].map((of) => process.admit(duplicate(first, WAIT, { input: of })));
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     expect(await Promise.all(waiting)).toEqual([
       { kind: 'replay', outcome: OUTCOME },
       { kind: 'refuse', refusal: { reason: 'reused' } },
@@ -77,7 +77,7 @@ describe('An operation whose input is streamed', () => {
       const leased = await new Process(bench).begin(first);
       await bench.lapse(first.recordId);
       await new Process(bench).run(duplicate(first, {}, { input: input(successor) }));
-      const finish = await leased.carryOut(async () => STORE);
+      const finish = await leased.runToEnd(async () => STORE);
       const recordState = successor === whole ? expect.objectContaining({ outcome: OUTCOME }) : undefined;
       expect(finish).toEqual({ kind: 'lost', recordState });
     }

@@ -125,7 +125,7 @@ export class Process {
   }
 
   async run(operation: Operation, ending: HandlerResult = STORE) {
-    return (await this.begin(operation)).carryOut(async () => ending);
+    return (await this.begin(operation)).runToEnd(async () => ending);
   }
 }
 
