@@ -163,7 +163,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
       for (;;) {
         const seen = found ? 0 : this.watchers.changesOf(recordId);
         let flight = found ? undefined : this.inFlight.get(recordId);
-        // A request that comes to wait while others do need not ask what they have just been told.
+        // While others wait for this record, the result of their last read is good for this request, too.
         if (!found && !flight && patience > 0 && !watcher) found = this.watchers.currentRecordOf(recordId);
         if (!found && !flight) {
           flight = await this.ask(operation, (asked) => asked);

@@ -27,7 +27,7 @@ export type RecordingResult =
   /** `despite`: what failed after COMMIT, and did not undo it. */
   | { readonly kind: 'stored'; readonly despite?: unknown }
   | { readonly kind: 'freed' }
-  /** The record was lost to another owner: this is what stands now. */
+  /** The record was lost to another owner: this is the record now. */
   | { readonly kind: 'lost'; readonly recordState: RecordState | undefined }
   /** Whether the operation happened is unknown: the record is held. `error`: what the handler's transaction met. */
   | { readonly kind: 'held'; readonly error?: unknown }

@@ -137,7 +137,7 @@ export class RecordWatcher {
   }
 
   /**
-   * Notes on the record that it is awaited, so that its owner announces its end. A new owner has to be marked again.
+   * Marks the record as awaited, so that its owner announces its end. A new owner needs a new mark.
    */
   private async mark(): Promise<void> {
     if (!this.subscription || !this.started || this.marking || this.waiters === 0) return;

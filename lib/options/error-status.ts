@@ -5,7 +5,7 @@ export interface RpcExceptionLike extends Error {
   getError(): unknown;
 }
 
-/** How GraphQL servers call an error that nobody gave a code. */
+/** The code that GraphQL servers give to an error without one. */
 const NO_CODE = 'INTERNAL_SERVER_ERROR';
 
 /**

@@ -125,7 +125,7 @@ export class RecordView {
     return this.dataSource.getRepository(IdempotencyStep).findBy({ recordId, name: BESIDE });
   }
 
-  /** Held by the rules of a claim, and not yet marked so: its owner fell silent, and nobody has asked since. */
+  /** Held by the rules of a claim, and not yet marked so: its owner fell silent, and no request has come since. */
   protected get ownerDied(): string {
     return `(r.status = 'processing' AND ${this.held} AND ${this.lapsed})`;
   }

@@ -18,7 +18,7 @@ export interface RecordStore {
    */
   claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState>;
 
-  /** What stands under this id, or `undefined` if nothing does or it has expired. Takes no lock. */
+  /** Returns the record, or `undefined` where there is none or it has expired. Takes no lock. */
   read(recordId: string): Promise<RecordState | undefined>;
 
   /** Records an outcome, fenced: only if `ownership` still holds the record. */
