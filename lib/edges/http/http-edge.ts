@@ -27,7 +27,7 @@ import { readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import { type Principal, principalOf } from '../caller/principal.js';
 import { replay } from './replay.js';
-import { runOf } from './response-gate.js';
+import { runOf } from './response-interceptor.js';
 import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from '../content/request-to-keep.js';
 import { StreamHints } from './stream-hints.js';

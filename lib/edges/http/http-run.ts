@@ -16,7 +16,7 @@ import type { Exchange } from './exchange.js';
 import type { HttpOperation } from './http-operations.js';
 import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
-import { gateOf, mute } from './response-gate.js';
+import { interceptorOf, discardWrites } from './response-interceptor.js';
 import { headSince, packHead } from '../content/response-head.js';
 import { keepSource } from './response-stream.js';
 import type { StreamHints } from './stream-hints.js';
@@ -80,7 +80,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   ) {
     const { response, policy } = operation.options;
     this.current = CurrentExecution.of(leased.execution, operation.handler);
-    gateOf(exchange.rawResponse).run = this;
+    interceptorOf(exchange.rawResponse).run = this;
     this.headersBefore = exchange.headers();
     this.capture = new ResponseCapture(exchange.rawResponse, response, policy.leaseMs, this);
   }
@@ -262,7 +262,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       hasEnded = current()?.execution === this.current.execution;
       if (hasEnded) this.onChange?.();
     };
-    if (this.capture.hasEnded) mute(this.exchange.rawResponse, noteEnd);
+    if (this.capture.hasEnded) discardWrites(this.exchange.rawResponse, noteEnd);
     const isSettled = await this.settled();
     const { native, options } = this.operation;
     const isCallback = native && !this.current.calls.isAsync;

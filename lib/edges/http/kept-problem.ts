@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { IdempotencyProblem } from '../../problems/problem.js';
-import { type GateKeeper, gateOf, keeperOf, mute } from './response-gate.js';
+import { type WriteHandler, interceptorOf, writeHandlerOf, discardWrites } from './response-interceptor.js';
 import { writeProblem } from './write-response.js';
 
 /** Set on a problem that an exception filter was asked about. */
@@ -18,16 +18,16 @@ export function noteFiltered(problem: IdempotencyProblem): void {
  * tell the client that its request was carried out. What exception filters make of a problem is theirs.
  */
 export function keepProblem(response: ServerResponse, problem: IdempotencyProblem): void {
-  gateOf(response).keeper = new KeptProblem(response, problem);
+  interceptorOf(response).handler = new KeptProblem(response, problem);
 }
 
 /** Forgets a problem: the request is tried again. */
 export function leaveResponse(response: ServerResponse): void {
-  const keeper = keeperOf(response);
-  if (keeper instanceof KeptProblem) gateOf(response).keeper = undefined;
+  const handler = writeHandlerOf(response);
+  if (handler instanceof KeptProblem) interceptorOf(response).handler = undefined;
 }
 
-class KeptProblem implements GateKeeper {
+class KeptProblem implements WriteHandler {
   constructor(
     private readonly response: ServerResponse,
     private readonly problem: IdempotencyProblem,
@@ -56,11 +56,11 @@ class KeptProblem implements GateKeeper {
   /** Whether the response is the filters' own. Otherwise the problem is written, and all else is discarded. */
   private isLeft(): boolean {
     const { response, problem } = this;
-    gateOf(response).keeper = undefined;
+    interceptorOf(response).handler = undefined;
     if ((problem as Filtered)[FILTERED]) return true;
     for (const name of ['Content-Length', 'Content-Encoding', 'ETag', 'Transfer-Encoding']) response.removeHeader(name);
     writeProblem(response, problem);
-    mute(response);
+    discardWrites(response);
     return false;
   }
 }

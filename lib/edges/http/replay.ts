@@ -4,7 +4,7 @@ import type { Subscriber } from 'rxjs';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Exchange, FastifyReply } from './exchange.js';
 import { applyHead } from './response-capture.js';
-import { type Gate, type GateKeeper, gateOf, mute } from './response-gate.js';
+import { type ResponseInterceptor, type WriteHandler, interceptorOf, discardWrites } from './response-interceptor.js';
 import { type HeaderLine, type Headers, lowerCaseOf, type ResponseHead, unpackHead } from '../content/response-head.js';
 import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
@@ -31,7 +31,7 @@ export function replay(
   };
   if (reply) return sendThroughHooks(reply, outcome, head, sent);
   rawResponse.end(restoreOutcome(rawResponse, rawResponse, outcome, head));
-  mute(rawResponse);
+  discardWrites(rawResponse);
   sent();
 }
 
@@ -98,8 +98,8 @@ const OF_THE_BYTES =
  * these bytes before they were stored, and would compress or wrap them twice. A response with another status is the hooks' own, such
  * as a session that could not be saved. It is sent as it is.
  */
-class HookedReplay implements GateKeeper {
-  private readonly gate: Gate;
+class HookedReplay implements WriteHandler {
+  private readonly interceptor: ResponseInterceptor;
   private readonly status: number;
   /** The headers as the hooks got them. */
   private readonly headers: OutgoingHttpHeaders;
@@ -114,8 +114,8 @@ class HookedReplay implements GateKeeper {
   ) {
     this.status = reply.raw.statusCode;
     this.headers = reply.getHeaders();
-    this.gate = gateOf(reply.raw);
-    this.gate.keeper = this;
+    this.interceptor = interceptorOf(reply.raw);
+    this.interceptor.handler = this;
     reply.raw.on('close', () => this.noteSent());
   }
 
@@ -134,7 +134,7 @@ class HookedReplay implements GateKeeper {
   end(args: readonly unknown[]): void {
     if (this.send()) {
       this.reply.raw.end(...(args as [string]));
-      mute(this.reply.raw);
+      discardWrites(this.reply.raw);
     }
     this.noteSent();
   }
@@ -153,7 +153,7 @@ class HookedReplay implements GateKeeper {
   private send(): boolean {
     const { raw } = this.reply;
     const { body, headers } = this;
-    this.gate.keeper = undefined;
+    this.interceptor.handler = undefined;
     if (raw.statusCode !== this.status) {
       this.takeBack();
       return true;
@@ -172,7 +172,7 @@ class HookedReplay implements GateKeeper {
       if (OF_THE_BYTES.test(name) ? !isStill || spelling : isStill && spelling) raw.setHeader(spelling ?? name, value);
     }
     raw.end(body);
-    mute(raw);
+    discardWrites(raw);
     return false;
   }
 

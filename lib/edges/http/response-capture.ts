@@ -1,5 +1,5 @@
 import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse, validateHeaderValue } from 'node:http';
-import { type Gate, type GateKeeper, gateOf, mute } from './response-gate.js';
+import { type ResponseInterceptor, type WriteHandler, interceptorOf, discardWrites } from './response-interceptor.js';
 import { ResponseStream, streamedTypeOf, type StreamEnd } from './response-stream.js';
 
 /** A response that is complete, but has not been sent. */
@@ -45,7 +45,7 @@ type Done = (error?: Error | null) => void;
  */
 type Phase = 'holding' | 'streaming' | 'open';
 
-export class ResponseCapture implements GateKeeper {
+export class ResponseCapture implements WriteHandler {
   private phase: Phase = 'holding';
   private chunks: Buffer[] | undefined;
   private held = 0;
@@ -56,7 +56,7 @@ export class ResponseCapture implements GateKeeper {
   private reported = false;
   private callbacks: Done[] | undefined;
   private endless: NodeJS.Timeout | undefined;
-  private readonly gate: Gate;
+  private readonly interceptor: ResponseInterceptor;
   /** How many listeners waited for 'finish' before the handler began: loggers, and the platform. */
   private readonly listenersBefore: number;
   /** The status line, as it was when the writer believed that the head was sent. */
@@ -72,8 +72,8 @@ export class ResponseCapture implements GateKeeper {
     private readonly maxMs: number,
     private readonly listener: CaptureListener,
   ) {
-    this.gate = gateOf(response);
-    this.gate.keeper = this;
+    this.interceptor = interceptorOf(response);
+    this.interceptor.handler = this;
     this.listenersBefore = response.listenerCount('finish');
     if (limits.stream) this.chosen = this.newStream(true, maxMs);
   }
@@ -116,7 +116,7 @@ export class ResponseCapture implements GateKeeper {
     this.open();
     if (wasStreaming) return this.streaming!.finish();
     const { response } = this;
-    const { original } = this.gate;
+    const { original } = this.interceptor;
     if (this.ended) {
       // The whole body is known, so node sends its length instead of chunks, and a replay looks the same. A header that is not
       // there must not be removed: after compression has removed Content-Length, node would send neither, and close.
@@ -138,7 +138,7 @@ export class ResponseCapture implements GateKeeper {
    * streamed. Resolves when the response ends, with how it ended.
    */
   stream(): Promise<StreamEnd> {
-    const { original } = this.gate;
+    const { original } = this.interceptor;
     this.phase = 'streaming';
     this.streaming = this.chosen ?? this.newStream(false, UNDECIDED_HOLD_MS);
     this.streaming.begin();
@@ -155,7 +155,7 @@ export class ResponseCapture implements GateKeeper {
   breakOff(): boolean {
     if (!this.streaming) return false;
     this.open();
-    mute(this.response);
+    discardWrites(this.response);
     this.streaming.breakOff();
     return true;
   }
@@ -168,7 +168,7 @@ export class ResponseCapture implements GateKeeper {
     this.open();
     this.chunks = undefined;
     write(this.response);
-    mute(this.response);
+    discardWrites(this.response);
     this.callBack();
   }
 
@@ -182,13 +182,13 @@ export class ResponseCapture implements GateKeeper {
 
   writeHead(args: readonly unknown[]): void {
     // Called by node itself, or by middleware, when the first bytes are sent.
-    if (this.streaming) return void this.gate.original.writeHead.apply(this.response, args as never);
+    if (this.streaming) return void this.interceptor.original.writeHead.apply(this.response, args as never);
     const [status, ...rest] = args;
     applyHead(this.response, status as number, rest);
   }
 
   flushHeaders(): void {
-    if (this.streaming) return this.gate.original.flushHeaders.call(this.response);
+    if (this.streaming) return this.interceptor.original.flushHeaders.call(this.response);
     this.begin(true);
   }
 
@@ -223,7 +223,7 @@ export class ResponseCapture implements GateKeeper {
   }
 
   private newStream(outlivesClient: boolean, silenceMs: number): ResponseStream {
-    return new ResponseStream(this.response, this.gate.original, { outlivesClient, silenceMs });
+    return new ResponseStream(this.response, this.interceptor.original, { outlivesClient, silenceMs });
   }
 
   private begin(isFlushed = false): void {
@@ -304,7 +304,7 @@ export class ResponseCapture implements GateKeeper {
 
   private open(): void {
     this.phase = 'open';
-    this.gate.keeper = undefined;
+    this.interceptor.handler = undefined;
     clearTimeout(this.endless);
     if (!this.streaming) this.chosen?.leaveClient();
     if (this.head) Object.assign(this.response, this.head);
@@ -328,8 +328,8 @@ const SENT: PropertyDescriptorMap = {
 };
 
 function captureOf(response: ServerResponse): ResponseCapture | undefined {
-  const { keeper } = gateOf(response);
-  return keeper instanceof ResponseCapture ? keeper : undefined;
+  const { handler } = interceptorOf(response);
+  return handler instanceof ResponseCapture ? handler : undefined;
 }
 
 function ofNode(response: ServerResponse, name: string): unknown {

@@ -1,7 +1,7 @@
 import { StreamableFile } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import type { Gate } from './response-gate.js';
+import type { ResponseInterceptor } from './response-interceptor.js';
 
 /** Types whose bodies are read while they are written. */
 const STREAMED =
@@ -49,11 +49,11 @@ export class ResponseStream {
   private isClosed: boolean;
   /** Whether the platform has yet to hear that the client has gone. */
   private isKeptBack = false;
-  private silence: NodeJS.Timeout | undefined;
+  private silenceTimer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly response: ServerResponse,
-    private readonly original: Gate['original'],
+    private readonly original: ResponseInterceptor['original'],
     private readonly settings: { readonly outlivesClient: boolean; readonly silenceMs: number },
   ) {
     this.ended = new Promise((resolve) => (this.settle = resolve));
@@ -68,7 +68,7 @@ export class ResponseStream {
 
   write(args: readonly unknown[]): boolean {
     if (!this.isClosed) return this.original.write.apply(this.response, args as never);
-    this.silence?.refresh();
+    this.silenceTimer?.refresh();
     callBack(args);
     return true;
   }
@@ -76,7 +76,7 @@ export class ResponseStream {
   end(args: readonly unknown[]): void {
     this.lastWords = args;
     this.settle('ended');
-    clearTimeout(this.silence);
+    clearTimeout(this.silenceTimer);
   }
 
   /** Sends the end. */
@@ -95,7 +95,7 @@ export class ResponseStream {
   /** Has the platform hear of its client again. */
   leaveClient(): void {
     const { response } = this;
-    clearTimeout(this.silence);
+    clearTimeout(this.silenceTimer);
     delete (response as Partial<ServerResponse>).emit;
     delete (response as Partial<ServerResponse>).destroy;
     if (this.isKeptBack) response.emit('close');
@@ -125,8 +125,8 @@ export class ResponseStream {
   }
 
   private awaitSilence(): void {
-    clearTimeout(this.silence);
-    this.silence = setTimeout(() => {
+    clearTimeout(this.silenceTimer);
+    this.silenceTimer = setTimeout(() => {
       if (this.hasBegun) this.settle('silent');
       this.leaveClient();
     }, this.settings.silenceMs).unref();

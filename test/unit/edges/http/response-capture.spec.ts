@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CapturedResponse, ResponseCapture } from '../../../../lib/edges/http/response-capture.js';
-import { mute } from '../../../../lib/edges/http/response-gate.js';
+import { discardWrites } from '../../../../lib/edges/http/response-interceptor.js';
 
 const LIMITS = { maxBytes: 100, maxMs: 60_000 };
 
@@ -277,7 +277,7 @@ describe('a response that cannot be kept', () => {
       expect(told).toEqual([{ status: 200, body: undefined }]);
       // Held all the same, until it is known what becomes of it.
       expect(response.socket!.bytesWritten).toBe(0);
-      mute(response);
+      discardWrites(response);
       response.destroy();
     });
     await expect(unanswered).rejects.toMatchObject({ code: 'ECONNRESET' });
@@ -408,7 +408,7 @@ describe('what node refuses', () => {
       response.statusCode = statusCode;
       response.end();
       expect(told).toMatchObject([{ status: statusCode }]);
-      mute(response);
+      discardWrites(response);
       response.destroy();
     });
     await expect(unanswered).rejects.toMatchObject({ code: 'ECONNRESET' });
@@ -460,7 +460,7 @@ describe('a response that nobody hears any more', () => {
     const { headers, body } = await answerTo((response) => {
       response.setHeader('X-Kept', '1');
       response.end('sent');
-      mute(response);
+      discardWrites(response);
       expect(response.setHeaders(new Headers({ a: '1' }))).toBe(response);
       expect(response.appendHeader('X-Kept', '2')).toBe(response);
       expect(response.removeHeader('X-Kept')).toBeUndefined();
