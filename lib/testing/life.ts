@@ -6,7 +6,7 @@ import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-l
 import type { RecordStore, StoreTransaction } from '../engine/ports/record-store.js';
 import type { HandlerResult, RecordingResult, Runner, LeasedExecution } from '../engine/leased-execution.js';
 import { FaultyRecordStore } from './faulty-record-store.js';
-import type { FaultSite } from './points.js';
+import type { FaultPoint, FaultSite } from './points.js';
 
 /** What callers of an execution get that "died" in a process that lives on. */
 export class SimulatedCrashError extends Error {
@@ -42,8 +42,9 @@ export class Life {
     parts: EngineParts,
     private readonly reach: (site: FaultSite, life: Life) => void | Promise<void>,
     wrap: (parts: EngineParts) => EngineParts,
+    isArmed?: (point: FaultPoint) => boolean,
   ) {
-    const store = new FaultyRecordStore(this.transactionsRollBack(parts.store), (site) => this.pass(site));
+    const store = new FaultyRecordStore(this.transactionsRollBack(parts.store), (site) => this.pass(site), isArmed);
     this.engine = new IdempotencyEngine(wrap({ ...parts, store, lock: parts.lock && this.watched(parts.lock) }));
   }
 
