@@ -56,6 +56,7 @@ export class FaultyEngine extends IdempotencyEngine {
       return new Promise<never>(() => undefined);
     };
     const { store } = this.allParts;
-    return new Life(this.allParts, (site, life) => this.strike({ site, store, crash: crash(life) }), this.wrap);
+    const strike = (site: FaultSite, life: Life) => this.strike({ site, store, crash: crash(life) });
+    return new Life(this.allParts, strike, this.wrap, this.isArmed);
   }
 }

@@ -11,7 +11,10 @@ import type {
   StepStore,
   StoreTransaction,
 } from '../engine/ports/record-store.js';
-import type { FaultCall, FaultHook, FaultSite } from './points.js';
+import type { FaultCall, FaultHook, FaultPoint, FaultSite } from './points.js';
+
+/** Points between a completion in a transaction and its COMMIT, which may go to the database by one message. */
+const BETWEEN: readonly FaultPoint[] = ['after complete', 'before commit'];
 
 /**
  * A record store that calls a hook before and after each call to another. A hook that throws `StoreUnavailableError`
@@ -23,6 +26,8 @@ export class FaultyRecordStore implements RecordStore {
   constructor(
     private readonly store: RecordStore,
     private readonly reach: FaultHook,
+    /** Whether something is to happen at this point. */
+    private readonly isArmed: (point: FaultPoint) => boolean = () => true,
   ) {
     this.steps = {
       joinsTransaction: store.steps.joinsTransaction,
@@ -68,19 +73,31 @@ export class FaultyRecordStore implements RecordStore {
 
   async transaction<T>(work: (transaction: StoreTransaction) => Promise<T>, endpoint?: string): Promise<T> {
     let completes: Omit<FaultSite, 'point'> = { recordId: '' };
+    let committing = false;
     const result = await this.store.transaction(async (transaction) => {
+      const complete = (ownership: Ownership, completion: Completion) => {
+        completes = { recordId: ownership.recordId, ownership };
+        return this.fenced('complete', ownership, () => transaction.complete(ownership, completion));
+      };
       const done = await work({
         manager: transaction.manager,
         inside: transaction.inside,
-        complete: (ownership, completion) => {
+        complete,
+        completeLast: async (ownership, completion) => {
+          // What strikes between the two needs them apart.
+          if (!transaction.completeLast || BETWEEN.some(this.isArmed)) return complete(ownership, completion);
           completes = { recordId: ownership.recordId, ownership };
-          return this.fenced('complete', ownership, () => transaction.complete(ownership, completion));
+          await this.reach({ ...completes, point: 'before complete' });
+          await this.reach({ ...completes, point: 'before commit' });
+          committing = true;
+          return transaction.completeLast(ownership, completion);
         },
       });
-      await this.reach({ ...completes, point: 'before commit' });
+      if (!committing) await this.reach({ ...completes, point: 'before commit' });
       return done;
     }, endpoint);
     try {
+      if (committing) await this.reach({ ...completes, point: 'after complete' });
       await this.reach({ ...completes, point: 'after commit' });
     } catch (error) {
       throw new CommitUnknownError({ cause: error });

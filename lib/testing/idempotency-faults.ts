@@ -40,7 +40,7 @@ export class IdempotencyFaults implements EngineFactory {
   private readonly struck: FaultSite[] = [];
   private armed: Armed[] = [];
   private primaryIsLost = false;
-  /** By record: a take-over needs the same request. */
+  /** Of the latest executions, by record: a take-over needs the same request. */
   private readonly claims = new Map<string, Claim>();
 
   constructor(
@@ -164,7 +164,7 @@ export class IdempotencyFaults implements EngineFactory {
 
   private async strike(scene: FaultScene): Promise<void> {
     const { site } = scene;
-    if (site.claim) this.claims.set(site.recordId, site.claim);
+    if (site.claim) this.note(site.recordId, site.claim);
     if (this.primaryIsLost && site.point.startsWith('before ') && !UNSTORED.has(site.point)) unavailable();
     for (const fault of this.armed) {
       if (fault.left <= 0 || (fault.points && !fault.points.has(site.point)) || !fault.when(site)) continue;
@@ -173,6 +173,12 @@ export class IdempotencyFaults implements EngineFactory {
       await fault.action(scene);
     }
     this.armed = this.armed.filter(({ left }) => left > 0);
+  }
+
+  private note(recordId: string, claim: Claim): void {
+    this.claims.delete(recordId);
+    this.claims.set(recordId, claim);
+    if (this.claims.size > MOST_CLAIMS) this.claims.delete(this.claims.keys().next().value!);
   }
 
   private async takeOver({ site, store }: FaultScene): Promise<void> {
@@ -184,6 +190,9 @@ export class IdempotencyFaults implements EngineFactory {
     if (rival.status === 'processing') await store.release(rival, claim.retentionMs);
   }
 }
+
+/** As many executions may be under way. */
+const MOST_CLAIMS = 100;
 
 /** Points at which nothing is asked of the store. */
 const UNSTORED = new Set<string>(['before handler', 'before send'] satisfies FaultPoint[]);

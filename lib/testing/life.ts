@@ -6,7 +6,7 @@ import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-l
 import type { RecordStore, StoreTransaction } from '../engine/ports/record-store.js';
 import type { HandlerResult, RecordingResult, Runner, LeasedExecution } from '../engine/leased-execution.js';
 import { FaultyRecordStore } from './faulty-record-store.js';
-import type { FaultSite } from './points.js';
+import type { FaultPoint, FaultSite } from './points.js';
 
 /** What callers of an execution get that "died" in a process that lives on. */
 export class SimulatedCrashError extends Error {
@@ -34,18 +34,17 @@ export async function reachOwnPoint(point: string): Promise<void> {
 export class Life {
   readonly engine: IdempotencyEngine;
   private dead = false;
-  private readonly death: Promise<never>;
-  private kill!: (error: SimulatedCrashError) => void;
+  /** What is under way, to be told of the end. Not one promise: it would keep all that was ever raced with it. */
+  private readonly pending = new Set<(error: SimulatedCrashError) => void>();
   private readonly locks = new Set<HeldLock>();
 
   constructor(
     parts: EngineParts,
     private readonly reach: (site: FaultSite, life: Life) => void | Promise<void>,
     wrap: (parts: EngineParts) => EngineParts,
+    isArmed?: (point: FaultPoint) => boolean,
   ) {
-    this.death = new Promise((_, reject) => (this.kill = reject));
-    this.death.catch(() => undefined);
-    const store = new FaultyRecordStore(this.transactionsRollBack(parts.store), (site) => this.pass(site));
+    const store = new FaultyRecordStore(this.transactionsRollBack(parts.store), (site) => this.pass(site), isArmed);
     this.engine = new IdempotencyEngine(wrap({ ...parts, store, lock: parts.lock && this.watched(parts.lock) }));
   }
 
@@ -59,7 +58,8 @@ export class Life {
   die(): void {
     if (this.dead) return;
     this.dead = true;
-    this.kill(new SimulatedCrashError());
+    for (const fail of this.pending) fail(new SimulatedCrashError());
+    this.pending.clear();
     // A lock's time to live ends by itself in a process that was killed; here it would be renewed.
     for (const lock of this.locks) lock.release();
   }
@@ -71,7 +71,17 @@ export class Life {
   }
 
   private orDeath<T>(work: Promise<T>): Promise<T> {
-    return Promise.race([work, this.death]);
+    return new Promise((resolve, reject) => {
+      const end =
+        <V>(settle: (value: V) => void) =>
+        (value: V) => {
+          this.pending.delete(reject);
+          settle(value);
+        };
+      work.then(end(resolve), end(reject));
+      if (this.dead) reject(new SimulatedCrashError());
+      else this.pending.add(reject);
+    });
   }
 
   private mortal(leased: LeasedExecution, recordId: string): LeasedExecution {

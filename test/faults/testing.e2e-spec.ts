@@ -1,5 +1,7 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Controller, Headers, Module, Post } from '@nestjs/common';
 import type { INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
@@ -215,4 +217,37 @@ test('without the module, there is nothing of it in an application', async () =>
   expect(module.get(IdempotencyEngine, { strict: false }).constructor).toBe(IdempotencyEngine);
   await module.close();
   await database.drop();
+});
+
+test('executions that have ended are forgotten', async () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  // In bytes: what each operation is given, and what it returns.
+  const INPUT = 50_000;
+  const OUTCOME = 100_000;
+  const OPERATIONS = 300;
+
+  const database = await createDatabase('better-sqlite3');
+  const imports = [
+    TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
+    IdempotencyModule.forRoot(),
+    IdempotencyFaultsModule,
+  ];
+  const module = await Test.createTestingModule({ imports }).compile();
+  await module.init();
+  const service = module.get(IdempotencyService);
+  const some = (bytes: number) => ({ text: randomBytes(bytes / 2).toString('hex') });
+  const run = () =>
+    service.run({ key: randomUUID(), operation: 'job', input: some(INPUT) }, () => Promise.resolve(some(OUTCOME)));
+  const heldAfterMany = async () => {
+    for (let i = 0; i < OPERATIONS; i++) await run();
+    collectGarbage();
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  };
+  const first = await heldAfterMany();
+  const second = await heldAfterMany();
+  await module.close();
+  await database.drop();
+  expect(second - first).toBeLessThan((OPERATIONS * (INPUT + OUTCOME)) / 4);
 });

@@ -9,10 +9,13 @@ import { DataSource } from 'typeorm';
 import { IdempotencyModule, type IdempotencyModuleOptions, IdempotencyService } from 'nestjs-idempotency';
 import { type FaultPoint, IdempotencyFaults, IdempotencyFaultsModule } from 'nestjs-idempotency/testing';
 import { Log } from '../history/log.js';
+import { watchStarvation } from '../history/starvation.js';
 import { shiftClock } from './clock.js';
 import { EffectRow } from './effect-row.js';
+import { ImpatienceController } from './impatience.controller.js';
+import { cutShort } from './impatience.js';
 import { Observer } from './observe.js';
-import type { Command, Setup } from './order.js';
+import type { Command, MemoryReading, Setup } from './order.js';
 import { OrdersController } from './orders.controller.js';
 import { ProviderClient } from './provider-client.js';
 import { breakOnPurpose } from './switches.js';
@@ -20,6 +23,7 @@ import { TransfersController } from './transfers.controller.js';
 
 const setup = JSON.parse(process.env.SETUP!) as Setup;
 const log = new Log(setup.folder, setup.name);
+watchStarvation(log);
 
 const redis = setup.redisPorts.map((port) => {
   const client = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: 0, enableOfflineQueue: false });
@@ -42,7 +46,7 @@ const redis = setup.redisPorts.map((port) => {
     }),
     IdempotencyFaultsModule.forRoot({ wrap: (parts) => breakOnPurpose(setup.broken, parts) }),
   ],
-  controllers: [OrdersController, TransfersController],
+  controllers: [OrdersController, TransfersController, ImpatienceController],
   providers: [
     { provide: Log, useValue: log },
     { provide: ProviderClient, useValue: new ProviderClient(setup.providerUrl) },
@@ -50,7 +54,7 @@ const redis = setup.redisPorts.map((port) => {
 })
 class FaultsApp {}
 
-async function obey(command: Command, faults: IdempotencyFaults, dataSource: DataSource): Promise<void> {
+async function obey(command: Command, faults: IdempotencyFaults, dataSource: DataSource): Promise<unknown> {
   switch (command.do) {
     case 'crash':
       return faults.at(command.at, () => {
@@ -71,7 +75,22 @@ async function obey(command: Command, faults: IdempotencyFaults, dataSource: Dat
     case 'disarm':
       faults.reset();
       return observe(faults);
+    case 'move to':
+      return log.moveTo(command.folder);
+    case 'measure':
+      return measure();
   }
+}
+
+/** The lab starts its applications with `--expose-gc`. */
+async function measure(): Promise<MemoryReading> {
+  // What the first collection finalizes, the second one frees.
+  for (let i = 0; i < 2; i++) {
+    globalThis.gc!();
+    await sleep(1);
+  }
+  const { heapUsed, external, rss } = process.memoryUsage();
+  return { heap: heapUsed + external, rss };
 }
 
 const observer = new Observer(log);
@@ -97,7 +116,12 @@ async function start(module: Type) {
   const faults = app.get(IdempotencyFaults);
   observe(faults);
   app.get(IdempotencyService).events$.subscribe(observer.onEvent);
-  process.on('message', (command: Command) => void obey(command, faults, app.get(DataSource)));
+  app.use(cutShort('/cut-short', log));
+  process.on('message', (command: Command & { id?: number }) => {
+    void obey(command, faults, app.get(DataSource)).then((value) => {
+      if (command.id !== undefined) process.send?.({ id: command.id, value });
+    });
+  });
   process.once('disconnect', () => process.exit(1));
   await app.listen(setup.port, '127.0.0.1');
   process.send?.('ready');

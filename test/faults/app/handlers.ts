@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type CanActivate, createParamDecorator, type ExecutionContext, HttpException, Inject } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import type { Execution } from 'nestjs-idempotency';
 import { IdempotencyFaults } from 'nestjs-idempotency/testing';
+import type { Hardship } from '../history/entry.js';
 import { Log } from '../history/log.js';
 import type { Order } from './order.js';
 import { ProviderClient } from './provider-client.js';
@@ -19,8 +21,11 @@ export class TrustingGuard implements CanActivate {
 
 /** The order, by whoever places it: principals send the same bodies under the same keys. */
 export const PlacedOrder = createParamDecorator((_: unknown, context: ExecutionContext): Order => {
-  const { body, user } = context.switchToHttp().getRequest<{ body: Order; user: { id: string } }>();
-  return { ...body, op: `${body.op}-${user.id}` };
+  const request = context.switchToHttp().getRequest<{ body: Order; user: { id: string }; calls?: number }>();
+  const { body, user } = request;
+  const call = (request.calls ?? 0) + 1;
+  request.calls = call;
+  return { ...body, op: `${body.op}-${user.id}`, call };
 });
 
 /** One call of a handler, and what it answers: different each time, so that an answer tells which one made it. */
@@ -55,10 +60,27 @@ export abstract class Handlers {
     @Inject(ProviderClient) protected readonly provider: ProviderClient,
   ) {}
 
-  protected begin({ op }: Order, { token, attempt }: Execution): Run {
-    this.log.say({ kind: 'began', op, token, attempt });
+  protected begin({ op, call = 1 }: Order, { token, attempt }: Execution): Run {
+    this.log.say({ kind: 'began', op, token, attempt, ...(call > 1 && { again: true }) });
     const principal = op.slice(op.lastIndexOf('-') + 1);
     return { op, principal, token, attempt, id: randomUUID(), by: process.pid };
+  }
+
+  /** Tells that what the workload is about has come about. */
+  protected met({ op }: Run, what: Hardship): void {
+    this.log.say({ kind: 'met', op, what });
+  }
+
+  /** One effect, past any transaction. */
+  protected async changeTheWorld(order: Order, execution: Execution, before?: (run: Run) => Promise<unknown>) {
+    const run = this.begin(order, execution);
+    await before?.(run);
+    await sleep(order.work / 2);
+    await this.faults.reach('before effect');
+    this.log.say({ kind: 'effect', op: order.op, token: execution.token, attempt: execution.attempt });
+    await this.faults.reach('after effect');
+    await sleep(order.work / 2);
+    return run;
   }
 
   protected async step<T extends object>(

@@ -2,6 +2,9 @@ import type { IdempotencyEvent } from 'nestjs-idempotency';
 import type { FaultAction, FencedAnswer, RecordState } from 'nestjs-idempotency/testing';
 import { type Log, now } from '../history/log.js';
 
+/** No execution is that old, in milliseconds: what was noted of older ones is forgotten, or the memory would grow with them. */
+const OLDEST = 30_000;
+
 /** Writes down what the engine asks of its store, and what it believes to be on record. */
 export class Observer {
   /** When an owner first sent its claim, and when an execution first sent its completion. */
@@ -18,7 +21,7 @@ export class Observer {
     if (point === 'before release') {
       this.log.say({ kind: 'told', record, token: ownership!.token, event: 'letting go' });
     }
-    if (point === 'before renew') this.renewalSent.set(ownership!.owner, now());
+    if (point === 'before renew') note(this.renewalSent, ownership!.owner);
     if (point === 'after claim') this.claimed(answer as RecordState, claim!.owner);
     if (point === 'after renew' && (answer as FencedAnswer).held) {
       const { owner, token } = ownership!;
@@ -40,6 +43,15 @@ export class Observer {
   }
 
   private noteFirst(what: string): void {
-    if (!this.firstSent.has(what)) this.firstSent.set(what, now());
+    if (!this.firstSent.has(what)) note(this.firstSent, what);
+  }
+}
+
+function note(times: Map<string, number>, what: string): void {
+  times.delete(what);
+  times.set(what, now());
+  for (const [oldest, at] of times) {
+    if (at > now() - OLDEST) return;
+    times.delete(oldest);
   }
 }

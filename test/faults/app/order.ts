@@ -7,6 +7,8 @@ export interface Order {
   readonly trouble: 'never' | 'first' | 'always';
   /** Whether the handler still has to write when it has caught an error. */
   readonly goesOn: boolean;
+  /** Which call of the handler for one request this is, from 1, where an interceptor tries again. */
+  readonly call?: number;
 }
 
 /** What the runner tells an application to do. */
@@ -17,7 +19,18 @@ export type Command =
   | { readonly do: 'delay'; readonly at: string; readonly ms: number }
   | { readonly do: 'shift clock'; readonly ms: number }
   | { readonly do: 'exhaust pool'; readonly ms: number }
-  | { readonly do: 'disarm' };
+  | { readonly do: 'disarm' }
+  /** Write the history of another run, in this folder. Answered. */
+  | { readonly do: 'move to'; readonly folder: string }
+  /** Collect garbage, and answer with what is left. */
+  | { readonly do: 'measure' };
+
+/** What a process holds after its garbage was collected, in bytes. */
+export interface MemoryReading {
+  /** Of JavaScript: the heap and what hangs on it outside. */
+  readonly heap: number;
+  readonly rss: number;
+}
 
 /** How an application is set up, as JSON in its environment. */
 export interface Setup {

@@ -41,7 +41,17 @@ export class OrdersController extends Handlers {
   @Post('large')
   @Idempotent()
   async large(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
-    return { ...(await this.changeTheWorld(order, execution)), pad: TOO_LARGE };
+    const run = await this.changeTheWorld(order, execution);
+    this.met(run, 'response refused');
+    return { ...run, pad: TOO_LARGE };
+  }
+
+  @Post('stepped')
+  @Idempotent()
+  stepped(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
+    return this.changeTheWorld(order, execution, (run) =>
+      this.step(run, execution, 'reserve', () => ({ step: 'reserve' })),
+    );
   }
 
   @Post('checkout')
@@ -73,6 +83,7 @@ export class OrdersController extends Handlers {
       await this.faults.reach('after effect');
       await sleep(order.work / 3);
     }
+    this.met(run, 'step names by case');
     if (meetsTrouble(order, execution)) throw failureOf(run);
     return run;
   }
@@ -90,6 +101,7 @@ export class OrdersController extends Handlers {
       await this.step(run, execution, step, () => ({ step }));
       await sleep(order.work / 3);
     }
+    this.met(run, 'ran longer than its retention');
     return run;
   }
 
@@ -109,15 +121,5 @@ export class OrdersController extends Handlers {
   @Get('operator/health')
   async health() {
     await this.dataSource.query('SELECT 1');
-  }
-
-  private async changeTheWorld(order: Order, execution: Execution) {
-    const run = this.begin(order, execution);
-    await sleep(order.work / 2);
-    await this.faults.reach('before effect');
-    this.log.say({ kind: 'effect', op: order.op, token: execution.token, attempt: execution.attempt });
-    await this.faults.reach('after effect');
-    await sleep(order.work / 2);
-    return run;
   }
 }

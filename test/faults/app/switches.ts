@@ -24,20 +24,26 @@ interface Switch {
   readonly noticed?: RegExp;
   /** The operations in which it shows, where the rest would only take their place. */
   readonly only?: readonly Workload[];
+  /** In which runs it is looked for. Default: rich ones. */
+  readonly shownIn?: 'lean';
 }
 
 /** Ways to break the library on purpose, to see whether the checker notices. */
 const SWITCHES: Readonly<Record<string, Switch>> = {
   'no fencing': { how: unfenced, only: ['long', 'waiting'] },
-  'record after send': { how: recordLate },
+  'record after send': { how: recordLate, shownIn: 'lean' },
   "lease on the application's clock": { how: leaseByOurClock },
-  'lock instead of claim': { how: (store) => ({ ...lockDecides(store), ...unfenced(store) }) },
-  'rerun after a lost completion': { how: freeWhenInDoubt, only: ['plain', 'waiting'] },
+  'lock instead of claim': { how: (store) => ({ ...lockDecides(store), ...unfenced(store) }), shownIn: 'lean' },
+  'rerun after a lost completion': { how: freeWhenInDoubt, only: ['plain', 'waiting'], shownIn: 'lean' },
   'writes outside of the transaction': { how: inAutocommit, noticed: /half an effect/ },
   'steps that write in the transaction': { how: unguarded, noticed: /credit of token \d+ without debit/ },
   'undone transactions that go on': { how: goingOn, noticed: /credit of token \d+ without debit/ },
   'failures committed': { how: committingFailures, noticed: /answered 500 .* there is an effect/ },
-  'completed outside of the transaction': { how: completingOutside, noticed: /answered, and no effect/ },
+  'completed outside of the transaction': {
+    how: completingOutside,
+    noticed: /answered, and no effect/,
+    shownIn: 'lean',
+  },
   'refusals retried': { how: retryingRefusals, noticed: /said nothing for/, only: ['plain', 'large'] },
   'refusals taken for outages': { how: blamingOutages, noticed: /to try again what cannot be done/ },
   'step names by collation': {
@@ -66,6 +72,11 @@ export function noticedAs<V extends { readonly detail: string }>(name: string, v
 /** The operations that a run of the broken library is to have. */
 export function shownBy(name: string): readonly Workload[] | undefined {
   return SWITCHES[name].only;
+}
+
+/** The runs in which it is looked for. */
+export function shownIn(name: string): 'rich' | 'lean' {
+  return SWITCHES[name].shownIn ?? 'rich';
 }
 
 function change<T extends object>(what: T, changes: Partial<T>): T {

@@ -52,6 +52,7 @@ export class TransfersController extends Handlers {
   @Idempotent({ transactional: true })
   async mixed(@PlacedOrder() order: Order, @IdempotentExecution() execution: Execution) {
     const run = this.begin(order, execution);
+    this.met(run, 'step wrote in the transaction');
     await this.step(run, execution, 'debit', async () => {
       await write(execution.manager, run, 'debit');
       return {};
@@ -70,6 +71,7 @@ export class TransfersController extends Handlers {
     const debit = await write(manager, run, 'debit');
     if (!order.goesOn) await write(manager, run, 'credit');
     await manager.insert(EffectRow, debit).catch(unless('23505', 'ER_DUP_ENTRY'));
+    this.met(run, 'unique violation caught');
     await sleep(order.work);
     if (order.goesOn) await write(manager, run, 'credit');
     return run;
@@ -85,6 +87,7 @@ export class TransfersController extends Handlers {
       const statement = await provokeDeadlock(manager, this.dataSource);
       await manager.query(statement).catch(async (error: unknown) => {
         unless(...DEADLOCKS)(error);
+        this.met(run, 'deadlock caught');
         await manager.query(statement);
       });
     }
@@ -99,9 +102,11 @@ export class TransfersController extends Handlers {
     const { manager } = execution;
     const run = this.begin(order, execution);
     await write(manager, run, 'debit');
-    if (meetsTrouble(order, execution)) await manager.query(`INSERT INTO lab_posting VALUES (${NO_ACCOUNT})`);
+    const trouble = meetsTrouble(order, execution);
+    if (trouble) await manager.query(`INSERT INTO lab_posting VALUES (${NO_ACCOUNT})`);
     await sleep(order.work);
     await write(manager, run, 'credit');
+    if (trouble) this.met(run, 'COMMIT refused');
     return run;
   }
 
@@ -112,11 +117,13 @@ export class TransfersController extends Handlers {
     await write(execution.manager, run, 'debit');
     await sleep(order.work);
     await write(execution.manager, run, 'credit');
-    return meetsTrouble(order, execution) ? { ...run, pad: TOO_LARGE } : run;
+    if (!meetsTrouble(order, execution)) return run;
+    this.met(run, 'completion refused');
+    return { ...run, pad: TOO_LARGE };
   }
 }
 
-async function write(manager: EntityManager, run: Run, part: string): Promise<EffectRow> {
+export async function write(manager: EntityManager, run: Run, part: string): Promise<EffectRow> {
   const { op, token, attempt } = run;
   const row = { id: randomUUID(), op, part, run: run.id, token, attempt };
   await manager.insert(EffectRow, row);

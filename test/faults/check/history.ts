@@ -8,6 +8,8 @@ export class History {
   private readonly byKind = new Map<string, Entry[]>();
   private readonly byOp = new Map<string, Entry[]>();
   private readonly byRecord = new Map<string, Entry[]>();
+  /** The operation that was last asked about, as rules are asked about one after the other. */
+  private latest: { readonly operation: Operation; readonly said: Map<string, Entry[]> } | undefined;
 
   /** @param entries in the order of time */
   constructor(readonly entries: readonly Entry[]) {
@@ -24,9 +26,16 @@ export class History {
   }
 
   /** What was said of an operation, or of its record. */
-  of<K extends Entry['kind']>({ op, record }: Operation, kind: K): OfKind<K>[] {
-    const said = [...(this.byOp.get(op) ?? []), ...(this.byRecord.get(record) ?? [])];
-    return [...new Set(said)].filter((entry) => entry.kind === kind) as OfKind<K>[];
+  of<K extends Entry['kind']>(operation: Operation, kind: K): OfKind<K>[] {
+    if (this.latest?.operation !== operation) this.latest = { operation, said: this.sort(operation) };
+    return [...(this.latest.said.get(kind) ?? [])] as OfKind<K>[];
+  }
+
+  private sort({ op, record }: Operation): Map<string, Entry[]> {
+    const said = new Map<string, Entry[]>();
+    for (const entry of this.byOp.get(op) ?? []) push(said, entry.kind, entry);
+    for (const entry of this.byRecord.get(record) ?? []) if (!('op' in entry)) push(said, entry.kind, entry);
+    return said;
   }
 
   /** When the last was said that was said. */

@@ -50,8 +50,8 @@ const tokensGrow: Rule = function* (history, operation) {
   const tokens = new Set<number>();
   const claims = history.claims(operation);
   const used: Claimed[] = [];
-  for (const { token, who, at } of history.of(operation, 'began')) {
-    if (mayBeForgotten(history, operation, at)) continue;
+  for (const { token, who, at, again } of history.of(operation, 'began')) {
+    if (again || mayBeForgotten(history, operation, at)) continue;
     if (tokens.has(token)) yield `two executions have the token ${token}`;
     tokens.add(token);
     const claim = claims.findLast((one) => one.token === token && one.who === who && one.at <= at);
@@ -101,9 +101,9 @@ const answersAreExpected: Rule = function* (history, operation) {
   if (odd) yield `answered ${print(odd)}${operation.refused ? ', which had to be refused' : ''}`;
 };
 
-/** An outcome that was recorded without its response is not repeated: only the first client is told. */
+/** An outcome that was recorded without its response is not repeated: only the first client is told, if anyone is. */
 function isGone({ workload }: Operation, { status, body }: Answer): boolean {
-  return workload === 'large' && status === 409 && body.includes('"code":"replay-unavailable"');
+  return WORKLOADS[workload].responseless === true && status === 409 && body.includes('"code":"replay-unavailable"');
 }
 
 /** So many times in a row, and so many others served meanwhile: that is no outage any more. */
@@ -166,7 +166,9 @@ const effectsAreWhole: Rule = function* (history, operation) {
 const rowsAreThere: Rule = function* (history, operation) {
   const looked = history.all('looked').at(-1)?.at;
   if (looked === undefined || !isTransactional(operation.workload)) return;
-  const answered = history.answers(operation).some((answer) => answer.status === 201 && answer.at < looked);
+  const answered = history
+    .answers(operation)
+    .some((answer) => (answer.status === 201 || isGone(operation, answer)) && answer.at < looked);
   if (answered && history.of(operation, 'row').length === 0) yield 'answered, and no effect';
 };
 
@@ -240,7 +242,7 @@ const silenceIsBounded: Rule = function* (history, operation, { answerWithinMs, 
     const end = ends.find((one) => one.ask === ask.ask);
     if (end?.kind === 'lost' && end.why === 'gaveUp') continue;
     const until = end?.at ?? history.end;
-    if (until - ask.at <= limit) continue;
+    if (until - ask.at <= limit || until - ask.at <= limit + starved(history, ask.at, until, ask.app)) continue;
     const excused = history.faults.some(
       (fault) =>
         STANDS_STILL.has(fault.fault) && fault.on === ask.app && fault.at < ask.at + limit && fault.end > ask.at,
@@ -249,6 +251,17 @@ const silenceIsBounded: Rule = function* (history, operation, { answerWithinMs, 
     if (!excused) yield end ? silence : `a request without an end: ${silence}`;
   }
 };
+
+/** How long the processes of the lab waited for a processor meanwhile: the machine may have other work. */
+function starved(history: History, from: number, to: number, app?: string): number {
+  const waits: Record<string, number> = {};
+  for (const { who, at, ms } of history.all('starved')) {
+    if (at > from && at <= to && (app === undefined || who === app || !who.startsWith('app'))) {
+      waits[who] = (waits[who] ?? 0) + ms;
+    }
+  }
+  return Math.max(0, ...Object.values(waits));
+}
 
 /** While these last, an application cannot answer. */
 const STANDS_STILL = new Set(['pause']);
@@ -266,13 +279,14 @@ const answersStayAtHome: Rule = function* (history, operation) {
 
 const keysComeBack: Rule = function* (history, operation, { leaseMs, workMs }) {
   const healed = history.all('healed').at(-1)?.at;
-  if (healed === undefined) return;
+  if (healed === undefined || operation.abandoned) return;
   const limit = leaseMs + GRACE + workMs(operation);
   const asked = history.of(operation, 'ask').find((ask) => !ask.misuse)?.at;
   if (asked === undefined) return;
   const answered = history.answers(operation)[0]?.at ?? Infinity;
-  const late = answered - Math.max(healed, asked);
-  if (late > limit)
+  const from = Math.max(healed, asked);
+  const late = answered - from;
+  if (late > limit && late > limit + starved(history, from, Math.min(answered, history.end)))
     yield `not answered within ${limit} ms after the faults${late < Infinity ? ` but ${Math.round(late)}` : ''}`;
 };
 

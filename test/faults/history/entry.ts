@@ -17,6 +17,8 @@ export interface Operation extends Said<'operation'> {
   readonly record: string;
   /** It cannot be carried out, however often it is asked for: the application says no, and nothing stays. */
   readonly refused?: true;
+  /** Its client asks once and never comes back, whatever the answer. */
+  readonly abandoned?: true;
 }
 
 /** A client sends a request. `misuse`: with the operation's key, but another body. */
@@ -78,12 +80,37 @@ export interface Told extends Said<'told'> {
   readonly token: number;
 }
 
-/** A handler was called. */
+/** A handler was called. `again`: by an interceptor that tries again, under the same claim. */
 export interface Began extends Said<'began'> {
   readonly op: string;
   readonly token: number;
   readonly attempt: number;
+  readonly again?: true;
 }
+
+/** An operation met what its workload is about, such as a database error that its handler catches. */
+export interface Met extends Said<'met'> {
+  readonly op: string;
+  readonly what: Hardship;
+}
+
+/** What ordinary applications go through, apart from faults. */
+export const HARDSHIPS = [
+  'unique violation caught',
+  'deadlock caught',
+  'COMMIT refused',
+  'completion refused',
+  'response refused',
+  'step wrote in the transaction',
+  'interceptor timed out',
+  'middleware timed out',
+  'interceptor tried again inside',
+  'interceptor tried again outside',
+  'client never came back',
+  'step names by case',
+  'ran longer than its retention',
+] as const;
+export type Hardship = (typeof HARDSHIPS)[number];
 
 /** The world outside was changed, past any transaction. */
 export interface Effect extends Said<'effect'> {
@@ -118,6 +145,11 @@ export interface Charge extends Said<'charge'> {
 /** An operator is about to settle a held record as having happened. */
 export interface Resolved extends Said<'resolved'> {
   readonly op: string;
+}
+
+/** Since it last looked, half a second ago or so, a process waited this long for a processor. */
+export interface Starved extends Said<'starved'> {
+  readonly ms: number;
 }
 
 /** A fault begins. */
@@ -171,6 +203,8 @@ export type Entry =
   | Completed
   | Told
   | Began
+  | Met
+  | Starved
   | Effect
   | StepRan
   | StepDone

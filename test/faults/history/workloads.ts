@@ -8,6 +8,8 @@ interface Facts {
   readonly forgottenAfterMs?: number;
   /** What tells that the world outside was changed: an `effect`, or a `charge` at the provider. */
   readonly outside?: 'effect' | 'charge';
+  /** It can end without a response on record: retries are told so. */
+  readonly responseless?: true;
 }
 
 const TRANSFER = ['debit', 'credit'] as const;
@@ -24,7 +26,17 @@ const FACTS = {
   /** Runs for longer than its outcome would be kept. */
   brief: { steps: ['first', 'second', 'third'], forgottenAfterMs: 1_000 },
   /** The response cannot be stored. */
-  large: { outside: 'effect' },
+  large: { outside: 'effect', responseless: true },
+  /** One step, without a provider. */
+  stepped: { steps: ['reserve'], outside: 'effect' },
+  /** An interceptor outside answers with 408 while the handler runs. */
+  'timed-out': { outside: 'effect', responseless: true },
+  /** A middleware answers with 503 while the handler runs, in a transaction. */
+  'cut-short': { rows: TRANSFER, responseless: true },
+  /** An interceptor inside of the library's own calls the handler again, whose first call has done a step. */
+  'again-inside': { steps: ['reserve'], outside: 'effect' },
+  /** An interceptor outside does, each time with a new transaction. */
+  'again-outside': { rows: TRANSFER, steps: ['reserve'] },
   transactional: { rows: ['row'] },
   /** A step with an effect outside, between the writes of a transaction. */
   transfer: { rows: TRANSFER, steps: ['charge', 'mail'], outside: 'charge' },

@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Command, Setup } from '../app/order.js';
+import type { Command, MemoryReading, Setup } from '../app/order.js';
+import { askChild } from './ask-child.js';
 
 const PROGRAM = fileURLToPath(new URL('../app/faults-app.js', import.meta.url));
-const BOOT_LIMIT = 20_000;
+const BOOT_LIMIT = 60_000;
 
 /** A process that stands still would not notice that the lab has gone. */
 const children = new Set<ChildProcess>();
@@ -20,7 +21,11 @@ export class App {
   private child: ChildProcess | undefined;
   private closed = false;
 
-  constructor(readonly setup: Setup) {}
+  /** @param spared whether it may be paused and cut off, but never ended: its memory is watched */
+  constructor(
+    private setup: Setup,
+    readonly spared = false,
+  ) {}
 
   get name(): string {
     return this.setup.name;
@@ -35,7 +40,7 @@ export class App {
   }
 
   /** Starts it, again and again where it cannot come up, as an orchestrator does. */
-  async start(limitMs = 60_000): Promise<void> {
+  async start(limitMs = 180_000): Promise<void> {
     const until = performance.now() + limitMs;
     while (!this.closed && !this.running) {
       if (await this.launch()) return;
@@ -50,6 +55,18 @@ export class App {
 
   tell(command: Command): void {
     if (this.running && this.child!.connected) this.child!.send(command, () => undefined);
+  }
+
+  /** Has its history written to another folder, now and when it is started again. */
+  async moveTo(folder: string): Promise<void> {
+    this.setup = { ...this.setup, folder };
+    await askChild(this.child!, { do: 'move to', folder } satisfies Command);
+  }
+
+  /** Has it collect its garbage. `undefined`: it cannot be asked. */
+  async measure(): Promise<MemoryReading | undefined> {
+    if (!this.running) return undefined;
+    return askChild<MemoryReading>(this.child!, { do: 'measure' } satisfies Command).catch(() => undefined);
   }
 
   /** Waits until the process has ended, at most `ms` milliseconds. Whether it has. */
@@ -88,7 +105,10 @@ export class App {
   }
 
   private async launch(): Promise<boolean> {
-    const child = fork(PROGRAM, { env: { ...process.env, SETUP: JSON.stringify(this.setup) }, silent: true });
+    const env = { ...process.env, NODE_ENV: 'production', SETUP: JSON.stringify(this.setup) };
+    // A larger young generation, as servers under load are given: garbage is collected less often.
+    const execArgv = ['--no-warnings', '--expose-gc', '--max-semi-space-size=32'];
+    const child = fork(PROGRAM, { env, execArgv, silent: true });
     this.child = child;
     const collect = (chunk: Buffer) => (this.output = (this.output + chunk.toString()).slice(-20_000));
     child.stdout!.on('data', collect);

@@ -3,20 +3,34 @@ import { FAULT_POINTS } from '../../../lib/testing/points.js';
 import type { Log } from '../history/log.js';
 import type { App } from './app.js';
 import type { Network } from './network.js';
+import type { Pace } from './profile.js';
 import type { Random } from './random.js';
-import { childrenOf, flush, type Servers } from './servers.js';
+import { flush, type Servers } from './servers.js';
 
 export interface Scene {
   readonly apps: readonly App[];
   readonly network: Network;
   readonly servers: Servers;
+  /** The Redis nodes that the applications use. */
+  readonly redis: Servers['redis'];
   readonly leaseMs: number;
   readonly random: Random;
   readonly log: Log;
+  readonly pace: Pace;
 }
 
 /** Does harm and undoes it. Whom it was done to is told by `on`, at its beginning. */
 type FaultWork = (scene: Scene, on: (whom: string) => void) => Promise<void>;
+
+/** How long something lasts, in milliseconds, where the pace is 1. */
+function lasts({ random, pace }: Scene, low: number, high: number): Promise<void> {
+  return sleep(random.between(low, high) * pace.outages);
+}
+
+/** Applications that may be ended. */
+function mortal({ apps, random }: Scene): App {
+  return random.pick(apps.filter(({ spared }) => !spared));
+}
 
 const OWN_POINTS = ['before effect', 'after effect'];
 const STORE_CALLS = ['claim', 'complete', 'commit', 'release', 'renew', 'step begin', 'step end', 'read'] as const;
@@ -26,18 +40,19 @@ const HOUR = 3_600_000;
 export const FAULTS: Readonly<Record<string, readonly [weight: number, work: FaultWork]>> = {
   'kill -9': [
     3,
-    async ({ apps, random }, on) => {
-      const app = random.pick(apps);
+    async (scene, on) => {
+      const app = mortal(scene);
       on(app.name);
       await app.kill();
-      await sleep(random.between(0, 500));
+      await lasts(scene, 0, 500);
       await app.start();
     },
   ],
   'crash at a point': [
     8,
-    async ({ apps, random }, on) => {
-      const app = random.pick(apps);
+    async (scene, on) => {
+      const { random } = scene;
+      const app = mortal(scene);
       const at = random.pick([...FAULT_POINTS, ...OWN_POINTS]);
       on(`${app.name} ${at}`);
       app.tell({ do: 'crash', at });
@@ -73,33 +88,36 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, work: Fau
   ],
   'database black-holed': [
     2,
-    async ({ network, random }, on) => {
+    async (scene, on) => {
+      const { network, random } = scene;
       const i = random.between(0, network.links.length - 1);
       on(`app${i + 1}`);
       network.links[i].database.blackhole(true);
-      await sleep(random.between(200, 3_000));
+      await lasts(scene, 200, 3_000);
       network.links[i].database.blackhole(false);
     },
   ],
   'database refused': [
     2,
-    async ({ network, random }, on) => {
+    async (scene, on) => {
+      const { network, random } = scene;
       const i = random.between(0, network.links.length - 1);
       on(`app${i + 1}`);
       const { database } = network.links[i];
       await database.refuse(true);
       database.cut();
-      await sleep(random.between(200, 2_000));
+      await lasts(scene, 200, 2_000);
       await database.refuse(false);
     },
   ],
   'database slow': [
     1,
-    async ({ network, random }, on) => {
+    async (scene, on) => {
+      const { network, random } = scene;
       const i = random.between(0, network.links.length - 1);
       on(`app${i + 1}`);
       network.links[i].database.delay(random.between(20, 150));
-      await sleep(random.between(500, 1_500));
+      await lasts(scene, 500, 1_500);
       network.links[i].database.delay(0);
     },
   ],
@@ -124,10 +142,10 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, work: Fau
   ],
   'pool exhausted': [
     1,
-    async ({ apps, random }, on) => {
+    async ({ apps, random, pace }, on) => {
       const app = random.pick(apps);
       on(app.name);
-      const ms = random.between(300, 1_500);
+      const ms = random.between(300, 1_500) * pace.outages;
       app.tell({ do: 'exhaust pool', ms });
       await sleep(ms);
     },
@@ -143,85 +161,108 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, work: Fau
   ],
   'redis killed': [
     1,
-    async ({ servers, random }, on) => {
-      const node = random.pick(servers.redis);
+    async (scene, on) => {
+      const { redis, random } = scene;
+      const node = random.pick(redis);
       on(`redis ${node.port}`);
       await node.kill();
-      await sleep(random.between(200, 2_000));
+      await lasts(scene, 200, 2_000);
       await node.start();
     },
   ],
   'redis flushed': [
     2,
-    async ({ servers, random }, on) => {
-      on('all redis nodes');
-      await Promise.all(servers.redis.slice(0, random.between(1, 5)).map(flush));
+    async ({ redis, random }, on) => {
+      const nodes = redis.slice(0, random.between(1, redis.length));
+      on(`${nodes.length} redis nodes`);
+      await Promise.all(nodes.map(flush));
     },
   ],
   'redis paused': [
     1,
-    async ({ servers, random }, on) => {
-      const node = random.pick(servers.redis);
+    async (scene, on) => {
+      const { redis, random } = scene;
+      const node = random.pick(redis);
       on(`redis ${node.port}`);
       node.pause();
-      await sleep(random.between(200, 2_000));
+      await lasts(scene, 200, 2_000);
       node.resume();
     },
   ],
   'redis isolated': [
     2,
-    async ({ network, random }, on) => {
+    async (scene, on) => {
+      const { network, random } = scene;
       const i = random.between(0, network.links.length - 1);
-      const nodes = network.links[i].redis.slice(0, random.between(1, 5));
+      const { redis } = network.links[i];
+      const nodes = redis.slice(0, random.between(1, redis.length));
       on(`app${i + 1} from ${nodes.length}`);
       for (const node of nodes) node.blackhole(true);
-      await sleep(random.between(300, 2_500));
+      await lasts(scene, 300, 2_500);
       for (const node of nodes) node.blackhole(false);
     },
   ],
   'quorum lost': [
     1,
-    async ({ servers, random }, on) => {
-      on('3 redis nodes');
-      const nodes = servers.redis.slice(0, 3);
+    async (scene, on) => {
+      const nodes = scene.redis.slice(0, Math.ceil(scene.redis.length / 2));
+      on(`${nodes.length} redis nodes`);
       await Promise.all(nodes.map((node) => node.kill()));
-      await sleep(random.between(500, 2_500));
+      await lasts(scene, 500, 2_500);
       await Promise.all(nodes.map((node) => node.start()));
     },
   ],
   'database stopped': [
     1,
-    async ({ servers, random }, on) => {
+    async (scene, on) => {
+      const { servers } = scene;
       on(servers.dialect);
       await servers.database.stop(servers.dialect === 'postgres' ? 'SIGQUIT' : 'SIGKILL');
-      await sleep(random.between(0, 1_000));
+      await lasts(scene, 0, 1_000);
       await servers.database.start();
     },
   ],
   'disk full': [
     2,
-    async ({ servers: { disk }, random }, on) => {
+    async (scene, on) => {
+      const { disk } = scene.servers;
       if (!disk) return;
       on('tables');
-      await disk.fill();
-      await sleep(random.between(500, 2_500));
+      disk.fill();
+      await lasts(scene, 500, 2_500);
       disk.free();
     },
   ],
   'backend killed': [
     1,
-    async ({ servers, random }, on) => {
-      const children = servers.dialect === 'postgres' ? childrenOf(servers.database.pid!) : [];
-      on(`${servers.dialect}, one of ${children.length}`);
-      // PostgreSQL takes all others down with it, and recovers.
-      if (children.length) process.kill(random.pick(children), 'SIGKILL');
-      await sleep(500);
+    async (scene, on) => {
+      on(scene.servers.dialect);
+      await scene.servers.killOneBackend(scene.random);
+      await lasts(scene, 500, 500);
+    },
+  ],
+  /** A primary that was demoted and stays up: connections stay, and nothing is written. */
+  'database read-only': [
+    2,
+    async (scene, on) => {
+      const { servers } = scene;
+      if (!(await servers.readOnly(true))) return;
+      on(servers.dialect);
+      await lasts(scene, 300, 2_500);
+      while (!(await servers.readOnly(false))) await sleep(100);
     },
   ],
 };
 
 /** Faults that the same server cannot stand twice at a time. */
-const ALONE = new Set(['database stopped', 'backend killed', 'quorum lost', 'redis killed', 'redis paused']);
+const ALONE = new Set([
+  'database stopped',
+  'database read-only',
+  'backend killed',
+  'quorum lost',
+  'redis killed',
+  'redis paused',
+]);
 
 /** Makes things go wrong, one after the other and side by side, as the seed says. */
 export class Nemesis {
@@ -229,10 +270,7 @@ export class Nemesis {
   private readonly busy = new Set<string>();
   private count = 0;
 
-  constructor(
-    private readonly scene: Scene,
-    private readonly pauseMs: readonly [number, number] = [50, 700],
-  ) {}
+  constructor(private readonly scene: Scene) {}
 
   async run(): Promise<void> {
     await Promise.all([this.work(), this.work()]);
@@ -243,10 +281,10 @@ export class Nemesis {
   }
 
   private async work(): Promise<void> {
-    const { random } = this.scene;
-    const choices = Object.entries(FAULTS).map(([name, [weight]]) => [name, weight] as const);
+    const { random, pace } = this.scene;
+    const choices = Object.entries(FAULTS).map(([name, [weight]]) => [name, pace.weights[name] ?? weight] as const);
     while (!this.stopped) {
-      await sleep(random.between(...this.pauseMs));
+      await sleep(random.between(...pace.pauseMs));
       const name = random.weighted(choices);
       const kind = ALONE.has(name) ? 'servers' : name;
       if (this.stopped || this.busy.has(kind)) continue;

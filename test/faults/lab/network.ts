@@ -11,12 +11,13 @@ export interface Links {
 export class Network {
   private constructor(readonly links: readonly Links[]) {}
 
-  static async connect(apps: number, { database, redis }: Servers): Promise<Network> {
+  /** @param nodes how many of the Redis nodes the applications are to use */
+  static async connect(apps: number, { database, redis }: Servers, nodes: number): Promise<Network> {
     const links: Links[] = [];
     for (let i = 0; i < apps; i++) {
-      const nodes: TcpProxy[] = [];
-      for (const node of redis) nodes.push(await TcpProxy.listen(node.port));
-      links.push({ database: await TcpProxy.listen(database.port), redis: nodes });
+      const lines: TcpProxy[] = [];
+      for (const node of redis.slice(0, nodes)) lines.push(await TcpProxy.listen(node.port));
+      links.push({ database: await TcpProxy.listen(database.port), redis: lines });
     }
     return new Network(links);
   }

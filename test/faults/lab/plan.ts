@@ -1,13 +1,26 @@
 import type { Order } from '../app/order.js';
 import type { Workload } from '../history/workloads.js';
+import type { Profile } from './profile.js';
 import type { Random } from './random.js';
 import type { LabDialect } from './servers.js';
 
 export type Mix = readonly (readonly [workload: Workload, weight: number])[];
 
+const LEAN: Mix = [
+  ['plain', 7],
+  ['transactional', 3],
+  ['stepped', 1],
+  ['held', 2],
+  ['waiting', 1],
+];
+
 /** How often which operations are asked for. `only`: no others than these. */
-export function mixFor(dialect: LabDialect, only?: readonly string[]): Mix {
-  const mix: Mix = [
+export function mixFor({ name }: Profile, dialect: LabDialect, only?: readonly string[]): Mix {
+  return (name === 'lean' ? LEAN : richMix(dialect)).filter(([workload]) => only?.includes(workload) ?? true);
+}
+
+function richMix(dialect: LabDialect): Mix {
+  return [
     ['plain', 5],
     ['transactional', 4],
     ['checkout', 4],
@@ -24,12 +37,16 @@ export function mixFor(dialect: LabDialect, only?: readonly string[]): Mix {
     // MariaDB checks nothing at COMMIT.
     ['deferred', dialect === 'postgres' ? 2 : 0],
     ['large-transfer', 1],
+    ['timed-out', 1],
+    ['cut-short', 1],
+    ['again-inside', 1],
+    ['again-outside', 1],
   ];
-  return mix.filter(([workload]) => only?.includes(workload) ?? true);
 }
 
-/** How long an operation of this kind works, in milliseconds. */
-export function workOf(workload: Workload, leaseMs: number, random: Random): number {
+/** How long an operation works, in milliseconds. */
+export function workOf(workload: Workload, { name, leaseMs }: Profile, random: Random): number {
+  if (name === 'lean') return random.between(0, 8);
   return workload === 'long' || workload === 'brief' ? 2 * leaseMs : random.between(0, 250);
 }
 
@@ -46,6 +63,10 @@ export function troubleOf(workload: Workload, dialect: LabDialect, random: Rando
     case 'transfer':
       return { trouble: random.pick(['never', 'first']), goesOn, refused: false };
     case 'deadlock':
+    case 'timed-out':
+    case 'cut-short':
+    case 'again-inside':
+    case 'again-outside':
       return { trouble: 'first', goesOn, refused: false };
     case 'mixed':
       return { trouble: 'first', goesOn, refused: true };

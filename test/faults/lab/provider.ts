@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../history/log.js';
-import type { Random } from './random.js';
+import { Random } from './random.js';
 
 /** A payment provider with idempotency keys of its own, which is slow, and forgets to answer. */
 export class Provider {
@@ -13,10 +13,10 @@ export class Provider {
   /** Whether it still is difficult. */
   difficult = true;
 
-  constructor(
-    private readonly log: Log,
-    private readonly random: Random,
-  ) {
+  private log: Log | undefined;
+  private random = new Random('');
+
+  constructor() {
     this.server = createServer((request, response) => void this.serve(request, response));
   }
 
@@ -24,6 +24,14 @@ export class Provider {
     this.server.listen(0, '127.0.0.1');
     await once(this.server, 'listening');
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  /** Another run begins. */
+  begin(log: Log, random: Random): void {
+    this.log = log;
+    this.random = random;
+    this.charges.clear();
+    this.difficult = true;
   }
 
   close(): void {
@@ -46,7 +54,7 @@ export class Provider {
     const known = this.charges.get(key);
     const charge = known ?? { id: randomUUID() };
     this.charges.set(key, charge);
-    this.log.say({ kind: 'charge', op, key, first: !known });
+    this.log?.say({ kind: 'charge', op, key, first: !known });
     if (this.happens(0.1)) return void request.socket.destroy();
     response.end(JSON.stringify(charge));
   }

@@ -1,6 +1,10 @@
 import { connect } from 'node:net';
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createConnection } from 'mysql2/promise';
+import pg from 'pg';
 import { Disk } from './disk.js';
+import type { Random } from './random.js';
 import { startMariadb, startPostgres, startRedis, startTogether, type Server } from '../../support/servers.mjs';
 
 export type LabDialect = 'postgres' | 'mariadb';
@@ -21,10 +25,76 @@ export class Servers {
     const url =
       dialect === 'postgres'
         ? `postgres://postgres:postgres@127.0.0.1:${first.port}/test`
-        : `mysql://t:t@127.0.0.1:${first.port}/test`;
+        : `mysql://lab:lab@127.0.0.1:${first.port}/test`;
     process.env[dialect === 'postgres' ? 'TEST_PG_URL' : 'TEST_MARIADB_URL'] = url;
     const disk = dialect === 'postgres' ? await Disk.mount(first.pid!) : undefined;
-    return new Servers(dialect, first, redis, disk);
+    const servers = new Servers(dialect, first, redis, disk);
+    // A user that may do everything may also write to a server that is read-only.
+    if (dialect === 'mariadb') {
+      await servers.tell(
+        "CREATE USER lab@'127.0.0.1' IDENTIFIED BY 'lab'",
+        "GRANT ALL ON *.* TO lab@'127.0.0.1'",
+        "REVOKE SUPER, READ ONLY ADMIN ON *.* FROM lab@'127.0.0.1'",
+      );
+    }
+    return servers;
+  }
+
+  /** Has the database accept no writes, or accept them again; connections stay. Returns whether it could be told. */
+  async readOnly(on: boolean): Promise<boolean> {
+    const statements =
+      this.dialect === 'postgres'
+        ? [`ALTER SYSTEM SET default_transaction_read_only = ${on}`, 'SELECT pg_reload_conf()']
+        : [`SET GLOBAL read_only = ${on}`];
+    return this.tell(...statements).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** On PostgreSQL, all others go down with it, and the server recovers. */
+  async killOneBackend(random: Random): Promise<void> {
+    if (this.dialect === 'postgres') {
+      const children = childrenOf(this.database.pid!);
+      if (children.length) process.kill(random.pick(children), 'SIGKILL');
+      return;
+    }
+    const [rows = []] = await this.tell("SELECT id FROM information_schema.processlist WHERE user = 'lab'").catch(
+      () => [],
+    );
+    if (rows.length) await this.tell(`KILL ${String(random.pick(rows).id)}`).catch(() => []);
+  }
+
+  /** As an administrator, past every proxy. Returns the rows of each statement. */
+  private async tell(...statements: string[]): Promise<Record<string, unknown>[][]> {
+    const rows: Record<string, unknown>[][] = [];
+    if (this.dialect === 'postgres') {
+      const client = new pg.Client({
+        host: '127.0.0.1',
+        port: this.database.port,
+        user: 'postgres',
+        database: 'postgres',
+        connectionTimeoutMillis: 2_000,
+        query_timeout: 5_000,
+      });
+      client.on('error', () => undefined);
+      try {
+        await client.connect();
+        for (const statement of statements) rows.push((await client.query<Record<string, unknown>>(statement)).rows);
+      } finally {
+        client.end().catch(() => undefined);
+      }
+      return rows;
+    }
+    const socketPath = join(this.database.folder, 'socket');
+    const connection = await createConnection({ socketPath, user: 'root', connectTimeout: 2_000 });
+    connection.on('error', () => undefined);
+    try {
+      for (const sql of statements) rows.push((await connection.query({ sql, timeout: 5_000 }))[0] as (typeof rows)[0]);
+    } finally {
+      connection.destroy();
+    }
+    return rows;
   }
 
   async dispose(): Promise<void> {
@@ -44,7 +114,7 @@ export function flush({ port }: Server): Promise<void> {
 }
 
 /** A process's children: PostgreSQL's backends. */
-export function childrenOf(pid: number): number[] {
+function childrenOf(pid: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .filter((name) => parentOf(name) === pid)

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RunResult } from '../lab/run.js';
+import type { RunResult } from '../lab/lab.js';
 import { countBy } from './table.js';
 import { timelineOf } from './timeline.js';
 
