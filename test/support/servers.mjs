@@ -394,8 +394,12 @@ export async function startTogether(starting) {
 /** @type {import('node:child_process').ChildProcess | undefined} */
 let keeper;
 
-/** @param {{ folder: string, pid?: number, gone?: boolean }} news */
-function keep(news) {
+/**
+ * Has a folder, and the process that works in it, go with the test run, or forgets them.
+ *
+ * @param {{ folder: string, pid?: number, gone?: boolean }} news
+ */
+export function keep(news) {
   keeper ??= hireKeeper();
   keeper.stdin?.write(`${JSON.stringify(news)}\n`);
 }
@@ -454,7 +458,7 @@ function reachable(native, folder, user) {
 }
 
 /** Whom to run what refuses to run as root. */
-function unprivileged() {
+export function unprivileged() {
   return asRoot ? { uid: idOfNobody('-u'), gid: idOfNobody('-g') } : {};
 }
 

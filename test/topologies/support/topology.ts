@@ -48,8 +48,8 @@ export const { values: flags } = parseArgs({
 });
 
 /** Operations that have to be served before a fault begins, and again after it has ended. */
-const SERVED_BEFORE = 100;
-const SERVED_AFTER = 100;
+const SERVED_BEFORE = 200;
+const SERVED_AFTER = 200;
 const SHOWN = 10;
 
 /**
@@ -103,7 +103,7 @@ export class Topology {
     const clients = new Clients({
       urls: () => this.apps.filter((app) => app.running).map((app) => app.url),
       routes,
-      workers: this.settings.workers ?? 12,
+      workers: this.settings.workers ?? 24,
       patienceMs: 4_000,
     });
     clients.start();

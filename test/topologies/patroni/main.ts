@@ -1,0 +1,125 @@
+/**
+ * Patroni with etcd and HAProxy over three PostgreSQL servers: each fault with synchronous and with asynchronous
+ * replication. Applications know one address, that of HAProxy.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MayForget } from '../support/check.js';
+import { now } from '../support/clock.js';
+import { flags, type Scenario, Topology } from '../support/topology.js';
+import { type Node, PatroniCluster, TTL } from './cluster.js';
+
+type Fault = (cluster: PatroniCluster, primary: Node) => Promise<void>;
+
+interface Trial {
+  readonly fault: Fault;
+  /** Whether a primary is lost with what it has not sent to the others. */
+  readonly losesPrimary: boolean;
+  readonly gapLimitMs: number;
+  /** Whether it is part of the short form. */
+  readonly short?: boolean;
+}
+
+/** Until the old leader's key has run out, and what an election, HAProxy and the applications take after that. */
+const AFTER_TTL = (TTL + 10) * 1_000;
+const QUICK = 12_000;
+/** Standbys may lag behind by so much without a fault, in milliseconds. */
+const LAG = 1_000;
+
+const TRIALS: Readonly<Record<string, Trial>> = {
+  switchover: {
+    losesPrimary: false,
+    gapLimitMs: QUICK,
+    short: true,
+    fault: async (cluster, primary) => {
+      const answer = await primary.rest('POST', '/switchover', { leader: primary.name });
+      if (answer.status !== 200) throw new Error(`no switchover: ${answer.status} ${answer.body}`);
+      await cluster.successorOf(primary);
+    },
+  },
+  'kill primary': {
+    losesPrimary: true,
+    gapLimitMs: QUICK,
+    short: true,
+    fault: async (cluster, primary) => {
+      process.kill(primary.postmaster!, 'SIGKILL');
+      await cluster.successorOf(primary);
+    },
+  },
+  'pause primary and its Patroni': {
+    losesPrimary: true,
+    gapLimitMs: AFTER_TTL,
+    fault: async (cluster, primary) => {
+      primary.signalPatroni('SIGSTOP');
+      primary.signalPostgres('SIGSTOP');
+      await cluster.successorOf(primary);
+      await sleep(2_000);
+      primary.signalPostgres('SIGCONT');
+      await sleep(1_000);
+      primary.signalPatroni('SIGCONT');
+    },
+  },
+  'pause Patroni alone': {
+    losesPrimary: true,
+    gapLimitMs: AFTER_TTL,
+    fault: async (cluster, primary) => {
+      primary.signalPatroni('SIGSTOP');
+      await cluster.successorOf(primary);
+      await sleep(2_000);
+      primary.signalPatroni('SIGCONT');
+    },
+  },
+  'partition primary': {
+    losesPrimary: true,
+    gapLimitMs: AFTER_TTL,
+    fault: async (cluster, primary) => {
+      primary.partition(true);
+      await cluster.successorOf(primary);
+      await sleep(2_000);
+      primary.partition(false);
+    },
+  },
+  'lose etcd, and all demote themselves': {
+    losesPrimary: false,
+    gapLimitMs: AFTER_TTL + 10_000,
+    fault: async (cluster, primary) => {
+      for (const node of cluster.nodes) node.loseEtcd(true);
+      for (let i = 0; i < 200 && (await primary.isPrimary()); i++) await sleep(100);
+      await sleep(5_000);
+      for (const node of cluster.nodes) node.loseEtcd(false);
+      await cluster.primary();
+    },
+  },
+};
+
+const cluster = await PatroniCluster.start();
+const database = {
+  type: 'postgres' as const,
+  host: '127.0.0.1',
+  port: cluster.port,
+  username: 'postgres',
+  database: 'test',
+};
+const topology = await Topology.start({ name: 'patroni', databases: [database, database, database] });
+for (const synchronous of [true, false]) {
+  if (!synchronous && flags.short) break;
+  await cluster.synchronous(synchronous);
+  for (const [name, trial] of Object.entries(TRIALS)) {
+    if (flags.short && !trial.short) continue;
+    await topology.run(`${name}, ${synchronous ? 'sync' : 'async'}`, scenario(trial, !synchronous));
+  }
+}
+const success = await topology.stop();
+await cluster.dispose();
+process.exit(success ? 0 : 1);
+
+function scenario({ fault, losesPrimary, gapLimitMs }: Trial, asynchronous: boolean): Scenario {
+  return {
+    gapLimitMs,
+    after: () => cluster.whole(),
+    fault: async (): Promise<MayForget | undefined> => {
+      const from = now() - LAG;
+      await fault(cluster, await cluster.primary());
+      return losesPrimary && asynchronous ? { from, until: now() } : undefined;
+    },
+  };
+}
