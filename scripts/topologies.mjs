@@ -1,7 +1,7 @@
 /**
  * `npm run test:topologies`: clusters of real database servers, faults in them, and applications that go on meanwhile.
  * `-- patroni galera` runs these topologies only, `--short` the form that CI runs, `--only 'kill primary'` the scenarios whose
- * name contains that. Each folder of test/topologies with a main.ts is a topology; its requirements.mjs names the servers.
+ * name matches that, `--times 5` all of them so often. Each folder of test/topologies with a main.ts is a topology; its requirements.mjs names the servers.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,9 +13,11 @@ const TO = 'test/.built/topologies';
 /** What topologies consist of, and what they share with the fault lab. */
 const SOURCES = [FOLDER, 'test/support', 'test/faults/lab/random.ts'];
 
+const WITH_VALUES = new Set(['--only', '--times']);
+
 const all = readdirSync(join(root, FOLDER)).filter((name) => existsSync(join(root, FOLDER, name, 'main.ts')));
 const given = process.argv.slice(2).filter((arg) => arg !== '--yes');
-const named = given.filter((arg, i) => !arg.startsWith('--') && given[i - 1] !== '--only');
+const named = given.filter((arg, i) => !arg.startsWith('--') && !WITH_VALUES.has(given[i - 1]));
 const options = given.filter((arg) => !named.includes(arg));
 const unknown = named.filter((name) => !all.includes(name));
 if (unknown.length) {

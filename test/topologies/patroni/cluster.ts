@@ -221,6 +221,11 @@ export class PatroniCluster {
     }, 90_000);
   }
 
+  /** What Patroni printed last, for whoever has to find out what has happened. */
+  get story(): string {
+    return this.nodes.map(({ name, patroni }) => `--- ${name}\n${patroni.output}`).join('\n');
+  }
+
   async dispose(): Promise<void> {
     await this.haproxy.dispose();
     await Promise.all(this.nodes.map((node) => node.dispose()));

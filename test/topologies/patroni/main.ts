@@ -100,26 +100,35 @@ const database = {
   database: 'test',
 };
 const topology = await Topology.start({ name: 'patroni', databases: [database, database, database] });
-for (const synchronous of [true, false]) {
-  if (!synchronous && flags.short) break;
-  await cluster.synchronous(synchronous);
-  for (const [name, trial] of Object.entries(TRIALS)) {
-    if (flags.short && !trial.short) continue;
-    await topology.run(`${name}, ${synchronous ? 'sync' : 'async'}`, scenario(trial, !synchronous));
+for (let time = 0; time < Number(flags.times); time++)
+  for (const synchronous of [true, false]) {
+    if (!synchronous && flags.short) break;
+    await cluster.synchronous(synchronous);
+    for (const [name, trial] of Object.entries(TRIALS)) {
+      if (flags.short && !trial.short) continue;
+      const passed = await topology.run(`${name}, ${synchronous ? 'sync' : 'async'}`, scenario(trial, !synchronous));
+      if (!passed) console.log(cluster.story);
+    }
   }
-}
 const success = await topology.stop();
 await cluster.dispose();
 process.exit(success ? 0 : 1);
 
 function scenario({ fault, losesPrimary, gapLimitMs }: Trial, asynchronous: boolean): Scenario {
+  let from: number;
+  let old: Node;
   return {
     gapLimitMs,
-    after: () => cluster.whole(),
     fault: async (): Promise<MayForget | undefined> => {
-      const from = now() - LAG;
-      await fault(cluster, await cluster.primary());
+      from = now() - LAG;
+      old = await cluster.primary();
+      await fault(cluster, old);
       return losesPrimary && asynchronous ? { from, until: now() } : undefined;
+    },
+    after: async (): Promise<MayForget | undefined> => {
+      await cluster.whole();
+      if (!losesPrimary || (await cluster.primary()) !== old) return undefined;
+      return { from, until: now(), why: 'Patroni took the old primary back over its successor' };
     },
   };
 }

@@ -34,8 +34,8 @@ export interface Scenario {
   readonly gapLimitMs: number;
   /** All of {@link ROUTES} by default. */
   readonly routes?: readonly Route[];
-  /** What has to come true once requests are served again, which go on meanwhile. */
-  readonly after?: () => Promise<void>;
+  /** Waits for what has to come true once requests are served again, which go on meanwhile. The last word on what may be lost. */
+  readonly after?: () => Promise<MayForget | void>;
 }
 
 /** What the command was called with. */
@@ -44,6 +44,7 @@ export const { values: flags } = parseArgs({
     short: { type: 'boolean', default: false },
     only: { type: 'string' },
     verbose: { type: 'boolean', default: false },
+    times: { type: 'string', default: '1' },
   },
 });
 
@@ -95,9 +96,9 @@ export class Topology {
     return this.apps[i];
   }
 
-  /** Runs one scenario, and prints its line. */
-  async run(scenario: string, { fault, gapLimitMs, routes = ROUTES, after }: Scenario): Promise<void> {
-    if (flags.only !== undefined && !scenario.includes(flags.only)) return;
+  /** Runs one scenario, and prints its line. Returns whether it was as it has to be. */
+  async run(scenario: string, { fault, gapLimitMs, routes = ROUTES, after }: Scenario): Promise<boolean> {
+    if (flags.only !== undefined && !new RegExp(flags.only).test(scenario)) return true;
     this.ran++;
     const violations: string[] = [];
     const clients = new Clients({
@@ -115,7 +116,7 @@ export class Topology {
       mayForget = (await fault()) ?? undefined;
       const served = clients.served.length;
       await until(() => clients.served.length >= served + SERVED_AFTER, this.leaseMs + 2 * gapLimitMs);
-      await after?.();
+      mayForget = (await after?.()) ?? mayForget;
     } catch (error) {
       violations.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
@@ -132,13 +133,15 @@ export class Topology {
       mayForget,
     });
     violations.push(...verdict.violations);
-    const { takenOver, forgotten, forgottenMs, repeated } = verdict;
+    const { takenOver, forgotten, repeated } = verdict;
     const parts = [
       `${clients.operations.length.toLocaleString('en')} operations`,
       `gap ${seconds(gap)}`,
       takenOver && `${takenOver} taken over`,
-      forgotten && `${forgotten} forgotten (the oldest ${seconds(forgottenMs)} old)`,
+      forgotten.length > 0 &&
+        `${forgotten.length} forgotten (acknowledged up to ${seconds(Math.max(...forgotten) - begunAt)} after the fault began)`,
       repeated && `${repeated} repeated outside`,
+      mayForget?.why,
       `${violations.length} ${violations.length === 1 ? 'violation' : 'violations'}`,
     ];
     console.log(`${this.settings.name}: ${scenario}: ${parts.filter(Boolean).join(', ')}`);
@@ -149,13 +152,14 @@ export class Topology {
       for (const [i, app] of this.apps.entries())
         if (app.output) console.log(`  app ${i}: ${app.output.slice(-3_000)}`);
     }
+    return violations.length === 0;
   }
 
   /** Ends the applications. Returns whether all was as it has to be. */
   async stop(): Promise<boolean> {
     await Promise.all(this.apps.map((app) => app.stop()));
     this.provider.close();
-    if (this.ran === 0) console.log(`${this.settings.name}: no scenario is called ${flags.only}`);
+    if (this.ran === 0) console.log(`${this.settings.name}: no scenario matches ${flags.only}`);
     return this.failed === 0 && this.ran > 0;
   }
 
