@@ -7,8 +7,6 @@ import type { Happening } from './provider.js';
 export interface MayForget {
   readonly from: number;
   readonly until: number;
-  /** Why, where that is not part of the scenario's name. */
-  readonly why?: string;
 }
 
 export interface Seen {

@@ -36,6 +36,10 @@ export interface Scenario {
   readonly routes?: readonly Route[];
   /** Waits for what has to come true once requests are served again, which go on meanwhile. The last word on what may be lost. */
   readonly after?: () => Promise<MayForget | void>;
+  /** Nothing dies that runs operations: one that runs again after its lease is a violation. */
+  readonly nothingDies?: boolean;
+  /** What its line says beside the rest, asked for in the end. */
+  readonly notes?: () => Promise<string>;
 }
 
 /** What the command was called with. */
@@ -97,7 +101,10 @@ export class Topology {
   }
 
   /** Runs one scenario, and prints its line. Returns whether it was as it has to be. */
-  async run(scenario: string, { fault, gapLimitMs, routes = ROUTES, after }: Scenario): Promise<boolean> {
+  async run(
+    scenario: string,
+    { fault, gapLimitMs, routes = ROUTES, after, nothingDies, notes }: Scenario,
+  ): Promise<boolean> {
     if (flags.only !== undefined && !new RegExp(flags.only).test(scenario)) return true;
     this.ran++;
     const violations: string[] = [];
@@ -134,6 +141,7 @@ export class Topology {
     });
     violations.push(...verdict.violations);
     const { takenOver, forgotten, repeated } = verdict;
+    if (nothingDies && takenOver) violations.push(`${takenOver} operations ran again, though nothing had died`);
     const parts = [
       `${clients.operations.length.toLocaleString('en')} operations`,
       `gap ${seconds(gap)}`,
@@ -141,7 +149,7 @@ export class Topology {
       forgotten.length > 0 &&
         `${forgotten.length} forgotten (acknowledged up to ${seconds(Math.max(...forgotten) - begunAt)} after the fault began)`,
       repeated && `${repeated} repeated outside`,
-      mayForget?.why,
+      await notes?.(),
       `${violations.length} ${violations.length === 1 ? 'violation' : 'violations'}`,
     ];
     console.log(`${this.settings.name}: ${scenario}: ${parts.filter(Boolean).join(', ')}`);
