@@ -124,7 +124,7 @@ function scenario({ fault, losesPrimary, gapLimitMs }: Trial, asynchronous: bool
       from = now() - LAG;
       old = await cluster.primary();
       await fault(cluster, old);
-      return losesPrimary && asynchronous ? { from, until: now() } : undefined;
+      return losesPrimary ? { from, until: now(), replaysOnly: !asynchronous } : undefined;
     },
     after: async (): Promise<MayForget | undefined> => {
       await cluster.whole();

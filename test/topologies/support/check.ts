@@ -7,6 +7,11 @@ import type { Happening } from './provider.js';
 export interface MayForget {
   readonly from: number;
   readonly until: number;
+  /**
+   * Replays alone. A server that waits in vain for its synchronous standby shows others what it has committed as it shuts
+   * down, for some milliseconds, and never acknowledges it.
+   */
+  readonly replaysOnly?: boolean;
 }
 
 export interface Seen {
@@ -61,7 +66,10 @@ function judge(
   { leaseMs, mayForget }: Seen,
 ): Judged {
   const violations: string[] = [];
-  const isForgettable = (at: number) => mayForget !== undefined && at >= mayForget.from && at <= mayForget.until;
+  const isForgettable = ({ at, replayed = false }: { at: number; replayed?: boolean }) => {
+    if (!mayForget || (mayForget.replaysOnly && !replayed)) return false;
+    return at >= mayForget.from && at <= mayForget.until;
+  };
 
   const last = answers.at(-1);
   if (!last) return { violations: ['was not answered in the end'], takenOver: false, repeated: false };
@@ -71,8 +79,8 @@ function judge(
   // Answers may overtake each other on their way: what counts is which one was asked for last.
   const final = runOf(answers.reduce((one, other) => (other.askedAt > one.askedAt ? other : one)));
   const others = answers.filter((answer) => runOf(answer).run !== final.run);
-  const odd = others.find(({ at }) => !isForgettable(at));
-  if (odd) violations.push(`answered ${odd.body}, and later ${last.body}`);
+  const odd = others.find((answer) => !isForgettable(answer));
+  if (odd) violations.push(`${odd.replayed ? 'replayed' : 'answered'} ${odd.body}, and later ${last.body}`);
   if (new Set(answers.filter((answer) => runOf(answer).run === final.run).map(({ body }) => body)).size > 1) {
     violations.push(`one run is answered in two ways: ${answers.map(({ body }) => body).join(' and ')}`);
   }
@@ -94,7 +102,7 @@ function judge(
     for (const mail of of('mail')) {
       const before = done.find((one) => one.run !== mail.run && one.at < mail.at);
       if (!before) continue;
-      if (isForgettable(before.at)) repeated = true;
+      if (isForgettable(before)) repeated = true;
       else violations.push(`the mail of token ${before.token} was on record, and token ${mail.token} sent it again`);
     }
     if (of('mail').length === 0) violations.push('answered, and no mail');
@@ -108,7 +116,7 @@ function judge(
       // It cannot have claimed before its request arrived, so that its lease ended no earlier than this.
       const leaseUntil = earlier.arrivedAt + leaseMs;
       if (later.at >= leaseUntil && later.token > earlier.token) takenOver = true;
-      else if (isForgettable(earlier.at)) repeated = true;
+      else if (isForgettable(earlier)) repeated = true;
       else {
         violations.push(
           `doubled: tokens ${earlier.token} and ${later.token}, ${Math.round(leaseUntil - later.at)} ms before its lease ended`,
