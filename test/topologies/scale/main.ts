@@ -9,12 +9,15 @@ import { call } from '../../support/http-client.js';
 import { PatroniCluster } from '../patroni/cluster.js';
 import { now } from '../support/clock.js';
 import { cpuOf, CpuShare } from '../support/cpu.js';
+import { query } from '../support/postgres.js';
 import { Topology } from '../support/topology.js';
 
 const PROCESSES = [1, 2, 3, 4, 6];
 /** Of the CPUs, for each process of the application and for the primary. */
 const OF_APPLICATION = 0.1;
-const OF_PRIMARY = 0.3;
+const OF_PRIMARY = 0.25;
+/** Requests to each process before it gets its share, so that its code is compiled. */
+const WARMING_UP = 2_000;
 /** Requests at a time to each process. */
 const CLIENTS = 12;
 const WARM_UP_MS = 2_000;
@@ -32,6 +35,18 @@ const database = {
 const most = Math.max(...PROCESSES);
 const topology = await Topology.start({ name: 'scale', databases: Array.from({ length: most }, () => database) });
 const apps = Array.from({ length: most }, (_, i) => topology.app(i));
+let refused = 0;
+const warmth = apps.map(() => ({ left: WARMING_UP }));
+await Promise.all(
+  apps.flatMap(({ url }, i) =>
+    Array.from({ length: CLIENTS }, async () => {
+      while (warmth[i].left-- > 0) await serve(url);
+    }),
+  ),
+);
+// What the warming up has left behind is not to be cleared away while others are measured.
+for (const statement of ['VACUUM ANALYZE', 'CHECKPOINT']) await query(primary.postgresPort, statement);
+
 const shares = [
   CpuShare.of('primary', OF_PRIMARY),
   ...apps.map((_, i) => CpuShare.of(`application-${i}`, OF_APPLICATION)),
@@ -53,7 +68,6 @@ const used = (processes: number) => ({
   primary: cpuOf([primary.postmaster!]),
   standbys: cpuOf(standbys.map((node) => node.postmaster!)),
 });
-let refused = 0;
 
 for (const processes of PROCESSES) {
   let going = true;
@@ -63,8 +77,7 @@ for (const processes of PROCESSES) {
     Array.from({ length: CLIENTS }, async () => {
       while (going) {
         const askedAt = now();
-        const answer = await call(`${url}/transactional`, { key: randomUUID(), body: { op: randomUUID(), work: 0 } });
-        if (answer.status !== 201) refused++;
+        await serve(url);
         served++;
         took.push(now() - askedAt);
       }
@@ -94,3 +107,8 @@ await topology.stop();
 await cluster.dispose();
 for (const share of shares) share?.dispose();
 process.exit(refused ? 1 : 0);
+
+async function serve(url: string): Promise<void> {
+  const answer = await call(`${url}/transactional`, { key: randomUUID(), body: { op: randomUUID(), work: 0 } });
+  if (answer.status !== 201) refused++;
+}

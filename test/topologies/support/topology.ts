@@ -167,8 +167,9 @@ export class Topology {
   async stop(): Promise<boolean> {
     await Promise.all(this.apps.map((app) => app.stop()));
     this.provider.close();
-    if (this.ran === 0) console.log(`${this.settings.name}: no scenario matches ${flags.only}`);
-    return this.failed === 0 && this.ran > 0;
+    const isMistyped = this.ran === 0 && flags.only !== undefined;
+    if (isMistyped) console.log(`${this.settings.name}: no scenario matches ${flags.only}`);
+    return this.failed === 0 && !isMistyped;
   }
 
   /** The database may still be coming back. */
