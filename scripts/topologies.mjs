@@ -1,7 +1,8 @@
 /**
  * `npm run test:topologies`: clusters of real database servers, faults in them, and applications that go on meanwhile.
  * `-- patroni galera` runs these topologies only, `--short` the form that CI runs, `--only 'kill primary'` the scenarios whose
- * name matches that, `--times 5` all of them so often. Each folder of test/topologies with a main.ts is a topology; its requirements.mjs names the servers.
+ * name matches that, `--times 5` those of patroni so often. Each folder of test/topologies with a main.ts is a topology; its
+ * requirements.mjs names the servers.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

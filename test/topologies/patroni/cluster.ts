@@ -159,7 +159,8 @@ export class Node {
 export class PatroniCluster {
   private constructor(
     private readonly etcd: Server,
-    private readonly haproxy: Server,
+    /** The second one leaves sessions alone that lead to a primary which is none any more. */
+    private readonly haproxies: readonly [Server, Server],
     readonly nodes: readonly Node[],
   ) {}
 
@@ -169,7 +170,11 @@ export class PatroniCluster {
     for (const name of NAMES) nodes.push(await Node.prepare(name, etcd.port));
     await nodes[0].start();
     await Promise.all(nodes.slice(1).map((node) => node.start()));
-    const cluster = new PatroniCluster(etcd, await startHaproxy(nodes), nodes);
+    const haproxies = [
+      await startHaproxy(nodes, ' on-marked-down shutdown-sessions'),
+      await startHaproxy(nodes),
+    ] as const;
+    const cluster = new PatroniCluster(etcd, haproxies, nodes);
     await cluster.whole();
     const primary = await cluster.primary();
     await query(primary.postgresPort, 'CREATE DATABASE test', { database: 'postgres' });
@@ -178,7 +183,12 @@ export class PatroniCluster {
 
   /** Where applications find the primary. */
   get port(): number {
-    return this.haproxy.port;
+    return this.haproxies[0].port;
+  }
+
+  /** The same, but sessions stay that lead to a primary which is none any more. */
+  get portOfLastingSessions(): number {
+    return this.haproxies[1].port;
   }
 
   /** Switches between synchronous and asynchronous replication. */
@@ -227,7 +237,7 @@ export class PatroniCluster {
   }
 
   async dispose(): Promise<void> {
-    await this.haproxy.dispose();
+    await Promise.all(this.haproxies.map((haproxy) => haproxy.dispose()));
     await Promise.all(this.nodes.map((node) => node.dispose()));
     await this.etcd.dispose();
   }
@@ -277,7 +287,7 @@ async function startEtcd(): Promise<Server> {
   }).start();
 }
 
-async function startHaproxy(nodes: readonly Node[]): Promise<Server> {
+async function startHaproxy(nodes: readonly Node[], onMarkedDown = ''): Promise<Server> {
   const folder = makeFolder('haproxy');
   const file = join(folder, 'haproxy.cfg');
   return new Server({
@@ -298,7 +308,7 @@ async function startHaproxy(nodes: readonly Node[]): Promise<Server> {
         `  bind 127.0.0.1:${port}`,
         '  option httpchk GET /primary',
         '  http-check expect status 200',
-        '  default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions',
+        `  default-server inter 1s fall 2 rise 1${onMarkedDown}`,
         ...nodes.map((node) => `  server ${node.name} 127.0.0.1:${node.postgresPort} check port ${node.restPort}`),
       ];
       writeFileSync(file, `${lines.join('\n')}\n`);

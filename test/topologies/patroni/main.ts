@@ -91,28 +91,43 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   },
 };
 
-const cluster = await PatroniCluster.start();
-const database = {
-  type: 'postgres' as const,
-  host: '127.0.0.1',
-  port: cluster.port,
-  username: 'postgres',
-  database: 'test',
+/** Where HAProxy leaves sessions alone: the old primary keeps its connections, and nothing tells it that it is none. */
+const LASTING_SESSIONS: Trial = {
+  losesPrimary: true,
+  gapLimitMs: AFTER_TTL,
+  fault: async (cluster, primary) => {
+    primary.signalPatroni('SIGSTOP');
+    await cluster.successorOf(primary);
+    await sleep(10_000);
+    primary.signalPatroni('SIGCONT');
+  },
 };
-const topology = await Topology.start({ name: 'patroni', databases: [database, database, database] });
-for (let time = 0; time < Number(flags.times); time++)
-  for (const synchronous of [true, false]) {
-    if (!synchronous && flags.short) break;
+
+const cluster = await PatroniCluster.start();
+const topology = await topologyAt(cluster.port);
+const lasting = flags.short ? undefined : await topologyAt(cluster.portOfLastingSessions);
+for (let time = 0; time < Number(flags.times); time++) {
+  for (const synchronous of flags.short ? [true] : [true, false]) {
     await cluster.synchronous(synchronous);
     for (const [name, trial] of Object.entries(TRIALS)) {
-      if (flags.short && !trial.short) continue;
-      const passed = await topology.run(`${name}, ${synchronous ? 'sync' : 'async'}`, scenario(trial, !synchronous));
-      if (!passed) console.log(cluster.story);
+      if (trial.short || !flags.short) await run(topology, name, trial, synchronous);
     }
+    if (lasting) await run(lasting, 'pause Patroni alone, and sessions last', LASTING_SESSIONS, synchronous);
   }
-const success = await topology.stop();
+}
+const success = [await topology.stop(), (await lasting?.stop()) ?? true];
 await cluster.dispose();
-process.exit(success ? 0 : 1);
+process.exit(success.every(Boolean) ? 0 : 1);
+
+function topologyAt(port: number): Promise<Topology> {
+  const database = { type: 'postgres' as const, host: '127.0.0.1', port, username: 'postgres', database: 'test' };
+  return Topology.start({ name: 'patroni', databases: [database, database, database] });
+}
+
+async function run(on: Topology, name: string, trial: Trial, synchronous: boolean): Promise<void> {
+  const passed = await on.run(`${name}, ${synchronous ? 'sync' : 'async'}`, scenario(trial, !synchronous));
+  if (!passed) console.log(cluster.story);
+}
 
 function scenario({ fault, losesPrimary, gapLimitMs }: Trial, asynchronous: boolean): Scenario {
   let from: number;

@@ -10,7 +10,7 @@ import { PatroniCluster } from '../patroni/cluster.js';
 import { now } from '../support/clock.js';
 import { cpuOf, CpuShare } from '../support/cpu.js';
 import { query } from '../support/postgres.js';
-import { Topology } from '../support/topology.js';
+import { flags, Topology } from '../support/topology.js';
 
 const PROCESSES = [1, 2, 3, 4, 6];
 /** Of the CPUs, for each process of the application and for the primary. */
@@ -23,6 +23,10 @@ const CLIENTS = 12;
 const WARM_UP_MS = 2_000;
 const MEASURED_MS = 8_000;
 
+if (flags.short) {
+  console.log('scale: a measurement, and no part of the short form');
+  process.exit();
+}
 const cluster = await PatroniCluster.start();
 const primary = await cluster.primary();
 const database = {
