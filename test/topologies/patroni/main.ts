@@ -3,6 +3,7 @@
  * replication. Applications know one address, that of HAProxy.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../../support/until.js';
 import type { MayForget } from '../support/check.js';
 import { now } from '../support/clock.js';
 import { flags, type Scenario, Topology } from '../support/topology.js';
@@ -91,7 +92,7 @@ const TRIALS: Readonly<Record<string, Trial>> = {
   },
 };
 
-/** Where HAProxy leaves sessions alone: the old primary keeps its connections, and nothing tells it that it is none. */
+/** Where HAProxy leaves sessions alone: the old primary keeps its connections, and goes on taking writes. */
 const LASTING_SESSIONS: Trial = {
   losesPrimary: true,
   gapLimitMs: AFTER_TTL,
@@ -99,7 +100,9 @@ const LASTING_SESSIONS: Trial = {
     primary.signalPatroni('SIGSTOP');
     await cluster.successorOf(primary);
     await sleep(10_000);
+    const { postmaster } = primary;
     primary.signalPatroni('SIGCONT');
+    await until(() => primary.postmaster !== postmaster, 60_000);
   },
 };
 
