@@ -55,13 +55,19 @@ class Pair {
     await query(follower.port, 'SELECT pg_reload_conf()');
   }
 
-  /** How many connections applications keep to the old leader. */
-  async left(): Promise<number> {
-    const [{ n }] = await query(
-      this.leader.port,
-      `SELECT count(*)::int AS n FROM pg_stat_activity WHERE ${APPLICATIONS}`,
-    );
-    return n as number;
+  /** What applications asked last over the connections that they keep to the old leader. */
+  async left(): Promise<string[]> {
+    const sql = `SELECT state || ' for ' || (now() - state_change)::text || ': ' || query AS asked FROM pg_stat_activity`;
+    return (await query(this.leader.port, `${sql} WHERE ${APPLICATIONS}`)).map(({ asked }) => String(asked));
+  }
+
+  /** Idle connections that are never used again are closed by the pools, in ten seconds. */
+  async abandoned(): Promise<void> {
+    let left: string[] = [];
+    const isLeft = until(async () => (left = await this.left()).length === 0, 15_000);
+    await isLeft.catch(() => {
+      throw new Error(`connections to the old leader stay:\n  ${left.join('\n  ')}`);
+    });
   }
 
   async stop(): Promise<void> {
@@ -90,8 +96,7 @@ async function scenario(name: string, lateMs: number): Promise<boolean> {
       await sleep(lateMs);
       pair.address.retarget(pair.follower.port);
     },
-    // Idle connections that are never used again are closed by the pools, in ten seconds.
-    after: () => until(async () => (await pair.left()) === 0, 15_000),
+    after: () => pair.abandoned(),
   });
   const success = await topology.stop();
   await pair.stop();
