@@ -25,7 +25,7 @@ describe('a primary that was demoted and stays up', () => {
   test('is not listened to: announcements go to its successor', async () => {
     const wakeUp = new PostgresWakeUp(dataSource, connector);
     try {
-      await (await wakeUp.subscribe('before', () => undefined)).close();
+      (await wakeUp.subscribe('before', () => undefined)).close();
       await wakeUp.close();
       await dataSource.query(`ALTER DATABASE ${database.options.database} SET default_transaction_read_only = on`);
       const after = new PostgresWakeUp(dataSource, connector);
