@@ -10,15 +10,26 @@ const SOURCES = ['test/faults', 'test/support', 'lib/engine/identity.ts', 'lib/t
 
 /** @returns {Promise<string>} the program's path */
 export async function compileLab() {
-  rmSync(join(root, TO), { recursive: true, force: true });
-  for (const source of SOURCES.flatMap(filesOf)) {
-    const to = join(root, TO, source);
+  return join(await compileSources(TO, SOURCES), 'test/faults/main.js');
+}
+
+/**
+ * Compiles files and folders into a folder of their own, where they keep their paths.
+ *
+ * @param {string} folder
+ * @param {string[]} sources
+ * @returns {Promise<string>} the folder's path
+ */
+export async function compileSources(folder, sources) {
+  rmSync(join(root, folder), { recursive: true, force: true });
+  for (const source of sources.flatMap(filesOf)) {
+    const to = join(root, folder, source);
     mkdirSync(dirname(to), { recursive: true });
     const from = join(root, source);
     if (source.endsWith('.ts')) writeFileSync(to.replace(/\.ts$/, '.js'), await compileModule(from));
     else cpSync(from, to);
   }
-  return join(root, TO, 'test/faults/main.js');
+  return join(root, folder);
 }
 
 /**

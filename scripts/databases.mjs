@@ -36,6 +36,19 @@ export function ensureDatabasesAndBrowser() {
 }
 
 /**
+ * The same for the servers of some topologies.
+ *
+ * @param {Requirement[]} requirements
+ */
+export function ensureServers(requirements) {
+  return ensure(requirements, [
+    'Install what the topologies are made of, then run this again:',
+    '  Ubuntu:         the same; elsewhere, run this in a container of Debian',
+    'The suite needs none of them: npm test',
+  ]);
+}
+
+/**
  * @param {Requirement[]} requirements
  * @param {[string, string, string]} advice
  */

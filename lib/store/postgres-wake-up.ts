@@ -9,7 +9,7 @@ import type { PgConnection } from './dialects/postgres.js';
 /** What we use of a `pg` client that listens. */
 interface PgListener {
   connect(): Promise<unknown>;
-  query(sql: string, values?: unknown[]): Promise<unknown>;
+  query(sql: string): Promise<{ readonly rows: readonly Readonly<Record<string, unknown>>[] }>;
   on(event: 'notification', listener: (message: { channel: string; payload?: string }) => void): unknown;
   on(event: 'error' | 'end', listener: () => void): unknown;
   end(): Promise<void>;
@@ -134,6 +134,9 @@ export class PostgresWakeUp implements WakeUp {
     try {
       await client.connect();
       await client.query(`LISTEN ${CHANNEL}`);
+      // The address may still lead to a primary that was demoted, which hears nothing of what is announced to the new one.
+      const { rows } = await client.query("SELECT current_setting('transaction_read_only') AS readonly");
+      if (rows[0].readonly === 'on') throw new Error('the server takes no writes');
       await this.probe();
     } catch (error) {
       void client.end().catch(() => undefined);

@@ -11,6 +11,8 @@ import { freePort } from './free-port.mjs';
 
 const START_TIMEOUT = 60_000;
 const START_ATTEMPTS = 5;
+/** How many characters of what a server prints are kept. */
+const KEPT = 20_000;
 const asRoot = process.getuid?.() === 0;
 
 /**
@@ -27,6 +29,8 @@ const asRoot = process.getuid?.() === 0;
 /** One running server. It can be stopped, killed or paused and started again on the same port with the same data. */
 export class Server {
   port = 0;
+  /** What it printed last. */
+  output = '';
   #recipe;
   #started = false;
   /** @type {import('node:child_process').ChildProcess | undefined} */
@@ -98,15 +102,15 @@ export class Server {
     this.#child = child;
     keep({ folder, pid: child.pid });
     await new Promise((resolve, reject) => {
-      let output = '';
+      this.output = '';
       const fail = (/** @type {string} */ why) => {
         clearTimeout(timer);
-        reject(new Error(`${name} ${why}: ${output}`));
+        reject(new Error(`${name} ${why}: ${this.output.slice(-4000)}`));
       };
       const timer = setTimeout(() => fail('took too long to start'), START_TIMEOUT);
       const listen = (/** @type {Buffer} */ chunk) => {
-        output = (output + chunk.toString()).slice(-4000);
-        if (!output.includes(ready)) return;
+        this.output = (this.output + chunk.toString()).slice(-KEPT);
+        if (!this.output.includes(ready)) return;
         clearTimeout(timer);
         resolve(undefined);
       };
@@ -394,8 +398,12 @@ export async function startTogether(starting) {
 /** @type {import('node:child_process').ChildProcess | undefined} */
 let keeper;
 
-/** @param {{ folder: string, pid?: number, gone?: boolean }} news */
-function keep(news) {
+/**
+ * Has a folder, and the process that works in it, go with the test run, or forgets them.
+ *
+ * @param {{ folder: string, pid?: number, gone?: boolean }} news
+ */
+export function keep(news) {
   keeper ??= hireKeeper();
   keeper.stdin?.write(`${JSON.stringify(news)}\n`);
 }
@@ -454,7 +462,7 @@ function reachable(native, folder, user) {
 }
 
 /** Whom to run what refuses to run as root. */
-function unprivileged() {
+export function unprivileged() {
   return asRoot ? { uid: idOfNobody('-u'), gid: idOfNobody('-g') } : {};
 }
 

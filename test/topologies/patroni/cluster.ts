@@ -1,0 +1,329 @@
+import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { need } from '../../support/binaries.mjs';
+import { freePort } from '../../support/free-port.mjs';
+import { call } from '../../support/http-client.js';
+import { TcpProxy } from '../../support/proxy.js';
+import { keep, makeFolder, Server, unprivileged } from '../../support/servers.mjs';
+import { until } from '../../support/until.js';
+import { query } from '../support/postgres.js';
+import { processesBelow } from '../support/processes.js';
+import { ETCD, HAPROXY, PATRONI, POSTGRES } from './requirements.mjs';
+
+/** How long a leader counts as alive that says nothing, in seconds. */
+export const TTL = 10;
+const LOOP_WAIT = 1;
+/** How long a leader tries to reach etcd before it demotes itself, in seconds. */
+const RETRY_TIMEOUT = 3;
+
+const NAMES = ['pg1', 'pg2', 'pg3'] as const;
+export type NodeName = (typeof NAMES)[number];
+
+interface Member {
+  readonly name: NodeName;
+  readonly role: string;
+  readonly state: string;
+  readonly timeline?: number;
+}
+
+/** A Patroni with its PostgreSQL, and what lies between them and the others. */
+export class Node {
+  private constructor(
+    readonly name: NodeName,
+    readonly postgresPort: number,
+    readonly restPort: number,
+    /** Where the others find PostgreSQL and Patroni, and where this Patroni finds etcd. */
+    private readonly links: readonly [postgres: TcpProxy, rest: TcpProxy, etcd: TcpProxy],
+    readonly patroni: Server,
+    private readonly data: string,
+  ) {}
+
+  static async prepare(name: NodeName, etcdPort: number): Promise<Node> {
+    const postgresPort = await freePort();
+    const restPort = await freePort();
+    const links = [
+      await TcpProxy.listen(postgresPort),
+      await TcpProxy.listen(restPort),
+      await TcpProxy.listen(etcdPort),
+    ] as const;
+    const folder = makeFolder(name);
+    const data = join(folder, 'data');
+    mkdirSync(data, { mode: 0o700 });
+    const user = unprivileged();
+    if (user.uid !== undefined) for (const one of [folder, data]) chownSync(one, user.uid, user.gid);
+    const [postgres, rest, etcd] = links;
+    const configuration = {
+      scope: 'topology',
+      name,
+      restapi: { listen: `127.0.0.1:${restPort}`, connect_address: `127.0.0.1:${rest.port}` },
+      // As a proxy: Patroni would ask etcd for its address, and go there past what lies between.
+      etcd3: { hosts: [`127.0.0.1:${etcd.port}`], use_proxies: true },
+      bootstrap: {
+        dcs: {
+          ttl: TTL,
+          loop_wait: LOOP_WAIT,
+          retry_timeout: RETRY_TIMEOUT,
+          // A primary that has crashed is replaced, not started again.
+          master_start_timeout: 0,
+          synchronous_mode: true,
+          postgresql: { use_pg_rewind: true, parameters: { max_connections: 200 } },
+        },
+        initdb: [{ encoding: 'UTF8' }, { locale: 'C' }, { auth: 'trust' }, 'data-checksums'],
+      },
+      postgresql: {
+        listen: `127.0.0.1:${postgresPort}`,
+        connect_address: `127.0.0.1:${postgres.port}`,
+        data_dir: data,
+        bin_dir: join(need(POSTGRES), '..'),
+        pgpass: join(folder, 'pgpass'),
+        authentication: {
+          superuser: { username: 'postgres' },
+          replication: { username: 'postgres' },
+          rewind: { username: 'postgres' },
+        },
+        pg_hba: ['host all all 127.0.0.1/32 trust', 'host replication all 127.0.0.1/32 trust'],
+        parameters: { unix_socket_directories: folder },
+        remove_data_directory_on_rewind_failure: true,
+        remove_data_directory_on_diverged_timelines: true,
+      },
+    };
+    const file = join(folder, 'patroni.json');
+    writeFileSync(file, JSON.stringify(configuration));
+    const patroni = new Server({
+      name: `patroni ${name}`,
+      folder,
+      command: need(PATRONI),
+      args: () => [file],
+      ready: 'no action. I am',
+      stopSignal: 'SIGKILL',
+      options: { ...user, cwd: folder, env: { PATH: process.env.PATH, HOME: folder, LC_ALL: 'C' } },
+    });
+    return new Node(name, postgresPort, restPort, links, patroni, data);
+  }
+
+  async start(): Promise<void> {
+    await this.patroni.start();
+    keep({ folder: this.data, pid: this.postmaster });
+  }
+
+  get postmaster(): number | undefined {
+    const file = join(this.data, 'postmaster.pid');
+    return existsSync(file) ? Number(readFileSync(file, 'utf8').split('\n')[0]) || undefined : undefined;
+  }
+
+  /** To PostgreSQL: its postmaster first, then the processes of its connections. */
+  signalPostgres(signal: NodeJS.Signals): void {
+    const { postmaster } = this;
+    for (const pid of postmaster ? [postmaster, ...processesBelow(postmaster)] : []) kill(pid, signal);
+  }
+
+  signalPatroni(signal: NodeJS.Signals): void {
+    kill(this.patroni.pid, signal);
+  }
+
+  /** Between this node on one side, and etcd and the other nodes on the other. Applications still reach it. */
+  partition(on: boolean): void {
+    for (const link of this.links) link.blackhole(on);
+  }
+
+  loseEtcd(on: boolean): void {
+    this.links[2].blackhole(on);
+  }
+
+  /** Whether Patroni says that it is the primary. */
+  async isPrimary(): Promise<boolean> {
+    const answer = await this.rest('GET', '/primary').catch(() => undefined);
+    return answer?.status === 200;
+  }
+
+  rest(method: string, path: string, body?: object) {
+    const signal = AbortSignal.timeout(20_000);
+    return call(`http://127.0.0.1:${this.restPort}${path}`, { method, body, signal });
+  }
+
+  async dispose(): Promise<void> {
+    this.signalPatroni('SIGCONT');
+    this.signalPostgres('SIGCONT');
+    const { postmaster } = this;
+    await this.patroni.kill();
+    kill(postmaster, 'SIGQUIT');
+    await until(() => !kill(postmaster, 0)).catch(() => this.signalPostgres('SIGKILL'));
+    keep({ folder: this.data, gone: true });
+    await this.patroni.dispose();
+    await Promise.all(this.links.map((link) => link.close()));
+  }
+}
+
+/** Three nodes, etcd, and an HAProxy that leads applications to the primary. */
+export class PatroniCluster {
+  private constructor(
+    private readonly etcd: Server,
+    /** The second one leaves sessions alone that lead to a primary which is none any more. */
+    private readonly haproxies: readonly [Server, Server],
+    readonly nodes: readonly Node[],
+  ) {}
+
+  static async start(): Promise<PatroniCluster> {
+    const etcd = await startEtcd();
+    const nodes: Node[] = [];
+    for (const name of NAMES) nodes.push(await Node.prepare(name, etcd.port));
+    await nodes[0].start();
+    await Promise.all(nodes.slice(1).map((node) => node.start()));
+    const haproxies = [
+      await startHaproxy(nodes, ' on-marked-down shutdown-sessions'),
+      await startHaproxy(nodes),
+    ] as const;
+    const cluster = new PatroniCluster(etcd, haproxies, nodes);
+    await cluster.whole();
+    const primary = await cluster.primary();
+    await query(primary.postgresPort, 'CREATE DATABASE test', { database: 'postgres' });
+    return cluster;
+  }
+
+  /** Where applications find the primary. */
+  get port(): number {
+    return this.haproxies[0].port;
+  }
+
+  /** The same, but sessions stay that lead to a primary which is none any more. */
+  get portOfLastingSessions(): number {
+    return this.haproxies[1].port;
+  }
+
+  /** Switches between synchronous and asynchronous replication. */
+  async synchronous(on: boolean): Promise<void> {
+    const primary = await this.primary();
+    await primary.rest('PATCH', '/config', { synchronous_mode: on });
+    await until(async () => (await this.isSynchronous()) === on, 30_000);
+  }
+
+  async primary(): Promise<Node> {
+    for (const giveUpAt = Date.now() + 90_000; Date.now() < giveUpAt; await sleep(50)) {
+      for (const node of this.nodes) if (await node.isPrimary()) return node;
+    }
+    throw new Error(`there is no primary: ${JSON.stringify(await this.members())}`);
+  }
+
+  /** Waits until another node than this is the primary, and takes writes. */
+  async successorOf(old: Node): Promise<Node> {
+    for (const giveUpAt = Date.now() + 90_000; Date.now() < giveUpAt; await sleep(50)) {
+      for (const node of this.nodes) if (node !== old && (await node.isPrimary())) return node;
+    }
+    throw new Error(`${old.name} got no successor: ${JSON.stringify(await this.members())}`);
+  }
+
+  /** Waits until there is one primary, and all others follow it. */
+  async whole(): Promise<void> {
+    await until(async () => {
+      const members = await this.members();
+      const leaders = members.filter(({ role }) => role === 'leader');
+      const following = members.filter(
+        ({ role, state }) => role !== 'leader' && ['running', 'streaming'].includes(state),
+      );
+      return (
+        members.length === NAMES.length &&
+        leaders.length === 1 &&
+        leaders[0].state === 'running' &&
+        following.length === NAMES.length - 1 &&
+        (await this.standbys()).length === NAMES.length - 1
+      );
+    }, 90_000);
+  }
+
+  /** What Patroni printed last, for whoever has to find out what has happened. */
+  get story(): string {
+    return this.nodes.map(({ name, patroni }) => `--- ${name}\n${patroni.output}`).join('\n');
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all(this.haproxies.map((haproxy) => haproxy.dispose()));
+    await Promise.all(this.nodes.map((node) => node.dispose()));
+    await this.etcd.dispose();
+  }
+
+  private async isSynchronous(): Promise<boolean> {
+    return (await this.standbys()).some((state) => state === 'sync');
+  }
+
+  private async standbys(): Promise<string[]> {
+    const primary = await this.primary();
+    const rows = await query(
+      primary.postgresPort,
+      "SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'",
+      {
+        database: 'postgres',
+      },
+    ).catch(() => []);
+    return rows.map((row) => String(row.sync_state));
+  }
+
+  private async members(): Promise<Member[]> {
+    for (const node of this.nodes) {
+      const answer = await node.rest('GET', '/cluster').catch(() => undefined);
+      if (answer?.status === 200) return (JSON.parse(answer.body) as { members: Member[] }).members;
+    }
+    return [];
+  }
+}
+
+async function startEtcd(): Promise<Server> {
+  const folder = makeFolder('etcd');
+  const peers = await freePort();
+  return new Server({
+    name: 'etcd',
+    folder,
+    command: need(ETCD),
+    args: (port) => [
+      `--data-dir=${join(folder, 'data')}`,
+      `--listen-client-urls=http://127.0.0.1:${port}`,
+      `--advertise-client-urls=http://127.0.0.1:${port}`,
+      `--listen-peer-urls=http://127.0.0.1:${peers}`,
+      `--initial-advertise-peer-urls=http://127.0.0.1:${peers}`,
+      `--initial-cluster=default=http://127.0.0.1:${peers}`,
+    ],
+    ready: 'serving insecure client requests',
+    stopSignal: 'SIGTERM',
+  }).start();
+}
+
+async function startHaproxy(nodes: readonly Node[], onMarkedDown = ''): Promise<Server> {
+  const folder = makeFolder('haproxy');
+  const file = join(folder, 'haproxy.cfg');
+  return new Server({
+    name: 'haproxy',
+    folder,
+    command: need(HAPROXY),
+    args: (port) => {
+      const lines = [
+        'global',
+        '  maxconn 1000',
+        'defaults',
+        '  mode tcp',
+        '  timeout connect 1s',
+        '  timeout client 1h',
+        '  timeout server 1h',
+        '  timeout check 1s',
+        'listen primary',
+        `  bind 127.0.0.1:${port}`,
+        '  option httpchk GET /primary',
+        '  http-check expect status 200',
+        `  default-server inter 1s fall 2 rise 1${onMarkedDown}`,
+        ...nodes.map((node) => `  server ${node.name} 127.0.0.1:${node.postgresPort} check port ${node.restPort}`),
+      ];
+      writeFileSync(file, `${lines.join('\n')}\n`);
+      return ['-W', '-f', file];
+    },
+    ready: 'Loading success',
+    stopSignal: 'SIGTERM',
+  }).start();
+}
+
+/** Whether the process was there to get it. */
+function kill(pid: number | undefined, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return pid !== undefined && process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+}

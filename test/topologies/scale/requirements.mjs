@@ -1,0 +1,1 @@
+export { REQUIREMENTS } from '../patroni/requirements.mjs';
