@@ -8,7 +8,7 @@ import type { Beating, Heartbeats } from './heartbeats.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { Completion, RecordStore, StandingRecord, StoreTransaction } from './ports/record-store.js';
 import { retryAfter, retryWhileUnavailable, until } from './retry.js';
-import { CommitUnknownError, StoreRefusedError, TransactionEndedError } from './errors.js';
+import { CommitUnknownError, StoreRefusedError, StoreUnavailableError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
 
 /** How an execution ended, as its edge sees it. */
@@ -330,12 +330,20 @@ export class LeasedExecution implements Beating {
       if (next && !isHeld && !this.execution.isLost) return this.inTransaction(() => ended!, next);
       if (next) await this.refuse(next, isHeld ? error : new LeaseLostError(), ended!);
       if (isHeld) return this.hold(error);
-      if (next || error instanceof LeaseLostError) return this.lost(await this.look());
+      if (next || error instanceof LeaseLostError) return await this.lostWithin(await this.look());
       if (bodyFailed) throw error;
       if (error instanceof RollBack) return this.finish(error.ending);
       if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
       return this.rolledBack(began || asked ? 'release' : 'discard', error);
     }
+  }
+
+  /** A transaction on a node of a cluster that did not have the claim yet has lost nothing but itself. */
+  private lostWithin(standing: StandingRecord | undefined): Promise<RecordingResult> {
+    const { owner, token } = this.ownership;
+    const isOurs = standing?.status === 'processing' && standing.owner === owner && standing.token === token;
+    if (!isOurs) return this.lost(standing);
+    return this.rolledBack('release', new StoreUnavailableError({ cause: new LeaseLostError() }));
   }
 
   /** The handler's next call fails by `error`, and no key is free before the execution has ended by that. */
