@@ -130,6 +130,7 @@ export class LeasedExecution implements Beating {
       holdOnCrash: this.operation.policy.afterCrash === 'hold',
       transaction: () => this.transaction,
       leaseEnds: () => this.leaseEnds,
+      owns: () => this.owns(),
       onResultNotKept: (step, error) => this.host.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
     }));
   }
@@ -457,20 +458,41 @@ export class LeasedExecution implements Beating {
   }
 
   private async renew(): Promise<void> {
-    const { leaseMs, maxDurationMs, transactional } = this.operation.policy;
-    const sentAt = performance.now();
-    if (maxDurationMs !== undefined && sentAt - this.startedAt >= maxDurationMs) return this.overrun(maxDurationMs);
+    const { leaseMs, maxDurationMs } = this.operation.policy;
+    if (maxDurationMs !== undefined && performance.now() - this.startedAt >= maxDurationMs) {
+      return this.overrun(maxDurationMs);
+    }
     try {
-      const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
+      const held = await this.extendLease();
       if (this.phase === 'over') return;
       if (!held) return this.lose();
-      this.leaseEnds = sentAt + leaseMs;
       this.scheduleHeartbeat(leaseMs / 3);
     } catch {
       if (this.phase === 'over') return;
       if (performance.now() >= this.leaseEnds) return this.lose();
       this.scheduleHeartbeat(leaseMs / 10);
     }
+  }
+
+  /** Returns whether the record was still this execution's. */
+  private async extendLease(): Promise<boolean> {
+    const { leaseMs, transactional } = this.operation.policy;
+    const sentAt = performance.now();
+    const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
+    if (held) this.leaseEnds = sentAt + leaseMs;
+    return held;
+  }
+
+  /**
+   * Whether something more may be begun. Once its lease is over, an execution has to ask: it may have been stopped, or its store
+   * silent, for so long that another has the record, and does the same.
+   */
+  private owns(): boolean | Promise<boolean> {
+    if (this.phase === 'lost') return false;
+    if (performance.now() < this.leaseEnds) return true;
+    // On a single connection, the question would wait for the transaction that asks it.
+    if (this.transaction && this.host.store.steps.joinsTransaction) return true;
+    return this.phase === 'held' && this.extendLease();
   }
 
   /** The lease is left to run out: from then on another execution may take over, as after a crash. */

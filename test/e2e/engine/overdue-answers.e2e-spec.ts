@@ -1,4 +1,7 @@
+import type { LeasedExecution } from '../../../lib/engine/leased-execution.js';
+import type { Operation } from '../../../lib/engine/operation.js';
 import type { RecordStore, StoreTransaction } from '../../../lib/engine/ports/record-store.js';
+import { LeaseLostError } from '../../../lib/engine/steps.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
 import { type Bench } from '../store/support.js';
 import { anOperation, duplicate, openBench, Process, sleep, STORE } from './support.js';
@@ -71,5 +74,32 @@ describe('a transaction that finds no record of its own', () => {
     expect(finish).toMatchObject({ kind: 'rolledBack', error: expect.any(StoreUnavailableError) as unknown });
     const there = new Process(bench);
     expect(await there.run(duplicate(operation))).toEqual({ kind: 'stored' });
+  });
+});
+
+describe('a step that comes once the lease is over', () => {
+  /** No heartbeat reaches the store. */
+  async function silent(): Promise<{ here: Process; leased: LeasedExecution; operation: Operation }> {
+    const here = new Process(bench);
+    const operation = anOperation({ leaseMs: LEASE_MS });
+    const leased = await here.begin(operation);
+    here.lose('before renew');
+    await sleep(LEASE_MS + 20);
+    here.reach = () => undefined;
+    return { here, leased, operation };
+  }
+
+  it('does not run where another execution has the record', async () => {
+    const { leased, operation } = await silent();
+    await new Process(bench).begin(duplicate(operation, { leaseMs: 60_000 }));
+    let ran = false;
+    await expect(leased.execution.step('mail', () => (ran = true))).rejects.toThrow(LeaseLostError);
+    expect(ran).toBe(false);
+  });
+
+  it('runs where none has', async () => {
+    const { leased } = await silent();
+    expect(await leased.execution.step('mail', () => 'sent')).toBe('sent');
+    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
   });
 });
