@@ -44,7 +44,7 @@ const SHORT = [
 ];
 
 function isAsked(name: string): boolean {
-  return flags.only === undefined ? !flags.short || SHORT.includes(name) : name.includes(flags.only);
+  return flags.only === undefined ? !flags.short || SHORT.includes(name) : new RegExp(flags.only).test(name);
 }
 
 async function topology(

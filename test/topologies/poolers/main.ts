@@ -19,7 +19,7 @@ const at = (port: number) => ({
 });
 
 function isAsked(name: string): boolean {
-  return flags.only === undefined || name.includes(flags.only);
+  return flags.only === undefined || new RegExp(flags.only).test(name);
 }
 
 /** @param says what applications log, once each, and nothing else of the library's */
