@@ -6,7 +6,7 @@ import type { GaleraNode } from './galera.js';
 /** How often nodes are asked whether they take statements, in milliseconds. */
 const CHECK_EVERY = 300;
 /** A node that has not answered within so many milliseconds counts as gone. */
-const CHECK_FOR = 1_000;
+const CHECK_FOR = 3_000;
 
 /**
  * An address in front of the nodes, as HAProxy with `clustercheck` makes it: new connections lead to nodes that take statements, and

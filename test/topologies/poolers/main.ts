@@ -8,6 +8,11 @@ import { Pgpool } from './pgpool.js';
 const LEASE_MS = 3_000;
 const APPLICATIONS = 3;
 const success: boolean[] = [];
+/** What the library logs of poolers. */
+const PREPARED = 'does not keep prepared statements';
+const NOTIFY = 'NOTIFY is not heard';
+const BOOT_CHECK = 'The boot check could not';
+const LINES = [PREPARED, NOTIFY, BOOT_CHECK];
 const primary = await startPostgres();
 
 const at = (port: number) => ({
@@ -22,7 +27,7 @@ function isAsked(name: string): boolean {
   return flags.only === undefined || new RegExp(flags.only).test(name);
 }
 
-/** @param says what applications log, once each, and nothing else of the library's */
+/** @param says what applications log, once each, out of {@link LINES} */
 async function behind(
   port: number,
   scenarios: (topology: Topology) => Readonly<Record<string, Scenario>>,
@@ -39,9 +44,13 @@ async function behind(
   for (const [name, scenario] of Object.entries(asked)) await topology.run(name, scenario);
   for (let i = 0; i < APPLICATIONS; i++) {
     const { output } = topology.app(i);
-    const unsaid = says.filter((text) => output.split(text).length !== 2);
-    if (unsaid.length) console.log(`poolers: application ${i} did not say once: ${unsaid.join(', ')}`);
-    success.push(unsaid.length === 0);
+    // The first one has just been started again, and may not have come to it.
+    const wrong = LINES.filter((line) => {
+      const times = output.split(line).length - 1;
+      return says.includes(line) ? times > 1 || (times === 0 && i > 0) : times > 0;
+    });
+    if (wrong.length) console.log(`poolers: application ${i} said, or did not say: ${wrong.join(', ')}`);
+    success.push(wrong.length === 0);
   }
   const passed = await topology.stop();
   success.push(passed || Object.keys(asked).length === 0);
@@ -63,7 +72,7 @@ async function bouncer(mode: 'session' | 'transaction', says: readonly string[])
   const server = await startPgBouncer(primary.port, settings);
   await behind(
     server.port,
-    (topology) => ({ [name]: { gapLimitMs: LEASE_MS + 3_000, fault: () => killOne(topology) } }),
+    (topology) => ({ [name]: { gapLimitMs: 20_000, fault: () => killOne(topology) } }),
     says,
   );
   await server.dispose();
@@ -74,7 +83,7 @@ async function refused(): Promise<void> {
   const name = 'PgBouncer in statement mode';
   if (!isAsked(name)) return;
   const server = await startPgBouncer(primary.port, ['pool_mode = statement']);
-  await behind(server.port, () => ({}), ['The boot check could not']);
+  await behind(server.port, () => ({}), [BOOT_CHECK]);
   console.log(`poolers: ${name}: the boot check says so`);
   await server.dispose();
 }
@@ -91,7 +100,7 @@ async function pool(standby: Server): Promise<void> {
   const pgpool = await Pgpool.start(primary.port, standby.port);
   await behind(pgpool.port, (topology) => ({
     'pgpool, a process killed while the standby lags': {
-      gapLimitMs: LEASE_MS + 3_000,
+      gapLimitMs: 20_000,
       fault: async () => {
         await query(standby.port, 'SELECT pg_wal_replay_pause()');
         await killOne(topology);
@@ -104,7 +113,7 @@ async function pool(standby: Server): Promise<void> {
 }
 
 await bouncer('session', []);
-await bouncer('transaction', ['does not keep prepared statements', 'NOTIFY is not heard']);
+await bouncer('transaction', [PREPARED, NOTIFY]);
 await refused();
 if (isAsked('pgpool, a process killed while the standby lags')) {
   const standby = await startStandby(primary);
