@@ -202,7 +202,11 @@ export class GaleraNode {
     const all = Array.from({ length: NODES }, (_, i) => Network.addressOf(i + 1));
     const peers = this.founds ? [] : all.filter((one) => one !== this.host);
     return [
-      ...['netns', 'exec', Network.nameOf(this.number), need(MARIADB), '--no-defaults'],
+      'netns',
+      'exec',
+      Network.nameOf(this.number),
+      need(MARIADB),
+      '--no-defaults',
       `--user=${USER}`,
       `--datadir=${this.data}`,
       ...(this.founds ? [`--init-file=${this.init()}`] : []),
