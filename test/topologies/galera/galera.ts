@@ -12,6 +12,8 @@ const PROVIDER = '/usr/lib/galera/libgalera_smm.so';
 const FAKETIME = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/faketime/libfaketimeMT.so.1`;
 
 const NODES = 3;
+/** How exactly a clock is read through a statement, in milliseconds. */
+const CLOCK_TOLERANCE_MS = 100;
 /** Of Debian's package. The copying of data from node to node does not work as root. */
 const USER = 'mysql';
 
@@ -127,9 +129,11 @@ export class GaleraNode {
     this.server!.resume();
   }
 
-  /** Sets the node's clock ahead, within a second. */
-  setClock(ahead: number): void {
+  /** Sets the node's clock ahead. Resolves once the node goes by it: libfaketime looks from time to time. */
+  async setClock(ahead: number): Promise<void> {
     writeFileSync(join(this.folder, 'clock'), offset(ahead));
+    const sql = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) / 1000 AS now";
+    await until(async () => Math.abs(Number((await this.query(sql))[0].now) - Date.now() - ahead) < CLOCK_TOLERANCE_MS);
   }
 
   async dispose(): Promise<void> {
