@@ -29,7 +29,8 @@ export class Clocks {
       const setup: Setup = { platform: 'express', database, providerUrl: provider.url, options };
       return AppProcess.run(APP, { SETUP: JSON.stringify(setup) });
     };
-    const apps = [await start(other.options), await start(node.options)];
+    // The first makes the tables.
+    const apps = [await start({ ...other.options, synchronize: true }), await start(node.options)];
     return new Clocks(node, provider, apps, leaseMs);
   }
 
@@ -67,6 +68,8 @@ export class Clocks {
     await sleep(this.leaseMs / 10);
     for (; !ended; await sleep(ASK_EVERY)) asked.push(ask(there));
     await Promise.all([first, ...asked]);
-    return this.provider.happenings.get(op)?.length ?? 0;
+    const runs = this.provider.happenings.get(op)?.length ?? 0;
+    if (runs === 0) throw new Error('an operation did not run');
+    return runs;
   }
 }
