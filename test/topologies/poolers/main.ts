@@ -70,11 +70,7 @@ async function bouncer(mode: 'session' | 'transaction', says: readonly string[])
   const size = mode === 'session' ? 90 : 8;
   const settings = [`pool_mode = ${mode}`, `default_pool_size = ${size}`];
   const server = await startPgBouncer(primary.port, settings);
-  await behind(
-    server.port,
-    (topology) => ({ [name]: { gapLimitMs: 20_000, fault: () => killOne(topology) } }),
-    says,
-  );
+  await behind(server.port, (topology) => ({ [name]: { gapLimitMs: 20_000, fault: () => killOne(topology) } }), says);
   await server.dispose();
 }
 
