@@ -242,6 +242,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     return asked.then(
       (record) => {
         if (isFree(record) && isFormerBinding(operation, record.binding)) return this.sendFormer(flight, record, read);
+        if (isOverdue(flight, record)) return this.take(flight, Promise.resolve(record), read);
         this.onClaimed(flight, record);
         return read(flight);
       },
@@ -288,17 +289,30 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 
   /** @param error of the first try, where it failed */
-  private async sendAgain<T>(flight: InFlight, error: unknown, read: Reading<T>): Promise<T> {
+  private sendAgain<T>(flight: InFlight, error: unknown, read: Reading<T>): Promise<T> {
     const send = () => this.send(flight);
     const mayRetry = until(flight.startedAt + ASK_AGAIN_FOR_MS);
+    const asked = error === undefined ? retryWhileUnavailable(send, mayRetry) : retryAfter(error, send, mayRetry);
+    return this.take(flight, asked, read);
+  }
+
+  private async take<T>(flight: InFlight, asked: Promise<RecordState>, read: Reading<T>): Promise<T> {
     try {
-      const again = error === undefined ? retryWhileUnavailable(send, mayRetry) : retryAfter(error, send, mayRetry);
-      this.onClaimed(flight, await again);
+      let record = await asked;
+      while (isOverdue(flight, record)) record = await this.renew(flight, record);
+      this.onClaimed(flight, record);
     } catch (failure) {
       this.onClaimFailed(flight, failure);
       throw failure;
     }
     return read(flight);
+  }
+
+  /** Renews what was claimed too long ago to begin, or finds out who has it now. */
+  private async renew(flight: InFlight, record: RecordState): Promise<RecordState> {
+    flight.sentAt = performance.now();
+    const { held } = await this.store.renew(record, flight.claim.leaseMs);
+    return held ? record : this.send(flight);
   }
 
   private async readOnly(recordId: string): Promise<RecordState> {
@@ -402,6 +416,14 @@ function isRecord(found: Found): found is RecordState {
 /** Whether a claim would win this record. */
 function isFree(record: RecordState): boolean {
   return record.status === 'failed' || (record.status === 'processing' && record.leaseLeftMs <= 0);
+}
+
+/**
+ * Whether a claim was won, and its lease is over by the time of the answer: another execution may have the record by now. A commit
+ * that waits for other servers takes that long, and a process that is stopped meanwhile.
+ */
+function isOverdue({ claim, sentAt }: InFlight, { owner, status }: RecordState): boolean {
+  return owner === claim.owner && status === 'processing' && performance.now() - sentAt >= claim.leaseMs;
 }
 
 function claimOf(operation: Operation): Claim {

@@ -8,7 +8,7 @@ import type { Beating, Heartbeats } from './heartbeats.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { Completion, RecordStore, RecordState, StoreTransaction } from './ports/record-store.js';
 import { retryAfter, retryWhileUnavailable, until } from './retry.js';
-import { CommitUnknownError, StoreRefusedError, TransactionEndedError } from './errors.js';
+import { CommitUnknownError, StoreRefusedError, StoreUnavailableError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
 
 /** How an execution ended, as its edge sees it. */
@@ -130,6 +130,7 @@ export class LeasedExecution implements Beating {
       holdOnCrash: this.operation.policy.afterCrash === 'hold',
       transaction: () => this.transaction,
       leaseEnds: () => this.leaseEnds,
+      owns: () => this.owns(),
       onResultNotKept: (step, error) => this.host.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
     }));
   }
@@ -330,12 +331,20 @@ export class LeasedExecution implements Beating {
       if (next && !isHeld && !this.execution.isLost) return this.inTransaction(() => ended!, next);
       if (next) await this.refuse(next, isHeld ? error : new LeaseLostError(), ended!);
       if (isHeld) return this.hold(error);
-      if (next || error instanceof LeaseLostError) return this.lost(await this.look());
+      if (next || error instanceof LeaseLostError) return await this.lostWithin(await this.look());
       if (bodyFailed) throw error;
       if (error instanceof RollBack) return this.record(error.result);
       if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
       return this.rolledBack(began || asked ? 'release' : 'discard', error);
     }
+  }
+
+  /** A transaction on a node of a cluster that did not have the claim yet has lost nothing but itself. */
+  private lostWithin(found: RecordState | undefined): Promise<RecordingResult> {
+    const { owner, token } = this.ownership;
+    const isOurs = found?.status === 'processing' && found.owner === owner && found.token === token;
+    if (!isOurs) return this.lost(found);
+    return this.rolledBack('release', new StoreUnavailableError({ cause: new LeaseLostError() }));
   }
 
   /** The handler's next call fails by `error`, and no key is free before the execution has ended by that. */
@@ -449,20 +458,41 @@ export class LeasedExecution implements Beating {
   }
 
   private async renew(): Promise<void> {
-    const { leaseMs, maxDurationMs, transactional } = this.operation.policy;
-    const sentAt = performance.now();
-    if (maxDurationMs !== undefined && sentAt - this.startedAt >= maxDurationMs) return this.overrun(maxDurationMs);
+    const { leaseMs, maxDurationMs } = this.operation.policy;
+    if (maxDurationMs !== undefined && performance.now() - this.startedAt >= maxDurationMs) {
+      return this.overrun(maxDurationMs);
+    }
     try {
-      const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
+      const held = await this.extendLease();
       if (this.phase === 'over') return;
       if (!held) return this.lose();
-      this.leaseEnds = sentAt + leaseMs;
       this.scheduleHeartbeat(leaseMs / 3);
     } catch {
       if (this.phase === 'over') return;
       if (performance.now() >= this.leaseEnds) return this.lose();
       this.scheduleHeartbeat(leaseMs / 10);
     }
+  }
+
+  /** Returns whether the record was still this execution's. */
+  private async extendLease(): Promise<boolean> {
+    const { leaseMs, transactional } = this.operation.policy;
+    const sentAt = performance.now();
+    const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
+    if (held) this.leaseEnds = sentAt + leaseMs;
+    return held;
+  }
+
+  /**
+   * Whether something more may be begun. Once its lease is over, an execution has to ask: it may have been stopped, or its store
+   * silent, for so long that another has the record, and does the same.
+   */
+  private owns(): boolean | Promise<boolean> {
+    if (this.phase === 'lost') return false;
+    if (performance.now() < this.leaseEnds) return true;
+    // On a single connection, the question would wait for the transaction that asks it.
+    if (this.transaction && this.host.store.steps.joinsTransaction) return true;
+    return this.phase === 'held' && this.extendLease();
   }
 
   /** The lease is left to run out: from then on another execution may take over, as after a crash. */

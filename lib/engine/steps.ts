@@ -61,6 +61,8 @@ export interface StepRunnerSettings {
   readonly transaction: () => StoreTransaction | undefined;
   /** When the lease ends as it stands now, by `performance.now()`. */
   readonly leaseEnds: () => number;
+  /** Returns whether the execution still has its record; asks the store where the lease is over. */
+  readonly owns: () => boolean | Promise<boolean>;
   /** Called where a step is on record as done without its result. */
   readonly onResultNotKept: (step: string, cause: unknown) => void;
 }
@@ -144,6 +146,8 @@ export class StepRunner {
     if (options.verify || this.settings.holdOnCrash) {
       fence(await this.retried(() => this.store.begin(this.ownership, stored, this.settings.transaction())));
     }
+    const owns = this.settings.owns();
+    if (owns !== true && !(await owns)) throw new LeaseLostError();
     let result: T;
     try {
       const transaction = this.settings.transaction();

@@ -15,13 +15,19 @@ interface ResultSetHeader {
 /** For the one statement that follows, on whichever connection. A whole second is the least. */
 const MARIADB_LOCK_TIMEOUT = 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ';
 
+/** The same, once the node of a Galera cluster has applied all that was committed before; for any kind of statement. */
+const MARIADB_CAUGHT_UP = 'SET STATEMENT innodb_lock_wait_timeout = 1, wsrep_sync_wait = 7 FOR ';
+
 /** For the one statement that follows: it sees, and changes, what is committed. */
 const WITHOUT_SNAPSHOT = 'SET STATEMENT innodb_snapshot_isolation = OFF FOR ';
+
+const VARIABLES = `SHOW VARIABLES WHERE Variable_name IN ('innodb_snapshot_isolation', 'wsrep_on')`;
 
 /** What the statements depend on. */
 interface Server {
   readonly isMariadb: boolean;
   readonly hasSnapshotIsolation: boolean;
+  readonly isGaleraNode: boolean;
 }
 
 export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConnection> {
@@ -46,7 +52,8 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   protected on(connection: Mysql2Connection): MysqlConnection | Promise<MysqlConnection> {
     const { server } = this;
     if (!server) return this.learn(connection).then(() => this.on(connection));
-    return wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '');
+    const on = wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '');
+    return server.isGaleraNode ? { ...on, caughtUp: wrap(connection, server, MARIADB_CAUGHT_UP) } : on;
   }
 
   protected tell(on: MysqlConnection, statement: string): Promise<unknown> {
@@ -67,12 +74,17 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   }
 
   private async learn(connection: Mysql2Connection): Promise<Server> {
-    const [version, snapshots] = await Promise.all([
+    const [version, variables] = await Promise.all([
       answerOf(connection, 'query', 'SELECT VERSION() AS version', []),
-      answerOf(connection, 'query', `SHOW VARIABLES LIKE 'innodb_snapshot_isolation'`, []),
+      answerOf(connection, 'query', VARIABLES, []),
     ]);
     const isMariadb = String(version.rows[0].version).includes('MariaDB');
-    return (this.server = { isMariadb, hasSnapshotIsolation: isMariadb && snapshots.rows.length > 0 });
+    const values = new Map(variables.rows.map((row) => [row.Variable_name, row.Value]));
+    return (this.server = {
+      isMariadb,
+      hasSnapshotIsolation: isMariadb && values.has('innodb_snapshot_isolation'),
+      isGaleraNode: isMariadb && values.get('wsrep_on') === 'ON',
+    });
   }
 }
 

@@ -32,6 +32,11 @@ export interface MysqlConnection {
    * MariaDB from 11.6 on would refuse it by default (innodb_snapshot_isolation), as a heartbeat has changed the row.
    */
   readonly currentRead: string;
+  /**
+   * Of a node of a Galera cluster, outside of transactions: the same connection, whose statements first wait until the node has
+   * applied what was committed elsewhere before. Without that, a node may answer from before the claim.
+   */
+  readonly caughtUp?: MysqlConnection;
 }
 
 /** SERVER_STATUS_IN_TRANS, in the flags that MySQL sends with each result that has no rows. */
@@ -132,6 +137,8 @@ function statements({ record, step }: TableNames) {
     giveBack: `UPDATE ${record} SET status = 'failed', lease_until = ${NOW}, expires_at = ${OWN_EXPIRY}, ${TELL}
       WHERE ${OWNED}`,
     renew: `UPDATE ${record} SET lease_until = ${NOW} + ?, ${TELL} WHERE ${OWNED}`,
+    /** Changes the row, by which a cluster certifies what other nodes make of it: a millisecond more of lease does no harm. */
+    touch: `UPDATE ${record} SET lease_until = lease_until + 1, ${TELL} WHERE ${OWNED}`,
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
     /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */
     loadSteps: `SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
@@ -193,7 +200,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
   }
 
   async read(on: MysqlConnection, recordId: string): Promise<RecordRow | undefined> {
-    const { rows } = await on.execute(this.sql.read, [recordId]);
+    const { rows } = await (on.caughtUp ?? on).execute(this.sql.read, [recordId]);
     return rows.length ? toRecord(rows[0]) : undefined;
   }
 
@@ -208,7 +215,7 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
 
   private async completeOne(on: MysqlConnection, c: CompletionRow, prefix = ''): Promise<FencedAnswer> {
     const values = [c.code, c.head, c.body, ...expiry(c.retentionMs), c.fingerprint, ...owned(c)];
-    return fenced(await on.execute(prefix + this.sql.complete, values));
+    return fenced(on, (to) => to.execute(prefix + this.sql.complete, values));
   }
 
   async markTransaction(on: MysqlConnection, mark: string): Promise<void> {
@@ -236,17 +243,18 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
   }
 
   async letGo(on: MysqlConnection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer> {
-    return fenced(await on.execute(this.sql.letGo, [status, ...expiry(retentionMs), ...owned(ownership)]));
+    const values = [status, ...expiry(retentionMs), ...owned(ownership)];
+    return fenced(on, (to) => to.execute(this.sql.letGo, values));
   }
 
   async discard(on: MysqlConnection, ownership: Ownership): Promise<FencedAnswer> {
     const answer = await on.execute(this.sql.discard, owned(ownership));
     if (answer.affectedRows > 0) return { held: true, awaited: true };
-    return fenced(await on.execute(this.sql.giveBack, [...expiry(null), ...owned(ownership)]));
+    return fenced(on, (to) => to.execute(this.sql.giveBack, [...expiry(null), ...owned(ownership)]));
   }
 
   async renew(on: MysqlConnection, ownership: Ownership, leaseMs: number): Promise<FencedAnswer> {
-    return fenced(await on.execute(this.sql.renew, [leaseMs, ...owned(ownership)]));
+    return fenced(on, (to) => to.execute(this.sql.renew, [leaseMs, ...owned(ownership)]));
   }
 
   async markAwaited(on: MysqlConnection, recordId: string): Promise<void> {
@@ -254,12 +262,20 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
   }
 
   async loadSteps(on: MysqlConnection, recordId: string): Promise<readonly StepRow[]> {
-    return (await on.execute(this.sql.loadSteps, [recordId])).rows as unknown as StepRow[];
+    return (await (on.caughtUp ?? on).execute(this.sql.loadSteps, [recordId])).rows as unknown as StepRow[];
   }
 
   async putStep(on: MysqlConnection, ownership: Ownership, step: StepRow): Promise<FencedAnswer> {
-    const answer = await on.execute(this.sql.putStep, [step.name, step.status, step.result, ...owned(ownership)]);
-    return answer.affectedRows > 0 ? { held: true, awaited: false } : NOT_HELD;
+    const values = [step.name, step.status, step.result, ...owned(ownership)];
+    const put = await asked(
+      on,
+      (to) => to.execute(this.sql.putStep, values),
+      ({ affectedRows }) => affectedRows > 0,
+    );
+    if (put.affectedRows === 0) return NOT_HELD;
+    // Nodes of a cluster see a record locked that another node takes over meanwhile: what counts there is a change of it.
+    if (on.caughtUp) return fenced(on, (to) => to.execute(this.sql.touch, owned(ownership)));
+    return { held: true, awaited: false };
   }
 
   async resolveHeld(
@@ -317,6 +333,17 @@ export class MysqlDialect implements Dialect<MysqlConnection> {
 }
 
 /** Affected rows would not do: a server may count only rows that changed. */
-function fenced({ insertId }: MysqlAnswer): FencedAnswer {
+async function fenced(on: MysqlConnection, ask: (to: MysqlConnection) => Promise<MysqlAnswer>): Promise<FencedAnswer> {
+  const { insertId } = await asked(on, ask, (answer) => answer.insertId > 0);
   return insertId > 0 ? { held: true, awaited: insertId === 2 } : NOT_HELD;
+}
+
+/** A node of a cluster that finds nothing may not have the claim yet: it is asked again once it has caught up. */
+async function asked(
+  on: MysqlConnection,
+  ask: (to: MysqlConnection) => Promise<MysqlAnswer>,
+  found: (answer: MysqlAnswer) => boolean,
+): Promise<MysqlAnswer> {
+  const answer = await ask(on);
+  return found(answer) || !on.caughtUp ? answer : ask(on.caughtUp);
 }

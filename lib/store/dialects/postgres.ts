@@ -57,6 +57,9 @@ SELECT coalesce((SELECT awaited FROM completed),
 /** Answers before the claim is on disk, where it may be forgotten: the wait for the disk is the handler's own commit's. */
 const COMMIT_LATER = `AND set_config('synchronous_commit', 'off', true) <> ''`;
 
+/** To poolers that send reads to standbys, such as pgpool: what decides is read where it is written. */
+const AT_PRIMARY = '/*NO LOAD BALANCE*/ ';
+
 const after = (ms: string) => `${NOW} + ${ms} * interval '1 ms'`;
 
 /**
@@ -195,8 +198,8 @@ RETURNING r.id, ${isAwaited} AS awaited`;
     completeLast: orFail(completeWithin, COMPLETION_TYPES.length + 1),
     mark: `SELECT ${MARK} AS mark`,
     lock: `SELECT FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND ${BY_INDEX} AND ${BRIEFLY} ORDER BY r.id FOR UPDATE`,
-    readMany: `SELECT ${asItStands} FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND ${BY_INDEX}`,
-    read: `SELECT ${asItStands} FROM ${record} r WHERE r.id = $1 AND ${BY_INDEX}
+    readMany: `${AT_PRIMARY}SELECT ${asItStands} FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND ${BY_INDEX}`,
+    read: `${AT_PRIMARY}SELECT ${asItStands} FROM ${record} r WHERE r.id = $1 AND ${BY_INDEX}
       AND (r.expires_at > ${NOW} OR r.status IN ('processing', 'held'))`,
     letGo: `UPDATE ${record} r SET status = $4, lease_until = ${NOW}, expires_at = ${expiry('$5::float8')}
       WHERE ${owned} RETURNING ${awaited} AS awaited`,
@@ -229,7 +232,7 @@ RETURNING r.id, ${isAwaited} AS awaited`;
       ON CONFLICT (record_id, name) DO UPDATE SET token = excluded.token, status = excluded.status,
         updated_at = CASE WHEN s.token = excluded.token THEN s.updated_at ELSE excluded.updated_at END`,
     /** Tokens and attempts grow together, so this leaves out the steps of an operation that expired. */
-    loadSteps: `SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
+    loadSteps: `${AT_PRIMARY}SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
       WHERE s.record_id = $1 AND s.token > r.token - r.attempt AND s.name <> '${BESIDE}'`,
     putStep: `INSERT INTO ${step} AS s (record_id, name, status, token, result, updated_at)
       SELECT r.id, $4, $5, r.token, $6, ${NOW} FROM ${record} r WHERE ${owned} FOR UPDATE
@@ -245,7 +248,7 @@ RETURNING r.id, ${isAwaited} AS awaited`;
       SELECT id FROM freed`,
     forget: `DELETE FROM ${record} r WHERE r.id = $1 AND r.token = coalesce($2, r.token) AND ($3::boolean OR NOT ${isExecuting})
       AND ${BRIEFLY} RETURNING r.id`,
-    ofScope: `SELECT r.id FROM ${record} r WHERE r.scope_digest = ANY($1::bytea[]) AND NOT ${isExecuting} LIMIT $2`,
+    ofScope: `${AT_PRIMARY}SELECT r.id FROM ${record} r WHERE r.scope_digest = ANY($1::bytea[]) AND NOT ${isExecuting} LIMIT $2`,
     /** Asked again, as an execution may have begun meanwhile. */
     forgetMany: `DELETE FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND NOT ${isExecuting} AND ${BY_INDEX} AND ${BRIEFLY}
       RETURNING r.id`,

@@ -1,0 +1,105 @@
+import type { LeasedExecution } from '../../../lib/engine/leased-execution.js';
+import type { Operation } from '../../../lib/engine/operation.js';
+import type { RecordStore, StoreTransaction } from '../../../lib/engine/ports/record-store.js';
+import { LeaseLostError } from '../../../lib/engine/steps.js';
+import { StoreUnavailableError } from '../../../lib/testing/index.js';
+import { type Bench } from '../store/support.js';
+import { anOperation, duplicate, openBench, Process, sleep, STORE } from './support.js';
+
+const LEASE_MS = 400;
+
+let bench: Bench;
+beforeAll(async () => void (bench = await openBench()));
+afterAll(() => bench?.close());
+
+/**
+ * Found on three nodes of Galera, one of which was slow to apply what the others had committed: a commit of its own waits for that,
+ * for longer than a short lease.
+ */
+describe('a claim that is answered once its lease is over', () => {
+  /** The first answer keeps its process waiting until the lease is over, and for `meanwhile`. */
+  function late(meanwhile: () => Promise<unknown> = async () => undefined): Process {
+    const here = new Process(bench);
+    let answers = 0;
+    here.reach = async ({ point }) => {
+      if (point !== 'after claim' || answers++ > 0) return;
+      await sleep(LEASE_MS + 20);
+      await meanwhile();
+    };
+    return here;
+  }
+
+  it('does not begin where another execution has the record by then', async () => {
+    const there = new Process(bench);
+    const operation = anOperation({ leaseMs: LEASE_MS });
+    const here = late(() => there.begin(duplicate(operation, { leaseMs: 60_000 })));
+    expect(await here.admit(operation)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
+  });
+
+  it('begins under another lease where none has', async () => {
+    const here = late();
+    const operation = anOperation({ leaseMs: LEASE_MS });
+    const leased = await here.begin(operation);
+    expect(here.asked.slice(0, 2)).toEqual(['claim', 'renew']);
+    expect(leased.execution.attempt).toBe(1);
+    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+  });
+
+  it('is replayed where it is done by then', async () => {
+    const there = new Process(bench);
+    const operation = anOperation({ leaseMs: LEASE_MS });
+    const here = late(() => there.run(duplicate(operation)));
+    expect(await here.admit(operation)).toMatchObject({ kind: 'replay' });
+  });
+});
+
+describe('a transaction that finds no record of its own', () => {
+  /** As a transaction on a node that has not applied the claim yet, which was taken through another node. */
+  function behind(store: RecordStore): RecordStore {
+    const transaction: RecordStore['transaction'] = (work, endpoint) =>
+      store.transaction((begun) => {
+        const nothing: StoreTransaction['complete'] = async () => ({ held: false, awaited: false });
+        return work({ ...begun, complete: nothing, completeLast: undefined });
+      }, endpoint);
+    return new Proxy(store, {
+      get: (target, name) => (name === 'transaction' ? transaction : Reflect.get(target, name)),
+    });
+  }
+
+  it('frees the key where the record is its own all the same', async () => {
+    const here = new Process(bench, { store: behind(bench.store()) });
+    const operation = anOperation({ transactional: true });
+    const leased = await here.begin(operation);
+    const finish = await leased.carryOut(async () => STORE);
+    expect(finish).toMatchObject({ kind: 'rolledBack', error: expect.any(StoreUnavailableError) as unknown });
+    const there = new Process(bench);
+    expect(await there.run(duplicate(operation))).toEqual({ kind: 'stored' });
+  });
+});
+
+describe('a step that comes once the lease is over', () => {
+  /** No heartbeat reaches the store. */
+  async function silent(): Promise<{ here: Process; leased: LeasedExecution; operation: Operation }> {
+    const here = new Process(bench);
+    const operation = anOperation({ leaseMs: LEASE_MS });
+    const leased = await here.begin(operation);
+    here.lose('before renew');
+    await sleep(LEASE_MS + 20);
+    here.reach = () => undefined;
+    return { here, leased, operation };
+  }
+
+  it('does not run where another execution has the record', async () => {
+    const { leased, operation } = await silent();
+    await new Process(bench).begin(duplicate(operation, { leaseMs: 60_000 }));
+    let ran = false;
+    await expect(leased.execution.step('mail', () => (ran = true))).rejects.toThrow(LeaseLostError);
+    expect(ran).toBe(false);
+  });
+
+  it('runs where none has', async () => {
+    const { leased } = await silent();
+    expect(await leased.execution.step('mail', () => 'sent')).toBe('sent');
+    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+  });
+});
