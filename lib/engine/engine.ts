@@ -256,7 +256,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   /** A claim whose answer was lost is sent again under the same owner, and so recognised as ours. */
   private send(flight: InFlight): Promise<StandingRecord> {
     if (this.draining) return this.readOnly(flight.operation.recordId);
-    return this.store.claim(flight.claim, (late) => {
+    return this.store.claim(flight.claim!, (late) => {
       flight.late = late;
       this.giveBack(flight);
     });
@@ -267,7 +267,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
    * claimed by its own.
    */
   private sendFormer<T>(flight: InFlight, { binding }: StandingRecord, read: Reading<T>): Promise<T> {
-    flight.claim = { ...flight.claim, binding };
+    flight.claim = { ...flight.claim!, binding };
     return this.sendAgain(flight, undefined, read);
   }
 
@@ -294,7 +294,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   private onClaimed(flight: InFlight, record: StandingRecord): void {
     this.claiming--;
     const { operation, claim, sentAt, lock } = flight;
-    if (record.owner === claim.owner && record.status === 'processing') {
+    if (record.owner === claim!.owner && record.status === 'processing') {
       const execution = new LeasedExecution(operation, record, sentAt, lock, this);
       this.running.add(execution);
       flight.run(execution);
@@ -320,7 +320,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   /** Gives back a claim that was won too late, and that is not tried again. */
   private giveBack({ claim, late, error }: InFlight): void {
-    if (error !== undefined && late?.owner === claim.owner) void this.store.discard(late).catch(() => undefined);
+    if (error !== undefined && late?.owner === claim!.owner) void this.store.discard(late).catch(() => undefined);
   }
 
   private replay(operation: Operation, outcome: StoredOutcome, waited: boolean): Admission {

@@ -163,7 +163,8 @@ export class HttpEdge {
     const { context, exchange, operation } = request;
     const { options } = operation;
     const { fingerprint } = options;
-    const { stream } = description;
+    const { stream, mediaType, content } = description;
+    let { json } = description;
     if (description.isIncomplete) this.warnOfLostUpload(operation.endpoint);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
     const bound = bindFingerprint(identity, text);
@@ -178,10 +179,14 @@ export class HttpEdge {
       input: stream && streamedBodyOf(stream, bound, exchange),
       binding,
       isFormerBinding,
-      request: () => storedRequest(exchange, description, options.request, host),
+      request: () => storedRequest(exchange, { mediaType, content, json }, options.request, host),
       policy: withPreference(options.policy, exchange.request.headers.prefer),
     };
-    return this.engine.admit(request.asked);
+    const admission = this.engine.admit(request.asked);
+    // A claim has asked for it by now. A request that runs or waits would hold its body once more for as long; one that claims
+    // after it has waited writes the JSON again.
+    json = undefined;
+    return admission;
   }
 
   private follow(request: Request, admission: Admission): void {

@@ -10,7 +10,11 @@ import { reachesParameter } from './json-pointer.js';
  */
 export function storedRequest(
   { method, rawRequest }: Exchange,
-  { mediaType, content, json }: RequestDescription,
+  {
+    mediaType,
+    content,
+    json,
+  }: Pick<RequestDescription, 'mediaType' | 'content'> & { readonly json?: string | undefined },
   settings: ResolvedOperationOptions['request'],
   host?: string,
 ): Buffer | null {
