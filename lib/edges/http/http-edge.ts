@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Subscriber } from 'rxjs';
 import type { Admission } from '../../engine/admission.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
+import { UnreadableRecordError } from '../../engine/errors.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
@@ -201,16 +202,18 @@ export class HttpEdge {
           throw problemOf(admission.refusal, this.module.documentation);
       }
     } catch (error) {
-      this.fail(request, error);
+      if (error instanceof UnreadableRecordError) this.refuse(request, error);
+      else this.fail(request, error);
     }
   }
 
-  private replay({ exchange, subscriber }: Request, outcome: StoredOutcome): void {
+  private replay(request: Request, outcome: StoredOutcome): void {
+    const { exchange, subscriber } = request;
     const removed = removeTemporaryFiles(exchange.request);
     if (!removed) return replay(exchange, outcome, this.nonces, subscriber);
     removed
       .then(() => replay(exchange, outcome, this.nonces, subscriber))
-      .catch((error: unknown) => subscriber.error(error));
+      .catch((error: unknown) => this.refuse(request, error));
   }
 
   private refuse(request: Request, error: unknown): void {
