@@ -7,6 +7,7 @@ import { codeOf, countRuns, isReplay, ran } from './support/cases.js';
 import { RawConnection } from './support/raw-http.js';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 2_000) / 10;
+const SEED = process.env.FUZZ_SEED === undefined ? {} : { seed: Number(process.env.FUZZ_SEED) };
 
 @Controller()
 @Idempotent()
@@ -76,7 +77,7 @@ describe.each(PLATFORMS)('any key header, over the wire, on %s', (platform) => {
             expect(countRuns()).toBe(before);
           }
         }),
-        { numRuns: RUNS },
+        { numRuns: RUNS, ...SEED },
       );
     },
     Math.max(30_000, RUNS * 100),
