@@ -28,7 +28,8 @@ const headers = fc.uniqueArray(fc.tuple(name, fc.oneof(value, fc.array(value, { 
 });
 const status = fc.integer({ min: 200, max: 599 });
 
-const garbage = fc.oneof(
+/** What may stand in a column instead of a head or a body. */
+export const garbage = fc.oneof(
   fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
   fc.json({ maxDepth: 3 }).map((text) => Buffer.from(text)),
   fc
