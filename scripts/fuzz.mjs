@@ -41,9 +41,15 @@ async function holds(target, seed) {
   if (isWire) await ensureDatabases();
   const spec = isWire ? 'test/conformance/fuzz' : 'test/unit/fuzz';
   const args = [
-    ...['--experimental-vm-modules', '--no-warnings', '--import=./test/support/end-with-parent.mjs'],
-    ...['node_modules/jest/bin/jest.js', '--verbose', '--selectProjects', isWire ? 'conformance' : 'unit'],
-    ...['--', spec],
+    '--experimental-vm-modules',
+    '--no-warnings',
+    '--import=./test/support/end-with-parent.mjs',
+    'node_modules/jest/bin/jest.js',
+    '--verbose',
+    '--selectProjects',
+    isWire ? 'conformance' : 'unit',
+    '--',
+    spec,
   ];
   return succeeds(process.execPath, args, {
     env: { ...process.env, FUZZ_RUNS: values.runs, FUZZ_SEED: seed, ...(!isWire && { FUZZ_TARGET: target }) },

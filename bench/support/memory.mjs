@@ -161,7 +161,10 @@ async function refused(app, count) {
       if ((await client.status()) !== 409) throw new Error('a retry was not refused');
       return client;
     },
-    end: async () => void (await first?.status(), first?.close()),
+    end: async () => {
+      await first?.status();
+      first?.close();
+    },
   });
   return compared(count, bare, ours);
 }

@@ -36,7 +36,7 @@ function expectedKey(value: string): string | undefined {
   while (/[ \t]$/.test(text)) text = text.slice(0, -1);
   const key = text.includes('"') ? ITEM.exec(text)?.[1].replaceAll(/\\(.)/g, '$1') : text;
   if (key === undefined || key.length < 1 || key.length > 255) return undefined;
-  return [...key].every((character) => character >= '!' && character <= '~') ? key : undefined;
+  return /^[!-~]+$/.test(key) ? key : undefined;
 }
 
 const quoted = (text: string) => `"${text.replaceAll(/["\\]/g, '\\$&')}"`;
@@ -140,10 +140,12 @@ export const header: readonly Property[] = [
   ),
 ];
 
+const WEEKDAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
+
 function formsOf(date: Date): string[] {
   const preferred = date.toUTCString();
   const [, day, month, year, time] = /^\w+, (\d\d) (\w+) (\d+) ([\d:]+) GMT$/.exec(preferred)!;
-  const weekday = date.toLocaleDateString('en', { weekday: 'long', timeZone: 'UTC' });
+  const weekday = WEEKDAYS[date.getUTCDay()];
   const asctime = `${weekday.slice(0, 3)} ${month} ${String(Number(day)).padStart(2)} ${time} ${year}`;
   // A year of two digits says nothing of those half a century away.
   const isNear = Number(year) < 2050;

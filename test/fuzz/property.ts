@@ -46,6 +46,6 @@ export const byte = fc.integer({ min: 0, max: 255 }).map((code) => String.fromCh
 /** Visible ASCII. */
 export const visible = fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code));
 
-/** Text of few characters, so that two of them are often the same, or nearly. */
+/** Text of few UTF-16 code units, so that two of them are often the same, or nearly. */
 export const textOf = (characters: string, maxLength = 6): fc.Arbitrary<string> =>
-  fc.string({ unit: fc.constantFrom(...characters), maxLength });
+  fc.string({ unit: fc.constantFrom(...characters.split('')), maxLength });

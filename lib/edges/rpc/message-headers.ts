@@ -33,7 +33,7 @@ export function messageHeaders(transport: unknown): MessageHeaders {
 function textOf(value: unknown): string {
   if (value instanceof Uint8Array) return Buffer.from(value).toString();
   // A 64-bit integer of AMQP may be a bigint.
-  return typeof value === 'object' ? canonicalJson(value) : String(value);
+  return typeof value === 'object' ? canonicalJson(value) : String(value as number | bigint | boolean);
 }
 
 function headersOf(context: TransportContext): Headers {

@@ -18,7 +18,7 @@ export const QUERIES: [[string, string][]][] = [
 export const BODIES: [string, never][] = (
   [
     ['forget', null],
-    ['forget', { reason: 'x', token: 1e400 }],
+    ['forget', { reason: 'x', token: Infinity }],
     ['resolve', { reason: 'x', outcome: { status: 200, headers: { __proto__: 'x' } } }],
     ['resolve', { reason: 'x', outcome: JSON.parse('{"status":200,"headers":{"__proto__":"x"}}') as unknown }],
     [
