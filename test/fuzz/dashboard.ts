@@ -69,10 +69,10 @@ async function ask(route: 'records' | 'record' | 'bulk' | 'act', request: object
   return { status: sent.code, body: JSON.parse(sent.body) as Answer['body'] };
 }
 
-const list = (query: readonly (readonly [string, string])[] | string) =>
-  ask('records', {
-    url: `/idempotency/api/records?${typeof query === 'string' ? query : new URLSearchParams(query.map((one) => [...one])).toString()}`,
-  });
+const list = (query: readonly (readonly [string, string])[]) => {
+  const parameters = new URLSearchParams(query.map(([key, text]): [string, string] => [key, text]));
+  return ask('records', { url: `/idempotency/api/records?${parameters.toString()}` });
+};
 
 /** An input may be refused. It is never the database's trouble, nor a defect. */
 function refusedOrDone({ status, body }: Answer): void {
@@ -139,7 +139,7 @@ const cursor = fc.oneof(
   fc.array(cursorPart, { maxLength: 5 }).map((parts) => Buffer.from(JSON.stringify(parts)).toString('base64url')),
 );
 
-const body = fc.oneof(
+const body: fc.Arbitrary<unknown> = fc.oneof(
   fc.jsonValue({ maxDepth: 2 }),
   fc.record(
     {

@@ -50,6 +50,8 @@ const identity = fc.record({
   key: awkward,
 });
 
+const isWellFormed = (text: string) => !/\p{Surrogate}/u.test(text);
+
 export const keys: readonly Property[] = [
   property(
     'a message has the key of its header, whatever its transport and however it is spelt',
@@ -117,8 +119,8 @@ export const keys: readonly Property[] = [
     [textOf('a \\u{}0\0\ud800\udc00', 8), textOf('a \\u{}0\0\ud800\udc00', 8)],
     (a, b) => {
       equal(storedText(a) === storedText(b), a === b);
-      ok(!storedText(a).includes('\0') && storedText(a).isWellFormed() && !storedText(a).endsWith(' '));
-      ok(storedLabel(a.repeat(60)).length <= 255 && storedLabel(a.repeat(60)).isWellFormed());
+      ok(!storedText(a).includes('\0') && isWellFormed(storedText(a)) && !storedText(a).endsWith(' '));
+      ok(storedLabel(a.repeat(60)).length <= 255 && isWellFormed(storedLabel(a.repeat(60))));
     },
   ),
 ];

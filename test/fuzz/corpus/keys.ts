@@ -11,10 +11,18 @@ export const CONTEXTS: [Record<string, unknown>, unknown][] = [
   [{ 'ce-id': 'a' }, { specversion: '1.0', id: 1, source: 'a' }],
 ];
 
-const NONE = { namespace: undefined, host: undefined, scope: '', endpoint: '', key: '' };
+interface Identity {
+  namespace: string | undefined;
+  host: string | undefined;
+  scope: string;
+  endpoint: string;
+  key: string;
+}
+
+const NONE: Identity = { namespace: undefined, host: undefined, scope: '', endpoint: '', key: '' };
 
 /** Pairs of identities. */
-export const IDENTITIES: [typeof NONE, typeof NONE][] = [
+export const IDENTITIES: [Identity, Identity][] = [
   [
     { ...NONE, scope: 'a', endpoint: 'b' },
     { ...NONE, scope: 'ab' },
