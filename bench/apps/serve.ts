@@ -23,6 +23,8 @@ export interface Settings {
   /** Options for TypeORM. */
   readonly database: TypeOrmModuleOptions;
   readonly redisPorts?: readonly number[];
+  /** `false`: requests that fail are part of what is measured. */
+  readonly logger?: false;
   /** Further options of the idempotency module. */
   readonly module?: object;
 }
@@ -90,6 +92,7 @@ export async function serve(
   controllers: Type[],
   imports: NonNullable<ModuleMetadata['imports']> = [],
   answer: Answer = () => Promise.resolve({}),
+  configure: (app: INestApplication) => void = () => undefined,
 ): Promise<void> {
   @Module({})
   class BenchModule {}
@@ -109,6 +112,7 @@ export async function serve(
     controllers,
   };
   const app = await createApp(root);
+  configure(app);
   await app.listen(0, '127.0.0.1');
   process.on('message', (question: Question) => {
     void reply(question, app, answer).then((given) => process.send!(given ?? {}));
@@ -118,7 +122,7 @@ export async function serve(
 }
 
 async function createApp(root: DynamicModule): Promise<INestApplication> {
-  const logger: LogLevel[] = ['error', 'warn'];
+  const logger: LogLevel[] | false = settings.logger ?? ['error', 'warn'];
   if (settings.platform === 'fastify') {
     return NestFactory.create(root, new FastifyAdapter({ bodyLimit: BODY_LIMIT }), { logger });
   }

@@ -48,8 +48,8 @@ export class ContentView {
     if (kept.kind === 'sealed') return this.sealed(kept.why);
     const { bytes } = kept;
     const text = bytes.toString();
-    const request = JSON.parse(text) as Record<string, unknown>;
-    const isHttp = typeof request?.method === 'string' && typeof request.path === 'string';
+    const request = (jsonOf(text) ?? {}) as Record<string, unknown>;
+    const isHttp = typeof request.method === 'string' && typeof request.path === 'string';
     if (!isHttp) {
       // Of a message or a mutation, the content is a member of what is kept; of `run()`, it is all of it.
       const body = this.show(bytes, { redact: [...this.options.redact, ...this.pointersBelow('/input')] });
@@ -75,16 +75,16 @@ export class ContentView {
     const shown = (how?: HowToShow) =>
       body && (body.kind === 'sealed' ? this.sealed(body.why) : this.show(body.bytes, how));
     if (code === VALUE_CODE) {
-      const packed = JSON.parse(head?.bytes.toString() ?? '{"kind":"value"}') as Head;
+      const packed = jsonOf(head?.bytes.toString() ?? '{"kind":"value"}') as Head | null | undefined;
+      if (!packed) return unreadable();
       const error = packed.kind === 'value' ? undefined : packed.error;
       if (error) return { kind: 'error', status: null, headers: [], body: this.showError(error) };
       // Each of several values is redacted as one alone would be.
       const how = packed.kind === 'values' ? { redact: this.pointersBelow('/*') } : undefined;
       return { kind: 'value', status: null, headers: [], body: shown(how) };
     }
-    const headers = unpackHead(head?.bytes ?? null).headers.flatMap(([name, value]) =>
-      [value].flat().map((one) => [name, String(one)] as const),
-    );
+    const headers = headersOf(head?.bytes ?? null);
+    if (!headers) return unreadable();
     const encoding = headers.find(([name]) => name.toLowerCase() === 'content-encoding')?.[1];
     // Headers carry content as well: a `Location` with a token.
     return { kind: 'http', status: code, headers: this.options.content ? headers : [], body: shown({ encoding }) };
@@ -201,6 +201,29 @@ function indented(value: unknown): string | undefined {
 
 function withheld(reason: string, bytes: number): Content {
   return { kind: 'withheld', reason, bytes };
+}
+
+/** Others may write to the table: the page shows what else the record has. */
+function unreadable(): Content {
+  return withheld('It cannot be read: the library has not written it', 0);
+}
+
+/** @returns `undefined` for what is no JSON */
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @returns `undefined` for what is no head */
+function headersOf(head: Buffer | null): (readonly [name: string, value: string])[] | undefined {
+  try {
+    return unpackHead(head).headers.flatMap(([name, value]) => [value].flat().map((one) => [name, one] as const));
+  } catch {
+    return undefined;
+  }
 }
 
 /** @returns `undefined` for what is not packed as it says, or would be too large */

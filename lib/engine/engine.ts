@@ -273,7 +273,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   /** A claim whose answer was lost is sent again under the same owner, and so recognised as ours. */
   private send(flight: InFlight): Promise<RecordState> {
     if (this.draining) return this.readOnly(flight.operation.recordId);
-    return this.store.claim(flight.claim, (late) => {
+    return this.store.claim(flight.claim!, (late) => {
       flight.late = late;
       this.giveBack(flight);
     });
@@ -284,7 +284,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
    * claimed by its own.
    */
   private sendFormer<T>(flight: InFlight, { binding }: RecordState, read: Reading<T>): Promise<T> {
-    flight.claim = { ...flight.claim, binding };
+    flight.claim = { ...flight.claim!, binding };
     return this.sendAgain(flight, undefined, read);
   }
 
@@ -311,7 +311,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   /** Renews what was claimed too long ago to begin, or finds out who has it now. */
   private async renew(flight: InFlight, record: RecordState): Promise<RecordState> {
     flight.sentAt = performance.now();
-    const { held } = await this.store.renew(record, flight.claim.leaseMs);
+    const { held } = await this.store.renew(record, flight.claim!.leaseMs);
     return held ? record : this.send(flight);
   }
 
@@ -324,7 +324,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   private onClaimed(flight: InFlight, record: RecordState): void {
     this.claiming--;
     const { operation, claim, sentAt, lock } = flight;
-    if (record.owner === claim.owner && record.status === 'processing') {
+    if (record.owner === claim!.owner && record.status === 'processing') {
       const execution = new LeasedExecution(operation, record, sentAt, lock, this);
       this.running.add(execution);
       flight.run(execution);
@@ -350,7 +350,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   /** Gives back a claim that was won too late, and that is not tried again. */
   private giveBack({ claim, late, error }: InFlight): void {
-    if (error !== undefined && late?.owner === claim.owner) void this.store.discard(late).catch(() => undefined);
+    if (error !== undefined && late?.owner === claim!.owner) void this.store.discard(late).catch(() => undefined);
   }
 
   private replay(operation: Operation, outcome: StoredOutcome, waited: boolean): Admission {
@@ -423,7 +423,7 @@ function isFree(record: RecordState): boolean {
  * that waits for other servers takes that long, and a process that is stopped meanwhile.
  */
 function isOverdue({ claim, sentAt }: InFlight, { owner, status }: RecordState): boolean {
-  return owner === claim.owner && status === 'processing' && performance.now() - sentAt >= claim.leaseMs;
+  return owner === claim!.owner && status === 'processing' && performance.now() - sentAt >= claim!.leaseMs;
 }
 
 function claimOf(operation: Operation): Claim {

@@ -29,7 +29,8 @@ export class InFlight {
 
   constructor(
     readonly operation: Operation,
-    public claim: Claim,
+    /** What the store is asked, let go of where this process runs the operation: a body would be held for as long as that takes. */
+    public claim: Claim | undefined,
     /** When the store began to be asked, by `performance.now()`. */
     readonly startedAt: number,
   ) {
@@ -42,6 +43,7 @@ export class InFlight {
 
   run(execution: LeasedExecution): void {
     this.phase = 'running';
+    this.claim = undefined;
     this.execution = execution;
     this.wake();
   }

@@ -69,16 +69,23 @@ export function toValueJson(value: unknown): ValueJson {
   return types.length ? { json, types } : { json };
 }
 
+/** @throws TypeError, SyntaxError for what {@link toValueJson} has not written */
 export function fromValueJson({ json, types = [] }: ValueJson): unknown {
   if (json === undefined) return undefined;
   const root: Holder = { '': JSON.parse(json) as unknown };
   for (const [path, type] of [...types].reverse()) {
     const places = ['', ...path];
     const name = places.pop()!;
-    const holder = places.reduce((at, step) => at[step] as Holder, root);
-    holder[name] = TYPES[type].decode(holder[name] as never);
+    const holder = places.reduce((at, step) => memberOf(at, step) as Holder, root);
+    holder[name] = TYPES[type].decode(memberOf(holder, name) as never);
   }
   return root[''];
+}
+
+/** A member of its own: by `__proto__`, a row that was tampered with would write to the prototype of all objects. */
+function memberOf(holder: Holder, name: string): unknown {
+  if (!Object.hasOwn(holder, name)) throw new TypeError('a type of what is not in the value');
+  return holder[name];
 }
 
 /** `member` is what `toJSON()` has made of `original`. */

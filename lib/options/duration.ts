@@ -3,7 +3,8 @@ import ms from 'ms';
 /** Milliseconds, or a number with a unit: `'250ms'`, `'30s'`, `'10m'`, `'24h'`, `'7d'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`;
 
-const TEXT = /^\d+(\.\d+)?(ms|s|m|h|d)$/;
+/** No longer than `ms` takes, which throws for a text of a hundred characters. */
+const TEXT = /^\d{1,15}(\.\d{1,15})?(ms|s|m|h|d)$/;
 
 /** Milliseconds, or `undefined` for what is no duration above zero. */
 export function toMilliseconds(duration: unknown): number | undefined {

@@ -10,6 +10,7 @@ import { comparedContent } from '../edges/content/json-pointer.js';
 import { packHead } from '../edges/content/response-head.js';
 import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
+import { UnreadableRecordError } from '../engine/errors.js';
 import type { IdempotencyEvent } from '../engine/events.js';
 import type { Execution as EngineExecution } from '../engine/execution.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
@@ -168,7 +169,9 @@ export class IdempotencyService {
       case 'run':
         return runForValue(admission.leased, settings, handler as (execution: EngineExecution) => Promise<T> | T);
       case 'replay':
-        return (await unpackValue(admission.outcome)) as T;
+        return (await unpackValue(admission.outcome).catch((error: unknown) => {
+          throw error instanceof UnreadableRecordError ? problemOfError(error) : error;
+        })) as T;
       case 'refuse':
         throw problemOf(admission.refusal);
     }

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { Controller, Post } from '@nestjs/common';
-import { Idempotent } from '../../lib/index.js';
+import { Idempotent, IdempotencyRecord } from '../../lib/index.js';
+import { garbage } from '../fuzz/heads.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, countRuns, isReplay, ran } from './support/cases.js';
 import { RawConnection } from './support/raw-http.js';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 2_000) / 10;
+const SEED = process.env.FUZZ_SEED === undefined ? {} : { seed: Number(process.env.FUZZ_SEED) };
 
 @Controller()
 @Idempotent()
@@ -33,7 +35,13 @@ const value = fc.oneof(
   fc.integer({ min: 200, max: 20_000 }).map((length) => 'k'.repeat(length)),
 );
 
-describe.each(PLATFORMS)('any key header, over the wire, on %s', (platform) => {
+/** A status in a row: of a response with a body, a value's, a tombstone's, or none. */
+const code = fc.oneof(
+  fc.integer({ min: 200, max: 599 }).filter((status) => ![204, 205, 304].includes(status)),
+  fc.constantFrom(-1, 0, 1, 99, 100, 101, 199, 1_000, 32_767),
+);
+
+describe.each(PLATFORMS)('over the wire, on %s', (platform) => {
   let app: RunningApp;
   let connection: RawConnection;
 
@@ -59,7 +67,7 @@ describe.each(PLATFORMS)('any key header, over the wire, on %s', (platform) => {
   };
 
   test(
-    'is a sound key and found again, or is refused',
+    'any key header is a sound key and found again, or is refused',
     async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(value, { minLength: 1, maxLength: 2 }), async (values) => {
@@ -76,7 +84,35 @@ describe.each(PLATFORMS)('any key header, over the wire, on %s', (platform) => {
             expect(countRuns()).toBe(before);
           }
         }),
-        { numRuns: RUNS },
+        { numRuns: RUNS, ...SEED },
+      );
+    },
+    Math.max(30_000, RUNS * 100),
+  );
+
+  test(
+    'whatever stands in a row, a retry is answered from it or told that it is unreadable, and the next one is answered',
+    async () => {
+      const records = app.dataSource.getRepository(IdempotencyRecord);
+      await fc.assert(
+        fc.asyncProperty(
+          code,
+          fc.option(garbage),
+          fc.option(garbage),
+          async (responseCode, responseHead, responseBody) => {
+            const key = randomUUID();
+            await records.clear();
+            expect((await post([key])).status).toBe(201);
+            await records.update({ status: 'done' }, { responseCode, responseHead, responseBody });
+            const before = countRuns();
+            const answer = await post([key]);
+            if (responseCode === 0) expect([answer.status, codeOf(answer)]).toEqual([409, 'replay-unavailable']);
+            else if (!isReplay(answer)) expect([answer.status, codeOf(answer)]).toEqual([500, 'record-unreadable']);
+            else expect([answer.status, answer.body]).toEqual([responseCode, responseBody ?? Buffer.alloc(0)]);
+            expect(countRuns()).toBe(before);
+          },
+        ),
+        { numRuns: RUNS / 4, ...SEED },
       );
     },
     Math.max(30_000, RUNS * 100),

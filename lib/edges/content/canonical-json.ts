@@ -112,8 +112,11 @@ function settled(value: unknown): unknown {
   return plain(value);
 }
 
-/** `undefined` for what JSON leaves out. */
+/**
+ * `undefined` for what JSON leaves out. The name of the member that stands for a number beyond a double is escaped, which canonical
+ * JSON never is: `1e999` must not be the same text as an object that a client sends.
+ */
 function leaf(value: unknown): string | undefined {
   const isBeyond = typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value));
-  return JSON.stringify(isBeyond ? { beyondDouble: String(value) } : value);
+  return isBeyond ? String.raw`{"\u0062eyondDouble":"${value}"}` : JSON.stringify(value);
 }

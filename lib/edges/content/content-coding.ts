@@ -1,6 +1,9 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 
-const DECODERS: Readonly<Record<string, (body: Uint8Array) => Buffer>> = {
+/** A stored body is not decoded beyond so many bytes: a small one may become gigabytes, at each replay. */
+const LIMIT = { maxOutputLength: 64 * 1_024 * 1_024 };
+
+const DECODERS: Readonly<Record<string, (body: Uint8Array, limit: typeof LIMIT) => Buffer>> = {
   gzip: gunzipSync,
   'x-gzip': gunzipSync,
   deflate: inflateSync,
@@ -9,13 +12,13 @@ const DECODERS: Readonly<Record<string, (body: Uint8Array) => Buffer>> = {
 
 /**
  * A stored body without its content coding, for a client that does not accept that; `undefined` where it may have it as
- * it is. The first response was made for its own client, and a retry may come through another proxy.
+ * it is, and where it cannot be decoded. The first response was made for its own client, and a retry may come through another proxy.
  */
 export function decodedFor(acceptEncoding: string | undefined, coding: string, body: Uint8Array): Buffer | undefined {
   const decode = DECODERS[coding.toLowerCase()];
   if (!decode || accepts(acceptEncoding, coding.toLowerCase())) return undefined;
   try {
-    return decode(body);
+    return decode(body, LIMIT);
   } catch {
     return undefined;
   }

@@ -39,7 +39,7 @@ interface HttpRequest {
 interface HttpContent {
   readonly mediaType: string;
   readonly content?: unknown;
-  readonly json?: string;
+  readonly json?: string | undefined;
 }
 
 /**

@@ -1,4 +1,11 @@
-import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import {
+  type OutgoingHttpHeader,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+  validateHeaderName,
+  validateHeaderValue,
+} from 'node:http';
+import { UnreadableRecordError } from '../../engine/errors.js';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
 
 export type HeaderLine = readonly [name: string, value: string | string[]];
@@ -145,6 +152,35 @@ export function packHead(head: ResponseHead): Buffer {
   return Buffer.from(JSON.stringify(head));
 }
 
+/** @throws UnreadableRecordError for what is no head, or none that node can send: others may write to the table */
 export function unpackHead(packed: Buffer | null): ResponseHead {
-  return packed ? (JSON.parse(packed.toString()) as ResponseHead) : { headers: [] };
+  if (!packed) return { headers: [] };
+  try {
+    const head = JSON.parse(packed.toString()) as ResponseHead;
+    checkHead(head);
+    return head;
+  } catch (error) {
+    throw new UnreadableRecordError({ cause: error });
+  }
+}
+
+/** @throws TypeError */
+function checkHead({ headers, removed = [], statusMessage = '' }: ResponseHead): void {
+  for (const line of arrayOf(headers)) {
+    const [name, value] = arrayOf(line);
+    validateHeaderName(name as string);
+    for (const text of typeof value === 'string' ? [value] : arrayOf(value)) checkText(name as string, text);
+  }
+  for (const name of arrayOf(removed)) validateHeaderName(name as string);
+  checkText('statusMessage', statusMessage);
+}
+
+function arrayOf(value: unknown): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  throw new TypeError('not the head of a response');
+}
+
+function checkText(name: string, text: unknown): void {
+  if (typeof text !== 'string') throw new TypeError(`${name} is no text`);
+  validateHeaderValue(name, text);
 }

@@ -1,4 +1,5 @@
 import { type StoredOutcome, TOMBSTONE, VALUE_CODE } from '../../engine/outcome.js';
+import { UnreadableRecordError } from '../../engine/errors.js';
 import { fromValueJson, toValueJson, type ValueJson } from '../../engine/value-json.js';
 import { type StoredError, toError, toStoredError } from './value-error.js';
 
@@ -31,21 +32,26 @@ export function packValue(value: unknown, maxBytes: number): StoredOutcome {
   return packAnswer({ values: [value] }, maxBytes);
 }
 
-/** The answer on record. */
+/**
+ * The answer on record.
+ *
+ * @throws UnreadableRecordError for what is none: others may write to the table
+ */
 export async function unpackAnswer({ head, body }: StoredOutcome): Promise<Answer> {
-  const packed = JSON.parse(head?.toString() ?? '{"kind":"value"}') as Head;
-  const json = body?.toString();
-  switch (packed.kind) {
-    case 'error':
-      return { values: [], thrown: { error: await toError(packed.error) } };
-    case 'values':
-      return {
-        values: fromValueJson({ json, types: packed.types }) as unknown[],
-        ...(packed.error && { thrown: { error: await toError(packed.error) } }),
-      };
-    default:
-      return { values: [fromValueJson({ json, types: packed.types })] };
+  try {
+    const packed = JSON.parse(head?.toString() ?? '{"kind":"value"}') as Head;
+    return await unpacked(packed, body?.toString());
+  } catch (error) {
+    throw new UnreadableRecordError({ cause: error });
   }
+}
+
+async function unpacked(packed: Head, json: string | undefined): Promise<Answer> {
+  if (packed.kind === 'error') return { values: [], thrown: { error: await toError(packed.error) } };
+  const told = fromValueJson({ json, types: packed.types });
+  if (packed.kind !== 'values') return { values: [told] };
+  if (!Array.isArray(told)) throw new TypeError('several values are an array');
+  return { values: told, ...(packed.error && { thrown: { error: await toError(packed.error) } }) };
 }
 
 /** Returns the value on record, the last one where there are several, or throws the error on record. */

@@ -160,13 +160,36 @@ function mediaTypeOf(contentType = ''): string {
   return contentType.split(';', 1)[0].trim().toLowerCase();
 }
 
+/** What URLSearchParams makes of bytes that are not UTF-8, as it writes it again. */
+const UNDECODABLE = '%EF%BF%BD';
+
 function sortedQuery(url: string, { ignore = [], only = [] }: FingerprintOptions): string {
   const start = url.indexOf('?');
   if (start < 0) return '';
   const query = new URLSearchParams(url.slice(start + 1));
   query.sort();
   const all = [...query];
-  const chosen = all.filter(([name]) => reachesParameter(only, name));
-  const compared = (chosen.length > 0 ? chosen : all).filter(([name]) => !reachesParameter(ignore, name));
-  return new URLSearchParams(compared).toString();
+  const isChosen = all.some(([name]) => reachesParameter(only, name));
+  const isCompared = (name: string) => (!isChosen || reachesParameter(only, name)) && !reachesParameter(ignore, name);
+  const sorted = new URLSearchParams(all.filter(([name]) => isCompared(name))).toString();
+  if (!sorted.includes(UNDECODABLE)) return sorted;
+  const asSent = url
+    .slice(start + 1)
+    .split('&')
+    .filter((parameter) => isUndecodable(parameter, isCompared));
+  return asSent.length === 0 ? sorted : `${sorted}#${asSent.join('&')}`;
+}
+
+/**
+ * Whether a parameter has bytes that are not UTF-8, such as the Latin-1 of old forms. Fastify hands its text on as it came: without
+ * that, `caf%E9` and `caf%E8` would be one request.
+ */
+function isUndecodable(parameter: string, isCompared: (name: string) => boolean): boolean {
+  try {
+    decodeURIComponent(parameter);
+    return false;
+  } catch {
+    const [name = ''] = new URLSearchParams(parameter).keys();
+    return isCompared(name);
+  }
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Subscriber } from 'rxjs';
 import type { Admission } from '../../engine/admission.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
+import { UnreadableRecordError } from '../../engine/errors.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
@@ -163,7 +164,8 @@ export class HttpEdge {
     const { context, exchange, operation } = request;
     const { options } = operation;
     const { fingerprint } = options;
-    const { stream } = description;
+    const { stream, mediaType, content } = description;
+    let { json } = description;
     if (description.isIncomplete) this.warnOfLostUpload(operation.endpoint);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
     const bound = bindFingerprint(identity, text);
@@ -178,10 +180,14 @@ export class HttpEdge {
       input: stream && streamedBodyOf(stream, bound, exchange),
       binding,
       isFormerBinding,
-      request: () => storedRequest(exchange, description, options.request, host),
+      request: () => storedRequest(exchange, { mediaType, content, json }, options.request, host),
       policy: withPreference(options.policy, exchange.request.headers.prefer),
     };
-    return this.engine.admit(request.asked);
+    const admission = this.engine.admit(request.asked);
+    // A claim has asked for it by now. A request that runs or waits would hold its body once more for as long; one that claims
+    // after it has waited writes the JSON again.
+    json = undefined;
+    return admission;
   }
 
   private follow(request: Request, admission: Admission): void {
@@ -196,16 +202,18 @@ export class HttpEdge {
           throw problemOf(admission.refusal, this.module.documentation);
       }
     } catch (error) {
-      this.fail(request, error);
+      if (error instanceof UnreadableRecordError) this.refuse(request, error);
+      else this.fail(request, error);
     }
   }
 
-  private replay({ exchange, subscriber }: Request, outcome: StoredOutcome): void {
+  private replay(request: Request, outcome: StoredOutcome): void {
+    const { exchange, subscriber } = request;
     const removed = removeTemporaryFiles(exchange.request);
     if (!removed) return replay(exchange, outcome, this.nonces, subscriber);
     removed
       .then(() => replay(exchange, outcome, this.nonces, subscriber))
-      .catch((error: unknown) => subscriber.error(error));
+      .catch((error: unknown) => this.refuse(request, error));
   }
 
   private refuse(request: Request, error: unknown): void {

@@ -152,8 +152,12 @@ class BodyDigest {
   /** Whether there are more bytes than `limit`. */
   exceeded = false;
   private readonly hash;
-  /** The end of what was handed over, as it may be the beginning of a delimiter. */
-  private held: Buffer = Buffer.alloc(0);
+  /**
+   * Has room for the end of what was handed over, as it may be the beginning of a delimiter. Memory of its own: a copy within
+   * node's pool of buffers would keep 8 KiB of that for as long as an upload stalls.
+   */
+  private readonly room: Buffer;
+  private held: Buffer;
 
   constructor(
     head: Buffer,
@@ -161,6 +165,8 @@ class BodyDigest {
     private readonly limit = Infinity,
   ) {
     this.hash = createHash('sha256').update(head);
+    this.room = Buffer.alloc(delimiter ? delimiter.length - 1 : 0);
+    this.held = this.room.subarray(0, 0);
   }
 
   update(chunk: Buffer): void {
@@ -177,7 +183,7 @@ class BodyDigest {
     const kept = Math.max(from, bytes.length - delimiter.length + 1);
     this.add(bytes.subarray(from, kept));
     // The next reader of the chunk may write into it.
-    this.held = Buffer.from(bytes.subarray(kept));
+    this.held = this.room.subarray(0, bytes.copy(this.room, 0, kept));
   }
 
   end(): void {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { UnreadableRecordError } from '../../engine/errors.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { IdempotencyProblem } from '../../problems/problem.js';
 import { decodedFor } from '../content/content-coding.js';
@@ -24,13 +25,24 @@ export function writeOutcome(response: ServerResponse, outcome: StoredOutcome): 
   response.end(restoreOutcome(response, response, outcome));
 }
 
-/** Puts everything but the body of a stored response on one that has not been sent, and returns the body. */
+/** The least status of a response that ends an exchange, and the greatest that node sends. */
+const LEAST_STATUS = 200;
+const MOST_STATUS = 999;
+
+/**
+ * Puts everything but the body of a stored response on one that has not been sent, and returns the body.
+ *
+ * @throws UnreadableRecordError for what is no response, before anything of it is put there
+ */
 export function restoreOutcome(
   response: ServerResponse,
   headers: Headers,
   { code, head, body }: StoredOutcome,
   stored = unpackHead(head),
 ): Buffer | undefined {
+  if (!(code >= LEAST_STATUS && code <= MOST_STATUS)) {
+    throw new UnreadableRecordError({ cause: new Error(`${code} is no status of a response`) });
+  }
   response.statusCode = code;
   if (stored.statusMessage) response.statusMessage = stored.statusMessage;
   restoreHead(headers, stored);

@@ -1,3 +1,5 @@
+import { canonicalJson } from '../content/canonical-json.js';
+
 /** What a message's header has been given: nothing, a text, or several. */
 export type MessageHeaders = (name: string) => readonly string[];
 
@@ -29,8 +31,9 @@ export function messageHeaders(transport: unknown): MessageHeaders {
 }
 
 function textOf(value: unknown): string {
-  if (typeof value === 'string') return value;
-  return value instanceof Uint8Array ? Buffer.from(value).toString() : JSON.stringify(value);
+  if (value instanceof Uint8Array) return Buffer.from(value).toString();
+  // A 64-bit integer of AMQP may be a bigint.
+  return typeof value === 'object' ? canonicalJson(value) : String(value as number | bigint | boolean);
 }
 
 function headersOf(context: TransportContext): Headers {

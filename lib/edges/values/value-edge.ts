@@ -3,11 +3,13 @@ import { from, mergeMap, Observable } from 'rxjs';
 import { isWatched } from '../../handlers/watch-handler.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
+import type { Operation } from '../../engine/operation.js';
+import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Policy } from '../../engine/policy.js';
 import { storedLabel } from '../../engine/stored-text.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
-import { admit } from '../shared/admit.js';
+import { admissionError, admit } from '../shared/admit.js';
 import { canonicalJson } from '../content/canonical-json.js';
 import { CredentialBinding } from '../caller/caller-digests.js';
 import { comparedContent } from '../content/json-pointer.js';
@@ -18,7 +20,7 @@ import { PipelineRun, tell } from './pipeline-run.js';
 import { requestToKeep } from '../content/request-to-keep.js';
 import type { StoreErrors } from '../shared/run-end.js';
 import { ScopeDigest } from '../caller/caller-digests.js';
-import { unpackAnswer } from '../content/value-outcome.js';
+import { type Answer, unpackAnswer } from '../content/value-outcome.js';
 
 /** What an edge knows of a request that is answered with values. */
 export interface ValueRequest {
@@ -97,30 +99,24 @@ export class ValueEdge {
     const { fingerprint } = options;
     const text =
       typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : describe(request, fingerprint);
-    const admission = await admit(
-      this.engine,
-      {
-        key,
-        recordId: identity.recordId,
-        endpoint: storedLabel(endpoint),
-        route: route === null ? null : storedLabel(route),
-        scopeDigest: this.scopes.of(scope),
-        fingerprint: bindFingerprint(identity, text),
-        ...this.bindings.of(identity, credential),
-        request: () =>
-          requestToKeep(
-            { head: JSON.stringify(request.head), member: 'input', content: request.input },
-            options.request,
-          ),
-        policy,
-      },
-      documentation,
-    );
+    const operation: Operation = {
+      key,
+      recordId: identity.recordId,
+      endpoint: storedLabel(endpoint),
+      route: route === null ? null : storedLabel(route),
+      scopeDigest: this.scopes.of(scope),
+      fingerprint: bindFingerprint(identity, text),
+      ...this.bindings.of(identity, credential),
+      request: () =>
+        requestToKeep({ head: JSON.stringify(request.head), member: 'input', content: request.input }, options.request),
+      policy,
+    };
+    const admission = await admit(this.engine, operation, documentation);
     switch (admission.kind) {
       case 'refuse':
         throw problemOf(admission.refusal, documentation);
       case 'replay':
-        return from(unpackAnswer(admission.outcome)).pipe(
+        return from(this.read(operation, admission.outcome)).pipe(
           mergeMap((answer) => new Observable((subscriber) => tell(subscriber, answer))),
         );
       case 'run': {
@@ -135,6 +131,14 @@ export class ValueEdge {
           () => this.running.delete(args),
         );
       }
+    }
+  }
+
+  private async read(operation: Operation, outcome: StoredOutcome): Promise<Answer> {
+    try {
+      return await unpackAnswer(outcome);
+    } catch (error) {
+      throw admissionError(this.engine, operation, error, this.module.documentation);
     }
   }
 }

@@ -42,7 +42,7 @@ describe('a claim that is answered once its lease is over', () => {
     const leased = await here.begin(operation);
     expect(here.asked.slice(0, 2)).toEqual(['claim', 'renew']);
     expect(leased.execution.attempt).toBe(1);
-    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await leased.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
   });
 
   it('is replayed where it is done by then', async () => {
@@ -70,7 +70,7 @@ describe('a transaction that finds no record of its own', () => {
     const here = new Process(bench, { store: behind(bench.store()) });
     const operation = anOperation({ transactional: true });
     const leased = await here.begin(operation);
-    const finish = await leased.carryOut(async () => STORE);
+    const finish = await leased.runToEnd(async () => STORE);
     expect(finish).toMatchObject({ kind: 'rolledBack', error: expect.any(StoreUnavailableError) as unknown });
     const there = new Process(bench);
     expect(await there.run(duplicate(operation))).toEqual({ kind: 'stored' });
@@ -100,6 +100,6 @@ describe('a step that comes once the lease is over', () => {
   it('runs where none has', async () => {
     const { leased } = await silent();
     expect(await leased.execution.step('mail', () => 'sent')).toBe('sent');
-    expect(await leased.carryOut(async () => STORE)).toEqual({ kind: 'stored' });
+    expect(await leased.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
   });
 });

@@ -33,4 +33,9 @@ describe('decoding a stored body', () => {
     expect(decodedFor('', 'aes128gcm', plain)).toBeUndefined();
     expect(decodedFor('', 'gzip, br', plain)).toBeUndefined();
   });
+
+  test('nor is what would become larger than 64 MiB', () => {
+    const large = gzipSync(Buffer.alloc(64 * 1_024 * 1_024 + 1));
+    expect(decodedFor('', 'gzip', large)).toBeUndefined();
+  });
 });

@@ -1,0 +1,43 @@
+import { App, nestApp } from '../../bench/support/app.mjs';
+import { broken, endInEveryWay, SCENARIOS } from '../../bench/support/memory.mjs';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+
+/** As many as tell what each of them holds from what the heap itself changes by. `npm run bench:memory` has a thousand. */
+const CLIENTS = 40;
+const OF_EACH_END = 10;
+
+/**
+ * By what is reachable after garbage collection, which is the same on a busy machine. The bounds are those of
+ * `npm run bench:memory`, which prints what was measured.
+ */
+describe.each(['fastify', 'express'] as const)('memory on %s', (platform) => {
+  let database: TestDatabase;
+  let app: App;
+
+  beforeAll(async () => {
+    database = await createDatabase('postgres');
+    const settings = { platform, database: database.options, logger: false };
+    app = await App.start(await nestApp('memory'), settings, { execArgv: ['--expose-gc'] });
+  }, 120_000);
+
+  afterAll(async () => {
+    await app?.stop();
+    await database?.drop();
+  });
+
+  const scenarios = SCENARIOS.filter(({ isAlike }) => platform === 'express' || !isAlike);
+
+  it.each(scenarios.map((scenario) => [scenario.name, scenario] as const))(
+    'a client holds no more than its bound, and leaves nothing: %s',
+    async (_name, scenario) => {
+      // Compiles the code, and makes tables grow.
+      await scenario.run(app, 3);
+      expect(broken(scenario, await scenario.run(app, CLIENTS))).toEqual([]);
+    },
+    240_000,
+  );
+
+  it('nothing is left of a request, however it ended', async () => {
+    expect(await endInEveryWay(app, OF_EACH_END)).toEqual({});
+  }, 240_000);
+});
