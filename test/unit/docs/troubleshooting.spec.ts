@@ -25,6 +25,8 @@ const INTERNAL = new Set([
   'not a sealed value',
   'unknown encryption key "',
   'never called',
+  // The connection that listens is opened again.
+  'the server takes no writes',
   // Of a handler that nobody waits for any more.
   'the request was answered before its handler began',
   // As node's own response says them: of a response that is held back.
