@@ -252,7 +252,7 @@ interface Sized {
 interface Engine {
   readonly inFlight: Sized;
   readonly running: Sized;
-  readonly watches: { readonly watches: Sized };
+  readonly watchers: { readonly watchers: Sized };
   readonly heartbeats: { readonly beating: Sized };
   readonly claiming: number;
 }
@@ -282,7 +282,7 @@ async function kept(app: INestApplication): Promise<Record<string, number>> {
   return {
     inFlight: engine.inFlight.size,
     running: engine.running.size,
-    watches: engine.watches.watches.size,
+    watchers: engine.watchers.watchers.size,
     heartbeats: engine.heartbeats.beating.size,
     claiming: engine.claiming,
     admitting: http.admitting.size,

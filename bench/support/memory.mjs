@@ -360,7 +360,7 @@ export async function endInEveryWay(app, count) {
       await app.ask({ ask: 'take-over' });
       await until(async () => (await app.ask({ ask: 'kept' })).inFlight === 0, 'the lease is lost');
       const clients = await openAll('brief', () => key);
-      await until(async () => (await app.ask({ ask: 'kept' })).watches === 1, 'retries watch the record');
+      await until(async () => (await app.ask({ ask: 'kept' })).watchers === 1, 'retries watch the record');
       for (const client of clients) client.close();
       await letGo();
       return [first, ...clients];

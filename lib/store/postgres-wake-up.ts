@@ -133,10 +133,10 @@ export class PostgresWakeUp implements WakeUp {
     });
     try {
       await client.connect();
-      await client.query(`LISTEN ${CHANNEL}`);
       // The address may still lead to a primary that was demoted, which hears nothing of what is announced to the new one.
       const { rows } = await client.query("SELECT current_setting('transaction_read_only') AS readonly");
       if (rows[0].readonly === 'on') throw new Error('the server takes no writes');
+      await client.query(`LISTEN ${CHANNEL}`);
       await this.probe();
     } catch (error) {
       void client.end().catch(() => undefined);

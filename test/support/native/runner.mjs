@@ -15,6 +15,15 @@ const ISOLATED = /^\/\*\*[^]*?@isolated[^]*?\*\//;
 
 register('./hooks.mjs', import.meta.url);
 const require = createRequire(import.meta.url);
+/**
+ * The entities of all `TypeOrmModule.forFeature()` so far, which an application with `autoLoadEntities` takes: those of other spec
+ * files are no part of it.
+ *
+ * @type {{ EntitiesMetadataStorage: { storage: Map<string, unknown> } }}
+ */
+const { EntitiesMetadataStorage } = await import(
+  new URL('dist/entities-metadata.storage.js', pathToFileURL(require.resolve('@nestjs/typeorm/package.json'))).href
+);
 // Its path in two parts, as it has no types.
 /** @type {{ default: (...args: unknown[]) => Promise<unknown> }} */
 const { default: circus } = require('jest-circus/' + 'runner');
@@ -55,6 +64,7 @@ export default async function run(globalConfig, config, environment, runtime, te
     return await circus(globalConfig, config, { global: globalThis }, modules, testPath, sendMessageToJest);
   } finally {
     reset();
+    EntitiesMetadataStorage.storage.clear();
     Logger.overrideLogger(['log', 'fatal', 'error', 'warn', 'debug', 'verbose']);
     Logger.overrideLogger(new ConsoleLogger());
     for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
