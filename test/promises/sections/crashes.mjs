@@ -22,7 +22,9 @@ export const CRASHES = [
             replace: "recorded?.status === 'failed' && recorded.result !== RESULT_NOT_KEPT",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/crash', test: 'steps that completed are not run again' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/crash', test: 'after kill -9 on postgres steps that completed are not run again' },
+        ],
       },
       {
         promise: 'steps of an operation that expired are not seen',
@@ -38,7 +40,9 @@ export const CRASHES = [
             replace: 'const verified = verify && undefined;',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/crash', test: 'is verified, not run again' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/crash', test: 'after kill -9 on postgres a step that died after its effect' },
+        ],
       },
       {
         promise: 'a step whose outcome is unknown holds the record',
@@ -52,7 +56,7 @@ export const CRASHES = [
         shownBy: [{ spec: 'test/e2e/engine/leased-execution', test: 'whose outcome is unknown holds the record' }],
       },
       {
-        promise: 'a step that wrote in the transaction is refused',
+        promise: 'a step that writes in the transaction',
         broken: [
           {
             file: 'lib/store/transaction-watch.ts',
@@ -86,7 +90,7 @@ export const CRASHES = [
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'whose result cannot be kept' }],
       },
       {
-        promise: 'results of later attempts are those of the first',
+        promise: 'results on later attempts',
         broken: [
           {
             file: 'lib/engine/step-result.ts',
@@ -97,7 +101,7 @@ export const CRASHES = [
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'dates, bigints and bytes' }],
       },
       {
-        promise: 'names are compared byte by byte',
+        promise: 'names byte by byte',
         broken: [
           {
             file: 'lib/engine/step-result.ts',
@@ -153,10 +157,10 @@ export const CRASHES = [
             replace: "THEN CASE WHEN ${r}attempts_left <= 0 THEN 'hold'",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/crash', test: 'hold: the outcome is unknown until someone resolves it' }],
+        shownBy: [{ spec: 'test/e2e/protocol/crash', test: 'after kill -9 on postgres hold: the outcome is unknown' }],
       },
       {
-        promise: 'held records do not expire',
+        promise: 'a held record does not expire',
         broken: [
           {
             file: 'lib/store/dialects/predicates.ts',
@@ -167,7 +171,7 @@ export const CRASHES = [
         shownBy: [{ spec: 'test/e2e/store/claim', test: 'never takes a held record' }],
       },
       {
-        promise: 'and are not swept',
+        promise: 'is not swept',
         broken: [
           {
             file: 'lib/store/dialects/predicates.ts',
@@ -205,7 +209,7 @@ export const CRASHES = [
         shownBy: [{ spec: 'test/e2e/store/claim', test: 'is held once as many executions died' }],
       },
       {
-        promise: 'nothing is resolved that is not unknown',
+        promise: 'only what is unknown is resolved',
         broken: [
           {
             file: 'lib/store/dialects/predicates.ts',
@@ -235,7 +239,9 @@ export const CRASHES = [
             replace: "WHERE record_id = ? AND status = 'failed'",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/crash', test: 'a step whose outcome is unknown holds the record' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/crash', test: 'after kill -9 on postgres a step whose outcome is unknown' },
+        ],
       },
     ],
   },

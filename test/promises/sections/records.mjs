@@ -4,7 +4,7 @@ export const RECORDS = [
     heading: 'The record',
     promises: [
       {
-        promise: 'a held record is told of only once scope and fingerprint are compared',
+        promise: 'a held record',
         broken: [
           {
             file: 'lib/engine/engine.ts',
@@ -16,7 +16,7 @@ export const RECORDS = [
         shownBy: [{ spec: 'test/conformance/held-records', test: 'is reported to its own caller' }],
       },
       {
-        promise: 'so are those that run or are done',
+        promise: 'a record that runs or is done',
         broken: [
           {
             file: 'lib/engine/engine.ts',
@@ -81,7 +81,7 @@ export const RECORDS = [
         shownBy: [{ spec: 'test/e2e/store/renewal', test: 'has one owner, though many want it' }],
       },
       {
-        promise: 'a heartbeat that was there before the take-over counts',
+        promise: 'a heartbeat at the moment of the take-over',
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
@@ -100,7 +100,7 @@ export const RECORDS = [
             replace: "const after = (ms: string) => `to_timestamp(${Date.now() / 1_000}) + ${ms} * interval '1 ms'`;",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'a handler of ten leases keeps its record' }],
+        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'the lease on postgres a handler of ten leases' }],
       },
       {
         promise: 'the token grows at every claim',
@@ -141,7 +141,9 @@ export const RECORDS = [
     const send = () => this.send(flight);`,
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lost-answers', test: 'the answer to a claim is lost' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on postgres the answer to a claim is lost' },
+        ],
       },
       {
         promise: 'a claim that was answered late',
@@ -152,7 +154,7 @@ export const RECORDS = [
             replace: 'if (late?.owner === claim.owner)',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/regressions/late-claim' }],
+        shownBy: [{ spec: 'test/e2e/regressions/late-claim', test: 'answered late on postgres' }],
       },
     ],
   },
@@ -160,15 +162,20 @@ export const RECORDS = [
     heading: 'Durable before sent',
     promises: [
       {
-        promise: 'no success that is not on record',
+        promise: 'no success before it is on record',
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: '    this.leased.end(ending);\n',
-            replace: '    this.capture.release();\n    this.leased.end(ending);\n',
+            find: '    this.leased.end(result);\n',
+            replace: '    this.capture.release();\n    this.leased.end(result);\n',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lost-answers', test: '503 outcome-not-recorded, never a success' }],
+        shownBy: [
+          {
+            spec: 'test/e2e/protocol/lost-answers',
+            test: 'lost answers on postgres the database is refused for longer than the lease',
+          },
+        ],
       },
       {
         promise: 'a completion whose answer was lost',
@@ -190,7 +197,9 @@ export const RECORDS = [
             replace: 'const mayRetry = until(0);',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lost-answers', test: 'comes back within the lease: recorded' }],
+        shownBy: [
+          { spec: 'test/e2e/engine/leased-execution', test: 'recording an outcome is tried again within the lease' },
+        ],
       },
       {
         promise: 'replays byte for byte',
@@ -242,7 +251,7 @@ export const RECORDS = [
         shownBy: [{ spec: 'test/unit/store/driver-errors' }],
       },
       {
-        promise: 'a response that is too large is not made twice',
+        promise: 'a response that is too large to be kept',
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
@@ -253,7 +262,7 @@ export const RECORDS = [
         shownBy: [{ spec: 'test/conformance/answers', test: 'sent untouched, and not again' }],
       },
       {
-        promise: 'cookies are not replayed',
+        promise: 'cookies',
         broken: [{ file: 'lib/edges/http/response-head.ts', find: "'set-cookie',", replace: "'x-set-cookie'," }],
         shownBy: [{ spec: 'test/conformance/middleware', test: 'a cookie is set once' }],
       },
@@ -271,10 +280,12 @@ export const RECORDS = [
             replace: "WHERE r.id = i.id AND r.status = 'processing'",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'a zombie whose successor still runs' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/lease', test: 'the lease on postgres a zombie whose successor still runs' },
+        ],
       },
       {
-        promise: 'every write is fenced by owner, token and status',
+        promise: 'writes are fenced by owner, token and status',
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
@@ -294,7 +305,9 @@ export const RECORDS = [
               "if ((finish.kind === 'stored' && finish.despite === undefined) || finish.kind === 'lost') return undefined;",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'its client gets what is on record' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/lease', test: 'the lease on postgres a stopped process loses its record' },
+        ],
       },
       {
         promise: 'the signal of a lost lease',
@@ -305,7 +318,7 @@ export const RECORDS = [
             replace: '    this.lost = reason;\n',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'a lost lease aborts the signal' }],
+        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'the lease on postgres a lost lease aborts the signal' }],
       },
       {
         promise: 'steps of an execution that lost its record',
@@ -327,7 +340,9 @@ export const RECORDS = [
             replace: "resolveDone: `UPDATE ${record} r SET status = 'done',",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/regressions/resolved-while-stopped' }],
+        shownBy: [
+          { spec: 'test/e2e/regressions/resolved-while-stopped', test: 'an owner that comes back on postgres' },
+        ],
       },
     ],
   },

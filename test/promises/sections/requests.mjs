@@ -38,20 +38,15 @@ export const REQUESTS = [
         shownBy: [{ spec: 'test/conformance/handler-calls', test: 'the last call decides' }],
       },
       {
-        promise: 'no key is free beside a call that runs',
+        promise: 'a native handler that fails after its response, in a transaction',
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: "if (!calls.isRunning || (ending.kind === 'store' && !transactional)) return this.end(ending);",
-            replace: 'if (transactional || !transactional) return this.end(ending);',
+            find: "if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);",
+            replace: 'if (transactional || !transactional) return this.end(result);',
           },
         ],
-        shownBy: [
-          {
-            spec: 'test/conformance/handler-calls',
-            test: 'both calls too slow: the key is taken until both have ended',
-          },
-        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'a failure after its response takes that back' }],
       },
       {
         promise: 'what the last call wrote commits alone',

@@ -4,7 +4,7 @@ export const SURROUNDINGS = [
     heading: 'The lock is never load-bearing',
     promises: [
       {
-        promise: 'one winner, though the lock is given to several',
+        promise: 'flushed: one winner, though two have the lock',
         broken: [
           {
             file: 'lib/engine/engine.ts',
@@ -15,7 +15,7 @@ export const SURROUNDINGS = [
         shownBy: [{ spec: 'test/e2e/protocol/redis-lost', test: 'flushed while an operation runs' }],
       },
       {
-        promise: 'a lock that was left behind keeps nobody waiting',
+        promise: 'a lock that a dead process left behind',
         broken: [
           {
             file: 'lib/engine/engine.ts',
@@ -62,7 +62,9 @@ export const SURROUNDINGS = [
       this.onClaimed(flight, { recordId, owner, fingerprint, binding, status: 'processing', token: 1, attempt: 1, takenFrom: null, attemptsLeft: 1, leaseLeftMs: leaseMs, outcome: null });\n`,
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lost-answers', test: 'the handler does not run' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on postgres the database is refused: 503' },
+        ],
       },
       {
         promise: 'within a bounded time',
@@ -73,7 +75,9 @@ export const SURROUNDINGS = [
             replace: 'const ASK_AGAIN_FOR_MS = 8_000;',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lost-answers', test: 'the handler does not run' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on postgres the database is refused: 503' },
+        ],
       },
       {
         promise: 'pool exhausted',
@@ -84,7 +88,9 @@ export const SURROUNDINGS = [
             replace: 'const begun = await (asked = beginning);',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/transactional', test: 'an exhausted pool answers 503' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/transactional', test: 'transactions on postgres an exhausted pool answers 503' },
+        ],
       },
       {
         promise: 'a claim that arrives late is given back',
@@ -95,7 +101,9 @@ export const SURROUNDINGS = [
             replace: 'if (error === undefined && late?.owner === claim.owner)',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lost-answers', test: 'after its request was refused is given back' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on postgres a claim that arrives after' },
+        ],
       },
     ],
   },
@@ -137,7 +145,7 @@ export const SURROUNDINGS = [
         shownBy: [{ spec: 'test/conformance/identity' }],
       },
       {
-        promise: 'the host',
+        promise: 'two hosts',
         broken: [
           {
             file: 'lib/edges/http/http-edge.ts',
@@ -148,7 +156,7 @@ export const SURROUNDINGS = [
         shownBy: [{ spec: 'test/conformance/callers', test: 'hosts' }],
       },
       {
-        promise: 'no two callers have the same identity',
+        promise: 'identities that look alike',
         broken: [
           {
             file: 'lib/engine/identity.ts',
@@ -183,10 +191,10 @@ export const SURROUNDINGS = [
             replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'for a handful of statements' }],
+        shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'waiting on postgres with NOTIFY 500 waiters' }],
       },
       {
-        promise: 'one asks for all that wait in a process',
+        promise: 'one request asks for all that wait in a process',
         broken: [
           {
             file: 'lib/engine/engine.ts',
@@ -222,7 +230,7 @@ export const SURROUNDINGS = [
             replace: 'void awaited;',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'for a handful of statements' }],
+        shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'waiting on postgres with NOTIFY 500 waiters' }],
       },
       {
         promise: 'a waiter whose owner dies takes over',
@@ -234,7 +242,7 @@ export const SURROUNDINGS = [
           flight = known ? ({ record: known } as InFlight) : await this.ask(operation, (asked) => asked);`,
           },
         ],
-        shownBy: [{ spec: 'test/e2e/engine/admission', test: 'takes over soon after the lease has run out' }],
+        shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'on postgres with NOTIFY a waiter whose owner died' }],
       },
     ],
   },
@@ -264,7 +272,7 @@ export const SURROUNDINGS = [
         shownBy: [{ spec: 'test/e2e/store/claim', test: 'when the outcome has expired' }],
       },
       {
-        promise: 'nothing without an outcome expires but what was abandoned for a whole retention',
+        promise: 'an abandoned record is kept for a whole retention',
         broken: [
           {
             file: 'lib/store/dialects/predicates.ts',

@@ -31,7 +31,7 @@ export const TRANSACTIONS = [
             replace: "await on.query({ text: 'ROLLBACK' });\n",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'transactional: what a zombie wrote is rolled back' }],
+        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'the lease on mariadb transactional: what a zombie wrote' }],
       },
       {
         promise: 'a COMMIT that is still under way is waited for',
@@ -53,7 +53,9 @@ export const TRANSACTIONS = [
             replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/lost-answers', test: 'the answer to a COMMIT is lost' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on mariadb the answer to a COMMIT is lost' },
+        ],
       },
       {
         promise: 'an error rolls back, and is recorded by itself',
@@ -80,7 +82,7 @@ export const TRANSACTIONS = [
             replace: '  conflict: /^(1205|3572)$/,',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/transactional', test: 'a deadlock answers 503' }],
+        shownBy: [{ spec: 'test/e2e/protocol/transactional', test: 'transactions on postgres a deadlock answers 503' }],
       },
       {
         promise: 'a deadlock that the handler catches',
@@ -99,7 +101,7 @@ export const TRANSACTIONS = [
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'a deadlock that the handler catches' }],
       },
       {
-        promise: 'a statement that would end the transaction is not sent',
+        promise: 'a statement that would end the transaction',
         broken: [
           {
             file: 'lib/store/transaction-watch.ts',
@@ -110,7 +112,7 @@ export const TRANSACTIONS = [
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'refuses COMMIT' }],
       },
       {
-        promise: 'a transaction that ended unseen is held',
+        promise: 'a transaction that ended behind the library',
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
@@ -132,7 +134,7 @@ export const TRANSACTIONS = [
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'its error reaches the filters' }],
       },
       {
-        promise: 'heartbeats do no harm at any isolation level',
+        promise: 'heartbeats at every isolation level',
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
@@ -151,21 +153,21 @@ export const TRANSACTIONS = [
             replace: 'host ? this.ownTransactions.run(during) : this.ownTransactions.run(during);',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/module/transaction-host' }],
+        shownBy: [{ spec: 'test/e2e/module/transaction-host', test: 'on postgres' }],
       },
       {
-        promise: 'transactions of one process take turns on SQLite',
+        promise: 'a transaction of the application that is rolled back on SQLite',
         broken: [
           {
-            file: 'lib/store/own-transactions.ts',
-            find: '      while (runner.isTransactionActive) await sleep(LOOK_AGAIN_MS);\n',
+            file: 'lib/store/connectors/sqlite-connector.ts',
+            find: '    do await this.untilFree();\n    while (this.connection.inTransaction);\n',
             replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/transaction', test: 'runs beside others' }],
+        shownBy: [{ spec: 'test/e2e/store/transaction', test: 'does not carry our statements with it' }],
       },
       {
-        promise: 'an operation inside one is an error on SQLite',
+        promise: 'an operation inside one on SQLite',
         broken: [
           {
             file: 'lib/store/sql-record-store.ts',
