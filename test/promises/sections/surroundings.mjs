@@ -34,7 +34,7 @@ export const SURROUNDINGS = [
             replace: 'else if (attempt.reason) throw',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/redis-lost', test: 'degraded to the database alone' }],
+        shownBy: [{ spec: 'test/e2e/protocol/redis-lost' }],
       },
       {
         promise: "`onLockUnavailable: 'reject'`",
@@ -45,7 +45,7 @@ export const SURROUNDINGS = [
             replace: 'else if (!attempt.reason) throw',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/redis-lost', test: 'degraded to the database alone' }],
+        shownBy: [{ spec: 'test/e2e/protocol/redis-lost' }],
       },
     ],
   },
