@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import base from '../../jest.config.mjs';
 
 const rootDir = join(import.meta.dirname, '../..');
-const [{ displayName: _name, testMatch: _match, ...shared }] = /** @type {Record<string, unknown>[]} */ (base.projects);
+// Without the runner that shares modules between spec files: here, each file has a process of its own.
+const [{ displayName: _name, testMatch: _match, testRunner: _runner, ...shared }] =
+  /** @type {Record<string, unknown>[]} */ (base.projects);
 
 /** @type {import('jest').Config} */
 export default {
