@@ -42,7 +42,7 @@ const onVerdict = (/** @type {import('./promises/prover.mjs').Verdict} */ { isSh
   if (!isShown) failures++;
   for (const line of lines) console.log(line);
 };
-const prover = new Prover(join(root, 'reports/promises'));
+const prover = new Prover(join(root, 'reports/promises', String(process.pid)));
 try {
   await (tried ? prover.explore(chosen, jobs, tried, onVerdict) : prover.prove(chosen, jobs, onVerdict));
 } finally {
