@@ -34,7 +34,7 @@ describe('those that wait in one process for another', () => {
     await turn();
     expect(asking).toBe(1);
 
-    await leased.carryOut(async () => STORE);
+    await leased.runToEnd(async () => STORE);
     answer();
     const replay = { kind: 'replay', outcome: OUTCOME };
     expect(await Promise.all(waiting)).toEqual(Array.from({ length: WAITERS }, () => replay));

@@ -59,7 +59,7 @@ export const CRASHES = [
         promise: 'a step that writes in the transaction',
         broken: [
           {
-            file: 'lib/store/transaction-watch.ts',
+            file: 'lib/store/transactions/transaction-watch.ts',
             find: '    if (isOfStep && isWrite(query)) throw new StepInTransactionError(step.name);\n',
             replace:
               '    if (isOfStep && isWrite(query) && step.name === query) throw new StepInTransactionError(step.name);\n',

@@ -48,7 +48,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
-            find: `id NOT IN (SELECT id FROM standing) AND \${BRIEFLY} \${andWhere}
+            find: `id NOT IN (SELECT id FROM existing) AND \${BRIEFLY} \${andWhere}
   ON CONFLICT (id) DO NOTHING RETURNING r.id`,
             replace: `\${BRIEFLY} \${andWhere}
   ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING r.id`,
@@ -182,8 +182,9 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: "return standing?.status === 'done' && standing.owner === owner && standing.token === token;",
-            replace: "return standing?.status === 'held' && standing.owner === owner && standing.token === token;",
+            find: "return recordState?.status === 'done' && recordState.owner === owner && recordState.token === token;",
+            replace:
+              "return recordState?.status === 'held' && recordState.owner === owner && recordState.token === token;",
           },
         ],
         shownBy: [{ spec: 'test/e2e/engine/leased-execution', test: 'is found to have happened' }],
@@ -263,7 +264,7 @@ export const RECORDS = [
       },
       {
         promise: 'cookies',
-        broken: [{ file: 'lib/edges/http/response-head.ts', find: "'set-cookie',", replace: "'x-set-cookie'," }],
+        broken: [{ file: 'lib/edges/content/response-head.ts', find: "'set-cookie',", replace: "'x-set-cookie'," }],
         shownBy: [{ spec: 'test/conformance/middleware', test: 'a cookie is set once' }],
       },
     ],
@@ -299,10 +300,10 @@ export const RECORDS = [
         promise: 'the answer is what is on record',
         broken: [
           {
-            file: 'lib/edges/run-end.ts',
-            find: "if (finish.kind === 'stored' && finish.despite === undefined) return undefined;",
+            file: 'lib/edges/shared/run-end.ts',
+            find: "if (recorded.kind === 'stored' && recorded.despite === undefined) return undefined;",
             replace:
-              "if ((finish.kind === 'stored' && finish.despite === undefined) || finish.kind === 'lost') return undefined;",
+              "if ((recorded.kind === 'stored' && recorded.despite === undefined) || recorded.kind === 'lost') return undefined;",
           },
         ],
         shownBy: [

@@ -8,9 +8,9 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: '    if (this.capture.hasEnded) mute(this.exchange.rawResponse, noteEnd);\n    const isSettled = await this.settled();\n',
+            find: '    if (this.capture.hasEnded) discardWrites(this.exchange.rawResponse, noteEnd);\n    const isSettled = await this.settled();\n',
             replace:
-              '    if (this.capture.hasEnded) mute(this.exchange.rawResponse, noteEnd);\n    const isSettled = true;\n',
+              '    if (this.capture.hasEnded) discardWrites(this.exchange.rawResponse, noteEnd);\n    const isSettled = true;\n',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures', test: 'the handler is followed to its end' }],
@@ -103,7 +103,7 @@ export const REQUESTS = [
         promise: 'a handler that calls its own method',
         broken: [
           {
-            file: 'lib/decorators/watch-handler.ts',
+            file: 'lib/handlers/watch-handler.ts',
             find: 'if (!execution?.isOf(watched) || execution.isRunningCall) return',
             replace: 'if (!execution?.isOf(watched)) return',
           },
@@ -147,7 +147,7 @@ export const REQUESTS = [
         promise: 'a method that another decorator wraps',
         broken: [
           {
-            file: 'lib/decorators/idempotent.decorator.ts',
+            file: 'lib/handlers/watch-handler.ts',
             find: 'if (watched !== method && descriptor.configurable)',
             replace: 'if (watched === method && descriptor.configurable)',
           },
@@ -207,7 +207,7 @@ export const REQUESTS = [
         promise: 'a value that could not be sent',
         broken: [
           {
-            file: 'lib/edges/run-end.ts',
+            file: 'lib/edges/shared/run-end.ts',
             find: "return isCarriedOut && result.status >= 400 ? 'storeWithoutResponse' : 'release';",
             replace: "return isCarriedOut && result.status >= 999 ? 'storeWithoutResponse' : 'release';",
           },
@@ -229,7 +229,7 @@ export const REQUESTS = [
         promise: 'a retention of its own',
         broken: [
           {
-            file: 'lib/edges/run-end.ts',
+            file: 'lib/edges/shared/run-end.ts',
             find: "execution.setRetention(duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS));",
             replace: "duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS);",
           },
@@ -285,7 +285,7 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: "const isCutShort = ending.kind === 'store' && ending.failed && input?.brokeOff;",
+            find: "const isCutShort = result.kind === 'store' && result.failed && input?.brokeOff;",
             replace: 'const isCutShort = false;',
           },
         ],
@@ -326,11 +326,11 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: "    return this.free(ending.kind === 'discard' ? 'discard' : 'release');\n",
-            replace: `    if (input && ending.kind === 'release') {
+            find: "    return this.free(result.kind === 'discard' ? 'discard' : 'release');\n",
+            replace: `    if (input && result.kind === 'release') {
       return this.complete({ code: 503, head: null, body: null }, await input.fingerprint());
     }
-    return this.free(ending.kind === 'discard' ? 'discard' : 'release');\n`,
+    return this.free(result.kind === 'discard' ? 'discard' : 'release');\n`,
           },
         ],
         shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'after a failure, the body of the retry' }],

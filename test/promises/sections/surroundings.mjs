@@ -83,7 +83,7 @@ export const SURROUNDINGS = [
         promise: 'pool exhausted',
         broken: [
           {
-            file: 'lib/store/own-transactions.ts',
+            file: 'lib/store/transactions/own-transactions.ts',
             find: 'const begun = await this.timeLimit.wait((asked = beginning));',
             replace: 'const begun = await (asked = beginning);',
           },
@@ -125,7 +125,7 @@ export const SURROUNDINGS = [
         promise: 'another credential',
         broken: [
           {
-            file: 'lib/edges/credential-binding.ts',
+            file: 'lib/edges/caller/caller-digests.ts',
             find: 'if (credential === undefined) return { binding: null };',
             replace: 'if (credential !== identity.recordId) return { binding: null };',
           },
@@ -136,7 +136,7 @@ export const SURROUNDINGS = [
         promise: 'a rotation of encryption keys',
         broken: [
           {
-            file: 'lib/edges/credential-binding.ts',
+            file: 'lib/edges/caller/caller-digests.ts',
             find: 'former.some((key) => bindCredential(identity, credential, key).equals(other))',
             replace:
               'former.some((key) => bindCredential(identity, credential, key).equals(other)) || other.length > 0',
@@ -170,7 +170,7 @@ export const SURROUNDINGS = [
         promise: 'a user without an id',
         broken: [
           {
-            file: 'lib/edges/http/principal.ts',
+            file: 'lib/edges/caller/principal.ts',
             find: '    throw cannotTell(endpoint, `request.user ${whatIsThere(user)}`);',
             replace: "    return { scope: whatIsThere(user) && '' };",
           },
@@ -187,7 +187,7 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'if (!found && !flight && patience > 0 && !watch) found = this.watches.standingOf(recordId);',
+            find: 'if (!found && !flight && patience > 0 && !watcher) found = this.watchers.currentRecordOf(recordId);',
             replace: '',
           },
         ],

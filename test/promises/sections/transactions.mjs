@@ -62,8 +62,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: "if (ending.kind !== 'store' || ending.failed || this.unknownStep",
-            replace: "if (ending.kind !== 'store' || this.unknownStep",
+            find: "if (result.kind !== 'store' || result.failed || this.unknownStep",
+            replace: "if (result.kind !== 'store' || this.unknownStep",
           },
         ],
         shownBy: [{ spec: 'test/conformance/transactions', test: 'on SQLite' }],
@@ -88,7 +88,7 @@ export const TRANSACTIONS = [
         promise: 'a deadlock that the handler catches',
         broken: [
           {
-            file: 'lib/store/transaction-watch.ts',
+            file: 'lib/store/transactions/transaction-watch.ts',
             find: "    if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });\n",
             replace: '',
           },
@@ -104,7 +104,7 @@ export const TRANSACTIONS = [
         promise: 'a statement that would end the transaction',
         broken: [
           {
-            file: 'lib/store/transaction-watch.ts',
+            file: 'lib/store/transactions/transaction-watch.ts',
             find: '    if (endsTransaction(query, this.connector.dialect.name)) throw new TransactionControlError(query);\n',
             replace: '',
           },
@@ -181,9 +181,9 @@ export const TRANSACTIONS = [
         promise: 'a warning of writes elsewhere',
         broken: [
           {
-            file: 'lib/store/transaction-watch.ts',
+            file: 'lib/store/transactions/transaction-watch.ts',
             find: 'if (!manager || currentStep() || !isWrite(query)) return;',
-            replace: 'if (manager || currentStep() || !isWrite(query)) return;',
+            replace: 'if (!manager || currentStep() || isWrite(query)) return;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'warns once for each endpoint' }],
