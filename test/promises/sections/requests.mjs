@@ -296,10 +296,11 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/http/http-edge.ts',
-            find: 'return this.engine.admit(request.asked);',
-            replace: `if (!stream) return this.engine.admit(request.asked);
-    const { asked } = request;
-    return asked.input!.matches(Buffer.alloc(32, 1)).then(() => this.engine.admit(asked));`,
+            find: 'const admission = this.engine.admit(request.asked);',
+            replace: `const { asked } = request;
+    const admission = stream
+      ? asked.input!.matches(Buffer.alloc(32, 1)).then(() => this.engine.admit(asked))
+      : this.engine.admit(asked);`,
           },
         ],
         shownBy: [

@@ -8,8 +8,8 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: "record.owner === claim.owner && record.status === 'processing'",
-            replace: "(record.owner === claim.owner || lock) && record.status === 'processing'",
+            find: "record.owner === claim!.owner && record.status === 'processing'",
+            replace: "(record.owner === claim!.owner || lock) && record.status === 'processing'",
           },
         ],
         shownBy: [{ spec: 'test/e2e/protocol/redis-lost', test: 'flushed while an operation runs' }],
@@ -58,7 +58,7 @@ export const SURROUNDINGS = [
           {
             file: 'lib/engine/engine.ts',
             find: '      this.onClaimFailed(flight, failure);\n      throw failure;\n',
-            replace: `      const { recordId, owner, fingerprint, binding, leaseMs } = flight.claim;
+            replace: `      const { recordId, owner, fingerprint, binding, leaseMs } = flight.claim!;
       this.onClaimed(flight, { recordId, owner, fingerprint, binding, status: 'processing', token: 1, attempt: 1, takenFrom: null, attemptsLeft: 1, leaseLeftMs: leaseMs, outcome: null });\n`,
           },
         ],
@@ -97,8 +97,8 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'if (error !== undefined && late?.owner === claim.owner)',
-            replace: 'if (error === undefined && late?.owner === claim.owner)',
+            find: 'if (error !== undefined && late?.owner === claim!.owner)',
+            replace: 'if (error === undefined && late?.owner === claim!.owner)',
           },
         ],
         shownBy: [
