@@ -154,7 +154,7 @@ export const RECORDS = [
             replace: 'if (late?.owner === claim!.owner)',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/regressions/late-claim', test: 'answered late on postgres' }],
+        shownBy: [{ spec: 'test/e2e/engine/admission', test: 'does not take a claim from an execution' }],
       },
     ],
   },
