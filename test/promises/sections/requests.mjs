@@ -13,7 +13,7 @@ export const REQUESTS = [
               '    if (this.capture.hasEnded) discardWrites(this.exchange.rawResponse, noteEnd);\n    const isSettled = true;\n',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/failures', test: 'the handler is followed to its end' }],
+        shownBy: [{ spec: 'test/conformance/failures', test: 'it is followed to its end' }],
       },
       {
         promise: 'a late failure frees the key',
@@ -24,7 +24,7 @@ export const REQUESTS = [
             replace: 'return this.handlerFailed(status) ? CARRIED_OUT : CARRIED_OUT;',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/failures', test: 'a late failure frees the key' }],
+        shownBy: [{ spec: 'test/conformance/failures', test: 'its late failure frees the key' }],
       },
       {
         promise: 'the call that began last decides',

@@ -230,7 +230,7 @@ export const SURROUNDINGS = [
             replace: 'void awaited;',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'waiting on postgres with NOTIFY 500 waiters' }],
+        shownBy: [{ spec: 'test/e2e/engine/admission', test: 'is woken at once where it is announced' }],
       },
       {
         promise: 'a waiter whose owner dies takes over',
