@@ -1,0 +1,341 @@
+/** @type {readonly import('../table.mjs').Section[]} */
+export const REQUESTS = [
+  {
+    heading: 'The key follows the work',
+    promises: [
+      {
+        promise: 'a time-out',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: '    if (this.capture.hasEnded) discardWrites(this.exchange.rawResponse, noteEnd);\n    const isSettled = await this.settled();\n',
+            replace:
+              '    if (this.capture.hasEnded) discardWrites(this.exchange.rawResponse, noteEnd);\n    const isSettled = true;\n',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/failures', test: 'it is followed to its end' }],
+      },
+      {
+        promise: 'a late failure frees the key',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: "return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };",
+            replace: 'return this.handlerFailed(status) ? CARRIED_OUT : CARRIED_OUT;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/failures', test: 'its late failure frees the key' }],
+      },
+      {
+        promise: 'the call that began last decides',
+        broken: [
+          {
+            file: 'lib/engine/handler-calls.ts',
+            find: '    this.last = call;\n',
+            replace: '    this.last ??= call;\n',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'the last call decides' }],
+      },
+      {
+        promise: 'a native handler that fails after its response, in a transaction',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: "if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);",
+            replace: 'if (transactional || !transactional) return this.end(result);',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'a failure after its response takes that back' }],
+      },
+      {
+        promise: 'what the last call wrote commits alone',
+        broken: [
+          {
+            file: 'lib/engine/handler-calls.ts',
+            find: 'if (last && this.beginAgain) return',
+            replace: 'if (last && this.beginAgain && this.closed) return',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'what the last call wrote commits, alone' }],
+      },
+      {
+        promise: 'a step that still runs is waited for',
+        broken: [
+          {
+            file: 'lib/engine/steps.ts',
+            find: 'const result = results.get(stored)?.catch(run) ?? run();',
+            replace: 'const result = run();',
+          },
+        ],
+        shownBy: [
+          { spec: 'test/e2e/protocol/begun-again', test: 'waits for a step that the call before has left running' },
+        ],
+      },
+      {
+        promise: 'what an earlier call said does not count',
+        broken: [
+          {
+            file: 'lib/engine/execution.ts',
+            find: '    this.said = this.saidBefore;\n',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/protocol/begun-again', test: 'though the call before was not to be' }],
+      },
+      {
+        promise: 'a call whose record is lost does not begin',
+        broken: [
+          {
+            file: 'lib/engine/current-execution.ts',
+            find: '    if (execution.isLost) throw new LeaseLostError();\n',
+            replace: '',
+          },
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'if (next && !isHeld && !this.execution.isLost) return',
+            replace: 'if (next && !isHeld) return',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/protocol/begun-again', test: 'does not begin where its record is gone' }],
+      },
+      {
+        promise: 'a handler that calls its own method',
+        broken: [
+          {
+            file: 'lib/handlers/watch-handler.ts',
+            find: 'if (!execution?.isOf(watched) || execution.isRunningCall) return',
+            replace: 'if (!execution?.isOf(watched)) return',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/protocol/begun-again', test: 'is not called again by itself' }],
+      },
+      {
+        promise: 'a client that hangs up',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: 'if (this.isOpen) void this.endUnanswered();',
+            replace: "if (this.isOpen) this.end({ kind: 'release' });",
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/connections', test: 'the outcome is there for its retry' }],
+      },
+      {
+        promise: 'callbacks without a sign of life',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: "if (!isKnown) return { kind: 'unknown' };",
+            replace: 'if (!isKnown) return CARRIED_OUT;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'callbacks without a sign of life' }],
+      },
+      {
+        promise: 'a handler that had not begun when its request was refused',
+        broken: [
+          {
+            file: 'lib/engine/handler-calls.ts',
+            find: '    if (this.closed) throw new TooLateError();\n',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/failures', test: 'what was answered as never begun does not begin' }],
+      },
+      {
+        promise: 'a method that another decorator wraps',
+        broken: [
+          {
+            file: 'lib/handlers/watch-handler.ts',
+            find: 'if (watched !== method && descriptor.configurable)',
+            replace: 'if (watched === method && descriptor.configurable)',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/hunted', test: 'after a time-out, the key is taken while it runs' }],
+      },
+      {
+        promise: 'a handler that waits until its response is sent',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: 'await (this.operation.native ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());',
+            replace: 'await calls.idle();',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/hunted', test: 'though it waits for its response to be sent' }],
+      },
+    ],
+  },
+  {
+    heading: 'What an outcome is',
+    promises: [
+      {
+        promise: 'an outage frees the key, whatever was made of it',
+        broken: [
+          {
+            file: 'lib/options/outcome-presets.ts',
+            find: 'return isFinal(handlerFailed && status < 400 ? statusOfError(error) : status)',
+            replace: 'return isFinal(handlerFailed && status > 999 ? statusOfError(error) : status)',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'an outage frees the key' }],
+      },
+      {
+        promise: 'errors below 500 are replayed',
+        broken: [
+          {
+            file: 'lib/options/outcome-presets.ts',
+            find: 'return status < 500 && !TRY_AGAIN.has(status);',
+            replace: 'return status < 400 && !TRY_AGAIN.has(status);',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/failures' }],
+      },
+      {
+        promise: '408, 425 and 429 are not',
+        broken: [
+          {
+            file: 'lib/options/outcome-presets.ts',
+            find: 'return status < 500 && !TRY_AGAIN.has(status);',
+            replace: 'return status < 500 || TRY_AGAIN.has(status);',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/failures' }],
+      },
+      {
+        promise: 'a value that could not be sent',
+        broken: [
+          {
+            file: 'lib/edges/shared/run-end.ts',
+            find: "return isCarriedOut && result.status >= 400 ? 'storeWithoutResponse' : 'release';",
+            replace: "return isCarriedOut && result.status >= 999 ? 'storeWithoutResponse' : 'release';",
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'an answer that cannot be made' }],
+      },
+      {
+        promise: "`'success'`",
+        broken: [
+          {
+            file: 'lib/options/outcome-presets.ts',
+            find: "return status < 400 && !handlerFailed ? 'store' : 'release';",
+            replace: "return status < 500 || !handlerFailed ? 'store' : 'release';",
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'success: what the handler refuses' }],
+      },
+      {
+        promise: 'a retention of its own',
+        broken: [
+          {
+            file: 'lib/edges/shared/run-end.ts',
+            find: "execution.setRetention(duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS));",
+            replace: "duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS);",
+          },
+        ],
+        shownBy: [
+          {
+            spec: 'test/conformance/handler-calls',
+            test: 'on express with better-sqlite3 the option outcome a retention',
+          },
+        ],
+      },
+      {
+        promise: 'refusals of the library leave as they are',
+        broken: [
+          {
+            file: 'lib/edges/http/http-edge.ts',
+            find: 'if (error instanceof IdempotencyProblem) keepProblem(exchange.rawResponse, error);',
+            replace: 'if (error === keepProblem) keepProblem(exchange.rawResponse, error as never);',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'our own refusals leave as they are' }],
+      },
+    ],
+  },
+  {
+    heading: 'Streamed uploads',
+    promises: [
+      {
+        promise: 'bodies that differ anywhere',
+        broken: [
+          {
+            file: 'lib/edges/http/streamed-body.ts',
+            find: 'return packed(this.digest, whole && this.ended && !this.digest.exceeded).equals(recorded);',
+            replace:
+              'return packed(this.digest, whole && this.ended && !this.digest.exceeded).length === recorded.length;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'files that differ anywhere are two requests' }],
+      },
+      {
+        promise: 'files that an interceptor has read',
+        broken: [
+          {
+            file: 'lib/edges/http/fingerprint.ts',
+            find: 'const whole = files ? `${text}\\nfiles ${canonicalJson(files)}` : text;',
+            replace: 'const whole = files ? `${text}\\nfiles ${files.length}` : text;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/upload-files', test: 'files that differ anywhere' }],
+      },
+      {
+        promise: 'a client that goes away in the middle',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: "const isCutShort = result.kind === 'store' && result.failed && input?.brokeOff;",
+            replace: 'const isCutShort = false;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'a body that breaks off frees the key' }],
+      },
+      {
+        promise: 'a duplicate is refused unread',
+        broken: [
+          {
+            file: 'lib/edges/http/http-edge.ts',
+            find: 'const admission = this.engine.admit(request.asked);',
+            replace: `const { asked } = request;
+    const admission = stream
+      ? asked.input!.matches(Buffer.alloc(32, 1)).then(() => this.engine.admit(asked))
+      : this.engine.admit(asked);`,
+          },
+        ],
+        shownBy: [
+          {
+            spec: 'test/conformance/streamed-uploads',
+            test: 'on express a duplicate of a request that is being read is refused',
+          },
+        ],
+      },
+      {
+        promise: 'nothing of a body is kept in memory',
+        broken: [
+          {
+            file: 'lib/edges/http/streamed-body.ts',
+            find: '    this.received += chunk.length;\n',
+            replace:
+              '    this.received += chunk.length;\n    ((this as { kept?: Buffer[] }).kept ??= []).push(Buffer.from(chunk));\n',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'of 64 MiB nothing is kept of it' }],
+      },
+      {
+        promise: 'after a failure only the rest of the request binds',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: "    return this.free(result.kind === 'discard' ? 'discard' : 'release');\n",
+            replace: `    if (input && result.kind === 'release') {
+      return this.complete({ code: 503, head: null, body: null }, await input.fingerprint());
+    }
+    return this.free(result.kind === 'discard' ? 'discard' : 'release');\n`,
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'after a failure, the body of the retry' }],
+      },
+    ],
+  },
+];

@@ -1,0 +1,193 @@
+/** @type {readonly import('../table.mjs').Section[]} */
+export const TRANSACTIONS = [
+  {
+    heading: 'Transactional',
+    promises: [
+      {
+        promise: 'the completion is in the transaction',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: `await (transaction.completeLast?.(this.ownership, completion) ??
+          transaction.complete(this.ownership, completion));`,
+            replace: `await (this.host.store.steps.joinsTransaction
+          ? transaction.complete(this.ownership, completion)
+          : this.host.store.complete(this.ownership, completion));`,
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'its error reaches the filters' }],
+      },
+      {
+        promise: 'an effect exists once, whatever dies',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'if (!fenced.held) throw new LeaseLostError();',
+            replace: '',
+          },
+          {
+            file: 'lib/store/dialects/postgres.ts',
+            find: 'if (code !== NO_BOOLEAN) throw error;\n',
+            replace: "await on.query({ text: 'ROLLBACK' });\n",
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'the lease on mariadb transactional: what a zombie wrote' }],
+      },
+      {
+        promise: 'a COMMIT that is still under way is waited for',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'if ((await store.renew(this.ownership, this.operation.policy.leaseMs)).held) {',
+            replace: "if ((await store.read(this.ownership.recordId))?.status === 'processing') {",
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/engine/commit-under-way' }],
+      },
+      {
+        promise: 'a COMMIT whose answer was lost',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);\n',
+            replace: '',
+          },
+        ],
+        shownBy: [
+          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on mariadb the answer to a COMMIT is lost' },
+        ],
+      },
+      {
+        promise: 'an error rolls back, and is recorded by itself',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: "if (result.kind !== 'store' || result.failed || this.unknownStep",
+            replace: "if (result.kind !== 'store' || this.unknownStep",
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/transactions', test: 'on SQLite' }],
+      },
+      {
+        promise: 'a deadlock frees the key and answers 503',
+        broken: [
+          {
+            file: 'lib/store/driver-errors.ts',
+            find: '  conflict: /^(40001|40P01|55P03)$/,',
+            replace: '  conflict: /^(55P03)$/,',
+          },
+          {
+            file: 'lib/store/driver-errors.ts',
+            find: '  conflict: /^(1205|1213|1020|3572)$/,',
+            replace: '  conflict: /^(1205|3572)$/,',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/protocol/transactional', test: 'transactions on postgres a deadlock answers 503' }],
+      },
+      {
+        promise: 'a deadlock that the handler catches',
+        broken: [
+          {
+            file: 'lib/store/transactions/transaction-watch.ts',
+            find: "    if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });\n",
+            replace: '',
+          },
+          {
+            file: 'lib/store/sql-record-store.ts',
+            find: "    if (phase === 'undone' && cause !== undefined) throw new TransactionUndoneError({ cause });\n",
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'a deadlock that the handler catches' }],
+      },
+      {
+        promise: 'a statement that would end the transaction',
+        broken: [
+          {
+            file: 'lib/store/transactions/transaction-watch.ts',
+            find: '    if (endsTransaction(query, this.connector.dialect.name)) throw new TransactionControlError(query);\n',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'refuses COMMIT' }],
+      },
+      {
+        promise: 'a transaction that ended behind the library',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'const isHeld = error instanceof TransactionEndedError;',
+            replace: 'const isHeld = false;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'is held where a' }],
+      },
+      {
+        promise: 'an error at COMMIT reaches the filters',
+        broken: [
+          {
+            file: 'lib/store/sql-record-store.ts',
+            find: 'const cause = watched?.lastWords.error ?? error;',
+            replace: 'const cause = new StoreUnavailableError({ cause: watched?.lastWords.error ?? error });',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'its error reaches the filters' }],
+      },
+      {
+        promise: 'heartbeats at every isolation level',
+        broken: [
+          {
+            file: 'lib/store/dialects/postgres.ts',
+            find: "return this.fenced(on, transactional ? 'renewBeside' : 'renew', ownership, leaseMs);",
+            replace: "void transactional;\n    return this.fenced(on, 'renew', ownership, leaseMs);",
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/isolation', test: 'is recorded after heartbeats' }],
+      },
+      {
+        promise: 'a transaction host',
+        broken: [
+          {
+            file: 'lib/store/sql-record-store.ts',
+            find: 'host ? host.run(this.dataSource, (manager) => during(manager, undefined)) : this.ownTransactions.run(during);',
+            replace: 'host ? this.ownTransactions.run(during) : this.ownTransactions.run(during);',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/module/transaction-host', test: 'on postgres' }],
+      },
+      {
+        promise: 'a transaction of the application that is rolled back on SQLite',
+        broken: [
+          {
+            file: 'lib/store/connectors/sqlite-connector.ts',
+            find: '    do await this.untilFree();\n    while (this.connection.inTransaction);\n',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/store/transaction', test: 'does not carry our statements with it' }],
+      },
+      {
+        promise: 'an operation inside one on SQLite',
+        broken: [
+          {
+            file: 'lib/store/sql-record-store.ts',
+            find: '    if (waitsForItself(connector)) return Promise.reject(nested(claim.endpoint));\n',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/single-connection' }],
+      },
+      {
+        promise: 'a warning of writes elsewhere',
+        broken: [
+          {
+            file: 'lib/store/transactions/transaction-watch.ts',
+            find: 'if (!manager || currentStep() || !isWrite(query)) return;',
+            replace: 'if (!manager || currentStep() || isWrite(query)) return;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'warns once for each endpoint' }],
+      },
+    ],
+  },
+];
