@@ -1,4 +1,5 @@
 /** Breaks promises, several at a time, and judges what their specs say of that. */
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { specFile } from '../../test/promises/page.mjs';
@@ -86,6 +87,7 @@ export class Prover {
       }
     };
     await Promise.all(Array.from({ length: jobs }, worker));
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   /**

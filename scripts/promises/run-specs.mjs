@@ -102,7 +102,7 @@ function resultsIn({ testResults }, folder) {
   return { tests, fault };
 }
 
-/** @param {string} message of a failure: as jest's matchers, fast-check, and what tests wait for (`until`, `told`) begin */
+/** @param {string} message of a failure: as jest's matchers, fast-check, and what tests wait for in vain begin */
 function isAssertion(message) {
-  return /expect\(|^Error: (Property failed after|not so within|not told within)/.test(message);
+  return /expect\(|^Error: (Property failed after|not so within|not told within|no answer within)/.test(message);
 }

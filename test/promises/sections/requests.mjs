@@ -108,7 +108,7 @@ export const REQUESTS = [
             replace: 'if (!execution?.isOf(watched)) return',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/begun-again', test: 'is not called again by itself' }],
+        shownBy: [{ spec: 'test/e2e/protocol/begun-again', test: 'on better-sqlite3 is not called again by itself' }],
       },
       {
         promise: 'a client that hangs up',
@@ -163,7 +163,7 @@ export const REQUESTS = [
             replace: 'await calls.idle();',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/hunted', test: 'though it waits for its response to be sent' }],
+        shownBy: [{ spec: 'test/conformance/hunted', test: 'pipeline-tx: is answered, though it waits' }],
       },
     ],
   },
@@ -250,7 +250,12 @@ export const REQUESTS = [
             replace: 'if (error === keepProblem) keepProblem(exchange.rawResponse, error as never);',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'our own refusals leave as they are' }],
+        shownBy: [
+          {
+            spec: 'test/conformance/handler-calls',
+            test: 'on express with better-sqlite3 an error that is made a success forgiving-outside: our own',
+          },
+        ],
       },
     ],
   },
