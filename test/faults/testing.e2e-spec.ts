@@ -241,10 +241,17 @@ test('executions that have ended are forgotten', async () => {
     service.run({ key: randomUUID(), operation: 'job', input: some(INPUT) }, () => Promise.resolve(some(OUTCOME)));
   const heldAfterMany = async () => {
     for (let i = 0; i < OPERATIONS; i++) await run();
-    collectGarbage();
-    const { heapUsed, external } = process.memoryUsage();
-    return heapUsed + external;
+    let least = Infinity;
+    // What finalizers give back is free after a later collection only.
+    for (let i = 0; i < 5; i++) {
+      await new Promise(setImmediate);
+      collectGarbage();
+      const { heapUsed, external } = process.memoryUsage();
+      least = Math.min(least, heapUsed + external);
+    }
+    return least;
   };
+  await heldAfterMany(); // compiles the code, and fills what is kept for good
   const first = await heldAfterMany();
   const second = await heldAfterMany();
   await module.close();
