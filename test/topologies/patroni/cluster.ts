@@ -196,6 +196,8 @@ export class PatroniCluster {
     const primary = await this.primary();
     await primary.rest('PATCH', '/config', { synchronous_mode: on });
     await until(async () => (await this.isSynchronous()) === on, 30_000);
+    // PostgreSQL follows first. Patroni switches over only to a standby that it has written down as synchronous.
+    await until(async () => (await this.members()).some(({ role }) => role === 'sync_standby') === on, 30_000);
   }
 
   async primary(): Promise<Node> {
