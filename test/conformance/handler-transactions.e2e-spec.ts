@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import {
   type ArgumentsHost,
@@ -10,9 +9,10 @@ import {
   UseFilters,
 } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { Column, type DataSource, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
+import { Column, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution, IdempotencyService, StepResult } from '../../lib/index.js';
 import type { TestDialect } from '../support/database.js';
+import { waitsForLock } from '../support/lock-waits.js';
 import { until } from '../support/until.js';
 import { type AppSettings, PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, isReplay } from './support/cases.js';
@@ -366,7 +366,7 @@ describe.each(['postgres', 'mariadb'] as const)('a deadlock that the handler cat
       await write(manager, key, 'debit');
       await manager.update(Entry, { id: 'p' }, { what: 'mine' });
       const blocked = rival.manager.update(Entry, { id: 'p' }, { what: 'rival' });
-      await until(() => isBlocked(dataSource));
+      await until(() => waitsForLock(dataSource));
       await manager.update(Entry, { id: 'q' }, { what: 'mine' }).catch((error: unknown) => reason.push(error));
       await blocked;
       await rival.commitTransaction();
@@ -388,17 +388,6 @@ describe.each(['postgres', 'mariadb'] as const)('a deadlock that the handler cat
     handler = ({ manager, key }) => write(manager, key, 'credit').then(() => ({ transferred: true }));
     expect((await send(app.port, request)).status).toBe(201);
   });
-
-  async function isBlocked(dataSource: DataSource): Promise<boolean> {
-    // MariaDB renews this table only where it was not read for 100 ms: asked more often, it shows the first look for ever.
-    if (dialect === 'mariadb') await sleep(150);
-    const waiting = (await dataSource.query(
-      dialect === 'postgres'
-        ? `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`
-        : `SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'`,
-    )) as unknown[];
-    return waiting.length > 0;
-  }
 });
 
 it('MariaDB with snapshot isolation, as from 11.6 on: a heartbeat does not fail the completion', async () => {

@@ -1,14 +1,9 @@
 import { CommitUnknownError } from '../../../lib/engine/errors.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
+import { waitsForLock } from '../../support/lock-waits.js';
 import { until } from '../../support/until.js';
 import { backendOf, Bench } from '../store/support.js';
 import { anOperation, OUTCOME, Process, STORE } from './support.js';
-
-/** Whether a statement waits for a row that a transaction holds. */
-const WAITING = {
-  postgres: "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-  mariadb: "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
-} as const;
 
 /**
  * A read does not see what a transaction has written until that commits: an execution that read would take its record for one in
@@ -31,7 +26,7 @@ describe.each(['postgres', 'mariadb'] as const)(
               committed = store.transaction(async (transaction) => {
                 const answer = await work({ ...transaction, completeLast: undefined });
                 reject(new CommitUnknownError());
-                await until(async () => (await bench.dataSource.query<unknown[]>(WAITING[dialect])).length > 0);
+                await until(() => waitsForLock(bench.dataSource));
                 return answer;
               });
             }),
