@@ -7,6 +7,7 @@ import type { Message } from '../../lib/edges/rpc/message.js';
 import { digestIdentity } from '../../lib/engine/identity.js';
 import { storedLabel, storedText } from '../../lib/engine/stored-text.js';
 import { CONTEXTS, IDENTITIES } from './corpus/keys.js';
+import { identityParts } from './identity-parts.js';
 import { property, type Property, textOf, visible } from './property.js';
 
 const MODULE = { header: 'Idempotency-Key', keyFormat: { minLength: 1, maxLength: 255, pattern: /^[\x21-\x7e]+$/ } };
@@ -33,22 +34,6 @@ const TRANSPORTS: ((headers: Headers) => unknown)[] = [
 ];
 const transport = fc.constantFrom(...TRANSPORTS);
 const prefix = fc.constantFrom('ce-', 'ce_', 'cloudEvents:', 'cloudEvents_', '');
-
-/** Of the characters that the text of an identity is put together of, and of what UTF-8 cannot carry. */
-const awkward = fc.string({
-  unit: fc.constantFrom('n', 'h', 'w', ':', '1', '0', 'é', '\ud800', '\udc00', '\0'),
-  maxLength: 5,
-});
-const identity = fc.record({
-  namespace: fc.option(
-    awkward.filter((text) => text !== ''),
-    { nil: undefined },
-  ),
-  host: fc.option(awkward, { nil: undefined }),
-  scope: awkward,
-  endpoint: awkward,
-  key: awkward,
-});
 
 const isWellFormed = (text: string) => !/\p{Surrogate}/u.test(text);
 
@@ -105,7 +90,7 @@ export const keys: readonly Property[] = [
   }),
   property(
     'two identities are one record where they are the same, and never else',
-    [identity, identity],
+    [identityParts, identityParts],
     (a, b) => {
       // Hosts have no case.
       const textOfIdentity = (one: typeof a) =>

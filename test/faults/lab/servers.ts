@@ -1,10 +1,10 @@
 import { connect } from 'node:net';
-import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createConnection } from 'mysql2/promise';
 import pg from 'pg';
 import { Disk } from './disk.js';
 import type { Random } from './random.js';
+import { processesBelow } from '../../support/processes.js';
 import { startMariadb, startPostgres, startRedis, startTogether, type Server } from '../../support/servers.mjs';
 
 export type LabDialect = 'postgres' | 'mariadb';
@@ -55,7 +55,7 @@ export class Servers {
   /** On PostgreSQL, all others go down with it, and the server recovers. */
   async killOneBackend(random: Random): Promise<void> {
     if (this.dialect === 'postgres') {
-      const children = childrenOf(this.database.pid!);
+      const children = processesBelow(this.database.pid!);
       if (children.length) process.kill(random.pick(children), 'SIGKILL');
       return;
     }
@@ -111,21 +111,4 @@ export function flush({ port }: Server): Promise<void> {
   socket.end('FLUSHALL\r\n');
   // A node that is down has forgotten everything.
   return new Promise((resolve) => socket.once('close', () => resolve()));
-}
-
-/** A process's children: PostgreSQL's backends. */
-function childrenOf(pid: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => parentOf(name) === pid)
-    .map(Number);
-}
-
-function parentOf(pid: string): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-  } catch {
-    return undefined;
-  }
 }

@@ -8,7 +8,7 @@ import { TcpProxy } from '../../support/proxy.js';
 import { keep, makeFolder, Server, unprivileged } from '../../support/servers.mjs';
 import { until } from '../../support/until.js';
 import { query } from '../support/postgres.js';
-import { processesBelow } from '../support/processes.js';
+import { processesBelow } from '../../support/processes.js';
 import { ETCD, HAPROXY, PATRONI, POSTGRES } from './requirements.mjs';
 
 /** How long a leader counts as alive that says nothing, in seconds. */

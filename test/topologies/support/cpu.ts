@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { processesBelow } from './processes.js';
+import { processesBelow } from '../../support/processes.js';
 
 const TICKS_A_SECOND = Number(execFileSync('getconf', ['CLK_TCK']));
 /** Where Linux keeps quotas of CPU time, in its older and its newer form. */

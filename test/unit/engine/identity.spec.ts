@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { identityParts } from '../../fuzz/identity-parts.js';
 import { bindCredential, bindFingerprint, deriveUuid, digestIdentity } from '../../../lib/engine/identity.js';
 
 const identity = fc.record({ scope: fc.string(), endpoint: fc.string(), key: fc.string() });
@@ -20,25 +21,9 @@ test('different identities have different digests, wherever the text is cut', ()
   );
 });
 
-/** Strings of what the text of an identity is made of, and of what UTF-8 cannot carry. */
-const awkward = fc.string({
-  unit: fc.constantFrom('n', 'h', 'w', ':', '1', '0', 'é', '\ud800', '\udc00', '\0'),
-  maxLength: 6,
-});
-const anyIdentity = fc.record({
-  namespace: fc.option(
-    awkward.filter((text) => text !== ''),
-    { nil: undefined },
-  ),
-  host: fc.option(awkward, { nil: undefined }),
-  scope: awkward,
-  endpoint: awkward,
-  key: awkward,
-});
-
 test('so have identities of different namespaces and hosts, and those with half a surrogate pair', () => {
   fc.assert(
-    fc.property(fc.array(anyIdentity, { minLength: 20, maxLength: 20 }), (identities) => {
+    fc.property(fc.array(identityParts, { minLength: 20, maxLength: 20 }), (identities) => {
       const texts = new Set(
         identities.map((one) => JSON.stringify([one.namespace, one.host, one.scope, one.endpoint, one.key])),
       );
