@@ -26,7 +26,7 @@ const PATTERN = new RegExp(`\\b(?:${[...WORDS.keys()].join('|').replaceAll(' ', 
  */
 export function checkWords() {
   const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => /\.[jt]s$/.test(name))
     .map((name) => ({ file: `lib/${name}`, read: commentsOf }));
   const texts = pages().map((file) => ({ file, read: (/** @type {string} */ text) => text }));
   return [...texts, ...sources].flatMap(({ file, read }) =>

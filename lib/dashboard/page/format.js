@@ -46,7 +46,7 @@ export function clock(ms) {
   return `${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
-/** `2026-11-29 02:14:07`, local: sorts as text, and nobody mistakes the month for the day. */
+/** `2026-11-29 02:14:07`, local: sorts as text, and the month cannot be mistaken for the day. */
 export function absolute(ms, milliseconds = false) {
   const at = new Date(ms);
   const rest = milliseconds ? `.${String(at.getMilliseconds()).padStart(3, '0')}` : '';

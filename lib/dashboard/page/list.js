@@ -89,7 +89,7 @@ export function leaveList() {
 export async function reload({ gently = false } = {}) {
   void showHeld(gently);
   if (!isShown) return;
-  // The server goes on with a search whose answer nobody waits for.
+  // An aborted search still runs on the server, so a gentle reload does not replace the one under way.
   if (gently && (page === null || isLoading)) return;
   loading.abort();
   const mine = (loading = new AbortController());

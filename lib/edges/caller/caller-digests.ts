@@ -33,7 +33,7 @@ export class CredentialBinding {
 }
 
 /**
- * The digest by which all records of one scope are found: see docs/decisions/0015. With `encryption` it has a key, or a list
+ * The digest by which all records of one scope are found: see docs/decisions/0016. With `encryption` it has a key, or a list
  * of users would be found in the table by hashing their ids.
  */
 export class ScopeDigest {
