@@ -2,7 +2,7 @@
  * What the npm scripts for the documentation run:
  *
  * - `npm run docs:check`: types and format of the code blocks in all pages, where their links lead, whether llms.txt is current,
- *   and words that are hard to read, in pages and in the comments of lib
+ *   sentences that are too long, and words that are hard to read, in pages and in the comments of lib
  * - `npm run docs:llms`: writes llms.txt from the pages
  * - `npm run docs:api`: the API reference, into docs/api
  */
@@ -17,10 +17,19 @@ const tasks = {
     const { checkCodeBlocks } = await import('./docs/check.mjs');
     const { checkLinks } = await import('./docs/links.mjs');
     const { checkLlmsText } = await import('./docs/llms.mjs');
+    const { checkSentences } = await import('./docs/sentences.mjs');
     const { checkWords } = await import('./docs/words.mjs');
-    const problems = [...checkLinks(), ...checkLlmsText(), ...checkWords(), ...(await checkCodeBlocks())];
+    const problems = [
+      ...checkLinks(),
+      ...checkLlmsText(),
+      ...checkWords(),
+      ...checkSentences(),
+      ...(await checkCodeBlocks()),
+    ];
     for (const problem of problems) console.error(problem);
-    console.log(problems.length === 0 ? 'All code blocks, links and words are sound.' : `${problems.length} problems.`);
+    console.log(
+      problems.length === 0 ? 'All code blocks, links, words and sentences are sound.' : `${problems.length} problems.`,
+    );
     return problems.length === 0;
   },
   llms: async () => {

@@ -146,7 +146,7 @@ export const CRASHES = [
     ],
   },
   {
-    heading: 'Unknown is not retried in the dark',
+    heading: 'Unknown outcomes are never retried',
     promises: [
       {
         promise: 'an execution that died is held',

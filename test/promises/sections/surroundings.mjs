@@ -1,7 +1,7 @@
 /** @type {readonly import('../table.mjs').Section[]} */
 export const SURROUNDINGS = [
   {
-    heading: 'The lock is never load-bearing',
+    heading: 'Safe without Redis',
     promises: [
       {
         promise: 'flushed: one winner, though two have the lock',
