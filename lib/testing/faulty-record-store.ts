@@ -13,12 +13,17 @@ import type {
 } from '../engine/ports/record-store.js';
 import type { FaultCall, FaultHook, FaultPoint, FaultSite } from './points.js';
 
-/** Points between a completion in a transaction and its COMMIT, which may go to the database by one message. */
+/** Points between a completion in a transaction and its COMMIT, which may be one message to the database. */
 const BETWEEN: readonly FaultPoint[] = ['after complete', 'before commit'];
 
 /**
- * A record store that calls a hook before and after each call to another. A hook that throws `StoreUnavailableError`
- * before a call loses the request, after it the answer; one that never returns is a process that stopped there.
+ * A record store that calls a hook before and after each call of another store. A hook that throws `StoreUnavailableError` before a call
+ * loses the request, and after a call the answer. A hook that never resolves simulates a process that stopped there.
+ *
+ * @example
+ * const store = new FaultyRecordStore(real, ({ point }) => {
+ *   if (point === 'after claim') throw new StoreUnavailableError();
+ * });
  */
 export class FaultyRecordStore implements RecordStore {
   readonly steps: StepStore;
@@ -26,7 +31,7 @@ export class FaultyRecordStore implements RecordStore {
   constructor(
     private readonly store: RecordStore,
     private readonly reach: FaultHook,
-    /** Whether something is to happen at this point. */
+    /** Returns whether a fault waits at this point. Default: at each. */
     private readonly isArmed: (point: FaultPoint) => boolean = () => true,
   ) {
     this.steps = {
@@ -84,7 +89,7 @@ export class FaultyRecordStore implements RecordStore {
         inside: transaction.inside,
         complete,
         completeLast: async (ownership, completion) => {
-          // What strikes between the two needs them apart.
+          // A fault between the two needs separate messages.
           if (!transaction.completeLast || BETWEEN.some(this.isArmed)) return complete(ownership, completion);
           completes = { recordId: ownership.recordId, ownership };
           await this.reach({ ...completes, point: 'before complete' });
