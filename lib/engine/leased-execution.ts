@@ -237,11 +237,17 @@ export class LeasedExecution implements Beating {
   ): Promise<RecordingResult> {
     const { store, events } = this.host;
     const { outcome, fingerprint } = completion;
+    const { recordId } = this.ownership;
     let losses = 0;
     // A server that closes the connection at a completion but answers other statements refuses the completion. A server that restarts
     // answers nothing, and one whose disk is full says so: there, a later try succeeds.
     const asRefusal = async (error: unknown): Promise<unknown> => {
-      losses = store.closedConnection(error) && (await this.storeAnswers()) ? losses + 1 : 0;
+      const answers = () =>
+        store
+          .read(recordId)
+          .then(() => true)
+          .catch(() => false);
+      losses = store.closedConnection(error) && (await answers()) ? losses + 1 : 0;
       return losses >= REFUSED_AFTER_LOSSES ? new StoreRefusedError({ cause: error }) : error;
     };
     const tryAgain = async (): Promise<RecordingResult> => {
@@ -250,7 +256,7 @@ export class LeasedExecution implements Beating {
       });
       if (answer.held) return this.onCompleted(outcome, answer.awaited, startedAt);
       // Another owner has the record, or an earlier try recorded the outcome and its answer was lost.
-      const recordState = await store.read(this.ownership.recordId);
+      const recordState = await store.read(recordId);
       return this.isOurOutcome(recordState) ? this.onCompleted(outcome, true, startedAt) : this.lost(recordState);
     };
     try {
@@ -261,13 +267,6 @@ export class LeasedExecution implements Beating {
       events.next({ type: 'notKept', ...this.inEvents(), error: error.cause });
       return this.complete(TOMBSTONE, fingerprint, leaseEnds);
     }
-  }
-
-  private storeAnswers(): Promise<boolean> {
-    return this.host.store.read(this.ownership.recordId).then(
-      () => true,
-      () => false,
-    );
   }
 
   /**

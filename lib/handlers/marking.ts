@@ -4,17 +4,15 @@ import { INTERCEPTORS } from '../private-names/nest.js';
 
 const OPTIONS = Symbol('nestjs-idempotency:options');
 
-type Target = object;
-
 /** The options of `@Idempotent()` at a class or method, or `'exempt'` for `@NotIdempotent()`. */
 export type Marking = IdempotentOptions | 'exempt';
 
-export function mark(target: Target, marking: Marking): void {
+export function mark(target: object, marking: Marking): void {
   Reflect.defineMetadata(OPTIONS, marking, target);
 }
 
 /** Returns the marking that applies to a handler: the method's options override the class's. `undefined` without a decorator. */
-export function markingOf(controller: Target, handler: Target): Marking | undefined {
+export function markingOf(controller: object, handler: object): Marking | undefined {
   const onMethod = Reflect.getMetadata(OPTIONS, handler) as Marking | undefined;
   const onClass = Reflect.getMetadata(OPTIONS, controller) as Marking | undefined;
   if (onMethod === 'exempt') return 'exempt';
@@ -23,12 +21,12 @@ export function markingOf(controller: Target, handler: Target): Marking | undefi
 }
 
 /** Returns whether the method itself has a decorator, and not only its class. */
-export function isMarkedItself(handler: Target): boolean {
+export function isMarkedItself(handler: object): boolean {
   return Reflect.hasMetadata(OPTIONS, handler);
 }
 
 /** Returns whether the method itself has `@Idempotent()`. */
-export function isMarkedIdempotent(handler: Target): boolean {
+export function isMarkedIdempotent(handler: object): boolean {
   const marking = Reflect.getMetadata(OPTIONS, handler) as Marking | undefined;
   return marking !== undefined && marking !== 'exempt';
 }
@@ -37,7 +35,7 @@ export function isMarkedIdempotent(handler: Target): boolean {
 export const IS_OURS = Symbol('nestjs-idempotency:interceptor');
 
 /** Returns whether a handler or its class has our interceptor by `@UseInterceptors()`. */
-export function isWiredByHand(controller: Target, handler: Target): boolean {
+export function isWiredByHand(controller: object, handler: object): boolean {
   const wired = [controller, handler].flatMap((one) => (Reflect.getMetadata(INTERCEPTORS, one) ?? []) as object[]);
   return wired.some((interceptor) => IS_OURS in interceptor || IS_OURS in interceptor.constructor);
 }

@@ -8,14 +8,12 @@ import { IDEMPOTENCY_ENTITIES } from '../store/entities/index.js';
 import { assertImportedOnce, dataSourceFound } from './boot-checks.js';
 import { IDEMPOTENCY_DATA_SOURCE } from './idempotency.tokens.js';
 
-const EXTRAS: IdempotencyModuleExtras = { isGlobal: true, dataSource: undefined };
-
 /** `forRoot()` and `forRootAsync()`. `MODULE_OPTIONS_TOKEN` provides the options before their validation. */
 export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
   new ConfigurableModuleBuilder<IdempotencyModuleOptions>()
     .setClassMethodName('forRoot')
     .setFactoryMethodName('createIdempotencyOptions')
-    .setExtras(EXTRAS, withExtras)
+    .setExtras<IdempotencyModuleExtras>({ isGlobal: true, dataSource: undefined }, withExtras)
     .build();
 
 /** Adds the data source. It decides what Nest injects, and so cannot come from a factory of options. */

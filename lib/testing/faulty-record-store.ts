@@ -4,7 +4,6 @@ import type {
   Completion,
   FencedAnswer,
   Ownership,
-  RecordedStep,
   RecordStore,
   RecordState,
   StepEnd,
@@ -36,7 +35,7 @@ export class FaultyRecordStore implements RecordStore {
   ) {
     this.steps = {
       joinsTransaction: store.steps.joinsTransaction,
-      load: (recordId, within) => this.loadSteps(recordId, within),
+      load: (recordId, within) => this.around('read', { recordId }, () => store.steps.load(recordId, within)),
       begin: (ownership, name, within) =>
         this.fenced('step begin', ownership, () => this.store.steps.begin(ownership, name, within)),
       end: (ownership, name, end: StepEnd, within) =>
@@ -120,10 +119,6 @@ export class FaultyRecordStore implements RecordStore {
 
   explain(error: unknown): string {
     return this.store.explain(error);
-  }
-
-  private loadSteps(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {
-    return this.around('read', { recordId }, () => this.store.steps.load(recordId, within));
   }
 
   private fenced(call: FaultCall, ownership: Ownership, work: () => Promise<FencedAnswer>): Promise<FencedAnswer> {
