@@ -1,22 +1,22 @@
 import { type IdempotencyProblemDocument, problemIn } from './problem.js';
 
-/** An answer, and what it says of the operation. */
+/** A response, and what it says of the operation. */
 export interface Answer {
   readonly response: Response;
   readonly replayed: boolean;
   readonly problem: IdempotencyProblemDocument | undefined;
 }
 
-/** Passing by their nature: a limit, or something on the way. Not 500, with which an application's own code fails. */
+/** Statuses of limits and intermediaries, after which a retry may succeed. Not 500, which is a failure of the application itself. */
 const PASSING = new Set([408, 425, 429, 502, 503, 504]);
 
-/** Refused before the operation was asked for: nothing is said of what earlier attempts did. */
+/** Statuses of a refusal before the operation. They say nothing of earlier attempts. */
 const AT_THE_DOOR = new Set([401, 403, 407]);
 
-/** Problems that say that nothing was done, and nothing will be. */
+/** Problems without any execution. */
 const NEVER_BEGAN = new Set(['key-missing', 'key-invalid']);
 
-/** Problems after which the operation may have been carried out, or was. */
+/** Problems after which the operation may have run, or has run. */
 const UNSETTLED = new Set([
   'key-reused',
   'key-foreign',
@@ -29,8 +29,7 @@ const UNSETTLED = new Set([
 ]);
 
 /**
- * Reads the answer to its end, as an outcome that does not arrive is none; leaves the response's own body unread. An
- * event stream has no end to wait for.
+ * Reads a copy of the body to its end, because a response that breaks off has to be retried. An event stream has no end to wait for.
  */
 export async function readAnswer(response: Response): Promise<Answer> {
   const replayed = response.headers.get('idempotent-replayed') === 'true';
@@ -43,15 +42,15 @@ export function isEventStream(response: Response): boolean {
   return response.headers.get('content-type')?.startsWith('text/event-stream') ?? false;
 }
 
-/** Whether the same request should be sent again. */
+/** Returns whether to send the same request again. */
 export function isRetryable({ response, replayed, problem }: Answer): boolean {
   if (replayed) return false;
   if (problem) return problem.retryable;
-  // A conflict that says when to come again is a request that is still running (draft-ietf-httpapi-idempotency-key-header).
+  // A conflict with Retry-After is a request that still runs (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
   return PASSING.has(response.status) || (response.status === 409 && response.headers.has('retry-after'));
 }
 
-/** Whether the operation is settled, so that its key has served its purpose. */
+/** Returns whether the outcome of the operation is known, so that its key is no longer needed. */
 export function isDefinitive(answer: Answer): boolean {
   const { response, replayed, problem } = answer;
   if (replayed) return true;

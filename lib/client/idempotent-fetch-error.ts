@@ -1,12 +1,12 @@
 /**
- * No attempt at an operation was answered. Whether it was carried out is unknown: ask again with the same key. `cause`
- * is what the last attempt failed with.
+ * The last attempt got no response. Whether the operation ran is unknown: call again with the same key. `cause` is the error of the last
+ * attempt.
  */
 export class IdempotentFetchError extends Error {
   override readonly name = 'IdempotentFetchError';
   /** The operation's key. */
   readonly key: string;
-  /** How often the request was sent. */
+  /** How often the client sent the request. */
   readonly attempts: number;
 
   constructor(message: string, options: { readonly key: string; readonly attempts: number; readonly cause: unknown }) {

@@ -7,29 +7,36 @@ import { pauseBefore, sleep } from './pause.js';
 import { retryAfter } from './retry-after.js';
 import { dropKey, storedKey } from './stored-key.js';
 
-/** As `fetch`, for an operation: the third argument says how. */
+/** Like `fetch`, with options for the operation as third argument. */
 export type IdempotentFetch = (
   input: FetchInput,
   init?: RequestInit,
   options?: IdempotentFetchOptions,
 ) => Promise<IdempotentResult>;
 
-/** An {@link idempotentFetch} with other defaults. */
+/**
+ * Returns an {@link idempotentFetch} with other defaults.
+ *
+ * @example
+ * const send = createIdempotentFetch({ deadline: 30_000, storage: sessionStorage });
+ */
 export function createIdempotentFetch(defaults: Omit<IdempotentFetchOptions, 'key' | 'operation'>): IdempotentFetch {
   return (input, init, options) => idempotentFetch(input, init, { ...defaults, ...options });
 }
 
 /**
- * Carries an operation out by one or more requests with one idempotency key.
+ * Sends the requests of one operation, all with one idempotency key and the same bytes.
  *
- * A request is sent again, with the same key and the same bytes, where the connection failed, the attempt took too long,
- * or the answer says that it should be: by `retryable` in a problem, else by the status 408, 425, 429, 502, 503 or 504, or
- * 409 with `Retry-After`. Any other answer is final. When attempts or time run out, the last answer is returned, with
- * `definitive: false`.
+ * Retries where the connection breaks, an attempt takes too long, or the response asks for it: by `retryable` in a problem, else by status
+ * 408, 425, 429, 502, 503 or 504, or 409 with `Retry-After`. Any other response is final. When attempts or time run out, the last response
+ * is returned, with `definitive: false`.
  *
- * @throws IdempotentFetchError where attempts or time ran out without an answer to the last attempt
+ * @throws IdempotentFetchError where attempts or time run out, and the last attempt got no response
  * @throws TypeError, RangeError for a request or options that cannot be used; nothing was sent
- * @throws the reason of the request's AbortSignal, when that is aborted
+ * @throws the reason of the request's AbortSignal when it aborts
+ *
+ * @example
+ * const { response } = await idempotentFetch('/payments', { method: 'POST', body: JSON.stringify(payment) });
  */
 export async function idempotentFetch(
   input: FetchInput,
@@ -73,7 +80,7 @@ async function keyOf({ headers }: Outgoing, { key, header, storage, operation }:
   return storage ? storedKey(storage, operation!) : (key ?? own ?? newKey());
 }
 
-/** One attempt: an answer, or why there is none. Rejects only where the caller has aborted. */
+/** Sends one attempt. Resolves to an error where it got no response, and rejects only where the caller aborts. */
 async function attempt(
   outgoing: Outgoing,
   { attemptTimeout, fetch }: Settings,
@@ -97,7 +104,7 @@ async function attempt(
     return { error };
   } finally {
     clearTimeout(timer);
-    // A stream is still to be read, and may be aborted.
+    // The caller still reads a stream, and may abort it.
     if (!streams) signal?.removeEventListener('abort', onAbort);
   }
 }

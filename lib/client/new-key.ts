@@ -1,4 +1,4 @@
-/** A random UUID, version 4 (RFC 9562). `crypto.randomUUID` is there in secure contexts only. */
+/** Returns a random UUID, version 4 (RFC 9562). Browsers have `crypto.randomUUID` in secure contexts only. */
 export function newKey(): string {
   if (typeof crypto.randomUUID === 'function') return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));

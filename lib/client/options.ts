@@ -1,62 +1,65 @@
 import type { IdempotencyProblemDocument } from './problem.js';
 import type { KeyStorage } from './stored-key.js';
 
-/** How an operation is asked for. Durations are milliseconds. */
+/** Options of `idempotentFetch()`. Durations are milliseconds. */
 export interface IdempotentFetchOptions {
-  /** The operation's key. Default: the one in the request's header or in `storage`, or else a new random UUID. */
+  /** The operation's key. Default: that of the request's header or of `storage`, or else a new random UUID. */
   readonly key?: string;
   /**
-   * Where the key is kept until the operation was answered definitively, such as `sessionStorage`: the same `operation`
-   * has the same key after a reload of the page. Default: nowhere.
+   * Keeps the key until the response is definitive, such as `sessionStorage`: after a reload of the page, the same `operation` has the
+   * same key. Needs `operation`. Default: none.
+   *
+   * @example
+   * await idempotentFetch(url, init, { storage: sessionStorage, operation: `checkout:${cart.id}` });
    */
   readonly storage?: KeyStorage;
-  /** What names the operation in `storage`, such as `checkout:${cart.id}`. */
+  /** The name of the operation in `storage`, such as `checkout:${cart.id}`. */
   readonly operation?: string;
-  /** The header that takes the key. Default: `Idempotency-Key`. */
+  /** The name of the request header with the key. Default: `Idempotency-Key`. */
   readonly header?: string;
-  /** How often the request is sent. Default: 15. */
+  /** How often the client sends the request at most. Default: 15. */
   readonly maxAttempts?: number;
-  /** How long all attempts and the pauses between them may take. Default: 60,000. */
+  /** The limit for all attempts and the pauses between them. Default: 60,000. */
   readonly deadline?: number;
-  /** How long one attempt may take. Default: 20,000. */
+  /** The limit for one attempt. Default: 20,000. */
   readonly attemptTimeout?: number;
-  /** The pause before the first retry, half of it random. Doubles with every retry. Default: 250. */
+  /** The pause before the first retry, half of it random. It doubles with every retry. Default: 250. */
   readonly firstPause?: number;
-  /** The longest pause that is taken unless the server asks for a longer one. Default: 5,000. */
+  /** The longest pause, unless the server asks for a longer one. Default: 5,000. */
   readonly longestPause?: number;
-  /** Told before each pause. */
+  /** Called before each pause. Default: none. */
   readonly onRetry?: (retry: Retry) => void;
-  /** What sends the request. Default: the global `fetch`. */
+  /** Sends the requests. Default: the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** Why and when a request is sent again. */
+/** Why and when the client sends a request again. */
 export interface Retry {
-  /** How often it was sent so far. */
+  /** How often the client has sent it so far. */
   readonly attempts: number;
-  /** The pause before it is sent again, in milliseconds. */
+  /** The pause before the next attempt, in milliseconds. */
   readonly pause: number;
-  /** The answer that asks for it; its body can be read. */
+  /** The response that asks for the retry. Its body can be read. */
   readonly response?: Response;
-  /** What the attempt failed with, where it was not answered. */
+  /** The error of an attempt without a response. */
   readonly error?: unknown;
 }
 
-/** The answer to an operation. */
+/** The result of `idempotentFetch()`. */
 export interface IdempotentResult {
-  /** The last answer. Its body has arrived in full, unless it is an event stream. */
+  /** The last response. Its body has arrived in full, unless it is an event stream. */
   readonly response: Response;
-  /** Whether this is the outcome of an earlier request with the same key. */
+  /** Whether the response is a replay of an earlier request's. */
   readonly replayed: boolean;
   /**
-   * Whether the operation is settled. If not, it may have been carried out, or may still be: ask again with the same
-   * key. A key in `storage` is kept in that case.
+   * Whether the outcome of the operation is known. If not, it may have run, or may still run: call again with the same key, which stays in
+   * `storage`.
    */
   readonly definitive: boolean;
-  /** How often the request was sent. */
+  /** How often the client sent the request. */
   readonly attempts: number;
   readonly key: string;
-  /** What the answer says of itself, where it is a problem of the idempotency layer. */
+  /** The response's problem details, where it is a refusal of the idempotency layer. */
   readonly problem?: IdempotencyProblemDocument;
 }
 
@@ -74,8 +77,8 @@ const DEFAULTS: Readonly<Record<NumericOption, number>> = {
   longestPause: 5_000,
 };
 
-/** The longest delay that a timer takes, in milliseconds; a longer one would fire at once. */
-const LONGEST_DELAY = 2 ** 31 - 1;
+/** The longest delay of a timer, in milliseconds: a longer one fires at once. */
+const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
 /** @throws TypeError, RangeError for options that cannot be used, naming them */
 export function resolveOptions(options: IdempotentFetchOptions): Settings {
@@ -87,8 +90,8 @@ export function resolveOptions(options: IdempotentFetchOptions): Settings {
   const numbers = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as NumericOption[]) {
     const value = options[name] ?? DEFAULTS[name];
-    if (!(value >= 1 && value <= LONGEST_DELAY)) {
-      throw new RangeError(`idempotentFetch: the option \`${name}\` must be a number from 1 to ${LONGEST_DELAY}`);
+    if (!(value >= 1 && value <= LONGEST_DELAY_MS)) {
+      throw new RangeError(`idempotentFetch: the option \`${name}\` must be a number from 1 to ${LONGEST_DELAY_MS}`);
     }
     numbers[name] = value;
   }

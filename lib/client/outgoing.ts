@@ -1,7 +1,7 @@
-/** What `fetch` takes. */
+/** The first argument of `fetch`. */
 export type FetchInput = string | URL | Request;
 
-/** A request that can be sent any number of times, the same in every byte. */
+/** A request that can be sent any number of times, with the same bytes. */
 export interface Outgoing {
   readonly method: string;
   readonly url: string;
@@ -11,7 +11,7 @@ export interface Outgoing {
 }
 
 /**
- * Reads the body once: a form has another boundary each time it is encoded, and may be changed meanwhile.
+ * Encodes the body once. A form has another boundary at each encoding, so that a retry would have another fingerprint.
  *
  * @throws TypeError for what `fetch` itself would refuse, and for a stream
  */
@@ -46,7 +46,7 @@ function isStream(body: unknown): boolean {
   return 'getReader' in body || Symbol.asyncIterator in body;
 }
 
-/** What a Request has beside method, headers and body. */
+/** Returns the settings of a Request besides method, headers and body. */
 function detailsOf(request: Request): RequestInit {
   const { mode, credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive } = request;
   return { mode, credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive } as RequestInit;

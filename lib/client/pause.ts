@@ -1,6 +1,6 @@
 /**
- * The pause before a request is sent again, in milliseconds: doubling with every retry, half of it random, and no
- * shorter than the server asks for. What the server asks of many clients at once is spread as well.
+ * Returns the pause before a retry, in milliseconds: it doubles with every retry, is half random, and is no shorter than the server asks
+ * for. A server asks many clients for the same pause, so that this is spread, too.
  *
  * @param retry 1 for the first
  */
@@ -14,7 +14,7 @@ export function pauseBefore(
   return askedFor === undefined || askedFor < backOff ? backOff : askedFor + Math.random() * firstPause;
 }
 
-/** Waits, and rejects with the signal's reason when it is aborted. */
+/** Waits, or rejects with the signal's reason once it aborts. */
 export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason as Error);

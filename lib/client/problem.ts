@@ -1,4 +1,4 @@
-/** A refusal of the idempotency layer: problem details (RFC 9457), with two members of its own. */
+/** A refusal of the idempotency layer: problem details (RFC 9457), with the extension members `code` and `retryable`. */
 export interface IdempotencyProblemDocument {
   readonly type?: string;
   readonly title?: string;
@@ -10,7 +10,7 @@ export interface IdempotencyProblemDocument {
   readonly retryable: boolean;
 }
 
-/** Returns the problem in a response, if there is one. */
+/** Returns the problem in a response, if it has one. */
 export function problemIn(response: Response, body: ArrayBuffer): IdempotencyProblemDocument | undefined {
   if (response.status < 400 || !response.headers.get('content-type')?.includes('json')) return undefined;
   try {

@@ -1,24 +1,27 @@
 import { newKey } from './new-key.js';
 
-/** Where keys are kept: `sessionStorage`, `localStorage`, or anything of that shape, asynchronous or not. */
+/** Stores keys: `sessionStorage`, `localStorage`, or anything of that shape, also asynchronous. */
 export interface KeyStorage {
   getItem(name: string): string | null | undefined | Promise<string | null | undefined>;
   setItem(name: string, value: string): unknown;
   removeItem(name: string): unknown;
 }
 
-/** Look-ups under way: two calls for one operation, such as a double click makes, must not find two keys. */
+/** Look-ups under way. Two calls for one operation, as by a double click, must not create two keys. */
 const lookUps = new WeakMap<KeyStorage, Map<string, Promise<string>>>();
 
 /**
- * Forgets the key of an operation, so that the next request for it is a new one. For an operation whose answer was not
- * definitive, once somebody has found out what came of it.
+ * Deletes the key of an operation, so that its next request is a new one. For an operation whose response was not definitive, once its
+ * outcome has been found out.
+ *
+ * @example
+ * await forgetKey(sessionStorage, `checkout:${cart.id}`);
  */
 export async function forgetKey(storage: KeyStorage, operation: string): Promise<void> {
   await storage.removeItem(nameOf(operation));
 }
 
-/** The operation's key: the one that is kept, or a new one, which is kept before anything is sent with it. */
+/** Returns the operation's stored key, or a new one that is stored before any request has it. */
 export function storedKey(storage: KeyStorage, operation: string): Promise<string> {
   const name = nameOf(operation);
   const running = lookUps.get(storage) ?? new Map<string, Promise<string>>();
@@ -30,13 +33,13 @@ export function storedKey(storage: KeyStorage, operation: string): Promise<strin
   return lookUp;
 }
 
-/** Forgets a key that was answered, unless another has taken its place. Never rejects: the answer is there. */
+/** Deletes a key after a definitive response, unless another one has replaced it. Never rejects, because the caller has its response. */
 export async function dropKey(storage: KeyStorage, operation: string, key: string): Promise<void> {
   const name = nameOf(operation);
   try {
     if ((await storage.getItem(name)) === key) await storage.removeItem(name);
   } catch {
-    // The next request for this operation is answered with this outcome again.
+    // The next request for this operation gets this outcome again.
   }
 }
 

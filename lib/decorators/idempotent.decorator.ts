@@ -7,15 +7,20 @@ import { mark } from '../handlers/marking.js';
 import { watchHandler } from '../handlers/watch-handler.js';
 
 /**
- * Makes an operation idempotent: a request that comes again with the same key gets the first outcome, and the operation
- * is not carried out twice.
+ * Makes an operation idempotent: a retry with the same key gets the first outcome, and the operation does not run twice.
  *
- * On a controller it covers the methods that change something (POST, PUT, PATCH, DELETE), on a resolver its mutations;
- * message handlers are covered where it stands at the method. Options on a method come before those on its class, and
- * those before the module's. On what Nest calls without its pipeline, such as a method of a service, it fails the boot:
- * there, use `IdempotencyService.run()`.
+ * On a controller it covers POST, PUT, PATCH and DELETE, on a resolver the mutations. A message handler needs it on the method. Options
+ * on a method override those on its class, and these override the module's. On a method that Nest calls without its pipeline, such as
+ * that of a service, it fails the boot: use `IdempotencyService.run()` there.
  *
- * @throws IdempotencyOptionError for an option that cannot be used, naming it
+ * @throws IdempotencyOptionError for an option that cannot be used
+ *
+ * @example
+ * ```ts
+ * @Post('payments')
+ * @Idempotent({ retention: '7d' })
+ * pay(@Body() payment: PaymentDto) { ... }
+ * ```
  */
 export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & ClassDecorator {
   checkOperationOptionNames(options);
@@ -36,7 +41,7 @@ export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & C
   }) as MethodDecorator & ClassDecorator;
 }
 
-/** Exempts a method of an idempotent controller, or declares to the boot audit that a route is meant to be unprotected. */
+/** Exempts a method of an idempotent controller. The boot audit no longer reports a route with it as unprotected. */
 export function NotIdempotent(): MethodDecorator & ClassDecorator {
   return ((target: object, _key?: string | symbol, descriptor?: PropertyDescriptor) => {
     mark((descriptor?.value as object | undefined) ?? target, 'exempt');
@@ -44,8 +49,8 @@ export function NotIdempotent(): MethodDecorator & ClassDecorator {
 }
 
 /**
- * Those that some decorator has described, as handlers are; helpers stay as they are. Those of a base class too, for this
- * controller alone.
+ * Watches the methods that have metadata, as every handler has. Those of a base class are watched on this controller only: the base class
+ * may serve other controllers.
  */
 function watchMethods(prototype: object): void {
   for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {

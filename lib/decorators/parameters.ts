@@ -1,8 +1,18 @@
 import { createParamDecorator } from '@nestjs/common';
 import { current } from '../engine/current-execution.js';
 
-/** The text of the idempotency key; `undefined` where the request has none and needs none. */
+/**
+ * The idempotency key of the request, or `undefined` where it has none and `required` is `false`.
+ *
+ * @example
+ * pay(@IdempotencyKey() key: string) { ... }
+ */
 export const IdempotencyKey = createParamDecorator(() => current()?.execution.key);
 
-/** The running `Execution`; `undefined` where the request has no key and needs none. */
+/**
+ * The running `Execution`, or `undefined` where the request has no key and `required` is `false`.
+ *
+ * @example
+ * pay(@IdempotentExecution() execution: Execution) { ... }
+ */
 export const IdempotentExecution = createParamDecorator(() => current()?.execution);

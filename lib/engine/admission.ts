@@ -1,20 +1,20 @@
 import type { StoredOutcome } from './outcome.js';
 import type { LeasedExecution } from './leased-execution.js';
 
-/** Why a request is neither run nor answered with an outcome. */
+/** Why a request neither runs nor gets a replay. */
 export type Refusal =
-  /** The key was used with another request. */
+  /** The record's fingerprint is that of another request. */
   | { readonly reason: 'reused' }
-  /** The key belongs to another caller. */
+  /** The record is bound to another caller. */
   | { readonly reason: 'foreign' }
-  /** A request with this key is running; try again after so many milliseconds. */
+  /** Another execution owns the record; worth another try after `retryAfterMs`. */
   | { readonly reason: 'running'; readonly retryAfterMs: number }
-  /** Its outcome is unknown until someone resolves it. `exhausted`: as many executions died in a row as may. */
+  /** The outcome is unknown until an operator resolves it. `exhausted`: `maxAttempts` executions in a row died. */
   | { readonly reason: 'held'; readonly exhausted: boolean }
-  /** It is done, but its answer was not kept. */
+  /** The operation is done, but the record has no response to replay. */
   | { readonly reason: 'gone' };
 
-/** What the engine says to a request. */
+/** The engine's decision on a request. */
 export type Admission =
   | { readonly kind: 'run'; readonly leased: LeasedExecution }
   | { readonly kind: 'replay'; readonly outcome: StoredOutcome }

@@ -1,14 +1,14 @@
 import type { Execution } from './execution.js';
-import { currentContext, runInContext } from './execution-context.js';
+import { executionContext } from './execution-context.js';
 import type { HandlerCalls } from './handler-calls.js';
 import { LeaseLostError } from './steps.js';
 
-/** What becomes of a stream that a handler returns, where its edge can answer with more than a value. */
+/** Follows a stream that a handler returns, where its edge can answer with more than one value. */
 export type FollowStream = (stream: unknown, current: CurrentExecution) => unknown;
 
-/** The execution that code runs in: a pass through the pipeline, or a single call of the handler within it. */
+/** The execution that code runs in: a pass through Nest's pipeline, or a single call of the handler within that pass. */
 export class CurrentExecution {
-  /** The pass which a call of the handler is made in; of a pass, itself. */
+  /** The pass that a call belongs to; a pass itself where this is one. */
   readonly pass: CurrentExecution;
 
   private constructor(
@@ -16,14 +16,14 @@ export class CurrentExecution {
     /** The method that the request is for, whose calls are watched. */
     private readonly handler: unknown,
     readonly follow: FollowStream | undefined,
-    /** The execution in whose handler this one was begun. */
+    /** The execution whose handler started this one. */
     readonly outer: CurrentExecution | undefined,
     pass?: CurrentExecution,
   ) {
     this.pass = pass ?? this;
   }
 
-  /** The first pass of an execution. */
+  /** Creates the first pass of an execution. */
   static of(execution: Execution, handler?: unknown, follow?: FollowStream): CurrentExecution {
     return new CurrentExecution(execution, handler, follow, current());
   }
@@ -32,23 +32,23 @@ export class CurrentExecution {
     return this.execution.calls;
   }
 
-  /** Whether it is that of a single call of the handler, and of what that returned for others to do. */
+  /** Whether this is a single call of the handler, and not a pass. */
   get isCall(): boolean {
     return this.pass !== this;
   }
 
-  /** Returns the same execution for another pass through the pipeline, to distinguish it from the rest of an earlier pass. */
+  /** Returns the same execution for another pass, so that what is left of an earlier pass can be distinguished. */
   again(): CurrentExecution {
     return new CurrentExecution(this.execution, this.handler, this.follow, this.outer);
   }
 
   /**
-   * Calls the handler, and notes how it ends. Each call runs in a context of its own, which distinguishes its steps from those of the
-   * call before.
+   * Calls the handler and records how it ends. Each call has its own context, which distinguishes its steps from those of an earlier
+   * call.
    *
-   * @param read what is made of the value that it returns, or that its promise comes to
+   * @param read maps the value that the handler returns, or that its promise resolves to
    * @throws TooLateError where the execution has ended
-   * @throws LeaseLostError where another execution has the record
+   * @throws LeaseLostError where another execution owns the record
    */
   call<T>(handler: () => T, read?: (value: unknown, call: CurrentExecution) => unknown): T {
     const { execution } = this;
@@ -56,29 +56,31 @@ export class CurrentExecution {
     const call = new CurrentExecution(execution, this.handler, this.follow, this.outer, this);
     const begin = () => {
       execution.beginCall(call);
-      return runInContext(call, handler);
+      return runWithin(call, handler);
     };
     return this.calls.run(begin, read && ((value) => read(value, call)));
   }
 
-  /** Whether it is that of the call which runs: a handler that calls itself is not called again. */
+  /** Whether this is the last call of the handler and still runs. A handler that calls its own method must not count as called again. */
   get isRunningCall(): boolean {
     return this.isCall && this.calls.state === 'running' && this.execution.isLastCall(this);
   }
 
-  /** Whether `method` is the handler, and not another one that it calls. */
+  /** Returns whether `method` is the handler, and not another method that it calls. */
   isOf(method: unknown): boolean {
     return this.handler === method;
   }
 }
 
 /** Runs `work` in an execution; `undefined`: in none. */
-export const runWithin: <T, Args extends unknown[]>(
-  current: CurrentExecution | undefined,
+export function runWithin<T, Args extends unknown[]>(
+  execution: CurrentExecution | undefined,
   work: (...args: Args) => T,
   ...args: Args
-) => T = runInContext;
+): T {
+  return executionContext.run(execution, work, ...args);
+}
 
 export function current(): CurrentExecution | undefined {
-  return currentContext() as CurrentExecution | undefined;
+  return executionContext.getStore() as CurrentExecution | undefined;
 }

@@ -3,70 +3,79 @@
  *
  * - Operation: what a request asks for, as an edge describes it. Its *identity* (namespace, scope, operation, key) names one record.
  * - Record: the row of one identity. It is free, or has one *owner* at a time, or an outcome.
- * - Claim: the statement by which an execution becomes the owner. It inserts the record, takes it over, or returns it as it is.
+ * - Claim: the statement by which an execution becomes the owner. It inserts the record, takes it over, or returns it unchanged.
  * - Lease: how long the owner keeps the record without renewing it, by the database's clock. *Heartbeats* renew it.
  * - Token: a number that every claim raises. A *fenced* statement names the token of its claim, and changes nothing once there is a
- *   newer one: an owner that was paused for longer than its lease cannot overwrite what came after it.
- * - Execution: one run of the handler by the record's owner. *In flight*: from the claim on until the end is recorded.
- * - Duplicate: a request whose record has an owner or an outcome. It waits, is refused, or is answered by a *replay* of the outcome.
+ *   newer one. An owner that was paused for longer than its lease cannot overwrite the outcome of its successor.
+ * - Execution: one run of the handler by the record's owner. *In flight*: from the claim until the end is recorded.
+ * - Duplicate: a request whose record has an owner or an outcome. It waits, is refused, or gets a *replay* of the outcome.
  * - Completion: the fenced statement that records the outcome. A *tombstone* is an outcome without a response to replay.
- * - Release: to free a record without an outcome. *Held*: the outcome is unknown, and an operator has to resolve the record.
+ * - Release: frees a record without an outcome. *Held*: the outcome is unknown, and an operator has to resolve the record.
  *
  * `docs/glossary.md` has these words as users meet them, and more of them.
  */
 import { performance } from 'node:perf_hooks';
 import type { Admission, Refusal } from './admission.js';
-import type { EventSink } from './events.js';
+import type { EventSink, IdempotencyEvent } from './events.js';
 import { Heartbeats } from './heartbeats.js';
 import { randomId } from './identity.js';
-import { InFlight } from './in-flight.js';
+import { type Claiming, InFlight } from './in-flight.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome } from './outcome.js';
 import type { LockAttempt, RecordLock } from './ports/record-lock.js';
 import type { Claim, RecordStore, RecordState } from './ports/record-store.js';
 import type { WakeUp } from './ports/wake-up.js';
-import { retryAfter, retryWhileUnavailable, until } from './retry.js';
+import { retryWhileUnavailable } from './retry.js';
 import { LockUnavailableError, ShuttingDownError, StoreRefusedError, StoreUnavailableError } from './errors.js';
 import { LeasedExecution, type LeasedExecutionHost } from './leased-execution.js';
-import { ShortLivedMap, ShortLivedSet } from './short-lived.js';
+import { ShortLivedMap } from './short-lived.js';
 import { type RecordWatcher, RecordWatchers } from './record-watchers.js';
 
 /** What an engine is made of. */
 export interface EngineParts {
   readonly store: RecordStore;
-  /** Absent: the store's leases alone keep duplicates apart. */
+  /** Absent: the store's leases alone decide. */
   readonly lock?: RecordLock;
-  /** Absent: waiters look from time to time. */
+  /** Absent: waiters poll the store. */
   readonly wakeUp?: WakeUp;
   readonly events: EventSink;
   readonly onLockUnavailable: 'degrade' | 'reject';
 }
 
-/** How long a claim is sent again to a store that refuses at once, in milliseconds: a lost connection, not an outage. */
+/**
+ * How long a claim is repeated while the store fails, in milliseconds. Enough for a lost connection; in an outage, requests that wait
+ * longer would pile up.
+ */
 const ASK_AGAIN_FOR_MS = 1_000;
 
-/** Bounds of `Retry-After` for a refused duplicate, in milliseconds. */
-const LONGEST_RETRY_AFTER_MS = 5_000;
+/**
+ * Bounds of `Retry-After` for a refused duplicate, in milliseconds. Without the upper one, a client would wait for a whole lease, though
+ * most handlers end long before.
+ */
 const SHORTEST_RETRY_AFTER_MS = 1_000;
+const LONGEST_RETRY_AFTER_MS = 5_000;
 
-/** What a duplicate is compared with: the operation that this process runs, or a record. */
+/** What a duplicate is compared with: an operation that this process runs, or a record. */
 type Found = Operation | RecordState;
 
-/** What is made of the store's answer. */
-type Reading<T> = (flight: InFlight) => T | Promise<T>;
+/** The result of a claim: an execution if it was won, and the record of another owner if not. */
+type Claimed = LeasedExecution | RecordState;
 
-/** The protocol: decides for each request whether it runs, is answered from the record, or is refused. */
+/** Continues with the result of a claim. A callback, because a further `await` would cost every request a promise. */
+type OnClaimed<T> = (claimed: Claimed) => T | Promise<T>;
+
+/** Decides for each request whether it runs, gets a replay, or is refused. */
 export class IdempotencyEngine implements LeasedExecutionHost {
   readonly store: RecordStore;
   readonly events: EventSink;
   readonly heartbeats = new Heartbeats();
   private readonly inFlight = new ShortLivedMap<string, InFlight>();
   private readonly watchers: RecordWatchers;
-  private readonly running = new ShortLivedSet<LeasedExecution>();
-  /** Claims under way: each may be won, and then runs. */
+  /** The number of executions that run, and of claims that may become one. */
+  private running = 0;
   private claiming = 0;
-  private drained: (() => void) | undefined;
-  private draining = false;
+  private onDrained: (() => void) | undefined;
+  private isDraining = false;
 
   constructor(private readonly parts: EngineParts) {
     this.store = parts.store;
@@ -75,11 +84,11 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 
   /**
-   * Admits a request. `run` makes the caller responsible for {@link LeasedExecution.run}. What this process knows by itself, it answers
-   * at once.
+   * Admits a request. `run` makes the caller responsible for {@link LeasedExecution.run}. Returns without a promise where this process
+   * runs the operation itself and `onConflict` is `'reject'`.
    *
-   * @throws StoreUnavailableError where the store cannot be asked
-   * @throws LockUnavailableError where the lock is lost and `onLockUnavailable` is `'reject'`
+   * @throws StoreUnavailableError where the store does not answer
+   * @throws LockUnavailableError where no quorum of lock nodes answers and `onLockUnavailable` is `'reject'`
    * @throws ShuttingDownError where a new execution would begin after {@link drain}
    */
   admit(operation: Operation): Admission | Promise<Admission> {
@@ -89,35 +98,32 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     if (flight?.phase === 'running' && policy.onConflict === 'reject') {
       return this.decide(operation, flight.operation) ?? this.refuseRunning(operation, flight.operation);
     }
-    if (flight || this.watchers.isWatched(recordId)) return this.join(operation, startedAt);
-    return this.ask(operation, (asked) => this.answer(operation, startedAt, asked));
+    if (flight || this.watchers.get(recordId)) return this.join(operation, startedAt);
+    return this.claim(operation, (claimed) => this.answer(operation, startedAt, claimed));
   }
 
-  /** See {@link RecordStore.explain}. */
-  explain(error: unknown): string {
-    return this.store.explain(error);
-  }
-
-  /** Whether anything runs in this process. */
+  /** Returns whether this process runs any execution. */
   get isRunning(): boolean {
-    return this.running.size > 0;
+    return this.running > 0;
   }
 
-  /** Claims nothing new from here on; resolves once what runs, or is being claimed, has ended. */
+  /** Stops new claims. Resolves once all executions, and the claims that were sent before, have ended. */
   drain(): Promise<void> {
-    this.draining = true;
-    if (this.isIdle) return Promise.resolve();
-    return new Promise((resolve) => (this.drained = resolve));
+    this.isDraining = true;
+    return new Promise((resolve) => {
+      this.onDrained = resolve;
+      this.resolveIfDrained();
+    });
   }
 
   onEnd(leased: LeasedExecution, outcome: StoredOutcome | undefined, awaited: boolean): void {
-    this.running.delete(leased);
+    this.running--;
     this.settle(leased, outcome);
     if (awaited) void this.parts.wakeUp?.announce(leased.operation.recordId);
-    this.noteIdle();
+    this.resolveIfDrained();
   }
 
-  /** Until its handler ends it goes on running here, but others may run as well: duplicates no longer join it. */
+  /** Its handler goes on, but another execution may own the record now: duplicates stop waiting for this one. */
   onLost(leased: LeasedExecution): void {
     this.settle(leased, undefined);
   }
@@ -130,68 +136,64 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     flight.settle({ outcome });
   }
 
-  private get isIdle(): boolean {
-    return this.running.size === 0 && this.claiming === 0;
+  private resolveIfDrained(): void {
+    if (this.running + this.claiming === 0) this.onDrained?.();
   }
 
-  private noteIdle(): void {
-    if (this.drained && this.isIdle) this.drained();
-  }
-
-  /** The answer to the request that has asked the store. */
-  private answer(operation: Operation, startedAt: number, flight: InFlight): Admission | Promise<Admission> {
-    if (flight.execution) return { kind: 'run', leased: flight.execution };
-    const record = flight.record!;
-    return (
-      this.decide(operation, record) ??
-      (patienceOf(operation) > 0 ? this.join(operation, startedAt, record) : this.refuseRunning(operation, record))
-    );
+  private answer(operation: Operation, startedAt: number, claimed: Claimed): Admission | Promise<Admission> {
+    if (claimed instanceof LeasedExecution) return { kind: 'run', leased: claimed };
+    const decided = this.decide(operation, claimed);
+    if (decided) return decided;
+    return waitLimitMsOf(operation) > 0
+      ? this.join(operation, startedAt, claimed)
+      : this.refuseRunning(operation, claimed);
   }
 
   /**
-   * Waits with others for an operation that runs, in this process or elsewhere.
+   * Waits for an execution of the same operation, in this process or another one, together with its other duplicates.
    *
-   * @param record what this request has found itself
+   * @param record what a claim of this request has found
    */
   private async join(operation: Operation, startedAt: number, record?: RecordState): Promise<Admission> {
     const { recordId, policy } = operation;
-    const patience = patienceOf(operation);
+    const waitLimitMs = waitLimitMsOf(operation);
     let watcher: RecordWatcher | undefined;
     let waited = false;
     let found = record;
     try {
       for (;;) {
-        const seen = found ? 0 : this.watchers.changesOf(recordId);
-        let flight = found ? undefined : this.inFlight.get(recordId);
-        // While others wait for this record, the result of their last read is good for this request, too.
-        if (!found && !flight && patience > 0 && !watcher) found = this.watchers.currentRecordOf(recordId);
+        const seen = found ? 0 : (this.watchers.get(recordId)?.changes ?? 0);
+        const flight = found ? undefined : this.inFlight.get(recordId);
+        // Other waiters' last read of this record is recent enough: 500 waiters make one read, not 500.
+        if (!found && !flight && waitLimitMs > 0 && !watcher) found = this.watchers.get(recordId)?.currentRecord;
         if (!found && !flight) {
-          flight = await this.ask(operation, (asked) => asked);
-          if (flight.execution) return { kind: 'run', leased: flight.execution };
-          found = flight.record;
+          const claimed = await this.claim(operation, (result) => result);
+          if (claimed instanceof LeasedExecution) return { kind: 'run', leased: claimed };
+          found = claimed;
         } else if (flight?.phase === 'claiming') {
           await flight.changed();
           if (flight.error !== undefined) {
-            this.reportRefused(operation, flight.error);
+            this.reportFailedClaim(operation, flight.error);
             throw flight.error as Error;
           }
           found = flight.record;
-          // It was run, and has ended since.
+          // The execution has begun and ended meanwhile.
           if (!found && flight.isSettled) continue;
         }
 
-        const decided = this.decide(operation, found ?? flight!.operation, waited);
+        const existing = found ?? flight!.operation;
+        const decided = this.decide(operation, existing, waited);
         if (decided) return await decided;
-        const left = startedAt + patience - performance.now();
-        if (left <= 0) return this.refuseRunning(operation, found ?? flight!.operation);
+        const leftMs = startedAt + waitLimitMs - performance.now();
+        if (leftMs <= 0) return this.refuseRunning(operation, existing);
         waited = true;
         if (found) {
           watcher ??= this.watchers.join(recordId, policy.transactional);
-          await watcher.changed(seen, left, found);
+          await watcher.changed(seen, leftMs, found);
         } else {
-          await flight!.changed(left);
+          await flight!.changed(leftMs);
           const { outcome } = flight!;
-          // A streamed input is compared with the whole fingerprint, which is on record by now.
+          // A streamed input is compared with the whole fingerprint, which only the record has.
           if (outcome && !operation.input) return this.replay(operation, outcome, true);
         }
         found = undefined;
@@ -205,18 +207,19 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     }
   }
 
-  /** The answer that follows from what was found; `undefined` where an execution runs. */
+  /** Returns the answer that follows from what was found, or `undefined` while another execution runs. */
   private decide(operation: Operation, found: Found, waited = false): Admission | Promise<Admission> | undefined {
     const refusal = mismatch(operation, found);
     if (refusal) return this.refuse(operation, refusal);
     if (!isRecord(found)) return undefined;
     if (found.status === 'held') return this.refuse(operation, { reason: 'held', exhausted: found.attemptsLeft === 0 });
     if (found.status !== 'done') return undefined;
-    if (!operation.input) return this.replay(operation, found.outcome!, waited);
+    const outcome = found.outcome!;
+    if (!operation.input) return this.replay(operation, outcome, waited);
     return operation.input
       .matches(found.fingerprint)
       .then((isSame) =>
-        isSame ? this.replay(operation, found.outcome!, waited) : this.refuse(operation, { reason: 'reused' }),
+        isSame ? this.replay(operation, outcome, waited) : this.refuse(operation, { reason: 'reused' }),
       );
   }
 
@@ -224,33 +227,30 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     return this.refuse(operation, { reason: 'running', retryAfterMs: retryAfterMs(found) });
   }
 
-  /**
-   * Asks the store for the operation, after the lock where there is one.
-   *
-   * @param read what is made of the answer
-   */
-  private ask<T>(operation: Operation, read: Reading<T>): Promise<T> {
+  /** Claims the operation's record, after its lock where there is one. */
+  private claim<T>(operation: Operation, onClaimed: OnClaimed<T>): Promise<T> {
     const { recordId, policy } = operation;
     const { lock } = this.parts;
-    // Not when the request came: it may have waited for longer than a lease.
-    const flight = new InFlight(operation, claimOf(operation), performance.now());
+    // Not the time of the request: it may have waited for longer than a lease.
+    const flight = new InFlight(operation, claimOf(operation), performance.now()) as Claiming;
     this.inFlight.set(recordId, flight);
     this.claiming++;
-    const asked = lock
+    const sent = lock
       ? lock.acquire(recordId, policy.leaseMs).then((attempt) => this.sendUnderLock(flight, attempt))
       : this.send(flight);
-    return asked.then(
+    return sent.then(
       (record) => {
-        if (isFree(record) && isFormerBinding(operation, record.binding)) return this.sendFormer(flight, record, read);
-        if (isOverdue(flight, record)) return this.take(flight, Promise.resolve(record), read);
-        this.onClaimed(flight, record);
-        return read(flight);
+        if (isFree(record) && isFormerBinding(operation, record.binding)) {
+          return this.claimFormerBinding(flight, record, onClaimed);
+        }
+        if (isOverdue(flight, record)) return this.settleClaim(flight, Promise.resolve(record), onClaimed);
+        return onClaimed(this.concludeClaim(flight, record));
       },
-      (error: unknown) => this.sendAgain(flight, error, read),
+      (error: unknown) => this.sendAgain(flight, error, onClaimed),
     );
   }
 
-  private sendUnderLock(flight: InFlight, attempt: LockAttempt): RecordState | Promise<RecordState> {
+  private sendUnderLock(flight: Claiming, attempt: LockAttempt): RecordState | Promise<RecordState> {
     const { operation } = flight;
     if (attempt.kind === 'acquired') {
       flight.lock = attempt.lock;
@@ -262,56 +262,56 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 
   /**
-   * The holder of the lock runs the operation, most likely. If the store knows of no execution, the lock is one that was left
-   * behind, or a vote that was split: the claim decides.
+   * Reads instead of claiming, as the holder of the lock most likely runs the operation. Where the store knows no execution, a dead
+   * process left the lock behind, or two processes split the vote. Then the claim decides.
    */
-  private async sendContended(flight: InFlight): Promise<RecordState> {
+  private async sendContended(flight: Claiming): Promise<RecordState> {
     const record = await this.store.read(flight.operation.recordId);
     return record && !isFree(record) ? record : this.send(flight);
   }
 
-  /** A claim whose answer was lost is sent again under the same owner, and so recognised as ours. */
-  private send(flight: InFlight): Promise<RecordState> {
-    if (this.draining) return this.readOnly(flight.operation.recordId);
-    return this.store.claim(flight.claim!, (late) => {
+  /** Sends the claim. A claim whose answer was lost is sent again with the same owner, by which the store recognises it. */
+  private send(flight: Claiming): Promise<RecordState> {
+    if (this.isDraining) return this.readOnly(flight.operation.recordId);
+    return this.store.claim(flight.claim, (late) => {
       flight.late = late;
-      this.giveBack(flight);
+      this.discardLate(flight);
     });
   }
 
   /**
-   * A claim compares with one binding. A record of the same caller under a former key stands against it, though it is free: it is
-   * claimed by its own.
+   * Claims a free record that the same caller bound with a former encryption key. A claim compares one binding only, so that the first
+   * claim was refused: this one names the record's own.
    */
-  private sendFormer<T>(flight: InFlight, { binding }: RecordState, read: Reading<T>): Promise<T> {
-    flight.claim = { ...flight.claim!, binding };
-    return this.sendAgain(flight, undefined, read);
+  private claimFormerBinding<T>(flight: Claiming, { binding }: RecordState, onClaimed: OnClaimed<T>): Promise<T> {
+    flight.claim = { ...flight.claim, binding };
+    return this.sendAgain(flight, undefined, onClaimed);
   }
 
-  /** @param error of the first try, where it failed */
-  private sendAgain<T>(flight: InFlight, error: unknown, read: Reading<T>): Promise<T> {
+  /** @param error how the first try failed, if it did */
+  private sendAgain<T>(flight: Claiming, error: unknown, onClaimed: OnClaimed<T>): Promise<T> {
     const send = () => this.send(flight);
-    const mayRetry = until(flight.startedAt + ASK_AGAIN_FOR_MS);
-    const asked = error === undefined ? retryWhileUnavailable(send, mayRetry) : retryAfter(error, send, mayRetry);
-    return this.take(flight, asked, read);
+    const sent = retryWhileUnavailable(send, flight.startedAt + ASK_AGAIN_FOR_MS, error);
+    return this.settleClaim(flight, sent, onClaimed);
   }
 
-  private async take<T>(flight: InFlight, asked: Promise<RecordState>, read: Reading<T>): Promise<T> {
+  private async settleClaim<T>(flight: Claiming, sent: Promise<RecordState>, onClaimed: OnClaimed<T>): Promise<T> {
+    let claimed: Claimed;
     try {
-      let record = await asked;
+      let record = await sent;
       while (isOverdue(flight, record)) record = await this.renew(flight, record);
-      this.onClaimed(flight, record);
+      claimed = this.concludeClaim(flight, record);
     } catch (failure) {
-      this.onClaimFailed(flight, failure);
+      this.failClaim(flight, failure);
       throw failure;
     }
-    return read(flight);
+    return onClaimed(claimed);
   }
 
-  /** Renews what was claimed too long ago to begin, or finds out who has it now. */
-  private async renew(flight: InFlight, record: RecordState): Promise<RecordState> {
+  /** Renews a lease that ended before the claim's answer came, or finds out who has the record now. */
+  private async renew(flight: Claiming, record: RecordState): Promise<RecordState> {
     flight.sentAt = performance.now();
-    const { held } = await this.store.renew(record, flight.claim!.leaseMs);
+    const { held } = await this.store.renew(record, flight.claim.leaseMs);
     return held ? record : this.send(flight);
   }
 
@@ -321,36 +321,37 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     throw new ShuttingDownError();
   }
 
-  private onClaimed(flight: InFlight, record: RecordState): void {
-    this.claiming--;
+  private concludeClaim(flight: Claiming, record: RecordState): Claimed {
     const { operation, claim, sentAt, lock } = flight;
-    if (record.owner === claim!.owner && record.status === 'processing') {
+    if (record.owner === claim.owner && record.status === 'processing') {
       const execution = new LeasedExecution(operation, record, sentAt, lock, this);
-      this.running.add(execution);
+      this.claiming--;
+      this.running++;
       flight.run(execution);
       this.reportClaimed(operation, record, flight.startedAt);
-      return;
+      return execution;
     }
-    lock?.release();
-    this.inFlight.delete(operation.recordId);
-    flight.settle({ record });
-    this.noteIdle();
+    this.endClaim(flight, { record });
+    return record;
   }
 
-  private onClaimFailed(flight: InFlight, error: unknown): void {
-    const { operation, lock } = flight;
+  private failClaim(flight: Claiming, error: unknown): void {
+    this.endClaim(flight, { error });
+    this.discardLate(flight);
+    this.reportFailedClaim(flight.operation, error);
+  }
+
+  private endClaim(flight: Claiming, how: Parameters<InFlight['settle']>[0]): void {
     this.claiming--;
-    lock?.release();
-    this.inFlight.delete(operation.recordId);
-    flight.settle({ error });
-    this.giveBack(flight);
-    this.noteIdle();
-    this.reportRefused(operation, error);
+    flight.lock?.release();
+    this.inFlight.delete(flight.operation.recordId);
+    flight.settle(how);
+    this.resolveIfDrained();
   }
 
-  /** Gives back a claim that was won too late, and that is not tried again. */
-  private giveBack({ claim, late, error }: InFlight): void {
-    if (error !== undefined && late?.owner === claim!.owner) void this.store.discard(late).catch(() => undefined);
+  /** Discards a claim that was won after the engine had given up on it: its record would stay taken for a lease. */
+  private discardLate({ claim, late, error }: Claiming): void {
+    if (error !== undefined && late?.owner === claim.owner) void this.store.discard(late).catch(() => undefined);
   }
 
   private replay(operation: Operation, outcome: StoredOutcome, waited: boolean): Admission {
@@ -362,21 +363,12 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   private refuse(operation: Operation, refusal: Refusal): Admission {
     const { events } = this;
-    if (refusal.reason === 'held') {
-      const { exhausted } = refusal;
-      events.next({ type: 'held', ...inEvents(operation), ...(exhausted && { exhausted }) });
-    }
-    if (events.observed) {
-      if (refusal.reason === 'running') events.next({ type: 'conflict', ...inEvents(operation) });
-      if (refusal.reason === 'gone') events.next({ type: 'replayUnavailable', ...inEvents(operation) });
-      if (refusal.reason === 'reused' || refusal.reason === 'foreign') {
-        events.next({ type: 'mismatch', ...inEvents(operation), of: refusal.reason });
-      }
-    }
+    // A held record is logged even without subscribers.
+    if (events.observed || refusal.reason === 'held') events.next(refusalEvent(operation, refusal));
     return { kind: 'refuse', refusal };
   }
 
-  private reportRefused(operation: Operation, error: unknown): void {
+  private reportFailedClaim(operation: Operation, error: unknown): void {
     const { events } = this;
     if (error instanceof StoreUnavailableError || error instanceof StoreRefusedError) {
       events.next({ type: 'storeUnavailable', ...inEvents(operation), error: error.cause });
@@ -395,12 +387,15 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 }
 
-/** The fingerprint and the caller are compared first: a refusal must not reveal the state of a record to another caller. */
+/**
+ * Compares the caller and the fingerprint. This comes before everything else: a refusal must not reveal to another caller what state a
+ * record is in.
+ */
 function mismatch(operation: Operation, found: Found): Refusal | undefined {
   const { binding } = found;
   const sameCaller = binding && operation.binding ? binding.equals(operation.binding) : binding === operation.binding;
   if (!sameCaller && !isFormerBinding(operation, binding)) return { reason: 'foreign' };
-  // A streamed input has to be read first.
+  // The fingerprint of a streamed input is known once the input has been read.
   if (operation.input && isRecord(found) && found.status === 'done') return undefined;
   return found.fingerprint.equals(operation.fingerprint) ? undefined : { reason: 'reused' };
 }
@@ -413,17 +408,17 @@ function isRecord(found: Found): found is RecordState {
   return 'status' in found;
 }
 
-/** Whether a claim would win this record. */
+/** Returns whether a claim would win this record. */
 function isFree(record: RecordState): boolean {
   return record.status === 'failed' || (record.status === 'processing' && record.leaseLeftMs <= 0);
 }
 
 /**
- * Whether a claim was won, and its lease is over by the time of the answer: another execution may have the record by now. A commit
- * that waits for other servers takes that long, and a process that is stopped meanwhile.
+ * Returns whether a claim was won, but its lease has ended since: another execution may own the record by now. A commit that waits for
+ * other servers takes that long, and so does a process that was stopped.
  */
-function isOverdue({ claim, sentAt }: InFlight, { owner, status }: RecordState): boolean {
-  return owner === claim!.owner && status === 'processing' && performance.now() - sentAt >= claim!.leaseMs;
+function isOverdue({ claim, sentAt }: Claiming, { owner, status }: RecordState): boolean {
+  return owner === claim.owner && status === 'processing' && performance.now() - sentAt >= claim.leaseMs;
 }
 
 function claimOf(operation: Operation): Claim {
@@ -445,14 +440,27 @@ function claimOf(operation: Operation): Claim {
   };
 }
 
-/** How long a request waits for the execution of another one, in milliseconds. */
-function patienceOf({ policy }: Operation): number {
+/** Returns how long a request waits for the execution of another one, in milliseconds. */
+function waitLimitMsOf({ policy }: Operation): number {
   return policy.onConflict === 'wait' ? policy.waitTimeoutMs : 0;
 }
 
 function retryAfterMs(found: Found): number {
-  const left = isRecord(found) ? found.leaseLeftMs : SHORTEST_RETRY_AFTER_MS;
-  return Math.min(Math.max(left, SHORTEST_RETRY_AFTER_MS), LONGEST_RETRY_AFTER_MS);
+  const leftMs = isRecord(found) ? found.leaseLeftMs : SHORTEST_RETRY_AFTER_MS;
+  return Math.min(Math.max(leftMs, SHORTEST_RETRY_AFTER_MS), LONGEST_RETRY_AFTER_MS);
+}
+
+function refusalEvent(operation: Operation, refusal: Refusal): IdempotencyEvent {
+  switch (refusal.reason) {
+    case 'held':
+      return { type: 'held', ...inEvents(operation), ...(refusal.exhausted && { exhausted: true }) };
+    case 'running':
+      return { type: 'conflict', ...inEvents(operation) };
+    case 'gone':
+      return { type: 'replayUnavailable', ...inEvents(operation) };
+    default:
+      return { type: 'mismatch', ...inEvents(operation), of: refusal.reason };
+  }
 }
 
 function inEvents({ recordId, endpoint }: Operation) {

@@ -1,4 +1,4 @@
-/** The store could not be asked, or did not answer in time. Nothing is known of what it did. */
+/** The store did not answer in time. Whether the statement took effect is unknown, so that only idempotent statements are retried. */
 export class StoreUnavailableError extends Error {
   override readonly name = 'StoreUnavailableError';
   constructor(options?: ErrorOptions) {
@@ -7,8 +7,8 @@ export class StoreUnavailableError extends Error {
 }
 
 /**
- * The store understood a statement and refused it; `cause` is its own error. The same statement fails again, so it is
- * never retried: retrying a refusal as if it were an outage makes a request hang for as long as its lease is renewed.
+ * The store understood a statement and refused it; `cause` is the database's error. It is never retried: the same statement fails again,
+ * and the request would hang as long as its lease is renewed.
  */
 export class StoreRefusedError extends Error {
   override readonly name = 'StoreRefusedError';
@@ -17,7 +17,7 @@ export class StoreRefusedError extends Error {
   }
 }
 
-/** The answer to a COMMIT was lost, or something failed after it: whether it took place has to be looked up. */
+/** The answer to a COMMIT was lost, or something failed after it. The record shows whether it took place. */
 export class CommitUnknownError extends Error {
   override readonly name = 'CommitUnknownError';
   constructor(options?: ErrorOptions) {
@@ -26,9 +26,8 @@ export class CommitUnknownError extends Error {
 }
 
 /**
- * The transaction that an operation began was over before the operation was: by a COMMIT or ROLLBACK of the handler's
- * own, by a statement that commits implicitly, or by a rollback that went unnoticed. What the handler wrote may be there in
- * part, so that the outcome is unknown.
+ * The transaction of an operation ended before its handler did: by the handler's own COMMIT or ROLLBACK, by a statement that commits
+ * implicitly, or by a rollback of the database. A part of the handler's writes may be committed, so that the record is held.
  */
 export class TransactionEndedError extends Error {
   override readonly name = 'TransactionEndedError';
@@ -41,7 +40,7 @@ export class TransactionEndedError extends Error {
   }
 }
 
-/** A statement would have ended the transaction of an operation. It was not sent. */
+/** A statement would have ended the transaction of its operation. It was not sent. */
 export class TransactionControlError extends Error {
   override readonly name = 'TransactionControlError';
   constructor(readonly statement: string) {
@@ -54,8 +53,8 @@ export class TransactionControlError extends Error {
 }
 
 /**
- * A statement came after the transaction of its operation had been undone, as MySQL does at a deadlock, and was not sent:
- * it would have been committed by itself. `cause` is the error that the handler caught, if any.
+ * A statement came after the database had undone the transaction of its operation, as MySQL does at a deadlock. It was not sent, because
+ * it would have committed by itself. `cause` is the error that the handler caught, if any.
  */
 export class TransactionUndoneError extends Error {
   override readonly name = 'TransactionUndoneError';
@@ -68,14 +67,13 @@ export class TransactionUndoneError extends Error {
 }
 
 /**
- * An idempotent operation, a step, or a call of `IdempotencyService`, inside a transaction that holds the connection it needs:
- * SQLite's only one, or one of a pool whose connections are all held by transactions that wait for another one. It would
- * wait for the end of the transaction, and the transaction for it. Nothing was done.
+ * An idempotent operation, a step, or a call of `IdempotencyService` inside a transaction would deadlock: the transaction holds SQLite's
+ * only connection, or transactions that wait for a second connection hold the whole pool. Nothing was done.
  */
 export class NestedOperationError extends Error {
   override readonly name = 'NestedOperationError';
 
-  /** @param poolSize how many connections the pool has; absent on SQLite */
+  /** @param poolSize the number of connections of the pool; absent on SQLite */
   constructor(
     what: string,
     outer: string,
@@ -92,7 +90,7 @@ export class NestedOperationError extends Error {
   }
 }
 
-/** A stored record cannot be opened: it was tampered with, or its encryption key is gone. */
+/** A stored record cannot be decrypted: it was tampered with, or its encryption key is missing. */
 export class UnreadableRecordError extends Error {
   override readonly name = 'UnreadableRecordError';
   constructor(options?: ErrorOptions) {
@@ -100,12 +98,12 @@ export class UnreadableRecordError extends Error {
   }
 }
 
-/** No quorum of lock nodes answered, and the application would rather refuse than do without. */
+/** No quorum of lock nodes answered, and the option `onLockUnavailable` is `'reject'`. */
 export class LockUnavailableError extends Error {
   override readonly name = 'LockUnavailableError';
 }
 
-/** The application is shutting down: nothing new begins. */
+/** The application is shutting down, and begins no new execution. */
 export class ShuttingDownError extends Error {
   override readonly name = 'ShuttingDownError';
   constructor() {

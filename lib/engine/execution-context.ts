@@ -1,31 +1,20 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-/** What code runs in, as far as this file looks at it: see `CurrentExecution`. */
+/** The part of `CurrentExecution` that this file needs. It imports nothing, so that `Execution` can import it. */
 interface Context {
   readonly execution: unknown;
-  /** That in whose handler this one was begun. */
+  /** The context whose handler started this execution. */
   readonly outer: Context | undefined;
-  /** Whether it is that of a single call of the handler. */
+  /** Whether this is the context of a single call of the handler. */
   readonly isCall: boolean;
 }
 
-const storage = new AsyncLocalStorage<Context | undefined>();
+/** The execution that the running code belongs to. */
+export const executionContext = new AsyncLocalStorage<Context | undefined>();
 
-export function runInContext<T, Args extends unknown[]>(
-  context: Context | undefined,
-  work: (...args: Args) => T,
-  ...args: Args
-): T {
-  return storage.run(context, work, ...args);
-}
-
-export function currentContext(): Context | undefined {
-  return storage.getStore();
-}
-
-/** Returns the call of the handler of `execution` that the caller is part of, if it is known. */
+/** Returns the call of the handler of `execution` that the caller belongs to, if there is one. */
 export function callOf(execution: unknown): object | undefined {
-  let at = storage.getStore();
+  let at = executionContext.getStore();
   while (at && at.execution !== execution) at = at.outer;
   return at?.isCall ? at : undefined;
 }

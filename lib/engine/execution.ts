@@ -6,13 +6,13 @@ import type { RecordState } from './ports/record-store.js';
 import type { HandlerCalls } from './handler-calls.js';
 import type { Operation } from './operation.js';
 
-/** What a handler says of its outcome. */
-interface Said {
+/** What a handler has set for the recording of its outcome. */
+interface RecordingSettings {
   readonly store: boolean;
-  readonly retention?: number;
+  readonly retentionMs?: number;
 }
 
-const NOTHING_SAID: Said = { store: true };
+const RECORD: RecordingSettings = { store: true };
 
 /**
  * The running execution of an idempotent operation, as its handler sees it.
@@ -20,12 +20,12 @@ const NOTHING_SAID: Said = { store: true };
  * `Manager` is the store's handle on a transaction: TypeORM's `EntityManager` in this library.
  */
 export class Execution<Manager = unknown> {
-  /** 1 on a first run; one more each time the operation was begun again. */
+  /** 1 on a first run, and one more each time that the operation runs again. */
   readonly attempt: number;
   /**
-   * The fencing token: grows at every claim of the record. Hand it to a resource that can refuse a token lower than one
-   * it has seen, and late writes of a lost execution are refused there too. Not that of a transactional
-   * operation: its claim may be forgotten by a database that crashes, and be made again.
+   * The fencing token, which every claim of the record raises. Send it to a resource that refuses tokens lower than one it has seen, and
+   * it refuses late writes of an execution that lost its lease. Not in a transactional operation: a database that crashes may forget
+   * its claim, and give the same token to the next one.
    */
   readonly token: number;
 
@@ -33,9 +33,9 @@ export class Execution<Manager = unknown> {
   private lost: Error | undefined;
   private aborted: Error | undefined;
   private currentManager: Manager | undefined;
-  private said: Said = NOTHING_SAID;
-  /** What interceptors had said before the handler was called. */
-  private saidBefore: Said | undefined;
+  private recording = RECORD;
+  /** What interceptors had set before they called the handler. */
+  private recordingBefore: RecordingSettings | undefined;
   /** The call of the handler that began last. */
   private call: object | undefined;
 
@@ -56,8 +56,11 @@ export class Execution<Manager = unknown> {
   }
 
   /**
-   * Aborted when the lease is lost, from when on the outcome of this execution will not be recorded, and when the
-   * operation runs for longer than `maxDuration`, after which its lease is no longer renewed.
+   * Aborts when the lease is lost, because the outcome can no longer be recorded. Also aborts when the operation has run for
+   * `maxDuration`, because its lease is no longer renewed. The reason is a `LeaseLostError` or a `MaxDurationError`.
+   *
+   * @example
+   * const charge = await psp.charge(amount, { signal: execution.signal });
    */
   get signal(): AbortSignal {
     if (!this.controller) {
@@ -68,9 +71,12 @@ export class Execution<Manager = unknown> {
   }
 
   /**
-   * The transaction's `EntityManager`. Write through it, and the writes commit together with the outcome.
+   * The transaction's `EntityManager`. What is written through it commits together with the outcome.
    *
-   * @throws Error where the operation is not `transactional`, and for what an earlier call of the handler has left running
+   * @throws Error where the operation is not `transactional`, and in code that an earlier call of the handler has left running
+   *
+   * @example
+   * await execution.manager.save(Payment, payment);
    */
   get manager(): Manager {
     if (this.isLeftBehind) {
@@ -87,17 +93,16 @@ export class Execution<Manager = unknown> {
   }
 
   /**
-   * Runs `fn` once for this operation, however often the operation is begun again. Its result is recorded at once, and
-   * returned on later attempts: what JSON can carry, dates, bigints, bytes, Maps and Sets. A result that cannot be kept
-   * is returned on this attempt; on a later one `verify` has to find it, or the record is held.
+   * Runs `fn` once for this operation, however many attempts the operation takes. The result is recorded at once, and later attempts
+   * return it: JSON values, dates, bigints, bytes, Maps and Sets. A result of another kind is returned on this attempt only; later,
+   * `verify` has to find it, or the record is held.
    *
-   * If the process dies inside `fn`, whether it happened is unknown. `verify` then decides: it returns the result if
-   * the step did happen, `undefined` or `null` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the
-   * step again, `'hold'` holds the record. A step whose `fn` threw runs again when the handler, or a later attempt, calls
-   * it again, after asking `verify` where there is one.
+   * If the process dies inside `fn`, it is unknown whether the effect happened. Then `verify` decides: it returns the result if the step
+   * happened, `undefined` or `null` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the step again, `'hold'`
+   * holds the record. A step whose `fn` threw runs again at the next call, after `verify` where there is one.
    *
-   * In a transactional operation, keep steps for effects elsewhere. What `fn` writes through `manager` could be rolled
-   * back after the step was recorded, and is refused.
+   * In a transactional operation, use steps for effects elsewhere. Writes of `fn` through `manager` are refused: a rollback would undo
+   * them while the step stays recorded.
    *
    * @param name unique within the operation, at most 191 characters
    * @throws RangeError for a name that is empty or too long
@@ -113,30 +118,33 @@ export class Execution<Manager = unknown> {
   }
 
   /**
-   * A UUID that is the same on every attempt of this operation: the idempotency key for a downstream call. Different
-   * for each name, and useless for guessing the client's key.
+   * Returns a UUID that is the same on every attempt of this operation, and different for each `name`: the idempotency key of a
+   * downstream call. It reveals nothing of the client's key.
+   *
+   * @example
+   * await psp.charge(amount, { idempotencyKey: execution.deriveKey('charge') });
    */
   deriveKey(name: string): string {
     return deriveUuid(this.operation.recordId, this.operation.key, name);
   }
 
   /**
-   * Does not record the outcome of this execution: the key is free for another try. A transactional operation is rolled back,
-   * so that the other try does not do it twice.
+   * Prevents the recording of this outcome, and frees the key. A transactional operation is rolled back, because a retry would otherwise
+   * write everything twice.
    */
   doNotStore(): void {
-    this.say({ store: false });
+    this.set({ store: false });
   }
 
   /**
-   * Sets how long the outcome is replayed, in milliseconds from its completion; at most a thousand years, as databases
-   * have no later dates.
+   * Sets how long the outcome is replayed, in milliseconds from its completion. Longer than a thousand years counts as a thousand
+   * years, because databases have no later dates. Default: the option `retention`.
    *
-   * @throws RangeError for what is no number above zero
+   * @throws RangeError for anything but a number above zero
    */
   setRetention(ms: number): void {
     if (!Number.isFinite(ms) || ms <= 0) throw new RangeError('setRetention takes a number of milliseconds above zero');
-    this.say({ retention: Math.min(ms, LONGEST_RETENTION_MS) });
+    this.set({ retentionMs: Math.min(ms, LONGEST_RETENTION_MS) });
   }
 
   /** @internal */
@@ -151,18 +159,18 @@ export class Execution<Manager = unknown> {
 
   /** @internal */
   get storable(): boolean {
-    return this.said.store;
+    return this.recording.store;
   }
 
   /** @internal */
   get retentionMs(): number {
-    return this.said.retention ?? this.operation.policy.retentionMs;
+    return this.recording.retentionMs ?? this.operation.policy.retentionMs;
   }
 
-  /** @internal What an earlier call of the handler has said does not count for the next one. */
+  /** @internal Resets what an earlier call of the handler has set. */
   beginCall(call: object): void {
-    this.saidBefore ??= this.said;
-    this.said = this.saidBefore;
+    this.recordingBefore ??= this.recording;
+    this.recording = this.recordingBefore;
     this.call = call;
   }
 
@@ -193,11 +201,11 @@ export class Execution<Manager = unknown> {
     this.controller?.abort(reason);
   }
 
-  private say(what: Partial<Said>): void {
-    if (!this.isLeftBehind) this.said = { ...this.said, ...what };
+  private set(settings: Partial<RecordingSettings>): void {
+    if (!this.isLeftBehind) this.recording = { ...this.recording, ...settings };
   }
 
-  /** Whether the caller is what a call of the handler has left running, after another one has begun. */
+  /** Whether the caller belongs to an earlier call of the handler, which a later call has replaced. */
   private get isLeftBehind(): boolean {
     const call = callOf(this);
     return call !== undefined && call !== this.call;

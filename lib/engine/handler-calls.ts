@@ -1,30 +1,30 @@
 /**
- * The calls of one execution's handler: an interceptor that retries calls it a second time, and one that gives up waiting leaves a
- * call behind. The call that began last decides what the handler did, and the key is not free
- * before every call has settled: a second execution would run beside it.
+ * The calls of one execution's handler. There may be several: an interceptor that retries calls it again, and one that times out leaves a
+ * call running. The call that began last decides the outcome. The key stays taken until every call has settled, because a second
+ * execution would run beside those that are left.
  *
  * - `'not begun'`: no call has begun. Left by the first call, or by `close()`.
- * - `'closed'`: no call has begun, and none may: the execution has ended without its handler.
+ * - `'closed'`: final. The execution ended without a call of its handler, and none may begin.
  * - `'running'`: the last call runs. Left when it settles.
  * - `'succeeded'`, `'failed'`: the last call has settled. Left by a further call, unless `close()` was called.
  */
 export type HandlerState = 'not begun' | 'closed' | 'running' | 'succeeded' | 'failed';
 
-/** A handler was called after its execution had ended. */
+/** A handler was called after its execution had ended. It does not run, because the key may be free. */
 export class TooLateError extends Error {
   constructor() {
     super('the request was answered before its handler began');
   }
 }
 
-/** Runs a function in the context that a call has to run in. */
+/** Runs a function in the async context that a call of the handler needs. */
 export type CallRunner = <T>(work: () => T) => T;
 
 type CallState = Extract<HandlerState, 'running' | 'succeeded' | 'failed'>;
 
 export interface HandlerCall {
   state: CallState;
-  /** What it returned, or threw. */
+  /** What the call returned or threw. */
   result?: unknown;
   isAsync?: boolean;
   /** Called when the call has settled. */
@@ -38,10 +38,10 @@ export class HandlerCalls {
   private waiting: (() => void)[] | undefined;
 
   /**
-   * @param beginAgain for an execution whose calls may not run beside each other, nor on top of what an earlier one has written:
-   *   undoes that, and returns what runs the next call
+   * @param restartTransaction for a transactional execution, whose calls must not share a transaction: rolls back what the earlier call
+   *   wrote, and returns what runs the next one
    */
-  constructor(private readonly beginAgain?: () => Promise<CallRunner>) {}
+  constructor(private readonly restartTransaction?: () => Promise<CallRunner>) {}
 
   get state(): HandlerState {
     return this.last?.state ?? (this.closed ? 'closed' : 'not begun');
@@ -57,41 +57,41 @@ export class HandlerCalls {
     return this.last?.state === 'succeeded' ? this.last.result : undefined;
   }
 
-  /** Whether the last call returned a promise, which settles when its work has ended. */
+  /** Whether the last call returned a promise. A native handler without one ends with its response. */
   get isAsync(): boolean {
     return this.last?.isAsync === true;
   }
 
-  /** Whether any call runs. */
+  /** Whether any call runs, not only the last one. */
   get isRunning(): boolean {
     return this.runningCalls > 0;
   }
 
-  /** No further call begins: its execution has ended, and the key may be free. */
+  /** Prevents further calls: the execution has ended, and the key may be free. */
   close(): void {
     this.closed = true;
   }
 
   /**
-   * Calls `handler`, and notes how it ends.
+   * Calls `handler` and records how it ends.
    *
-   * @param read what is made of the value that it returns, or that its promise comes to
+   * @param read maps the value that the handler returns, or that its promise resolves to
    * @throws TooLateError after {@link close}
    */
   run<T>(handler: () => T, read?: (value: unknown) => unknown): T {
     if (this.closed) throw new TooLateError();
     const { last } = this;
     const call = this.begin();
-    if (last && this.beginAgain) return this.runAgain(call, last, handler, read) as T;
+    if (last && this.restartTransaction) return this.runAgain(call, last, handler, read) as T;
     return this.follow(call, handler, read);
   }
 
-  /** Follows work that the handler has left to others, such as an interceptor that calls what it returned. */
+  /** Runs work that the handler returned as a function for an interceptor to call. It counts as a call of the handler. */
   runWork<T>(work: () => T): T {
     return this.follow(this.begin(), work);
   }
 
-  /** For a call that is followed by other means. */
+  /** Counts a call that the caller reports to {@link settle} itself. */
   begin(): HandlerCall {
     const call: HandlerCall = { state: 'running' };
     this.last = call;
@@ -122,7 +122,7 @@ export class HandlerCalls {
   ): Promise<unknown> {
     try {
       if (earlier.state === 'running') await new Promise<void>((resolve) => (earlier.onSettled = resolve));
-      const run = await this.beginAgain!();
+      const run = await this.restartTransaction!();
       return await run(() => this.follow(call, handler, read));
     } catch (error) {
       this.settle(call, 'failed', error);
@@ -133,11 +133,11 @@ export class HandlerCalls {
   private follow<T>(call: HandlerCall, handler: () => T, read?: (value: unknown) => unknown): T {
     try {
       const result: unknown = handler();
-      if (!isThenable(result)) return this.come(call, result, read) as T;
+      if (!isThenable(result)) return this.resolve(call, result, read) as T;
       call.isAsync = true;
-      // Query builders of some libraries begin again each time that their `then` is called: it is called once.
+      // Some query builders send their statement at each call of `then`, so that only `Promise.resolve()` may call it.
       return Promise.resolve(result).then(
-        (value) => this.come(call, value, read),
+        (value) => this.resolve(call, value, read),
         (error: unknown) => {
           this.settle(call, 'failed', error);
           throw error;
@@ -149,17 +149,17 @@ export class HandlerCalls {
     }
   }
 
-  /** Settles a call whose handler has come to `value`, unless that is read as a promise. */
-  private come(call: HandlerCall, value: unknown, read?: (value: unknown) => unknown): unknown {
+  /** Settles a call with the value of its handler, unless `read` maps that to a promise. */
+  private resolve(call: HandlerCall, value: unknown, read?: (value: unknown) => unknown): unknown {
     if (!read) {
       this.settle(call, 'succeeded', value);
       return value;
     }
     try {
-      const made = read(value);
-      if (isThenable(made)) return this.follow(call, () => made);
-      this.settle(call, 'succeeded', made);
-      return made;
+      const mapped = read(value);
+      if (isThenable(mapped)) return this.follow(call, () => mapped);
+      this.settle(call, 'succeeded', mapped);
+      return mapped;
     } catch (error) {
       this.settle(call, 'failed', error);
       throw error;

@@ -1,48 +1,51 @@
-import { ShortLivedSet } from './short-lived.js';
+import { ShortLivedMap } from './short-lived.js';
 
-/** What is done from time to time while an execution runs. */
+/** An execution that renews its lease. */
 export interface Beating {
-  /** When the next beat is due, by `performance.now()`; set by {@link Heartbeats}. */
-  beatsAt: number;
   beat(): void;
 }
 
-/** The longest delay that a timer takes, in milliseconds; a longer one would fire at once. */
+/** The longest delay of a timer, in milliseconds: Node fires a timer with a longer one at once. */
 const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
-/** The heartbeats of all executions of a process, by one timer: most executions end before their first one. */
+/**
+ * The heartbeats of all executions of a process, on one timer. A timer each would cost every request one, though most executions end
+ * before their first heartbeat.
+ */
 export class Heartbeats {
-  private readonly beating = new ShortLivedSet<Beating>();
+  /** When each beats next, by `performance.now()`. */
+  private readonly due = new ShortLivedMap<Beating, number>();
   private timer: NodeJS.Timeout | undefined;
   private firesAt = Infinity;
 
-  /** Has `one` beat once, in `ms` milliseconds. */
+  /** Calls `beat()` once, in `ms` milliseconds, instead of what was scheduled for `one` before. */
   schedule(one: Beating, ms: number): void {
-    one.beatsAt = performance.now() + ms;
-    this.beating.add(one);
-    if (one.beatsAt < this.firesAt) this.arm(one.beatsAt);
+    const at = performance.now() + ms;
+    this.due.set(one, at);
+    if (at < this.firesAt) this.arm(at);
   }
 
   cancel(one: Beating): void {
-    this.beating.delete(one);
+    this.due.delete(one);
   }
 
   private arm(at: number): void {
     clearTimeout(this.timer);
     this.firesAt = at;
-    const delay = Math.min(Math.max(at - performance.now(), 0), LONGEST_DELAY_MS);
-    this.timer = setTimeout(this.fire, delay).unref();
+    const delayMs = Math.min(Math.max(at - performance.now(), 0), LONGEST_DELAY_MS);
+    this.timer = setTimeout(this.fire, delayMs).unref();
   }
 
   private readonly fire = (): void => {
     this.firesAt = Infinity;
-    // Timers may fire up to a millisecond early.
+    // A timer may fire up to a millisecond early.
     const now = performance.now() + 1;
     let next = Infinity;
-    for (const one of this.beating) {
-      if (one.beatsAt > now) next = Math.min(next, one.beatsAt);
+    for (const [one] of this.due) {
+      const at = this.due.get(one)!;
+      if (at > now) next = Math.min(next, at);
       else {
-        this.beating.delete(one);
+        this.due.delete(one);
         one.beat();
       }
     }

@@ -1,34 +1,34 @@
 import { createHash, createHmac, hash, randomFillSync } from 'node:crypto';
 
-/** Who asks for what, under which key: identifies a record. */
+/** What identifies a record. */
 export interface Identity {
-  /** Keeps applications on one database apart; absent where there is one. */
+  /** The option `namespace`, which separates applications that share a database. */
   readonly namespace?: string | undefined;
-  /** Of the request, in any case, where its route is for some hosts alone. */
+  /** The request's host, where its route is for some hosts only. Case does not matter. */
   readonly host?: string | undefined;
-  /** The tenant or principal; empty where there is none. */
+  /** The tenant or principal; an empty text without one. */
   readonly scope: string;
-  /** The name of the operation; where it has none, method and route template. */
+  /** The option `operation`, or method and route template. */
   readonly endpoint: string;
   readonly key: string;
 }
 
 export interface IdentityDigest {
-  /** The first 128 bits of the digest as a UUID in lower case: the record's primary key. */
+  /** The first 128 bits as a UUID in lower case: the record's primary key. */
   readonly recordId: string;
-  /** All 256 bits, which go into the fingerprint. */
+  /** All 256 bits, which the fingerprint covers. */
   readonly full: Buffer;
 }
 
-/** Half a surrogate pair: in UTF-8, each of them becomes the same character (U+FFFD). */
+/** Half a surrogate pair. UTF-8 turns all of them into U+FFFD, so that different keys would be one. */
 const HALF_PAIR = /\p{Surrogate}/u;
 
 /**
- * SHA-256 over the parts. All but the last have their length before them, so that no two identities have the same text: with
- * one text they would be one record, and a caller would get the outcome of another.
+ * Digests an identity with SHA-256. Each part but the last is preceded by its length, so that no two identities have the same text: they
+ * would share a record, and one caller would get the outcome of another.
  *
- * The text begins with a digit; with `n` where there is a namespace, `h` where there is a host, and before them `w` where it has
- * half a surrogate pair. It is on record in all tables, as a digest: another text would make every key a new one.
+ * The text begins with `n` where there is a namespace, then `h` where there is a host, and else with a digit. `w` precedes all of it where
+ * it contains half a surrogate pair. Do not change it: every stored record would be lost, and its operation would run again.
  */
 export function digestIdentity({ namespace, host, scope, endpoint, key }: Identity): IdentityDigest {
   const space = namespace === undefined ? '' : `n${withLength(namespace)}`;
@@ -39,8 +39,8 @@ export function digestIdentity({ namespace, host, scope, endpoint, key }: Identi
 }
 
 /**
- * What all records of a scope have in common: 16 bytes of SHA-256, or of HMAC-SHA-256 with a key that is not in the database.
- * The text begins with `s`, so that it is that of no identity.
+ * Returns 16 bytes that all records of a scope have in common: SHA-256, or HMAC-SHA-256 with a key that is not in the database. The
+ * text begins with `s`, as that of no identity does.
  */
 export function digestScope({ namespace, scope }: Pick<Identity, 'namespace' | 'scope'>, key?: Uint8Array): Buffer {
   const start = namespace === undefined ? '' : `n${withLength(namespace)}`;
@@ -57,12 +57,12 @@ function withLength(text: string): string {
   return `${Buffer.byteLength(text)}:${text}`;
 }
 
-/** Up to so many characters, a text is copied behind the identity and hashed at once: a hash object costs more. */
-const HASHED_AT_ONCE = 4_096;
+/** Up to this length, in characters, a copy and a one-shot hash are cheaper than a hash object. */
+const ONE_SHOT_HASH_MAX_LENGTH = 4_096;
 
-/** The fingerprint on record: of the request, and of the whole identity. 32 bytes. */
+/** Returns the stored fingerprint: 32 bytes over the request and the whole identity. */
 export function bindFingerprint({ full }: IdentityDigest, request: Uint8Array | string): Buffer {
-  if (typeof request !== 'string' || request.length > HASHED_AT_ONCE) {
+  if (typeof request !== 'string' || request.length > ONE_SHOT_HASH_MAX_LENGTH) {
     return createHash('sha256').update(full).update(request).digest();
   }
   const bytes = Buffer.allocUnsafe(full.length + Buffer.byteLength(request));
@@ -72,9 +72,9 @@ export function bindFingerprint({ full }: IdentityDigest, request: Uint8Array | 
 }
 
 /**
- * The binding of a record: HMAC-SHA-256 of a credential, cut to 16 bytes. It differs from record to record, and
- * cannot be computed from the table: half of the identity's digest, which goes in, is not stored. A plain digest was the
- * same in each record, and a dictionary found a Basic password behind it within milliseconds.
+ * Binds a record to a credential: HMAC-SHA-256, cut to 16 bytes. It differs from record to record, and cannot be recomputed from the
+ * table, as half of the identity's digest is not stored. A plain digest was the same in every record, and a dictionary found a Basic
+ * password behind it within milliseconds.
  *
  * @param key a secret that is not in the database, if there is one
  */
@@ -84,8 +84,8 @@ export function bindCredential({ full }: IdentityDigest, credential: string, key
 }
 
 /**
- * A UUID (version 8, RFC 9562) that is the same for the same record and name, on every attempt. Not to be guessed from
- * the name alone: a downstream service sees neither the client's key nor the record's id.
+ * Returns a UUID (version 8, RFC 9562) that is the same for one record and name on every attempt. It covers the client's key, so that a
+ * downstream service cannot guess those of other names.
  */
 export function deriveUuid(recordId: string, key: string, name: string): string {
   const bytes = hash('sha256', `${recordId}\n${name.length}:${name}\n${key}`, 'buffer');
@@ -97,7 +97,7 @@ export function deriveUuid(recordId: string, key: string, name: string): string 
 const HEX = Buffer.from('0123456789abcdef');
 const TEXT = Buffer.alloc(36, '-');
 
-/** The first 16 bytes from `start` as a UUID, written at once: a text that is put together of parts costs thrice as much. */
+/** Writes 16 bytes as a UUID into one buffer. Joining parts of text costs three times as much. */
 function uuidOf(bytes: Uint8Array, start = 0): string {
   let at = 0;
   for (let i = 0; i < 16; i++) {
@@ -109,10 +109,11 @@ function uuidOf(bytes: Uint8Array, start = 0): string {
   return TEXT.toString('latin1', 0, 36);
 }
 
+/** Random bytes for 256 ids, as one call of the generator costs more than its bytes. */
 const RANDOM = Buffer.alloc(16 * 256);
 let used = RANDOM.length;
 
-/** A random UUID (version 4, RFC 9562). */
+/** Returns a random UUID (version 4, RFC 9562). */
 export function randomId(): string {
   if (used === RANDOM.length) {
     randomFillSync(RANDOM);

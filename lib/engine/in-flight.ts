@@ -3,15 +3,15 @@ import type { Operation } from './operation.js';
 import type { LeasedExecution } from './leased-execution.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { Claim, RecordState } from './ports/record-store.js';
+import { Waiters } from './waiters.js';
 
 /**
- * An operation that this process is asking for or running. Its duplicates in the same process join it, and cost no I/O.
+ * An operation that this process claims or runs. Duplicates in the same process join it without asking the store.
  *
- * - `'claiming'`: the store is being asked. Its answer leads to `'running'` where this process won the record, and else to
- *   `'settled'`.
- * - `'running'`: this process runs the operation, as `execution`. Its end, and the loss of its lease, lead to `'settled'`.
- * - `'settled'`: over. `record` is that of another owner, `error` that of the store, `outcome` what is on record; none of them
- *   says that the store has to be asked again.
+ * - `'claiming'`: the store was asked and has not answered. A won claim leads to `'running'`, any other answer to `'settled'`.
+ * - `'running'`: `execution` runs the handler. Its end, or the loss of its lease, leads to `'settled'`.
+ * - `'settled'`: final. `record` is the record of another owner, `error` the store's failure, `outcome` the recorded outcome.
+ *   Where all three are absent, a duplicate has to ask the store.
  */
 export class InFlight {
   phase: 'claiming' | 'running' | 'settled' = 'claiming';
@@ -19,19 +19,18 @@ export class InFlight {
   record: RecordState | undefined;
   error: unknown;
   outcome: StoredOutcome | undefined;
-  /** When the claim was sent, by `performance.now()`: the lease counts from then on, on the safe side. */
+  /** When the claim was sent, by `performance.now()`. The lease counts from here, so that it ends here before it ends in the store. */
   sentAt: number;
   lock: HeldLock | undefined;
-  /** An answer to the claim that came after its time limit. */
+  /** The answer to a claim that arrived after the store's time limit. */
   late: RecordState | undefined;
-  /** Made by the first duplicate. */
-  private waiting: Set<() => void> | undefined;
+  private waiters: Waiters | undefined;
 
   constructor(
     readonly operation: Operation,
-    /** What the store is asked, let go of where this process runs the operation: a body would be held for as long as that takes. */
+    /** Dropped once the execution runs: a claim holds the request's body, which would stay in memory as long as the handler runs. */
     public claim: Claim | undefined,
-    /** When the store began to be asked, by `performance.now()`. */
+    /** When the engine began to ask, by `performance.now()`. */
     readonly startedAt: number,
   ) {
     this.sentAt = startedAt;
@@ -45,7 +44,7 @@ export class InFlight {
     this.phase = 'running';
     this.claim = undefined;
     this.execution = execution;
-    this.wake();
+    this.waiters?.wakeAll();
   }
 
   settle(how: { readonly record?: RecordState; readonly error?: unknown; readonly outcome?: StoredOutcome }): void {
@@ -53,29 +52,18 @@ export class InFlight {
     this.record = how.record;
     this.error = how.error;
     this.outcome = how.outcome;
-    this.wake();
+    this.waiters?.wakeAll();
   }
 
   /**
-   * Resolves once the phase has changed, or after `ms` milliseconds; at once where it is settled. Without `ms`, the change is waited for: claims end within
-   * the time limit of the store.
+   * Resolves once the phase changes, or after `ms` milliseconds. A claim may be waited for without `ms`, because the store's time
+   * limit ends it.
    */
   changed(ms?: number): Promise<void> {
     if (this.isSettled) return Promise.resolve();
-    this.waiting ??= new Set();
-    const { waiting } = this;
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        waiting.delete(wake);
-        resolve();
-      };
-      const timer = ms === undefined ? undefined : setTimeout(wake, ms);
-      waiting.add(wake);
-    });
-  }
-
-  private wake(): void {
-    for (const wake of this.waiting ?? []) wake();
+    return (this.waiters ??= new Waiters()).wait(ms);
   }
 }
+
+/** An {@link InFlight} that still has its claim, as everything that sends the claim needs it. */
+export type Claiming = InFlight & { claim: Claim };

@@ -7,59 +7,73 @@ import { type CallRunner, HandlerCalls } from './handler-calls.js';
 import type { Beating, Heartbeats } from './heartbeats.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { Completion, RecordStore, RecordState, StoreTransaction } from './ports/record-store.js';
-import { retryAfter, retryWhileUnavailable, until } from './retry.js';
+import { retryWhileUnavailable } from './retry.js';
 import { CommitUnknownError, StoreRefusedError, StoreUnavailableError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
 
-/** How an execution ended, as its edge sees it. */
+/**
+ * One execution's hold on its record, from the claim to the fenced end.
+ *
+ * - `'held'`: this execution owns the record, and renews the lease after each third of it. Left by the end, by a lost lease, and by
+ *   `maxDuration`.
+ * - `'expiring'`: the handler ran for longer than `maxDuration`. The lease is not renewed; its end leads to `'lost'`.
+ * - `'lost'`: another execution may own the record, and this one records nothing. Left when the handler ends.
+ * - `'over'`: final. The outcome is recorded, or the record is freed, held, or left to its lease.
+ */
+type Phase = 'held' | 'expiring' | 'lost' | 'over';
+
+/** How a handler ended, as its edge sees it. */
 export type HandlerResult =
-  /** With an outcome to keep. `failed`: with an error, which rolls a transaction back; the outcome is kept all the same. */
+  /** It came to an outcome. `failed`: to an error, which rolls its transaction back; the outcome is recorded all the same. */
   | { readonly kind: 'store'; readonly outcome: StoredOutcome; readonly failed: boolean }
-  /** With nothing to keep: the next request may try again. */
+  /** It came to no outcome: the next request runs it again. */
   | { readonly kind: 'release' }
-  /** It never began: as if it had not been asked for. */
+  /** It never began: the claim leaves no trace. */
   | { readonly kind: 'discard' }
-  /** Nothing is known of it, nor will be: as if its process had died. */
+  /** The edge cannot find out: the record is treated as after a crash. */
   | { readonly kind: 'unknown' };
 
 /** The result of recording a {@link HandlerResult}. */
 export type RecordingResult =
-  /** `despite`: what failed after COMMIT, and did not undo it. */
+  /** `despite`: what failed after COMMIT, which it did not undo. */
   | { readonly kind: 'stored'; readonly despite?: unknown }
   | { readonly kind: 'freed' }
-  /** The record was lost to another owner: this is the record now. */
+  /** Another execution owns the record: `recordState` is what it made of it. */
   | { readonly kind: 'lost'; readonly recordState: RecordState | undefined }
-  /** Whether the operation happened is unknown: the record is held. `error`: what the handler's transaction met. */
+  /** Whether the operation happened is unknown, and an operator has to resolve it. `error`: what ended the transaction. */
   | { readonly kind: 'held'; readonly error?: unknown }
-  /** The transaction was rolled back by the database, and the key is free. */
+  /** The database rolled the transaction back, and the key is free. */
   | { readonly kind: 'rolledBack'; readonly error: unknown }
-  /** The store was lost between run and record, or refused every record of the end. */
+  /** The store did not answer until the end of the lease, or refused even a tombstone. */
   | { readonly kind: 'unrecorded'; readonly error: unknown };
 
-/** What an execution lives in: the engine. */
+/** What an execution needs of the engine. */
 export interface LeasedExecutionHost {
   readonly store: RecordStore;
   readonly events: EventSink;
   readonly heartbeats: Heartbeats;
-  /** Called once, when the record is let go of: with the outcome on record, if there is one. */
+  /** Called once, when the execution lets go of the record. `outcome` is what it recorded, `awaited` whether a request waits for it. */
   onEnd(leased: LeasedExecution, outcome: StoredOutcome | undefined, awaited: boolean): void;
-  /** Called at most once, before `onEnd`: the lease is lost, and the next request has to ask the store. */
+  /** Called at most once, before `onEnd`, when the lease is lost. */
   onLost(leased: LeasedExecution): void;
 }
 
-/** Who runs the handler of an execution, and answers its request. */
+/** Runs the handler of an execution, and answers its request. Callbacks, as promises would cost every request three. */
 export interface Runner {
-  /** Runs the handler. Then it calls {@link LeasedExecution.end}, once. */
+  /** Runs the handler, and then calls {@link LeasedExecution.end} once. */
   begin(): void;
-  /** Called once, when it is recorded how the execution ended. Never throws. */
-  onFinish(recorded: RecordingResult): void;
-  /** Called instead, where {@link begin} threw: the record is released. Never throws. */
+  /** Called once, when the end is recorded. Never throws. */
+  onRecorded(recorded: RecordingResult): void;
+  /** Called instead where {@link begin} threw; the record is released. Never throws. */
   onFailure(error: unknown): void;
 }
 
 const STORED: RecordingResult = { kind: 'stored' };
 
-/** How many connections in a row a completion loses, each while the store answers otherwise, before it counts as refused. */
+/**
+ * How many connections in a row may break at a completion before it counts as refused. Some servers close the connection at a statement
+ * that is too large: retried as an outage, it would fail until the lease ends.
+ */
 const REFUSED_AFTER_LOSSES = 3;
 
 /** The operation ran for longer than its `maxDuration`: its lease is no longer renewed. */
@@ -70,43 +84,31 @@ export class MaxDurationError extends Error {
   }
 }
 
-/** Thrown inside a transaction to roll it back; never leaves this file. */
+/** Rolls a transaction back. Never leaves this file. */
 class RollBack extends Error {
   constructor(readonly result: HandlerResult) {
     super();
   }
 }
 
-/** Who waits for a transaction that is begun again. */
-interface NextTransaction {
+/** The call of a handler that waits for its transaction to be restarted. */
+interface Restart {
   resolve(run: CallRunner): void;
   reject(error: unknown): void;
 }
 
-/**
- * One execution's hold on its record: the lease and its heartbeat, and the fenced end of it.
- *
- * - `'held'`: the lease is renewed at every third of it.
- * - `'expiring'`: the operation has run for longer than its `maxDuration`. The lease is left to run out, and then lost.
- * - `'lost'`: another execution may own the record. The result of this one is not recorded.
- * - `'over'`: the record is recorded, freed, or left.
- */
-type Phase = 'held' | 'expiring' | 'lost' | 'over';
-
 export class LeasedExecution implements Beating {
   readonly execution: Execution;
-  /** See {@link Beating}. */
-  beatsAt = Infinity;
   private phase: Phase = 'held';
   private runner: Runner | undefined;
-  /** Ends the handler's part of a transaction. */
-  private endWithin: ((result: HandlerResult) => void) | undefined;
+  /** Ends the handler's part of the open transaction. */
+  private endBody: ((result: HandlerResult) => void) | undefined;
   private stepRunner: StepRunner | undefined;
   private transaction: StoreTransaction | undefined;
-  /** Ends the open transaction for another one. */
-  private turnOver: ((asking: NextTransaction) => void) | undefined;
+  /** Rolls the open transaction back and begins another one. */
+  private restart: ((restart: Restart) => void) | undefined;
   private readonly startedAt = performance.now();
-  /** By this process's monotonic clock; on the safe side, as it counts from before the claim was sent. */
+  /** By `performance.now()`. Counted from before the claim was sent, so that this process gives up before the store does. */
   private leaseEnds: number;
 
   constructor(
@@ -118,12 +120,12 @@ export class LeasedExecution implements Beating {
   ) {
     const { policy } = operation;
     this.leaseEnds = claimSentAt + policy.leaseMs;
-    const calls = new HandlerCalls(policy.transactional ? () => this.beginAgain() : undefined);
+    const calls = new HandlerCalls(policy.transactional ? () => this.restartTransaction() : undefined);
     this.execution = new Execution(operation, ownership, calls, this);
     this.scheduleHeartbeat(policy.leaseMs / 3);
   }
 
-  /** Made by the first step: most operations have none. */
+  /** Created by the first step, because most operations have none. */
   get steps(): StepRunner {
     return (this.stepRunner ??= new StepRunner(this.host.store.steps, this.ownership, {
       attempt: this.ownership.attempt,
@@ -135,7 +137,7 @@ export class LeasedExecution implements Beating {
     }));
   }
 
-  /** Runs the handler, in a transaction where the policy says so, and records how it ended. */
+  /** Runs the handler, in a transaction where the operation is transactional, and records how it ended. */
   run(runner: Runner): void {
     this.runner = runner;
     const { transactional } = this.operation.policy;
@@ -149,23 +151,23 @@ export class LeasedExecution implements Beating {
     }
     const body = () =>
       new Promise<HandlerResult>((resolve) => {
-        this.endWithin = resolve;
+        this.endBody = resolve;
         runner.begin();
       });
     this.runToEnd(body).then(
-      (recorded) => runner.onFinish(recorded),
+      (recorded) => runner.onRecorded(recorded),
       (error: unknown) => runner.onFailure(error),
     );
   }
 
-  /** Ends what {@link run} began. Called once. */
+  /** Reports the end of the handler that {@link run} began. Called once. */
   end(result: HandlerResult): void {
-    if (this.endWithin) return this.endWithin(result);
+    if (this.endBody) return this.endBody(result);
     const runner = this.runner!;
     this.record(result).then(
       (recorded) => {
         this.close(undefined, true);
-        runner.onFinish(recorded);
+        runner.onRecorded(recorded);
       },
       (error: unknown) => {
         this.close(undefined, true);
@@ -175,8 +177,8 @@ export class LeasedExecution implements Beating {
   }
 
   /**
-   * Runs `body` to its end and records it; in a transaction, where the policy says so. Never rejects, unless `body`
-   * does: then the record is released.
+   * Runs `body`, in a transaction where the operation is transactional, and records how it ended. Rejects only where `body` does, after
+   * releasing the record.
    */
   async runToEnd(body: () => Promise<HandlerResult>): Promise<RecordingResult> {
     try {
@@ -189,18 +191,18 @@ export class LeasedExecution implements Beating {
     }
   }
 
-  /** Records how the execution ended. */
+  /** Records how the handler ended. */
   record(result: HandlerResult): Promise<RecordingResult> {
     const { input } = this.operation;
     const isStored = result.kind === 'store' && !input && this.execution.storable && !this.unknownStep;
-    return isStored ? this.complete(result.outcome, undefined) : this.recordOtherwise(result);
+    return isStored ? this.complete(result.outcome, undefined) : this.recordUncommon(result);
   }
 
-  private async recordOtherwise(result: HandlerResult): Promise<RecordingResult> {
+  private async recordUncommon(result: HandlerResult): Promise<RecordingResult> {
     const { input } = this.operation;
     if (this.unknownStep) return this.hold();
     if (result.kind === 'unknown') return this.abandon();
-    // A handler that failed on half of its input has come to no outcome, whatever status it failed with.
+    // A handler that failed on half of its input came to no outcome, whatever its status: a replay would refuse the whole input.
     const isCutShort = result.kind === 'store' && result.failed && input?.brokeOff;
     if (result.kind === 'store' && this.execution.storable && !isCutShort) {
       return this.complete(result.outcome, input && (await input.fingerprint()));
@@ -221,85 +223,82 @@ export class LeasedExecution implements Beating {
     const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
     return this.host.store.complete(this.ownership, completion).then(
       ({ held, awaited }) =>
-        held ? this.completed(outcome, awaited, startedAt) : this.completeAgain(completion, startedAt, leaseEnds),
+        held ? this.onCompleted(outcome, awaited, startedAt) : this.completeAgain(completion, startedAt, leaseEnds),
       (error: unknown) => this.completeAgain(completion, startedAt, leaseEnds, error),
     );
   }
 
-  /** @param refusal why the first try failed; absent: it found the record in other hands, or recorded by a try before it */
+  /** @param failure how the first try failed; absent where it found the record changed, by another owner or by a lost first answer */
   private async completeAgain(
     completion: Completion,
     startedAt: number,
     leaseEnds: number,
-    refusal?: unknown,
+    failure?: unknown,
   ): Promise<RecordingResult> {
     const { store, events } = this.host;
     const { outcome, fingerprint } = completion;
+    const { recordId } = this.ownership;
     let losses = 0;
-    // A server that closes the connection at a statement, as for one that is too large, refuses the statement. One
-    // that restarts answers nothing else meanwhile, and one whose disk is full says so: the response can be recorded later.
-    const judged = async (error: unknown): Promise<unknown> => {
-      losses = store.closedConnection(error) && (await this.storeAnswers()) ? losses + 1 : 0;
+    // A server that closes the connection at a completion but answers other statements refuses the completion. A server that restarts
+    // answers nothing, and one whose disk is full says so: there, a later try succeeds.
+    const asRefusal = async (error: unknown): Promise<unknown> => {
+      const answers = () =>
+        store
+          .read(recordId)
+          .then(() => true)
+          .catch(() => false);
+      losses = store.closedConnection(error) && (await answers()) ? losses + 1 : 0;
       return losses >= REFUSED_AFTER_LOSSES ? new StoreRefusedError({ cause: error }) : error;
     };
-    const record = async (): Promise<RecordingResult> => {
+    const tryAgain = async (): Promise<RecordingResult> => {
       const answer = await store.complete(this.ownership, completion).catch(async (error: unknown) => {
-        throw await judged(error);
+        throw await asRefusal(error);
       });
-      if (answer.held) return this.completed(outcome, answer.awaited, startedAt);
-      // Lost to another, or recorded by an earlier try whose answer was lost.
-      const recordState = await store.read(this.ownership.recordId);
-      return this.isOurOutcome(recordState) ? this.completed(outcome, true, startedAt) : this.lost(recordState);
+      if (answer.held) return this.onCompleted(outcome, answer.awaited, startedAt);
+      // Another owner has the record, or an earlier try recorded the outcome and its answer was lost.
+      const recordState = await store.read(recordId);
+      return this.isOurOutcome(recordState) ? this.onCompleted(outcome, true, startedAt) : this.lost(recordState);
     };
-    const mayRetry = until(leaseEnds);
     try {
-      return refusal === undefined
-        ? await retryWhileUnavailable(record, mayRetry)
-        : await retryAfter(await judged(refusal), record, mayRetry);
+      return await retryWhileUnavailable(tryAgain, leaseEnds, failure && (await asRefusal(failure)));
     } catch (error) {
       if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
-      // The operation was carried out. To free its key would carry it out again, and to try on would never end.
+      // The handler has run: a freed key would run it twice. A tombstone says so, and is small enough for any server.
       events.next({ type: 'notKept', ...this.inEvents(), error: error.cause });
       return this.complete(TOMBSTONE, fingerprint, leaseEnds);
     }
   }
 
-  private storeAnswers(): Promise<boolean> {
-    return this.host.store.read(this.ownership.recordId).then(
-      () => true,
-      () => false,
-    );
-  }
-
   /**
-   * Rolls back what the handler has written, and begins its transaction again. Returns what runs the handler within the new one.
+   * Rolls the handler's transaction back and begins another one, for a further call of the handler. Returns what runs that call within
+   * the new transaction.
    *
-   * @throws what the store throws where it cannot begin one
+   * @throws LeaseLostError where no transaction is open, and what the store throws where it cannot begin one
    */
-  beginAgain(): Promise<CallRunner> {
+  restartTransaction(): Promise<CallRunner> {
     return new Promise((resolve, reject) => {
-      if (this.turnOver) this.turnOver({ resolve, reject });
+      if (this.restart) this.restart({ resolve, reject });
       else reject(new LeaseLostError());
     });
   }
 
-  /** @param asked who waits for the transaction to be begun again */
-  private async inTransaction(body: () => Promise<HandlerResult>, asked?: NextTransaction): Promise<RecordingResult> {
+  /** @param asked the call that waits for this transaction, where it is not the first one */
+  private async inTransaction(body: () => Promise<HandlerResult>, asked?: Restart): Promise<RecordingResult> {
     let startedAt = performance.now();
     let outcome: StoredOutcome | undefined;
     let began = false;
     let bodyFailed = false;
     let ended: Promise<HandlerResult> | undefined;
-    let next: NextTransaction | undefined;
+    let next: Restart | undefined;
     try {
       const answer = await this.host.store.transaction(async (transaction) => {
         began = true;
         this.useTransaction(transaction);
         asked?.resolve(transaction.inside);
         const result = await new Promise<HandlerResult>((resolve, reject) => {
-          this.turnOver = (asking) => {
-            this.turnOver = undefined;
-            next = asking;
+          this.restart = (restart) => {
+            this.restart = undefined;
+            next = restart;
             reject(new RollBack({ kind: 'release' }));
           };
           ended = body();
@@ -307,7 +306,7 @@ export class LeasedExecution implements Beating {
             bodyFailed = true;
             reject(error as Error);
           });
-        }).finally(() => (this.turnOver = undefined));
+        }).finally(() => (this.restart = undefined));
         if (result.kind !== 'store' || result.failed || this.unknownStep || !this.execution.storable) {
           throw new RollBack(result);
         }
@@ -321,17 +320,17 @@ export class LeasedExecution implements Beating {
         if (!fenced.held) throw new LeaseLostError();
         return fenced;
       }, this.operation.endpoint);
-      return this.completed(outcome!, answer.awaited, startedAt);
+      return this.onCompleted(outcome!, answer.awaited, startedAt);
     } catch (error) {
       this.useTransaction(undefined);
-      if (!began && asked) await this.refuse(asked, error, body());
+      if (!began && asked) await this.refuseRestart(asked, error, body());
       await this.stepRunner?.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
       const isHeld = error instanceof TransactionEndedError;
-      // Whatever the rollback has met, such as a connection that is gone: it was asked for.
+      // The rollback was asked for, so that its errors, such as a broken connection, do not count.
       if (next && !isHeld && !this.execution.isLost) return this.inTransaction(() => ended!, next);
-      if (next) await this.refuse(next, isHeld ? error : new LeaseLostError(), ended!);
+      if (next) await this.refuseRestart(next, isHeld ? error : new LeaseLostError(), ended!);
       if (isHeld) return this.hold(error);
-      if (next || error instanceof LeaseLostError) return await this.lostWithin(await this.look());
+      if (next || error instanceof LeaseLostError) return await this.lostWithin(await this.readRecord());
       if (bodyFailed) throw error;
       if (error instanceof RollBack) return this.record(error.result);
       if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
@@ -339,7 +338,10 @@ export class LeasedExecution implements Beating {
     }
   }
 
-  /** A transaction on a node of a cluster that did not have the claim yet has lost nothing but itself. */
+  /**
+   * Distinguishes a lost record from a transaction that did not see its claim, as on a cluster node that lags behind. There the record
+   * is still this execution's, and is freed.
+   */
   private lostWithin(found: RecordState | undefined): Promise<RecordingResult> {
     const { owner, token } = this.ownership;
     const isOurs = found?.status === 'processing' && found.owner === owner && found.token === token;
@@ -347,15 +349,16 @@ export class LeasedExecution implements Beating {
     return this.rolledBack('release', new StoreUnavailableError({ cause: new LeaseLostError() }));
   }
 
-  /** The handler's next call fails by `error`, and no key is free before the execution has ended by that. */
-  private async refuse(asking: NextTransaction, error: unknown, ended: Promise<unknown>): Promise<void> {
-    asking.reject(error);
+  /** Fails the handler's next call by `error`, and waits for the handler: a free key would let a second execution run beside it. */
+  private async refuseRestart(restart: Restart, error: unknown, ended: Promise<unknown>): Promise<void> {
+    restart.reject(error);
     await ended.catch(() => undefined);
   }
 
   /**
-   * Asks by a fenced write, which waits for a COMMIT that is still under way. If it finds the record still in processing, the
-   * transaction has not committed; and it never will, as a completion that arrives after the release finds the record released.
+   * Finds out whether a COMMIT took place whose answer was lost. A renewal waits for a COMMIT that is still under way, which a read would
+   * not. If it finds the record in processing, the transaction has not committed. It never will, because its completion is fenced and
+   * finds the record released.
    */
   private async lookUpCommit(outcome: StoredOutcome, startedAt: number, cause: unknown): Promise<RecordingResult> {
     const { store } = this.host;
@@ -365,11 +368,11 @@ export class LeasedExecution implements Beating {
       }
       const recordState = await store.read(this.ownership.recordId);
       if (!this.isOurOutcome(recordState)) return this.lost(recordState);
-      const stored = this.completed(outcome, true, startedAt);
+      const stored = this.onCompleted(outcome, true, startedAt);
       return store.isRetryable(cause) ? stored : { kind: 'stored', despite: cause };
     };
     try {
-      return await retryWhileUnavailable(look, until(this.leaseEnds));
+      return await retryWhileUnavailable(look, this.leaseEnds);
     } catch (error) {
       return this.unrecorded(error);
     }
@@ -387,11 +390,11 @@ export class LeasedExecution implements Beating {
       const answer = await (how === 'release'
         ? store.release(this.ownership, this.execution.retentionMs)
         : store.discard(this.ownership));
-      if (!answer.held) return this.lost(await this.look());
+      if (!answer.held) return this.lost(await this.readRecord());
       if (events.observed) events.next({ type: 'released', ...this.inEvents() });
       this.close(undefined, answer.awaited);
     } catch (error) {
-      // The lease runs out by itself; until then the key is taken.
+      // The key stays taken until the lease runs out.
       this.unrecorded(error);
     }
     return { kind: 'freed' };
@@ -403,13 +406,13 @@ export class LeasedExecution implements Beating {
     return { kind: 'held', error };
   }
 
-  /** As if the process had died: the lease runs out, and `afterCrash` says what the next request does. */
+  /** Leaves the record as a crash would: `afterCrash` decides what the next request does. */
   private async abandon(): Promise<RecordingResult> {
     if (this.operation.policy.afterCrash === 'hold') return this.hold();
     return this.lost(undefined);
   }
 
-  private completed(outcome: StoredOutcome, awaited: boolean, startedAt: number): RecordingResult {
+  private onCompleted(outcome: StoredOutcome, awaited: boolean, startedAt: number): RecordingResult {
     const { events } = this.host;
     if (events.observed) {
       events.next({ type: 'completed', ...this.inEvents(), takeMs: performance.now() - startedAt });
@@ -424,14 +427,14 @@ export class LeasedExecution implements Beating {
   }
 
   private async lost(recordState: RecordState | undefined): Promise<RecordingResult> {
-    this.lose();
+    this.loseLease();
     const fingerprint = recordState?.outcome && (await this.operation.input?.fingerprint());
-    // The outcome of another input is no answer to this one.
+    // Another request's outcome must not answer this one: a streamed input is compared only now.
     const isOther = fingerprint && !recordState.fingerprint.equals(fingerprint);
     return { kind: 'lost', recordState: isOther ? undefined : recordState };
   }
 
-  private look(): Promise<RecordState | undefined> {
+  private readRecord(): Promise<RecordState | undefined> {
     return this.host.store.read(this.ownership.recordId).catch(() => undefined);
   }
 
@@ -453,7 +456,7 @@ export class LeasedExecution implements Beating {
 
   /** Renews the lease. */
   beat(): void {
-    if (this.phase === 'expiring') this.lose();
+    if (this.phase === 'expiring') this.loseLease();
     else void this.renew();
   }
 
@@ -465,16 +468,16 @@ export class LeasedExecution implements Beating {
     try {
       const held = await this.extendLease();
       if (this.phase === 'over') return;
-      if (!held) return this.lose();
+      if (!held) return this.loseLease();
       this.scheduleHeartbeat(leaseMs / 3);
     } catch {
       if (this.phase === 'over') return;
-      if (performance.now() >= this.leaseEnds) return this.lose();
+      if (performance.now() >= this.leaseEnds) return this.loseLease();
       this.scheduleHeartbeat(leaseMs / 10);
     }
   }
 
-  /** Returns whether the record was still this execution's. */
+  /** Returns whether this execution still owned the record. */
   private async extendLease(): Promise<boolean> {
     const { leaseMs, transactional } = this.operation.policy;
     const sentAt = performance.now();
@@ -484,18 +487,18 @@ export class LeasedExecution implements Beating {
   }
 
   /**
-   * Whether something more may be begun. Once its lease is over, an execution has to ask: it may have been stopped, or its store
-   * silent, for so long that another has the record, and does the same.
+   * Returns whether a step may begin. Once the lease is over, the store decides: after a long pause of this process, another execution
+   * may own the record, and would do the step's effect a second time.
    */
   private owns(): boolean | Promise<boolean> {
     if (this.phase === 'lost') return false;
     if (performance.now() < this.leaseEnds) return true;
-    // On a single connection, the question would wait for the transaction that asks it.
+    // On a single connection, the renewal would wait for the transaction that waits for it.
     if (this.transaction && this.host.store.steps.joinsTransaction) return true;
     return this.phase === 'held' && this.extendLease();
   }
 
-  /** The lease is left to run out: from then on another execution may take over, as after a crash. */
+  /** Stops the renewals. Once the lease has run out, another execution may take over, as after a crash. */
   private overrun(maxDurationMs: number): void {
     this.phase = 'expiring';
     this.host.events.next({ type: 'overran', ...this.inEvents() });
@@ -503,8 +506,8 @@ export class LeasedExecution implements Beating {
     this.host.heartbeats.schedule(this, Math.max(0, this.leaseEnds - performance.now()));
   }
 
-  /** Stops counting on the record; what is done from here on will not be recorded. */
-  private lose(): void {
+  /** Gives the record up: nothing this execution does from here on is recorded. */
+  private loseLease(): void {
     if (this.phase === 'over' || this.phase === 'lost') return;
     this.phase = 'lost';
     this.host.heartbeats.cancel(this);

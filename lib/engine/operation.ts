@@ -15,16 +15,16 @@ export interface Operation {
   readonly scopeDigest: Buffer | null;
   /** See {@link Claim.fingerprint}. */
   readonly fingerprint: Buffer;
-  /** The part of the input that `fingerprint` does not cover, as its handler still has to read it. */
+  /** The part of the input that `fingerprint` does not cover, because the handler reads it as it arrives. */
   readonly input?: StreamedInput | undefined;
   /** See {@link Claim.binding}. */
   readonly binding: Buffer | null;
   /**
-   * Whether `binding` is of the same credential, and was made with another of the encryption keys: those in use before the
-   * keys were rotated. Absent: there are no others.
+   * Returns whether `binding` is of the same credential, but computed with a former encryption key. Absent where there are no former
+   * keys. Without it, a rotation of keys would refuse every retry as another caller's.
    */
   readonly isFormerBinding?: (binding: Buffer) => boolean;
-  /** Returns what is kept of the request, if anything. Asked for by a claim alone: most duplicates make none. */
+  /** Returns what the record keeps of the request, if anything. Called by claims only, as most duplicates need none. */
   readonly request: () => Buffer | null;
   readonly policy: Policy;
 }

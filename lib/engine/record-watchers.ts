@@ -1,15 +1,16 @@
 import { performance } from 'node:perf_hooks';
 import type { WakeUp, WakeUpSubscription } from './ports/wake-up.js';
 import type { RecordStore, RecordState } from './ports/record-store.js';
+import { Waiters } from './waiters.js';
 
-/** Pauses between reads of a record whose changes are not announced, in milliseconds. */
-const POLL_FIRST = 20;
-const POLL_LONGEST = 500;
-/** The same where a channel announces changes: only for lost announcements. */
-const BACKSTOP_FIRST = 500;
-const BACKSTOP_LONGEST = 5_000;
+/** Pauses between reads of a record whose changes no channel announces. The longest bounds how late a waiter learns of an end. */
+const POLL_FIRST_MS = 20;
+const POLL_LONGEST_MS = 500;
+/** The same where a channel announces changes: these reads only catch announcements that were lost. */
+const BACKSTOP_FIRST_MS = 500;
+const BACKSTOP_LONGEST_MS = 5_000;
 
-/** Watches records that other processes run, once for all who wait for them in this process. */
+/** Watches records that other processes run: one watcher a record, however many requests of this process wait for it. */
 export class RecordWatchers {
   private readonly watchers = new Map<string, RecordWatcher>();
 
@@ -18,32 +19,21 @@ export class RecordWatchers {
     private readonly wakeUp: WakeUp | undefined,
   ) {}
 
-  /** The number of changes seen so far; to be read before looking at the record, and handed to {@link RecordWatcher.changed}. */
-  changesOf(recordId: string): number {
-    return this.watchers.get(recordId)?.changes ?? 0;
-  }
-
-  /** Returns whether requests of this process wait for the record. */
-  isWatched(recordId: string): boolean {
-    return this.watchers.has(recordId);
-  }
-
-  /** The record as those who wait for it saw it last, if nothing has changed since. */
-  currentRecordOf(recordId: string): RecordState | undefined {
-    return this.watchers.get(recordId)?.currentRecord;
+  /** Returns the watcher of a record that requests of this process wait for. */
+  get(recordId: string): RecordWatcher | undefined {
+    return this.watchers.get(recordId);
   }
 
   /**
-   * Takes part in watching a record; {@link RecordWatcher.leave} ends it.
+   * Adds a waiter to the record's watcher, until {@link RecordWatcher.leave}.
    *
    * @param transactional whether the record's operation is
    */
   join(recordId: string, transactional = false): RecordWatcher {
     let watcher = this.watchers.get(recordId);
     if (!watcher) {
-      watcher = new RecordWatcher(recordId, transactional, this.store, this.wakeUp, () =>
-        this.watchers.delete(recordId),
-      );
+      const onEmpty = () => this.watchers.delete(recordId);
+      watcher = new RecordWatcher(recordId, transactional, this.store, this.wakeUp, onEmpty);
       this.watchers.set(recordId, watcher);
     }
     watcher.enter();
@@ -52,21 +42,22 @@ export class RecordWatchers {
 }
 
 export class RecordWatcher {
+  /** How often the record may have changed so far. A waiter notes it before it reads the record, and hands it to {@link changed}. */
   changes = 0;
-  private waiters = 0;
-  private readonly waking = new Set<() => void>();
+  private waiterCount = 0;
+  private readonly waiters = new Waiters();
   private subscription: WakeUpSubscription | undefined;
-  private poll: NodeJS.Timeout | undefined;
+  private pollTimer: NodeJS.Timeout | undefined;
   private leaseTimer: NodeJS.Timeout | undefined;
-  private seen: RecordState | undefined;
-  private seenAt = 0;
+  private lastRecord: RecordState | undefined;
+  /** The count of {@link changes} when `lastRecord` was read. */
+  private lastRecordAt = 0;
   private leaseEnds = 0;
-  private started = false;
-  private marking = false;
+  private isMarking = false;
   /** The owner whose record is marked as awaited. */
-  private markedFor: string | undefined;
-  private pause: number;
-  private longest: number;
+  private markedOwner: string | undefined;
+  private pauseMs: number;
+  private longestPauseMs: number;
 
   constructor(
     private readonly recordId: string,
@@ -75,99 +66,87 @@ export class RecordWatcher {
     private readonly wakeUp: WakeUp | undefined,
     private readonly onEmpty: () => void,
   ) {
-    this.pause = wakeUp ? BACKSTOP_FIRST : POLL_FIRST;
-    this.longest = wakeUp ? BACKSTOP_LONGEST : POLL_LONGEST;
+    this.pauseMs = wakeUp ? BACKSTOP_FIRST_MS : POLL_FIRST_MS;
+    this.longestPauseMs = wakeUp ? BACKSTOP_LONGEST_MS : POLL_LONGEST_MS;
     void this.start();
   }
 
-  /** The record in processing, as it was seen last; `undefined` once that may have changed. */
+  /** The record in processing, as a waiter read it last; `undefined` once it may have changed since. */
   get currentRecord(): RecordState | undefined {
-    return this.seen && this.seenAt === this.changes && performance.now() < this.leaseEnds ? this.seen : undefined;
+    const isCurrent = this.lastRecordAt === this.changes && performance.now() < this.leaseEnds;
+    return isCurrent ? this.lastRecord : undefined;
   }
 
   enter(): void {
-    this.waiters++;
+    this.waiterCount++;
   }
 
   leave(): void {
-    if (--this.waiters > 0) return;
-    clearTimeout(this.poll);
+    if (--this.waiterCount > 0) return;
+    clearTimeout(this.pollTimer);
     clearTimeout(this.leaseTimer);
     this.subscription?.close();
     this.onEmpty();
   }
 
   /**
-   * Resolves when it is worth looking at the record again: it changed since `seen`, its lease runs out, a look is due,
-   * or `ms` milliseconds have passed.
+   * Resolves when the record is worth another read: it changed since `seen`, its lease ran out, a poll is due, or `ms` milliseconds
+   * have passed. A change between the waiter's read and this call counts: without `seen`, the waiter would sleep through it.
    *
-   * @param recordState the record as it was just seen, processing
+   * @param recordState the record in processing, as the waiter just read it
    */
   changed(seen: number, ms: number, recordState: RecordState): Promise<void> {
     if (this.changes > seen) return Promise.resolve();
-    if (recordState !== this.seen) {
-      this.seen = recordState;
+    if (recordState !== this.lastRecord) {
+      this.lastRecord = recordState;
       this.leaseEnds = performance.now() + recordState.leaseLeftMs;
       this.scheduleLeaseEnd(recordState.leaseLeftMs);
     }
-    this.seenAt = this.changes;
-    if (recordState.owner !== this.markedFor) void this.mark();
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        this.waking.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      this.waking.add(wake);
-    });
+    this.lastRecordAt = this.changes;
+    if (recordState.owner !== this.markedOwner) void this.mark();
+    return this.waiters.wait(ms);
   }
 
   private async start(): Promise<void> {
     try {
       this.subscription = await this.wakeUp?.subscribe(this.recordId, () => this.wakeAll());
-      if (this.waiters === 0) this.subscription?.close();
+      if (this.waiterCount === 0) this.subscription?.close();
     } catch {
-      this.pause = POLL_FIRST;
-      this.longest = POLL_LONGEST;
+      this.pauseMs = POLL_FIRST_MS;
+      this.longestPauseMs = POLL_LONGEST_MS;
     }
-    this.started = true;
     await this.mark();
     this.schedulePoll();
   }
 
-  /**
-   * Marks the record as awaited, so that its owner announces its end. A new owner needs a new mark.
-   */
+  /** Marks the record as awaited, so that its owner announces its end. Each owner has to be asked: a new claim clears the mark. */
   private async mark(): Promise<void> {
-    if (!this.subscription || !this.started || this.marking || this.waiters === 0) return;
-    this.marking = true;
+    if (!this.subscription || this.isMarking || this.waiterCount === 0) return;
+    this.isMarking = true;
     const recordState = await this.store.markAwaited(this.recordId, this.transactional).catch(() => undefined);
-    this.marking = false;
-    if (recordState?.status === 'processing') this.markedFor = recordState.owner;
+    this.isMarking = false;
+    if (recordState?.status === 'processing') this.markedOwner = recordState.owner;
     else this.wakeAll();
   }
 
-  /** One look for all who wait: a few milliseconds past the lease's end, and not in all processes at once. */
+  /** Wakes a few milliseconds after the lease's end, and at a random one: all processes would claim the record at once. */
   private scheduleLeaseEnd(leaseLeftMs: number): void {
     clearTimeout(this.leaseTimer);
     this.leaseTimer = setTimeout(() => this.wakeAll(), Math.max(leaseLeftMs, 0) + 5 + Math.random() * 20);
   }
 
   private schedulePoll(): void {
-    if (this.waiters === 0) return;
-    this.poll = setTimeout(
-      () => {
-        this.wakeAll();
-        this.pause = Math.min(this.pause * 2, this.longest);
-        this.schedulePoll();
-      },
-      this.pause * (0.5 + Math.random()),
-    );
+    if (this.waiterCount === 0) return;
+    const poll = () => {
+      this.wakeAll();
+      this.pauseMs = Math.min(this.pauseMs * 2, this.longestPauseMs);
+      this.schedulePoll();
+    };
+    this.pollTimer = setTimeout(poll, this.pauseMs * (0.5 + Math.random()));
   }
 
   private wakeAll(): void {
     this.changes++;
-    for (const wake of this.waking) wake();
+    this.waiters.wakeAll();
   }
 }

@@ -1,48 +1,35 @@
-import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreUnavailableError } from './errors.js';
 
 const FIRST_PAUSE_MS = 50;
+/** Longer pauses would leave a store that is back unused, while leases run out. */
 const LONGEST_PAUSE_MS = 1_000;
 
 /**
- * Tries `work` again while the store is unavailable, with growing, jittered pauses, for as long as `mayRetry` allows a
- * pause of the given length (milliseconds). Other errors pass through.
+ * Repeats `work` while it fails with {@link StoreUnavailableError}, after pauses that double and are half random. Other errors are
+ * thrown at once.
  *
- * `mayRetry` has to compare with a deadline that stands still. The end of a lease does not: a heartbeat renews it for as
- * long as the execution lives, and what fails each time would be tried for ever.
+ * @param giveUpAt an instant of `performance.now()`; no pause goes beyond it. A number, because a lease's end would move with every
+ *   heartbeat, and a statement that always fails would be repeated as long as the handler runs
+ * @param firstFailure how the first try failed, where the caller has made it
  */
 export async function retryWhileUnavailable<T>(
   work: () => Promise<T>,
-  mayRetry: (pauseMs: number) => boolean,
+  giveUpAt: number,
+  firstFailure?: unknown,
 ): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    return retryAfter(error, work, mayRetry);
-  }
-}
-
-/** As {@link retryWhileUnavailable}, where the first try has failed with `error`. */
-export async function retryAfter<T>(
-  error: unknown,
-  work: () => Promise<T>,
-  mayRetry: (pauseMs: number) => boolean,
-): Promise<T> {
-  let failure = error;
-  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-    const jittered = pause * (0.5 + Math.random() / 2);
-    if (!(failure instanceof StoreUnavailableError) || !mayRetry(jittered)) throw failure;
-    await sleep(jittered);
+  let failure = firstFailure;
+  let isTried = firstFailure !== undefined;
+  for (let pauseMs = FIRST_PAUSE_MS / 2; ; isTried = true) {
+    if (isTried) {
+      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+      const jitteredMs = pauseMs * (0.5 + Math.random() / 2);
+      if (!(failure instanceof StoreUnavailableError) || performance.now() + jitteredMs >= giveUpAt) throw failure;
+      await new Promise((resolve) => setTimeout(resolve, jitteredMs));
+    }
     try {
       return await work();
-    } catch (again) {
-      failure = again;
+    } catch (error) {
+      failure = error;
     }
   }
-}
-
-/** Allows retries until an instant of `performance.now()`. */
-export function until(giveUpAt: number): (pauseMs: number) => boolean {
-  return (pauseMs) => performance.now() + pauseMs < giveUpAt;
 }

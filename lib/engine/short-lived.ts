@@ -1,16 +1,15 @@
 /**
- * After so many deletions more than there are entries, the entries move to a new table. That is about when V8 would rebuild the
- * old one, and costs a deletion the copy of one entry.
+ * How many deletions more than there are entries move the entries to a new table. V8 would rebuild the old one at about the same time,
+ * so that a deletion costs the copy of one entry at most.
  */
 const MOVE_AFTER_DELETIONS = 32;
 
 /**
- * A Map for entries that come and go with requests.
+ * A Map for entries that come and go with requests. A plain Map triples the garbage collection of a replay.
  *
- * V8 rebuilds the table of a Map once it is full of deleted entries, and leaves the old table pointing to the new one, for
- * iterators. A table that has reached the old generation then keeps every later table, and whatever was in it, until the next
- * major collection: each scavenge copies all that finished requests have made, which is three times the garbage collection of a
- * replay. A copy has no table before it.
+ * V8 rebuilds the table of a Map that is full of deleted entries, and keeps a pointer from the old table to the new one for iterators.
+ * An old table in the old generation therefore keeps every later table alive, with the data of finished requests, until the next major
+ * collection. Each scavenge copies all of it. A new Map has no earlier table.
  */
 export class ShortLivedMap<K, V> {
   private entries = new Map<K, V>();
@@ -46,13 +45,13 @@ export class ShortLivedMap<K, V> {
     this.deletions = 0;
   }
 
-  /** In the order in which they were added, without those that are deleted meanwhile. */
+  /** Iterates in insertion order, without entries that are deleted meanwhile. */
   *[Symbol.iterator](): Generator<[K, V]> {
     for (const entry of this.entries) if (this.entries.has(entry[0])) yield entry;
   }
 }
 
-/** A Set for items that come and go with requests: see {@link ShortLivedMap}. */
+/** A Set for items that come and go with requests, for the reason of {@link ShortLivedMap}. */
 export class ShortLivedSet<T> {
   private readonly items = new ShortLivedMap<T, true>();
 

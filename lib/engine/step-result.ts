@@ -1,20 +1,17 @@
 import { storedText } from './stored-text.js';
 import { fromValueJson, toValueJson, type TypedPlace } from './value-json.js';
 
-/**
- * A step that is on record as done, though its result is not: JSON cannot carry it, or the store refused it. No JSON
- * text begins like this.
- */
+/** Marks a step that is done without its result, as JSON cannot carry it or the store refused it. No JSON text begins like this. */
 export const RESULT_NOT_KEPT = '!';
 
-/** Before the types of what JSON cannot carry, which end with the line. No JSON text begins like this. */
+/** Begins a first line that has the types of what JSON cannot carry. No JSON text begins like this. */
 const TYPES_MARK = '#';
 
 /**
- * Writes a step's result as it is stored: JSON text, and a first line with types where it has dates, bigints, bytes, Maps
- * or Sets; `null` for undefined.
+ * Returns a step's result as the store keeps it: JSON text, after a line of types where it has dates, bigints, bytes, Maps or Sets.
+ * `null` stands for undefined.
  *
- * @throws TypeError for a value that contains itself, and whatever a `toJSON()` throws
+ * @throws TypeError for a value that contains itself, and what its `toJSON()` throws
  */
 export function packStepResult(value: unknown): string | null {
   const { json, types } = toValueJson(value);
@@ -22,7 +19,7 @@ export function packStepResult(value: unknown): string | null {
   return types ? `${TYPES_MARK}${JSON.stringify(types)}\n${json}` : json;
 }
 
-/** Reads what {@link packStepResult} wrote. */
+/** Reverses {@link packStepResult}. */
 export function unpackStepResult(stored: string | null): unknown {
   if (stored === null) return undefined;
   if (!stored.startsWith(TYPES_MARK)) return JSON.parse(stored) as unknown;
@@ -33,12 +30,12 @@ export function unpackStepResult(stored: string | null): unknown {
   });
 }
 
-/** Characters of a step's name that the store keeps. */
+/** The length of the column `name` of steps, in characters. */
 const LONGEST_NAME = 191;
 
 /**
- * Returns a step's name as every database stores it. A name may come from a client's JSON: what a database refuses would
- * be found out after the step has run. Different names stay different.
+ * Returns a step's name as {@link storedText}. A name may come from a client's JSON, and a store that refuses it would do so after the
+ * step has run.
  *
  * @throws RangeError for a name that is empty or too long
  */

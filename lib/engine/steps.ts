@@ -1,20 +1,20 @@
 import { runInStep } from './current-step.js';
 import { StoreRefusedError, StoreUnavailableError } from './errors.js';
-import { retryWhileUnavailable, until } from './retry.js';
+import { retryWhileUnavailable } from './retry.js';
 import type { Ownership, RecordedStep, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
 import { packStepResult, RESULT_NOT_KEPT, storedStepName, unpackStepResult } from './step-result.js';
 
-/** A result of `verify` that is really `null` or `undefined`: the step did happen, and returned that. */
+/** Wraps a result of `verify`, where the step happened and its result is `null` or `undefined`. */
 export class StepResult<T> {
   constructor(readonly value: T) {}
 }
 
-/** How the outcome of a step is found out after a crash. */
+/** How a later attempt finds out whether a step happened. */
 export interface StepOptions<T> {
   /**
-   * Decides whether a step happened whose outcome is unknown. Returns the step's result if it happened. Returns
-   * `undefined` or `null`, which is what ORMs return for "not found", if it did not; a result that is really null is
-   * returned as `new StepResult(null)`. Ask the downstream service by the derived key that `fn` sends.
+   * Decides whether a step happened whose outcome is unknown. Returns the step's result if it happened. Returns `undefined` or `null`,
+   * as ORMs do for "not found", if it did not. Return `new StepResult(null)` for a result that is really null. Ask the downstream
+   * service by the derived key that `fn` sends. Default: `afterCrash` decides.
    *
    * @example
    * await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount), {
@@ -24,7 +24,7 @@ export interface StepOptions<T> {
   readonly verify?: () => Promise<T | StepResult<T> | null | undefined> | T | StepResult<T> | null | undefined;
 }
 
-/** The execution has lost its record to another, or to an operator: what it does from here on is not recorded. */
+/** Another execution or an operator has the record now. Nothing that this execution does from here on is recorded. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
   constructor() {
@@ -32,7 +32,7 @@ export class LeaseLostError extends Error {
   }
 }
 
-/** Whether a step happened, or what it returned, is unknown: the record is held until someone resolves it. */
+/** Whether a step happened, or what it returned, is unknown. The record is held until an operator resolves it. */
 export class StepUnknownError extends Error {
   override readonly name = 'StepUnknownError';
   constructor(
@@ -43,7 +43,7 @@ export class StepUnknownError extends Error {
   }
 }
 
-/** A step wrote through its operation's own transaction. Nothing was written. */
+/** A step wrote through its operation's own transaction. The statement was not sent. */
 export class StepInTransactionError extends Error {
   override readonly name = 'StepInTransactionError';
   constructor(readonly step: string) {
@@ -59,30 +59,34 @@ export interface StepRunnerSettings {
   readonly attempt: number;
   readonly holdOnCrash: boolean;
   readonly transaction: () => StoreTransaction | undefined;
-  /** When the lease ends as it stands now, by `performance.now()`. */
+  /** Returns when the lease ends unless it is renewed, by `performance.now()`. */
   readonly leaseEnds: () => number;
-  /** Returns whether the execution still has its record; asks the store where the lease is over. */
+  /** Returns whether the execution still owns its record; asks the store once the lease is over. */
   readonly owns: () => boolean | Promise<boolean>;
-  /** Called where a step is on record as done without its result. */
+  /** Called where a step is recorded as done without its result. */
   readonly onResultNotKept: (step: string, cause: unknown) => void;
 }
 
 /**
- * Runs the steps of one execution.
+ * Runs the steps of one execution. For each call of the handler, a name is in one of these states:
  *
- * A name is free, running, or done. It is running while `fn` runs, and free again once `fn` has thrown: the handler may
- * try such a step again. A second call of a name that is running or done is a mistake: two items would share one record. Where an
- * interceptor calls the handler again, a step that an earlier call has done is done, and one that it still runs is waited for.
+ * - free: no step has it, or its `fn` threw. Left by a call of `step()`.
+ * - running: `fn` runs. Left for done, or for free where `fn` throws: a handler may try a failed step again.
+ * - done: final for this call of the handler.
+ *
+ * A second `step()` of a name that is running or done throws, because two items of a loop would share one record. A further call of
+ * the handler, by an interceptor that retries, gets the results of steps that are done, and waits for those that run.
  */
 export class StepRunner {
-  private earlier: Promise<Map<string, RecordedStep>> | undefined;
-  /** The names that each call of the handler has used. Made by the first step: most operations have none. */
-  private taken: WeakMap<object, Set<string>> | undefined;
-  /** What runs or is done in this process, for a handler that is called again. */
+  /** The steps that earlier attempts have recorded. */
+  private recordedSteps: Promise<Map<string, RecordedStep>> | undefined;
+  /** The names in use, by call of the handler. Created by the first step, because most operations have none. */
+  private usedNames: WeakMap<object, Set<string>> | undefined;
+  /** The results of this attempt, for a handler that is called again. */
   private results: Map<string, Promise<unknown>> | undefined;
   private unknownStep: string | undefined;
-  /** What was recorded within the transaction, on a store that has a single connection. */
-  private within: Map<string, StepEnd> | undefined;
+  /** What a rollback undoes, on a store that has a single connection. */
+  private inTransaction: Map<string, StepEnd> | undefined;
 
   constructor(
     private readonly store: StepStore,
@@ -90,38 +94,37 @@ export class StepRunner {
     private readonly settings: StepRunnerSettings,
   ) {}
 
-  /** The step whose outcome is unknown, once one was met: the record has to be held, whatever the handler makes of it. */
+  /** A step whose outcome is unknown, if any. The record has to be held, even where the handler catches the error. */
   get unknown(): string | undefined {
     return this.unknownStep;
   }
 
-  /** @param call of the handler: one that is called again gets the results of the earlier call's steps */
+  /** @param call the call of the handler that runs the step */
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}, call: object = this): Promise<T> {
     const stored = storedStepName(name);
-    this.taken ??= new WeakMap();
-    const taken = this.taken.get(call) ?? new Set();
-    this.taken.set(call, taken);
-    if (taken.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
-    taken.add(stored);
-    this.results ??= new Map();
-    const { results } = this;
+    this.usedNames ??= new WeakMap();
+    const used = this.usedNames.get(call) ?? new Set();
+    this.usedNames.set(call, used);
+    if (used.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
+    used.add(stored);
+    const results = (this.results ??= new Map());
     const run = () => this.runOnce(name, stored, fn, options);
     const result = results.get(stored)?.catch(run) ?? run();
     results.set(stored, result);
     try {
       return (await result) as T;
     } catch (error) {
-      taken.delete(stored);
+      used.delete(stored);
       if (results.get(stored) === result) results.delete(stored);
       throw error;
     }
   }
 
-  /** Records again, after a rollback, what was recorded within the transaction: effects elsewhere are not undone. */
+  /** Records the steps again that a rollback has undone. Their effects elsewhere are there: a retry would repeat them. */
   async recordAgain(): Promise<void> {
-    const { within = [] } = this;
-    this.within = undefined;
-    for (const [stored, end] of within) await this.end(stored, end);
+    const { inTransaction = [] } = this;
+    this.inTransaction = undefined;
+    for (const [stored, end] of inTransaction) await this.end(stored, end);
   }
 
   private async runOnce<T>(
@@ -130,21 +133,21 @@ export class StepRunner {
     fn: () => Promise<T> | T,
     options: StepOptions<T>,
   ): Promise<T> {
-    const earlier = await this.recorded();
-    const recorded = earlier.get(stored);
+    const recordedSteps = await this.load();
+    const recorded = recordedSteps.get(stored);
     if (recorded?.status === 'done' && recorded.result !== RESULT_NOT_KEPT) {
       return unpackStepResult(recorded.result) as T;
     }
     if (recorded) {
       const verified = await this.verify(name, recorded, options);
       if (verified) {
-        await this.keep(name, stored, verified.value);
+        await this.recordDone(name, stored, verified.value);
         return verified.value;
       }
     }
-    // A beginning is worth a write only where it is looked at after a crash.
+    // Without these, a later attempt runs the step again whether it began or not.
     if (options.verify || this.settings.holdOnCrash) {
-      fence(await this.retried(() => this.store.begin(this.ownership, stored, this.settings.transaction())));
+      assertHeld(await this.retried(() => this.store.begin(this.ownership, stored, this.settings.transaction())));
     }
     const owns = this.settings.owns();
     if (owns !== true && !(await owns)) throw new LeaseLostError();
@@ -153,12 +156,12 @@ export class StepRunner {
       const transaction = this.settings.transaction();
       result = await (transaction ? runInStep({ name, transaction }, fn) : fn());
     } catch (error) {
-      earlier.set(stored, { name: stored, status: 'failed', result: null });
-      // A step that is left as begun means the same to a later attempt, only less exactly.
+      recordedSteps.set(stored, { name: stored, status: 'failed', result: null });
+      // Where this write is lost, the step stays `begun`: a later attempt then asks `verify`, or holds the record.
       await this.end(stored, { status: 'failed' }).catch(() => undefined);
       throw error;
     }
-    await this.keep(name, stored, result);
+    await this.recordDone(name, stored, result);
     return result;
   }
 
@@ -170,7 +173,7 @@ export class StepRunner {
     const verified = await verify?.();
     if (verified instanceof StepResult) return verified;
     if (verified !== undefined && verified !== null) return new StepResult(verified);
-    // A step that is done did happen, whatever `verify` could not find.
+    // A step recorded as done did happen, even if `verify` does not find it.
     const isUnknown =
       recorded.status === 'done' || (recorded.status === 'begun' && !verify && this.settings.holdOnCrash);
     if (!isUnknown) return undefined;
@@ -179,10 +182,10 @@ export class StepRunner {
   }
 
   /**
-   * Records that a step is done. Its effect is there: where its result cannot be kept, the step is recorded without it,
-   * and where that is refused too, the record is held.
+   * Records that a step is done. Its effect exists, so that a failure here must not run it again: where the store refuses the result, the
+   * step is recorded without it. Where the store refuses that too, the record is held.
    */
-  private async keep(name: string, stored: string, value: unknown): Promise<void> {
+  private async recordDone(name: string, stored: string, value: unknown): Promise<void> {
     try {
       await this.end(stored, { status: 'done', result: packStepResult(value) });
     } catch (error) {
@@ -198,31 +201,27 @@ export class StepRunner {
 
   private async end(stored: string, end: StepEnd): Promise<void> {
     const transaction = this.settings.transaction();
-    fence(await this.retried(() => this.store.end(this.ownership, stored, end, transaction)));
-    if (transaction && this.store.joinsTransaction) (this.within ??= new Map()).set(stored, end);
+    assertHeld(await this.retried(() => this.store.end(this.ownership, stored, end, transaction)));
+    if (transaction && this.store.joinsTransaction) (this.inTransaction ??= new Map()).set(stored, end);
   }
 
-  /** A first attempt has nothing to look up. */
-  private recorded(): Promise<Map<string, RecordedStep>> {
-    if (!this.earlier) {
-      const earlier =
-        this.settings.attempt === 1
-          ? Promise.resolve(new Map<string, RecordedStep>())
-          : this.retried(() => this.store.load(this.ownership.recordId, this.settings.transaction())).then(
-              (steps) => new Map(steps.map((step) => [step.name, step])),
-            );
-      this.earlier = earlier;
-      // An outage that one step met says nothing of the next one.
-      earlier.catch(() => (this.earlier = undefined));
+  /** Loads the recorded steps once. A first attempt has none, and asks nothing. */
+  private load(): Promise<Map<string, RecordedStep>> {
+    if (this.settings.attempt === 1) return (this.recordedSteps ??= Promise.resolve(new Map<string, RecordedStep>()));
+    if (!this.recordedSteps) {
+      const load = () => this.store.load(this.ownership.recordId, this.settings.transaction());
+      this.recordedSteps = this.retried(load).then((steps) => new Map(steps.map((step) => [step.name, step])));
+      // The next step asks again: an outage may be over by then.
+      this.recordedSteps.catch(() => (this.recordedSteps = undefined));
     }
-    return this.earlier;
+    return this.recordedSteps;
   }
 
   private retried<T>(work: () => Promise<T>): Promise<T> {
-    return retryWhileUnavailable(work, until(this.settings.leaseEnds()));
+    return retryWhileUnavailable(work, this.settings.leaseEnds());
   }
 }
 
-function fence({ held }: { held: boolean }): void {
+function assertHeld({ held }: { held: boolean }): void {
   if (!held) throw new LeaseLostError();
 }

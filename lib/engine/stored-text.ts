@@ -1,22 +1,24 @@
-/** U+0000, which PostgreSQL refuses; half a surrogate pair, which no encoding has; a space at the end, which MySQL's
- * comparison ignores; and what begins an escape. */
+/**
+ * U+0000, which PostgreSQL refuses; half a surrogate pair, which UTF-8 cannot encode; a space at the end, which MySQL ignores in
+ * comparisons; and the beginning of an escape.
+ */
 const NOT_STORABLE = /\0|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]| $|\\(?=u\{)/g;
 
-/** Characters that the columns `endpoint` and `route` hold. */
+/** The length of the columns `endpoint` and `route`, in characters. A strict MySQL refuses a longer text. */
 const LONGEST_LABEL = 255;
 
 /**
- * Returns a text as every database stores it. A text may come from a client: what a database refuses would be a 503 for
- * ever, or be found out after the operation has run. Different texts stay different.
+ * Escapes what some database cannot store. The text may come from a client: a refused statement would answer every retry with 503, or
+ * fail after the operation has run. Different texts stay different.
  */
 export function storedText(text: string): string {
   return text.replace(NOT_STORABLE, (character) => `\\u{${character.charCodeAt(0).toString(16)}}`);
 }
 
-/** Returns what operators see of an operation's name or route: {@link storedText}, and no more of it than the column holds. */
+/** Returns an operation's name or route as operators see it: {@link storedText}, cut to the length of its column. */
 export function storedLabel(text: string): string {
   const stored = storedText(text);
   if (stored.length <= LONGEST_LABEL) return stored;
-  // Not between the halves of a pair.
+  // Not between the halves of a surrogate pair.
   return stored.slice(0, LONGEST_LABEL).replace(/[\uD800-\uDBFF]$/, '');
 }

@@ -1,14 +1,14 @@
-/** What a place in a JSON text stood for, where JSON has no word for it. */
+/** The type of a value that JSON cannot carry. */
 type TypeName = 'date' | 'bigint' | 'number' | 'buffer' | 'bytes' | 'map' | 'set' | 'undefined';
 
-/** From the root to a value that JSON cannot carry, and what it was. */
+/** The path from the root to a value that JSON cannot carry, and its type. */
 export type TypedPlace = readonly [path: readonly string[], type: TypeName];
 
-/** A value as JSON, and beside it what became text on the way: the JSON itself stays plain, for people to read. */
+/** A value as JSON, and the types that JSON lost beside it: the JSON itself stays readable for operators. */
 export interface ValueJson {
-  /** `undefined` for what JSON leaves out: undefined, functions, symbols. */
+  /** `undefined` for undefined, functions and symbols. */
   readonly json: string | undefined;
-  /** Outer places before those inside them. Absent where there are none. */
+  /** An outer value before those inside it. Absent where there are none. */
   readonly types?: readonly TypedPlace[];
 }
 
@@ -43,14 +43,14 @@ const TYPES: Record<TypeName, Type> = {
 };
 
 /**
- * Writes a value as `JSON.stringify()` does, `toJSON()` included, but for dates, bigints, numbers that are not finite,
- * bytes, Maps, Sets, and undefined in arrays: these are written as text or arrays, and noted.
+ * Writes a value as `JSON.stringify()` does, with `toJSON()`. Dates, bigints, numbers that are not finite, bytes, Maps, Sets, and
+ * undefined in arrays become text or arrays, and their types are listed.
  *
  * @throws TypeError for a value that contains itself
  */
 export function toValueJson(value: unknown): ValueJson {
   const types: TypedPlace[] = [];
-  /** Where the objects are that have been come to. */
+  /** The holder and name of each object visited so far. */
   const places = new Map<unknown, { readonly holder: unknown; readonly name: string }>();
 
   const pathOf = (holder: unknown, name: string): string[] => {
@@ -69,7 +69,11 @@ export function toValueJson(value: unknown): ValueJson {
   return types.length ? { json, types } : { json };
 }
 
-/** @throws TypeError, SyntaxError for what {@link toValueJson} has not written */
+/**
+ * Reverses {@link toValueJson}.
+ *
+ * @throws TypeError, SyntaxError for anything else
+ */
 export function fromValueJson({ json, types = [] }: ValueJson): unknown {
   if (json === undefined) return undefined;
   const root: Holder = { '': JSON.parse(json) as unknown };
@@ -82,13 +86,13 @@ export function fromValueJson({ json, types = [] }: ValueJson): unknown {
   return root[''];
 }
 
-/** A member of its own: by `__proto__`, a row that was tampered with would write to the prototype of all objects. */
+/** Reads own members only: with `__proto__`, a row that was tampered with would change the prototype of all objects. */
 function memberOf(holder: Holder, name: string): unknown {
   if (!Object.hasOwn(holder, name)) throw new TypeError('a type of what is not in the value');
   return holder[name];
 }
 
-/** `member` is what `toJSON()` has made of `original`. */
+/** @param member the result of `toJSON()` on `original`, where it has one */
 function typeOf(original: unknown, member: unknown, holder: Holder): TypeName | undefined {
   switch (typeof original) {
     case 'bigint':

@@ -3,21 +3,19 @@ import { mergeOptions } from '../options/merge-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../options/resolved-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
 
-/** The options of each handler, worked out once. */
+/** The options of each handler, resolved once. */
 export class OperationOptions {
   private readonly known = new WeakMap<object, WeakMap<object, ResolvedOperationOptions | undefined>>();
   private defaults: ResolvedOperationOptions | undefined;
 
   constructor(private readonly module: Pick<ResolvedModuleOptions, 'defaults'>) {}
 
-  /** The module's own defaults, for what no decorator stands at. */
+  /** The module's defaults, for handlers without a decorator. */
   get ofModule(): ResolvedOperationOptions {
     return (this.defaults ??= resolveOperationOptions(this.module.defaults));
   }
 
-  /**
-   * `undefined` where `@NotIdempotent()` exempts the handler, or nothing is said of it: the interceptor may be wired globally.
-   */
+  /** Returns `undefined` for a handler that is exempt or has no decorator, as a globally wired interceptor meets them. */
   of(controller: object, handler: object): ResolvedOperationOptions | undefined {
     let ofController = this.known.get(controller);
     if (!ofController) this.known.set(controller, (ofController = new WeakMap()));

@@ -14,7 +14,7 @@ import {
   takesStream,
 } from './nest-decorators.js';
 
-/** Safe by definition (RFC 9110, section 9.2.1): never touched. */
+/** Safe methods (RFC 9110, section 9.2.1), which the library never touches. */
 const SAFE = new Set([RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIONS]);
 
 const MUTATING = new Set([
@@ -25,10 +25,10 @@ const MUTATING = new Set([
   RequestMethod.ALL,
 ]);
 
-/** How requests come to a handler. A method may have several, in a hybrid application. */
+/** What calls a handler. In a hybrid application, a method may have several. */
 export type RouteKind = 'http' | 'message' | 'event' | 'mutation' | 'field';
 
-/** A handler of the application that `@Idempotent()` may stand at. */
+/** A handler of the application that may have `@Idempotent()`. */
 export interface Route {
   readonly kind: RouteKind;
   readonly controller: object;
@@ -37,19 +37,19 @@ export interface Route {
   readonly method: string;
   /** Such as `PaymentsController.pay`. */
   readonly name: string;
-  /** Whether requests change something, as far as can be told: a message does not say. */
+  /** Whether requests change something. Always `false` for messages, which do not say. */
   readonly isMutating: boolean;
-  /** Whether `@Idempotent()` has no effect on it, whatever decorators say. */
+  /** Whether `@Idempotent()` has no effect, because the HTTP method is safe. */
   readonly isSafe: boolean;
-  /** Why `@Idempotent()` cannot stand at it, if so. */
+  /** Why the handler cannot have `@Idempotent()`, if so. */
   readonly unfit?: string;
   /** The option `operation`. */
   readonly operation?: string;
-  /** What decorators say of it. */
+  /** The decorators of the handler and its class. */
   readonly marking: Marking | undefined;
 }
 
-type Method = Pick<Route, 'controller' | 'handler' | 'method' | 'name' | 'operation' | 'marking'>;
+type Method = Omit<Route, 'kind' | 'unfit'>;
 
 /** Finds the HTTP routes and message handlers of all controllers, and the mutations of all resolvers. */
 export class Routes {
@@ -69,12 +69,12 @@ export class Routes {
     ];
   }
 
-  /** Those that `@Idempotent()` covers. */
+  /** Returns the routes that `@Idempotent()` covers. */
   idempotent(): Route[] {
     return this.all().filter(isCovered);
   }
 
-  /** Names of methods that decorators mark, and that nothing calls through Nest's pipeline: of services, of gateways. */
+  /** Returns the names of methods with `@Idempotent()` that nothing calls through Nest's pipeline, as those of services. */
   unreached(): string[] {
     const controllers = this.discovery.getControllers();
     const classes = new Set<unknown>(controllers.map(({ metatype }) => metatype));
@@ -94,8 +94,8 @@ export class Routes {
   }
 
   /**
-   * Names of methods that `@Idempotent()` at their class does not cover, and that something calls: message handlers, and those
-   * of other packages, which are known by what their decorators keep at the method.
+   * Returns the names of handlers that `@Idempotent()` at their class does not cover: message handlers, and handlers of other packages,
+   * which their decorators' metadata reveals.
    */
   passedOver(): string[] {
     return this.methodsOf(this.discovery.getControllers())
@@ -116,6 +116,8 @@ export class Routes {
           handler,
           method,
           name: `${metatype.name}.${method}`,
+          isMutating: false,
+          isSafe: false,
           operation: marking === 'exempt' ? undefined : marking?.operation,
           marking,
         };
@@ -124,45 +126,37 @@ export class Routes {
   }
 }
 
-/** Whether `@Idempotent()` covers a route. */
+/** Returns whether `@Idempotent()` covers a route. */
 export function isCovered({ kind, isMutating, handler, marking }: Route): boolean {
   if (marking === undefined || marking === 'exempt') return false;
   return isMutating || ((kind === 'message' || kind === 'event') && isMarkedItself(handler));
 }
 
 function httpRoute(method: Method): Route {
-  const { handler } = method;
-  const requestMethod = requestMethodOf(handler);
+  const requestMethod = requestMethodOf(method.handler)!;
   return {
     ...method,
     kind: 'http',
-    isMutating: MUTATING.has(requestMethod!),
-    isSafe: SAFE.has(requestMethod!),
-    ...(isEventStream(handler) && { unfit: 'server-sent events cannot be replayed, remove @Idempotent() or @Sse()' }),
+    isMutating: MUTATING.has(requestMethod),
+    isSafe: SAFE.has(requestMethod),
+    ...(isEventStream(method.handler) && {
+      unfit: 'server-sent events cannot be replayed, remove @Idempotent() or @Sse()',
+    }),
   };
 }
 
 function messageRoute(method: Method): Route {
-  const { handler } = method;
   return {
     ...method,
-    kind: isEventHandler(handler) ? 'event' : 'message',
-    isMutating: false,
-    isSafe: false,
-    ...(takesStream(handler) && { unfit: 'a stream of requests has neither one key nor one content' }),
+    kind: isEventHandler(method.handler) ? 'event' : 'message',
+    ...(takesStream(method.handler) && { unfit: 'a stream of requests has neither one key nor one content' }),
   };
 }
 
 function mutationRoute(method: Method): Route {
-  return { ...method, kind: 'mutation', isMutating: true, isSafe: false };
+  return { ...method, kind: 'mutation', isMutating: true };
 }
 
 function fieldRoute(method: Method): Route {
-  return {
-    ...method,
-    kind: 'field',
-    isMutating: false,
-    isSafe: false,
-    unfit: 'Nest runs no interceptors for resolved fields, put it on the mutation',
-  };
+  return { ...method, kind: 'field', unfit: 'Nest runs no interceptors for resolved fields, put it on the mutation' };
 }

@@ -4,24 +4,23 @@ import { isMarkedIdempotent } from './marking.js';
 
 const WATCHED = Symbol('nestjs-idempotency:watched');
 
-/** The classes of a module of Nest's, of each of its controllers and providers. */
+/** The classes of a Nest module's controllers and providers. */
 type Classes = Readonly<Record<'controllers' | 'providers', ReadonlyMap<unknown, { readonly metatype: unknown }>>>;
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
-/** Whether {@link watchHandler} made this method. A wrapper may have inherited the property, or be a proxy that passes it on. */
+/** Returns whether {@link watchHandler} made this method. Wrappers and proxies may inherit the property, hence the comparison. */
 export function isWatched(method: unknown): boolean {
   return typeof method === 'function' && (method as { [WATCHED]?: unknown })[WATCHED] === method;
 }
 
 /**
- * Returns a method that reports the beginning and the end of each call to the execution whose handler it is. The pipeline around
- * it does not always know: a timeout answers before the handler has ended, and a pipe or an interceptor before it begins.
- * Called outside of an execution, by another handler or by itself, it is the method as it was.
+ * Returns a method that reports the beginning and the end of each call to its execution. The pipeline does not always know them: a timeout
+ * answers before the handler has ended, and a pipe or an interceptor before it begins. Outside of an execution, or called by a handler,
+ * the method behaves as before.
  *
- * An Observable, also a promised one, is turned into the promise of its last value, which is what Nest sends over HTTP,
- * because Nest would unsubscribe from it when the client goes away. Message handlers may answer with all of its values:
- * their edge follows it.
+ * An Observable becomes the promise of its last value, which is what Nest sends over HTTP: Nest would unsubscribe from it when the client
+ * goes away, and end the operation half way. The edge of message handlers follows all values instead.
  */
 export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
@@ -35,7 +34,7 @@ export function watchHandler(method: Method): Method {
     length: { value: method.length, configurable: true },
     [WATCHED]: { value: watched },
   });
-  // A wrapper may inherit what is known of the method that it wraps.
+  // A wrapper may inherit the metadata of the method that it wraps.
   for (const key of Reflect.getMetadataKeys(method)) {
     Reflect.defineMetadata(key, Reflect.getMetadata(key, method), watched);
   }
@@ -43,8 +42,8 @@ export function watchHandler(method: Method): Method {
 }
 
 /**
- * Watches methods that another decorator has wrapped after `@Idempotent()`, as those of transactions, traces and measurements do:
- * what the wrapper does, such as to commit, is the handler's, too. To be called before Nest looks for routes.
+ * Watches methods that another decorator has wrapped after `@Idempotent()`, as decorators of transactions and traces do. A wrapper's work,
+ * such as its COMMIT, belongs to the handler: the key must not be free before it ends. Called before Nest registers routes.
  */
 export function watchWrappedHandlers(modules: Iterable<Classes>): void {
   for (const { controllers, providers } of modules) {
@@ -67,15 +66,12 @@ function watchWrapped(prototype: object): void {
   }
 }
 
-/** A stream is followed to its end, and work that the handler leaves to others until it is done. */
+/** Follows a stream to its end, and a function that the handler returns until it has run. */
 function watchValue(value: unknown, execution: CurrentExecution): unknown {
   return isObservable(value) ? followed(value, execution) : watchWork(value, execution);
 }
 
-/**
- * Watches what a handler returns for an interceptor to do, as those of ts-rest: a function, or an object of functions by
- * their names. Other values stay as they are.
- */
+/** Watches functions that a handler returns for an interceptor to call, as ts-rest does: one, or an object of them. */
 function watchWork(value: unknown, execution: CurrentExecution): unknown {
   if (typeof value === 'function') return watchedWork(value as Method, execution);
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;

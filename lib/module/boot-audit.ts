@@ -4,13 +4,13 @@ import { eventEndpointsOf } from '../edges/rpc/message.js';
 import type { OperationOptions } from '../handlers/operation-options.js';
 import { isCovered, type Route, type Routes } from '../handlers/routes.js';
 
-/** A process may stand still so long in service: garbage collection, a burst of other work, a machine that is moved. */
-const BRIEF = 1_000;
+/** The shortest lease without a warning, in milliseconds. Garbage collection, or the move of a virtual machine, stops a process as long. */
+const SHORTEST_SAFE_LEASE_MS = 1_000;
 
 /**
- * Looks at every handler when the application boots. `@Idempotent()` where it cannot work, where nothing would pass through
- * it, or where two handlers would share their records fails the boot. Mutating routes and GraphQL mutations without
- * a decision are logged, and so is `@Idempotent()` where it has no effect, or a lease that a short pause ends.
+ * Checks every handler when the application boots. `@Idempotent()` fails the boot where it cannot work, where nothing calls the method
+ * through Nest's pipeline, or where two handlers would share records. The audit logs mutating routes and mutations without a decision,
+ * `@Idempotent()` without an effect, and leases that a short pause would end.
  */
 export class BootAudit {
   constructor(
@@ -37,60 +37,55 @@ export class BootAudit {
     const safe = routes.filter(
       ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
     );
-    this.tell(safe, 'GET, HEAD and OPTIONS change nothing and are never touched: remove @Idempotent() from');
-    this.tell(undecided, 'Mutating routes with neither @Idempotent() nor @NotIdempotent():');
-    const brief = covered.filter(
-      ({ controller, handler }) => this.operations.of(controller, handler)!.policy.leaseMs < BRIEF,
+    const optionsOf = ({ controller, handler }: Route) => this.operations.of(controller, handler)!;
+    const brief = covered.filter((route) => optionsOf(route).policy.leaseMs < SHORTEST_SAFE_LEASE_MS);
+    const optional = covered.filter((route) => !optionsOf(route).required && optionsOf(route).policy.transactional);
+    const mayFail = this.mode === 'error';
+    this.warn(
+      'GET, HEAD and OPTIONS change nothing and are never touched: remove @Idempotent() from',
+      safe.map(labelOf),
+      mayFail,
     );
-    this.tell(brief, 'A lease below a second (numbers are milliseconds) is lost in any pause of that length:');
-    this.warnOfOptionalTransactions(covered);
-    this.warnOfPassedOver();
+    this.warn('Mutating routes with neither @Idempotent() nor @NotIdempotent():', undecided.map(labelOf), mayFail);
+    this.warn(
+      'A lease below a second (numbers are milliseconds) is lost in any pause of that length:',
+      brief.map(labelOf),
+      mayFail,
+    );
+    // These two never fail the boot. The first is a legitimate choice, but its handler fails where it uses `execution.manager` without a
+    // key; the second may be message handlers that change nothing.
+    this.warn(
+      'Under `required: false` a request without a key runs outside a transaction, and its @IdempotentExecution() is undefined:',
+      optional.map(({ name }) => name),
+    );
+    this.warn(
+      '@Idempotent() on a class covers what changes something over HTTP, and not its other handlers. Put it on the method of a ' +
+        'message handler, call IdempotencyService.run() in those of other packages, or say @NotIdempotent():',
+      this.routes.passedOver(),
+    );
   }
 
-  private tell(routes: readonly Route[], what: string): void {
-    if (this.mode === 'off' || routes.length === 0) return;
-    const message = `${what} ${routes.map(labelOf).join(', ')}`;
-    if (this.mode === 'error') throw new Error(`IdempotencyModule: ${message}`);
+  private warn(what: string, names: readonly string[], mayFail = false): void {
+    if (this.mode === 'off' || names.length === 0) return;
+    const message = `${what} ${names.join(', ')}`;
+    if (mayFail) throw new Error(`IdempotencyModule: ${message}`);
     this.logger.warn(message);
   }
 
-  /** A legitimate choice, so that it never fails the boot; but a handler that uses `execution.manager` fails without a key. */
-  private warnOfOptionalTransactions(covered: readonly Route[]): void {
-    const optional = covered.filter(({ controller, handler }) => {
-      const { required, policy } = this.operations.of(controller, handler)!;
-      return !required && policy.transactional;
-    });
-    if (this.mode === 'off' || optional.length === 0) return;
-    this.logger.warn(
-      'Under `required: false` a request without a key runs outside a transaction, and its @IdempotentExecution() is undefined: ' +
-        optional.map(({ name }) => name).join(', '),
-    );
-  }
-
-  /** A controller may take both, and a message does not say whether it changes something. */
-  private warnOfPassedOver(): void {
-    const names = this.routes.passedOver();
-    if (this.mode === 'off' || names.length === 0) return;
-    this.logger.warn(
-      '@Idempotent() on a class covers what changes something over HTTP, and not its other handlers. Put it on the method of a ' +
-        `message handler, call IdempotencyService.run() in those of other packages, or say @NotIdempotent(): ${names.join(', ')}`,
-    );
-  }
-
-  /** Whether somebody decided about a route, or it needs no decision. */
+  /** Returns whether a route has a decision, or needs none. */
   private check(route: Route): boolean {
     const { handler, isMutating, unfit, marking } = route;
     if (marking === undefined) return !isMutating;
     if (marking === 'exempt') return true;
-    // On the class, it does not cover such methods.
+    // A decorator on the class does not cover such methods.
     if (unfit && isMarkedItself(handler)) throw new Error(`@Idempotent() on ${labelOf(route)}: ${unfit}`);
     return true;
   }
 }
 
 /**
- * An event is given to every handler of its pattern, and each carries it out once: one that goes by the name of another would
- * take the other's outcome for its own.
+ * Refuses two event handlers of one name. Each handler of a pattern gets every event: with one name, they would share a record, and the
+ * second would not run.
  */
 function checkEvents(covered: readonly Route[]): void {
   const known = new Set<string>();
@@ -109,8 +104,8 @@ function checkEvents(covered: readonly Route[]): void {
 }
 
 /**
- * What an operation itself says of query parameters it would never find in a message or a mutation. What its class or the
- * module says is for others as well.
+ * Refuses pointers to a query on a message handler or mutation, which has none. Those of its class or module may be meant for other
+ * handlers.
  */
 function checkPointers({ kind, controller, handler, name }: Route): void {
   if (kind === 'http') return;
@@ -132,7 +127,7 @@ function checkPointers({ kind, controller, handler, name }: Route): void {
   }
 }
 
-/** Two handlers with one name answer each other's requests: a mistake, unless both say that they are one operation. */
+/** Refuses two handlers with one name, unless both are `shared`: each would replay the other's outcomes. */
 function checkNames(covered: readonly Route[]): void {
   const known = new Map<string, Route>();
   for (const route of covered) {

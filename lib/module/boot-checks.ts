@@ -8,17 +8,17 @@ import type {
 import { IdempotencyOptionError } from '../options/option-error.js';
 import { IDEMPOTENCY_OPTIONS } from './idempotency.tokens.js';
 
-/** @throws Error where nothing says where the options come from */
+/** @throws Error without any source of the options */
 export function assertFactory({ useFactory, useClass, useExisting }: IdempotencyModuleAsyncOptions): void {
   if (useFactory || useClass || useExisting) return;
   throw new Error('IdempotencyModule.forRootAsync() takes one of useFactory, useClass and useExisting');
 }
 
 /**
- * @param options what a factory returned
+ * @param options the result of a factory
  * @param beside the data source that stands beside the factory
- * @throws Error where there are none
- * @throws IdempotencyOptionError where they name another data source
+ * @throws Error where the factory returned nothing
+ * @throws IdempotencyOptionError where it returned another data source, which comes too late to be injected
  */
 export function assertOptions(
   options: IdempotencyModuleOptions | null | undefined,
@@ -35,8 +35,7 @@ export function assertOptions(
 }
 
 /**
- * @throws Error where the module is imported several times. Each would sweep, emit events and keep options, and which one a
- *   controller gets would be left to chance.
+ * @throws Error where several global modules exist: chance would decide which of their options a controller gets
  */
 export function assertImportedOnce(modules: ModulesContainer): void {
   const instances = [...modules.values()].filter(

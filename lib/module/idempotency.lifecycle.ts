@@ -9,21 +9,21 @@ import { explainStore } from '../store/missing-tables.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
 
-/** At most one warning of a kind in so many milliseconds. */
-const WARN_EVERY = 10_000;
+/** The shortest time between two warnings of a kind, in milliseconds: in an outage, every request would log one. */
+const WARN_EVERY_MS = 10_000;
 
-/** How many records it remembers to have logged. */
-const MOST_HELD = 1_000;
+/** How many held records are logged once each, before the count restarts: unbounded, the set would grow for ever. */
+const MOST_LOGGED_HELD = 1_000;
 
-/** How long shutting down waits for what runs, in milliseconds. */
-const DRAIN_FOR = 30_000;
+/** How long a shutdown waits for running executions, in milliseconds: a handler that hangs must not stop it. */
+const DRAIN_FOR_MS = 30_000;
 
-/** Begins and ends with the application: sweeping, warnings, and the end of what runs. */
+/** Starts and stops what lives as long as the application: the sweeper and the log, and the drain of running executions. */
 export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('Idempotency');
   private readonly sweeper: Sweeper;
   private readonly warnedAt = new Map<string, number>();
-  private readonly held = new Set<string>();
+  private readonly loggedHeld = new Set<string>();
 
   constructor(
     private readonly parts: {
@@ -34,7 +34,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       readonly wakeUp: WakeUp | undefined;
       readonly events: EventStream;
       readonly audit: () => void;
-      /** Whether the store can work. */
+      /** Rejects where the store cannot work. */
       readonly check: (logger: Logger) => Promise<void>;
     },
   ) {
@@ -79,7 +79,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   async beforeApplicationShutdown(): Promise<void> {
     this.sweeper.stop();
     const timeUp = new AbortController();
-    const tooLong = sleep(DRAIN_FOR, undefined, { signal: timeUp.signal, ref: false }).catch(() => undefined);
+    const tooLong = sleep(DRAIN_FOR_MS, undefined, { signal: timeUp.signal, ref: false }).catch(() => undefined);
     await Promise.race([this.parts.engine.drain(), tooLong]);
     timeUp.abort();
     await this.parts.lock?.close();
@@ -88,11 +88,11 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     this.parts.events.complete();
   }
 
-  /** Once for each record: its client may go on asking. */
+  /** Logs a held record once: its client may go on retrying. */
   private logHeld(endpoint: string, recordId: string, exhausted = false): void {
-    if (this.held.has(recordId)) return;
-    if (this.held.size === MOST_HELD) this.held.clear();
-    this.held.add(recordId);
+    if (this.loggedHeld.has(recordId)) return;
+    if (this.loggedHeld.size === MOST_LOGGED_HELD) this.loggedHeld.clear();
+    this.loggedHeld.add(recordId);
     const cause = exhausted ? 'every execution died that `maxAttempts` allows in a row' : 'its outcome is unknown';
     this.logger.error(
       `${endpoint}: record ${recordId} is held, as ${cause}: find out what came of the operation, and resolve the record`,
@@ -101,7 +101,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
 
   private warn(kind: string, message: string): void {
     const now = performance.now();
-    if (now - (this.warnedAt.get(kind) ?? -Infinity) < WARN_EVERY) return;
+    if (now - (this.warnedAt.get(kind) ?? -Infinity) < WARN_EVERY_MS) return;
     this.warnedAt.set(kind, now);
     this.logger.warn(message);
   }

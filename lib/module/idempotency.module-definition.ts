@@ -8,17 +8,15 @@ import { IDEMPOTENCY_ENTITIES } from '../store/entities/index.js';
 import { assertImportedOnce, dataSourceFound } from './boot-checks.js';
 import { IDEMPOTENCY_DATA_SOURCE } from './idempotency.tokens.js';
 
-const EXTRAS: IdempotencyModuleExtras = { isGlobal: true, dataSource: undefined };
-
-/** `forRoot()` and `forRootAsync()`. The options as the application gave them have the token `MODULE_OPTIONS_TOKEN`. */
+/** `forRoot()` and `forRootAsync()`. `MODULE_OPTIONS_TOKEN` provides the options before their validation. */
 export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
   new ConfigurableModuleBuilder<IdempotencyModuleOptions>()
     .setClassMethodName('forRoot')
     .setFactoryMethodName('createIdempotencyOptions')
-    .setExtras(EXTRAS, withExtras)
+    .setExtras<IdempotencyModuleExtras>({ isGlobal: true, dataSource: undefined }, withExtras)
     .build();
 
-/** Which data source it is decides what is injected, and so cannot wait for a factory of options. */
+/** Adds the data source. It decides what Nest injects, and so cannot come from a factory of options. */
 function withExtras(
   definition: DynamicModule,
   { isGlobal = true, dataSource }: IdempotencyModuleExtras,
@@ -26,7 +24,7 @@ function withExtras(
   const given = dataSourceOrName(dataSource);
   const itself = typeof given === 'object' ? given : undefined;
   const name = typeof given === 'string' ? given : undefined;
-  // For its effect on `autoLoadEntities` alone: its repositories would fail without a word on what is missing.
+  // Called only for `autoLoadEntities`: the providers that it returns would fail without a helpful message.
   if (!itself) TypeOrmModule.forFeature([...IDEMPOTENCY_ENTITIES], name);
   return {
     ...definition,

@@ -13,26 +13,41 @@ import { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } from './idempotency.mod
 import { PROVIDERS } from './idempotency.providers.js';
 import { IDEMPOTENCY_OPTIONS } from './idempotency.tokens.js';
 
-/** Idempotent operations for a Nest application, on its TypeORM data source. */
+/**
+ * Idempotent operations for a Nest application, on its TypeORM data source.
+ *
+ * @example
+ * ```ts
+ * @Module({ imports: [TypeOrmModule.forRoot({ ... }), IdempotencyModule.forRoot()] })
+ * export class AppModule {}
+ * ```
+ */
 @Module({
   imports: [DiscoveryModule],
   providers: PROVIDERS,
   exports: [IdempotencyService, IdempotencyEdges],
 })
-// Not derived from ConfigurableModuleClass, whose instances are `any`: so would be this class to its users.
+// Does not extend ConfigurableModuleClass, whose instances are `any`: so would be this class to its users.
 export class IdempotencyModule {
-  /** @throws IdempotencyOptionError for an option that cannot be used, naming it */
+  /** @throws IdempotencyOptionError for an option that cannot be used */
   static forRoot(options: IdempotencyModuleOptions & IdempotencyModuleExtras = {}): DynamicModule {
     const { isGlobal: _, ...given } = options;
-    // A value, made here: the stack of an error shows the caller, and under `preview: true` Nest runs no factories.
+    // Not a factory: the stack of an error shows the caller, and Nest runs no factories under `preview: true`.
     const resolved = { provide: IDEMPOTENCY_OPTIONS, useValue: resolveModuleOptions(given) };
     return withOptions(ConfigurableModuleClass.forRoot(options), resolved);
   }
 
-  /** As {@link forRoot}, with options that come from a factory; `dataSource` and `isGlobal` stand beside it. */
+  /**
+   * As {@link forRoot}, with options from a factory. `dataSource` and `isGlobal` stand beside the factory.
+   *
+   * @throws IdempotencyOptionError at boot, for an option that cannot be used
+   *
+   * @example
+   * IdempotencyModule.forRootAsync({ inject: [ConfigService], useFactory: (config) => ({ namespace: config.get('APP') }) })
+   */
   static forRootAsync(options: IdempotencyModuleAsyncOptions): DynamicModule {
     assertFactory(options);
-    // Any token can be `useExisting`, which Nest's types do not say.
+    // `useExisting` may be any token, though Nest's types allow classes only.
     const definition = ConfigurableModuleClass.forRootAsync(options as AsyncOptions);
     return withOptions(definition, {
       provide: IDEMPOTENCY_OPTIONS,

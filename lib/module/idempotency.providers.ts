@@ -1,4 +1,4 @@
-import type { Provider } from '@nestjs/common';
+import type { InjectionToken, Provider } from '@nestjs/common';
 import { ApplicationConfig, DiscoveryService, HttpAdapterHost, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { AnonymousCallers } from '../edges/caller/anonymous-callers.js';
@@ -27,181 +27,96 @@ import { AesGcmSealer, noSealer } from '../store/sealer.js';
 import { SqlRecordStore } from '../store/sql-record-store.js';
 import { BootAudit } from './boot-audit.js';
 import { IdempotencyLifecycle } from './idempotency.lifecycle.js';
-import {
-  type EngineFactory,
-  IDEMPOTENCY_DATA_SOURCE,
-  IDEMPOTENCY_ENGINE_FACTORY,
-  IDEMPOTENCY_LOCK,
-  IDEMPOTENCY_OPTIONS,
-} from './idempotency.tokens.js';
+import * as tokens from './idempotency.tokens.js';
 
-const STORE_CONNECTOR = Symbol('IDEMPOTENCY_STORE_CONNECTOR');
-const WAKE_UP = Symbol('IDEMPOTENCY_WAKE_UP');
+/** All parts of the module, which {@link createParts} puts together. */
+const PARTS = Symbol('IDEMPOTENCY_PARTS');
 
-/** Everything but the options and the data source, which `forRoot()` and `forRootAsync()` add. */
+type Parts = ReturnType<typeof createParts>;
+
+function createParts(
+  options: ResolvedModuleOptions,
+  dataSource: DataSource,
+  discovery: DiscoveryService,
+  scanner: MetadataScanner,
+  modules: ModulesContainer,
+  application: ApplicationConfig,
+  adapterHost: HttpAdapterHost,
+  engineFactory: tokens.EngineFactory | undefined,
+) {
+  const { redis, redlock, onLockUnavailable, storeTimeoutMs: timeoutMs } = options;
+  const events = new EventStream();
+  const connector = connectorFor(dataSource, options.storeConnections);
+  const store = new SqlRecordStore(dataSource, connector, {
+    timeoutMs,
+    sealer: options.encryption ? new AesGcmSealer(options.encryption) : noSealer,
+    transactionHost: options.transactionHost,
+  });
+  const lock = redis.length > 0 ? new RedlockRecordLock(redis, redlock) : undefined;
+  const isPostgres = dialectNameOf(dataSource) === 'postgres';
+  const wakeUp =
+    redis.length > 0
+      ? new RedisWakeUp(redis)
+      : isPostgres
+        ? new PostgresWakeUp(dataSource, connector as Connector<PgConnection>)
+        : undefined;
+  const engineParts = { store, lock, wakeUp, events, onLockUnavailable };
+  const engine = engineFactory?.createEngine(engineParts) ?? new IdempotencyEngine(engineParts);
+
+  const operations = new OperationOptions(options);
+  // Here all classes are known, and Nest has not yet registered their routes.
+  watchWrappedHandlers(modules.values());
+  const routes = new Routes(discovery, scanner);
+  const anonymous = new AnonymousCallers(application);
+  const values = new ValueEdge(engine, options, store);
+  const filters = new ApplicationFilters(modules, application, adapterHost);
+  const edges = new IdempotencyEdges(
+    new HttpEdge(engine, options, operations, { errors: store, filters, anonymous }),
+    new RpcEdge(values, operations),
+    new GraphQLEdge(values, operations, anonymous),
+  );
+
+  const policy = () => policyOf(options, operations, routes);
+  const service = new IdempotencyService({ engine, store, dataSource, options, events, policy });
+  const audit = new BootAudit(routes, operations, options.audit);
+  const lifecycle = new IdempotencyLifecycle({
+    ...engineParts,
+    options,
+    engine,
+    audit: () => audit.run(),
+    check: (logger) => checkAtBoot(dataSource, store, { logger, timeoutMs }),
+  });
+  return { events, store, lock, engine, operations, routes, edges, service, lifecycle };
+}
+
+/** Provides one of the parts to Nest, which calls its lifecycle hooks and injects it elsewhere. */
+function part(provide: InjectionToken, name: keyof Parts): Provider {
+  return { provide, useFactory: (parts: Parts) => parts[name], inject: [PARTS] };
+}
+
+/** All providers except the options and the data source, which `forRoot()` and `forRootAsync()` add. */
 export const PROVIDERS: Provider[] = [
-  EventStream,
   {
-    provide: STORE_CONNECTOR,
-    useFactory: (options: ResolvedModuleOptions, dataSource: DataSource) =>
-      connectorFor(dataSource, options.storeConnections),
-    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE],
-  },
-  {
-    provide: SqlRecordStore,
-    useFactory: (options: ResolvedModuleOptions, dataSource: DataSource, connector: Connector) =>
-      new SqlRecordStore(dataSource, connector, {
-        timeoutMs: options.storeTimeoutMs,
-        sealer: options.encryption ? new AesGcmSealer(options.encryption) : noSealer,
-        transactionHost: options.transactionHost,
-      }),
-    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE, STORE_CONNECTOR],
-  },
-  {
-    provide: IDEMPOTENCY_LOCK,
-    useFactory: ({ redis, redlock }: ResolvedModuleOptions) =>
-      redis.length ? new RedlockRecordLock(redis, redlock) : undefined,
-    inject: [IDEMPOTENCY_OPTIONS],
-  },
-  {
-    provide: WAKE_UP,
-    useFactory: ({ redis }: ResolvedModuleOptions, dataSource: DataSource, connector: Connector) => {
-      if (redis.length) return new RedisWakeUp(redis);
-      if (dialectNameOf(dataSource) !== 'postgres') return undefined;
-      return new PostgresWakeUp(dataSource, connector as Connector<PgConnection>);
-    },
-    inject: [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE, STORE_CONNECTOR],
-  },
-  {
-    provide: IdempotencyEngine,
-    useFactory: (
-      { onLockUnavailable }: ResolvedModuleOptions,
-      store: SqlRecordStore,
-      lock: RedlockRecordLock | undefined,
-      wakeUp: RedisWakeUp | PostgresWakeUp | undefined,
-      events: EventStream,
-      factory: EngineFactory | undefined,
-    ) => {
-      const parts = { store, lock, wakeUp, events, onLockUnavailable };
-      return factory?.createEngine(parts) ?? new IdempotencyEngine(parts);
-    },
+    provide: PARTS,
+    useFactory: createParts,
     inject: [
-      IDEMPOTENCY_OPTIONS,
-      SqlRecordStore,
-      IDEMPOTENCY_LOCK,
-      WAKE_UP,
-      EventStream,
-      { token: IDEMPOTENCY_ENGINE_FACTORY, optional: true },
-    ],
-  },
-  {
-    provide: OperationOptions,
-    useFactory: (options: ResolvedModuleOptions) => new OperationOptions(options),
-    inject: [IDEMPOTENCY_OPTIONS],
-  },
-  {
-    provide: Routes,
-    useFactory: (discovery: DiscoveryService, scanner: MetadataScanner, modules: ModulesContainer) => {
-      // All classes are known by now, and Nest has looked for none of their routes.
-      watchWrappedHandlers(modules.values());
-      return new Routes(discovery, scanner);
-    },
-    inject: [DiscoveryService, MetadataScanner, ModulesContainer],
-  },
-  {
-    provide: IdempotencyEdges,
-    useFactory: (
-      engine: IdempotencyEngine,
-      options: ResolvedModuleOptions,
-      operations: OperationOptions,
-      store: SqlRecordStore,
-      application: ApplicationConfig,
-      modules: ModulesContainer,
-      adapterHost: HttpAdapterHost,
-    ) => {
-      const anonymous = new AnonymousCallers(application);
-      const values = new ValueEdge(engine, options, store);
-      const filters = new ApplicationFilters(modules, application, adapterHost);
-      return new IdempotencyEdges(
-        new HttpEdge(engine, options, operations, { errors: store, filters, anonymous }),
-        new RpcEdge(values, operations),
-        new GraphQLEdge(values, operations, anonymous),
-      );
-    },
-    inject: [
-      IdempotencyEngine,
-      IDEMPOTENCY_OPTIONS,
-      OperationOptions,
-      SqlRecordStore,
-      ApplicationConfig,
+      tokens.IDEMPOTENCY_OPTIONS,
+      tokens.IDEMPOTENCY_DATA_SOURCE,
+      DiscoveryService,
+      MetadataScanner,
       ModulesContainer,
+      ApplicationConfig,
       HttpAdapterHost,
+      { token: tokens.IDEMPOTENCY_ENGINE_FACTORY, optional: true },
     ],
   },
-  {
-    provide: IdempotencyService,
-    useFactory: (
-      engine: IdempotencyEngine,
-      store: SqlRecordStore,
-      dataSource: DataSource,
-      options: ResolvedModuleOptions,
-      events: EventStream,
-      operations: OperationOptions,
-      routes: Routes,
-    ) =>
-      new IdempotencyService({
-        engine,
-        store,
-        dataSource,
-        options,
-        events,
-        policy: () => policyOf(options, operations, routes),
-      }),
-    inject: [
-      IdempotencyEngine,
-      SqlRecordStore,
-      IDEMPOTENCY_DATA_SOURCE,
-      IDEMPOTENCY_OPTIONS,
-      EventStream,
-      OperationOptions,
-      Routes,
-    ],
-  },
-  {
-    provide: IdempotencyLifecycle,
-    useFactory: (
-      options: ResolvedModuleOptions,
-      engine: IdempotencyEngine,
-      store: SqlRecordStore,
-      lock: RedlockRecordLock | undefined,
-      wakeUp: RedisWakeUp | PostgresWakeUp | undefined,
-      events: EventStream,
-      operations: OperationOptions,
-      routes: Routes,
-      dataSource: DataSource,
-    ) => {
-      const audit = new BootAudit(routes, operations, options.audit);
-      return new IdempotencyLifecycle({
-        options,
-        engine,
-        store,
-        lock,
-        wakeUp,
-        events,
-        audit: () => audit.run(),
-        check: (logger) => checkAtBoot(dataSource, store, { logger, timeoutMs: options.storeTimeoutMs }),
-      });
-    },
-    inject: [
-      IDEMPOTENCY_OPTIONS,
-      IdempotencyEngine,
-      SqlRecordStore,
-      IDEMPOTENCY_LOCK,
-      WAKE_UP,
-      EventStream,
-      OperationOptions,
-      Routes,
-      IDEMPOTENCY_DATA_SOURCE,
-    ],
-  },
+  part(EventStream, 'events'),
+  part(SqlRecordStore, 'store'),
+  part(tokens.IDEMPOTENCY_LOCK, 'lock'),
+  part(IdempotencyEngine, 'engine'),
+  part(OperationOptions, 'operations'),
+  part(Routes, 'routes'),
+  part(IdempotencyEdges, 'edges'),
+  part(IdempotencyService, 'service'),
+  part(IdempotencyLifecycle, 'lifecycle'),
 ];

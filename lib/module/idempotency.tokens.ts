@@ -6,7 +6,7 @@ export const IDEMPOTENCY_OPTIONS = Symbol('IDEMPOTENCY_OPTIONS');
 export const IDEMPOTENCY_DATA_SOURCE = Symbol('IDEMPOTENCY_DATA_SOURCE');
 /** The lock in Redis; `undefined` without Redis. */
 export const IDEMPOTENCY_LOCK = Symbol('IDEMPOTENCY_LOCK');
-/** Who makes the engine, where that is not the module: `nestjs-idempotency/testing`. */
+/** Replaces the module's engine. Provided by `nestjs-idempotency/testing`. */
 export const IDEMPOTENCY_ENGINE_FACTORY = Symbol('IDEMPOTENCY_ENGINE_FACTORY');
 
 export interface EngineFactory {

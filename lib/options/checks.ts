@@ -1,7 +1,7 @@
 import { toMilliseconds } from './duration.js';
 import { IdempotencyOptionError } from './option-error.js';
 
-/** Refuses names that are not options: a misspelt option would otherwise fall back in silence. */
+/** Refuses unknown names: a misspelt option would silently have its default. */
 export function checkNames(options: object, known: readonly string[], path = ''): void {
   checkObject(path.slice(0, -1) || 'options', options, known);
   for (const name of Object.keys(options)) {
@@ -10,7 +10,7 @@ export function checkNames(options: object, known: readonly string[], path = '')
   }
 }
 
-/** The message does not contain the value: it may be a secret, such as an encryption key. */
+/** Refuses anything but an object. The message omits the value, which may be a secret such as an encryption key. */
 export function checkObject(option: string, value: unknown, known: readonly string[]): void {
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) return;
   throw new IdempotencyOptionError(option, `must be an object of ${known.join(', ')}`);
@@ -23,7 +23,7 @@ export function oneOf<T>(option: string, value: unknown, allowed: readonly T[], 
   throw new IdempotencyOptionError(option, `must be ${names.join(' or ')}, not ${show(value)}`);
 }
 
-/** A duration as whole milliseconds. Timers and intervals take up to 2^31 - 1 of them; retentions may be longer. */
+/** Returns a duration in whole milliseconds. */
 export function duration(option: string, value: unknown, fallback: number, longest = Number.MAX_SAFE_INTEGER): number {
   if (value === undefined) return fallback;
   const ms = toMilliseconds(value);
@@ -37,26 +37,20 @@ export function duration(option: string, value: unknown, fallback: number, longe
   return Math.max(1, Math.round(ms));
 }
 
-export function positiveInteger(option: string, value: unknown, fallback: number, most?: number): number {
-  return integer(option, value, { fallback, least: 1, most, are: 'above zero' });
-}
-
-export function integerFromZero(option: string, value: unknown, fallback: number): number {
-  return integer(option, value, { fallback, least: 0, are: 'from zero on' });
-}
-
-function integer(
+/** @param least 0 or 1 */
+export function integer(
   option: string,
   value: unknown,
-  { fallback, least, most, are }: { fallback: number; least: number; most?: number; are: string },
+  fallback: number,
+  { least = 1, most = Number.MAX_SAFE_INTEGER }: { least?: number; most?: number } = {},
 ): number {
   if (value === undefined) return fallback;
-  const inRange = Number.isSafeInteger(value) && (value as number) >= least;
-  if (inRange && most !== undefined && (value as number) > most) {
-    throw new IdempotencyOptionError(option, `must be at most ${most}, not ${show(value)}`);
+  if (!Number.isSafeInteger(value) || (value as number) < least) {
+    const range = least === 0 ? 'from zero on' : 'above zero';
+    throw new IdempotencyOptionError(option, `must be a whole number ${range}, not ${show(value)}`);
   }
-  if (inRange) return value as number;
-  throw new IdempotencyOptionError(option, `must be a whole number ${are}, not ${show(value)}`);
+  if ((value as number) <= most) return value as number;
+  throw new IdempotencyOptionError(option, `must be at most ${most}, not ${show(value)}`);
 }
 
 export function functionOr<T>(option: string, value: T): T {
@@ -64,44 +58,37 @@ export function functionOr<T>(option: string, value: T): T {
   throw new IdempotencyOptionError(option, `must be a function, not ${show(value)}`);
 }
 
-/** A name of RFC 6901, with `~2` for the name `*`. */
+/** A JSON pointer (RFC 6901, section 3), with `~2` for a member named `*`. */
 const POINTER = /^(\/([^~/]|~[012])+)+$/;
 
 /**
- * JSON pointers into the content of a request or response, and with `query`, those that begin with `?` and lead to query
- * parameters. One that leads nowhere by its form is refused: a card number would be stored in clear, and nothing said.
+ * Returns JSON pointers into the content of a request or response. With `query`, those that begin with `?` lead to query parameters. A
+ * pointer that can lead nowhere is refused: it would silently store a card number in clear.
  */
 export function jsonPointers(option: string, value: unknown, { query }: { query: boolean }): readonly string[] {
   const pointers = strings(option, value);
   for (const pointer of pointers) {
-    const isOfQuery = pointer.startsWith('?');
-    if (!POINTER.test(isOfQuery ? `/${pointer.slice(1)}` : pointer)) {
-      const also = query ? `, or '?token' for a query parameter` : '';
-      throw new IdempotencyOptionError(
-        option,
-        `must hold JSON pointers such as '/card/number'${also}, not ${show(pointer)}`,
-      );
-    }
-    if (isOfQuery && !query) {
-      throw new IdempotencyOptionError(
-        option,
-        `must point into the body: a response has no query, as ${show(pointer)} says`,
-      );
-    }
-    if (pointer.split('/').includes('-')) {
-      throw new IdempotencyOptionError(
-        option,
-        `has '-' in ${show(pointer)}, which is past the end of any array: '*' is any item`,
-      );
-    }
+    const problem = problemOfPointer(pointer, query);
+    if (problem) throw new IdempotencyOptionError(option, problem);
   }
   return pointers;
 }
 
-/** RFC 9110, section 5.6.2. */
+function problemOfPointer(pointer: string, query: boolean): string | undefined {
+  const isOfQuery = pointer.startsWith('?');
+  if (!POINTER.test(isOfQuery ? `/${pointer.slice(1)}` : pointer)) {
+    const also = query ? `, or '?token' for a query parameter` : '';
+    return `must hold JSON pointers such as '/card/number'${also}, not ${show(pointer)}`;
+  }
+  if (isOfQuery && !query) return `must point into the body: a response has no query, as ${show(pointer)} says`;
+  if (!pointer.split('/').includes('-')) return undefined;
+  return `has '-' in ${show(pointer)}, which is past the end of any array: '*' is any item`;
+}
+
+/** A token (RFC 9110, section 5.6.2). */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** RFC 9110, section 5.1. */
+/** Returns a field name (RFC 9110, section 5.1). */
 export function headerName(option: string, value: unknown): string {
   if (typeof value === 'string' && TOKEN.test(value)) return value;
   throw new IdempotencyOptionError(option, `must be the name of a header, not ${show(value)}`);
@@ -111,7 +98,7 @@ export function headerNames(option: string, value: unknown): readonly string[] {
   return strings(option, value).map((name) => headerName(option, name).toLowerCase());
 }
 
-/** RFC 6265, section 4.1.1. */
+/** Returns cookie names (RFC 6265, section 4.1.1). */
 export function cookieNames(option: string, value: unknown): readonly string[] {
   const names = strings(option, value);
   const wrong = names.find((name) => !TOKEN.test(name));

@@ -1,16 +1,16 @@
 import { HttpException } from '@nestjs/common';
 
-/** What an `RpcException` of @nestjs/microservices is known by; that package need not be there. */
+/** Recognises an `RpcException` without @nestjs/microservices, which is optional. */
 export interface RpcExceptionLike extends Error {
   getError(): unknown;
 }
 
-/** The code that GraphQL servers give to an error without one. */
+/** The code that GraphQL servers give to an error that has none. */
 const NO_CODE = 'INTERNAL_SERVER_ERROR';
 
 /**
- * The status that stands for an error outside HTTP. Errors that were made to be told to the client, an RpcException or a
- * GraphQLError with a code, stand for 400 unless they carry a status; all others, for 500.
+ * Returns the HTTP status that corresponds to an error. An RpcException or a GraphQLError with a code is meant for the client: 400, unless
+ * it has a status. Any other error is 500.
  */
 export function statusOfError(error: unknown): number {
   if (error instanceof HttpException) return error.getStatus();
@@ -28,8 +28,8 @@ export function isRpcException(error: unknown): error is RpcExceptionLike {
 const STATUS_OF_GRPC_CODE = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
 
 /**
- * The status that an RpcException stands for: the `status` or `statusCode` of its payload, or its gRPC `code`. One
- * without says that the handler has answered with an error of its own choosing: 400. A KafkaRetriableException: 503.
+ * Returns the `status` or `statusCode` of an RpcException's payload, or the status of its gRPC `code`, and else 400. A
+ * KafkaRetriableException, which is its own payload, is 503.
  */
 function statusOfRpcException(error: RpcExceptionLike): number {
   const payload = error.getError();
@@ -38,8 +38,8 @@ function statusOfRpcException(error: RpcExceptionLike): number {
     string,
     unknown
   >;
-  const told = [status, statusCode].find((one) => typeof one === 'number' && one >= 100 && one < 600);
-  return (told as number | undefined) ?? STATUS_OF_GRPC_CODE[code as number] ?? 400;
+  const given = [status, statusCode].find((one) => typeof one === 'number' && one >= 100 && one < 600);
+  return (given as number | undefined) ?? STATUS_OF_GRPC_CODE[code as number] ?? 400;
 }
 
 function isGraphQLError(error: unknown): boolean {

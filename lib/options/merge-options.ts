@@ -1,9 +1,9 @@
 import type { IdempotentOptions } from './idempotency-options.js';
 
-/** Members that are merged one by one: an operation that sets `maxBytes` must not store what the module redacts. */
+/** Options whose members are merged. Replaced as a whole, an operation's `maxBytes` would store what the module redacts. */
 const NESTED = ['request', 'response'] as const;
 
-/** The options of an operation over those of its class or module. An option given as undefined is one not given. */
+/** Returns the options `over` those `under` them. An option that is undefined counts as absent. */
 export function mergeOptions(under: IdempotentOptions, over: IdempotentOptions): IdempotentOptions {
   const nested = NESTED.map((name) => [name, mergeNested(under[name], over[name])] as const);
   return { ...under, ...definedIn(over), ...definedIn(Object.fromEntries(nested)) };
@@ -13,9 +13,9 @@ interface Nested {
   readonly redact?: readonly string[];
 }
 
-/** `redact` adds up: nothing that the module redacts is stored because an operation redacts something else. */
+/** Adds both lists of `redact`: an operation that redacts something else must not store what the module redacts. */
 function mergeNested(under: Nested | undefined, over: Nested | undefined): Nested | undefined {
-  // Other values are refused where the options are checked.
+  // The check of the options refuses other values.
   if (!isObject(under) || !isObject(over)) return over === undefined ? under : over;
   const redact = Array.isArray(under.redact) && Array.isArray(over.redact) && [...under.redact, ...over.redact];
   return { ...under, ...definedIn(over), ...(redact && { redact }) };

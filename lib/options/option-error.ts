@@ -1,8 +1,8 @@
-/** An option that cannot be used, found at boot. The message names it. */
+/** An option cannot be used. Thrown at boot, with a message that names the option. */
 export class IdempotencyOptionError extends Error {
   override readonly name = 'IdempotencyOptionError';
   constructor(
-    /** Path of the option, such as `sweep.every`. */
+    /** The path of the option, such as `sweep.every`. */
     readonly option: string,
     /** @internal */
     readonly problem: string,

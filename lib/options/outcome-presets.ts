@@ -2,18 +2,18 @@ import { IdempotencyProblem } from '../problems/problem.js';
 import { statusOfError } from './error-status.js';
 import type { OutcomeContext, OutcomeVerdict } from './idempotency-options.js';
 
-/** Statuses that say "not now": the operation may succeed when it is tried again. */
+/** Statuses after which a retry may succeed. Recorded, they would be replayed to every retry. */
 const TRY_AGAIN = new Set([408, 425, 429]);
 
-/** What the option `outcome` has names for. */
+/** The values of the option `outcome`. */
 export const OUTCOME_PRESETS = { final, success };
 
 /**
- * An error that a filter made into a response below 400, an envelope, decides by itself: an outage that was stored as a success
- * would be replayed to a customer who was never charged.
+ * Decides by the status, or by the handler's error where a filter wrapped it in a response below 400. An outage that was recorded as a
+ * success would be replayed to a customer who was never charged.
  */
 function final({ status, error, handlerFailed }: OutcomeContext): OutcomeVerdict {
-  // Of an idempotent operation that the handler calls.
+  // The handler called another idempotent operation, which may succeed at a retry.
   if (error instanceof IdempotencyProblem && error.retryable) return 'release';
   return isFinal(handlerFailed && status < 400 ? statusOfError(error) : status) ? 'store' : 'release';
 }

@@ -2,33 +2,21 @@ import { type DataSource, InstanceChecker } from 'typeorm';
 import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import { assertRedisNodes } from '../lock/redis-client.js';
 import { REDLOCK_DEFAULTS, resolveRedlockSettings } from '../lock/redlock-settings.js';
-import {
-  checkNames,
-  checkObject,
-  cookieNames,
-  duration,
-  functionOr,
-  headerName,
-  headerNames,
-  integerFromZero,
-  jsonPointers,
-  oneOf,
-  positiveInteger,
-  show,
-} from './checks.js';
+import * as check from './checks.js';
 import type { IdempotencyModuleOptions, IdempotentOptions } from './idempotency-options.js';
 import { IdempotencyOptionError } from './option-error.js';
 import { OUTCOME_PRESETS } from './outcome-presets.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
 
-const SECOND = 1_000;
-const HOUR = 3_600 * SECOND;
-const LONGEST_TIMER = 2 ** 31 - 1;
+const SECOND_MS = 1_000;
+const HOUR_MS = 3_600 * SECOND_MS;
+/** The longest delay of a timer: Node fires a timer with a longer one at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const KIB = 1_024;
-/** What an integer column holds. */
+/** The largest number of an integer column. */
 const MOST_ATTEMPTS = 2 ** 31 - 1;
 
-/** Options of `@Idempotent()` whose defaults `forRoot` takes. */
+/** Options of `@Idempotent()` whose defaults `forRoot()` sets. */
 const DEFAULT_OPTIONS = [
   'required',
   'key',
@@ -47,13 +35,13 @@ const DEFAULT_OPTIONS = [
   'response',
 ] as const satisfies readonly (keyof IdempotentOptions)[];
 
-/** What names one handler's operation. */
+/** Options that name the operation of one handler. */
 const NAMING_OPTIONS = ['operation', 'shared'] as const satisfies readonly (keyof IdempotentOptions)[];
 
-/** What `@Idempotent()` takes. */
+/** The options of `@Idempotent()`. */
 export const OPERATION_OPTIONS = [...DEFAULT_OPTIONS, ...NAMING_OPTIONS] as const;
 
-/** What `IdempotencyModule.forRoot()` takes. */
+/** The options of `IdempotencyModule.forRoot()`. */
 export const MODULE_OPTIONS = [
   ...DEFAULT_OPTIONS,
   'dataSource',
@@ -74,41 +62,44 @@ export const MODULE_OPTIONS = [
 ] as const satisfies readonly (keyof IdempotencyModuleOptions)[];
 
 /**
- * Validates and completes the options of one operation.
+ * Validates the options of one operation, and adds their defaults.
  *
  * @throws IdempotencyOptionError naming the option
  */
 export function resolveOperationOptions(options: IdempotentOptions): ResolvedOperationOptions {
   const { response = {} } = options;
-  checkNames(response, ['maxBytes', 'headers', 'store', 'redact', 'stream'], 'response.');
-  checkNames(response.headers ?? {}, ['include', 'exclude'], 'response.headers.');
+  check.checkNames(response, ['maxBytes', 'headers', 'store', 'redact', 'stream'], 'response.');
+  check.checkNames(response.headers ?? {}, ['include', 'exclude'], 'response.headers.');
   return {
     policy: {
-      leaseMs: duration('lease', options.lease, 30 * SECOND, LONGEST_TIMER),
-      retentionMs: duration('retention', options.retention, 24 * HOUR, LONGEST_RETENTION_MS),
-      onConflict: oneOf('onConflict', options.onConflict, ['reject', 'wait'], 'reject'),
-      waitTimeoutMs: duration('waitTimeout', options.waitTimeout, 10 * SECOND, LONGEST_TIMER),
-      afterCrash: oneOf('afterCrash', options.afterCrash, ['rerun', 'hold'], 'rerun'),
-      maxAttempts: positiveInteger('maxAttempts', options.maxAttempts, 5, MOST_ATTEMPTS),
+      leaseMs: check.duration('lease', options.lease, 30 * SECOND_MS, LONGEST_TIMER_MS),
+      retentionMs: check.duration('retention', options.retention, 24 * HOUR_MS, LONGEST_RETENTION_MS),
+      onConflict: check.oneOf('onConflict', options.onConflict, ['reject', 'wait'], 'reject'),
+      waitTimeoutMs: check.duration('waitTimeout', options.waitTimeout, 10 * SECOND_MS, LONGEST_TIMER_MS),
+      afterCrash: check.oneOf('afterCrash', options.afterCrash, ['rerun', 'hold'], 'rerun'),
+      maxAttempts: check.integer('maxAttempts', options.maxAttempts, 5, { most: MOST_ATTEMPTS }),
       maxDurationMs:
-        options.maxDuration === undefined ? undefined : duration('maxDuration', options.maxDuration, 0, LONGEST_TIMER),
-      transactional: oneOf('transactional', options.transactional, [true, false], false),
+        options.maxDuration === undefined
+          ? undefined
+          : check.duration('maxDuration', options.maxDuration, 0, LONGEST_TIMER_MS),
+      transactional: check.oneOf('transactional', options.transactional, [true, false], false),
     },
     operation: operationName(options),
-    shared: oneOf('shared', options.shared, [true, false], false),
-    required: oneOf('required', options.required, [true, false], true),
-    key: functionOr('key', options.key),
-    scope: functionOr('scope', options.scope),
+    shared: check.oneOf('shared', options.shared, [true, false], false),
+    required: check.oneOf('required', options.required, [true, false], true),
+    key: check.functionOr('key', options.key),
+    scope: check.functionOr('scope', options.scope),
     fingerprint: resolveFingerprint(options.fingerprint),
     outcome: resolveOutcome(options.outcome),
     request: resolveRequest(options.request),
     response: {
-      store: oneOf('response.store', response.store, [true, false], true),
-      redact: jsonPointers('response.redact', response.redact, { query: false }),
-      maxBytes: positiveInteger('response.maxBytes', response.maxBytes, KIB * KIB),
-      stream: oneOf<boolean | undefined>('response.stream', response.stream, [true, false], undefined),
-      include: response.headers?.include && new Set(headerNames('response.headers.include', response.headers.include)),
-      exclude: new Set(headerNames('response.headers.exclude', response.headers?.exclude)),
+      store: check.oneOf('response.store', response.store, [true, false], true),
+      redact: check.jsonPointers('response.redact', response.redact, { query: false }),
+      maxBytes: check.integer('response.maxBytes', response.maxBytes, KIB * KIB),
+      stream: check.oneOf<boolean | undefined>('response.stream', response.stream, [true, false], undefined),
+      include:
+        response.headers?.include && new Set(check.headerNames('response.headers.include', response.headers.include)),
+      exclude: new Set(check.headerNames('response.headers.exclude', response.headers?.exclude)),
     },
   };
 }
@@ -116,7 +107,7 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
 /** @throws IdempotencyOptionError naming the option */
 export function resolveModuleOptions(options: IdempotencyModuleOptions): ResolvedModuleOptions {
   checkNoName(options);
-  checkNames(options, MODULE_OPTIONS);
+  check.checkNames(options, MODULE_OPTIONS);
   const defaults = Object.fromEntries(DEFAULT_OPTIONS.map((name) => [name, options[name]])) as IdempotentOptions;
   resolveOperationOptions(defaults);
   return {
@@ -125,21 +116,21 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
     namespace: namespaceOf(options.namespace),
     redis: options.redis === undefined ? [] : assertRedisNodes(options.redis),
     redlock: resolveRedlock(options.redlock),
-    onLockUnavailable: oneOf('onLockUnavailable', options.onLockUnavailable, ['degrade', 'reject'], 'degrade'),
-    header: headerName('header', options.header ?? 'Idempotency-Key'),
+    onLockUnavailable: check.oneOf('onLockUnavailable', options.onLockUnavailable, ['degrade', 'reject'], 'degrade'),
+    header: check.headerName('header', options.header ?? 'Idempotency-Key'),
     credentials: resolveCredentials(options.credentials),
     keyFormat: resolveKeyFormat(options.keyFormat),
     encryption: resolveEncryption(options.encryption),
     sweep: resolveSweep(options.sweep),
-    audit: oneOf('audit', options.audit, ['off', 'warn', 'error'], 'warn'),
+    audit: check.oneOf('audit', options.audit, ['off', 'warn', 'error'], 'warn'),
     documentation: resolveDocumentation(options.documentation),
-    storeTimeoutMs: duration('storeTimeout', options.storeTimeout, 5 * SECOND, LONGEST_TIMER),
-    storeConnections: integerFromZero('storeConnections', options.storeConnections, 4),
+    storeTimeoutMs: check.duration('storeTimeout', options.storeTimeout, 5 * SECOND_MS, LONGEST_TIMER_MS),
+    storeConnections: check.integer('storeConnections', options.storeConnections, 4, { least: 0 }),
     transactionHost: resolveTransactionHost(options.transactionHost),
   };
 }
 
-/** @throws IdempotencyOptionError for anything else, such as the options of a data source */
+/** @throws IdempotencyOptionError for anything else, such as the options of a TypeORM data source */
 export function dataSourceOrName(value: unknown): string | DataSource | undefined {
   if (value === undefined || typeof value === 'string' || InstanceChecker.isDataSource(value)) return value;
   throw new IdempotencyOptionError(
@@ -150,12 +141,13 @@ export function dataSourceOrName(value: unknown): string | DataSource | undefine
 
 function namespaceOf(name: unknown): string | undefined {
   if (name === undefined || (typeof name === 'string' && name !== '')) return name;
-  throw new IdempotencyOptionError('namespace', `must be a name that is not empty, not ${show(name)}`);
+  throw new IdempotencyOptionError('namespace', `must be a name that is not empty, not ${check.show(name)}`);
 }
 
-/** What would fail in one database and be shown as another name in the next: control characters, and half a surrogate pair. */
+/** Control characters and half surrogate pairs: one database refuses them, and another shows a different name. */
 const NOT_IN_A_NAME = /[\p{Cc}\p{Surrogate}]/u;
 
+/** The length of the column `endpoint`, in characters. */
 const LONGEST_NAME = 255;
 
 function operationName({ operation, shared }: IdempotentOptions): string | undefined {
@@ -166,13 +158,13 @@ function operationName({ operation, shared }: IdempotentOptions): string | undef
   if (typeof operation !== 'string' || operation.trim() === '' || operation.length > LONGEST_NAME) {
     throw new IdempotencyOptionError(
       'operation',
-      `must be a name of 1 to ${LONGEST_NAME} characters, not ${show(operation)}`,
+      `must be a name of 1 to ${LONGEST_NAME} characters, not ${check.show(operation)}`,
     );
   }
   if (NOT_IN_A_NAME.test(operation)) {
     throw new IdempotencyOptionError(
       'operation',
-      `must have no control characters and no half surrogate pairs, as ${show(operation)} has`,
+      `must have no control characters and no half surrogate pairs, as ${check.show(operation)} has`,
     );
   }
   return operation;
@@ -180,15 +172,15 @@ function operationName({ operation, shared }: IdempotentOptions): string | undef
 
 const NAMES_ONE_HANDLER = 'names the operation of one handler: it belongs in the @Idempotent() of a method';
 
-/** Refuses a name where several handlers would have it. */
+/** Refuses a name on a class or module: several handlers would share their records. */
 export function checkNoName(options: IdempotentOptions): void {
   const naming = NAMING_OPTIONS.find((name) => options?.[name] !== undefined);
   if (naming) throw new IdempotencyOptionError(naming, NAMES_ONE_HANDLER);
 }
 
-/** Refuses names that cannot be overridden on an operation. */
+/** Refuses unknown options, and those of the module. */
 export function checkOperationOptionNames(options: IdempotentOptions): void {
-  checkObject('options', options, OPERATION_OPTIONS);
+  check.checkObject('options', options, OPERATION_OPTIONS);
   for (const name of Object.keys(options)) {
     if ((OPERATION_OPTIONS as readonly string[]).includes(name)) continue;
     const known = (MODULE_OPTIONS as readonly string[]).includes(name);
@@ -203,49 +195,49 @@ function resolveFingerprint(value: IdempotentOptions['fingerprint']): ResolvedOp
   if (value === undefined) return {};
   if (value === false || typeof value === 'function') return value;
   if (typeof value !== 'object' || value === null) {
-    throw new IdempotencyOptionError('fingerprint', `must be an object, a function or false, not ${show(value)}`);
+    throw new IdempotencyOptionError('fingerprint', `must be an object, a function or false, not ${check.show(value)}`);
   }
-  checkNames(value, ['ignore', 'headers', 'only'], 'fingerprint.');
+  check.checkNames(value, ['ignore', 'headers', 'only'], 'fingerprint.');
   if (Array.isArray(value.only) && value.only.length === 0) {
     throw new IdempotencyOptionError('fingerprint.only', 'must not be empty: `fingerprint: false` compares nothing');
   }
   return {
-    ignore: jsonPointers('fingerprint.ignore', value.ignore, { query: true }),
-    only: jsonPointers('fingerprint.only', value.only, { query: true }),
-    headers: headerNames('fingerprint.headers', value.headers),
+    ignore: check.jsonPointers('fingerprint.ignore', value.ignore, { query: true }),
+    only: check.jsonPointers('fingerprint.only', value.only, { query: true }),
+    headers: check.headerNames('fingerprint.headers', value.headers),
   };
 }
 
 function resolveOutcome(outcome: IdempotentOptions['outcome'] = 'final'): ResolvedOperationOptions['outcome'] {
   if (typeof outcome === 'function') return outcome;
   if (Object.hasOwn(OUTCOME_PRESETS, outcome)) return OUTCOME_PRESETS[outcome];
-  throw new IdempotencyOptionError('outcome', `must be 'final', 'success' or a function, not ${show(outcome)}`);
+  throw new IdempotencyOptionError('outcome', `must be 'final', 'success' or a function, not ${check.show(outcome)}`);
 }
 
 function resolveRedlock(redlock: IdempotencyModuleOptions['redlock'] = {}): ResolvedModuleOptions['redlock'] {
-  checkNames(redlock, Object.keys(REDLOCK_DEFAULTS), 'redlock.');
+  check.checkNames(redlock, Object.keys(REDLOCK_DEFAULTS), 'redlock.');
   return resolveRedlockSettings(redlock);
 }
 
-/** Sorted: the order in which they are named must not change what a record is bound to. */
+/** Sorts the names: another order in the options must not change the binding of records. */
 function resolveCredentials(credentials: IdempotencyModuleOptions['credentials'] = {}) {
-  checkNames(credentials, ['headers', 'cookies'], 'credentials.');
+  check.checkNames(credentials, ['headers', 'cookies'], 'credentials.');
   const { headers: named = ['Authorization', 'X-API-Key'] } = credentials;
-  const headers = headerNames('credentials.headers', named);
+  const headers = check.headerNames('credentials.headers', named);
   if (headers.includes('cookie')) {
     throw new IdempotencyOptionError(
       'credentials.headers',
       'must not name Cookie: name yours in `credentials.cookies`',
     );
   }
-  const cookies = cookieNames('credentials.cookies', credentials.cookies);
+  const cookies = check.cookieNames('credentials.cookies', credentials.cookies);
   return { headers: [...new Set(headers)].sort(), cookies: [...new Set(cookies)].sort() };
 }
 
 function resolveKeyFormat(format: IdempotencyModuleOptions['keyFormat'] = {}): ResolvedModuleOptions['keyFormat'] {
-  checkNames(format, ['minLength', 'maxLength', 'pattern'], 'keyFormat.');
-  const minLength = positiveInteger('keyFormat.minLength', format.minLength, 1);
-  const maxLength = positiveInteger('keyFormat.maxLength', format.maxLength, 255);
+  check.checkNames(format, ['minLength', 'maxLength', 'pattern'], 'keyFormat.');
+  const minLength = check.integer('keyFormat.minLength', format.minLength, 1);
+  const maxLength = check.integer('keyFormat.maxLength', format.maxLength, 255);
   if (minLength > maxLength) throw new IdempotencyOptionError('keyFormat.minLength', 'must not be above `maxLength`');
   const { pattern = /^[\x21-\x7e]+$/ } = format;
   if (!(pattern instanceof RegExp) || pattern.global || pattern.sticky) {
@@ -255,17 +247,17 @@ function resolveKeyFormat(format: IdempotencyModuleOptions['keyFormat'] = {}): R
 }
 
 function resolveRequest(request: IdempotentOptions['request'] = {}): ResolvedOperationOptions['request'] {
-  checkNames(request, ['store', 'maxBytes', 'redact'], 'request.');
+  check.checkNames(request, ['store', 'maxBytes', 'redact'], 'request.');
   return {
-    store: oneOf('request.store', request.store, [true, false], true),
-    maxBytes: positiveInteger('request.maxBytes', request.maxBytes, 64 * KIB),
-    redact: jsonPointers('request.redact', request.redact, { query: true }),
+    store: check.oneOf('request.store', request.store, [true, false], true),
+    maxBytes: check.integer('request.maxBytes', request.maxBytes, 64 * KIB),
+    redact: check.jsonPointers('request.redact', request.redact, { query: true }),
   };
 }
 
 function resolveEncryption(encryption: IdempotencyModuleOptions['encryption']): ResolvedModuleOptions['encryption'] {
   if (encryption === undefined) return undefined;
-  checkNames(encryption, ['keys', 'current'], 'encryption.');
+  check.checkNames(encryption, ['keys', 'current'], 'encryption.');
   for (const [id, key] of Object.entries(encryption.keys ?? {})) {
     if (id.length === 0 || Buffer.byteLength(id) > 255) {
       throw new IdempotencyOptionError('encryption.keys', 'must have ids of 1 to 255 bytes');
@@ -287,18 +279,18 @@ function resolveEncryption(encryption: IdempotencyModuleOptions['encryption']): 
 function resolveSweep(sweep: IdempotencyModuleOptions['sweep'] = {}): ResolvedModuleOptions['sweep'] {
   if (sweep === false) return undefined;
   if (typeof sweep !== 'object' || sweep === null) {
-    throw new IdempotencyOptionError('sweep', `must be an object or false, not ${show(sweep)}`);
+    throw new IdempotencyOptionError('sweep', `must be an object or false, not ${check.show(sweep)}`);
   }
-  checkNames(sweep, ['every', 'batch'], 'sweep.');
+  check.checkNames(sweep, ['every', 'batch'], 'sweep.');
   return {
-    everyMs: duration('sweep.every', sweep.every, 60 * SECOND, LONGEST_TIMER),
-    batch: positiveInteger('sweep.batch', sweep.batch, 1_000),
+    everyMs: check.duration('sweep.every', sweep.every, 60 * SECOND_MS, LONGEST_TIMER_MS),
+    batch: check.integer('sweep.batch', sweep.batch, 1_000),
   };
 }
 
 function resolveDocumentation(url: IdempotencyModuleOptions['documentation']): string | undefined {
   if (url === undefined || URL.canParse(url)) return url;
-  throw new IdempotencyOptionError('documentation', `must be an absolute URL, not ${show(url)}`);
+  throw new IdempotencyOptionError('documentation', `must be an absolute URL, not ${check.show(url)}`);
 }
 
 function resolveTransactionHost(

@@ -6,10 +6,9 @@ import type { EncryptionOptions } from '../store/sealer.js';
 import type { TransactionHost } from '../store/transactions/transaction-host.js';
 import type { IdempotentOptions, OutcomeContext, OutcomeVerdict } from './idempotency-options.js';
 
-/** The options of one operation, validated and complete. */
+/** The options of one operation, validated and with their defaults. */
 export interface ResolvedOperationOptions {
   readonly policy: Policy;
-  /** What identifies its records instead of the route. */
   readonly operation: string | undefined;
   readonly shared: boolean;
   readonly required: boolean;
@@ -22,7 +21,7 @@ export interface ResolvedOperationOptions {
     readonly store: boolean;
     readonly redact: readonly string[];
     readonly maxBytes: number;
-    /** `undefined`: as the response says of itself. */
+    /** `undefined`: the response decides. */
     readonly stream: boolean | undefined;
     /** In lower case. */
     readonly include: ReadonlySet<string> | undefined;
@@ -30,16 +29,16 @@ export interface ResolvedOperationOptions {
   };
 }
 
-/** Which parts of a request distinguish callers without a principal. */
+/** The parts of a request that distinguish callers without a principal. */
 export interface CredentialSources {
   /** In lower case. */
   readonly headers: readonly string[];
   readonly cookies: readonly string[];
 }
 
-/** The options of the module, validated and complete. */
+/** The options of the module, validated and with their defaults. */
 export interface ResolvedModuleOptions {
-  /** What `@Idempotent()` falls back to. */
+  /** The defaults of `@Idempotent()`. */
   readonly defaults: IdempotentOptions;
   readonly dataSource: string | DataSource | undefined;
   readonly namespace: string | undefined;

@@ -1,5 +1,8 @@
-/** What the library reads of `@fastify/multipart`. `test/e2e/module/private-names.e2e-spec.ts` fails when it changes. */
+/**
+ * An undocumented name of `@fastify/multipart` that the library reads. `test/e2e/module/private-names.e2e-spec.ts` fails when it
+ * changes.
+ */
 export interface MultipartFileInternals {
-  /** The content of a file that `attachFieldsToBody` has kept. Without it, the file's stream is all there is, and may be read. */
+  /** The content of a file, kept by `attachFieldsToBody`. Without it, only the file's stream has the content. */
   readonly _buf?: unknown;
 }

@@ -1,14 +1,14 @@
 import type { ServerResponse } from 'node:http';
 
 /**
- * What the library uses of node that node does not document. `test/e2e/module/private-names.e2e-spec.ts` fails when it changes.
+ * Undocumented names of Node that the library uses. `test/e2e/module/private-names.e2e-spec.ts` fails when it changes.
  */
 interface PrivateResponse {
-  /** Writes the head with the status that is set. express-session writes a response's head by it, once it has saved a session. */
+  /** Writes the head with the current status. express-session calls it once it has saved a session. */
   _implicitHeader?: () => void;
 }
 
-/** Has `write` write the head where middleware asks a response to do so by itself. */
+/** Makes middleware that calls `_implicitHeader()` call `write` instead. */
 export function replaceImplicitHeader(response: ServerResponse, write: () => void): void {
   (response as PrivateResponse)._implicitHeader = write;
 }

@@ -1,11 +1,11 @@
 /**
- * What the library uses of `pg` that `pg` does not document. `test/e2e/module/private-names.e2e-spec.ts` fails when one of these
+ * Undocumented names of `pg` that the library uses. `test/e2e/module/private-names.e2e-spec.ts` fails when one of these
  * names changes.
  */
 
-/** The messages of PostgreSQL's extended query protocol, as `pg` offers them to cursors: a statement and its COMMIT, in one packet. */
+/** Messages of PostgreSQL's extended query protocol, which `pg` offers to cursors. They send a statement and its COMMIT in one packet. */
 export interface PgWire {
-  /** What the connection has prepared, by name. */
+  /** The statements that the connection has prepared, by name. */
   readonly parsedStatements: Readonly<Record<string, string>>;
   readonly stream: { cork?(): void; uncork?(): void };
   parse(statement: { name?: string; text: string }): void;
@@ -17,13 +17,13 @@ export interface PgWire {
 export interface PgClientInternals {
   /** Absent in `pg-native`. */
   readonly connection?: Partial<PgWire>;
-  /** Of a client in this mode, which takes no queries but its own. */
+  /** Whether the client is in pipeline mode, in which it accepts only its own queries. */
   readonly pipeline?: boolean;
 }
 
-/** By these, a pool of the store's own has the connections that the application's pool has. */
+/** What the store needs to open connections of its own like those of the application's pool. */
 export interface PgPoolInternals<Client> {
   readonly Client: Client;
-  /** `password` is there, but not enumerable. Absent in what only resembles a pool. */
+  /** Absent in objects that only resemble a pool. `password` is not enumerable. */
   readonly options?: { readonly password?: unknown; readonly connectionTimeoutMillis?: number; max?: number };
 }

@@ -1,26 +1,26 @@
 /**
- * What the library uses of TypeORM's drivers and query runners that TypeORM does not document: it offers no way to a driver's own
- * pool, and its transactions take three round trips of which two are avoidable. `test/e2e/module/private-names.e2e-spec.ts` fails
+ * Undocumented names of TypeORM's drivers and query runners that the library uses. TypeORM offers no way to a driver's pool, and its
+ * transactions take three round trips, of which two are avoidable. `test/e2e/module/private-names.e2e-spec.ts` fails
  * when one of these names changes.
  */
 import type { DataSource, QueryRunner } from 'typeorm';
 
 interface PostgresDriver<Pool> {
-  /** The primary's pool. A replica may not have heard of a record yet. */
+  /** The primary's pool. A replica may not have a record yet. */
   readonly master: Pool;
 }
 
-/** Either `pool` or `poolCluster` is there, by whether the data source replicates. */
+/** Has `poolCluster` where the data source replicates, and else `pool`. */
 export interface MysqlDriver<Pool> {
-  /** The package `mysql2`, or what the application gave as `driver`: a pool of the store's own is made by it. */
+  /** The package `mysql2`, or the option `driver`. The store creates its own pool with it. */
   readonly mysql: { createPool?(options: object): Pool };
   readonly pool?: Pool;
   readonly poolCluster?: { readonly _nodes?: { readonly MASTER?: { readonly pool: Pool } } };
-  /** The settings of the data source as the driver takes them, TLS and time zone included. */
+  /** Returns the data source's settings as the driver needs them, with TLS and time zone. */
   createConnectionOptions?(options: object, credentials: object): { readonly connectionLimit?: unknown };
 }
 
-/** Of PostgreSQL and MySQL: by this alone TypeORM takes connections, so that by this they are counted. */
+/** The only method by which TypeORM takes connections on PostgreSQL and MySQL, and so the place to count them. */
 export interface ConnectingDriver<Connection = unknown> {
   obtainMasterConnection(): Promise<Connection>;
 }
@@ -46,14 +46,14 @@ export function sqliteConnectionOf<Connection>({ driver }: DataSource): Connecti
   return (driver as unknown as SqliteDriver<Connection>).databaseConnection;
 }
 
-/** Makes TypeORM believe that a transaction is open, or that none is. By this it decides whether the next one is a savepoint. */
+/** Sets whether TypeORM assumes an open transaction, in which the next one would be a savepoint. */
 export function setTransactionState(runner: QueryRunner, isTransactionActive: boolean): void {
   Object.assign(runner, { isTransactionActive, transactionDepth: Number(isTransactionActive) });
 }
 
 /**
- * Makes TypeORM end the whole transaction next. A handler may leave a nested transaction open: TypeORM would end that one alone, and
- * the connection would go back to the pool inside the operation's transaction. Its writes would be lost, though its outcome is sent.
+ * Makes TypeORM end the whole transaction next. Where a handler left a nested transaction open, TypeORM would end only that one. The
+ * connection would return to the pool inside the operation's transaction, whose writes would be lost although its outcome was sent.
  */
 export function forgetSavepoints(runner: QueryRunner): void {
   Object.assign(runner, { transactionDepth: 1 });

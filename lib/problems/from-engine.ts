@@ -38,8 +38,8 @@ export function problemOf(refusal: Refusal, documentation?: string): Idempotency
 }
 
 /**
- * Returns the problem for an error of the engine. The client sees nothing of the error itself: a failed statement contains tables and
- * values. An error of the application is returned as it is.
+ * Returns the problem for an error of the engine. The client does not see the error itself, because a failed statement contains tables
+ * and values. An error of the application is returned unchanged.
  */
 export function problemOfError(error: unknown, documentation?: string): Error {
   if (error instanceof NestedOperationError) return error;
@@ -48,7 +48,7 @@ export function problemOfError(error: unknown, documentation?: string): Error {
     : new IdempotencyStoreUnavailableException({ documentation, cause: error });
 }
 
-/** Whether an error of the engine says that something is down, and not that something is wrong. */
+/** Returns whether an error of the engine is an outage, and not a mistake. */
 export function isOutage(error: unknown): boolean {
   return (
     error instanceof StoreUnavailableError ||
@@ -58,11 +58,11 @@ export function isOutage(error: unknown): boolean {
 }
 
 /**
- * Returns what a handler's error is answered as. A store that was lost inside `step()` may have lost the record of an effect:
- * the client is to try again, and not to take it for an error of the operation.
+ * Returns the error that the client gets for what a handler threw. An outage of the store inside `step()` is retryable: the store may have
+ * lost the record of an effect, which only a retry can find out.
  */
 export function errorOfHandler(error: unknown, documentation?: string): unknown {
-  // Nothing was done, and the connections are there for a retry. On SQLite it is a mistake, which a retry repeats.
+  // Nothing was done, and a retry may find a free connection. On SQLite it is a mistake, which a retry would repeat.
   if (error instanceof NestedOperationError && error.poolSize !== undefined) {
     return new IdempotencyStoreUnavailableException({ documentation, cause: error });
   }
@@ -72,9 +72,8 @@ export function errorOfHandler(error: unknown, documentation?: string): unknown 
 }
 
 /**
- * Returns what an execution answers with instead of its own outcome, where that is not on record: the outcome that is, a
- * problem, or the application's own error, where the database refused its transaction for good. `undefined`: it may answer
- * with its own.
+ * Returns what an execution answers instead of its own outcome, where that was not recorded: the recorded outcome, a problem, or the
+ * application's error where the database refused its transaction. `undefined`: it answers with its own outcome.
  */
 export function insteadOf(
   recorded: RecordingResult,
@@ -106,7 +105,7 @@ export function insteadOf(
   }
 }
 
-/** The error that the application would have seen without the library, which filters know by its class. */
+/** Returns the error that the application would have seen without the library. Its filters catch it by its class. */
 function errorOfApplication(error: unknown): Error {
   const own = error instanceof StoreRefusedError ? error.cause : error;
   return own instanceof Error ? own : new Error('The transaction was rolled back', { cause: own });

@@ -1,82 +1,144 @@
 import { HttpException } from '@nestjs/common';
 
-/** The problems that the library answers with, and their HTTP status. */
-export const PROBLEM_STATUS = {
-  'key-missing': 400,
-  'key-invalid': 400,
-  'key-reused': 422,
-  'key-foreign': 422,
-  'in-progress': 409,
-  'outcome-unknown': 409,
-  'replay-unavailable': 409,
-  'outcome-not-recorded': 503,
-  'store-unavailable': 503,
-  'record-unreadable': 500,
-} as const;
+/** The kind of a problem. Stable, so that clients may compare it. */
+export type ProblemCode =
+  | 'key-missing'
+  | 'key-invalid'
+  | 'key-reused'
+  | 'key-foreign'
+  | 'in-progress'
+  | 'outcome-unknown'
+  | 'replay-unavailable'
+  | 'outcome-not-recorded'
+  | 'store-unavailable'
+  | 'record-unreadable';
 
-/** Which kind of problem it is: stable, for clients to look at. */
-export type ProblemCode = keyof typeof PROBLEM_STATUS;
+interface ProblemKind {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  /** In seconds, for the kinds that are retryable. */
+  readonly retryAfter?: number;
+}
 
-/** Problem details (RFC 9457), with two members of our own. */
+/** The problems that the library answers with. */
+export const PROBLEMS: Readonly<Record<ProblemCode, ProblemKind>> = {
+  'key-missing': {
+    status: 400,
+    title: 'Idempotency key is missing',
+    detail: 'This operation requires an idempotency key.',
+  },
+  'key-invalid': {
+    status: 400,
+    title: 'Idempotency key is invalid',
+    detail: 'The idempotency key is malformed.',
+  },
+  'key-reused': {
+    status: 422,
+    title: 'Idempotency key is already used',
+    detail: 'This idempotency key was used with another request. Use a new key for a new operation.',
+  },
+  'key-foreign': {
+    status: 422,
+    title: 'Idempotency key is already used',
+    detail: 'This idempotency key was used with other credentials.',
+  },
+  'in-progress': {
+    status: 409,
+    title: 'A request is outstanding for this idempotency key',
+    detail: 'A request with this idempotency key is being processed. Try again later.',
+    retryAfter: 1,
+  },
+  'outcome-unknown': {
+    status: 409,
+    title: 'The outcome of this operation is unknown',
+    detail: 'An earlier request with this idempotency key did not finish. Its outcome has to be looked into.',
+  },
+  'replay-unavailable': {
+    status: 409,
+    title: 'The response cannot be replayed',
+    detail: 'The operation was carried out, but its response was not kept.',
+  },
+  'outcome-not-recorded': {
+    status: 503,
+    title: 'The outcome could not be recorded',
+    detail: 'The operation ran, but its outcome could not be recorded. Try again with the same idempotency key.',
+    retryAfter: 5,
+  },
+  'store-unavailable': {
+    status: 503,
+    title: 'Idempotency cannot be guaranteed at the moment',
+    detail: 'The operation was not carried out. Try again with the same idempotency key.',
+    retryAfter: 1,
+  },
+  'record-unreadable': {
+    status: 500,
+    title: 'The outcome on record cannot be read',
+    detail: 'The operation has an outcome on record, but it cannot be read.',
+  },
+};
+
+/** Problem details (RFC 9457, section 3), with the extension members `code` and `retryable`. */
 export interface ProblemDocument {
   readonly type: string;
   readonly title: string;
   readonly status: number;
   readonly detail: string;
   readonly code: ProblemCode;
-  /** Whether the same request may be sent again, after `Retry-After` where there is one. */
+  /** Whether the client may send the same request again, after `Retry-After` where the response has one. */
   readonly retryable: boolean;
 }
 
-/** How one problem differs from others of its kind. */
+/** What differs between problems of one kind. */
 export interface ProblemOptions extends ErrorOptions {
-  /** Takes the place of the problem's usual explanation. Shown to the client. */
+  /** Replaces the problem's default explanation. The client sees it. */
   readonly detail?: string;
-  /** Seconds, for the `Retry-After` header. */
+  /** The `Retry-After` header, in seconds. Default: 1 or 5 for the kinds that are retryable, and else none. */
   readonly retryAfter?: number;
-  /** URL of the application's documentation. */
+  /** URL of the application's documentation of idempotency. Default: none. */
   readonly documentation?: string;
 }
 
-interface ProblemKind {
-  readonly code: ProblemCode;
-  readonly title: string;
-  readonly detail: string;
-  readonly retryable: boolean;
-}
-
 /**
- * A request that idempotency refuses. Sent as `application/problem+json`.
+ * A request that idempotency refuses. Sent as `application/problem+json` (RFC 9457).
  *
- * To answer in another form, catch this class, or one below it, in an exception filter of your own.
+ * To answer in another form, catch this class or a subclass in an exception filter.
+ *
+ * @example
+ * ```ts
+ * @Catch(IdempotencyProblem)
+ * export class ProblemFilter implements ExceptionFilter<IdempotencyProblem> { ... }
+ * ```
  */
 export abstract class IdempotencyProblem extends HttpException {
-  readonly code: ProblemCode;
   readonly retryable: boolean;
-  /** Seconds, or undefined where waiting does not help. */
+  /** In seconds; undefined where waiting does not help. */
   readonly retryAfter: number | undefined;
   readonly documentation: string | undefined;
 
   /** @internal */
-  protected constructor(kind: ProblemKind, options: ProblemOptions = {}) {
-    const { code, title, retryable } = kind;
-    const status = PROBLEM_STATUS[code];
-    const detail = options.detail ?? kind.detail;
-    const type = options.documentation ? `${options.documentation}#${code}` : `urn:nestjs-idempotency:problem:${code}`;
-    super({ type, title, status, detail, code, retryable } satisfies ProblemDocument, status, { cause: options.cause });
+  protected constructor(
+    readonly code: ProblemCode,
+    options: ProblemOptions = {},
+  ) {
+    const kind = PROBLEMS[code];
+    const { status, title } = kind;
+    const retryable = kind.retryAfter !== undefined;
+    const { documentation, detail = kind.detail, retryAfter = kind.retryAfter, cause } = options;
+    const type = documentation ? `${documentation}#${code}` : `urn:nestjs-idempotency:problem:${code}`;
+    super({ type, title, status, detail, code, retryable } satisfies ProblemDocument, status, { cause });
     this.message = detail;
-    this.code = code;
     this.retryable = retryable;
-    this.retryAfter = options.retryAfter;
-    this.documentation = options.documentation;
+    this.retryAfter = retryAfter;
+    this.documentation = documentation;
   }
 
-  /** The problem details, as they are sent. */
+  /** Returns the problem details that the client gets. */
   override getResponse(): ProblemDocument {
     return super.getResponse() as ProblemDocument;
   }
 
-  /** What GraphQL servers show of an error beside its message. */
+  /** The members that GraphQL servers add to an error's message. */
   get extensions(): ProblemDocument & { readonly retryAfter?: number } {
     return { ...this.getResponse(), ...(this.retryAfter !== undefined && { retryAfter: this.retryAfter }) };
   }

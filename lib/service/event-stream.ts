@@ -1,11 +1,11 @@
 import { Subject } from 'rxjs';
 import type { EventSink, IdempotencyEvent } from '../engine/events.js';
 
-/** Events for subscribers, and for the module's own warnings. */
+/** Emits events to subscribers, and to the module's own log. */
 export class EventStream implements EventSink {
   private readonly subject = new Subject<IdempotencyEvent>();
   readonly events$ = this.subject.asObservable();
-  /** Gets events of failures even without a subscriber, and no others: these would cost every request something. */
+  /** Receives all events, of which only those of failures are created without a subscriber. */
   onTrouble: ((event: IdempotencyEvent) => void) | undefined;
 
   get observed(): boolean {

@@ -1,18 +1,17 @@
-/** A filter that is misspelt or missing is an error: a list, or a deletion, of more than was meant. */
 import type { RecordStatus } from '../engine/ports/record-store.js';
 
-/** Which records `IdempotencyService.list()` shows. */
+/** Filters of `IdempotencyService.list()`. */
 export interface ListOptions {
-  /** As a request with this key would find the record: `held` includes those whose owner died under `hold`. */
+  /** The state in which a request would find the record. `held` includes records whose owner died under `hold`. Default: any. */
   readonly status?: RecordStatus;
-  /** The method and the route template, as in `POST /payments`, or the name of the operation. */
+  /** The method and the route template, as in `POST /payments`, or the option `operation`. Default: any. */
   readonly operation?: string;
   /**
-   * The tenant or principal: what `request.user` has as its id, or what the option `scope` returns. Records from before the
-   * migration `KeepRouteAndScope` have no scope to be found by.
+   * The tenant or principal: the id in `request.user`, or the result of the option `scope`. Finds no records from before the migration
+   * `KeepRouteAndScope`. Default: any.
    */
   readonly scope?: string;
-  /** Only records created before this time: for paging, as the newest come first. */
+  /** Only records created before this time: the last one's of the page before. Default: any. */
   readonly before?: Date;
   /** Default: 100. */
   readonly limit?: number;
@@ -28,7 +27,11 @@ const LIST_FILTERS = [
   'limit',
 ] as const satisfies readonly (keyof ListOptions)[];
 
-/** @throws TypeError for what is no object of these members alone */
+/**
+ * Refuses unknown filters: a misspelt one would list or delete every record.
+ *
+ * @throws TypeError
+ */
 export function checkFilters(method: string, filters: unknown, known: readonly string[]): void {
   const names = known.map((name) => `\`${name}\``).join(', ');
   if (typeof filters !== 'object' || filters === null || Array.isArray(filters)) {
@@ -39,7 +42,11 @@ export function checkFilters(method: string, filters: unknown, known: readonly s
   throw new TypeError(`IdempotencyService.${method}() has no \`${unknown}\`; there are ${names}`);
 }
 
-/** @throws TypeError for a scope that is missing: that of a user who is not there would be everybody's */
+/**
+ * Refuses a missing scope: that of a user without an id would match the records of all users.
+ *
+ * @throws TypeError
+ */
 export function scopeFilter(method: string, scope: unknown): string {
   if (typeof scope === 'string' && scope !== '') return scope;
   throw new TypeError(`IdempotencyService.${method}() takes \`scope\` as a string that is not empty`);
@@ -48,7 +55,7 @@ export function scopeFilter(method: string, scope: unknown): string {
 /** @throws TypeError naming the filter */
 export function checkListOptions(options: ListOptions): void {
   checkFilters('list', options, LIST_FILTERS);
-  // `scope: undefined` is a user without an id, not a wish to see the records of all.
+  // An explicit `scope: undefined` comes from a user without an id.
   if ('scope' in options) scopeFilter('list', options.scope);
   const { status, operation, before, limit } = options;
   const wrong = (name: string, what: string) => new TypeError(`IdempotencyService.list() takes \`${name}\` as ${what}`);

@@ -35,10 +35,10 @@ import type { EventStream } from './event-stream.js';
 import { checkFilters, scopeFilter, type ListOptions } from './filters.js';
 import { type RecordStats, RecordView } from './record-view.js';
 
-/** Requests have the database for themselves for so long between two batches, in milliseconds. */
+/** The pause between two batches of a deletion, in milliseconds. Without it, requests would wait behind the deletion. */
 const BATCH_PAUSE_MS = 20;
 
-/** Names a record, within the option `namespace` of the module. */
+/** Identifies a record, within the option `namespace` of the module. */
 export interface RecordIdentity {
   readonly key: string;
   /** The tenant or principal. Default: none. */
@@ -49,27 +49,14 @@ export interface RecordIdentity {
   readonly operation: string;
 }
 
-/** How {@link IdempotencyService.run} identifies an operation, and the request it stands for. */
+/** Options of {@link IdempotencyService.run}. */
 export interface RunOptions
   extends
     RecordIdentity,
-    Pick<
-      IdempotentOptions,
-      | 'onConflict'
-      | 'waitTimeout'
-      | 'lease'
-      | 'retention'
-      | 'afterCrash'
-      | 'maxAttempts'
-      | 'maxDuration'
-      | 'transactional'
-      | 'outcome'
-      | 'request'
-      | 'response'
-    > {
+    Omit<IdempotentOptions, 'operation' | 'shared' | 'required' | 'key' | 'scope' | 'fingerprint'> {
   /**
-   * What the operation works on, as JSON. Another input under the same key is refused. The record keeps it as the option
-   * `request` says. Default: none, and not compared.
+   * The input of the operation, as JSON. Another input under the same key gets 422 `key-reused`. The option `request` says whether the
+   * record keeps it. Default: none, and nothing is compared.
    */
   readonly input?: unknown;
 }
@@ -80,7 +67,7 @@ export interface ForgetOptions {
   readonly scope: string;
 }
 
-/** The outcome of a held operation, as an operator found it out. */
+/** The outcome of a held operation, as an operator has found out. */
 export type Resolution =
   /** It did not happen: the next request with its key may run. */
   | 'release'
@@ -90,10 +77,10 @@ export type Resolution =
       readonly headers?: Readonly<Record<string, string>>;
       readonly body?: string | Uint8Array;
     }
-  /** It happened, with this value ({@link IdempotencyService.run}). */
+  /** It happened, with this value of {@link IdempotencyService.run}. */
   | { readonly value: unknown };
 
-/** How {@link IdempotencyService.resolve} settles a record. */
+/** Options of {@link IdempotencyService.resolve}. */
 export interface ResolveOptions {
   /** How long the outcome is replayed from now. Default: the retention of the operation. */
   readonly retention?: Duration;
@@ -108,43 +95,40 @@ export interface IdempotencyServiceParts {
   readonly policy: () => IdempotencyPolicy;
 }
 
-/** Idempotency beyond the decorator: for jobs, consumers and operators. */
+/** Idempotency for code outside of controllers, such as jobs and consumers, and for operators. */
 export class IdempotencyService {
-  /** What happens to records, as it happens in this process. */
+  /** What this process does with records, as it happens. Subscribers run within the request: they must not block. */
   readonly events$: Observable<IdempotencyEvent>;
 
-  private readonly engine: IdempotencyEngine;
-  private readonly store: SqlRecordStore;
-  private readonly dataSource: DataSource;
-  private readonly options: ResolvedModuleOptions;
   private readonly records: RecordView;
   private readonly scopes: ScopeDigest;
 
   /** @internal */
   constructor(private readonly parts: IdempotencyServiceParts) {
-    this.engine = parts.engine;
-    this.store = parts.store;
-    this.dataSource = parts.dataSource;
-    this.options = parts.options;
     this.events$ = parts.events.events$;
     this.scopes = new ScopeDigest(parts.options);
     this.records = new RecordView(parts.dataSource, this.scopes);
   }
 
   /**
-   * Runs `handler` at most once for a key, and returns its value; a duplicate gets the same value again: what JSON can
-   * carry, dates, bigints, bytes, Maps and Sets; instances of other classes as plain objects. What `handler` throws frees
-   * the key, but HTTP errors below 500, which are thrown again; `outcome` decides otherwise.
+   * Runs `handler` once for a key, and returns its value. A duplicate gets the same value: JSON values, dates, bigints, bytes, Maps and
+   * Sets; instances of other classes become plain objects. An error of `handler` frees the key, except HTTP errors below 500: a duplicate
+   * gets these again. The option `outcome` changes this.
    *
-   * @throws IdempotencyProblem where the operation is neither run nor answered
-   * @throws TypeError for a key or an operation that is missing: all that have none would be one
+   * @throws IdempotencyProblem where the operation neither runs nor has a value, such as 409 `in-progress`
+   * @throws TypeError for a missing key or operation: all calls without one would share a record
+   *
+   * @example
+   * const receipt = await idempotency.run({ key: job.id, operation: 'settle', input: job.data }, (execution) =>
+   *   execution.step('charge', () => psp.charge(job.data)),
+   * );
    */
   async run<T>(options: RunOptions, handler: (execution: Execution) => Promise<T> | T): Promise<T> {
     const { key, scope, host, operation: endpoint, input, ...overrides } = options;
     const settings = {
       endpoint,
-      options: resolveOperationOptions(mergeOptions(this.options.defaults, overrides)),
-      errors: this.store,
+      options: resolveOperationOptions(mergeOptions(this.parts.options.defaults, overrides)),
+      errors: this.parts.store,
       documentation: undefined,
     };
     const identity = this.identify('run', { key, scope, host, operation: endpoint });
@@ -162,7 +146,7 @@ export class IdempotencyService {
       request: () => requestToKeep({ content: input, json: compared === input ? text : undefined }, request),
       policy: settings.options.policy,
     };
-    const admission = await Promise.resolve(this.engine.admit(operation)).catch((error: unknown) => {
+    const admission = await Promise.resolve(this.parts.engine.admit(operation)).catch((error: unknown) => {
       throw problemOfError(error);
     });
     switch (admission.kind) {
@@ -177,19 +161,22 @@ export class IdempotencyService {
     }
   }
 
-  /** The execution that the caller runs in, through AsyncLocalStorage; `undefined` outside of one. */
+  /** Returns the execution that the caller runs in, or `undefined` outside of one. Uses AsyncLocalStorage. */
   currentExecution(): Execution | undefined {
     return current()?.execution as Execution | undefined;
   }
 
-  /** The rules for keys and how long they are good for, as a document to publish. */
+  /** Returns the rules for keys and how long outcomes are replayed, as a document to publish. */
   policy(): IdempotencyPolicy {
     return this.parts.policy();
   }
 
   /**
-   * A record by its id, or by what names it. Bodies are as stored: sealed, where encryption is on. A record whose owner
-   * died under `afterCrash: 'hold'` is `held`, whether or not anybody has asked since.
+   * Returns a record by its id or identity, or `null`. Bodies are as stored: encrypted, with the option `encryption`. A record whose owner
+   * died under `afterCrash: 'hold'` is `held`, even before the next request.
+   *
+   * @example
+   * await idempotency.find({ key, scope: user.id, operation: 'POST /payments' });
    */
   async find(record: string | RecordIdentity): Promise<IdempotencyRecord | null> {
     if (typeof record === 'string') return this.records.find(record);
@@ -198,79 +185,83 @@ export class IdempotencyService {
   }
 
   /**
-   * Records, the newest first, with a status as in {@link find}. A record does not tell its namespace: where applications
-   * share a table, the list has the records of all of them, but with `scope`, which is one of this application's.
+   * Returns records, the newest first, with a status as in {@link find}. A record does not contain its namespace: where applications share
+   * a table, the list has the records of all of them, unless it is filtered by `scope`.
    *
-   * @throws TypeError for a filter that does not exist, or that is not what it should be
+   * @throws TypeError for a filter that does not exist or has a wrong type
    */
   async list(options: ListOptions = {}): Promise<IdempotencyRecord[]> {
     return this.records.list(options);
   }
 
-  /** The steps of a record in the order in which they were last written. Results are as stored: sealed, with encryption. */
+  /** Returns the steps of a record in the order of their last write. Results are as stored: encrypted, with `encryption`. */
   async steps(recordId: string): Promise<IdempotencyStep[]> {
-    return initialized(this.dataSource)
+    return initialized(this.parts.dataSource)
       .getRepository(IdempotencyStep)
       .find({ where: { recordId, name: Not(BESIDE) }, order: { updatedAt: 'ASC' } });
   }
 
-  /** Counts what is in the table. Reads all of it: for operators and slow schedules, not for requests. */
+  /** Counts the records. Reads the whole table: for operators and slow schedules, not for requests. */
   stats(): Promise<RecordStats> {
     return this.records.stats();
   }
 
-  /** Deletes a record, whatever its state: its key is as good as new. Whether there was one. */
+  /** Deletes a record in any state, and returns whether it existed. The next request with its key runs the operation again. */
   forget(recordId: string): Promise<boolean>;
   /**
-   * Deletes all records of a scope, in batches, and returns how many: what is kept of a person, requests, responses and
-   * steps. A record that is being executed stays, and `list({ scope })` shows it: ask again once it has ended. Records from
-   * before the migration `KeepRouteAndScope` have no scope to be found by; they expire. The keys are as good as new: a client
-   * that still retries runs its operation again.
+   * Deletes all records of a scope in batches, with their requests, responses and steps, and returns their number. A client that still
+   * retries runs its operation again.
    *
-   * @throws TypeError without a scope, which would be all anonymous callers, and for a filter that does not exist
+   * A record in processing stays, and `list({ scope })` shows it: call again once it has ended. Records from before the migration
+   * `KeepRouteAndScope` have no scope, and expire.
+   *
+   * @throws TypeError without a scope, which would match all anonymous callers, and for an unknown filter
    */
   forget(records: ForgetOptions): Promise<number>;
   async forget(records: string | ForgetOptions): Promise<boolean | number> {
-    if (typeof records === 'string') return this.store.forget(records);
+    if (typeof records === 'string') return this.parts.store.forget(records);
     checkFilters('forget', records, ['scope']);
     const digests = this.scopes.all(scopeFilter('forget', records.scope));
     for (let forgotten = 0; ; await sleep(BATCH_PAUSE_MS)) {
-      const batch = await this.store.forgetScope(digests, this.batch);
+      const batch = await this.parts.store.forgetScope(digests, this.batch);
       forgotten += batch.forgotten;
       if (batch.found < this.batch) return forgotten;
     }
   }
 
   /**
-   * Settles a held record, with the outcome of the operation, or `'release'`, and returns whether there was a held record.
-   * The outcome is kept for the operation's own retention, counted from now, unless `options` say otherwise.
+   * Resolves a held record by an outcome, or by `'release'`, and returns whether a held record existed. The outcome is replayed for the
+   * operation's retention from now on, unless `options` set another one.
    *
-   * @throws IdempotencyOptionError for a retention that is no duration
+   * @throws IdempotencyOptionError for a retention that is not a duration
+   *
+   * @example
+   * await idempotency.resolve(record.id, { status: 201, body: JSON.stringify(payment) });
    */
   async resolve(recordId: string, resolution: Resolution, options: ResolveOptions = {}): Promise<boolean> {
     const { retention } = options;
     const retentionMs = retention === undefined ? null : duration('retention', retention, 0, LONGEST_RETENTION_MS);
-    return this.store.resolveHeld(recordId, outcomeOf(resolution), retentionMs);
+    return this.parts.store.resolveHeld(recordId, outcomeOf(resolution), retentionMs);
   }
 
   /**
-   * Deletes all expired records now, in batches. How many.
+   * Deletes all expired records now, in batches, and returns their number.
    *
-   * @param onProgress called after each batch with the number of records so far
+   * @param onProgress called after each batch with the number of records deleted so far
    */
   purgeExpired(onProgress?: (purged: number) => void): Promise<number> {
     const sweeper = new Sweeper(
-      (limit) => this.store.sweep(limit),
+      (limit) => this.parts.store.sweep(limit),
       () => undefined,
     );
     return sweeper.purge(this.batch, onProgress);
   }
 
   private get batch(): number {
-    return this.options.sweep?.batch ?? 1_000;
+    return this.parts.options.sweep?.batch ?? 1_000;
   }
 
-  /** Types do not stop JavaScript, nor a `job.id!` that is undefined after all. */
+  /** Checks at run time, because types stop neither JavaScript nor a `job.id!` that is undefined. */
   private identify(method: string, { key, scope = '', host, operation }: RecordIdentity): IdentityDigest {
     for (const [name, value] of Object.entries({ key, operation })) {
       if (typeof value === 'string' && value !== '') continue;
@@ -280,16 +271,16 @@ export class IdempotencyService {
       if (typeof value !== 'string')
         throw new TypeError(`IdempotencyService.${method}() takes a string as \`${name}\``);
     }
-    return digestIdentity({ namespace: this.options.namespace, host, scope, endpoint: operation, key });
+    return digestIdentity({ namespace: this.parts.options.namespace, host, scope, endpoint: operation, key });
   }
 }
 
-/** What the operators' page reads besides: it is part of the package, and not of what applications call. */
+/** Returns what the dashboard needs of a service beyond its public methods. */
 export function partsOf(service: IdempotencyService): IdempotencyServiceParts {
   return service['parts'];
 }
 
-/** @returns the outcome to record, or `null` where the record is freed */
+/** Returns the outcome to record, or `null` for a release. */
 export function outcomeOf(resolution: Resolution): StoredOutcome | null {
   if (resolution === 'release') return null;
   if ('value' in resolution) return packValue(resolution.value, Infinity);

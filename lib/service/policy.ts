@@ -4,8 +4,8 @@ import type { ProblemCode } from '../problems/problem.js';
 import type { Route, Routes } from '../handlers/routes.js';
 
 /**
- * The rules for idempotency keys, to be published: the draft wants a resource to say which keys it takes and how long
- * they are good for (draft-ietf-httpapi-idempotency-key-header-07, section 2).
+ * The rules for idempotency keys, to publish: a resource has to document which keys it accepts and how long they are valid
+ * (draft-ietf-httpapi-idempotency-key-header-07, section 2).
  */
 export interface IdempotencyPolicy {
   /** Name of the request header. */
@@ -19,19 +19,19 @@ export interface IdempotencyPolicy {
 export interface OperationPolicy {
   /** Such as `PaymentsController.pay`. */
   readonly handler: string;
-  /** The option `operation`, where it has one. */
+  /** The option `operation`, if it is set. */
   readonly operation?: string;
-  /** How requests come to it. */
+  /** What calls the handler. */
   readonly kind: 'http' | 'message' | 'event' | 'mutation';
   readonly required: boolean;
-  /** How long an outcome is replayed, in seconds from its completion. */
+  /** How long an outcome is replayed from its completion, in seconds. */
   readonly retentionSeconds: number;
-  /** What a duplicate of a running request does; with `wait`, for so many seconds at the most. */
+  /** What a duplicate of a running request does. With `wait`, it waits `waitSeconds` at most. */
   readonly onConflict: 'reject' | 'wait';
   readonly waitSeconds?: number;
   /** What a retry after a crash does. */
   readonly afterCrash: 'rerun' | 'hold';
-  /** Codes of the problems that the operation may answer with. */
+  /** The codes of the problems that the operation may answer with. */
   readonly problems: readonly ProblemCode[];
 }
 
@@ -76,7 +76,7 @@ export function operationPolicy({ name, kind, operation }: Route, options: Resol
   };
 }
 
-/** Messages say nothing of who sends them. */
+/** Messages do not contain who sent them. */
 function hasCaller(kind: Route['kind']): boolean {
   return kind === 'http' || kind === 'mutation';
 }

@@ -8,27 +8,27 @@ import { BESIDE } from '../store/dialects/dialect.js';
 import { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import { checkListOptions, type ListOptions } from './filters.js';
 
-/** What is in the table of records. */
+/** Numbers of the table of records. */
 export interface RecordStats {
   readonly total: number;
-  /** By state, as a request would find them: `held` includes records whose owner died under `hold`. */
+  /** By the state in which a request would find them: `held` includes records whose owner died under `hold`. */
   readonly byStatus: Readonly<Record<RecordStatus, number>>;
-  /** Of those `processing`: whose lease has run out, so that the next request takes over. */
+  /** Of those in `processing`: records whose lease has run out, which the next request takes over. */
   readonly abandoned: number;
-  /** Past their retention, and not yet deleted. */
+  /** Past their retention, but not yet deleted. */
   readonly expired: number;
-  /** What expires within the next hour. */
+  /** Records that expire within the next hour. */
   readonly expiringWithinAnHour: number;
-  /** Bytes kept of requests and responses, without steps and indexes. */
+  /** The size of stored requests and responses in bytes, without steps and indexes. */
   readonly storedBytes: number;
   readonly oldest: Date | null;
-  /** When the longest held record was asked for. */
+  /** When the oldest held record was created. */
   readonly oldestHeld: Date | null;
 }
 
-const HOUR = 3_600_000;
+const HOUR_MS = 3_600_000;
 
-/** Reads the table for operators. A record whose owner fell silent under `hold` is shown as held: a claim finds it so. */
+/** Reads the table for operators. A record whose owner died under `hold` is shown as held, as a claim would find it. */
 export class RecordView {
   constructor(
     protected readonly dataSource: DataSource,
@@ -40,7 +40,7 @@ export class RecordView {
     return record ?? null;
   }
 
-  /** @throws TypeError for a filter that does not exist, or that is not what it should be */
+  /** @throws TypeError for a filter that does not exist or has a wrong type */
   async list(options: ListOptions): Promise<IdempotencyRecord[]> {
     checkListOptions(options);
     const { status, operation, scope, before, limit = 100 } = options;
@@ -68,7 +68,7 @@ export class RecordView {
       .addSelect(sum(`${gone} AND ${isPast(this.dataSource, 'r.expiresAt')}`), 'expired')
       .addSelect(
         sum(
-          `r.status IN ('done', 'failed') AND ${isPast(this.dataSource, 'r.expiresAt', HOUR)}
+          `r.status IN ('done', 'failed') AND ${isPast(this.dataSource, 'r.expiresAt', HOUR_MS)}
             AND NOT (${isPast(this.dataSource, 'r.expiresAt')})`,
         ),
         'expiring',
@@ -125,7 +125,7 @@ export class RecordView {
     return this.dataSource.getRepository(IdempotencyStep).findBy({ recordId, name: BESIDE });
   }
 
-  /** Held by the rules of a claim, and not yet marked so: its owner fell silent, and no request has come since. */
+  /** Records that the next claim will mark as held: their owner died, and no request has come since. */
   protected get ownerDied(): string {
     return `(r.status = 'processing' AND ${this.held} AND ${this.lapsed})`;
   }
@@ -134,7 +134,7 @@ export class RecordView {
     return '(r.holdOnCrash = :yes)';
   }
 
-  /** Of a transactional operation, the lease may have been renewed beside the record: see the PostgreSQL dialect. */
+  /** The lease of a transactional operation may be renewed in a row of its own: see the PostgreSQL dialect. */
   protected get lapsed(): string {
     const renewed = initialized(this.dataSource)
       .createQueryBuilder(IdempotencyStep, 's')

@@ -9,7 +9,7 @@ import { answerInstead, type RunSettings, verdictOf } from '../edges/shared/run-
 import { statusOfError } from '../options/error-status.js';
 import { type Answer, packAnswer, unpackValue } from '../edges/content/value-outcome.js';
 
-/** Runs a handler that answers with a value, and returns what is on record in the end. */
+/** Runs a handler that returns a value, and returns the recorded value in the end. */
 export async function runForValue<T>(
   leased: LeasedExecution,
   settings: Pick<RunSettings, 'endpoint' | 'options' | 'errors' | 'documentation'>,
@@ -39,7 +39,7 @@ export async function runForValue<T>(
 
 const logger = new Logger('Idempotency');
 
-/** The handler was carried out: a value that cannot be kept must not free its key. */
+/** Packs the answer, or a tombstone where that fails: the handler has run, and a freed key would run it again. */
 function packed(answer: Answer, { endpoint, options }: Pick<RunSettings, 'endpoint' | 'options'>): StoredOutcome {
   try {
     return outcomeToKeep(packAnswer(answer, options.response.maxBytes), options.response);

@@ -2,16 +2,16 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { FaultSite } from './points.js';
 
-/** A request that is being answered, and whom to tell of its answer, once it runs a record. */
+/** A request that is being answered, and what to call around its response once it runs a record. */
 interface Exchange {
   readonly response: ServerResponse;
   reach?: Reach;
 }
 
-/** Called before and after a response leaves. Nothing to wait for: `undefined`. */
+/** Called before and after a response leaves. Returns `undefined` where nothing delays the response. */
 export type Reach = (site: Pick<FaultSite, 'point' | 'hangUp'>) => Promise<void> | undefined;
 
-/** The HTTP requests that are under way, seen at node's own server, before any framework. */
+/** The HTTP requests under way, observed at Node's server before any framework. */
 export class Exchanges {
   private readonly open = new Set<Exchange>();
   private readonly storage = new AsyncLocalStorage<Exchange>();
@@ -20,13 +20,13 @@ export class Exchanges {
     server.prependListener('request', (_request: IncomingMessage, response: ServerResponse) => this.enter(response));
   }
 
-  /** Notes that the request at hand runs a record. */
+  /** Calls `reach` around the response of the current request, which runs a record. */
   runs(reach: Reach): void {
     const exchange = this.storage.getStore();
     if (exchange) exchange.reach = reach;
   }
 
-  /** Breaks the connections of all clients that wait for an answer. */
+  /** Breaks the connections of all clients that wait for a response. */
   hangUp(): void {
     for (const { response } of this.open) response.socket?.destroy();
   }
@@ -47,7 +47,7 @@ export class Exchanges {
       else send();
       return response;
     }) as ServerResponse['end'];
-    // Whatever handles this request runs in what follows.
+    // The listeners that handle this request inherit the context.
     this.storage.enterWith(exchange);
   }
 }

@@ -6,16 +6,16 @@ import { Exchanges } from './exchanges.js';
 import { Life } from './life.js';
 import type { FaultSite } from './points.js';
 
-/** What a fault may do at the point where it strikes. */
+/** What a fault can see and do at the point where it strikes. */
 export interface FaultScene {
   readonly site: FaultSite;
-  /** The store itself, where nothing is lost. */
+  /** The store without faults. */
   readonly store: EngineParts['store'];
-  /** Ends the engine's life, as kill -9 would, and begins another. Never returns. */
+  /** Ends the engine's life as kill -9 would, and starts another one. Never resolves. */
   crash(): Promise<never>;
 }
 
-/** An engine whose process can die though it lives on: then the next life takes over, knowing nothing. */
+/** An engine that simulates the death of its process: a next life starts, without the memory of the former. */
 export class FaultyEngine extends IdempotencyEngine {
   private life: Life;
   private readonly exchanges = new Exchanges();

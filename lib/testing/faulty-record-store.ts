@@ -4,7 +4,6 @@ import type {
   Completion,
   FencedAnswer,
   Ownership,
-  RecordedStep,
   RecordStore,
   RecordState,
   StepEnd,
@@ -13,12 +12,17 @@ import type {
 } from '../engine/ports/record-store.js';
 import type { FaultCall, FaultHook, FaultPoint, FaultSite } from './points.js';
 
-/** Points between a completion in a transaction and its COMMIT, which may go to the database by one message. */
+/** Points between a completion in a transaction and its COMMIT, which may be one message to the database. */
 const BETWEEN: readonly FaultPoint[] = ['after complete', 'before commit'];
 
 /**
- * A record store that calls a hook before and after each call to another. A hook that throws `StoreUnavailableError`
- * before a call loses the request, after it the answer; one that never returns is a process that stopped there.
+ * A record store that calls a hook before and after each call of another store. A hook that throws `StoreUnavailableError` before a call
+ * loses the request, and after a call the answer. A hook that never resolves simulates a process that stopped there.
+ *
+ * @example
+ * const store = new FaultyRecordStore(real, ({ point }) => {
+ *   if (point === 'after claim') throw new StoreUnavailableError();
+ * });
  */
 export class FaultyRecordStore implements RecordStore {
   readonly steps: StepStore;
@@ -26,12 +30,12 @@ export class FaultyRecordStore implements RecordStore {
   constructor(
     private readonly store: RecordStore,
     private readonly reach: FaultHook,
-    /** Whether something is to happen at this point. */
+    /** Returns whether a fault waits at this point. Default: at each. */
     private readonly isArmed: (point: FaultPoint) => boolean = () => true,
   ) {
     this.steps = {
       joinsTransaction: store.steps.joinsTransaction,
-      load: (recordId, within) => this.loadSteps(recordId, within),
+      load: (recordId, within) => this.around('read', { recordId }, () => store.steps.load(recordId, within)),
       begin: (ownership, name, within) =>
         this.fenced('step begin', ownership, () => this.store.steps.begin(ownership, name, within)),
       end: (ownership, name, end: StepEnd, within) =>
@@ -84,7 +88,7 @@ export class FaultyRecordStore implements RecordStore {
         inside: transaction.inside,
         complete,
         completeLast: async (ownership, completion) => {
-          // What strikes between the two needs them apart.
+          // A fault between the two needs separate messages.
           if (!transaction.completeLast || BETWEEN.some(this.isArmed)) return complete(ownership, completion);
           completes = { recordId: ownership.recordId, ownership };
           await this.reach({ ...completes, point: 'before complete' });
@@ -115,10 +119,6 @@ export class FaultyRecordStore implements RecordStore {
 
   explain(error: unknown): string {
     return this.store.explain(error);
-  }
-
-  private loadSteps(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {
-    return this.around('read', { recordId }, () => this.store.steps.load(recordId, within));
   }
 
   private fenced(call: FaultCall, ownership: Ownership, work: () => Promise<FencedAnswer>): Promise<FencedAnswer> {

@@ -6,8 +6,10 @@ import { IDEMPOTENCY_ENGINE_FACTORY } from '../module/idempotency.tokens.js';
 import { IDEMPOTENCY_FAULTS_WRAP, IdempotencyFaults } from './idempotency-faults.js';
 
 /**
- * Puts {@link IdempotencyFaults} between an application's idempotency and its store. For tests: import it beside the
- * application's own module.
+ * Puts {@link IdempotencyFaults} between an application's idempotency and its store, for tests.
+ *
+ * @example
+ * const module = await Test.createTestingModule({ imports: [AppModule, IdempotencyFaultsModule] }).compile();
  */
 @Global()
 @Module({
@@ -20,7 +22,7 @@ export class IdempotencyFaultsModule implements OnApplicationBootstrap {
     @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
   ) {}
 
-  /** `wrap` changes what the engine is made of, on top of the faults. */
+  /** @param wrap changes the parts of the engine, on top of the faults */
   static forRoot({ wrap }: { wrap: (parts: EngineParts) => EngineParts }): DynamicModule {
     return {
       module: IdempotencyFaultsModule,

@@ -12,15 +12,15 @@ import type { FaultCall, FaultPoint, FaultSite } from './points.js';
 
 export type { FaultScene } from './faulty-engine.js';
 
-/** Which of the executions that come to a point are struck. */
+/** Which executions a fault strikes, of those that reach its point. */
 export interface FaultChoice {
-  /** How many. Default: 1. */
+  /** How many executions. Default: 1. */
   readonly times?: number;
-  /** Whether this one. Default: each. */
+  /** Returns whether to strike this one. Default: each. */
   readonly when?: (site: FaultSite) => boolean;
 }
 
-/** What happens to an execution that is struck. What it throws is what the execution gets. */
+/** Runs when a fault strikes. The execution gets what it throws, and waits while it waits. */
 export type FaultAction = (scene: FaultScene) => void | Promise<void>;
 
 interface Armed {
@@ -30,17 +30,22 @@ interface Armed {
   left: number;
 }
 
-/** Changes what an engine is made of, on top of its faults. */
+/** Changes the parts of an engine, on top of its faults. */
 export const IDEMPOTENCY_FAULTS_WRAP = Symbol('IDEMPOTENCY_FAULTS_WRAP');
 
-/** Faults for tests: arms what the next executions run into. */
+/**
+ * Faults for tests: each method arms one for the next executions.
+ *
+ * @example
+ * module.get(IdempotencyFaults).crashAt('after claim');
+ */
 @Injectable()
 export class IdempotencyFaults implements EngineFactory {
   private readonly engines: FaultyEngine[] = [];
   private readonly struck: FaultSite[] = [];
   private armed: Armed[] = [];
   private primaryIsLost = false;
-  /** Of the latest executions, by record: a take-over needs the same request. */
+  /** The latest claims, by record: {@link loseLease} needs the same request. */
   private readonly claims = new Map<string, Claim>();
 
   constructor(
@@ -49,24 +54,23 @@ export class IdempotencyFaults implements EngineFactory {
     private readonly wrap: (parts: EngineParts) => EngineParts = (parts) => parts,
   ) {}
 
-  /** Where faults struck so far. */
+  /** The places where faults have struck so far. */
   get fired(): readonly FaultSite[] {
     return this.struck;
   }
 
   /**
-   * The process dies at this point. Nothing it has under way is recorded any more, its heartbeats stop, its
-   * transactions roll back, its clients lose their connections (and callers of `IdempotencyService.run` get a
-   * `SimulatedCrashError`); whatever is asked from then on is asked of a new process. The handler's own code is not
-   * undone: where it holds no transaction, it goes on until it next asks something of its execution.
+   * Simulates the death of the process at this point. Nothing under way is recorded, heartbeats stop, transactions roll back, and clients
+   * lose their connections. Callers of `IdempotencyService.run` get a `SimulatedCrashError`. Later requests meet a new process. The
+   * handler's code goes on outside of a transaction, until it next uses its execution.
    *
-   * `kill: true` ends the real process, by SIGKILL.
+   * With `kill: true`, the real process dies by SIGKILL. Default: `false`.
    */
   crashAt(point: FaultPoint | (string & {}), { kill = false, ...choice }: FaultChoice & { kill?: boolean } = {}): void {
     this.at(point, (scene) => (kill ? die() : scene.crash()), choice);
   }
 
-  /** The client's connection breaks before the first byte of the response; the outcome is on record. */
+  /** Breaks the client's connection before the first byte of the response. The outcome is recorded. */
   loseResponse(choice?: FaultChoice): void {
     this.at(
       'before send',
@@ -79,41 +83,40 @@ export class IdempotencyFaults implements EngineFactory {
   }
 
   /**
-   * The execution is taken for dead: its lease runs out, and another takes the record over and frees it again. What
-   * the execution does is not recorded.
+   * Ends the lease of the execution: another one takes the record over and frees it again. The execution records nothing.
    *
-   * @param at the point at which that happens. Default: right after its claim
+   * @param at the point at which the lease ends. Default: `'after claim'`
    */
   loseLease({ at = 'after claim', ...choice }: FaultChoice & { at?: FaultPoint } = {}): void {
     this.at(at, (scene) => this.takeOver(scene), choice);
   }
 
-  /** The database is gone: whatever is asked of the store fails, until {@link restorePrimary} or {@link reset}. */
+  /** Makes every call of the store fail, until {@link restorePrimary} or {@link reset}. */
   losePrimary(): void {
     this.primaryIsLost = true;
   }
 
-  /** The database is back. */
+  /** Ends {@link losePrimary}. */
   restorePrimary(): void {
     this.primaryIsLost = false;
   }
 
-  /** The store is not asked: the request is lost on its way. */
+  /** Loses the request to the store, which does nothing. */
   loseRequest(call: Exclude<FaultCall, 'send' | 'handler'>, choice?: FaultChoice): void {
     this.at(`before ${call}`, unavailable, choice);
   }
 
-  /** The store does what it is asked, and its answer is lost. */
+  /** Loses the answer of the store, which does what it was asked. */
   loseAnswer(call: Exclude<FaultCall, 'send' | 'handler'>, choice?: FaultChoice): void {
     this.at(`after ${call}`, unavailable, choice);
   }
 
-  /** The execution waits here, as a process that is stopped does; its heartbeat goes on. */
+  /** Delays the execution by `ms` milliseconds, while its heartbeat goes on. */
   delay(point: FaultPoint | (string & {}), ms: number, choice?: FaultChoice): void {
     this.at(point, () => sleep(ms), choice);
   }
 
-  /** Calls `action` at a point. What it throws is what the execution gets; while it waits, the execution does. */
+  /** Calls `action` at a point. The execution gets what it throws, and waits while it waits. */
   at(
     point: FaultPoint | readonly FaultPoint[] | (string & {}),
     action: FaultAction,
@@ -128,12 +131,12 @@ export class IdempotencyFaults implements EngineFactory {
     this.armed.push({ points: undefined, action, when: () => true, left: Infinity });
   }
 
-  /** A point of the application's own: call it where your code is to be struck, and name it in {@link crashAt}. */
+  /** Defines a point of the application: call it where a fault shall strike, and name it in {@link crashAt} or {@link at}. */
   reach(point: string): Promise<void> {
     return reachOwnPoint(point);
   }
 
-  /** Disarms everything, and forgets where faults struck. */
+  /** Disarms all faults, and clears {@link fired}. */
   reset(): void {
     this.armed = [];
     this.struck.length = 0;
@@ -164,7 +167,7 @@ export class IdempotencyFaults implements EngineFactory {
 
   private async strike(scene: FaultScene): Promise<void> {
     const { site } = scene;
-    if (site.claim) this.note(site.recordId, site.claim);
+    if (site.claim) this.remember(site.recordId, site.claim);
     if (this.primaryIsLost && site.point.startsWith('before ') && !UNSTORED.has(site.point)) unavailable();
     for (const fault of this.armed) {
       if (fault.left <= 0 || (fault.points && !fault.points.has(site.point)) || !fault.when(site)) continue;
@@ -175,7 +178,7 @@ export class IdempotencyFaults implements EngineFactory {
     this.armed = this.armed.filter(({ left }) => left > 0);
   }
 
-  private note(recordId: string, claim: Claim): void {
+  private remember(recordId: string, claim: Claim): void {
     this.claims.delete(recordId);
     this.claims.set(recordId, claim);
     if (this.claims.size > MOST_CLAIMS) this.claims.delete(this.claims.keys().next().value!);
@@ -191,10 +194,10 @@ export class IdempotencyFaults implements EngineFactory {
   }
 }
 
-/** As many executions may be under way. */
+/** How many claims are remembered: in a test, fewer executions are under way at once. */
 const MOST_CLAIMS = 100;
 
-/** Points at which nothing is asked of the store. */
+/** Points that a lost database does not affect. */
 const UNSTORED = new Set<string>(['before handler', 'before send'] satisfies FaultPoint[]);
 
 function unavailable(): never {

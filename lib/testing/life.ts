@@ -8,7 +8,7 @@ import type { HandlerResult, RecordingResult, Runner, LeasedExecution } from '..
 import { FaultyRecordStore } from './faulty-record-store.js';
 import type { FaultPoint, FaultSite } from './points.js';
 
-/** What callers of an execution get that "died" in a process that lives on. */
+/** The callers of an execution get this error when its process "died" by a simulated crash. */
 export class SimulatedCrashError extends Error {
   override readonly name = 'SimulatedCrashError';
   constructor() {
@@ -18,23 +18,23 @@ export class SimulatedCrashError extends Error {
 
 const never = new Promise<never>(() => undefined);
 
-/** The execution that code runs in. */
+/** The execution of the running code. */
 const running = new AsyncLocalStorage<{ readonly life: Life; readonly recordId: string }>();
 
-/** Comes to a point of the application's own, in the execution at hand; nothing outside of one. */
+/** Reaches a point of the application in the current execution. Does nothing outside of one. */
 export async function reachOwnPoint(point: string): Promise<void> {
   const execution = running.getStore();
   await execution?.life.pass({ point, recordId: execution.recordId });
 }
 
 /**
- * One life of an engine. Once it is dead, nothing of it reaches the store any more, whatever was asked of it stays
- * without an answer, and its transactions roll back: what a process that was killed leaves behind.
+ * One life of an engine. Once it is dead, it leaves what a killed process leaves: no call reaches the store, none is answered, and open
+ * transactions roll back.
  */
 export class Life {
   readonly engine: IdempotencyEngine;
   private dead = false;
-  /** What is under way, to be told of the end. Not one promise: it would keep all that was ever raced with it. */
+  /** Rejects what is under way. Racing with one promise instead would keep everything that ever raced with it. */
   private readonly pending = new Set<(error: SimulatedCrashError) => void>();
   private readonly locks = new Set<HeldLock>();
 
@@ -54,13 +54,13 @@ export class Life {
     return { kind: 'run', leased: this.mortal(admission.leased, operation.recordId) };
   }
 
-  /** Ends this life. What was asked of it from outside rejects with {@link SimulatedCrashError}. */
+  /** Ends this life. Calls from outside reject with {@link SimulatedCrashError}. */
   die(): void {
     if (this.dead) return;
     this.dead = true;
     for (const fail of this.pending) fail(new SimulatedCrashError());
     this.pending.clear();
-    // A lock's time to live ends by itself in a process that was killed; here it would be renewed.
+    // A lock of a killed process expires. Here, its renewals would go on.
     for (const lock of this.locks) lock.release();
   }
 
@@ -104,7 +104,7 @@ export class Life {
           runner.begin();
         });
       runToEnd(body).then(
-        (recorded) => runner.onFinish(recorded),
+        (recorded) => runner.onRecorded(recorded),
         (error: unknown) => runner.onFailure(error),
       );
     };

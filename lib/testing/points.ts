@@ -1,6 +1,6 @@
 import type { Claim, FencedAnswer, Ownership, RecordState } from '../engine/ports/record-store.js';
 
-/** What an execution asks of the store and of the wire, in the order of a run. */
+/** The calls of an execution, in the order of a run. */
 export const FAULT_CALLS = [
   'read',
   'claim',
@@ -13,10 +13,10 @@ export const FAULT_CALLS = [
   'release',
   'send',
 ] as const;
-/** What an execution asks, at which a fault can strike. */
+/** A call of an execution, before or after which a fault can strike. */
 export type FaultCall = (typeof FAULT_CALLS)[number];
 
-/** A point of the protocol. `release` is any giving back of a record without an outcome. */
+/** A point of the protocol. `release` also stands for discarding and holding a record. */
 export type FaultPoint = `${'before' | 'after'} ${FaultCall}`;
 
 /** All points of the protocol, in the order of a run. */
@@ -24,18 +24,19 @@ export const FAULT_POINTS: readonly FaultPoint[] = FAULT_CALLS.flatMap(
   (call) => [`before ${call}`, `after ${call}`] as const,
 );
 
-/** Where an execution is. Points of an application's own have names of its own. */
+/** Where an execution is. */
 export interface FaultSite {
+  /** A point of the protocol, or the name of one of the application's own. */
   readonly point: FaultPoint | (string & {});
-  /** Empty where it is not known yet, as before COMMIT of a transaction that completes nothing. */
+  /** Empty where it is unknown, as before the COMMIT of a transaction that completes nothing. */
   readonly recordId: string;
   readonly claim?: Claim;
   readonly ownership?: Ownership;
-  /** What the store answered, after a call. */
+  /** The store's answer, after a call. */
   readonly answer?: RecordState | FencedAnswer;
-  /** Breaks the connection to the client. At `send` only. */
+  /** Breaks the connection to the client. Only at `send`. */
   readonly hangUp?: () => void;
 }
 
-/** Called at each point. What it throws is what the caller gets; while it waits, the caller does. */
+/** Called at each point. The caller gets what it throws, and waits while it waits. */
 export type FaultHook = (site: FaultSite) => void | Promise<void>;

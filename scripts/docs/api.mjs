@@ -4,16 +4,7 @@ import { Application } from 'typedoc';
 import { root } from '../workspace.mjs';
 
 /** What exported types are made of, and nobody names. */
-const INSIDE = [
-  'EngineFactory',
-  'EventSink',
-  'FAULT_CALLS',
-  'OfExecution',
-  'OfRecord',
-  'PROBLEM_STATUS',
-  'StoredOutcome',
-  'WakeUp',
-];
+const INSIDE = ['EngineFactory', 'EventSink', 'FAULT_CALLS', 'OfExecution', 'OfRecord', 'StoredOutcome', 'WakeUp'];
 
 /**
  * Makes the API reference of everything that package.json exports, from the code's own docstrings. A warning is a failure:

@@ -129,7 +129,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (watched || !options.policy.transactional) return runWithin(pass.current, follow, this, pass);
     // Where the handler's calls are not watched, each pass begins a new transaction.
     void this.settled()
-      .then(() => this.leased.beginAgain())
+      .then(() => this.leased.restartTransaction())
       .then((run) => run(() => runWithin(pass.current, follow, this, pass)))
       .catch((error: unknown) => subscriber.error(error));
   }
@@ -406,7 +406,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   /** See {@link Runner}. */
-  onFinish(recorded: RecordingResult): void {
+  onRecorded(recorded: RecordingResult): void {
     try {
       this.answer(recorded);
       this.phase = 'over';

@@ -32,7 +32,7 @@ export function admissionError(
 ): Error {
   // What the edge itself threw, as the rest of a request did not arrive.
   if (error instanceof HttpException) return error;
-  if (!isOutage(error)) logger.error(`${operation.endpoint}: ${engine.explain(error)}`, causeOf(error));
+  if (!isOutage(error)) logger.error(`${operation.endpoint}: ${engine.store.explain(error)}`, causeOf(error));
   return problemOfError(error, documentation);
 }
 

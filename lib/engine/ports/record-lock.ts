@@ -1,28 +1,29 @@
 /**
- * Keeps duplicates away from the database. Correctness never depends on it: an engine whose lock is lost, flushed or unreachable stays
- * correct, because {@link RecordStore.claim} decides who owns a record.
+ * Keeps duplicates away from the database. Correctness never depends on it, because {@link RecordStore.claim} decides who owns a record: a
+ * lock may be lost, flushed, or held by two processes.
  */
 export interface RecordLock {
   /**
-   * Tries once to lock a record; never waits for the present holder. Settles within a bounded time and never rejects.
+   * Tries once to lock a record. Must not wait for the holder, must settle within a bounded time, and must not reject: each would make an
+   * outage of the lock one of the application.
    *
-   * @param recordId the record's id (a digest, never the client's key)
-   * @param ttlMs how long the lock lives without its holder, in milliseconds; renewed until it is released
+   * @param recordId a digest, never the client's key
+   * @param ttlMs how long the lock outlives its process, in milliseconds; the implementation renews it until `release()`
    */
   acquire(recordId: string, ttlMs: number): Promise<LockAttempt>;
 
-  /** Stops renewing what is held and lets go of everything the lock itself opened. Idempotent. */
+  /** Stops all renewals, and closes what the lock itself opened. Idempotent. */
   close(): Promise<void>;
 }
 
-/** The result of one attempt to lock. Contention and an outage are different results: an outage never looks like a lock. */
+/** The result of one attempt to lock. An outage is a result of its own: taken for contention, it would refuse every request. */
 export type LockAttempt =
   | { readonly kind: 'acquired'; readonly lock: HeldLock }
   | { readonly kind: 'contended' }
   | { readonly kind: 'unavailable'; readonly reason: string };
 
-/** A lock that was taken, and is renewed until it is released. */
+/** A lock that this process holds, and renews until it releases it. */
 export interface HeldLock {
-  /** Gives the lock back in the background. Never throws, never rejects, harmless when called twice. */
+  /** Releases the lock in the background. Never throws. Idempotent. */
   release(): void;
 }

@@ -2,91 +2,97 @@ import type { CallRunner } from '../handler-calls.js';
 import type { StoredOutcome } from '../outcome.js';
 
 /**
- * Where records live. The store decides who owns a record, on its own clock: no method takes a point in time, only
- * durations in milliseconds.
+ * The database that holds the records. An implementation has to keep these rules:
  *
- * Every method rejects with {@link StoreUnavailableError} when the store cannot be asked within its time limit, and with
- * {@link StoreRefusedError} when it refuses what it is asked: the same call would be refused again.
+ * - The store decides who owns a record, by one atomic statement. A read followed by a separate write lets two requests run the handler:
+ *   the double charge this package exists to prevent.
+ * - It does so by its own clock. No method takes a point in time, only durations in milliseconds: the clocks of two processes differ, and
+ *   one of them would end the other's lease.
+ * - A *fenced* write takes effect only if {@link Ownership} still matches the record in processing. An owner that was paused for longer
+ *   than its lease would otherwise overwrite the outcome of its successor.
+ * - A method rejects with {@link StoreUnavailableError} where the store does not answer within its time limit, and with
+ *   {@link StoreRefusedError} where it refuses the statement. The engine retries the first, and never the second.
  */
 export interface RecordStore {
   /**
-   * Inserts the record, takes it over, or returns the existing record, atomic among any number of claimants: one round trip
-   * where the key is fresh, running or done. The claim was won if the answer's owner is `claim.owner`; this also recognises
-   * a claim of ours whose first answer was lost.
+   * Inserts the record, takes over one whose lease has run out, or returns the existing record. Atomic among any number of claimants, in
+   * one round trip where the key is fresh, running or done. The claim is won if the returned owner is `claim.owner`: the same claim may
+   * be sent again after its answer was lost.
    *
-   * @param onLate gets an answer that comes after the store was given up on
+   * @param onLate receives an answer that comes after the time limit, so that a claim that was won can be given back
    */
   claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState>;
 
-  /** Returns the record, or `undefined` where there is none or it has expired. Takes no lock. */
+  /** Returns the record, or `undefined` where it does not exist or has expired. Takes no lock. */
   read(recordId: string): Promise<RecordState | undefined>;
 
-  /** Records an outcome, fenced: only if `ownership` still holds the record. */
+  /** Records an outcome, fenced. */
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
 
   /**
-   * Frees the key for the next request, fenced; the fingerprint and the steps still bind it for `retentionMs` from now.
+   * Frees the key for the next request, fenced. For `retentionMs` from now, the fingerprint still binds that request, and it finds the
+   * steps: another request under the key would get their results.
    */
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer>;
 
-  /** Takes back a claim whose operation never began, fenced: a first attempt leaves nothing behind. */
+  /** Frees the record of an execution that never began, fenced. The record of a first attempt is deleted. */
   discard(ownership: Ownership): Promise<FencedAnswer>;
 
-  /** Marks the outcome as unknown, fenced. */
+  /** Marks the outcome as unknown, fenced. No claim wins the record until an operator resolves it. */
   hold(ownership: Ownership): Promise<FencedAnswer>;
 
   /**
-   * Extends the lease to `leaseMs` from now, fenced. Waits, within its time limit, for a transaction that completes this record.
+   * Extends the lease to `leaseMs` from now, fenced. Waits, within its time limit, for a transaction that completes this record: so it
+   * shows whether a COMMIT took place whose answer was lost.
    *
-   * @param transactional whether the operation may be in a transaction, at any isolation level, whose completion this must
-   *   not make fail. Such a renewal never makes the lease shorter.
+   * @param transactional whether the operation may be in a transaction. Then the renewal must not make its completion fail, at any
+   *   isolation level, and never shortens the lease
    */
   renew(ownership: Ownership, leaseMs: number, transactional?: boolean): Promise<FencedAnswer>;
 
   /**
-   * Marks the record as awaited, so that its completion is announced. Returns the existing record.
+   * Marks the record as awaited, so that its owner announces the completion. Returns the existing record.
    *
    * @param transactional as for {@link renew}
    */
   markAwaited(recordId: string, transactional?: boolean): Promise<RecordState | undefined>;
 
   /**
-   * Runs `work` in a transaction of the application's data source. Resolves after COMMIT. Rejects after ROLLBACK with
-   * what `work` threw, or with what ended its connection. Rejects with `CommitUnknownError` when anything fails after
-   * `work`: a COMMIT that was refused, whose answer was lost, or that something of the application's followed and threw.
+   * Runs `work` in a transaction of the application's data source. Resolves after COMMIT. Rejects after ROLLBACK with what `work` threw,
+   * or with what broke its connection. Rejects with `CommitUnknownError` where anything fails after `work`: the database refuses COMMIT,
+   * its answer is lost, or a subscriber of the application throws after it.
    *
-   * @param endpoint the operation, as errors name it
+   * @param endpoint the operation's name, for errors
    */
   transaction<T>(work: (transaction: StoreTransaction) => Promise<T>, endpoint?: string): Promise<T>;
 
   readonly steps: StepStore;
 
-  /** Returns whether the same transaction may succeed when it is tried again (deadlock, lost connection). */
+  /** Returns whether the same transaction may succeed at another try, as after a deadlock or a lost connection. */
   isRetryable(error: unknown): boolean;
 
-  /** Returns whether the store closed a connection at a statement: that is how some servers refuse one that is too large. */
+  /** Returns whether a connection broke at a statement. Some servers refuse a statement that is too large in this way. */
   closedConnection(error: unknown): boolean;
 
-  /** Describes an error of the store or of a handler's statement in a line for the log: cause, code, and what to do. */
+  /** Describes an error in one line for the log: cause, code, and what to do. */
   explain(error: unknown): string;
 }
 
-/** A transaction that the handler's writes and the record's completion share. */
+/** The transaction in which the handler's writes commit together with the completion. */
 export interface StoreTransaction {
-  /** The store's own handle on the transaction, opaque to the engine (TypeORM's EntityManager). */
+  /** The store's handle on the transaction, such as TypeORM's EntityManager. Opaque to the engine. */
   readonly manager: unknown;
-  /** Runs what comes from elsewhere as part of the transaction, in its async context where it has one. */
+  /** Runs a function in the transaction's async context, where it has one. A further call of the handler comes from elsewhere. */
   readonly inside: CallRunner;
   /**
    * As {@link RecordStore.complete}, inside this transaction.
    *
-   * @throws TransactionEndedError where this is no longer the transaction that was begun: on a connection that has
-   *   gone back to autocommit, an outcome would be recorded for writes that were undone
+   * @throws TransactionEndedError where the transaction has ended meanwhile. The connection is back in autocommit, and the outcome would
+   *   be recorded though the writes were undone
    */
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
   /**
-   * As {@link complete}, where nothing follows: the store may commit by the same message, and saves a round trip. Absent where
-   * it cannot.
+   * As {@link complete}, but commits in the same message, which saves a round trip. Absent where the store cannot.
    *
    * @throws CommitUnknownError where the transaction may have been committed
    */
@@ -94,112 +100,112 @@ export interface StoreTransaction {
 }
 
 /**
- * Progress inside an operation. All writes are fenced by the record's token. `within` is the transaction that the
- * execution runs in, for stores that have only one connection.
+ * The steps of operations. All writes are fenced, and commit at once. `within` is the transaction of the execution, in which a store with
+ * a single connection has to write.
  */
 export interface StepStore {
-  /** Whether what is recorded `within` a transaction is undone with it, for want of another connection. */
+  /** Whether a rollback of `within` undoes the recorded steps, because the store has a single connection. */
   readonly joinsTransaction: boolean;
-  /** Everything recorded of the steps of a record. */
+  /** Returns the recorded steps of a record. */
   load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]>;
-  /** Notes that a step has begun. */
+  /** Records that a step has begun. */
   begin(ownership: Ownership, name: string, within?: StoreTransaction): Promise<FencedAnswer>;
-  /** Notes a step's end: its result as JSON text (`null` for undefined), or that it threw. */
+  /** Records a step's end. */
   end(ownership: Ownership, name: string, end: StepEnd, within?: StoreTransaction): Promise<FencedAnswer>;
 }
 
-/** How a step ended. */
+/** How a step ended: `result` as text, or `null` for undefined. */
 export type StepEnd = { readonly status: 'done'; readonly result: string | null } | { readonly status: 'failed' };
 
-/** A step as it is on record. */
+/** A step as the store has it. */
 export interface RecordedStep {
   readonly name: string;
-  /** `begun` without an end means that the process died inside the step: whether it happened is unknown. */
+  /** `begun`: the process died inside the step, or still runs it. Whether its effect happened is unknown. */
   readonly status: 'begun' | 'done' | 'failed';
   /** JSON text, or `null` for undefined. */
   readonly result: string | null;
 }
 
-/** Who asks for a record, and on what terms. */
+/** A request for the ownership of a record. */
 export interface Claim {
   /** 128 bits of the SHA-256 of (namespace, scope, endpoint, key), as a UUID in lower case. */
   readonly recordId: string;
-  /** Random, new for every execution: identifies a claim whose answer was lost, when it is sent again. */
+  /** Random, and new for every execution. A claim that is sent again after a lost answer is recognised by it. */
   readonly owner: string;
-  /** What operators see of the operation, such as `POST /payments`. At most 255 characters. */
+  /** The operation's name as operators see it, such as `POST /payments`. At most 255 characters. */
   readonly endpoint: string;
-  /** The route of an operation that has a name of its own, for operators. At most 255 characters. */
+  /** The route of an operation that has its own name, for operators. At most 255 characters. */
   readonly route: string | null;
-  /** By what all records of one scope are found: see the class `ScopeDigest`. */
+  /** Finds all records of one scope: see the class `ScopeDigest`. */
   readonly scopeDigest: Buffer | null;
   /**
-   * 32 bytes: the request's fingerprint, with the full digest of (namespace, scope, endpoint, key) in it. Of an input that
-   * is streamed, the claim has the part that is known by then, and the completion the whole.
+   * 32 bytes over the request and the full digest of (namespace, scope, endpoint, key). Of a streamed input, the claim covers the part
+   * that is known by then, and the completion the whole.
    */
   readonly fingerprint: Buffer;
-  /** 16 bytes of an HMAC of the credential that the record is bound to, if any. */
+  /** 16 bytes of an HMAC of the caller's credential, if the record is bound to one. */
   readonly binding: Buffer | null;
-  /** What is kept of the request, if anything. */
+  /** The part of the request that the record keeps. */
   readonly request: Buffer | null;
   readonly leaseMs: number;
   readonly retentionMs: number;
-  /** How many executions in a row may die without an outcome, this one included, before the record is held. */
+  /** How many executions in a row may die without an outcome, including this one, before the record is held. */
   readonly maxAttempts: number;
-  /** Whether an owner that dies leaves an unknown outcome that someone must resolve. */
+  /** Whether the record of an owner that died is held, until an operator resolves it. */
   readonly holdOnCrash: boolean;
   /**
-   * Whether the store may commit this claim asynchronously, as nothing lasts of the operation but what commits with its completion. A
-   * server that crashes may forget the claim: the completion then finds no record, which undoes the operation.
+   * Whether the store may commit this claim without waiting for the disk. A server that crashes may then forget the claim. The completion
+   * finds no record and rolls the transaction back, so that only transactional operations may do so.
    */
   readonly asyncCommit: boolean;
 }
 
-/** Proof of ownership: what every write of an execution is fenced by. */
+/** Identifies one claim of a record. Every write of an execution is fenced by it. */
 export interface Ownership {
   readonly recordId: string;
   readonly owner: string;
   readonly token: number;
 }
 
-/** An outcome that is to be recorded. */
+/** An outcome to record. */
 export interface Completion {
   readonly outcome: StoredOutcome;
   /** How long the outcome is kept, in milliseconds from now. */
   readonly retentionMs: number;
-  /** Takes the place of the claim's fingerprint, where that did not cover the whole input. */
+  /** Replaces the claim's fingerprint, where that did not cover a streamed input. */
   readonly fingerprint?: Buffer | undefined;
 }
 
-/** The answer to a fenced write. */
+/** The result of a fenced write. */
 export interface FencedAnswer {
-  /** Whether the write took place: false when the record has another owner, token or state. */
+  /** Whether the write took effect; `false` where the record has another owner, token or state. */
   readonly held: boolean;
-  /** Whether a request waits for the record. */
+  /** Whether a request of another process waits for the record, and its end has to be announced. */
   readonly awaited: boolean;
 }
 
 /** The states of a record: see docs/guarantees.md. */
 export type RecordStatus = 'processing' | 'done' | 'failed' | 'held';
 
-/** A record as it stands in the store. */
+/** A record, as the store has it. */
 export interface RecordState {
   readonly recordId: string;
   readonly owner: string;
   readonly status: RecordStatus;
-  /** The fencing token: grows at every claim. */
+  /** The fencing token, which every claim raises. */
   readonly token: number;
   /** 1 on a first run. */
   readonly attempt: number;
   /**
-   * The state the present owner found the record in: `processing` means that it took over from an owner that fell
-   * silent, `done` that an expired outcome made room; `null` where there was no record.
+   * The state in which the owner found the record. `processing`: it took over from an owner whose lease had run out. `done`: the earlier
+   * outcome had expired. `null`: there was no record.
    */
   readonly takenFrom: RecordStatus | null;
-  /** How many more executions may take over from one that died; none: the record is held instead. */
+  /** How many more executions may take over from one that died. At 0, the record is held instead. */
   readonly attemptsLeft: number;
   readonly fingerprint: Buffer;
   readonly binding: Buffer | null;
-  /** What is left of the lease, in milliseconds, by the store's clock; negative when it ran out. */
+  /** The rest of the lease, in milliseconds by the store's clock; negative once it has run out. */
   readonly leaseLeftMs: number;
   readonly outcome: StoredOutcome | null;
 }

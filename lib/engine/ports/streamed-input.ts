@@ -1,20 +1,20 @@
 /**
- * An input that its handler reads itself, as it arrives. Its fingerprint is known once it has been read: the claim is made
- * with that of the rest of the request, and the completion brings the whole.
+ * An input that the handler reads as it arrives. Its fingerprint is known only once it has been read, so that the claim has the
+ * fingerprint of the rest of the request, and the completion that of the whole.
  */
 export interface StreamedInput {
-  /** Whether it ended before it was complete, as its sender has gone. */
+  /** Whether the sender went away before the input was complete. */
   readonly brokeOff: boolean;
 
   /**
-   * The fingerprint of the request together with its input, as far as the handler was given that: 32 bytes. Asked for
-   * when the handler has ended, and the same whenever it is asked for again.
+   * Returns 32 bytes over the request and as much of its input as the handler received. Called after the handler has ended; every call
+   * returns the same.
    */
   fingerprint(): Promise<Buffer>;
 
   /**
-   * Reads the input of a duplicate, whose handler never runs, and returns whether `recorded` is its fingerprint. Asked for
-   * once. Rejects where the input breaks off.
+   * Reads the input of a duplicate, whose handler does not run, and returns whether `recorded` is its fingerprint. Called at most once.
+   * Rejects where the input breaks off: half an input must not get a replay.
    */
   matches(recorded: Buffer): Promise<boolean>;
 }

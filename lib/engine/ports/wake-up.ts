@@ -1,15 +1,15 @@
 /**
- * Wakes waiters, in this process and in others, when a record has changed. A wake-up may be lost or come for nothing: a waiter
- * reads the record again, and also reads it from time to time without a wake-up.
+ * Wakes waiters of all processes when a record has changed. A wake-up may be lost, or come without a change: a waiter reads the record
+ * after each, and also polls it.
  */
 export interface WakeUp {
   /**
-   * Calls `onWake` each time the record is announced, until the subscription is closed.
-   * Resolves once announcements made from now on are heard; rejects when the channel cannot be reached.
+   * Calls `onWake` for each announcement of the record, until the subscription is closed. Resolves once announcements arrive: a waiter
+   * that marked its record as awaited before that would miss one. Rejects where the channel cannot be reached.
    */
   subscribe(recordId: string, onWake: () => void): Promise<WakeUpSubscription>;
 
-  /** Announces that a record has changed. Never rejects; meant to be called off the critical path. */
+  /** Announces that a record has changed. Never rejects. No request waits for it. */
   announce(recordId: string): Promise<void>;
 
   /** Closes what the channel itself opened. Idempotent. */
@@ -17,6 +17,6 @@ export interface WakeUp {
 }
 
 export interface WakeUpSubscription {
-  /** Stops the calls. Never throws. */
+  /** Stops the calls of `onWake`. Never throws. */
   close(): void;
 }

@@ -1,4 +1,4 @@
-/** Attributes of metrics and of spans. */
+/** Attributes of metrics and spans. */
 export const ATTR_ENDPOINT = 'idempotency.endpoint';
 export const ATTR_OUTCOME = 'idempotency.outcome';
 

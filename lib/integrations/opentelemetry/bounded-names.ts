@@ -1,7 +1,7 @@
-/** Replaces the names beyond the limit, as OpenTelemetry's own conventions have it. */
+/** Replaces names beyond the limit, as in OpenTelemetry's semantic conventions. */
 const OTHER = '_OTHER';
 
-/** Lets so many distinct names through: a metric's attribute must not have as many values as there are requests. */
+/** Limits the distinct values of a metric's attribute: unlimited, each request could create a time series. */
 export class BoundedNames {
   private readonly known = new Set<string>();
 

@@ -7,15 +7,15 @@ import { noteOnSpan } from './span-attributes.js';
 
 /** Options of {@link IdempotencyOpenTelemetryModule}. */
 export interface IdempotencyOpenTelemetryOptions {
-  /** Where the instruments are made. Default: the global meter provider, as it is when the application starts. */
+  /** Creates the instruments. Default: the global meter provider at the application's start. */
   readonly meterProvider?: MeterProvider;
-  /** Whether there are metrics. Default: `true`. */
+  /** Whether to record metrics. Default: `true`. */
   readonly metrics?: boolean;
-  /** Whether the active span gets attributes. Default: `true`. */
+  /** Whether to set attributes of the active span. Default: `true`. */
   readonly spans?: boolean;
   /**
-   * How many distinct values `idempotency.endpoint` may have in metrics; further ones are counted as `_OTHER`. Default:
-   * 200, which keeps the requests' counter within the 2,000 series that OpenTelemetry SDKs allow a metric.
+   * How many distinct values `idempotency.endpoint` may have in metrics. Further ones count as `_OTHER`. Default: 200, which keeps the
+   * counter of requests within the 2,000 series that OpenTelemetry SDKs allow a metric.
    */
   readonly maxEndpoints?: number;
 }
@@ -24,8 +24,13 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
   new ConfigurableModuleBuilder<IdempotencyOpenTelemetryOptions>().setClassMethodName('forRoot').build();
 
 /**
- * Metrics and span attributes of what happens to idempotent requests. Import it as it is, or with `forRoot({ ... })` or
- * `forRootAsync({ ... })`, beside `IdempotencyModule`.
+ * Metrics and span attributes of idempotent requests. Import it beside `IdempotencyModule`, with or without options.
+ *
+ * @example
+ * ```ts
+ * @Module({ imports: [IdempotencyModule.forRoot(), IdempotencyOpenTelemetryModule.forRoot({ maxEndpoints: 50 })] })
+ * export class AppModule {}
+ * ```
  */
 @Module({})
 export class IdempotencyOpenTelemetryModule extends ConfigurableModuleClass implements OnModuleInit {

@@ -4,12 +4,12 @@ import { ATTR_ENDPOINT, ATTR_OUTCOME } from './attributes.js';
 import { BoundedNames } from './bounded-names.js';
 import { executionOutcome, requestOutcome } from './outcomes.js';
 
-/** Seconds: of statements and round trips. */
-const SHORT = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
-/** Seconds: of handlers that are waited for. */
-const LONG = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+/** Histogram boundaries for statements and round trips, in seconds. */
+const STATEMENT_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+/** Histogram boundaries for handlers that a duplicate waits for, in seconds. */
+const HANDLER_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** Counts and measures events. */
+/** Records events as metrics. */
 export class IdempotencyMetrics {
   private readonly requests: Counter;
   private readonly executions: Counter;
@@ -41,13 +41,17 @@ export class IdempotencyMetrics {
     this.claimDuration = histogram(
       'idempotency.claim.duration',
       'What lock and claim took, where the request won its record.',
-      SHORT,
+      STATEMENT_SECONDS,
     );
-    this.completeDuration = histogram('idempotency.complete.duration', 'What recording an outcome took.', SHORT);
+    this.completeDuration = histogram(
+      'idempotency.complete.duration',
+      'What recording an outcome took.',
+      STATEMENT_SECONDS,
+    );
     this.waitDuration = histogram(
       'idempotency.wait.duration',
       'How long duplicates waited for a running request.',
-      LONG,
+      HANDLER_SECONDS,
     );
   }
 

@@ -1,6 +1,6 @@
 import type { IdempotencyEvent } from '../../engine/events.js';
 
-/** What became of a request: each request has one. */
+/** The outcome of a request. Each request has exactly one. */
 export type RequestOutcome =
   | 'fresh'
   | 'taken_over'
@@ -16,7 +16,7 @@ export type RequestOutcome =
 /** How an execution ended. */
 export type ExecutionOutcome = 'completed' | 'released' | 'held' | 'lease_lost' | 'unrecorded';
 
-/** What an event says of its request; `undefined` where that was said before, or is still to come. */
+/** Returns the request's outcome, or `undefined` where another event has it. */
 export function requestOutcome(event: IdempotencyEvent): RequestOutcome | undefined {
   switch (event.type) {
     case 'claimed':
@@ -39,7 +39,7 @@ export function requestOutcome(event: IdempotencyEvent): RequestOutcome | undefi
   }
 }
 
-/** What an event says of the end of an execution. */
+/** Returns the execution's outcome, or `undefined` where the event is not its end. */
 export function executionOutcome(event: IdempotencyEvent): ExecutionOutcome | undefined {
   switch (event.type) {
     case 'completed':

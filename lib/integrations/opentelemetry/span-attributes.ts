@@ -12,7 +12,7 @@ import {
 } from './attributes.js';
 import { executionOutcome, requestOutcome } from './outcomes.js';
 
-/** Notes an event on the span that is active: events are emitted in the context of their request. */
+/** Sets attributes of the active span, which is the request's: events are emitted in its async context. */
 export function noteOnSpan(event: IdempotencyEvent): void {
   const span = trace.getActiveSpan();
   if (span?.isRecording()) span.setAttributes(attributesOf(event));

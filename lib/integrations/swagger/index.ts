@@ -12,7 +12,7 @@ import { IDEMPOTENCY_OPTIONS } from '../../module/idempotency.tokens.js';
 import { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { resolveModuleOptions } from '../../options/resolve-options.js';
-import { type ProblemCode, PROBLEM_STATUS } from '../../problems/problem.js';
+import { type ProblemCode, PROBLEMS } from '../../problems/problem.js';
 import { Routes } from '../../handlers/routes.js';
 import { operationPolicy, type OperationPolicy } from '../../service/policy.js';
 
@@ -30,9 +30,11 @@ type Operation = { responses: Responses; [EXTENSION]?: { problems: readonly Prob
 const described = new WeakSet<object>();
 
 /**
- * As `SwaggerModule.createDocument()`, with every idempotent operation described: the key's header, the problem
- * responses, the header that marks replays, and the policy as `x-idempotency`. A response that is already described under the same status stays as it
- * is.
+ * As `SwaggerModule.createDocument()`, and adds to every idempotent operation: the key's header, the problem responses, the header that
+ * marks replays, and the policy as `x-idempotency`. A response that the application describes stays unchanged.
+ *
+ * @example
+ * SwaggerModule.setup('api', app, () => createDocument(app, new DocumentBuilder().build()));
  */
 export function createDocument(
   app: INestApplication,
@@ -51,10 +53,10 @@ export function createDocument(
   return document;
 }
 
-/** By decorators: only those find the operations that belong to a handler. */
+/** Adds decorators, because the document does not name the handler of an operation. */
 function describeOperations(app: INestApplication): void {
   const module = optionsOf(app);
-  // Not the module's own: under `preview: true` Nest makes no providers.
+  // Not the module's provider: Nest creates none under `preview: true`.
   const operations = new OperationOptions(module);
   const discovery = new DiscoveryService(app.get(ModulesContainer, { strict: false }));
   for (const route of new Routes(discovery, new MetadataScanner()).idempotent()) {
@@ -77,7 +79,7 @@ function optionsOf(app: INestApplication): ResolvedModuleOptions {
   return resolveModuleOptions({});
 }
 
-/** Marks successes alone: which of its errors an application stores is not known here. A reference is left as it is. */
+/** Marks successes only, as the option `outcome` decides at run time which errors are recorded. A reference stays unchanged. */
 function markReplays(responses: Responses): void {
   for (const [status, response] of Object.entries(responses) as [string, Response][]) {
     if (!/^[23]/.test(status) || '$ref' in response) continue;
@@ -111,7 +113,10 @@ function text(seconds: number): string {
 
 function byStatus(codes: readonly ProblemCode[]): Map<number, ProblemCode[]> {
   const statuses = new Map<number, ProblemCode[]>();
-  for (const code of codes) statuses.set(PROBLEM_STATUS[code], [...(statuses.get(PROBLEM_STATUS[code]) ?? []), code]);
+  for (const code of codes) {
+    const { status } = PROBLEMS[code];
+    statuses.set(status, [...(statuses.get(status) ?? []), code]);
+  }
   return statuses;
 }
 

@@ -14,8 +14,8 @@ export interface IdempotencyHealthOptions {
   /** How long the database may take to answer, in milliseconds. Default: 1000. */
   readonly timeout?: number;
   /**
-   * What it means that no quorum of Redis nodes answers. Default: `'degraded'`, as the database alone keeps all
-   * guarantees; `'down'` where the module's `onLockUnavailable` is `'reject'`, as every request is then refused.
+   * The status without a quorum of Redis nodes. Default: `'degraded'`, because the database alone keeps all guarantees, or `'down'` where
+   * `onLockUnavailable` is `'reject'`, because every request is refused.
    */
   readonly withoutLock?: 'degraded' | 'down';
 }
@@ -27,21 +27,21 @@ export type StoreHealth =
 
 /** The details of the lock in Redis. Durations are milliseconds. */
 export interface LockHealth {
-  /** `up` with a quorum. */
+  /** `up`: a quorum of nodes answers. */
   readonly status: 'up' | 'degraded' | 'down';
   readonly nodes: number;
   readonly answering: number;
-  /** How many nodes have to answer. */
+  /** The number of nodes that have to answer. */
   readonly quorum: number;
-  /** Why the others did not: `no answer`, `not connected`, `refused: READONLY`. */
+  /** Why other nodes did not answer: `no answer`, `not connected`, `refused: READONLY`. */
   readonly failures?: readonly string[];
   readonly responseTime: number;
 }
 
-/** Whether idempotent operations can be carried out: the store, and the lock where there is one. */
+/** Checks whether idempotent operations can run: the store, and the lock where Redis is used. */
 @Injectable()
 export class IdempotencyHealthIndicator {
-  private asked: Promise<unknown> | undefined;
+  private query: Promise<unknown> | undefined;
 
   constructor(
     @Inject(HealthIndicatorService) private readonly indicators: HealthIndicatorService,
@@ -49,11 +49,13 @@ export class IdempotencyHealthIndicator {
   ) {}
 
   /**
-   * Asks the database, on the path that requests take, for what a claim needs: the tables of the module, and leave to
-   * write to them (nothing is written). Asks each Redis node for a lock, where there are any. Never rejects, and
-   * settles within `timeout`.
+   * Checks what a claim needs, on the connections that requests use: the tables, and the right to write to them, without writing. Asks
+   * each Redis node for a lock. Never rejects, and settles within `timeout`.
    *
-   * @param key the name in the health check's result
+   * @param key the name in the health check's result. Default: `'idempotency'`
+   *
+   * @example
+   * this.health.check([() => this.idempotency.isHealthy()]);
    */
   async isHealthy<Key extends string = 'idempotency'>(
     key = 'idempotency' as Key,
@@ -63,7 +65,7 @@ export class IdempotencyHealthIndicator {
     const session = this.indicators.check(key);
     const details = { store, ...(lock && { lock }) };
     if (store.status === 'down' || lock?.status === 'down') return session.down(details);
-    // Terminus knows of this status from 12.1 on.
+    // Terminus has this status from 12.1 on.
     if (lock?.status === 'degraded' && 'degraded' in session) return session.degraded(details);
     return session.up(details);
   }
@@ -71,17 +73,17 @@ export class IdempotencyHealthIndicator {
   private async checkStore(timeoutMs: number): Promise<StoreHealth> {
     const startedAt = performance.now();
     const since = () => Math.round((performance.now() - startedAt) * 10) / 10;
-    // One at a time: a database that hangs is not asked by every probe for one more connection of the pool.
-    this.asked ??= this.askStore().finally(() => (this.asked = undefined));
+    // One query at a time: with a database that hangs, each probe would take one more connection of the pool.
+    this.query ??= this.askStore().finally(() => (this.query = undefined));
     try {
-      if ((await settleWithin(this.asked, timeoutMs)) !== TIME_IS_UP) return { status: 'up', responseTime: since() };
+      if ((await settleWithin(this.query, timeoutMs)) !== TIME_IS_UP) return { status: 'up', responseTime: since() };
       return { status: 'down', responseTime: since(), reason: 'no-answer' };
     } catch (error) {
       return { status: 'down', responseTime: since(), ...storeFailure(error) };
     }
   }
 
-  /** An update that finds no record, and looks at both tables. */
+  /** Sends an update that matches no record, and a read of the other table. */
   private async askStore(): Promise<void> {
     const store = this.moduleRef.get(SqlRecordStore, { strict: false });
     await store.markAwaited(NOBODY);

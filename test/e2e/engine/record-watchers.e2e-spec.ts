@@ -22,6 +22,10 @@ beforeEach(() => {
 
 const running = (leaseMs = 30 * SECOND): Promise<RecordState> => store.claim(aClaim({ leaseMs }));
 
+function changesOf(watches: RecordWatchers, recordId: string): number {
+  return watches.get(recordId)?.changes ?? 0;
+}
+
 async function timeOf(work: Promise<unknown>): Promise<number> {
   const startedAt = performance.now();
   await work;
@@ -44,12 +48,12 @@ describe('a watch over a channel', () => {
     const { recordId } = recordState;
     const watch = watches.join(recordId);
     await until(() => marks === 1);
-    const seen = watches.changesOf(recordId);
+    const seen = changesOf(watches, recordId);
     const waits = [1, 2].map(() => watch.changed(seen, 20 * SECOND, recordState));
     expect(await isResolved(Promise.any(waits))).toBe(false);
     await wakeUp.announce(recordId);
     expect(await isResolved(Promise.all(waits))).toBe(true);
-    expect(watches.changesOf(recordId)).toBe(seen + 1);
+    expect(changesOf(watches, recordId)).toBe(seen + 1);
     watch.leave();
   });
 
@@ -59,7 +63,7 @@ describe('a watch over a channel', () => {
     const recordState = await running();
     const watch = watches.join(recordState.recordId);
     await until(() => marks === 1);
-    const seen = watches.changesOf(recordState.recordId);
+    const seen = changesOf(watches, recordState.recordId);
     await wakeUp.announce(recordState.recordId);
     expect(await isResolved(watch.changed(seen, 20 * SECOND, recordState))).toBe(true);
     watch.leave();
@@ -75,7 +79,7 @@ describe('a watch over a channel', () => {
     expect(wakeUp.listening).toBe(1);
     one.leave();
     expect(wakeUp.listening).toBe(1);
-    const woken = other.changed(watches.changesOf(recordId), 20 * SECOND, recordState);
+    const woken = other.changed(changesOf(watches, recordId), 20 * SECOND, recordState);
     await wakeUp.announce(recordId);
     expect(await isResolved(woken)).toBe(true);
     other.leave();
@@ -83,7 +87,7 @@ describe('a watch over a channel', () => {
     // Who comes after that begins anew.
     const next = watches.join(recordId);
     await until(() => wakeUp.listening === 1);
-    expect(watches.currentRecordOf(recordId)).toBeUndefined();
+    expect(watches.get(recordId)?.currentRecord).toBeUndefined();
     next.leave();
   });
 
@@ -111,7 +115,7 @@ describe('a watch over a channel', () => {
       fingerprint: recordState.fingerprint,
     });
     expect(next.token).toBe(2);
-    await Promise.all([1, 2].map(() => watch.changed(watches.changesOf(recordState.recordId), 100, next)));
+    await Promise.all([1, 2].map(() => watch.changed(changesOf(watches, recordState.recordId), 100, next)));
     expect(marks).toBe(2);
     watch.leave();
   });
@@ -121,7 +125,7 @@ describe('a watch over a channel', () => {
     const recordState = await running();
     await store.complete(ownership(recordState), COMPLETION);
     const watch = watches.join(recordState.recordId);
-    const waiting = watch.changed(watches.changesOf(recordState.recordId), 20 * SECOND, recordState);
+    const waiting = watch.changed(changesOf(watches, recordState.recordId), 20 * SECOND, recordState);
     await until(() => marks === 1);
     await sleep(20);
     expect(await isResolved(waiting)).toBe(true);
@@ -133,7 +137,7 @@ describe('a watch over a channel', () => {
     const recordState = await running();
     const watch = watches.join(recordState.recordId);
     await until(() => marks === 1);
-    const took = await timeOf(watch.changed(watches.changesOf(recordState.recordId), 20 * SECOND, recordState));
+    const took = await timeOf(watch.changed(changesOf(watches, recordState.recordId), 20 * SECOND, recordState));
     // Half a second, give or take a half of that.
     expect(took).toBeGreaterThan(150);
     expect(took).toBeLessThan(5 * SECOND);
@@ -147,10 +151,10 @@ describe('a wait', () => {
     const recordState = await running();
     const watch = watches.join(recordState.recordId);
     await until(() => marks === 1);
-    const took = await timeOf(watch.changed(watches.changesOf(recordState.recordId), 100, recordState));
+    const took = await timeOf(watch.changed(changesOf(watches, recordState.recordId), 100, recordState));
     expect(took).toBeGreaterThan(90);
     // By itself: no look was due yet.
-    expect(watches.changesOf(recordState.recordId)).toBe(0);
+    expect(changesOf(watches, recordState.recordId)).toBe(0);
     watch.leave();
   });
 
@@ -158,7 +162,7 @@ describe('a wait', () => {
     const watches = new RecordWatchers(store, new TestWakeUp());
     const recordState = await running(120);
     const watch = watches.join(recordState.recordId);
-    const took = await timeOf(watch.changed(watches.changesOf(recordState.recordId), 20 * SECOND, recordState));
+    const took = await timeOf(watch.changed(changesOf(watches, recordState.recordId), 20 * SECOND, recordState));
     expect(took).toBeGreaterThan(recordState.leaseLeftMs);
     watch.leave();
   });
@@ -170,7 +174,7 @@ describe('a wait', () => {
     const ended: number[] = [];
     const waits = Array.from({ length: 20 }, async () => {
       await watch.changed(0, 20 * SECOND, recordState);
-      ended.push(watches.changesOf(recordState.recordId));
+      ended.push(changesOf(watches, recordState.recordId));
     });
     await Promise.all(waits);
     expect(ended).toEqual(Array(20).fill(1));
@@ -184,15 +188,15 @@ describe('a wait', () => {
     const watch = watches.join(recordState.recordId);
     const pauses: number[] = [];
     for (let i = 0; i < 5; i++) {
-      pauses.push(await timeOf(watch.changed(watches.changesOf(recordState.recordId), 20 * SECOND, recordState)));
+      pauses.push(await timeOf(watch.changed(changesOf(watches, recordState.recordId), 20 * SECOND, recordState)));
     }
     expect(Math.min(...pauses)).toBeLessThan(200);
     expect(pauses[4]).toBeGreaterThan(140);
     expect(marks).toBe(0);
     watch.leave();
-    const changes = watches.changesOf(recordState.recordId);
+    const changes = changesOf(watches, recordState.recordId);
     await sleep(600);
-    expect(watches.changesOf(recordState.recordId)).toBe(changes);
+    expect(changesOf(watches, recordState.recordId)).toBe(changes);
   });
 });
 
@@ -202,15 +206,15 @@ describe('what is known of a record', () => {
     const watches = new RecordWatchers(store, wakeUp);
     const recordState = await running();
     const { recordId } = recordState;
-    expect(watches.currentRecordOf(recordId)).toBeUndefined();
+    expect(watches.get(recordId)?.currentRecord).toBeUndefined();
     const watch = watches.join(recordId);
     await until(() => marks === 1);
-    expect(watches.currentRecordOf(recordId)).toBeUndefined();
-    const waiting = watch.changed(watches.changesOf(recordId), 20 * SECOND, recordState);
-    expect(watches.currentRecordOf(recordId)).toBe(recordState);
+    expect(watches.get(recordId)?.currentRecord).toBeUndefined();
+    const waiting = watch.changed(changesOf(watches, recordId), 20 * SECOND, recordState);
+    expect(watches.get(recordId)?.currentRecord).toBe(recordState);
     await wakeUp.announce(recordId);
     await waiting;
-    expect(watches.currentRecordOf(recordId)).toBeUndefined();
+    expect(watches.get(recordId)?.currentRecord).toBeUndefined();
     watch.leave();
   });
 
@@ -220,12 +224,12 @@ describe('what is known of a record', () => {
     const { recordId } = recordState;
     const watch = watches.join(recordId);
     await until(() => marks === 1);
-    const wait = () => watch.changed(watches.changesOf(recordId), 20, recordState);
+    const wait = () => watch.changed(changesOf(watches, recordId), 20, recordState);
     await wait();
-    expect(watches.currentRecordOf(recordId)).toBe(recordState);
+    expect(watches.get(recordId)?.currentRecord).toBe(recordState);
     // Seeing the same again does not make it newer.
     for (const giveUpAt = performance.now() + 1_050; performance.now() < giveUpAt;) await wait();
-    expect(watches.currentRecordOf(recordId)).toBeUndefined();
+    expect(watches.get(recordId)?.currentRecord).toBeUndefined();
     watch.leave();
   });
 });

@@ -61,7 +61,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: "record.owner === claim!.owner && record.status === 'processing'",
+            find: "record.owner === claim.owner && record.status === 'processing'",
             replace: "record.status === 'processing'",
           },
         ],
@@ -137,7 +137,7 @@ export const RECORDS = [
           {
             file: 'lib/engine/engine.ts',
             find: 'const send = () => this.send(flight);',
-            replace: `flight.claim = { ...flight.claim!, owner: randomId() };
+            replace: `flight.claim = { ...flight.claim, owner: randomId() };
     const send = () => this.send(flight);`,
           },
         ],
@@ -150,8 +150,8 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'if (error !== undefined && late?.owner === claim!.owner)',
-            replace: 'if (late?.owner === claim!.owner)',
+            find: 'if (error !== undefined && late?.owner === claim.owner)',
+            replace: 'if (late?.owner === claim.owner)',
           },
         ],
         shownBy: [{ spec: 'test/e2e/engine/admission', test: 'does not take a claim from an execution' }],
@@ -194,8 +194,8 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: 'const mayRetry = until(leaseEnds);',
-            replace: 'const mayRetry = until(0);',
+            find: 'retryWhileUnavailable(tryAgain, leaseEnds,',
+            replace: 'retryWhileUnavailable(tryAgain, 0,',
           },
         ],
         shownBy: [

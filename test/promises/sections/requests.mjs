@@ -53,8 +53,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/handler-calls.ts',
-            find: 'if (last && this.beginAgain) return',
-            replace: 'if (last && this.beginAgain && this.closed) return',
+            find: 'if (last && this.restartTransaction) return',
+            replace: 'if (last && this.restartTransaction && this.closed) return',
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-calls', test: 'what the last call wrote commits, alone' }],
@@ -77,7 +77,7 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/execution.ts',
-            find: '    this.said = this.saidBefore;\n',
+            find: '    this.recording = this.recordingBefore;\n',
             replace: '',
           },
         ],

@@ -8,8 +8,8 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: "record.owner === claim!.owner && record.status === 'processing'",
-            replace: "(record.owner === claim!.owner || lock) && record.status === 'processing'",
+            find: "record.owner === claim.owner && record.status === 'processing'",
+            replace: "(record.owner === claim.owner || lock) && record.status === 'processing'",
           },
         ],
         shownBy: [{ spec: 'test/e2e/protocol/redis-lost', test: 'flushed while an operation runs' }],
@@ -57,9 +57,9 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: '      this.onClaimFailed(flight, failure);\n      throw failure;\n',
-            replace: `      const { recordId, owner, fingerprint, binding, leaseMs } = flight.claim!;
-      this.onClaimed(flight, { recordId, owner, fingerprint, binding, status: 'processing', token: 1, attempt: 1, takenFrom: null, attemptsLeft: 1, leaseLeftMs: leaseMs, outcome: null });\n`,
+            find: '      this.failClaim(flight, failure);\n      throw failure;\n',
+            replace: `      const { recordId, owner, fingerprint, binding, leaseMs } = flight.claim;
+      claimed = this.concludeClaim(flight, { recordId, owner, fingerprint, binding, status: 'processing', token: 1, attempt: 1, takenFrom: null, attemptsLeft: 1, leaseLeftMs: leaseMs, outcome: null });\n`,
           },
         ],
         shownBy: [
@@ -97,8 +97,8 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'if (error !== undefined && late?.owner === claim!.owner)',
-            replace: 'if (error === undefined && late?.owner === claim!.owner)',
+            find: 'if (error !== undefined && late?.owner === claim.owner)',
+            replace: 'if (error === undefined && late?.owner === claim.owner)',
           },
         ],
         shownBy: [
@@ -187,7 +187,7 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'if (!found && !flight && patience > 0 && !watcher) found = this.watchers.currentRecordOf(recordId);',
+            find: 'if (!found && !flight && waitLimitMs > 0 && !watcher) found = this.watchers.get(recordId)?.currentRecord;',
             replace: '',
           },
         ],
@@ -198,9 +198,9 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'let flight = found ? undefined : this.inFlight.get(recordId);',
+            find: 'const flight = found ? undefined : this.inFlight.get(recordId);',
             replace: `const other = found ? undefined : this.inFlight.get(recordId);
-        let flight = other?.phase === 'claiming' ? undefined : other;`,
+        const flight = other?.phase === 'claiming' ? undefined : other;`,
           },
         ],
         shownBy: [{ spec: 'test/e2e/engine/waiters', test: 'one of them asks' }],
@@ -210,8 +210,8 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'let flight = found ? undefined : this.inFlight.get(recordId);',
-            replace: 'let flight: InFlight | undefined;',
+            find: 'const flight = found ? undefined : this.inFlight.get(recordId);',
+            replace: 'const flight = undefined as InFlight | undefined;',
           },
           {
             file: 'lib/engine/engine.ts',
@@ -237,9 +237,9 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'flight = await this.ask(operation, (asked) => asked);',
+            find: 'const claimed = await this.claim(operation, (result) => result);',
             replace: `const known = waited ? await this.store.read(recordId) : undefined;
-          flight = known ? ({ record: known } as InFlight) : await this.ask(operation, (asked) => asked);`,
+          const claimed = known ?? (await this.claim<Claimed>(operation, (result) => result));`,
           },
         ],
         shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'on postgres with NOTIFY a waiter whose owner died' }],

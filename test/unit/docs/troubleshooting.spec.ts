@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { root } from '../../../scripts/workspace.mjs';
-import { PROBLEM_STATUS } from '../../../lib/problems/problem.js';
+import { PROBLEMS } from '../../../lib/problems/problem.js';
 
 const PAGE = textOf('docs/troubleshooting.md');
 
@@ -44,7 +44,7 @@ const SAYS_NEXT = /^usageError$/;
 const CLASSES = /^(\w*Error|NodeFailure)$/;
 const FUNCTIONS = /(^|\.)(warn|error|tell|check|invalid|usageError|refusal|note)$/;
 
-test.each(Object.entries(PROBLEM_STATUS))('the problem %s is told of', (code, status) => {
+test.each(Object.entries(PROBLEMS))('the problem %s is told of', (code, { status }) => {
   expect(PAGE).toContain(`| \`${code}\` | ${status} |`);
 });
 

@@ -2,7 +2,6 @@ import { jest } from '@jest/globals';
 import { type Beating, Heartbeats } from '../../../lib/engine/heartbeats.js';
 
 class Execution implements Beating {
-  beatsAt = Infinity;
   beats = 0;
 
   constructor(private readonly onBeat: (one: Execution) => void = () => undefined) {}

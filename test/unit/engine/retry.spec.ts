@@ -1,50 +1,64 @@
-import { performance } from 'node:perf_hooks';
+import { jest } from '@jest/globals';
 import { StoreUnavailableError } from '../../../lib/engine/errors.js';
 import { retryWhileUnavailable } from '../../../lib/engine/retry.js';
 
-/** Fails so many times. */
+beforeEach(() => void jest.useFakeTimers());
+afterEach(() => void jest.useRealTimers());
+
+/** Fails so many times, and records when it was called. */
 function failing(times: number, error: Error = new StoreUnavailableError()) {
-  let calls = 0;
+  const calls: number[] = [];
   const work = async () => {
-    if (calls++ < times) throw error;
+    if (calls.push(performance.now()) <= times) throw error;
     return 'done';
   };
-  return { work, calls: () => calls };
+  return { work, calls };
 }
 
-it('tries again after pauses that grow, and differ', async () => {
-  const { work, calls } = failing(5);
-  const pauses: number[] = [];
-  const startedAt = performance.now();
-  expect(await retryWhileUnavailable(work, (pause) => pauses.push(pause) > 0)).toBe('done');
-  expect(calls()).toBe(6);
+/** Runs to the end of all pauses, and returns the outcome. */
+async function outcomeOf(work: () => Promise<string>, giveUpInMs: number, firstFailure?: unknown): Promise<unknown> {
+  const result = retryWhileUnavailable(work, performance.now() + giveUpInMs, firstFailure).catch(
+    (error: unknown) => error,
+  );
+  await jest.advanceTimersByTimeAsync(60_000);
+  return result;
+}
+
+it('tries again after pauses that double up to a second, and half of which is random', async () => {
+  const { work, calls } = failing(8);
+  expect(await outcomeOf(work, 60_000)).toBe('done');
+  const pauses = calls.slice(1).map((at, i) => at - calls[i]);
+  expect(pauses).toHaveLength(8);
   pauses.forEach((pause, i) => {
-    const most = 50 * 2 ** i;
-    expect(pause).toBeGreaterThanOrEqual(most / 2);
-    expect(pause).toBeLessThanOrEqual(most);
+    const most = Math.min(50 * 2 ** i, 1_000);
+    expect(pause).toBeGreaterThanOrEqual(most / 2 - 1);
+    expect(pause).toBeLessThanOrEqual(most + 1);
   });
-  expect(performance.now() - startedAt).toBeGreaterThan(700);
+  expect(new Set(pauses.map((pause, i) => pause / 2 ** i)).size).toBeGreaterThan(1);
 });
 
-it('pauses for a second at the most', async () => {
-  const { work } = failing(8);
-  const pauses: number[] = [];
-  // Not slept: the last of them is refused.
-  const mayRetry = (pause: number) => pauses.push(pause) < 7;
-  await expect(retryWhileUnavailable(work, mayRetry)).rejects.toThrow(StoreUnavailableError);
-  expect(pauses).toHaveLength(7);
-  expect(pauses[6]).toBeGreaterThanOrEqual(500);
-  expect(pauses[6]).toBeLessThanOrEqual(1_000);
+it('pauses no longer than until it gives up', async () => {
+  const error = new StoreUnavailableError();
+  const at = failing(1, error);
+  expect(await outcomeOf(at.work, 25)).toBe(error);
+  expect(at.calls).toHaveLength(1);
+  const after = failing(10, error);
+  expect(await outcomeOf(after.work, 500)).toBe(error);
+  expect(after.calls.at(-1)! - after.calls[0]).toBeLessThan(500);
+  expect(after.calls.length).toBeGreaterThan(3);
 });
 
-it('does not try again what it may not', async () => {
-  const { work, calls } = failing(1);
-  await expect(retryWhileUnavailable(work, () => false)).rejects.toThrow(StoreUnavailableError);
-  expect(calls()).toBe(1);
+it('begins with a pause where the first try has failed', async () => {
+  const { work, calls } = failing(0);
+  const startedAt = performance.now();
+  expect(await outcomeOf(work, 60_000, new StoreUnavailableError())).toBe('done');
+  expect(calls).toHaveLength(1);
+  expect(calls[0] - startedAt).toBeGreaterThanOrEqual(24);
 });
 
 it('does not try again what fails for another reason', async () => {
   const { work, calls } = failing(1, new TypeError('a mistake'));
-  await expect(retryWhileUnavailable(work, () => true)).rejects.toThrow('a mistake');
-  expect(calls()).toBe(1);
+  expect(await outcomeOf(work, 60_000)).toEqual(new TypeError('a mistake'));
+  expect(await outcomeOf(work, 60_000, new TypeError('before'))).toEqual(new TypeError('before'));
+  expect(calls).toHaveLength(1);
 });
