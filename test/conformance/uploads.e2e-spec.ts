@@ -8,7 +8,12 @@ import { codeOf, countRuns, isReplay } from './support/cases.js';
 import { type Form, multipart } from './support/multipart.js';
 import { useParsers } from './support/parsers.js';
 import { encode, RawConnection, type RawRequest, send } from './support/raw-http.js';
-import { AttachedController, digest, RequestsController, uploadsController } from './support/requests.controller.js';
+import {
+  AttachedController,
+  digest,
+  RequestFingerprintsController,
+  uploadsController,
+} from './support/request-fingerprints.controller.js';
 
 const MIB = 1_024 * 1_024;
 const KINDS = ['inside', 'outside', 'disk', 'several'];
@@ -31,11 +36,11 @@ const toldBy = ({ body }: { body: Buffer }) => JSON.parse(body.toString()) as To
 
 describe.each(PLATFORMS)('uploads, on %s', (platform) => {
   let app: RunningApp;
-  const kinds = platform === 'fastify' ? [...KINDS, 'by-hand'] : KINDS;
+  const kinds = platform === 'fastify' ? [...KINDS, 'manual'] : KINDS;
 
   beforeAll(async () => {
     app = await startApp(platform, {
-      controllers: [uploadsController(platform), RequestsController],
+      controllers: [uploadsController(platform), RequestFingerprintsController],
       configure: useParsers,
     });
   });

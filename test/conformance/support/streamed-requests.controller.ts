@@ -47,7 +47,7 @@ const sourceOf = (request: StreamRequest) =>
 /** Handlers that read their bodies themselves, in all the ways there are. */
 @Controller('streams')
 @Idempotent()
-export class StreamsController {
+export class StreamedRequestsController {
   @Post('iterated')
   async iterated(@Req() request: StreamRequest) {
     const key = await uploads.begin(request);

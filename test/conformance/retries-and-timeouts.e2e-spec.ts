@@ -5,7 +5,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { until } from '../support/until.js';
 import { type AppSettings, type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, isReplay } from './support/cases.js';
-import { CallsController, Row, Script, stage } from './support/handler-calls.controller.js';
+import { RetriesController, Row, Script, stage } from './support/retries-and-timeouts.controller.js';
 import { RawConnection, type RawAnswer, type RawRequest, send } from './support/raw-http.js';
 
 /** Sent with a request that the timeout middleware is to answer, with this status. */
@@ -27,7 +27,7 @@ function timeOut(request: IncomingMessage, response: ServerResponse, next: () =>
 }
 
 const settings: AppSettings = {
-  controllers: [CallsController],
+  controllers: [RetriesController],
   imports: [TypeOrmModule.forFeature([Row])],
   configure: (app) => void app.use(timeOut),
 };

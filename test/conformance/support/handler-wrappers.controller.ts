@@ -6,7 +6,7 @@ import { Res, Controller, type NestInterceptor, Post, StreamableFile, UseInterce
 import { forkJoin, map, mergeMap, retry, timeout } from 'rxjs';
 import { randomUUID } from 'node:crypto';
 import { type Execution, Idempotent, IdempotentExecution } from '../../../lib/index.js';
-import { type PlatformResponse, Row, stage as calls } from './handler-calls.controller.js';
+import { type PlatformResponse, Row, stage as calls } from './retries-and-timeouts.controller.js';
 
 export const stage = Object.assign(calls, { charges: 0 });
 
@@ -83,8 +83,8 @@ const committing = async (work: () => Promise<unknown>) => {
   return value;
 };
 
-@Controller('hunted')
-export class HuntedController {
+@Controller('wrapped')
+export class HandlerWrappersController {
   @Post('outcome-async')
   @Idempotent({ outcome: (async () => Promise.resolve('store')) as never })
   outcomeAsync() {

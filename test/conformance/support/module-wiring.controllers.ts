@@ -38,7 +38,7 @@ export class Consumer {
   }
 }
 
-@Controller('by-hand')
+@Controller('manual')
 @UseInterceptors(IdempotencyInterceptor)
 export class WiredByHandController {
   @Post()

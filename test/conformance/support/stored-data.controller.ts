@@ -3,9 +3,9 @@ import { Controller, Post, Res } from '@nestjs/common';
 import { Idempotent } from '../../../lib/index.js';
 import { ran } from './cases.js';
 
-@Controller('at-rest')
+@Controller('stored-data')
 @Idempotent()
-export class AtRestController {
+export class StoredDataController {
   @Post('headers')
   headers(@Res({ passthrough: true }) response: { header(name: string, value: string): unknown }) {
     ran();

@@ -5,7 +5,7 @@ import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, countRuns, isReplay } from './support/cases.js';
 import { useParsers } from './support/parsers.js';
 import { type RawRequest, send } from './support/raw-http.js';
-import { RequestsController } from './support/requests.controller.js';
+import { RequestFingerprintsController } from './support/request-fingerprints.controller.js';
 
 const json = (body: string): Partial<RawRequest> => ({ headers: { 'Content-Type': 'application/json' }, body });
 const typed = (type: string, body: string | Uint8Array): Partial<RawRequest> => ({
@@ -148,7 +148,7 @@ describe.each(PLATFORMS)('which requests are the same, on %s', (platform) => {
 
   beforeAll(async () => {
     app = await startApp(platform, {
-      controllers: [RequestsController],
+      controllers: [RequestFingerprintsController],
       adapter: platform === 'fastify' ? lenientRouter() : undefined,
       configure: useParsers,
     });

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { Controller, Post } from '@nestjs/common';
 import { Idempotent } from '../../lib/index.js';
-import { AnswersController } from './support/answers.controller.js';
+import { ResponsesController } from './support/responses.controller.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { checkReplay, codeOf, isReplay, ran, type ReplayCase } from './support/cases.js';
 import { FailuresController } from './support/failures.controller.js';
 import { send } from './support/raw-http.js';
-import { ResultsController } from './support/results.controller.js';
+import { ReturnValuesController } from './support/return-values.controller.js';
 
 /** What a database may do to bytes, headers and empty things. */
 const CASES: ReplayCase[] = [
@@ -16,8 +16,8 @@ const CASES: ReplayCase[] = [
   { name: 'nothing', path: '/results/no-content', status: 204 },
   { name: 'a file', path: '/results/file-of-file', status: 201 },
   { name: 'a large body', path: '/results/large', status: 201 },
-  { name: 'headers and a reason', path: '/answers/native', status: 207 },
-  { name: 'a stream', path: '/answers/piped', status: 201 },
+  { name: 'headers and a reason', path: '/responses/native', status: 207 },
+  { name: 'a stream', path: '/responses/piped', status: 201 },
   { name: 'a stored error', path: '/failures/status/409', status: 409 },
   { name: 'a released error', path: '/failures/error', status: 500, again: 'rerun' },
   { name: 'a request with a body', path: '/results/put', method: 'PUT', body: { text: '\u0000 ünï ☃' }, status: 200 },
@@ -41,7 +41,7 @@ describe.each(PLATFORMS)('on PostgreSQL, on %s', (platform) => {
   beforeAll(async () => {
     app = await startApp(platform, {
       dialect: 'postgres',
-      controllers: [ResultsController, AnswersController, FailuresController, LongController],
+      controllers: [ReturnValuesController, ResponsesController, FailuresController, LongController],
     });
   });
   afterAll(() => app?.close());
@@ -55,7 +55,7 @@ describe.each(PLATFORMS)('on PostgreSQL, on %s', (platform) => {
   });
 
   test('a tombstone', async () => {
-    const request = { path: '/answers/too-large', key: randomUUID() };
+    const request = { path: '/responses/too-large', key: randomUUID() };
     expect((await send(app.port, request)).status).toBe(201);
     expect(codeOf(await send(app.port, request))).toBe('replay-unavailable');
   });

@@ -4,8 +4,8 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { until } from '../support/until.js';
 import { type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, isReplay } from './support/cases.js';
-import { Row, Script } from './support/handler-calls.controller.js';
-import { HuntedController, stage } from './support/hunted.controller.js';
+import { Row, Script } from './support/retries-and-timeouts.controller.js';
+import { HandlerWrappersController, stage } from './support/handler-wrappers.controller.js';
 import { RawConnection, type RawAnswer, type RawRequest, send } from './support/raw-http.js';
 
 /** What applications of other teams do around a handler. */
@@ -19,7 +19,7 @@ describe.each([
   beforeAll(async () => {
     app = await startApp(platform, {
       dialect,
-      controllers: [HuntedController],
+      controllers: [HandlerWrappersController],
       imports: [TypeOrmModule.forFeature([Row])],
     });
     app.app.getHttpServer().on('connection', (socket: Socket) => {
@@ -29,7 +29,11 @@ describe.each([
   });
   afterAll(() => app?.close());
 
-  const to = (path: string): RawRequest & { key: string } => ({ path: `/hunted/${path}`, key: randomUUID(), body: {} });
+  const to = (path: string): RawRequest & { key: string } => ({
+    path: `/wrapped/${path}`,
+    key: randomUUID(),
+    body: {},
+  });
   const ask = (request: RawRequest) => send(app.port, request);
   const rowsOf = ({ key }: { key: string }) => app.dataSource.getRepository(Row).countBy({ key });
   const play = (settings?: ConstructorParameters<typeof Script>[0]) => (stage.script = new Script(settings));
@@ -57,7 +61,7 @@ describe.each([
         await expectReplay(request, first);
         expect([script.calls, script.effects]).toEqual([1, 1]);
         if (kind.endsWith('-tx')) expect(await rowsOf(request)).toBe(1);
-        expect(app.log.toString()).toContain(`POST /hunted/outcome-${kind}: the option \`outcome\` failed`);
+        expect(app.log.toString()).toContain(`POST /wrapped/outcome-${kind}: the option \`outcome\` failed`);
       },
     );
 

@@ -45,8 +45,8 @@ export class TimeoutInterceptor implements NestInterceptor {
 
 /** Knows nothing of idempotency. */
 @UseInterceptors(IdempotencyInterceptor)
-@Controller('by-hand')
-export class ByHandController {
+@Controller('manual')
+export class ManualWiringController {
   @Post('late')
   async late(@Body() { held = false, fail = false }: Task) {
     ran();

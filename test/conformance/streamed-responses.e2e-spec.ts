@@ -47,7 +47,7 @@ async function write(response: RawResponse): Promise<void> {
 const STREAM = { response: { stream: true } } as const;
 
 @Controller('streams')
-class StreamsController {
+class StreamedResponsesController {
   @Post('native')
   @Idempotent(STREAM)
   async native(@Res() reply: Reply) {
@@ -225,7 +225,7 @@ const goOn = async (to: number) => {
 
 describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
   let app: RunningApp;
-  const controllers = [StreamsController];
+  const controllers = [StreamedResponsesController];
   beforeAll(async () => {
     app = await startApp(platform, { controllers });
   });

@@ -12,7 +12,7 @@ import { freePort } from '../support/free-port.mjs';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, countRuns, isReplay } from './support/cases.js';
 import { type RawRequest, send, valueOf } from './support/raw-http.js';
-import { SECRET, StoredController } from './support/stored.controller.js';
+import { SECRET, RedactionController } from './support/redaction.controller.js';
 
 /** What the module redacts for all operations. */
 const redact = ['/payments/*/card/number', '/*/cvc', '/card~1no', '/x~2/y', '/~2', '?token', '?card', '?filter/pin'];
@@ -24,7 +24,7 @@ describe.each(PLATFORMS)('what is stored, on %s', (platform) => {
   beforeAll(async () => {
     const options = { host: '127.0.0.1', port: await freePort() };
     app = await startApp(platform, {
-      controllers: [StoredController],
+      controllers: [RedactionController],
       options: { request: { redact }, fingerprint: { ignore: ['/sentAt', '?sentAt'] } },
       configure: async (nest) => {
         nest.connectMicroservice<MicroserviceOptions>({ transport: Transport.TCP, options });
@@ -40,7 +40,7 @@ describe.each(PLATFORMS)('what is stored, on %s', (platform) => {
   beforeEach(() => app.dataSource.query('DELETE FROM idempotency_record'));
 
   const post = (path: string, request: Partial<RawRequest> = {}) =>
-    send(app.port, { path: `/stored/${path}`, key: 'k', body: {}, ...request });
+    send(app.port, { path: `/redaction/${path}`, key: 'k', body: {}, ...request });
   const rows = () => app.dataSource.query('SELECT * FROM idempotency_record') as Promise<Record<string, unknown>[]>;
   const contents = async () =>
     (await rows())
@@ -89,7 +89,7 @@ describe.each(PLATFORMS)('what is stored, on %s', (platform) => {
       ['?code=SECRET', '?code=[redacted]'],
     ])('of the query: %s', async (query, stored) => {
       await post(`requests${query}`);
-      expect((await request()).path).toBe(`/stored/requests${stored}`);
+      expect((await request()).path).toBe(`/redaction/requests${stored}`);
     });
 
     test('an operation adds to what the module redacts', async () => {

@@ -32,9 +32,9 @@ const pause = (ms = 2) => new Promise((resolve) => setTimeout(resolve, ms));
 const fresh = () => randomBytes(8).toString('hex');
 
 /** Every way to answer without returning a value. */
-@Controller('answers')
+@Controller('responses')
 @Idempotent()
-export class AnswersController {
+export class ResponsesController {
   @Post('res-json')
   json(@Res() response: PlatformResponse) {
     ran();
@@ -62,7 +62,7 @@ export class AnswersController {
   @Post('res-redirect')
   redirect(@Res() response: PlatformResponse) {
     ran();
-    const url = `/answers/${fresh()}`;
+    const url = `/responses/${fresh()}`;
     if (response.raw) response.redirect(url, 303);
     else response.redirect(303, url);
   }

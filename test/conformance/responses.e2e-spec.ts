@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import { AnswersController } from './support/answers.controller.js';
+import { ResponsesController } from './support/responses.controller.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { checkReplay, codeOf, countRuns, isReplay, type ReplayCase } from './support/cases.js';
 import { RawConnection, send, valueOf } from './support/raw-http.js';
@@ -38,7 +38,7 @@ const CASES: ReplayCase[] = [
     name: 'a file',
     path: 'file',
     status: 201,
-    text: /AnswersController/,
+    text: /ResponsesController/,
     has: { 'content-type': 'image/png' },
   },
   { name: 'trailers, which are left out', path: 'trailers', status: 200, text: 'body' },
@@ -61,7 +61,7 @@ describe.each(PLATFORMS)('how handlers answer, on %s', (platform) => {
 
   beforeAll(async () => {
     app = await startApp(platform, {
-      controllers: [AnswersController],
+      controllers: [ResponsesController],
       configure: (nest) => {
         nest.use((_request: unknown, response: ServerResponse, next: () => void) => {
           response.setHeader('X-From-Middleware', 'always');
@@ -73,11 +73,11 @@ describe.each(PLATFORMS)('how handlers answer, on %s', (platform) => {
   afterAll(() => app?.close());
 
   test.each(CASES)('$name', async (one) => {
-    await checkReplay(app, { ...one, path: `/answers/${one.path}` });
+    await checkReplay(app, { ...one, path: `/responses/${one.path}` });
   });
 
   test('no trailer is announced or sent', async () => {
-    const [first] = await checkReplay(app, { name: '', path: '/answers/trailers', status: 200 });
+    const [first] = await checkReplay(app, { name: '', path: '/responses/trailers', status: 200 });
     expect({ announced: valueOf(first.head, 'trailer'), sent: first.trailers }).toEqual({
       announced: undefined,
       sent: [],
@@ -85,13 +85,13 @@ describe.each(PLATFORMS)('how handlers answer, on %s', (platform) => {
   });
 
   test('early hints go out with the first answer, and not with its replay', async () => {
-    const [first, second] = await checkReplay(app, { name: '', path: '/answers/early-hints', status: 201 });
+    const [first, second] = await checkReplay(app, { name: '', path: '/responses/early-hints', status: 201 });
     expect(first.informational).toEqual(['HTTP/1.1 103 Early Hints', 'Link: </style.css>; rel=preload']);
     expect(second.informational).toEqual([]);
   });
 
   test('a coded body is decoded for a client that does not accept the coding', async () => {
-    const request = { path: '/answers/gzipped', key: randomUUID() };
+    const request = { path: '/responses/gzipped', key: randomUUID() };
     const first = await send(app.port, { ...request, headers: { 'Accept-Encoding': 'gzip' } });
     expect(valueOf(first.head, 'content-encoding')).toBe('gzip');
     const plain = await send(app.port, { ...request, headers: { 'Accept-Encoding': 'br, gzip;q=0' } });
@@ -103,7 +103,7 @@ describe.each(PLATFORMS)('how handlers answer, on %s', (platform) => {
   });
 
   test.each(['too-large', 'too-large-stream'])('%s: sent untouched, and not again', async (path) => {
-    const request = { path: `/answers/${path}`, key: randomUUID() };
+    const request = { path: `/responses/${path}`, key: randomUUID() };
     const before = countRuns();
     const first = await send(app.port, request);
     expect(first.status).toBe(201);
@@ -115,7 +115,7 @@ describe.each(PLATFORMS)('how handlers answer, on %s', (platform) => {
   });
 
   test('a stream of events passes through while it goes on, and is not begun again', async () => {
-    const request = { path: '/answers/endless', key: randomUUID() };
+    const request = { path: '/responses/endless', key: randomUUID() };
     const before = countRuns();
     const connection = await RawConnection.open(app.port);
     connection.send(request);
@@ -129,7 +129,7 @@ describe.each(PLATFORMS)('how handlers answer, on %s', (platform) => {
   });
 
   test('a stream longer than the lease begins to pass through', async () => {
-    const request = { path: '/answers/slow-stream', key: randomUUID() };
+    const request = { path: '/responses/slow-stream', key: randomUUID() };
     const first = await send(app.port, request);
     expect(first.body.toString()).toBe('part 0;part 1;part 2;part 3;part 4;');
     const second = await send(app.port, request);
@@ -137,14 +137,14 @@ describe.each(PLATFORMS)('how handlers answer, on %s', (platform) => {
   });
 
   test('a response that cannot be packed is sent, and not again', async () => {
-    const request = { path: '/answers/unpackable', key: randomUUID() };
+    const request = { path: '/responses/unpackable', key: randomUUID() };
     expect((await send(app.port, request)).body.toString()).toBe('sent all the same');
     expect(codeOf(await send(app.port, request))).toBe('replay-unavailable');
-    expect(app.log.toString()).toContain('ERROR POST /answers/unpackable: the response cannot be kept');
+    expect(app.log.toString()).toContain('ERROR POST /responses/unpackable: the response cannot be kept');
   });
 
   test('a stream that breaks off leaves no hanging key', async () => {
-    const request = { path: '/answers/pipeline-failing', key: randomUUID() };
+    const request = { path: '/responses/pipeline-failing', key: randomUUID() };
     const before = countRuns();
     await expect(send(app.port, request)).rejects.toThrow('closed');
     // Node tells of the end of the connection, and the pipeline is given a moment to answer after that.

@@ -1,6 +1,11 @@
 import { type IdempotencyModuleOptions } from '../../lib/index.js';
 import { PLATFORMS, type Platform, startApp } from './support/app.js';
-import { AuditedController, CoveredController, PlainController, SseController } from './support/wiring.controllers.js';
+import {
+  AuditedController,
+  CoveredController,
+  PlainController,
+  SseController,
+} from './support/module-wiring.controllers.js';
 
 type Options = IdempotencyModuleOptions;
 

@@ -51,7 +51,7 @@ const told = (file: File | undefined) =>
 /** Bodies and addresses of every kind. */
 @Controller('requests')
 @Idempotent()
-export class RequestsController {
+export class RequestFingerprintsController {
   @Post('echo/:id')
   echo(@Param('id') id: string, @Query() query: object, @Body() body: unknown) {
     ran();
@@ -158,9 +158,9 @@ export function uploadsController(platform: Platform): Type {
     }
 
     /** As `@fastify/multipart` is used by hand. */
-    @Post('by-hand')
+    @Post('manual')
     @Idempotent()
-    async byHand(@Req() request: { file(): Promise<{ filename: string; toBuffer(): Promise<Buffer> }> }) {
+    async manual(@Req() request: { file(): Promise<{ filename: string; toBuffer(): Promise<Buffer> }> }) {
       ran();
       const file = await request.file();
       const bytes = await file.toBuffer();

@@ -3,7 +3,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { checkReplay, isReplay, type ReplayCase } from './support/cases.js';
 import { send } from './support/raw-http.js';
-import { rendered, ResultsController, useViews } from './support/results.controller.js';
+import { rendered, ReturnValuesController, useViews } from './support/return-values.controller.js';
 
 const CASES: ReplayCase[] = [
   { name: 'an object', path: 'object', status: 201, text: /^{"id":"run \d+","nested"/ },
@@ -67,7 +67,7 @@ describe.each(PLATFORMS)('what handlers return, on %s', (platform) => {
 
   beforeAll(async () => {
     app = await startApp(platform, {
-      controllers: [ResultsController],
+      controllers: [ReturnValuesController],
       configure: (nest) => useViews(nest, platform),
     });
   });
@@ -89,7 +89,7 @@ test('fastify does not warn of a replay that it was already sent', async () => {
   const lines: string[] = [];
   const stream = { write: (line: string) => void lines.push(line) };
   const app = await startApp('fastify', {
-    controllers: [ResultsController],
+    controllers: [ReturnValuesController],
     adapter: new FastifyAdapter({ logger: { level: 'warn', stream } }),
     configure: (nest) => useViews(nest, 'fastify'),
   });

@@ -48,7 +48,7 @@ class ThenableQuery {
 /** Every kind of thing that handlers return. */
 @Controller('results')
 @Idempotent()
-export class ResultsController {
+export class ReturnValuesController {
   @Post('object')
   object() {
     ran();

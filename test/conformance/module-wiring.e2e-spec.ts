@@ -22,7 +22,7 @@ import {
   UnprotectedController,
   VersionedController,
   WiredByHandController,
-} from './support/wiring.controllers.js';
+} from './support/module-wiring.controllers.js';
 
 const controllers = [PlainController, CoveredController, PerRequestController];
 
@@ -183,12 +183,12 @@ describe.each(PLATFORMS)('wiring, on %s', (platform) => {
 
   test('wired by hand, with the filter', async () => {
     const providers = [{ provide: APP_FILTER, useClass: IdempotencyProblemFilter }];
-    await withApp(platform, { controllers: [WiredByHandController], providers }, async (byHand) => {
-      await checkReplay(byHand, { name: '', path: '/by-hand', status: 201 });
-      const missing = await send(byHand.port, { path: '/by-hand' });
+    await withApp(platform, { controllers: [WiredByHandController], providers }, async (manual) => {
+      await checkReplay(manual, { name: '', path: '/manual', status: 201 });
+      const missing = await send(manual.port, { path: '/manual' });
       expect([missing.status, codeOf(missing)]).toEqual([400, 'key-missing']);
       expect(valueOf(missing.head, 'content-type')).toBe('application/problem+json; charset=utf-8');
-      const get = await send(byHand.port, { path: '/by-hand', method: 'GET', key: randomUUID() });
+      const get = await send(manual.port, { path: '/manual', method: 'GET', key: randomUUID() });
       expect([get.status, isReplay(get)]).toEqual([200, false]);
     });
   });

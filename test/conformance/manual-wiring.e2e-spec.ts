@@ -4,7 +4,7 @@ import { APP_FILTER, APP_INTERCEPTOR } from '@nestjs/core';
 import { IdempotencyProblemFilter, IdempotencyRecord } from '../../lib/index.js';
 import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
-import { ByHandController, TimeoutInterceptor } from './support/by-hand.controller.js';
+import { ManualWiringController, TimeoutInterceptor } from './support/manual-wiring.controller.js';
 import { late } from './support/late.js';
 import { checkReplay, codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { RawConnection, type RawRequest, send } from './support/raw-http.js';
@@ -15,7 +15,7 @@ describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
 
   beforeAll(async () => {
     app = await startApp(platform, {
-      controllers: [ByHandController],
+      controllers: [ManualWiringController],
       options: { lease: '1s' },
       providers: [
         { provide: APP_INTERCEPTOR, useClass: TimeoutInterceptor },
@@ -25,7 +25,7 @@ describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
   });
   afterAll(() => app?.close());
 
-  const to = (path: string, body: object = {}): RawRequest => ({ path: `/by-hand/${path}`, key: randomUUID(), body });
+  const to = (path: string, body: object = {}): RawRequest => ({ path: `/manual/${path}`, key: randomUUID(), body });
 
   /** As a client that retries: until the key is no longer taken. */
   const retry = async (request: RawRequest) => {

@@ -12,7 +12,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('kill -9 in a 
   let other: AppProcess;
 
   const start = (env: Record<string, string> = {}) =>
-    AppProcess.start('again-app', {
+    AppProcess.start('handler-retries-app', {
       DATABASE: JSON.stringify(database.options),
       CHARGES: join(folder, 'charges'),
       ...env,

@@ -10,7 +10,7 @@ import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, countRuns, isReplay } from './support/cases.js';
 import { useParsers } from './support/parsers.js';
 import { encode, RawConnection, type RawRequest, send } from './support/raw-http.js';
-import { StreamsController, uploads } from './support/streams.controller.js';
+import { StreamedRequestsController, uploads } from './support/streamed-requests.controller.js';
 
 const MIB = 1_024 * 1_024;
 const KINDS = ['iterated', 'piped', 'listened', 'transactional'];
@@ -48,7 +48,8 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
   let database: TestDatabase;
   const sockets: Socket[] = [];
 
-  const start = () => startApp(platform, { controllers: [StreamsController], configure: useParsers, database });
+  const start = () =>
+    startApp(platform, { controllers: [StreamedRequestsController], configure: useParsers, database });
 
   beforeAll(async () => {
     database = await createDatabase('postgres');

@@ -1,12 +1,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { IdempotencyRecord } from '../../lib/index.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
-import { AtRestController } from './support/at-rest.controller.js';
+import { StoredDataController } from './support/stored-data.controller.js';
 import { type AppSettings, PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { type RawRequest, send } from './support/raw-http.js';
 
-const controllers = [AtRestController];
+const controllers = [StoredDataController];
 
 interface StoredRequest {
   readonly method: string;
@@ -34,7 +34,7 @@ describe.each(PLATFORMS)('at rest, on %s', (platform) => {
     await start(options);
   };
   const post = (path: string, request: Partial<RawRequest> = {}) =>
-    send(app.port, { path: `/at-rest/${path}`, ...request });
+    send(app.port, { path: `/stored-data/${path}`, ...request });
   const records = () => app.dataSource.getRepository(IdempotencyRecord).find();
   /** All that is in the database file, as text. */
   const contents = async () => {
@@ -160,7 +160,7 @@ describe.each(PLATFORMS)('at rest, on %s', (platform) => {
       expect([answer.status, codeOf(answer), isReplay(answer)]).toEqual([500, 'record-unreadable', false]);
       expect(answer.body.toString()).not.toMatch(/the answer|unknown|key "|auth/i);
       expect(countRuns()).toBe(before);
-      expect(app.log.toString()).toMatch(/ERROR POST \/at-rest\/echo/);
+      expect(app.log.toString()).toMatch(/ERROR POST \/stored-data\/echo/);
     };
 
     test('a key that is gone', async () => {

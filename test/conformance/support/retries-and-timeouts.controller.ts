@@ -154,7 +154,7 @@ async function write(execution: Execution) {
 
 /** An interceptor whose decorator stands above `@Idempotent()` is inside of it, as decorators apply from below. */
 @Controller('calls')
-export class CallsController {
+export class RetriesController {
   @Post('plain')
   @Idempotent()
   plain() {

@@ -17,8 +17,8 @@ const minted = () => ({ id: 7, token: SECRET, keys: [{ secret: `${SECRET}a`, nam
 const redacting = { response: { redact: ['/token', '/keys/*/secret'] } };
 
 /** Endpoints whose answers hold secrets, and such as are told what of a request counts. */
-@Controller('stored')
-export class StoredController {
+@Controller('redaction')
+export class RedactionController {
   @Idempotent({ response: { store: false } })
   @Header('Location', `/keys/${SECRET}`)
   @Post('mint')
