@@ -1,23 +1,23 @@
 import type { HandlerResult } from '../../../lib/engine/leased-execution.js';
 import { until } from '../../support/until.js';
-import { BACKENDS, Bench } from '../store/support.js';
+import { BACKENDS, StoreFixture } from '../store/support.js';
 import { anOperation, duplicate, OUTCOME, Process, sleep, STORE, TestLock, WAIT } from './support.js';
 
 const LEASE = 600;
 const UNKNOWN: HandlerResult = { kind: 'unknown' };
 
 describe.each(BACKENDS)('an execution of which nothing is known any more, on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   beforeAll(async () => {
-    bench = await Bench.open(backend);
+    fixture = await StoreFixture.open(backend);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   it.each([false, true])(
     'keeps its key for the rest of its lease, and no longer. Transactional: %s',
     async (transactional) => {
       const lock = new TestLock();
-      const [here, there] = [new Process(bench, { lock }), new Process(bench, { lock })];
+      const [here, there] = [new Process(fixture, { lock }), new Process(fixture, { lock })];
       const operation = anOperation({ leaseMs: LEASE, transactional });
       const leased = await here.begin(operation);
       // They join it in this process, before it is given up.
@@ -40,7 +40,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
   );
 
   it('is renewed by no heartbeat that was under way', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     let goOn!: () => void;
     const answered = new Promise<void>((resolve) => (goOn = resolve));
     here.reach = ({ point }) => (point === 'after renew' ? answered : undefined);
@@ -55,7 +55,7 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
   });
 
   it('counts against `maxAttempts`, after which the record is held', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation({ leaseMs: 50, maxAttempts: 2 });
     await here.run(operation, UNKNOWN);
     const second = await here.engine.admit(duplicate(operation, WAIT));
@@ -66,14 +66,14 @@ describe.each(BACKENDS)('an execution of which nothing is known any more, on $na
   });
 
   it('is held at once under `afterCrash: hold`', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation({ afterCrash: 'hold' });
     expect(await here.run(operation, UNKNOWN)).toEqual({ kind: 'held' });
     expect(await here.engine.admit(operation)).toMatchObject({ kind: 'refuse', refusal: { reason: 'held' } });
   });
 
   it('does not hold up the end of its process', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const leased = await here.begin(anOperation());
     const drained = here.engine.drain();
     await leased.runToEnd(async () => UNKNOWN);

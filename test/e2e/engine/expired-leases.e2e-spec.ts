@@ -3,14 +3,14 @@ import type { Operation } from '../../../lib/engine/operation.js';
 import type { RecordStore, StoreTransaction } from '../../../lib/engine/ports/record-store.js';
 import { LeaseLostError } from '../../../lib/engine/steps.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
-import { type Bench } from '../store/support.js';
-import { anOperation, duplicate, openBench, Process, sleep, STORE } from './support.js';
+import { type StoreFixture } from '../store/support.js';
+import { anOperation, duplicate, openStoreFixture, Process, sleep, STORE } from './support.js';
 
 const LEASE_MS = 400;
 
-let bench: Bench;
-beforeAll(async () => void (bench = await openBench()));
-afterAll(() => bench?.close());
+let fixture: StoreFixture;
+beforeAll(async () => void (fixture = await openStoreFixture()));
+afterAll(() => fixture?.close());
 
 /**
  * Found on three nodes of Galera, one of which was slow to apply what the others had committed: a commit of its own waits for that,
@@ -19,7 +19,7 @@ afterAll(() => bench?.close());
 describe('a claim that is answered once its lease is over', () => {
   /** The first answer keeps its process waiting until the lease is over, and for `meanwhile`. */
   function late(meanwhile: () => Promise<unknown> = async () => undefined): Process {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     let answers = 0;
     here.reach = async ({ point }) => {
       if (point !== 'after claim' || answers++ > 0) return;
@@ -30,7 +30,7 @@ describe('a claim that is answered once its lease is over', () => {
   }
 
   it('does not begin where another execution has the record by then', async () => {
-    const there = new Process(bench);
+    const there = new Process(fixture);
     const operation = anOperation({ leaseMs: LEASE_MS });
     const here = late(() => there.begin(duplicate(operation, { leaseMs: 60_000 })));
     expect(await here.admit(operation)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
@@ -46,7 +46,7 @@ describe('a claim that is answered once its lease is over', () => {
   });
 
   it('is replayed where it is done by then', async () => {
-    const there = new Process(bench);
+    const there = new Process(fixture);
     const operation = anOperation({ leaseMs: LEASE_MS });
     const here = late(() => there.run(duplicate(operation)));
     expect(await here.admit(operation)).toMatchObject({ kind: 'replay' });
@@ -67,12 +67,12 @@ describe('a transaction that finds no record of its own', () => {
   }
 
   it('frees the key where the record is its own all the same', async () => {
-    const here = new Process(bench, { store: behind(bench.store()) });
+    const here = new Process(fixture, { store: behind(fixture.store()) });
     const operation = anOperation({ transactional: true });
     const leased = await here.begin(operation);
     const finish = await leased.runToEnd(async () => STORE);
     expect(finish).toMatchObject({ kind: 'rolledBack', error: expect.any(StoreUnavailableError) as unknown });
-    const there = new Process(bench);
+    const there = new Process(fixture);
     expect(await there.run(duplicate(operation))).toEqual({ kind: 'stored' });
   });
 });
@@ -80,7 +80,7 @@ describe('a transaction that finds no record of its own', () => {
 describe('a step that comes once the lease is over', () => {
   /** A heartbeat is on its way for as long as the lease lasts, as where the process or its store has stopped meanwhile. */
   async function silent(): Promise<{ here: Process; leased: LeasedExecution; operation: Operation }> {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation({ leaseMs: LEASE_MS });
     const leased = await here.begin(operation);
     const forEver = new Promise<void>(() => undefined);
@@ -92,7 +92,7 @@ describe('a step that comes once the lease is over', () => {
 
   it('does not run where another execution has the record', async () => {
     const { leased, operation } = await silent();
-    await new Process(bench).begin(duplicate(operation, { leaseMs: 60_000 }));
+    await new Process(fixture).begin(duplicate(operation, { leaseMs: 60_000 }));
     let ran = false;
     await expect(leased.execution.step('mail', () => (ran = true))).rejects.toThrow(LeaseLostError);
     expect(ran).toBe(false);

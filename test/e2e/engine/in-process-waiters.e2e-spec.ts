@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { until } from '../../support/until.js';
-import type { Bench } from '../store/support.js';
-import { anOperation, duplicate, openBench, OUTCOME, Process, STORE, TestWakeUp, WAIT } from './support.js';
+import type { StoreFixture } from '../store/support.js';
+import { anOperation, duplicate, openStoreFixture, OUTCOME, Process, STORE, TestWakeUp, WAIT } from './support.js';
 
 /**
  * A store that batches claims hides what each waiter asks by itself: twenty claims are one statement. So this counts what the
@@ -9,13 +9,13 @@ import { anOperation, duplicate, openBench, OUTCOME, Process, STORE, TestWakeUp,
  */
 describe('those that wait in one process for another', () => {
   const WAITERS = 20;
-  let bench: Bench;
-  beforeAll(async () => void (bench = await openBench()));
-  afterAll(() => bench?.close());
+  let fixture: StoreFixture;
+  beforeAll(async () => void (fixture = await openStoreFixture()));
+  afterAll(() => fixture?.close());
 
   it('one of them asks for all when they are woken', async () => {
     const wakeUp = new TestWakeUp();
-    const [there, here] = [new Process(bench, { wakeUp }), new Process(bench, { wakeUp })];
+    const [there, here] = [new Process(fixture, { wakeUp }), new Process(fixture, { wakeUp })];
     const operation = anOperation(WAIT);
     const leased = await there.begin(operation);
     const waiting = Array.from({ length: WAITERS }, () => here.admit(duplicate(operation)));

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Operation } from '../../../lib/engine/operation.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
-import { Bench, BACKENDS } from '../store/support.js';
+import { StoreFixture, BACKENDS } from '../store/support.js';
 import { anOperation, duplicate, OUTCOME, Process, RELEASE, STORE } from './support.js';
 
 /** The caller of `operation` by its new binding, and one by another credential. */
@@ -15,17 +15,17 @@ function callersOf(operation: Operation) {
 }
 
 describe.each(BACKENDS)('a record that is bound under a former key, on $name', (backend) => {
-  let bench: Bench;
-  beforeAll(async () => void (bench = await Bench.open(backend)));
-  afterAll(() => bench?.close());
+  let fixture: StoreFixture;
+  beforeAll(async () => void (fixture = await StoreFixture.open(backend)));
+  afterAll(() => fixture?.close());
 
   const bound = (policy: Parameters<typeof anOperation>[0] = {}) => anOperation(policy, { binding: randomBytes(16) });
   const foreign = { kind: 'refuse', refusal: { reason: 'foreign' } };
 
   it('is answered when it is done, in one statement', async () => {
     const operation = bound();
-    await new Process(bench).run(operation);
-    const there = new Process(bench);
+    await new Process(fixture).run(operation);
+    const there = new Process(fixture);
     const { own, ...others } = callersOf(operation);
     for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
     there.asked.length = 0;
@@ -40,8 +40,8 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
 
   it('is in progress while another process runs it', async () => {
     const operation = bound();
-    const leased = await new Process(bench).begin(operation);
-    const there = new Process(bench);
+    const leased = await new Process(fixture).begin(operation);
+    const there = new Process(fixture);
     const { own, ...others } = callersOf(operation);
     for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
     expect(await there.engine.admit(own)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
@@ -50,11 +50,11 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
 
   it.each(['failed', 'silent'] as const)('is taken over by its caller alone: %s', async (state) => {
     const operation = bound();
-    const here = new Process(bench);
+    const here = new Process(fixture);
     if (state === 'failed') await here.run(operation, RELEASE);
     else await here.begin(operation);
-    if (state === 'silent') await bench.lapse(operation.recordId);
-    const there = new Process(bench);
+    if (state === 'silent') await fixture.expireLease(operation.recordId);
+    const there = new Process(fixture);
     const { own, ...others } = callersOf(operation);
     for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
     const fingerprint = randomBytes(32);
@@ -65,15 +65,15 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
     const leased = await there.begin(own);
     expect(leased.execution).toMatchObject({ attempt: 2, token: 2 });
     expect(await leased.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
-    expect(await new Process(bench).admit(own)).toEqual({ kind: 'replay', outcome: OUTCOME });
-    expect(await new Process(bench).engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
+    expect(await new Process(fixture).admit(own)).toEqual({ kind: 'replay', outcome: OUTCOME });
+    expect(await new Process(fixture).engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
   });
 
   it('is held for its caller, where its owner fell silent under hold', async () => {
     const operation = bound({ afterCrash: 'hold' });
-    await new Process(bench).begin(operation);
-    await bench.lapse(operation.recordId);
-    const there = new Process(bench);
+    await new Process(fixture).begin(operation);
+    await fixture.expireLease(operation.recordId);
+    const there = new Process(fixture);
     const { own, ...others } = callersOf(operation);
     for (const other of Object.values(others)) expect(await there.engine.admit(other)).toEqual(foreign);
     expect(await there.engine.admit(own)).toEqual({ kind: 'refuse', refusal: { reason: 'held', exhausted: false } });
@@ -81,17 +81,17 @@ describe.each(BACKENDS)('a record that is bound under a former key, on $name', (
 
   it('is taken over once by many', async () => {
     const operation = bound();
-    await new Process(bench).run(operation, RELEASE);
+    await new Process(fixture).run(operation, RELEASE);
     const { own } = callersOf(operation);
-    const answers = await Promise.all(Array.from({ length: 8 }, () => new Process(bench).admit(own)));
+    const answers = await Promise.all(Array.from({ length: 8 }, () => new Process(fixture).admit(own)));
     expect(answers.filter(({ kind }) => kind === 'run')).toHaveLength(1);
     expect(answers.filter((answer) => answer.kind === 'refuse' && answer.refusal.reason === 'running')).toHaveLength(7);
   });
 
   it('a claim whose answer was lost is recognised', async () => {
     const operation = bound();
-    await new Process(bench).run(operation, RELEASE);
-    const there = new Process(bench);
+    await new Process(fixture).run(operation, RELEASE);
+    const there = new Process(fixture);
     let claims = 0;
     there.reach = ({ point }) => {
       // The first finds the former binding, the second wins, and its answer is lost.

@@ -2,7 +2,7 @@ import { CommitUnknownError } from '../../../lib/engine/errors.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { waitsForLock } from '../../support/lock-waits.js';
 import { until } from '../../support/until.js';
-import { backendOf, Bench } from '../store/support.js';
+import { backendOf, StoreFixture } from '../store/support.js';
 import { anOperation, OUTCOME, Process, STORE } from './support.js';
 
 /**
@@ -12,12 +12,12 @@ import { anOperation, OUTCOME, Process, STORE } from './support.js';
 describe.each(['postgres', 'mariadb'] as const)(
   'A COMMIT without an answer that is still under way, on %s',
   (dialect) => {
-    let bench: Bench;
-    beforeAll(async () => void (bench = await Bench.open(backendOf(dialect))));
-    afterAll(() => bench?.close());
+    let fixture: StoreFixture;
+    beforeAll(async () => void (fixture = await StoreFixture.open(backendOf(dialect))));
+    afterAll(() => fixture?.close());
 
     it('is waited for, and the outcome is stored', async () => {
-      const store = bench.store();
+      const store = fixture.store();
       let committed: Promise<unknown> | undefined;
       const cut = Object.create(store, {
         transaction: {
@@ -26,13 +26,13 @@ describe.each(['postgres', 'mariadb'] as const)(
               committed = store.transaction(async (transaction) => {
                 const answer = await work({ ...transaction, completeLast: undefined });
                 reject(new CommitUnknownError());
-                await until(() => waitsForLock(bench.dataSource));
+                await until(() => waitsForLock(fixture.dataSource));
                 return answer;
               });
             }),
         },
       }) as SqlRecordStore;
-      const here = new Process(bench, { store: cut });
+      const here = new Process(fixture, { store: cut });
       const operation = anOperation({ transactional: true });
 
       expect(await here.run(operation, STORE)).toEqual({ kind: 'stored' });

@@ -1,25 +1,25 @@
 import { need, REDIS } from '../../support/binaries.mjs';
 import { makeFolder, Server, startRedis } from '../../support/servers.mjs';
 import { until } from '../../support/until.js';
-import { anId, Bench, type Client, nameOf, take, VERSIONS } from './support.js';
+import { anId, LockFixture, type Client, nameOf, take, VERSIONS } from './support.js';
 
 describe.each(VERSIONS)('locks that $version asks for in one command', (version) => {
-  const bench = new Bench({ attemptTimeout: 5_000 });
+  const fixture = new LockFixture({ attemptTimeout: 5_000 });
   let server: Server;
   let client: Client;
 
   beforeAll(async () => {
     server = await startRedis();
-    [client] = (await bench.connect(version, [server.port])) as [Client];
+    [client] = (await fixture.connect(version, [server.port])) as [Client];
   });
 
   afterAll(async () => {
-    await bench.close();
+    await fixture.close();
     await server.dispose();
   });
 
   it('are each taken, refused or released for itself', async () => {
-    const ours = bench.lock([client]);
+    const ours = fixture.lock([client]);
     const [free, foreign, strange, again] = Array.from({ length: 4 }, anId) as [string, string, string, string];
     await client.set(nameOf(foreign), 'theirs', 'PX', 60_000);
     await client.lpush(nameOf(strange), 'not a lock at all');
@@ -31,7 +31,7 @@ describe.each(VERSIONS)('locks that $version asks for in one command', (version)
   });
 
   it('are renewed while their holders run, whatever times to live they have', async () => {
-    const ours = bench.lock([client]);
+    const ours = fixture.lock([client]);
     const times = [600, 60_000, 900];
     const ids = times.map(anId);
     const [first] = await Promise.all(ids.map((id, i) => take(ours, id, times[i]!)));
@@ -55,10 +55,10 @@ describe.each(VERSIONS)('locks that $version asks for in one command', (version)
       stopSignal: 'SIGKILL',
     }).start();
     try {
-      const [plain] = (await bench.connect(version, [shard.port])) as [Client];
+      const [plain] = (await fixture.connect(version, [shard.port])) as [Client];
       await plain.call('CLUSTER', 'ADDSLOTS', ...Array.from({ length: 16_384 }, (_, slot) => slot));
       await until(async () => String(await plain.call('CLUSTER', 'INFO')).includes('cluster_state:ok'));
-      const ours = bench.lock([plain]);
+      const ours = fixture.lock([plain]);
       const ids = Array.from({ length: 20 }, anId);
       for (let round = 0; round < 2; round++) {
         const attempts = await Promise.all(ids.map((id) => ours.acquire(id, 60_000)));

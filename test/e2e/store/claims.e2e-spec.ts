@@ -1,17 +1,29 @@
 import { randomBytes } from 'node:crypto';
 import type { Claim, RecordStatus } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, HELD, HOUR, LOST, OUTCOME, ownership, SECOND } from './support.js';
+import {
+  aClaim,
+  again,
+  BACKENDS,
+  StoreFixture,
+  COMPLETION,
+  HELD,
+  HOUR,
+  LOST,
+  OUTCOME,
+  ownership,
+  SECOND,
+} from './support.js';
 
 describe.each(BACKENDS)('A claim on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
-    store = bench.store();
+    fixture = await StoreFixture.open(backend);
+    store = fixture.store();
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   /** A record in the given state, and the claim that its owner made. */
   async function recordIn(status: RecordStatus, terms: Partial<Claim> = {}): Promise<Claim> {
@@ -41,7 +53,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     });
     expect(won.leaseLeftMs).toBeGreaterThan(25 * SECOND);
     expect(won.leaseLeftMs).toBeLessThanOrEqual(30 * SECOND);
-    expect((await bench.record(claim.recordId))!.request).toEqual(claim.request);
+    expect((await fixture.record(claim.recordId))!.request).toEqual(claim.request);
   });
 
   it('stands back where another runs it', async () => {
@@ -49,7 +61,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     const second = await store.claim(again(first, { leaseMs: HOUR, request: Buffer.from('second') }));
     expect(second).toMatchObject({ owner: first.owner, status: 'processing', token: 1, attempt: 1 });
     expect(second.leaseLeftMs).toBeLessThanOrEqual(30 * SECOND);
-    expect((await bench.record(first.recordId))!.request).toBeNull();
+    expect((await fixture.record(first.recordId))!.request).toBeNull();
   });
 
   it('is recognised as its own when it is made again', async () => {
@@ -69,7 +81,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
   it('takes over from an owner that fell silent', async () => {
     const first = await recordIn('processing');
     await store.markAwaited(first.recordId);
-    await bench.lapse(first.recordId);
+    await fixture.expireLease(first.recordId);
     const second = again(first, { request: Buffer.from('second') });
     expect(await store.claim(second)).toMatchObject({
       owner: second.owner,
@@ -78,7 +90,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
       attempt: 2,
       takenFrom: 'processing',
     });
-    const record = (await bench.record(first.recordId))!;
+    const record = (await fixture.record(first.recordId))!;
     expect(record).toMatchObject({ request: second.request, awaited: false });
     expect(record.leaseUntil.getTime()).toBeGreaterThan(Date.now());
     expect(await store.complete({ recordId: first.recordId, owner: first.owner, token: 1 }, COMPLETION)).toEqual(LOST);
@@ -107,8 +119,8 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
 
   it('starts anew when the outcome has expired', async () => {
     const first = await recordIn('done', { request: Buffer.from('first') });
-    const before = (await bench.record(first.recordId))!;
-    await bench.expire(first.recordId);
+    const before = (await fixture.record(first.recordId))!;
+    await fixture.expireRecord(first.recordId);
     expect(await store.read(first.recordId)).toBeUndefined();
     const second = again(first, {
       fingerprint: randomBytes(32),
@@ -126,7 +138,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
       binding: second.binding,
       outcome: null,
     });
-    const record = (await bench.record(first.recordId))!;
+    const record = (await fixture.record(first.recordId))!;
     expect(record).toMatchObject({ endpoint: 'POST /other', request: null, completedAt: null, responseBody: null });
     expect(record.createdAt.getTime()).toBeGreaterThanOrEqual(before.createdAt.getTime());
     expect(record.expiresAt.getTime()).toBeGreaterThan(Date.now());
@@ -134,8 +146,8 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
 
   it('starts anew when a failed record has expired', async () => {
     const first = await recordIn('failed');
-    await bench.lapse(first.recordId);
-    await bench.expire(first.recordId);
+    await fixture.expireLease(first.recordId);
+    await fixture.expireRecord(first.recordId);
     const second = again(first, { fingerprint: randomBytes(32) });
     expect(await store.claim(second)).toMatchObject({ owner: second.owner, token: 2, attempt: 1, takenFrom: 'failed' });
   });
@@ -143,8 +155,8 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
   it('takes over what has no outcome, however old it is, with its steps', async () => {
     const first = await recordIn('processing');
     await store.steps.end({ ...first, token: 1 }, 'charge', { status: 'done', result: '1' });
-    await bench.lapse(first.recordId);
-    await bench.expire(first.recordId);
+    await fixture.expireLease(first.recordId);
+    await fixture.expireRecord(first.recordId);
     const other = again(first, { fingerprint: randomBytes(32) });
     expect(await store.claim(other)).toMatchObject({ owner: first.owner, token: 1 });
     const second = again(first);
@@ -155,7 +167,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
   it('is held once as many executions died in a row as may, and not for those that ended', async () => {
     const claim = aClaim({ maxAttempts: 2 });
     const first = ownership(await store.claim(claim));
-    await bench.lapse(first.recordId);
+    await fixture.expireLease(first.recordId);
     const second = ownership(await store.claim(again(claim)));
     expect(second.token).toBe(2);
     // Asked for again, as its answer was lost: it is the same attempt.
@@ -163,15 +175,15 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     await store.release(second, 24 * HOUR);
     const third = await store.claim(again(claim));
     expect(third).toMatchObject({ status: 'processing', attempt: 3, attemptsLeft: 1 });
-    await bench.lapse(first.recordId);
+    await fixture.expireLease(first.recordId);
     expect(await store.claim(again(claim))).toMatchObject({ status: 'processing', attempt: 4, attemptsLeft: 0 });
-    await bench.lapse(first.recordId);
+    await fixture.expireLease(first.recordId);
     expect(await store.claim(again(claim))).toMatchObject({ status: 'held', attempt: 4, attemptsLeft: 0 });
   });
 
   it('leaves a live lease alone, however old the record', async () => {
     const first = await recordIn('processing');
-    await bench.expire(first.recordId);
+    await fixture.expireRecord(first.recordId);
     expect(await store.claim(again(first))).toMatchObject({ owner: first.owner, status: 'processing', token: 1 });
   });
 
@@ -180,7 +192,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     ['the one that asks wants it', false, true],
   ])('holds the record of an owner that fell silent, where %s', async (_, ofOwner, ofAsker) => {
     const first = await recordIn('processing', { holdOnCrash: ofOwner });
-    await bench.lapse(first.recordId);
+    await fixture.expireLease(first.recordId);
     const second = again(first, { holdOnCrash: ofAsker });
     expect(await store.claim(second)).toMatchObject({ owner: first.owner, status: 'held', token: 1, attempt: 1 });
     expect(await store.claim(again(second))).toMatchObject({ owner: first.owner, status: 'held' });
@@ -189,16 +201,16 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
 
   it('never takes a held record, expired or not', async () => {
     const first = await recordIn('held');
-    await bench.lapse(first.recordId);
-    await bench.expire(first.recordId);
+    await fixture.expireLease(first.recordId);
+    await fixture.expireRecord(first.recordId);
     expect(await store.claim(again(first))).toMatchObject({ owner: first.owner, status: 'held', token: 1 });
     expect(await store.read(first.recordId)).toMatchObject({ status: 'held' });
   });
 
   it('holds an expired record of an owner that fell silent, where that is wanted', async () => {
     const first = await recordIn('processing', { holdOnCrash: true });
-    await bench.lapse(first.recordId);
-    await bench.expire(first.recordId);
+    await fixture.expireLease(first.recordId);
+    await fixture.expireRecord(first.recordId);
     expect(await store.claim(again(first))).toMatchObject({ owner: first.owner, status: 'held', token: 1 });
   });
 
@@ -209,7 +221,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
       ['no credential', { binding: null }],
     ])('stands back with %s', async (_, terms) => {
       const first = await recordIn(status, { binding: randomBytes(16) });
-      if (status !== 'done') await bench.lapse(first.recordId);
+      if (status !== 'done') await fixture.expireLease(first.recordId);
       expect(await store.claim(again(first, terms))).toMatchObject({
         owner: first.owner,
         status,

@@ -1,28 +1,28 @@
 import type { EntityManager } from 'typeorm';
 import { StoreUnavailableError } from '../../../lib/engine/errors.js';
 import { TcpProxy } from '../../support/proxy.js';
-import { aClaim, backendOf, Bench, COMPLETION, ownership } from './support.js';
+import { aClaim, backendOf, StoreFixture, COMPLETION, ownership } from './support.js';
 
 const TIMEOUT = 1_000;
 
 describe.each([backendOf('postgres'), backendOf('mariadb')])('A completion that takes too long on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let proxy: TcpProxy;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
-    proxy = await TcpProxy.listen(bench.port);
-    await bench.dataSource.query('CREATE TABLE transfer (id varchar(36) PRIMARY KEY)');
+    fixture = await StoreFixture.open(backend);
+    proxy = await TcpProxy.listen(fixture.port);
+    await fixture.dataSource.query('CREATE TABLE transfer (id varchar(36) PRIMARY KEY)');
   });
   afterAll(async () => {
-    await bench?.close();
+    await fixture?.close();
     await proxy?.close();
   });
 
   it('is undone with its transaction, though it was half asked when that was given up', async () => {
-    const dataSource = await bench.connect({ port: proxy.port, poolSize: 1 });
-    const store = bench.store({ dataSource, timeoutMs: TIMEOUT });
-    const owned = ownership(await bench.store().claim(aClaim()));
+    const dataSource = await fixture.connect({ port: proxy.port, poolSize: 1 });
+    const store = fixture.store({ dataSource, timeoutMs: TIMEOUT });
+    const owned = ownership(await fixture.store().claim(aClaim()));
     // What is asked of a server once has been asked.
     await store.transaction(({ manager }) => (manager as EntityManager).query('SELECT 1'));
     const transferred = store.transaction(async (transaction) => {
@@ -34,6 +34,6 @@ describe.each([backendOf('postgres'), backendOf('mariadb')])('A completion that 
     proxy.delay(0);
     // On the same connection, behind all that was sent before.
     expect(await dataSource.query('SELECT id FROM transfer')).toEqual([]);
-    expect(await bench.record(owned.recordId)).toMatchObject({ status: 'processing' });
+    expect(await fixture.record(owned.recordId)).toMatchObject({ status: 'processing' });
   });
 });

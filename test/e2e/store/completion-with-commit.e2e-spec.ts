@@ -6,7 +6,7 @@ import { IDEMPOTENCY_ENTITIES } from '../../../lib/store/entities/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { until } from '../../support/until.js';
-import { aClaim, backendOf, Bench, COMPLETION, HELD, LOST, OUTCOME, ownership } from './support.js';
+import { aClaim, backendOf, StoreFixture, COMPLETION, HELD, LOST, OUTCOME, ownership } from './support.js';
 
 @Entity()
 class Receipt {
@@ -23,25 +23,25 @@ describe.each([
   ['with a time limit for queries', { extra: { query_timeout: 60_000 } }],
   ['with two statements at a time', { extra: { pipeline: true } }],
 ])('The last statement of a transaction, on a client %s', (_how, options) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let proxy: TcpProxy;
   let store: SqlRecordStore;
   let lastId = 0;
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf('postgres'), { entities });
-    proxy = await TcpProxy.listen(bench.port);
-    const dataSource = await bench.connect({ port: proxy.port, poolSize: 4, entities, ...options });
-    store = bench.store({ dataSource, timeoutMs: TIMEOUT_MS });
+    fixture = await StoreFixture.open(backendOf('postgres'), { entities });
+    proxy = await TcpProxy.listen(fixture.port);
+    const dataSource = await fixture.connect({ port: proxy.port, poolSize: 4, entities, ...options });
+    store = fixture.store({ dataSource, timeoutMs: TIMEOUT_MS });
   });
   afterEach(() => proxy.blackhole(false));
   afterAll(async () => {
     await proxy?.close();
-    await bench?.close();
+    await fixture?.close();
   });
 
   const claimed = async () => ownership(await store.claim(aClaim()));
-  const isPaid = async (id: number) => (await bench.dataSource.getRepository(Receipt).findOneBy({ id })) !== null;
+  const isPaid = async (id: number) => (await fixture.dataSource.getRepository(Receipt).findOneBy({ id })) !== null;
 
   /** Pays, and completes last. */
   function pay(owner: Ownership, id: number, before: (transaction: StoreTransaction) => unknown = () => undefined) {
@@ -97,7 +97,7 @@ describe.each([
       const id = ++lastId;
       const work = pay(owner, id, () => proxy.cutAfterRequest(1, 'COMMIT'));
       await expect(work).rejects.toBeInstanceOf(CommitUnknownError);
-      await until(async () => (await bench.record(owner.recordId))!.status === 'done');
+      await until(async () => (await fixture.record(owner.recordId))!.status === 'done');
       expect(await isPaid(id)).toBe(true);
     }
   });
@@ -118,7 +118,7 @@ describe.each([
       return isReleased !== undefined;
     });
     await Promise.all(Array.from({ length: 8 }, () => store.transaction(() => sleep(20))));
-    expect([await isPaid(id), (await bench.record(owner.recordId))!.status]).toEqual(
+    expect([await isPaid(id), (await fixture.record(owner.recordId))!.status]).toEqual(
       isReleased ? [false, 'failed'] : [true, 'done'],
     );
   });

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, OUTCOME, ownership } from './support.js';
+import { aClaim, again, BACKENDS, StoreFixture, COMPLETION, OUTCOME, ownership } from './support.js';
 
 const CLAIMERS = 50;
 const POOLS = 4;
@@ -11,10 +11,10 @@ const POOLS = 4;
 const KEYS_EACH = 50;
 
 /** Stores with a pool each, as in processes of their own. */
-function storesOn(bench: Bench, options?: (index: number) => object): Promise<SqlRecordStore[]> {
+function storesOn(fixture: StoreFixture, options?: (index: number) => object): Promise<SqlRecordStore[]> {
   return Promise.all(
     Array.from({ length: POOLS }, async (_, i) =>
-      bench.store({ dataSource: await bench.connect({ poolSize: 8, ...options?.(i) }), timeoutMs: 25_000 }),
+      fixture.store({ dataSource: await fixture.connect({ poolSize: 8, ...options?.(i) }), timeoutMs: 25_000 }),
     ),
   );
 }
@@ -38,20 +38,20 @@ async function race(stores: readonly SqlRecordStore[], claims: readonly Claim[],
 }
 
 describe.each(BACKENDS)(`${CLAIMERS} claimers on each key on $name`, (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let stores: SqlRecordStore[];
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
-    stores = await storesOn(bench);
+    fixture = await StoreFixture.open(backend);
+    stores = await storesOn(fixture);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const freshKeys = (count: number) => Array.from({ length: count }, () => aClaim());
   async function silentKeys(count: number): Promise<Claim[]> {
     const claims = freshKeys(count);
     await Promise.all(claims.map((claim) => stores[0].claim(claim)));
-    for (const { recordId } of claims) await bench.lapse(recordId);
+    for (const { recordId } of claims) await fixture.expireLease(recordId);
     return claims;
   }
   async function completedKeys(count: number): Promise<Claim[]> {
@@ -62,7 +62,7 @@ describe.each(BACKENDS)(`${CLAIMERS} claimers on each key on $name`, (backend) =
   }
   async function expiredKeys(count: number): Promise<Claim[]> {
     const claims = await completedKeys(count);
-    for (const { recordId } of claims) await bench.expire(recordId);
+    for (const { recordId } of claims) await fixture.expireRecord(recordId);
     return claims;
   }
 
@@ -110,7 +110,7 @@ describe.each(BACKENDS)(`${CLAIMERS} claimers on each key on $name`, (backend) =
           if (answer.owner !== claim.owner) continue;
           const owner = ownership(answer);
           const chance = Math.random();
-          if (chance < 0.3) await bench.lapse(claim.recordId);
+          if (chance < 0.3) await fixture.expireLease(claim.recordId);
           else if (chance < 0.5) await store.release(owner, 86_400_000);
           else if (chance < 0.6) await store.discard(owner);
           if (chance > 0.6 || chance < 0.3) {
@@ -133,15 +133,15 @@ describe.each(BACKENDS)(`${CLAIMERS} claimers on each key on $name`, (backend) =
 });
 
 describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('Claimers on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
+    fixture = await StoreFixture.open(backend);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   it.each(['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'])('have one winner under %s', async (level) => {
-    const stores = await storesOn(bench, () =>
+    const stores = await storesOn(fixture, () =>
       backend.dialect === 'postgres'
         ? { extra: { options: `-c default_transaction_isolation=${level.replace(' ', '\\ ').toLowerCase()}` } }
         : {},
@@ -158,7 +158,7 @@ describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('C
     for (const { recordId } of claims) expect(wins.get(recordId)).toBe(1);
     await Promise.all(
       claims.map(async (template, i) => {
-        await bench.lapse(template.recordId);
+        await fixture.expireLease(template.recordId);
         const claim = again(template, { owner: randomUUID() });
         const owner = ownership(await stores[i % POOLS].claim(claim));
         expect(await stores[(i + 1) % POOLS].complete(owner, COMPLETION)).toMatchObject({ held: true });

@@ -12,7 +12,7 @@ import type { TransactionHost } from '../../../lib/store/transactions/transactio
 import { createDatabase } from '../../support/database.js';
 import { TcpProxy } from '../../support/proxy.js';
 import { until } from '../../support/until.js';
-import { aClaim, backendOf, Bench, COMPLETION, HELD, HOUR, ownership, SECOND } from './support.js';
+import { aClaim, backendOf, StoreFixture, COMPLETION, HELD, HOUR, ownership, SECOND } from './support.js';
 
 type NetworkDialect = 'postgres' | 'mariadb';
 const DIALECTS: readonly NetworkDialect[] = ['postgres', 'mariadb'];
@@ -40,19 +40,19 @@ describe.each(DIALECTS)('Connections to a primary that was demoted, %s', (dialec
   }[dialect];
   const event = { postgres: 'connect', mariadb: 'connection' }[dialect];
   const demote = (client: Client) => client.query(readOnly, () => undefined);
-  let bench: Bench;
+  let fixture: StoreFixture;
 
   beforeEach(async () => {
-    bench = await Bench.open(backendOf(dialect));
-    await bench.dataSource.query('CREATE TABLE effect (id varchar(36) PRIMARY KEY)');
+    fixture = await StoreFixture.open(backendOf(dialect));
+    await fixture.dataSource.query('CREATE TABLE effect (id varchar(36) PRIMARY KEY)');
   });
-  afterEach(() => bench?.close());
+  afterEach(() => fixture?.close());
 
   const insert = (on: DataSource | EntityManager) => on.query(`INSERT INTO effect VALUES ('${randomUUID()}')`);
 
   /** A data source whose connections lead to a server that may not write any more; new ones lead to one that may. */
   async function afterFailover(options: object, meanwhile: (dataSource: DataSource) => Promise<unknown>) {
-    const dataSource = await bench.connect(options);
+    const dataSource = await fixture.connect(options);
     await dataSource.query(readOnly);
     poolOf(dataSource).on(event, demote);
     await meanwhile(dataSource);
@@ -63,9 +63,9 @@ describe.each(DIALECTS)('Connections to a primary that was demoted, %s', (dialec
   it.each([4, 0])(
     'are closed, those that nobody uses with them, and nothing is refused, storeConnections %i',
     async (n) => {
-      let store!: ReturnType<Bench['store']>;
+      let store!: ReturnType<StoreFixture['store']>;
       const dataSource = await afterFailover({}, async (old) => {
-        store = bench.store({ dataSource: old, connector: connectorFor(old, n) });
+        store = fixture.store({ dataSource: old, connector: connectorFor(old, n) });
         await Promise.all(Array.from({ length: 6 }, () => store.read(randomUUID())));
         await Promise.all(Array.from({ length: 6 }, () => old.query('SELECT 1')));
         await expect(insert(old)).rejects.toThrow(/read.only/i);
@@ -91,7 +91,7 @@ describe.each(DIALECTS)('Connections to a primary that was demoted, %s', (dialec
     ['a transaction of somebody else’s', throughTypeorm, true],
   ])('are closed after %s', async (_what, transactionHost, disguised) => {
     const dataSource = await afterFailover({ poolSize: 1 }, (old) => old.query('SELECT 1'));
-    const store = bench.store({ dataSource, transactionHost });
+    const store = fixture.store({ dataSource, transactionHost });
     const pay = async () => {
       const ours = ownership(await store.claim(aClaim()));
       return store.transaction(async (transaction) => {
@@ -109,11 +109,11 @@ describe.each(DIALECTS)('Connections to a primary that was demoted, %s', (dialec
 });
 
 describe('What an error says of the connection that met it', () => {
-  let postgres: Bench;
-  let mariadb: Bench;
+  let postgres: StoreFixture;
+  let mariadb: StoreFixture;
   beforeAll(async () => {
-    postgres = await Bench.open(backendOf('postgres'), { extra: { max: 1 } });
-    mariadb = await Bench.open(backendOf('mariadb'), { poolSize: 1 });
+    postgres = await StoreFixture.open(backendOf('postgres'), { extra: { max: 1 } });
+    mariadb = await StoreFixture.open(backendOf('mariadb'), { poolSize: 1 });
   });
   afterAll(async () => {
     await postgres?.close();
@@ -189,16 +189,16 @@ describe('What an error says of the connection that met it', () => {
   });
 
   test('plans that a migration has made useless', async () => {
-    const bench = await Bench.open(backendOf('postgres'));
+    const fixture = await StoreFixture.open(backendOf('postgres'));
     try {
-      const store = bench.store();
+      const store = fixture.store();
       const before = await Promise.all(Array.from({ length: 4 }, () => store.claim(aClaim())));
       for (const { recordId } of before) await store.read(recordId);
-      await bench.dataSource.query('ALTER TABLE idempotency_record ALTER COLUMN response_code TYPE integer');
+      await fixture.dataSource.query('ALTER TABLE idempotency_record ALTER COLUMN response_code TYPE integer');
       for (const { recordId } of before) expect(await store.read(recordId)).toMatchObject({ status: 'processing' });
       expect(await store.claim(aClaim())).toMatchObject({ status: 'processing' });
     } finally {
-      await bench.close();
+      await fixture.close();
     }
   });
 
@@ -222,14 +222,14 @@ describe('What an error says of the connection that met it', () => {
 });
 
 describe.each(DIALECTS)('The store’s own connections, %s', (dialect) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   beforeAll(async () => {
-    bench = await Bench.open(backendOf(dialect));
+    fixture = await StoreFixture.open(backendOf(dialect));
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   /** Handlers that hold a connection each, and record steps and renew leases meanwhile. */
-  function handlers(store: ReturnType<Bench['store']>, count: number) {
+  function handlers(store: ReturnType<StoreFixture['store']>, count: number) {
     const handler = async () => {
       const ours = ownership(await store.claim(aClaim()));
       return store.transaction(async (transaction) => {
@@ -247,15 +247,15 @@ describe.each(DIALECTS)('The store’s own connections, %s', (dialect) => {
   const held = (count: number) => Array(count).fill([HELD, HELD, HELD, HELD]);
 
   it.each([1, 4])('serve handlers that hold all connections of the data source, poolSize %i', async (poolSize) => {
-    const dataSource = await bench.connect({ poolSize });
-    expect(await handlers(bench.store({ dataSource }), 4 * poolSize)).toEqual(held(4 * poolSize));
+    const dataSource = await fixture.connect({ poolSize });
+    expect(await handlers(fixture.store({ dataSource }), 4 * poolSize)).toEqual(held(4 * poolSize));
   });
 
   it('are never more than the data source may have', async () => {
-    const dataSource = await bench.connect({ poolSize: 2 });
+    const dataSource = await fixture.connect({ poolSize: 2 });
     let opened = 0;
     poolOf(dataSource).on(dialect === 'postgres' ? 'connect' : 'connection', () => void opened++);
-    expect(await handlers(bench.store({ dataSource }), 12)).toEqual(held(12));
+    expect(await handlers(fixture.store({ dataSource }), 12)).toEqual(held(12));
     // The data source opened one before we looked.
     expect(opened + 1).toBeLessThanOrEqual(4);
   });
@@ -263,10 +263,10 @@ describe.each(DIALECTS)('The store’s own connections, %s', (dialect) => {
   /** A user that may have so many connections. */
   async function userOf(limit: number): Promise<object> {
     const username = `u${randomUUID().slice(0, 8)}`;
-    const { database, port } = bench.options as { database: string; port: number };
+    const { database, port } = fixture.options as { database: string; port: number };
     if (dialect === 'postgres') {
-      await bench.dataSource.query(`CREATE ROLE ${username} LOGIN CONNECTION LIMIT ${limit}`);
-      await bench.dataSource.query(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ${username}`);
+      await fixture.dataSource.query(`CREATE ROLE ${username} LOGIN CONNECTION LIMIT ${limit}`);
+      await fixture.dataSource.query(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ${username}`);
     } else {
       const root = await new DataSource({ type: 'mariadb', host: '127.0.0.1', port, username: 'root' }).initialize();
       await root.query(`CREATE USER ${username}@'127.0.0.1' WITH MAX_USER_CONNECTIONS ${limit}`);
@@ -279,8 +279,8 @@ describe.each(DIALECTS)('The store’s own connections, %s', (dialect) => {
   it.each([1, 2])('are done without where the server accepts no more, connections of the user: %i', async (limit) => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
     try {
-      const dataSource = await bench.connect({ ...(await userOf(limit)), poolSize: limit === 1 ? 1 : 4 });
-      const store = bench.store({ dataSource });
+      const dataSource = await fixture.connect({ ...(await userOf(limit)), poolSize: limit === 1 ? 1 : 4 });
+      const store = fixture.store({ dataSource });
       for (let round = 0; round < 3; round++) {
         const records = await Promise.all(Array.from({ length: 10 }, () => store.claim(aClaim())));
         const renewed = await Promise.all(records.map((record) => store.renew(ownership(record), 60 * SECOND)));
@@ -300,37 +300,37 @@ describe.each(DIALECTS)('The store’s own connections, %s', (dialect) => {
   });
 
   it('lead to the primary where there are replicas', async () => {
-    const { host, port, username, password, database } = bench.options as unknown as Record<string, string>;
+    const { host, port, username, password, database } = fixture.options as unknown as Record<string, string>;
     const primary = { host, port, username, password, database, poolSize: 1 };
     // Without our tables: whatever is asked of a replica fails.
     const empty = await createDatabase(dialect);
     const replica = { ...primary, database: (empty.options as { database: string }).database };
-    const dataSource = await bench.connect({ replication: { master: primary, slaves: [replica] }, poolSize: 1 });
-    expect(await handlers(bench.store({ dataSource }), 3)).toEqual(held(3));
+    const dataSource = await fixture.connect({ replication: { master: primary, slaves: [replica] }, poolSize: 1 });
+    expect(await handlers(fixture.store({ dataSource }), 3)).toEqual(held(3));
     await dataSource.destroy();
     await empty.drop();
   });
 });
 
 test('A connection to PostgreSQL that is not answered makes room for another', async () => {
-  const bench = await Bench.open(backendOf('postgres'));
-  const proxy = await TcpProxy.listen(bench.port);
+  const fixture = await StoreFixture.open(backendOf('postgres'));
+  const proxy = await TcpProxy.listen(fixture.port);
   try {
-    const dataSource = await bench.connect({ port: proxy.port });
-    const store = bench.store({ dataSource, timeoutMs: 60 * SECOND });
+    const dataSource = await fixture.connect({ port: proxy.port });
+    const store = fixture.store({ dataSource, timeoutMs: 60 * SECOND });
     proxy.blackhole(true);
     const claimed = store.claim(aClaim());
     await expect(claimed).rejects.toBeInstanceOf(StoreUnavailableError);
     await expect(claimed).rejects.toMatchObject({ cause: { message: 'timeout expired' } });
   } finally {
     proxy.blackhole(false);
-    await bench.close();
+    await fixture.close();
     await proxy.close();
   }
 });
 
 describe('Announcements through PostgreSQL', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let there: PostgresWakeUp;
   let warn: jest.SpiedFunction<Logger['warn']>;
   const opened: { close?(): Promise<void> }[] = [];
@@ -350,18 +350,18 @@ describe('Announcements through PostgreSQL', () => {
   }
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf('postgres'));
-    ({ wakeUp: there } = wakeUpOn(bench.dataSource, 4));
+    fixture = await StoreFixture.open(backendOf('postgres'));
+    ({ wakeUp: there } = wakeUpOn(fixture.dataSource, 4));
   });
   beforeEach(() => void (warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined)));
   afterEach(() => warn.mockRestore());
   afterAll(async () => {
     for (const one of opened) await one.close?.();
-    await bench?.close();
+    await fixture?.close();
   });
 
   it('are heard and made where handlers hold the pool', async () => {
-    const dataSource = await bench.connect({ poolSize: 1 });
+    const dataSource = await fixture.connect({ poolSize: 1 });
     const holder = await held(dataSource);
     const { wakeUp: here } = wakeUpOn(dataSource, 4);
     const recordId = randomUUID();
@@ -377,7 +377,7 @@ describe('Announcements through PostgreSQL', () => {
   });
 
   it('that cannot be sent are not taken for a pooler’s silence', async () => {
-    const dataSource = await bench.connect({ poolSize: 1 });
+    const dataSource = await fixture.connect({ poolSize: 1 });
     const holder = await held(dataSource);
     const { wakeUp: here } = wakeUpOn(dataSource, 0);
     const recordId = randomUUID();
@@ -391,11 +391,11 @@ describe('Announcements through PostgreSQL', () => {
   });
 
   it('are listened to on another connection once the store’s turn out to be stale', async () => {
-    const { wakeUp: here, connector } = wakeUpOn(await bench.connect(), 4);
+    const { wakeUp: here, connector } = wakeUpOn(await fixture.connect(), 4);
     const recordId = randomUUID();
     let woken = 0;
     const listeners = async () => {
-      const rows: { pid: number }[] = await bench.dataSource.query(
+      const rows: { pid: number }[] = await fixture.dataSource.query(
         `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`,
       );
       return rows.map(({ pid }) => pid);

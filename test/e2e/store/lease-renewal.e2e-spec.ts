@@ -3,29 +3,40 @@ import type { RecordStore } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import type { TransactionHost } from '../../../lib/store/transactions/transaction-host.js';
 import { until } from '../../support/until.js';
-import { aClaim, again, BACKENDS, backendOf, Bench, COMPLETION, HOUR, LOST, ownership, SECOND } from './support.js';
+import {
+  aClaim,
+  again,
+  BACKENDS,
+  backendOf,
+  StoreFixture,
+  COMPLETION,
+  HOUR,
+  LOST,
+  ownership,
+  SECOND,
+} from './support.js';
 
 /** Another process, as far as the database can tell. */
-async function another(bench: Bench): Promise<SqlRecordStore> {
-  return bench.store(bench.backend.dialect === 'better-sqlite3' ? {} : { dataSource: await bench.connect() });
+async function another(fixture: StoreFixture): Promise<SqlRecordStore> {
+  return fixture.store(fixture.backend.dialect === 'better-sqlite3' ? {} : { dataSource: await fixture.connect() });
 }
 
 describe.each(BACKENDS)('A lease that a transactional operation renewed, on $name', ({ dialect }) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
   let other: RecordStore;
   beforeAll(async () => {
-    bench = await Bench.open(backendOf(dialect));
-    store = bench.store();
-    other = await another(bench);
+    fixture = await StoreFixture.open(backendOf(dialect));
+    store = fixture.store();
+    other = await another(fixture);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   /** A record that would be anybody's, but for its renewal. */
   async function renewed(terms: Parameters<typeof aClaim>[0] = {}) {
     const claim = aClaim(terms);
     const owner = ownership(await store.claim(claim));
-    await bench.age(claim.recordId, 'lease_until', HOUR);
+    await fixture.age(claim.recordId, 'lease_until', HOUR);
     expect((await store.renew(owner, 30 * SECOND, true)).held).toBe(true);
     return { claim, owner };
   }
@@ -43,7 +54,7 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
 
   it('runs out, and then keeps nobody', async () => {
     const { claim, owner } = await renewed();
-    await bench.lapse(claim.recordId);
+    await fixture.expireLease(claim.recordId);
     const next = again(claim);
     expect(await other.claim(next)).toMatchObject({ owner: next.owner, token: 2, attempt: 2, takenFrom: 'processing' });
     expect(await store.renew(owner, 30 * SECOND, true)).toEqual(LOST);
@@ -55,7 +66,7 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
     await store.release(owner, HOUR);
     const next = again(claim);
     expect(await store.claim(next)).toMatchObject({ owner: next.owner, token: 2 });
-    await bench.age(claim.recordId, 'lease_until', HOUR);
+    await fixture.age(claim.recordId, 'lease_until', HOUR);
     const third = again(claim);
     expect(await other.claim(third)).toMatchObject({ owner: third.owner, token: 3, takenFrom: 'processing' });
   });
@@ -69,23 +80,23 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
 
   it('is neither swept nor resolved, and shown as running', async () => {
     const { claim } = await renewed({ retentionMs: 20 * SECOND });
-    await bench.expire(claim.recordId);
+    await fixture.expireRecord(claim.recordId);
     await store.sweep(1_000);
-    expect(await bench.record(claim.recordId)).not.toBeNull();
+    expect(await fixture.record(claim.recordId)).not.toBeNull();
 
     const held = await renewed({ holdOnCrash: true });
     expect(await store.resolveHeld(held.claim.recordId, null)).toBe(false);
-    const service = new IdempotencyService({ store, dataSource: bench.dataSource, events: {}, options: {} } as never);
+    const service = new IdempotencyService({ store, dataSource: fixture.dataSource, events: {}, options: {} } as never);
     const shown = (await service.find(held.claim.recordId))!;
     expect(shown.status).toBe('processing');
     expect(shown.leaseUntil.getTime()).toBeGreaterThan(Date.now());
     expect((await service.list({ status: 'held' })).map(({ id }) => id)).not.toContain(held.claim.recordId);
     expect(await service.stats()).toMatchObject({ abandoned: 0 });
 
-    for (const { recordId } of [claim, held.claim]) await bench.lapse(recordId);
+    for (const { recordId } of [claim, held.claim]) await fixture.expireLease(recordId);
     await store.sweep(1_000);
-    expect(await bench.record(claim.recordId)).toBeNull();
-    expect(await bench.steps(claim.recordId)).toEqual([]);
+    expect(await fixture.record(claim.recordId)).toBeNull();
+    expect(await fixture.steps(claim.recordId)).toEqual([]);
     expect((await service.find(held.claim.recordId))!.status).toBe('held');
     expect(await store.resolveHeld(held.claim.recordId, null)).toBe(true);
   });
@@ -94,7 +105,7 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
     const { claim, owner } = await renewed();
     await store.steps.begin(owner, 'charge');
     expect((await store.steps.load(claim.recordId)).map(({ name }) => name)).toEqual(['charge']);
-    const service = new IdempotencyService({ store, dataSource: bench.dataSource, events: {}, options: {} } as never);
+    const service = new IdempotencyService({ store, dataSource: fixture.dataSource, events: {}, options: {} } as never);
     expect((await service.steps(claim.recordId)).map(({ name }) => name)).toEqual(['charge']);
   });
 
@@ -114,10 +125,10 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
   });
 
   it('has one owner, though many want it as it runs out', async () => {
-    const rivals = await Promise.all(Array.from({ length: 3 }, () => another(bench)));
+    const rivals = await Promise.all(Array.from({ length: 3 }, () => another(fixture)));
     for (let round = 0; round < 30; round++) {
       const { claim, owner } = await renewed();
-      await bench.lapse(claim.recordId);
+      await fixture.expireLease(claim.recordId);
       const [{ held }, ...answers] = await Promise.all([
         store.renew(owner, 30 * SECOND, true),
         ...rivals.map((rival) => rival.claim(again(claim))),
@@ -134,14 +145,14 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
 
 describe('On PostgreSQL', () => {
   const LEVELS = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'] as const;
-  let bench: Bench;
+  let fixture: StoreFixture;
   let other: SqlRecordStore;
   beforeAll(async () => {
-    bench = await Bench.open(backendOf('postgres'));
-    await bench.dataSource.query('CREATE TABLE payment (id uuid PRIMARY KEY)');
-    other = await another(bench);
+    fixture = await StoreFixture.open(backendOf('postgres'));
+    await fixture.dataSource.query('CREATE TABLE payment (id uuid PRIMARY KEY)');
+    other = await another(fixture);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const at = (level: (typeof LEVELS)[number]): TransactionHost => ({
     run: (dataSource, work) => dataSource.transaction(level, work),
@@ -149,10 +160,10 @@ describe('On PostgreSQL', () => {
 
   describe.each(LEVELS)('a transaction at %s', (level) => {
     let store: SqlRecordStore;
-    beforeAll(async () => void (store = bench.store({ transactionHost: at(level) })));
+    beforeAll(async () => void (store = fixture.store({ transactionHost: at(level) })));
 
     const payments = async (id: string): Promise<number> =>
-      (await bench.dataSource.query('SELECT id FROM payment WHERE id = $1', [id])).length;
+      (await fixture.dataSource.query('SELECT id FROM payment WHERE id = $1', [id])).length;
 
     /** An operation that has its snapshot, and waits. */
     async function running(between: (owner: ReturnType<typeof ownership>) => Promise<void>) {
@@ -185,7 +196,7 @@ describe('On PostgreSQL', () => {
     it('does not complete what another has taken over', async () => {
       const { claim, owner, ended } = await running(async (own) => {
         await store.renew(own, 30 * SECOND, true);
-        await bench.lapse(own.recordId);
+        await fixture.expireLease(own.recordId);
         const { fingerprint } = (await other.read(own.recordId))!;
         expect(await other.claim(aClaim({ recordId: own.recordId, fingerprint }))).toMatchObject({ token: 2 });
       });
@@ -198,7 +209,7 @@ describe('On PostgreSQL', () => {
   });
 
   it('a claim that comes while the record is being made leaves it as it was made', async () => {
-    const query = (sql: string, values?: unknown[]) => bench.dataSource.query(sql, values);
+    const query = (sql: string, values?: unknown[]) => fixture.dataSource.query(sql, values);
     await query('CREATE TABLE rewritten (id uuid)');
     await query(`CREATE FUNCTION rewritten() RETURNS trigger LANGUAGE plpgsql AS
       'BEGIN INSERT INTO rewritten VALUES (new.id); RETURN new; END'`);
@@ -206,7 +217,7 @@ describe('On PostgreSQL', () => {
       'CREATE TRIGGER rewritten AFTER UPDATE ON idempotency_record FOR EACH ROW EXECUTE FUNCTION rewritten()',
     );
     const claim = aClaim();
-    const runner = bench.dataSource.createQueryRunner();
+    const runner = fixture.dataSource.createQueryRunner();
     await runner.startTransaction();
     await runner.query(
       `INSERT INTO idempotency_record (id, owner, endpoint, fingerprint, status, token, attempt, hold_on_crash, awaited,

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import type { FencedAnswer, Ownership, RecordState } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { BACKENDS, Bench, HOUR } from './support.js';
+import { BACKENDS, StoreFixture, HOUR } from './support.js';
 import { MAX_ATTEMPTS, Model, type ModelClaim, type ModelHold, type ModelRecord } from './model.js';
 
 const RUNS = Number(process.env.PROPERTY_RUNS ?? 40);
@@ -11,7 +11,7 @@ const ACTORS = 3;
 
 /** What the model and the store share: who the actors believe to be. */
 interface Both {
-  readonly bench: Bench;
+  readonly fixture: StoreFixture;
   readonly store: SqlRecordStore;
   readonly ids: readonly string[];
   /** What each actor remembers of each key: perhaps a record that is no longer its own. */
@@ -170,16 +170,16 @@ const commands = () => [
   ),
   key.map(
     (k) =>
-      new Step(`the lease of ${nameOf(k)} runs out`, async (model, { bench, ids }) => {
-        model.lapse(ids[k]);
-        await bench.age(ids[k], 'lease_until', 2 * HOUR);
+      new Step(`the lease of ${nameOf(k)} runs out`, async (model, { fixture, ids }) => {
+        model.expireLease(ids[k]);
+        await fixture.age(ids[k], 'lease_until', 2 * HOUR);
       }),
   ),
   key.map(
     (k) =>
-      new Step(`${nameOf(k)} expires`, async (model, { bench, ids }) => {
-        model.expire(ids[k]);
-        await bench.age(ids[k], 'expires_at', 48 * HOUR);
+      new Step(`${nameOf(k)} expires`, async (model, { fixture, ids }) => {
+        model.expireRecord(ids[k]);
+        await fixture.age(ids[k], 'expires_at', 48 * HOUR);
       }),
   ),
   key.map(
@@ -223,10 +223,10 @@ function expectStanding(recordState: RecordState | undefined, expected: ModelRec
   if (status === 'processing') expect(recordState.leaseLeftMs <= 0).toBe(expected.lapsed);
 }
 
-async function expectSame(model: Model, { bench, store }: Both, id: string): Promise<void> {
+async function expectSame(model: Model, { fixture, store }: Both, id: string): Promise<void> {
   expectStanding(await store.read(id), model.read(id));
   const expected = model.get(id);
-  const record = await bench.record(id);
+  const record = await fixture.record(id);
   expect(record === null).toBe(expected === undefined);
   if (record && expected) {
     const { status, awaited, hold } = expected;
@@ -237,21 +237,21 @@ async function expectSame(model: Model, { bench, store }: Both, id: string): Pro
 }
 
 describe.each(BACKENDS)('The store on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
+    fixture = await StoreFixture.open(backend);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   it(
     'does as the model says, whatever actors do',
     async () => {
-      const store = bench.store();
+      const store = fixture.store();
       const property = fc.asyncProperty(fc.commands(commands(), { maxCommands: 60, size: '+1' }), async (steps) => {
-        await bench.dataSource.query('DELETE FROM idempotency_record');
-        await bench.dataSource.query('DELETE FROM idempotency_step');
-        const both = { bench, store, ids: Array.from({ length: KEYS }, () => randomUUID()), holds: new Map() };
+        await fixture.dataSource.query('DELETE FROM idempotency_record');
+        await fixture.dataSource.query('DELETE FROM idempotency_step');
+        const both = { fixture, store, ids: Array.from({ length: KEYS }, () => randomUUID()), holds: new Map() };
         await fc.asyncModelRun(() => ({ model: new Model(), real: both }), steps);
       });
       await fc.assert(property, { numRuns: RUNS });

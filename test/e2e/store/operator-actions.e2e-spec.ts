@@ -2,17 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Claim, RecordStatus } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, HOUR, LOST, OUTCOME, ownership } from './support.js';
+import { aClaim, again, BACKENDS, StoreFixture, COMPLETION, HOUR, LOST, OUTCOME, ownership } from './support.js';
 
 describe.each(BACKENDS)('Operators on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
-    store = bench.store();
+    fixture = await StoreFixture.open(backend);
+    store = fixture.store();
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   async function recordIn(status: RecordStatus, terms: Partial<Claim> = {}) {
     const claim = aClaim(terms);
@@ -26,7 +26,7 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
 
   async function silentUnderHold() {
     const record = await recordIn('processing', { holdOnCrash: true });
-    await bench.lapse(record.recordId);
+    await fixture.expireLease(record.recordId);
     return record;
   }
 
@@ -40,7 +40,7 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
       expect(await store.claim(again(claim))).toMatchObject({ status: 'done', outcome: OUTCOME });
       expect(await store.complete({ recordId, owner, token }, COMPLETION)).toEqual(LOST);
       expect(await store.resolveHeld(recordId, OUTCOME)).toBe(false);
-      const { completedAt, expiresAt } = (await bench.record(recordId))!;
+      const { completedAt, expiresAt } = (await fixture.record(recordId))!;
       expect(expiresAt.getTime() - completedAt!.getTime()).toBeGreaterThanOrEqual(COMPLETION.retentionMs - 50);
     });
 
@@ -55,13 +55,13 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
 
   it('resolve nothing that is not unknown', async () => {
     const lapsed = await recordIn('processing');
-    await bench.lapse(lapsed.recordId);
+    await fixture.expireLease(lapsed.recordId);
     const running = await recordIn('processing', { holdOnCrash: true });
     for (const { recordId } of [lapsed, running, await recordIn('done'), await recordIn('failed')]) {
-      const before = await bench.record(recordId);
+      const before = await fixture.record(recordId);
       expect(await store.resolveHeld(recordId, null)).toBe(false);
       expect(await store.resolveHeld(recordId, OUTCOME)).toBe(false);
-      expect(await bench.record(recordId)).toEqual(before);
+      expect(await fixture.record(recordId)).toEqual(before);
     }
     expect(await store.resolveHeld(randomUUID(), null)).toBe(false);
   });
@@ -70,11 +70,11 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
     const { recordId } = await recordIn(status);
     const { recordId: bystander } = await recordIn(status);
     expect(await store.forget(recordId)).toBe(true);
-    expect(await bench.record(recordId)).toBeNull();
-    expect(await bench.steps(recordId)).toEqual([]);
+    expect(await fixture.record(recordId)).toBeNull();
+    expect(await fixture.steps(recordId)).toEqual([]);
     expect(await store.forget(recordId)).toBe(false);
-    expect(await bench.record(bystander)).not.toBeNull();
-    expect(await bench.steps(bystander)).toHaveLength(1);
+    expect(await fixture.record(bystander)).not.toBeNull();
+    expect(await fixture.steps(bystander)).toHaveLength(1);
   });
 
   describe('sweep', () => {
@@ -87,37 +87,37 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
       const failed = await recordIn('failed');
       const abandoned = aClaim();
       await store.claim(abandoned);
-      await bench.age(abandoned.recordId, 'lease_until', 48 * HOUR);
+      await fixture.age(abandoned.recordId, 'lease_until', 48 * HOUR);
       const lately = aClaim();
       await store.claim(lately);
-      await bench.lapse(lately.recordId);
+      await fixture.expireLease(lately.recordId);
       // It has a step that a retry has to find.
       const silent = await recordIn('processing');
-      await bench.age(silent.recordId, 'lease_until', 48 * HOUR);
+      await fixture.age(silent.recordId, 'lease_until', 48 * HOUR);
       const running = await recordIn('processing');
       const held = await recordIn('held');
-      await bench.lapse(held.recordId);
+      await fixture.expireLease(held.recordId);
       const unknown = await silentUnderHold();
       const fresh = await recordIn('done');
       const expired = [done, failed, abandoned, lately, silent, running, held, unknown];
-      for (const { recordId } of expired) await bench.expire(recordId);
+      for (const { recordId } of expired) await fixture.expireRecord(recordId);
 
       expect(await store.sweep(1_000)).toBe(3);
       for (const { recordId } of [done, failed, abandoned]) {
-        expect(await bench.record(recordId)).toBeNull();
-        expect(await bench.steps(recordId)).toEqual([]);
+        expect(await fixture.record(recordId)).toBeNull();
+        expect(await fixture.steps(recordId)).toEqual([]);
       }
-      expect(await bench.record(lately.recordId)).not.toBeNull();
+      expect(await fixture.record(lately.recordId)).not.toBeNull();
       for (const { recordId } of [silent, running, held, unknown, fresh]) {
-        expect(await bench.record(recordId)).not.toBeNull();
-        expect(await bench.steps(recordId)).toHaveLength(1);
+        expect(await fixture.record(recordId)).not.toBeNull();
+        expect(await fixture.steps(recordId)).toHaveLength(1);
       }
       expect(await store.sweep(1_000)).toBe(0);
     });
 
     it('in batches, side by side', async () => {
       for (const { recordId } of await Promise.all(Array.from({ length: 50 }, () => recordIn('done')))) {
-        await bench.expire(recordId);
+        await fixture.expireRecord(recordId);
       }
       expect(await store.sweep(10)).toBe(10);
       const swept = await Promise.all(Array.from({ length: 8 }, () => store.sweep(10)));
@@ -129,14 +129,14 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
       it('past a row that another transaction holds', async () => {
         const locked = await recordIn('done');
         const free = await recordIn('done');
-        await bench.expire(locked.recordId);
-        await bench.expire(free.recordId);
-        const runner = bench.dataSource.createQueryRunner();
+        await fixture.expireRecord(locked.recordId);
+        await fixture.expireRecord(free.recordId);
+        const runner = fixture.dataSource.createQueryRunner();
         try {
           await runner.startTransaction();
           await runner.query(`SELECT id FROM idempotency_record WHERE id = '${locked.recordId}' FOR UPDATE`);
           expect(await Promise.race([store.sweep(10), sleep(2_000, 'waited', { ref: false })])).toBe(1);
-          expect(await bench.record(free.recordId)).toBeNull();
+          expect(await fixture.record(free.recordId)).toBeNull();
         } finally {
           await runner.rollbackTransaction();
           await runner.release();

@@ -1,15 +1,15 @@
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, BACKENDS, Bench, HOUR, OUTCOME, ownership } from './support.js';
+import { aClaim, again, BACKENDS, StoreFixture, HOUR, OUTCOME, ownership } from './support.js';
 
 describe.each(BACKENDS)('An operator who decided about what a record was, on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
-    store = bench.store();
+    fixture = await StoreFixture.open(backend);
+    store = fixture.store();
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   /** Held, released by somebody, and held again by its second attempt. */
   async function heldTwice() {
@@ -25,11 +25,11 @@ describe.each(BACKENDS)('An operator who decided about what a record was, on $na
   it('settles no attempt but that one', async () => {
     for (const outcome of [OUTCOME, null]) {
       const { recordId, token } = await heldTwice();
-      const before = await bench.record(recordId);
+      const before = await fixture.record(recordId);
       expect(token).toBe(2);
       expect(await store.resolveHeld(recordId, outcome, null, 1)).toBe(false);
       expect(await store.forget(recordId, { token: 1 })).toBe(false);
-      expect(await bench.record(recordId)).toEqual(before);
+      expect(await fixture.record(recordId)).toEqual(before);
       expect(await store.steps.load(recordId)).toMatchObject([{ status: 'begun' }]);
       expect(await store.resolveHeld(recordId, outcome, null, token)).toBe(true);
       expect(await store.forget(recordId, { token })).toBe(true);
@@ -41,16 +41,16 @@ describe.each(BACKENDS)('An operator who decided about what a record was, on $na
     const claim = aClaim();
     const { recordId } = claim;
     await store.claim(claim);
-    await bench.lapse(recordId);
+    await fixture.expireLease(recordId);
     const next = ownership(await store.claim(again(claim)));
     await store.steps.begin(next, 'charge');
     expect(await store.forget(recordId, { evenIfRunning: false })).toBe(false);
     expect(await store.steps.load(recordId)).toMatchObject([{ status: 'begun' }]);
-    await bench.lapse(recordId);
+    await fixture.expireLease(recordId);
     // Beside the record, as while a transaction of the operation is under way.
     await store.renew(next, HOUR, true);
     expect(await store.forget(recordId, { evenIfRunning: false })).toBe(false);
-    await bench.lapse(recordId);
+    await fixture.expireLease(recordId);
     expect(await store.forget(recordId, { evenIfRunning: true })).toBe(true);
     expect(await store.steps.load(recordId)).toEqual([]);
   });

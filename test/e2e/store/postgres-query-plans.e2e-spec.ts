@@ -2,7 +2,7 @@ import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { PostgresDialect } from '../../../lib/store/dialects/postgres.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
-import { aClaim, again, Bench, COMPLETION, BACKENDS, ownership } from './support.js';
+import { aClaim, again, StoreFixture, COMPLETION, BACKENDS, ownership } from './support.js';
 
 interface Plan {
   readonly 'Node Type': string;
@@ -27,23 +27,23 @@ function textOf(name: string): string {
 describe('On PostgreSQL', () => {
   const [postgres] = BACKENDS;
   const RECORDS = 20_000;
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
 
   beforeAll(async () => {
-    bench = await Bench.open(postgres, {
+    fixture = await StoreFixture.open(postgres, {
       synchronize: false,
       migrations: [...IDEMPOTENCY_MIGRATIONS],
       migrationsRun: true,
     });
-    store = bench.store();
+    store = fixture.store();
     await fill(RECORDS, '1 day');
-    await bench.dataSource.query('VACUUM ANALYZE idempotency_record');
+    await fixture.dataSource.query('VACUUM ANALYZE idempotency_record');
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const fill = (count: number, expiresIn: string) =>
-    bench.dataSource.query(`
+    fixture.dataSource.query(`
       INSERT INTO idempotency_record (id, owner, endpoint, fingerprint, status, token, attempt, hold_on_crash, awaited,
         lease_until, created_at, completed_at, expires_at, response_code)
       SELECT gen_random_uuid(), gen_random_uuid(), 'POST /payments', sha256(i::text::bytea), 'done', 1, 1, false, false,
@@ -57,7 +57,7 @@ describe('On PostgreSQL', () => {
 
   /** Which version of the row stands, and who has locked it. */
   async function version({ recordId }: Claim): Promise<unknown> {
-    const rows: unknown[] = await bench.dataSource.query(
+    const rows: unknown[] = await fixture.dataSource.query(
       'SELECT ctid::text, xmin::text, xmax::text FROM idempotency_record WHERE id = $1',
       [recordId],
     );
@@ -65,7 +65,7 @@ describe('On PostgreSQL', () => {
   }
 
   async function explain(name: string, values: readonly string[], options = ''): Promise<Plan> {
-    const runner = bench.dataSource.createQueryRunner();
+    const runner = fixture.dataSource.createQueryRunner();
     try {
       await runner.query(`PREPARE statement AS ${textOf(name)}`);
       // The plan that is kept for all values, as is the one of a statement that is prepared by name.
@@ -148,10 +148,10 @@ describe('On PostgreSQL', () => {
     [
       'that was emptied and vacuumed',
       async () => {
-        await bench.dataSource.query('TRUNCATE idempotency_record');
+        await fixture.dataSource.query('TRUNCATE idempotency_record');
         await fill(2_000, '-1 hour');
         while ((await store.sweep(1_000)) > 0);
-        await bench.dataSource.query('VACUUM idempotency_record');
+        await fixture.dataSource.query('VACUUM idempotency_record');
       },
     ],
   ])('in a table %s', (_, prepare) => {

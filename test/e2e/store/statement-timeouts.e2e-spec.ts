@@ -6,7 +6,7 @@ import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { TcpProxy } from '../../support/proxy.js';
-import { aClaim, again, Bench, COMPLETION, HELD, BACKENDS, OUTCOME, ownership, SECOND } from './support.js';
+import { aClaim, again, StoreFixture, COMPLETION, HELD, BACKENDS, OUTCOME, ownership, SECOND } from './support.js';
 import { until } from '../../support/until.js';
 
 const TIMEOUT = 300;
@@ -33,21 +33,21 @@ function slow(connector: Connector): Connector & { after: number } {
 }
 
 describe.each(BACKENDS)('A late answer of $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
+    fixture = await StoreFixture.open(backend);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   it('to a claim is told to whom made it, who can give it back', async () => {
-    const connector = slow(connectorFor(bench.dataSource));
-    const store = bench.store({ connector, timeoutMs: TIMEOUT });
+    const connector = slow(connectorFor(fixture.dataSource));
+    const store = fixture.store({ connector, timeoutMs: TIMEOUT });
     connector.after = 2 * TIMEOUT;
     const claim = aClaim();
     const late: RecordState[] = [];
     await expect(store.claim(claim, (record) => late.push(record))).rejects.toBeInstanceOf(StoreUnavailableError);
-    expect(await bench.record(claim.recordId)).toMatchObject({ owner: claim.owner });
+    expect(await fixture.record(claim.recordId)).toMatchObject({ owner: claim.owner });
     connector.after = 0;
     await until(() => late.length > 0);
     expect(late).toMatchObject([{ owner: claim.owner, status: 'processing', token: 1 }]);
@@ -56,11 +56,11 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
   });
 
   it('to a claim that takes over leaves the key free once it is given back', async () => {
-    const connector = slow(connectorFor(bench.dataSource));
-    const store = bench.store({ connector, timeoutMs: TIMEOUT });
+    const connector = slow(connectorFor(fixture.dataSource));
+    const store = fixture.store({ connector, timeoutMs: TIMEOUT });
     const first = aClaim();
     await store.claim(first);
-    await bench.lapse(first.recordId);
+    await fixture.expireLease(first.recordId);
     connector.after = 2 * TIMEOUT;
     const late: RecordState[] = [];
     const taken = store.claim(again(first), (record) => late.push(record));
@@ -72,8 +72,8 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
   });
 
   it('to a claim changes nothing where its owner has asked again, and runs', async () => {
-    const connector = slow(connectorFor(bench.dataSource));
-    const store = bench.store({ connector, timeoutMs: TIMEOUT });
+    const connector = slow(connectorFor(fixture.dataSource));
+    const store = fixture.store({ connector, timeoutMs: TIMEOUT });
     const claim = aClaim();
     connector.after = 3 * TIMEOUT;
     await expect(store.claim(claim)).rejects.toBeInstanceOf(StoreUnavailableError);
@@ -84,8 +84,8 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
   });
 
   it('to a completion has completed all the same', async () => {
-    const connector = slow(connectorFor(bench.dataSource));
-    const store = bench.store({ connector, timeoutMs: TIMEOUT });
+    const connector = slow(connectorFor(fixture.dataSource));
+    const store = fixture.store({ connector, timeoutMs: TIMEOUT });
     const owned = ownership(await store.claim(aClaim()));
     connector.after = 2 * TIMEOUT;
     const completed = store.complete(owned, COMPLETION);
@@ -97,8 +97,8 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
   });
 
   it('does not make others wait for it', async () => {
-    const connector = slow(connectorFor(bench.dataSource));
-    const store = bench.store({ connector, timeoutMs: TIMEOUT });
+    const connector = slow(connectorFor(fixture.dataSource));
+    const store = fixture.store({ connector, timeoutMs: TIMEOUT });
     connector.after = 60 * SECOND;
     const stuck = Array.from({ length: 4 }, () => store.claim(aClaim()));
     for (const result of await Promise.allSettled(stuck)) expect(result.status).toBe('rejected');
@@ -108,20 +108,20 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
 });
 
 describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A connection to $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let proxy: TcpProxy;
   let dataSource: DataSource;
   let store: SqlRecordStore;
 
   beforeEach(async () => {
-    bench = await Bench.open(backend);
-    proxy = await TcpProxy.listen(bench.port);
-    dataSource = await bench.connect({ port: proxy.port, poolSize: 4 });
-    store = bench.store({ dataSource, timeoutMs: CONNECTION_TIMEOUT });
+    fixture = await StoreFixture.open(backend);
+    proxy = await TcpProxy.listen(fixture.port);
+    dataSource = await fixture.connect({ port: proxy.port, poolSize: 4 });
+    store = fixture.store({ dataSource, timeoutMs: CONNECTION_TIMEOUT });
   });
   afterEach(async () => {
     await proxy?.close();
-    await bench?.close();
+    await fixture?.close();
   });
 
   const asking: [string, (claim: Claim) => Promise<unknown>][] = [

@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, HELD, ownership } from './support.js';
+import { aClaim, again, BACKENDS, StoreFixture, COMPLETION, HELD, ownership } from './support.js';
 
 describe.each(BACKENDS)('A fingerprint that is completed, on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
-    store = bench.store();
+    fixture = await StoreFixture.open(backend);
+    store = fixture.store();
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   it('takes the place of the claim’s, in a batch too', async () => {
     const claims = Array.from({ length: 5 }, () => aClaim());
@@ -46,7 +46,7 @@ describe.each(BACKENDS)('A fingerprint that is completed, on $name', (backend) =
   it('is gone with its outcome: the next claim brings its own', async () => {
     const claim = aClaim();
     await store.complete(ownership(await store.claim(claim)), { ...COMPLETION, fingerprint: randomBytes(32) });
-    await bench.expire(claim.recordId);
+    await fixture.expireRecord(claim.recordId);
     const next = again(claim);
     expect(await store.claim(next)).toMatchObject({ owner: next.owner, fingerprint: claim.fingerprint });
   });

@@ -6,7 +6,7 @@ import { IDEMPOTENCY_ENTITIES } from '../../../lib/store/entities/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import type { TransactionHost } from '../../../lib/store/transactions/transaction-host.js';
 import { TcpProxy } from '../../support/proxy.js';
-import { aClaim, BACKENDS, Bench, COMPLETION, HELD, LOST, OUTCOME, ownership } from './support.js';
+import { aClaim, BACKENDS, StoreFixture, COMPLETION, HELD, LOST, OUTCOME, ownership } from './support.js';
 import { until } from '../../support/until.js';
 
 @Entity()
@@ -22,18 +22,18 @@ const entities = [...IDEMPOTENCY_ENTITIES, Payment];
 const managerOf = (transaction: StoreTransaction) => transaction.manager as EntityManager;
 
 describe.each(BACKENDS)('A transaction on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
   let lastId = 0;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend, { entities });
-    store = bench.store();
+    fixture = await StoreFixture.open(backend, { entities });
+    store = fixture.store();
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const claimed = async () => ownership(await store.claim(aClaim()));
-  const payment = (id: number) => bench.dataSource.getRepository(Payment).findOneBy({ id });
+  const payment = (id: number) => fixture.dataSource.getRepository(Payment).findOneBy({ id });
   const pay = (transaction: StoreTransaction, id: number) =>
     managerOf(transaction)
       .insert(Payment, { id, amount: 1 })
@@ -56,7 +56,7 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
     const [theirs, ours] = [++lastId, ++lastId];
     let begun!: () => void;
     const underWay = new Promise<void>((resolve) => (begun = resolve));
-    const undone = bench.dataSource.transaction(async (manager) => {
+    const undone = fixture.dataSource.transaction(async (manager) => {
       await manager.insert(Payment, { id: theirs, amount: 1 });
       begun();
       await sleep(100);
@@ -137,7 +137,7 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
     let rollBack!: () => void;
     let begun!: () => void;
     const underWay = new Promise<void>((resolve) => (begun = resolve));
-    const open = bench.dataSource.transaction(async (manager) => {
+    const open = fixture.dataSource.transaction(async (manager) => {
       await manager.insert(Payment, { id: ++lastId, amount: 1 });
       const undone = new Promise((_, reject) => (rollBack = () => reject(new Error('rolled back'))));
       begun();
@@ -154,7 +154,7 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
 
   it('says so where it cannot tell whether it was committed', async () => {
     const cause = new Error('connection lost');
-    const own = bench.store();
+    const own = fixture.store();
     const losesCommit: TransactionHost = {
       run: (dataSource, work) =>
         dataSource.transaction(async (manager) => {
@@ -163,7 +163,7 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
         }),
     };
     const owner = await claimed();
-    const work = bench
+    const work = fixture
       .store({ transactionHost: losesCommit })
       .transaction((transaction) => transaction.complete(owner, COMPLETION));
     await expect(work).rejects.toMatchObject({ name: 'CommitUnknownError', cause });
@@ -174,19 +174,19 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
 
 describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A connection to $name', (backend) => {
   const TIMEOUT = 1_000;
-  let bench: Bench;
+  let fixture: StoreFixture;
   let proxy: TcpProxy;
   let store: SqlRecordStore;
 
   beforeEach(async () => {
-    bench = await Bench.open(backend, { entities });
-    proxy = await TcpProxy.listen(bench.port);
-    const dataSource = await bench.connect({ port: proxy.port, poolSize: 4, entities });
-    store = bench.store({ dataSource, timeoutMs: TIMEOUT });
+    fixture = await StoreFixture.open(backend, { entities });
+    proxy = await TcpProxy.listen(fixture.port);
+    const dataSource = await fixture.connect({ port: proxy.port, poolSize: 4, entities });
+    store = fixture.store({ dataSource, timeoutMs: TIMEOUT });
   });
   afterEach(async () => {
     await proxy?.close();
-    await bench?.close();
+    await fixture?.close();
   });
 
   it('that is cut in the middle of COMMIT leaves it unknown, and the pool as it was', async () => {
@@ -248,7 +248,7 @@ describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A
   it('that comes too late goes back to the pool', async () => {
     const hold = await Promise.all(
       Array.from({ length: 4 }, async () => {
-        const runner = (store as unknown as { dataSource: typeof bench.dataSource }).dataSource.createQueryRunner();
+        const runner = (store as unknown as { dataSource: typeof fixture.dataSource }).dataSource.createQueryRunner();
         await runner.connect();
         return runner;
       }),

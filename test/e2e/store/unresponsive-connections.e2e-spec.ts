@@ -4,20 +4,20 @@ import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { MysqlConnection } from '../../../lib/store/dialects/mysql.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import { until } from '../../support/until.js';
-import { backendOf, Bench } from './support.js';
+import { backendOf, StoreFixture } from './support.js';
 
 describe.each([
   ['postgres', 'SELECT pg_sleep(600)', 'pg_backend_pid()', 'pg_stat_activity', 'query'],
   ['mariadb', 'SELECT SLEEP(600)', 'CONNECTION_ID()', 'information_schema.processlist', 'info'],
 ] as const)('A connection to %s', (dialect, sleep, id, statements, text) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   beforeAll(async () => {
-    bench = await Bench.open(backendOf(dialect));
+    fixture = await StoreFixture.open(backendOf(dialect));
   });
   afterEach(() => {
     jest.restoreAllMocks();
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   it('that has not answered for half a minute is closed, and not missing from the pool', async () => {
     // Half a minute is one second here.
@@ -25,7 +25,7 @@ describe.each([
     jest
       .spyOn(globalThis, 'setTimeout')
       .mockImplementation(((run: () => void, ms: number) => setTimeout(run, ms > 20_000 ? 1_000 : ms)) as never);
-    const connector = connectorFor(bench.dataSource, 1);
+    const connector = connectorFor(fixture.dataSource, 1);
     const ask = (statement: string) =>
       dialect === 'postgres'
         ? (connector as Connector<PgConnection>).alone((on) => on.query({ text: statement }))
@@ -36,7 +36,9 @@ describe.each([
       const silent = ask(sleep);
       const settled = Promise.allSettled([silent]);
       await until(async () => {
-        const found: unknown[] = await bench.dataSource.query(`SELECT 1 FROM ${statements} WHERE ${text} = '${sleep}'`);
+        const found: unknown[] = await fixture.dataSource.query(
+          `SELECT 1 FROM ${statements} WHERE ${text} = '${sleep}'`,
+        );
         return found.length > 0;
       });
       const monotonic = performance.now.bind(performance);
