@@ -9,7 +9,7 @@ import {
 
 type Options = IdempotencyModuleOptions;
 
-/** Boots an application, and tells what it logged. */
+/** Boots an application, and returns what it logged. */
 async function boot(
   platform: Platform,
   controllers: (new (...args: never[]) => object)[],
@@ -38,7 +38,7 @@ describe.each(PLATFORMS)('boot, on %s', (platform) => {
     expect(await boot(platform, [AuditedController], { audit: 'off' })).toBe('');
   });
 
-  test('audit: nothing to tell', async () => {
+  test('audit: nothing to report', async () => {
     expect(await boot(platform, [CoveredController], { audit: 'error' })).toBe('');
     expect(await boot(platform, [PlainController], { audit: 'warn' })).toContain('PlainController.unmarked');
   });

@@ -193,7 +193,7 @@ describe.each(PLATFORMS)('callers, on %s', (platform) => {
       ['another issuer', { sub: '7', iss: 'https://a.example' }, { sub: '7', iss: 'https://b.example' }],
       ['an issuer beside an id', { id: 7, iss: 'https://a.example' }, { id: 7, iss: 'https://b.example' }],
       ['no issuer', { sub: '7' }, { sub: '7', iss: 'https://b.example' }],
-    ])('users are told by %s', async (_what, ann, bob) => {
+    ])('users are distinguished by %s', async (_what, ann, bob) => {
       expect(await compare(path, user(ann), user(bob))).toBe('two');
       // A refreshed token, and other members of the user.
       const again = user({ ...ann, exp: 1 }, { authorization: 'Bearer two' });
@@ -218,7 +218,7 @@ describe.each(PLATFORMS)('callers, on %s', (platform) => {
 
     test.each([
       ['passport’s false', user(false)],
-      ['an auth that names nobody', auth({ user: 'ann', password: 'x' })],
+      ['an auth that names no user', auth({ user: 'ann', password: 'x' })],
       ['an anonymous auth', auth({ userId: null })],
     ])('%s is no principal', async (_what, headers) => {
       const [one, two] = ['Bearer one', 'Bearer two'].map((authorization) => ({ ...headers, authorization }));
@@ -246,7 +246,7 @@ describe.each(PLATFORMS)('callers, on %s', (platform) => {
     });
   });
 
-  test('models are told by their getters', async () => {
+  test('models are distinguished by their getters', async () => {
     expect(await compare('callers/models', { 'x-model': 'a' }, { 'x-model': 'b' })).toBe('two');
     expect(await compare('callers/models', { 'x-model': 'a' }, { 'x-model': 'a' })).toBe('one');
   });
@@ -304,7 +304,7 @@ describe.each(PLATFORMS)('callers, on %s', (platform) => {
       ['a name in another case', { cookie: 'sid=a' }, { cookie: 'SID=a' }, 'key-foreign'],
       ['no cookie', { cookie: 'sid=a' }, {}, 'key-foreign'],
       ['another token', { 'x-session-token': 'a' }, { 'x-session-token': 'b' }, 'key-foreign'],
-      ['a token in place of the cookie', { cookie: 'sid=a' }, { 'x-session-token': 'a' }, 'key-foreign'],
+      ['a token instead of the cookie', { cookie: 'sid=a' }, { 'x-session-token': 'a' }, 'key-foreign'],
       ['headers that it does not name', { authorization: 'a' }, { authorization: 'b' }, 'one'],
     ])('%s', async (_what, one, other, expected) => {
       expect(await compare('callers/open', one as Headers, other as Headers, own)).toBe(expected);

@@ -149,7 +149,7 @@ describe.each(PAIRS)('whose record it is, on %s and %s', (platform, dialect) => 
     expect(isReplay(await post(sealed, as('Bearer a', key)))).toBe(true);
   });
 
-  test('an encryption key that is gone: nobody is let in', async () => {
+  test('an encryption key that is gone: no caller gets a replay', async () => {
     const [failed, done] = [randomUUID(), randomUUID()];
     const before = await start(sealedBy({ old }, 'old'));
     failures = 1;

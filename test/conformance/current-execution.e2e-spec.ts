@@ -16,9 +16,9 @@ let service: Pick<IdempotencyService, 'currentExecution'>;
 let runs = 0;
 
 /** Counts, and fails with what is stored only of a handler that began. */
-function fail(told: unknown): never {
+function fail(received: unknown): never {
   runs++;
-  throw new ConflictException({ run: runs, told });
+  throw new ConflictException({ run: runs, received });
 }
 
 class Base {
@@ -29,8 +29,8 @@ class Base {
   }
 }
 
-@Controller('told')
-class ToldController extends Base {
+@Controller('received')
+class ReceivedController extends Base {
   @Idempotent()
   @Post('nothing')
   nothing(...args: unknown[]) {
@@ -59,7 +59,7 @@ class ToldController extends Base {
   @Post('native')
   native(@Res() response: { status: (code: number) => { send: (body: unknown) => void } }, ...more: unknown[]) {
     runs++;
-    response.status(409).send({ run: runs, told: more });
+    response.status(409).send({ run: runs, received: more });
   }
 
   @Idempotent()
@@ -75,10 +75,10 @@ class ToldController extends Base {
   }
 }
 
-/** Its methods are told as well, though two of them have the same function. */
+/** Its methods get it as well, though two of them have the same function. */
 @Idempotent()
 @Controller('class')
-class ToldClass extends Base {
+class ReceivedClass extends Base {
   @Post('own')
   own(...args: unknown[]) {
     fail(args);
@@ -86,7 +86,7 @@ class ToldClass extends Base {
 }
 
 @Controller({ path: 'per-request', scope: Scope.REQUEST })
-class ToldPerRequest {
+class ReceivedPerRequest {
   @Idempotent()
   @Post()
   once(...args: unknown[]) {
@@ -115,12 +115,12 @@ class CloningPipe implements PipeTransform {
 }
 
 function contentOf({ body }: RawAnswer) {
-  return JSON.parse(body.toString()) as { readonly told: unknown };
+  return JSON.parse(body.toString()) as { readonly received: unknown };
 }
 
-const controllers = [ToldController, ToldClass, ToldPerRequest];
+const controllers = [ReceivedController, ReceivedClass, ReceivedPerRequest];
 
-describe.each(PLATFORMS)('handlers are told their execution, on %s', (platform) => {
+describe.each(PLATFORMS)('handlers get their execution, on %s', (platform) => {
   async function withApp(settings: AppSettings, work: (app: RunningApp) => Promise<void>) {
     const app = await startApp(platform as Platform, settings);
     service = app.app.get(IdempotencyService);
@@ -131,24 +131,24 @@ describe.each(PLATFORMS)('handlers are told their execution, on %s', (platform) 
     }
   }
 
-  /** Asks twice, and says what the handler was told; its failure is kept only if it was noticed to have begun. */
-  async function told(app: RunningApp, path: string) {
+  /** Asks twice, and returns what the handler received; its failure is kept only if it was noticed to have begun. */
+  async function received(app: RunningApp, path: string) {
     const request = { path, key: randomUUID(), body: { text: 'text' } };
     const before = runs;
     const first = await send(app.port, request);
     const second = await send(app.port, request);
     expect([first.status, second.status, isReplay(second), runs - before]).toEqual([409, 409, true, 1]);
     expect(second.body.equals(first.body)).toBe(true);
-    return contentOf(first).told;
+    return contentOf(first).received;
   }
 
   const CASES = [
-    ['/told/nothing', []],
-    ['/told/below', ['text', []]],
-    ['/told/default', ['text', 'default']],
-    ['/told/execution', [1, true]],
-    ['/told/native', []],
-    ['/told/inherited', []],
+    ['/received/nothing', []],
+    ['/received/below', ['text', []]],
+    ['/received/default', ['text', 'default']],
+    ['/received/execution', [1, true]],
+    ['/received/native', []],
+    ['/received/inherited', []],
     ['/class/inherited', []],
     ['/class/own', []],
     ['/per-request', []],
@@ -163,27 +163,27 @@ describe.each(PLATFORMS)('handlers are told their execution, on %s', (platform) 
   ] satisfies [string, AppSettings][])('%s, and see no other arguments than their own', async (_, settings) => {
     await withApp(settings, async (app) => {
       const seen = [];
-      for (const [path] of CASES) seen.push([path, await told(app, path)]);
+      for (const [path] of CASES) seen.push([path, await received(app, path)]);
       expect(seen).toEqual(CASES);
     });
   });
 
   test('in a class that another stands for', async () => {
     await withApp({ controllers: [WrappedController] }, async (app) => {
-      expect(await told(app, '/wrapped')).toEqual([]);
+      expect(await received(app, '/wrapped')).toEqual([]);
     });
   });
 
   test('a request without a key passes with no other arguments than its own', async () => {
     await withApp({ controllers }, async (app) => {
-      const answer = await send(app.port, { path: '/told/without', body: { text: 'text' } });
-      expect(contentOf(answer)).toMatchObject({ told: ['text', []] });
+      const answer = await send(app.port, { path: '/received/without', body: { text: 'text' } });
+      expect(contentOf(answer)).toMatchObject({ received: ['text', []] });
     });
   });
 
   test('currentExecution() finds it, and nothing outside of a handler', async () => {
     await withApp({ controllers }, async (app) => {
-      expect(await told(app, '/told/optional')).toBe(1);
+      expect(await received(app, '/received/optional')).toBe(1);
       expect(service.currentExecution()).toBeUndefined();
     });
   });

@@ -91,7 +91,7 @@ describe.each(PLATFORMS)('over the wire, on %s', (platform) => {
   );
 
   test(
-    'whatever stands in a row, a retry is answered from it or told that it is unreadable, and the next one is answered',
+    'whatever a row contains, a retry gets its answer or an error that it is unreadable, and the next one is answered',
     async () => {
       const records = app.dataSource.getRepository(IdempotencyRecord);
       await fc.assert(

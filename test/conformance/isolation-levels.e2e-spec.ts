@@ -87,7 +87,7 @@ describe.each<readonly ['postgres' | 'mariadb', Level, By]>([...postgres, ...mar
             ? { transactionHost: { run: (dataSource, work) => dataSource.transaction(level, work) } }
             : {},
       };
-      // Two processes, as far as the database can tell.
+      // Two processes, as far as the database knows.
       for (const platform of PLATFORMS) apps.push(await startApp(platform, settings));
     });
     afterAll(async () => {

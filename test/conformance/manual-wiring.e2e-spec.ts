@@ -9,7 +9,7 @@ import { late } from './support/late.js';
 import { checkReplay, codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { RawConnection, type RawRequest, send } from './support/raw-http.js';
 
-/** Handlers without the decorator: nothing but the pipeline tells how far they have come. */
+/** Handlers without the decorator: only the pipeline shows how far they have come. */
 describe.each(PLATFORMS)('wired by hand, on %s', (platform) => {
   let app: RunningApp;
 

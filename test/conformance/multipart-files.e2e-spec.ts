@@ -236,7 +236,7 @@ describe.each(PLATFORMS)('files that interceptors have read, on %s', (platform) 
     expect(app.log.lines).toEqual([]);
   });
 
-  test('one whose content is gone is told of, once', async () => {
+  test('one whose content is gone is logged, once', async () => {
     for (let n = 0; n < 2; n++) {
       expect((await upload('lost', randomUUID(), { file: { content: 'abc' } })).status).toBe(201);
     }
@@ -279,7 +279,7 @@ describe('parts that the handler reads itself, on fastify', () => {
   );
 });
 
-test('attached files that an `onFile` has consumed are told of, on fastify', async () => {
+test('attached files that an `onFile` has consumed are logged, on fastify', async () => {
   @Controller('attached')
   class AttachedController {
     @Post()

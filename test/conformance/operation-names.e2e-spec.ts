@@ -84,7 +84,7 @@ describe.each(PLATFORMS)('An operation with a name, on %s', (platform) => {
     expect(ran).toBe(1);
   });
 
-  test('tells its requests apart by the values of their parameters, and by their order', async () => {
+  test('distinguishes its requests by the values of their parameters, and by their order', async () => {
     @Controller()
     class Transfers {
       @Idempotent({ operation: 'transfer' })
@@ -103,7 +103,7 @@ describe.each(PLATFORMS)('An operation with a name, on %s', (platform) => {
     expect(ran).toBe(1);
   });
 
-  test('tells the methods of @All() apart', async () => {
+  test('distinguishes the methods of @All()', async () => {
     const { request } = await start(platform, release('all', All('orders/:id')));
     expect(await request('POST', '/orders/7')).toMatchObject({ by: 'all' });
     expect(await request('DELETE', '/orders/7')).toMatchObject({ status: 422 });
@@ -231,7 +231,7 @@ describe('Two handlers with one name', () => {
     await start('express', [One, Four]);
   });
 
-  test('are told by their name in the boot audit', async () => {
+  test('are listed by their name in the boot audit', async () => {
     const { app } = await start('express', [release('a', Post())], undefined, { audit: 'warn', lease: 10 });
     expect(app.log.toString()).toContain('Release.pay (orders.pay)');
   });

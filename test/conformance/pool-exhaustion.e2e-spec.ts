@@ -28,7 +28,7 @@ class OrdersController {
   }
 }
 
-/** Lets nobody through before all have come. */
+/** Lets no handler go on before all have come. */
 function barrier(count: number): () => Promise<void> {
   let open!: () => void;
   const opened = new Promise<void>((resolve) => (open = resolve));

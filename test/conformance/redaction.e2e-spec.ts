@@ -202,7 +202,7 @@ describe.each(PLATFORMS)('what is stored, on %s', (platform) => {
       expect([isReplay(again), again.status, again.body.toString()]).toEqual([true, first.status, body]);
       expect(Number(valueOf(again.head, 'content-length'))).toBe(body.length);
       expect(valueOf(again.head, 'content-type')).toBe(valueOf(first.head, 'content-type'));
-      // They told of other bytes.
+      // They described other bytes.
       for (const name of ['etag', 'content-encoding']) expect(valueOf(again.head, name)).toBeUndefined();
       if (path === 'json') expect(first.body.toString()).toContain(`${SECRET}a`);
       expect(await contents()).not.toContain(SECRET);

@@ -73,7 +73,7 @@ const SAME: [name: string, path: string, first: Partial<RawRequest>, second: Par
     typed('application/octet-stream', Buffer.from([0, 255])),
   ],
   [
-    'bytes that nobody reads',
+    'bytes that no handler reads',
     'unread',
     typed('application/octet-stream', 'abc'),
     typed('application/octet-stream', 'abc'),
@@ -86,7 +86,7 @@ const SAME: [name: string, path: string, first: Partial<RawRequest>, second: Par
   ],
   ['no fingerprint', 'unlike', { body: { a: 1 } }, { body: { a: 2 } }],
   [
-    'no fingerprint, and bytes that nobody reads',
+    'no fingerprint, and bytes that no handler reads',
     'unlike',
     typed('application/octet-stream', 'a'),
     typed('application/octet-stream', 'b'),
@@ -104,7 +104,7 @@ const OTHER: typeof SAME = [
   ['values of the query in another order', 'echo/7?a=1&a=2', {}, { path: '/requests/echo/7?a=2&a=1' }],
   ['another value', 'json', json('{"a":1}'), json('{"a":2}')],
   ['a number as text', 'json', json('{"a":1}'), json('{"a":"1"}')],
-  ['null in place of nothing', 'json', json('{"a":1}'), json('{"a":1,"b":null}')],
+  ['null instead of nothing', 'json', json('{"a":1}'), json('{"a":1,"b":null}')],
   ['an array in another order', 'json', json('[1,2]'), json('[2,1]')],
   ['another half of a surrogate pair', 'json', json('{"a":"\\ud800"}'), json('{"a":"\\ud801"}')],
   ['another number beyond a double', 'json', json('{"a":1e400}'), json('{"a":-1e400}')],
@@ -132,7 +132,7 @@ const OTHER: typeof SAME = [
     typed('application/octet-stream', 'b'),
   ],
   [
-    'other bytes that nobody reads',
+    'other bytes that no handler reads',
     'unread',
     typed('application/octet-stream', 'a'),
     typed('application/octet-stream', 'b'),

@@ -147,7 +147,7 @@ describe.each(PLATFORMS)('how handlers answer, on %s', (platform) => {
     const request = { path: '/responses/pipeline-failing', key: randomUUID() };
     const before = countRuns();
     await expect(send(app.port, request)).rejects.toThrow('closed');
-    // Node tells of the end of the connection, and the pipeline is given a moment to answer after that.
+    // Node reports the end of the connection, and the pipeline is given a moment to answer after that.
     let second = await send(app.port, request);
     for (let tries = 0; codeOf(second) === 'in-progress' && tries < 40; tries++) {
       await new Promise((resolve) => setTimeout(resolve, 100));

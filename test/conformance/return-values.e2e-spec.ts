@@ -31,7 +31,7 @@ const CASES: ReplayCase[] = [
   },
   { name: 'a StreamableFile of a file', path: 'file-of-file', status: 201, text: 'from a file\n'.repeat(1_000) },
   { name: 'a promise', path: 'promise', status: 201, text: /^{"id":"run \d+"}$/ },
-  { name: 'a thenable that begins anew each time', path: 'thenable', status: 201, text: /^{"rows":"run \d+"}$/ },
+  { name: 'a thenable that begins again each time', path: 'thenable', status: 201, text: /^{"rows":"run \d+"}$/ },
   { name: 'an Observable', path: 'observable', status: 201, text: /^{"id":"run \d+"}$/ },
   {
     name: 'an Observable of several values: the last',

@@ -153,7 +153,7 @@ describe.each(PLATFORMS)('at rest, on %s', (platform) => {
       expect(ids.sort()).toEqual(['cur', 'old']);
     });
 
-    /** A record that cannot be opened is refused, tells nothing, and the operation does not run. */
+    /** A record that cannot be opened is refused, reveals nothing, and the operation does not run. */
     const refused = async (key: string) => {
       const before = countRuns();
       const answer = await post('echo', { key });

@@ -36,7 +36,7 @@ const chunk = (bytes: string | Uint8Array) =>
 const END = chunk('');
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
-const told = ({ body }: { body: Buffer }) => JSON.parse(body.toString()) as Record<string, unknown>;
+const contentOf = ({ body }: { body: Buffer }) => JSON.parse(body.toString()) as Record<string, unknown>;
 const outcomeOf = (answer: Awaited<ReturnType<typeof send>>) => [answer.status, isReplay(answer), codeOf(answer)];
 
 const REPLAYED = [201, true, undefined];
@@ -74,7 +74,7 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
       const key = randomUUID();
       const first = await send(app.port, octets(kind, key, bytes));
       expect(outcomeOf(first)).toEqual([201, false, undefined]);
-      expect(told(first)).toEqual({ sha256: sha256(bytes) });
+      expect(contentOf(first)).toEqual({ sha256: sha256(bytes) });
       bytes[at] ^= 1;
       expect(outcomeOf(await send(app.port, octets(kind, key, bytes)))).toEqual(REUSED);
       bytes[at] ^= 1;
@@ -97,7 +97,7 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
     await until(() => uploads.received.get(key) === 6);
     connection.send(END);
     const first = await connection.read();
-    expect(told(first)).toEqual({ sha256: sha256(Buffer.from('abcdef')) });
+    expect(contentOf(first)).toEqual({ sha256: sha256(Buffer.from('abcdef')) });
     connection.close();
     // However it is sent.
     const again = await send(app.port, octets(kind, key, 'abcdef'));
@@ -111,9 +111,9 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
     const connection = await RawConnection.open(app.port);
     connection.send(head('first', key));
     connection.send(chunk('{"a":1}\n'));
-    expect(told(await connection.read())).toEqual({ first: '{"a":1}\n' });
+    expect(contentOf(await connection.read())).toEqual({ first: '{"a":1}\n' });
     connection.close();
-    // It is told by what the handler was given.
+    // The body is compared as the handler was given it.
     expect(outcomeOf(await send(app.port, octets('first', key, '{"a":1}\n{"a":2}\n')))).toEqual(REPLAYED);
     expect(outcomeOf(await send(app.port, octets('first', key, '{"a":2}\n{"a":2}\n')))).toEqual(REUSED);
     // A retry is as early.
@@ -144,7 +144,7 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
     await until(() => uploads.failed.includes(key));
     const retry = await sendWhenFree(octets(kind, key, 'the beginning, and the end'));
     expect(outcomeOf(retry)).toEqual([201, false, undefined]);
-    expect(told(retry)).toEqual({ sha256: sha256(Buffer.from('the beginning, and the end')) });
+    expect(contentOf(retry)).toEqual({ sha256: sha256(Buffer.from('the beginning, and the end')) });
     expect(countRuns() - before).toBe(2);
     expect(outcomeOf(await send(app.port, octets(kind, key, 'the beginning')))).toEqual(REUSED);
   });
@@ -229,7 +229,7 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
     }
   });
 
-  test('a compressed body is told by its bytes', async () => {
+  test('a compressed body is compared by its bytes', async () => {
     const coded = (key: string, text: string): RawRequest =>
       octets('iterated', key, gzipSync(text), { 'Content-Encoding': 'gzip' });
     const key = randomUUID();
@@ -239,7 +239,7 @@ describe.each(PLATFORMS)('bodies that the handler reads itself, on %s', (platfor
     expect(outcomeOf(await send(app.port, coded(key, `${text}!`)))).toEqual(REUSED);
   });
 
-  test('a connection goes on after a duplicate whose body nobody read', async () => {
+  test('a connection goes on after a duplicate whose body was not read', async () => {
     const key = randomUUID();
     const open = uploads.hold(key);
     const text = gzipSync(randomBytes(MIB).toString('hex'));

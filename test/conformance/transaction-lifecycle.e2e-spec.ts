@@ -98,7 +98,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('on %s', (dial
     expect(await writesOf(asked.key)).toEqual(['debit']);
   });
 
-  it('tells a subscriber of each transaction and statement, in their order', async () => {
+  it('calls a subscriber for each transaction and statement, in their order', async () => {
     const heard: string[] = [];
     const note = (what: string) => () => void heard.push(what);
     const subscriber: EntitySubscriberInterface = {
@@ -218,8 +218,8 @@ describe.each(PLATFORMS)('on PostgreSQL, and %s', (platform) => {
     logged.length = 0;
     handler = (execution) => write(execution, 'debit').then(() => ({ ok: true }));
     expect((await send(app.port, request())).status).toBe(500);
-    const told = logged.filter((line) => !line.startsWith('INSERT'));
-    expect(told).toEqual([
+    const statements = logged.filter((line) => !line.startsWith('INSERT'));
+    expect(statements).toEqual([
       'START TRANSACTION',
       'COMMIT',
       expect.stringMatching(/^COMMIT: .*violates foreign key constraint/),

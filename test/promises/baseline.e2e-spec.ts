@@ -4,7 +4,7 @@ import { type Execution, Idempotent, IdempotentExecution } from '../../lib/index
 import { type RunningApp, startApp } from '../conformance/support/app.js';
 import { call } from '../support/http-client.js';
 
-/** What goes on under every patch of `npm run test:promises`: whoever breaks one promise has not broken everything. */
+/** What goes on under every patch of `npm run test:promises`: a patch that breaks one promise must not break everything. */
 @Controller()
 class OrdersController {
   runs = 0;
@@ -28,7 +28,7 @@ describe('an ordinary request', () => {
   beforeAll(async () => void (app = await startApp('express', { controllers: [OrdersController] })));
   afterAll(() => app?.close());
 
-  test.each(['plain', 'transactional'])('is carried out and answered: %s', async (path) => {
+  test.each(['plain', 'transactional'])('runs and is answered: %s', async (path) => {
     const url = `http://127.0.0.1:${app.port}/${path}`;
     const answer = await call(url, { key: randomUUID(), body: { sku: 'tea' } });
     expect(answer.status).toBe(201);

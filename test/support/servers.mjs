@@ -80,7 +80,7 @@ export class Server {
     await this.stop('SIGKILL');
   }
 
-  /** Freezes the server's process; connections stay open and nobody answers. Not for PostgreSQL, which has many. */
+  /** Freezes the server's process; connections stay open and get no answer. Not for PostgreSQL, which has many. */
   pause() {
     this.#child?.kill('SIGSTOP');
   }

@@ -16,7 +16,7 @@ export const SECRET = 'sk_live_';
 const minted = () => ({ id: 7, token: SECRET, keys: [{ secret: `${SECRET}a`, name: 'a' }], at: new Date(0) });
 const redacting = { response: { redact: ['/token', '/keys/*/secret'] } };
 
-/** Endpoints whose answers hold secrets, and such as are told what of a request counts. */
+/** Endpoints whose answers hold secrets, and some that restrict what of a request is compared. */
 @Controller('redaction')
 export class RedactionController {
   @Idempotent({ response: { store: false } })

@@ -45,7 +45,7 @@ async function readAll(stream: Readable): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-const told = (file: File | undefined) =>
+const descriptionOf = (file: File | undefined) =>
   file && { name: file.originalname, size: file.size, sha256: file.buffer && digest(file.buffer) };
 
 /** Bodies and addresses of every kind. */
@@ -122,7 +122,7 @@ export function uploadsController(platform: Platform): Type {
     @Idempotent()
     inside(@UploadedFile() file: File, @Body() body: object) {
       ran();
-      return { run: randomUUID(), file: told(file), body };
+      return { run: randomUUID(), file: descriptionOf(file), body };
     }
 
     @Post('outside')
@@ -130,7 +130,7 @@ export function uploadsController(platform: Platform): Type {
     @UseInterceptors(FileInterceptor('file') as Type)
     outside(@UploadedFile() file: File, @Body() body: object) {
       ran();
-      return { run: randomUUID(), file: told(file), body };
+      return { run: randomUUID(), file: descriptionOf(file), body };
     }
 
     @Post('disk')
@@ -138,7 +138,7 @@ export function uploadsController(platform: Platform): Type {
     @UseInterceptors(FileInterceptor('file', toDisk) as Type)
     disk(@UploadedFile() file: File, @Body() body: object) {
       ran();
-      return { run: randomUUID(), file: told(file), body };
+      return { run: randomUUID(), file: descriptionOf(file), body };
     }
 
     @Post('several')
@@ -146,7 +146,7 @@ export function uploadsController(platform: Platform): Type {
     @UseInterceptors(FilesInterceptor('file') as Type)
     several(@UploadedFiles() files: File[], @Body() body: object) {
       ran();
-      return { run: randomUUID(), files: files.map(told), body };
+      return { run: randomUUID(), files: files.map(descriptionOf), body };
     }
 
     @Post('limited')
@@ -154,7 +154,7 @@ export function uploadsController(platform: Platform): Type {
     @Idempotent()
     limited(@UploadedFile() file: File) {
       ran();
-      return { run: randomUUID(), file: told(file) };
+      return { run: randomUUID(), file: descriptionOf(file) };
     }
 
     /** As `@fastify/multipart` is used by hand. */

@@ -73,7 +73,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     return { ...owned, claim };
   }
 
-  async function deserted() {
+  async function abandoned() {
     const one = await record('run', { holdOnCrash: true, endpoint: 'POST /faxes' });
     await fixture.expireLease(one.recordId);
     return one;
@@ -82,7 +82,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   test('list: what a request would find, newest first', async () => {
     const done = await record('complete');
     const held = await record('hold', { endpoint: 'POST /orders' });
-    const silent = await deserted();
+    const silent = await abandoned();
     const running = await record('run', { holdOnCrash: true });
 
     const all = await start(['list', '--json']);
@@ -198,7 +198,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
 
   test.each([
     ['a held record', () => record('hold')],
-    ['one whose owner died under hold', deserted],
+    ['one whose owner died under hold', abandoned],
   ])('resolve: %s, with a response', async (_, unresolved) => {
     const { recordId, claim } = await unresolved();
     const args = ['resolve', recordId, '--status', '201', '--body', '{"by":"hand"}', '--retention', '48h'];
@@ -236,7 +236,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   });
 
   test('resolve: a value, and to be run again', async () => {
-    const [valued, rerun] = [await record('hold'), await deserted()];
+    const [valued, rerun] = [await record('hold'), await abandoned()];
     expect((await run(['resolve', valued.recordId, '--value', '{"sent":true}'])).code).toBe(FINE);
     const { outcome } = await fixture.store().claim(again(valued.claim));
     expect(outcome).toEqual(packValue({ sent: true }, Infinity));
@@ -289,7 +289,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     await record('release');
     await record('hold');
     await record('run');
-    const oldest = await deserted();
+    const oldest = await abandoned();
     await fixture.age(oldest.recordId, 'created_at', 2 * HOUR);
     await fixture.expireLease((await record('run')).recordId);
     await fixture.expireRecord((await record('complete')).recordId);

@@ -101,7 +101,7 @@ describe('A list of 200,000 records on PostgreSQL', () => {
         parameters,
       );
       const [{ Plan: plan }] = row['QUERY PLAN'];
-      // 10,001 are counted, to tell a large table, and 5,000 are a window.
+      // 10,001 are counted, to recognize a large table, and 5,000 are a window.
       expect({ sql, most: Math.max(...readsOf(plan)) }).toEqual({ sql, most: expect.any(Number) });
       expect(Math.max(...readsOf(plan))).toBeLessThanOrEqual(10_001);
       if (sql.includes('ORDER BY')) expect({ sql, scans: scansOf(plan) }).toEqual({ sql, scans: [] });

@@ -85,7 +85,7 @@ describe('a request', () => {
     expect(await terms({ transactional: true, afterCrash: 'hold' })).toEqual({ holdOnCrash: true, asyncCommit: false });
   });
 
-  it('tells nobody of it where nobody listens', async () => {
+  it('emits no event where nothing subscribes', async () => {
     const here = new Process(fixture, { observed: false });
     const operation = anOperation();
     const leased = await here.begin(operation);
@@ -168,7 +168,7 @@ describe.each(['same', 'other'])('the same key in the %s process', (where) => {
     expect(await ask({ fingerprint })).toBe('reused');
     expect(await ask({ binding: randomBytes(16) })).toBe('foreign');
     expect(await ask({ binding: null })).toBe('foreign');
-    // Who may not see it is not told that the request differs.
+    // A caller that may not see it does not learn that the request differs.
     expect(await ask({ binding: null, fingerprint })).toBe('foreign');
     expect(await ask({ binding: Buffer.from(binding) })).toBe(state === 'done' ? 'replay' : 'running');
     const { recordId, endpoint } = operation;
@@ -208,7 +208,7 @@ describe('a duplicate of what runs', () => {
     [30 * SECOND, 5 * SECOND, 5 * SECOND],
     [3 * SECOND, SECOND + 1, 3 * SECOND],
     [900, SECOND, SECOND],
-  ])('is told to come back by the lease elsewhere, of %i ms', async (leaseMs, least, most) => {
+  ])('is refused with a retry time from the lease elsewhere, of %i ms', async (leaseMs, least, most) => {
     const operation = anOperation({ leaseMs });
     const leased = await new Process(fixture).begin(operation);
     const answer = await new Process(fixture).engine.admit(operation);
@@ -273,7 +273,7 @@ describe('a duplicate of what runs', () => {
     expect((await waiting).execution.attempt).toBe(2);
   });
 
-  it('does not tell of having waited where it did not', async () => {
+  it('emits no waited event where it did not wait', async () => {
     const here = new Process(fixture);
     const operation = anOperation(WAIT);
     await here.run(operation);
@@ -299,7 +299,7 @@ describe('waiting for another process', () => {
     const looks = here.count('claim');
     await sleep(600);
     expect(here.count('claim')).toBe(looks);
-    // Nobody can be told, so nobody needs to know.
+    // No waiter can be woken, so no waiter is marked.
     expect(here.count('read')).toBe(0);
   });
 
@@ -321,7 +321,7 @@ describe('waiting for another process', () => {
     await until(() => wakeUp.listening === 0);
   });
 
-  it('announces nothing where nobody waits', async () => {
+  it('announces nothing where no request waits', async () => {
     const wakeUp = new TestWakeUp();
     const here = new Process(fixture, { wakeUp });
     await here.run(anOperation());
@@ -368,7 +368,7 @@ describe('waiting for another process', () => {
     await leased.runToEnd(async () => STORE);
   });
 
-  it('tells each owner anew that somebody waits', async () => {
+  it('marks the record for each new owner that a request waits', async () => {
     const wakeUp = new TestWakeUp();
     const there = new Process(fixture, { wakeUp });
     const here = new Process(fixture, { wakeUp });
@@ -404,7 +404,7 @@ describe('waiting for another process', () => {
     expect(here.event('waited')!.waitMs).toBeGreaterThan(650);
   });
 
-  it('need not ask what those that wait have been told', async () => {
+  it('uses the record state that waiters have read, and does not ask again', async () => {
     const wakeUp = new TestWakeUp();
     const there = new Process(fixture, { wakeUp });
     const here = new Process(fixture, { wakeUp });
@@ -416,10 +416,10 @@ describe('waiting for another process', () => {
     for (let i = 0; i < 5; i++) waiting.push(here.admit(duplicate(operation)));
     await sleep(30);
     expect(here.count('claim')).toBe(1);
-    // Who does not wait is told what stands now.
+    // A request that does not wait gets the current record state.
     expect(await here.engine.admit(duplicate(operation, { onConflict: 'reject' }))).toMatchObject({ kind: 'refuse' });
     expect(here.count('claim')).toBe(2);
-    // And what they were told is compared as what the store says is.
+    // And a state that waiters have read is compared like one that the store returns.
     expect(await here.engine.admit(duplicate(operation, {}, { fingerprint: randomBytes(32) }))).toMatchObject({
       refusal: { reason: 'reused' },
     });
@@ -459,7 +459,7 @@ describe('the lock', () => {
     expect(lock.ttls).toHaveLength(1);
   });
 
-  it('held by another: what stands is read, and nothing claimed', async () => {
+  it('held by another: the existing record is read, and nothing claimed', async () => {
     const lock = new TestLock();
     lock.answer = { kind: 'contended' };
     const [there, here] = [new Process(fixture), new Process(fixture, { lock })];
@@ -475,7 +475,7 @@ describe('the lock', () => {
   });
 
   it.each([
-    ['nobody knows of it', async () => undefined],
+    ['there is no record', async () => undefined],
     [
       'it was released',
       async (operation: ReturnType<typeof anOperation>) => new Process(fixture).run(operation, RELEASE),
@@ -548,7 +548,7 @@ describe('a store that does not answer', () => {
     expect(here.engine.isRunning).toBe(false);
   });
 
-  it('is given up on after a second or so, and asked anew by the next request', async () => {
+  it('is given up on after a second or so, and asked again by the next request', async () => {
     const here = new Process(fixture, { observed: false });
     const operation = anOperation();
     const cause = new Error('connection refused');
@@ -572,29 +572,26 @@ describe('a store that does not answer', () => {
     expect(here.events).toEqual([]);
   });
 
-  it.each(['before', 'after'])(
-    'is told to give back a claim that it carried out late, %s it was given up on',
-    async (when) => {
-      const store = fixture.store();
-      let late: (() => void) | undefined;
-      const slow = Object.create(store, {
-        claim: {
-          value: async (claim: Claim, onLate: (record: RecordState) => void) => {
-            const record = await store.claim(claim);
-            if (when === 'before') onLate(record);
-            else late ??= () => onLate(record);
-            throw new StoreUnavailableError();
-          },
+  it.each(['before', 'after'])('has to give back a claim that it made late, %s it was given up on', async (when) => {
+    const store = fixture.store();
+    let late: (() => void) | undefined;
+    const slow = Object.create(store, {
+      claim: {
+        value: async (claim: Claim, onLate: (record: RecordState) => void) => {
+          const record = await store.claim(claim);
+          if (when === 'before') onLate(record);
+          else late ??= () => onLate(record);
+          throw new StoreUnavailableError();
         },
-      }) as typeof store;
-      const here = new Process(fixture, { store: slow });
-      const operation = anOperation();
-      await expect(here.engine.admit(operation)).rejects.toThrow(StoreUnavailableError);
-      late?.();
-      await until(() => here.answered('release') > 0);
-      expect((await new Process(fixture).begin(operation)).execution.attempt).toBe(1);
-    },
-  );
+      },
+    }) as typeof store;
+    const here = new Process(fixture, { store: slow });
+    const operation = anOperation();
+    await expect(here.engine.admit(operation)).rejects.toThrow(StoreUnavailableError);
+    late?.();
+    await until(() => here.answered('release') > 0);
+    expect((await new Process(fixture).begin(operation)).execution.attempt).toBe(1);
+  });
 
   it('does not take a claim from an execution that got through in the end', async () => {
     const store = fixture.store();
@@ -674,7 +671,7 @@ describe('an engine that shuts down', () => {
   });
 });
 
-it('keeps an outcome for as long as it is told', async () => {
+it('keeps an outcome for as long as its retention says', async () => {
   const here = new Process(fixture);
   const [short, long] = [anOperation({ retentionMs: HOUR }), anOperation({ retentionMs: HOUR })];
   await here.run(short);

@@ -76,7 +76,7 @@ describe('an execution', () => {
     expect(await here.engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
   });
 
-  it('that lost its record does not record its outcome, and is told whose stands', async () => {
+  it('that lost its record does not record its outcome, and gets the recorded one', async () => {
     const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
@@ -109,7 +109,7 @@ describe('an execution', () => {
     expect(execution.signal.aborted).toBe(false);
   });
 
-  it('is told of a loss even if it asks for the signal after it', async () => {
+  it('sees a loss even if it asks for the signal after it', async () => {
     const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
@@ -166,7 +166,7 @@ describe('recording an outcome', () => {
     ['has freed it', 'failed', async (recordId: string) => fixture.store().resolveHeld(recordId, null)],
     ['has to look', 'held', async () => undefined],
     ['has deleted it', undefined, async (recordId: string) => fixture.store().forget(recordId)],
-  ])('is too late where somebody %s', async (_, status, settle) => {
+  ])('is too late where an operator or a request %s', async (_, status, settle) => {
     const here = new Process(fixture);
     const operation = anOperation({ afterCrash: 'hold' });
     const leased = await here.begin(operation);
@@ -196,7 +196,7 @@ describe('recording an outcome', () => {
     const error = expect.objectContaining({ cause });
     expect(here.events).toEqual([{ type: 'unrecorded', recordId, endpoint, attempt: 1, token: 1, error }]);
     expect(here.engine.isRunning).toBe(false);
-    // Whoever waits may find out what became of it.
+    // Requests that wait may read its outcome.
     expect(wakeUp.announced).toEqual([recordId]);
   });
 
@@ -250,7 +250,7 @@ describe('recording an outcome', () => {
     expect(here.count('complete')).toBe(2);
   });
 
-  it('tells those that wait, wherever the answer was lost', async () => {
+  it('wakes those that wait, wherever the answer was lost', async () => {
     const wakeUp = new TestWakeUp();
     const here = new Process(fixture, { wakeUp });
     here.lose('after complete', 1, lost());
@@ -282,7 +282,7 @@ describe('giving a record back', () => {
     expect(here.engine.isRunning).toBe(false);
   });
 
-  it('that is lost already is told of once', async () => {
+  it('that is lost already is reported once', async () => {
     const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
@@ -756,7 +756,7 @@ describe('a step', () => {
     expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
   });
 
-  it('whose outcome is unknown is told to nobody where nobody listens', async () => {
+  it('whose outcome is unknown emits no event where nothing subscribes', async () => {
     const here = new Process(fixture, { observed: false });
     const operation = anOperation(HOLD);
     await leaveUnknown(here, operation);

@@ -80,14 +80,14 @@ describe('a watch over a channel', () => {
     expect(await isResolved(woken)).toBe(true);
     other.leave();
     expect(wakeUp.listening).toBe(0);
-    // Who comes after that begins anew.
+    // A request that comes after that begins again.
     const next = watches.join(recordId);
     await until(() => wakeUp.listening === 1);
     expect(watches.currentRecordOf(recordId)).toBeUndefined();
     next.leave();
   });
 
-  it('lets go of a subscription that comes when nobody waits any more, and marks nothing', async () => {
+  it('closes a subscription that comes when no request waits any more, and marks nothing', async () => {
     const wakeUp = new TestWakeUp();
     const watches = new RecordWatchers(store, wakeUp);
     const { recordId } = await running();

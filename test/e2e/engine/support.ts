@@ -117,7 +117,7 @@ export class Process {
     return this.engine.admit(operation);
   }
 
-  /** Begins an operation that nobody has begun. */
+  /** Begins an operation that has no record yet. */
   async begin(operation: Operation): Promise<LeasedExecution> {
     const admission = await this.engine.admit(operation);
     if (admission.kind !== 'run') throw new Error(`not run: ${JSON.stringify(admission)}`);
@@ -129,7 +129,7 @@ export class Process {
   }
 }
 
-/** A lock within this process, which can be told what to answer. */
+/** A lock within this process; `answer` overrides what it answers. */
 export class TestLock implements RecordLock {
   readonly held = new Set<string>();
   readonly ttls: number[] = [];

@@ -81,7 +81,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       if (result.kind === 'contended') return { ms };
       expect(result.kind).toBe('unavailable');
     }
-    throw new Error('never told of the contention');
+    throw new Error('the contention was never reported');
   }
 
   async function holders(id: string): Promise<(string | null)[]> {
@@ -130,7 +130,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       lockOfId.release();
     });
 
-    it('two of five: contention is still told from outage', async () => {
+    it('two of five: contention is still distinguished from outage', async () => {
       const id = anId();
       const lockOfId = await take(lock, id, 10_000);
       const other = fixture.lock(clients);
@@ -184,7 +184,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired');
     });
 
-    it('a release delays nobody, and reaches the nodes when they are back', async () => {
+    it('a release delays no request, and reaches the nodes when they are back', async () => {
       const ids = Array.from({ length: 20 }, anId);
       const locks = await Promise.all(ids.map((id) => take(lock, id, 60_000)));
       await sleep(20);
@@ -199,7 +199,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     });
   });
 
-  it('nodes that are out are not somebody’s lock', async () => {
+  it('nodes that are out do not count as a lock of another', async () => {
     const id = anId();
     const left = [witnesses[0], witnesses[4]];
     for (const witness of left) await witness?.set(nameOf(id), 'theirs', 'PX', 60_000);

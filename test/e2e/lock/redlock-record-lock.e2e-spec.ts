@@ -193,7 +193,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     await until(async () => (await holders(clients, id)).every((holder) => holder === null));
   });
 
-  it('that was flushed and taken by nobody does not come back', async () => {
+  it('that was flushed and not taken again does not come back', async () => {
     const [server] = [await startRedis()];
     own.push(server);
     const clients = await fixture.connect(version, [server.port]);

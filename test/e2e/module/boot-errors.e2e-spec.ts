@@ -249,7 +249,7 @@ describe('data sources', () => {
     expect(await see({ imports: imports('main') })).toMatchObject({ error: '', status: 201 });
   });
 
-  test('one that cannot be opened tells of that, and not of a missing one', async () => {
+  test('one that cannot be opened is reported as that, and not as a missing one', async () => {
     const unreachable = TypeOrmModule.forRoot({
       type: 'postgres',
       host: '127.0.0.1',

@@ -31,13 +31,13 @@ class OrdersController {
   @MessagePattern('order.place')
   @Idempotent({ key: () => undefined, required: false })
   place(...args: unknown[]) {
-    return { told: args[0] ?? null };
+    return { received: args[0] ?? null };
   }
 
   @MessagePattern('order.cancel')
   @Idempotent({ key: () => 'cancel' })
   cancel(...args: unknown[]) {
-    return { told: args[0] ?? null };
+    return { received: args[0] ?? null };
   }
 }
 
@@ -85,6 +85,6 @@ describe('a hybrid application', () => {
   });
 
   test.each(['order.place', 'order.cancel'])('gives %s the message', async (pattern) => {
-    expect(await lastValueFrom(client.send(pattern, 'MUG'))).toEqual({ told: 'MUG' });
+    expect(await lastValueFrom(client.send(pattern, 'MUG'))).toEqual({ received: 'MUG' });
   });
 });

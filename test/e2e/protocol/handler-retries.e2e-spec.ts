@@ -21,7 +21,7 @@ class Entry {
 /** The calls of each handler, one after the other; the last one for all that come after it. */
 type Calls = readonly ((execution: Execution) => unknown)[];
 
-/** What the handlers of the next requests do, and what came of it. */
+/** What the handlers of the next requests do, and their results. */
 let stage: {
   readonly calls: Calls;
   readonly begun: WeakMap<Execution, number>;
@@ -533,7 +533,7 @@ describe.each(['postgres', 'mariadb'] as const)('a database that goes away betwe
     expect(isReplay(await ask(request))).toBe(true);
   });
 
-  it('is told to the next call, and to the client, whose retry runs', async () => {
+  it('fails the next call, and the client gets an error and its retry runs', async () => {
     const request = to('brief');
     play(
       async (execution) => {

@@ -8,7 +8,7 @@ const STORE_TIMEOUT = 500;
 
 /**
  * Found by the lab (SEED=b): a claim without an answer is sent again under the same owner. When both answers came, the
- * first was taken for nobody's and its record was deleted, while the handler ran on what the second had said: the next
+ * first was taken for an abandoned one and its record was deleted, while the handler ran on what the second had said: the next
  * request found no record, and ran as well.
  */
 describe.each(['postgres', 'mariadb'] as const)('a claim that is answered late on %s', (dialect) => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { AppProcess } from '../../support/app-process.js';
-import { Cluster, sleep, told } from '../../support/cluster.js';
+import { Cluster, sleep, messageFrom } from '../../support/cluster.js';
 import { call, callUntilDefinitive } from '../../support/http-client.js';
 import { stopwatch } from '../../support/stopwatch.js';
 import { TcpProxy } from '../../support/proxy.js';
@@ -48,7 +48,7 @@ describe.each(['postgres', 'mariadb'] as const)('lost answers on %s', (dialect) 
     const key = randomUUID();
     const body = { name: 'completion-lost', after: 600 };
     const first = call(`${behind.url}/plain`, { key, body });
-    await told(behind, (message) => message.done === 'completion-lost');
+    await messageFrom(behind, (message) => message.done === 'completion-lost');
     proxy.cutAfterRequest(1);
     expect((await first).status).toBe(201);
     const replay = await call(`${other.url}/plain`, { key, body });
@@ -61,7 +61,7 @@ describe.each(['postgres', 'mariadb'] as const)('lost answers on %s', (dialect) 
     const key = randomUUID();
     const body = { name: 'commit-lost', after: 600 };
     const first = call(`${behind.url}/transactional`, { key, body });
-    await told(behind, (message) => message.done === 'commit-lost');
+    await messageFrom(behind, (message) => message.done === 'commit-lost');
     proxy.cutAfterRequest(1, 'COMMIT');
     const answer = await first;
     expect(answer.status).toBe(201);
@@ -75,7 +75,7 @@ describe.each(['postgres', 'mariadb'] as const)('lost answers on %s', (dialect) 
     const key = randomUUID();
     const body = { name: 'lost-before-commit', after: 600 };
     const first = call(`${behind.url}/transactional`, { key, body });
-    await told(behind, (message) => message.done === 'lost-before-commit');
+    await messageFrom(behind, (message) => message.done === 'lost-before-commit');
     proxy.cut();
     const answer = await first;
     expect(answer.status).toBe(503);
@@ -89,7 +89,7 @@ describe.each(['postgres', 'mariadb'] as const)('lost answers on %s', (dialect) 
     const key = randomUUID();
     const body = { name: 'back-in-time', after: 600 };
     const first = call(`${behind.url}/plain`, { key, body });
-    await told(behind, (message) => message.done === 'back-in-time');
+    await messageFrom(behind, (message) => message.done === 'back-in-time');
     await proxy.refuse(true);
     proxy.cut();
     await sleep(600);
@@ -107,7 +107,7 @@ describe.each(['postgres', 'mariadb'] as const)('lost answers on %s', (dialect) 
       const body = { name, after: 600 };
       const took = stopwatch();
       const first = call(`${behind.url}/plain`, { key, body });
-      await told(behind, (message) => message.done === name);
+      await messageFrom(behind, (message) => message.done === name);
       if (how === 'refused') {
         await proxy.refuse(true);
         proxy.cut();

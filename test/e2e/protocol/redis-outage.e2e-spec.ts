@@ -33,7 +33,7 @@ describe('Redis is lost', () => {
     expect(await cluster.effects(name)).toHaveLength(1);
   }
 
-  test('one node of three killed: nobody notices', async () => {
+  test('one node of three killed: no request notices', async () => {
     await nodes[0].kill();
     await fifty('minority-killed');
     const strict = await call(`${cluster.apps[2].url}/plain`, { key: randomUUID(), body: { name: 'strict-minority' } });
@@ -58,7 +58,7 @@ describe('Redis is lost', () => {
     expect(await cluster.effects('flushed')).toHaveLength(1);
   });
 
-  test.each(['stopped', 'killed'])('the majority %s: degraded to the database alone, and told of', async (how) => {
+  test.each(['stopped', 'killed'])('the majority %s: degraded to the database alone, and logged', async (how) => {
     const lost = how === 'stopped' ? nodes[1] : nodes[2];
     if (how === 'stopped') lost.pause();
     else await lost.kill();

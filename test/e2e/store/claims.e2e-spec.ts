@@ -117,7 +117,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     expect((await store.read(first.recordId))!.outcome).toEqual(OUTCOME);
   });
 
-  it('starts anew when the outcome has expired', async () => {
+  it('starts again when the outcome has expired', async () => {
     const first = await recordIn('done', { request: Buffer.from('first') });
     const before = (await fixture.record(first.recordId))!;
     await fixture.expireRecord(first.recordId);
@@ -144,7 +144,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     expect(record.expiresAt.getTime()).toBeGreaterThan(Date.now());
   });
 
-  it('starts anew when a failed record has expired', async () => {
+  it('starts again when a failed record has expired', async () => {
     const first = await recordIn('failed');
     await fixture.expireLease(first.recordId);
     await fixture.expireRecord(first.recordId);
@@ -233,7 +233,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     });
   });
 
-  it('tells apart what comes in one batch, the same key twice included', async () => {
+  it('distinguishes what comes in one batch, the same key twice included', async () => {
     const done = await recordIn('done');
     const fresh = Array.from({ length: 20 }, () => aClaim({ binding: randomBytes(16) }));
     const claims = [...fresh, again(done), ...fresh.map((claim) => again(claim))];
@@ -247,7 +247,7 @@ describe.each(BACKENDS)('A claim on $name', (backend) => {
     expect(answers[20]).toMatchObject({ status: 'done', outcome: OUTCOME });
   });
 
-  it('says what stands to one that only reads', async () => {
+  it('returns the existing record to one that only reads', async () => {
     const claim = await recordIn('processing');
     expect(await store.read(claim.recordId)).toMatchObject({ owner: claim.owner, status: 'processing', outcome: null });
     expect(await store.read(aClaim().recordId)).toBeUndefined();

@@ -66,7 +66,7 @@ describe.each([
     }
   });
 
-  it('tells who waits', async () => {
+  it('reports whether a request waits', async () => {
     const owner = await claimed();
     await store.markAwaited(owner.recordId, true);
     expect(await pay(owner, ++lastId)).toEqual({ held: true, awaited: true });

@@ -17,7 +17,7 @@ import { aClaim, backendOf, StoreFixture, COMPLETION, HELD, HOUR, ownership, SEC
 type NetworkDialect = 'postgres' | 'mariadb';
 const DIALECTS: readonly NetworkDialect[] = ['postgres', 'mariadb'];
 
-/** A driver's client, as its pool tells of it. */
+/** A driver's client, as its pool reports it. */
 interface Client {
   query(sql: string, done: (error: Error | null) => void): void;
 }
@@ -27,7 +27,7 @@ interface DriverPool {
   off(event: string, listener: (client: Client) => void): void;
 }
 
-/** The data source's pool; the store's own tells it of its connections. */
+/** The data source's pool; the store's own reports its connections to it. */
 function poolOf({ driver }: DataSource): DriverPool {
   const { master, pool } = driver as unknown as { master?: DriverPool; pool?: DriverPool };
   return (master ?? pool)!;
@@ -60,35 +60,32 @@ describe.each(DIALECTS)('Connections to a primary that was demoted, %s', (dialec
     return dataSource;
   }
 
-  it.each([4, 0])(
-    'are closed, those that nobody uses with them, and nothing is refused, storeConnections %i',
-    async (n) => {
-      let store!: ReturnType<StoreFixture['store']>;
-      const dataSource = await afterFailover({}, async (old) => {
-        store = fixture.store({ dataSource: old, connector: connectorFor(old, n) });
-        await Promise.all(Array.from({ length: 6 }, () => store.read(randomUUID())));
-        await Promise.all(Array.from({ length: 6 }, () => old.query('SELECT 1')));
-        await expect(insert(old)).rejects.toThrow(/read.only/i);
-      });
-      const ours = ownership(await store.claim(aClaim()));
-      await Promise.all(Array.from({ length: 6 }, () => insert(dataSource)));
-      expect(await store.steps.begin(ours, 'charge')).toEqual(HELD);
-      expect(await store.renew(ours, 60 * SECOND)).toEqual(HELD);
-      expect(await store.complete(ours, COMPLETION)).toEqual(HELD);
-      expect(await store.forget(ours.recordId)).toBe(true);
-      const many = await Promise.all(Array.from({ length: 20 }, () => store.claim(aClaim())));
-      expect(await Promise.all(many.map((record) => store.release(ownership(record), HOUR)))).toEqual(
-        many.map(() => HELD),
-      );
-    },
-  );
+  it.each([4, 0])('are closed, idle ones with them, and nothing is refused, storeConnections %i', async (n) => {
+    let store!: ReturnType<StoreFixture['store']>;
+    const dataSource = await afterFailover({}, async (old) => {
+      store = fixture.store({ dataSource: old, connector: connectorFor(old, n) });
+      await Promise.all(Array.from({ length: 6 }, () => store.read(randomUUID())));
+      await Promise.all(Array.from({ length: 6 }, () => old.query('SELECT 1')));
+      await expect(insert(old)).rejects.toThrow(/read.only/i);
+    });
+    const ours = ownership(await store.claim(aClaim()));
+    await Promise.all(Array.from({ length: 6 }, () => insert(dataSource)));
+    expect(await store.steps.begin(ours, 'charge')).toEqual(HELD);
+    expect(await store.renew(ours, 60 * SECOND)).toEqual(HELD);
+    expect(await store.complete(ours, COMPLETION)).toEqual(HELD);
+    expect(await store.forget(ours.recordId)).toBe(true);
+    const many = await Promise.all(Array.from({ length: 20 }, () => store.claim(aClaim())));
+    expect(await Promise.all(many.map((record) => store.release(ownership(record), HOUR)))).toEqual(
+      many.map(() => HELD),
+    );
+  });
 
   const throughTypeorm: TransactionHost = { run: (dataSource, work) => dataSource.transaction(work) };
 
   it.each([
     ['an error of the database’s', undefined, false],
     ['an error of the handler’s own', undefined, true],
-    ['a transaction of somebody else’s', throughTypeorm, true],
+    ['a transaction of the application', throughTypeorm, true],
   ])('are closed after %s', async (_what, transactionHost, disguised) => {
     const dataSource = await afterFailover({ poolSize: 1 }, (old) => old.query('SELECT 1'));
     const store = fixture.store({ dataSource, transactionHost });

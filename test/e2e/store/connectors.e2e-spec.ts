@@ -24,7 +24,7 @@ describe('A connection to PostgreSQL', () => {
   });
   afterEach(() => fixture?.close());
 
-  it('is used again after an error that the server told of', async () => {
+  it('is used again after an error that the server reported', async () => {
     const before = await pid();
     await expect(connector.alone((on) => on.query({ text: 'SELECT nonsense' }))).rejects.toThrow('nonsense');
     expect(await pid()).toBe(before);
@@ -92,7 +92,7 @@ describe('A connection to PostgreSQL', () => {
     }
   });
 
-  it('that breaks while nobody asks does not end the process', async () => {
+  it('that breaks while idle does not end the process', async () => {
     const other = await fixture.connect();
     const before = await pid();
     await connector
@@ -119,7 +119,7 @@ describe('A connection to MariaDB', () => {
   });
   afterAll(() => fixture?.close());
 
-  it('is used again after an error that the server told of', async () => {
+  it('is used again after an error that the server reported', async () => {
     const before = await id();
     await expect(connector.alone((on) => on.query('SELECT nonsense', []))).rejects.toThrow('nonsense');
     await expect(connector.alone((on) => on.execute('SELECT nonsense', []))).rejects.toThrow('nonsense');

@@ -20,8 +20,8 @@ interface SqliteDatabase {
   pragma(text: string): void;
 }
 
-/** What applications tell their drivers, and what changes the values that these return. */
-const OPTIONS: readonly (readonly [dialect: TestDialect, told: string, options: object])[] = [
+/** Options that applications give their drivers, and that change the values that these return. */
+const OPTIONS: readonly (readonly [dialect: TestDialect, label: string, options: object])[] = [
   ['postgres', 'pipeline', { extra: { pipeline: true } }],
   ['postgres', 'parseInt8', { parseInt8: true }],
   ['postgres', 'types', { extra: { types: numbersAsBigInt() } }],
@@ -73,7 +73,7 @@ function tinyAsBoolean(field: MysqlField, next: () => unknown): unknown {
   return field.type === 'TINY' && field.length === 1 ? field.string() === '1' : next();
 }
 
-describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
+describe.each(OPTIONS)('%s with %s', (dialect, _label, options) => {
   let fixture: StoreFixture;
 
   beforeAll(async () => {

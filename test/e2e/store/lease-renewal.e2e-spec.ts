@@ -16,7 +16,7 @@ import {
   SECOND,
 } from './support.js';
 
-/** Another process, as far as the database can tell. */
+/** Another process, as far as the database knows. */
 async function another(fixture: StoreFixture): Promise<SqlRecordStore> {
   return fixture.store(fixture.backend.dialect === 'better-sqlite3' ? {} : { dataSource: await fixture.connect() });
 }
@@ -52,7 +52,7 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
     expect((await store.complete(owner, COMPLETION)).held).toBe(true);
   });
 
-  it('runs out, and then keeps nobody', async () => {
+  it('runs out, and then keeps no claim away', async () => {
     const { claim, owner } = await renewed();
     await fixture.expireLease(claim.recordId);
     const next = again(claim);
@@ -109,7 +109,7 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
     expect((await service.steps(claim.recordId)).map(({ name }) => name)).toEqual(['charge']);
   });
 
-  it('tells whether somebody waits, as does the end of the operation', async () => {
+  it('reports whether a request waits, as does the end of the operation', async () => {
     const { claim, owner } = await renewed();
     expect(await other.markAwaited(claim.recordId, true)).toMatchObject({ status: 'processing' });
     expect(await store.renew(owner, 30 * SECOND, true)).toEqual({ held: true, awaited: true });
@@ -134,7 +134,7 @@ describe.each(BACKENDS)('A lease that a transactional operation renewed, on $nam
         ...rivals.map((rival) => rival.claim(again(claim))),
       ]);
       const recordState = (await store.read(claim.recordId))!;
-      // Whoever was told that it has the record has it: the owner whose renewal was in time, or one of the others.
+      // A process that was answered that it has the record has it: the owner whose renewal was in time, or one of the others.
       expect(recordState.token).toBe(held ? 1 : 2);
       expect(recordState.owner === owner.owner).toBe(held);
       for (const answer of answers) expect([1, 2]).toContain(answer.token);

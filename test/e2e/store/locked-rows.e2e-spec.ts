@@ -28,7 +28,7 @@ describe.each(['postgres', 'mariadb'] as const)('Rows that others have locked, %
 
   beforeAll(async () => {
     fixture = await StoreFixture.open(backendOf(dialect));
-    // Whoever waits for a row of InnoDB's also keeps others from inserting just before it: in an empty table, everybody.
+    // A transaction that waits for a row of InnoDB's also keeps others from inserting just before it: in an empty table, all of them.
     if (dialect === 'mariadb') await fixture.dataSource.query(NEIGHBOURS);
   });
   afterAll(() => fixture?.close());
@@ -127,7 +127,7 @@ describe.each(['postgres', 'mariadb'] as const)('Rows that others have locked, %
     expect((await Promise.all(asked)).filter(({ held }) => !held)).toEqual([]);
   });
 
-  it('that only another claim has locked for a moment cost nobody an error', async () => {
+  it('that only another claim has locked for a moment cause no error', async () => {
     const other = fixture.store({ dataSource: await fixture.connect() });
     const claims = Array.from({ length: 200 }, () => aClaim());
     const records = await Promise.all(

@@ -65,7 +65,7 @@ function fenced(
         const expected = ofModel(model, ids[k], hold);
         const answer = await ofStore(store, { recordId: ids[k], owner: hold.owner, token: hold.token });
         expect(answer.held).toBe(expected.held);
-        // Some cannot tell whether anybody waits, and say so to be safe.
+        // Some do not know whether a request waits, and say that one does, to be safe.
         if (expected.awaited) expect(answer.awaited).toBe(true);
       }),
   );
@@ -184,7 +184,7 @@ const commands = () => [
   ),
   key.map(
     (k) =>
-      new Step(`somebody waits for ${nameOf(k)}`, async (model, { store, ids }) => {
+      new Step(`a request waits for ${nameOf(k)}`, async (model, { store, ids }) => {
         model.await(ids[k]);
         expectStanding(await store.markAwaited(ids[k]), model.read(ids[k]));
       }),

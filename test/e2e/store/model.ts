@@ -91,7 +91,7 @@ export class Model {
     const isUnknown = record?.status === 'held' || (record?.status === 'processing' && record.hold && record.lapsed);
     if (!record || !isUnknown) return false;
     if (code === null) {
-      // Whoever frees it has found out that what had begun did not happen.
+      // An operator who frees it has found out that what had begun did not happen.
       const steps = record.steps.map((step) => (step.status === 'begun' ? { ...step, status: 'failed' } : step));
       this.put(key, { ...record, status: 'failed', expired: false, steps });
     } else this.put(key, { ...record, status: 'done', owner: NOBODY, code, expired: false });

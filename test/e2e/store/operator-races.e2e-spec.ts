@@ -11,7 +11,7 @@ describe.each(BACKENDS)('An operator who decided about what a record was, on $na
   });
   afterAll(() => fixture?.close());
 
-  /** Held, released by somebody, and held again by its second attempt. */
+  /** Held, released by an operator, and held again by its second attempt. */
   async function heldTwice() {
     const claim = aClaim();
     await store.hold(ownership(await store.claim(claim)));

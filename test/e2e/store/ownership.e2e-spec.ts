@@ -82,7 +82,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
       expect((await write(second)).held).toBe(true);
     });
 
-    it('may have fallen silent, as long as nobody took over', async () => {
+    it('may have fallen silent, as long as no other took over', async () => {
       const owner = await claimed();
       await fixture.expireLease(owner.recordId);
       expect((await write(owner)).held).toBe(true);
@@ -120,7 +120,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
     }
   });
 
-  it('is told by its last write that somebody waits', async () => {
+  it('learns by its last write that a request waits', async () => {
     const last: [string, (owner: Ownership) => Promise<FencedAnswer>][] = writes.slice(0, 4);
     for (const [, write] of last) {
       const owner = await claimed();
@@ -130,7 +130,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
     }
   });
 
-  it('has nobody waiting on a record that is over', async () => {
+  it('reports no waiter of a record that is over', async () => {
     const owner = await claimed();
     await store.complete(owner, COMPLETION);
     expect(await store.markAwaited(owner.recordId)).toMatchObject({ status: 'done', outcome: OUTCOME });
@@ -190,7 +190,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
       ]);
     });
 
-    it('hands them to whoever takes over, who may write them anew', async () => {
+    it('hands them to the execution that takes over, which may write them again', async () => {
       const first = await claimed();
       await store.steps.end(first, 'charge', { status: 'done', result: '1' });
       await store.steps.begin(first, 'mail');

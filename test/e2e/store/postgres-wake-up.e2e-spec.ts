@@ -79,7 +79,7 @@ function counter() {
   return { wake: () => void calls++, calls: () => calls };
 }
 
-it('wakes those that wait for a record, and nobody else', async () => {
+it('wakes those that wait for a record, and no others', async () => {
   const [one, another] = [randomUUID(), randomUUID()];
   const [a, b, c] = [counter(), counter(), counter()];
   const first = await here.subscribe(one, a.wake);
@@ -102,7 +102,7 @@ it('listens on one connection for all that wait, and closes it in the end', asyn
   await until(async () => (await listeners()).length === 0);
 });
 
-it('does not come back once it was closed, though somebody still waits', async () => {
+it('does not come back once it was closed, though a request still waits', async () => {
   await here.subscribe(randomUUID(), () => undefined);
   await here.close();
   await sleep(300);
@@ -113,7 +113,7 @@ it('is closed though it was never opened', async () => {
   await expect(wakeUpOf(direct).close()).resolves.toBeUndefined();
 });
 
-it('keeps the connection for a moment where nobody waits any more', async () => {
+it('keeps the connection for a moment where no request waits any more', async () => {
   (await here.subscribe(randomUUID(), () => undefined)).close();
   const [pid] = await listeners();
   await here.subscribe(randomUUID(), () => undefined);
@@ -152,7 +152,7 @@ it('tries again from time to time where the database stays away, and hears it co
   await until(() => waiting.calls() > before);
 });
 
-it('does not listen again where nobody waits', async () => {
+it('does not listen again where no request waits', async () => {
   (await here.subscribe(randomUUID(), () => undefined)).close();
   proxy.cut();
   await until(async () => (await listeners()).length === 0);
@@ -172,7 +172,7 @@ it('says that it cannot be reached, and works once it can be', async () => {
   expect(deaf.calls()).toBe(0);
 });
 
-it('announces without ado where the database is away', async () => {
+it('announces without an error where the database is away', async () => {
   const gone = await open();
   const silent = wakeUpOf(gone);
   await gone.destroy();
@@ -188,7 +188,7 @@ it('is not believed behind a pooler in transaction mode, which is said once', as
     await expect(pooled.subscribe(randomUUID(), heard.wake)).rejects.toThrow('announcements are not heard');
     const took = stopwatch();
     await expect(pooled.subscribe(randomUUID(), heard.wake)).rejects.toThrow('announcements are not heard');
-    // It is not tried anew for each that waits.
+    // It is not tried again for each that waits.
     expect(took()).toBeLessThan(500);
     expect(warn).toHaveBeenCalledTimes(1);
     expect(warn).toHaveBeenCalledWith(expect.stringContaining('NOTIFY is not heard'));

@@ -22,7 +22,7 @@ describe.each(BACKENDS)('A record on $name', (backend) => {
     expect(await ageOf(claim.recordId)).toBeGreaterThan(0.9 * HOUR);
   });
 
-  it('begins anew once it has expired', async () => {
+  it('begins again once it has expired', async () => {
     const store = fixture.store();
     const claim = aClaim();
     await store.complete(ownership(await store.claim(claim)), COMPLETION);

@@ -40,7 +40,7 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
   });
   afterAll(() => fixture?.close());
 
-  it('to a claim is told to whom made it, who can give it back', async () => {
+  it('to a claim reaches the execution that made it, which can give it back', async () => {
     const connector = slow(connectorFor(fixture.dataSource));
     const store = fixture.store({ connector, timeoutMs: TIMEOUT });
     connector.after = 2 * TIMEOUT;
@@ -89,7 +89,7 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
     const owned = ownership(await store.claim(aClaim()));
     connector.after = 2 * TIMEOUT;
     const completed = store.complete(owned, COMPLETION);
-    // An execution waits for SQLite's only connection: what holds it is in the same process, and takes nobody's record.
+    // An execution waits for SQLite's only connection: what holds it is in the same process, and takes no record.
     if (connector.singleConnection) expect(await completed).toEqual(HELD);
     else await expect(completed).rejects.toBeInstanceOf(StoreUnavailableError);
     connector.after = 0;
@@ -169,7 +169,7 @@ describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A
     }
   });
 
-  it('that was lost while idle costs nobody more than one try', async () => {
+  it('that was lost while idle costs at most one retry', async () => {
     await Promise.all(Array.from({ length: 4 }, () => store.read(aClaim().recordId)));
     proxy.cut();
     await sleep(50);
@@ -186,7 +186,7 @@ describe.each(BACKENDS.filter(({ dialect }) => dialect !== 'better-sqlite3'))('A
     expect(await store.complete(ownership(owned), COMPLETION)).toEqual(HELD);
   });
 
-  it('that cannot be had is told at once', async () => {
+  it('that cannot be had is reported at once', async () => {
     await proxy.refuse(true);
     proxy.cut();
     const results = await Promise.allSettled(Array.from({ length: 100 }, () => store.claim(aClaim())));

@@ -74,7 +74,7 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
     expect([await payment(theirs), (await payment(ours))?.id]).toEqual([null, ours]);
   });
 
-  it('tells who waits', async () => {
+  it('reports whether a request waits', async () => {
     const owner = await claimed();
     await store.markAwaited(owner.recordId);
     expect(await store.transaction((transaction) => transaction.complete(owner, COMPLETION))).toEqual({
@@ -152,7 +152,7 @@ describe.each(BACKENDS)('A transaction on $name', (backend) => {
     expect(await store.read(owner.recordId)).toMatchObject({ owner: owner.owner });
   });
 
-  it('says so where it cannot tell whether it was committed', async () => {
+  it('says so where it does not know whether it was committed', async () => {
     const cause = new Error('connection lost');
     const own = fixture.store();
     const losesCommit: TransactionHost = {

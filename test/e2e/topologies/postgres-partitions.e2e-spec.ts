@@ -65,7 +65,7 @@ describe('PostgreSQL, the table of records partitioned by hash', () => {
     expect(await here.claim(again(claim))).toMatchObject({ status: 'done', token: 2 });
   });
 
-  test('sweeping deletes what has expired, and not what stands at the same place of another partition', async () => {
+  test('sweeping deletes what has expired, and not the row at the same place of another partition', async () => {
     const [here, there] = stores;
     const done = await Promise.all(
       Array.from({ length: 120 }, async () => {

@@ -88,7 +88,7 @@ describe.each(PLATFORMS)('callers of mutations, on %s', (platform) => {
 
   test('a user without an id: the error names what it found and the mutation', async () => {
     const { body } = await call(`http://127.0.0.1:${app.port}/graphql`, {
-      key: 'nobody',
+      key: 'no-user',
       headers: user({ username: 'ann' }),
       body: { query: PAY },
     });

@@ -291,7 +291,7 @@ describe.each([
     expect([ran('keyless'), ran('reused'), ran('malformed')]).toEqual([0, 1, 0]);
   });
 
-  test('principals with the same key do not meet, and other credentials are told', async () => {
+  test('principals with the same key do not meet, and other credentials are distinguished', async () => {
     const as = (user: string) => ask(pay('mine'), 'mine', { 'x-user': user });
     expect(await as('ann')).toMatchObject({ data: { pay: { run: 1 } } });
     expect(await as('ben')).toMatchObject({ data: { pay: { run: 2 } } });
@@ -324,7 +324,7 @@ describe.each([
   test.each([
     ['conflict', { message: 'taken 1' }],
     ['declined', { message: 'declined 1', extensions: { code: 'CARD_DECLINED', run: 1 } }],
-  ])('an error is told again: %s', async (name, expected) => {
+  ])('an error is replayed: %s', async (name, expected) => {
     const first = await ask(`mutation { fail(name: "${name}") }`, name);
     expect(first.errors).toMatchObject([expected]);
     expect(await ask(`mutation { fail(name: "${name}") }`, name)).toEqual(first);
@@ -421,7 +421,7 @@ describe('at boot', () => {
     }
   }
 
-  test('mutations that nobody decided about are told of', async () => {
+  test('mutations with neither decorator are reported', async () => {
     @Resolver()
     class Undecided {
       @Mutation(() => Int)

@@ -159,7 +159,7 @@ describe('gRPC', () => {
     expect((await failed(pay('raced', 'raced', 6))).code).toBe(status.ALREADY_EXISTS);
   });
 
-  test('errors are told again, by their status code', async () => {
+  test('errors are replayed, by their status code', async () => {
     const declined = await failed(pay('declined', 'declined'));
     expect(declined.code).toBe(status.FAILED_PRECONDITION);
     expect((await failed(pay('declined', 'declined'))).details).toBe(declined.details);

@@ -80,8 +80,8 @@ describe.each(['postgres', 'mariadb'] as const)('message handlers after kill -9 
       status: 409,
       retryable: false,
     });
-    const told = survivor.messages as { event?: { type: string; recordId: string } }[];
-    const event = told.findLast(({ event }) => event?.type === 'held')!.event!;
+    const messages = survivor.messages as { event?: { type: string; recordId: string } }[];
+    const event = messages.findLast(({ event }) => event?.type === 'held')!.event!;
     await call(`${survivor.url}/records/${event.recordId}/release`);
     expect(await ask(client, 'fax', task)).toEqual({ name: 'held', attempt: 2 });
   });

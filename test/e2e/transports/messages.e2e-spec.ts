@@ -266,7 +266,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
     lastValueFrom(client.send<T>(pattern, task).pipe(timeout(10_000)));
   const askAll = (pattern: string, task: unknown) =>
     lastValueFrom(clients[0].send(pattern, task).pipe(timeout(10_000), toArray()));
-  const told = (pattern: string | object, task: unknown) =>
+  const outcomeOf = (pattern: string | object, task: unknown) =>
     ask(pattern, task).then(
       (value) => ({ value }),
       (error: unknown) => ({ error }),
@@ -302,7 +302,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
   });
 
   test('refusals are objects with the members of problem details', async () => {
-    expect(await told('orders.create', { data: { name: 'keyless' } })).toEqual({
+    expect(await outcomeOf('orders.create', { data: { name: 'keyless' } })).toEqual({
       error: expect.objectContaining({
         code: 'key-missing',
         status: 400,
@@ -313,7 +313,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
       }),
     });
     await ask('orders.create', event('reused', { name: 'reused' }));
-    expect(await told('orders.create', event('reused', { name: 'reused', amount: 2 }))).toMatchObject({
+    expect(await outcomeOf('orders.create', event('reused', { name: 'reused', amount: 2 }))).toMatchObject({
       error: { code: 'key-reused', status: 422, retryable: false },
     });
     expect(ran('keyless')).toBe(0);
@@ -326,10 +326,10 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
     expect(await ask('orders.unstored', event('shared', { name: 'sources' }))).toBe(3);
   });
 
-  test.each(['text', 'object', 'http'])('an error is told again: %s', async (name) => {
-    const first = await told('orders.fail', event(`fail-${name}`, { name }));
+  test.each(['text', 'object', 'http'])('an error is replayed: %s', async (name) => {
+    const first = await outcomeOf('orders.fail', event(`fail-${name}`, { name }));
     expect(first).toHaveProperty('error');
-    expect(await told('orders.fail', event(`fail-${name}`, { name }))).toEqual(first);
+    expect(await outcomeOf('orders.fail', event(`fail-${name}`, { name }))).toEqual(first);
     expect(ran(name)).toBe(1);
     if (name === 'text') expect(first).toEqual({ error: { status: 'error', message: 'declined' } });
     if (name === 'object')
@@ -338,8 +338,8 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
   });
 
   test.each(['unavailable', 'unexpected'])('an error that says "not now" frees the key: %s', async (name) => {
-    await told('orders.fail', event(`fail-${name}`, { name }));
-    await told('orders.fail', event(`fail-${name}`, { name }));
+    await outcomeOf('orders.fail', event(`fail-${name}`, { name }));
+    await outcomeOf('orders.fail', event(`fail-${name}`, { name }));
     expect(ran(name)).toBe(2);
   });
 
@@ -377,15 +377,17 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
   test('a stream that is too large to keep passes through, and is not run again', async () => {
     const task = event('s3', { name: 'large', amount: 50 });
     expect(await askAll('orders.stream', task)).toHaveLength(50);
-    expect(await told('orders.stream', task)).toMatchObject({ error: { code: 'replay-unavailable', status: 409 } });
+    expect(await outcomeOf('orders.stream', task)).toMatchObject({
+      error: { code: 'replay-unavailable', status: 409 },
+    });
     expect(ran('large')).toBe(1);
   });
 
   test('an interceptor inside that gives up answers at once, and the operation is followed to its end', async () => {
     const task = event('slow', { name: 'slow' });
-    expect(await told('orders.slow', task)).toEqual({ error: { status: 'error', message: 'too slow' } });
+    expect(await outcomeOf('orders.slow', task)).toEqual({ error: { status: 'error', message: 'too slow' } });
     for (;;) {
-      const { error } = (await told('orders.slow', task)) as { error: { code: string } };
+      const { error } = (await outcomeOf('orders.slow', task)) as { error: { code: string } };
       if (error.code === 'replay-unavailable') break;
       expect(error.code).toBe('in-progress');
       await sleep(20);
@@ -395,13 +397,13 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
 
   test('one outside that gives up: what the operation came to is kept', async () => {
     const task = event('late', { name: 'late' });
-    expect(await told('orders.late', task)).toEqual({ error: { status: 'error', message: 'too slow' } });
-    await until(async () => JSON.stringify(await told('orders.late', task)) === '{"value":1}');
+    expect(await outcomeOf('orders.late', task)).toEqual({ error: { status: 'error', message: 'too slow' } });
+    await until(async () => JSON.stringify(await outcomeOf('orders.late', task)) === '{"value":1}');
     expect(ran('late')).toBe(1);
   });
 
   test('a message that pipes reject never began', async () => {
-    expect(await told('orders.piped', { key: 'p', amount: 'many' })).toHaveProperty('error');
+    expect(await outcomeOf('orders.piped', { key: 'p', amount: 'many' })).toHaveProperty('error');
     expect(await ask('orders.piped', { key: 'p', amount: '5' })).toEqual({ amount: 5, run: 1 });
     expect(await ask('orders.piped', { key: 'p', amount: '5' })).toEqual({ amount: 5, run: 1 });
   });
@@ -414,7 +416,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
     expect(await effects('kept')).toMatchObject([{ id: 'kept-1' }]);
 
     const rolledBack = event('t2', { name: 'rolled back' });
-    expect(await told('orders.transactional', rolledBack)).toHaveProperty('error');
+    expect(await outcomeOf('orders.transactional', rolledBack)).toHaveProperty('error');
     expect(await effects('rolled back')).toEqual([]);
     expect(await ask('orders.transactional', rolledBack)).toBe(2);
     expect(await effects('rolled back')).toMatchObject([{ id: 'rolled back-2' }]);
@@ -422,7 +424,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
 
   test('steps that completed are not run again', async () => {
     const task = event('steps', { name: 'steps' });
-    expect(await told('orders.steps', task)).toHaveProperty('error');
+    expect(await outcomeOf('orders.steps', task)).toHaveProperty('error');
     expect(await ask('orders.steps', task)).toEqual({ reserved: 1, charged: 1 });
     expect(ran('steps reserve')).toBe(1);
   });
@@ -457,7 +459,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
     }
   });
 
-  test('an event that is refused is told of in the log, as nobody else hears of it', async () => {
+  test('an event that is refused is logged, as its sender gets no answer', async () => {
     await lastValueFrom(clients[0].emit('order.placed', { data: { name: 'keyless' } }), { defaultValue: undefined });
     const refusals = () =>
       warnings.filter((warning) => warning.includes('This message needs the Idempotency-Key header'));

@@ -11,7 +11,7 @@ import { until } from '../../support/until.js';
 
 const LEASE = 1_000;
 
-/** MQTT 5, QoS 1, and consumers with sessions that outlive them, as docs/beyond-http.md tells of. */
+/** MQTT 5, QoS 1, and consumers with sessions that outlive them, as docs/beyond-http.md describes them. */
 describe('an MQTT broker', () => {
   let broker: Server;
   let database: TestDatabase;
@@ -81,7 +81,7 @@ describe('an MQTT broker', () => {
     const app = apps.find(({ running }) => running)!;
     return JSON.parse((await call(`${app.url}/effects?name=${name}`, { method: 'GET' })).body) as { attempt: number }[];
   };
-  /** How often the consumers have told that they were done, but for the record. */
+  /** How often the consumers have reported that they were done, except for the record. */
   const done = (name: string, of = apps) =>
     of.flatMap(({ messages }) => messages).filter((one) => (one as { done?: string }).done === name).length;
   const events = (app: AppProcess, type: string) => eventsOf(app, type).length;
@@ -196,7 +196,7 @@ describe('an MQTT broker', () => {
         expect(await effects('behind it')).toMatchObject([{ attempt: 1 }]);
       });
 
-      test('what has ended, well or not, is acknowledged, and so is what nobody handles', async () => {
+      test('what has ended, well or not, is acknowledged, and so is what no handler takes', async () => {
         // A session keeps the subscriptions of patterns that a new version no longer has.
         const former = await mqtt.connectAsync(url(), session('thorough'));
         await former.subscribeAsync('order.former', { qos: 1 });

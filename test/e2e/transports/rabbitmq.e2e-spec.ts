@@ -56,8 +56,8 @@ describe('a RabbitMQ queue', () => {
     return JSON.parse((await call(`${app.url}/effects?name=${name}`, { method: 'GET' })).body) as { attempt: number }[];
   };
 
-  /** What every consumer has told of. */
-  const told = (name: string) =>
+  /** What every consumer has reported. */
+  const timesReported = (name: string) =>
     apps.flatMap(({ messages }) => messages).filter((one) => (one as { done?: string }).done === name).length;
 
   test('the AMQP message id is the key: an RPC that is sent again gets the same answer', async () => {
@@ -71,26 +71,26 @@ describe('a RabbitMQ queue', () => {
   test('an event that is published twice is carried out once, and acknowledged twice', async () => {
     const id = messageId();
     await Promise.all([emit({ name: 'placed', before: 50 }, id), emit({ name: 'placed', before: 50 }, id)]);
-    await until(() => told('placed') === 1);
+    await until(() => timesReported('placed') === 1);
     await emit({ name: 'placed', before: 50 }, id);
     await emit({ name: 'after' }, messageId());
-    await until(() => told('after') === 1);
+    await until(() => timesReported('after') === 1);
     expect(await effects('placed')).toHaveLength(1);
   });
 
   test('an event that failed for now is delivered again, and runs again', async () => {
     await emit({ name: 'failed once', fail: 'once' }, messageId());
-    await until(() => told('failed once') === 2);
+    await until(() => timesReported('failed once') === 2);
     await until(async () => (await effects('failed once')).length > 0);
     expect(await effects('failed once')).toMatchObject([{ attempt: 2 }]);
   });
 
   test('an event that was refused for good is not', async () => {
     await emit({ name: 'refused', fail: 'final' }, messageId());
-    await until(() => told('refused') === 1);
+    await until(() => timesReported('refused') === 1);
     await emit({ name: 'after refused' }, messageId());
-    await until(() => told('after refused') === 1);
-    expect(told('refused')).toBe(1);
+    await until(() => timesReported('after refused') === 1);
+    expect(timesReported('refused')).toBe(1);
     expect(await effects('refused')).toEqual([]);
   });
 
@@ -98,7 +98,7 @@ describe('a RabbitMQ queue', () => {
     const [victim] = apps;
     await emit({ name: 'orphan', after: 60_000 }, messageId());
     await began(victim, 'orphan');
-    await until(() => told('orphan') === 1);
+    await until(() => timesReported('orphan') === 1);
     const heir = await consume();
     await victim.stop('SIGKILL');
     await began(heir, 'orphan');
@@ -110,6 +110,6 @@ describe('a RabbitMQ queue', () => {
     // The broker gives a consumer two at a time, and one of them is the orphan that it is still working on.
     const names = ['one', 'two', 'three'];
     for (const name of names) await emit({ name }, messageId());
-    await until(() => names.every((name) => told(name) === 1));
+    await until(() => names.every((name) => timesReported(name) === 1));
   });
 });

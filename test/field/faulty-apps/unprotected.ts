@@ -1,4 +1,4 @@
-/** Wrong on purpose: without the decorator, which the harness is told to expect. */
+/** Wrong on purpose: without the decorator, which the harness expects. */
 import assert from 'node:assert/strict';
 import { Controller, Logger, Post } from '@nestjs/common';
 import { application, Effects } from '../harness.js';

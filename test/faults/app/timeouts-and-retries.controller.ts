@@ -2,14 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Controller, Post, UseGuards, UseInterceptors } from '@nestjs/common';
 import { type Execution, Idempotent, IdempotentExecution } from 'nestjs-idempotency';
 import { failureOf, Handlers, meetsTrouble, PlacedOrder, TrustingGuard } from './handlers.js';
-import { PATIENCE, retrying, TimeoutInterceptor } from './impatience.js';
+import { retrying, TIMEOUT_MS, TimeoutInterceptor } from './timeouts-and-retries.js';
 import type { Order } from './order.js';
 import { write } from './transfers.controller.js';
 
 /** Handlers that are not waited for, or are called once more when they fail. */
 @Controller()
 @UseGuards(TrustingGuard)
-export class ImpatienceController extends Handlers {
+export class TimeoutsAndRetriesController extends Handlers {
   /** Decorators apply from below: the interceptor is outside of the library's own. */
   @Post('timed-out')
   @Idempotent()
@@ -55,5 +55,5 @@ export class ImpatienceController extends Handlers {
 
 /** Takes longer than anyone waits, where it meets trouble. */
 function slowed(order: Order, execution: Execution): Order {
-  return { ...order, work: meetsTrouble(order, execution) ? 2 * PATIENCE : PATIENCE / 4 };
+  return { ...order, work: meetsTrouble(order, execution) ? 2 * TIMEOUT_MS : TIMEOUT_MS / 4 };
 }

@@ -13,10 +13,10 @@ import { catchError, type Observable, retry, throwError, timeout, TimeoutError }
 import type { Hardship } from '../history/entry.js';
 import { Log } from '../history/log.js';
 
-/** After so many milliseconds, an interceptor or a middleware answers in the handler's place. */
-export const PATIENCE = 120;
+/** An interceptor or a middleware answers instead of the handler after so many milliseconds. */
+export const TIMEOUT_MS = 120;
 
-function tell(log: Log, { headers }: Pick<IncomingMessage, 'headers'>, what: Hardship): void {
+function report(log: Log, { headers }: Pick<IncomingMessage, 'headers'>, what: Hardship): void {
   log.say({ kind: 'met', op: `${String(headers['x-op'])}-${String(headers['x-principal'])}`, what });
 }
 
@@ -31,10 +31,10 @@ export class TimeoutInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const answer = (error: unknown) => {
       if (!(error instanceof TimeoutError)) return throwError(() => error);
-      tell(this.log, requestOf(context), 'interceptor timed out');
+      report(this.log, requestOf(context), 'interceptor timed out');
       return throwError(() => new RequestTimeoutException());
     };
-    return next.handle().pipe(timeout(PATIENCE), catchError(answer));
+    return next.handle().pipe(timeout(TIMEOUT_MS), catchError(answer));
   }
 }
 
@@ -47,7 +47,7 @@ export function retrying(what: Hardship): Type<NestInterceptor> {
       const delay = (error: unknown) => {
         const failed = error instanceof HttpException && error.getStatus() === 500;
         if (!failed) return throwError(() => error);
-        tell(this.log, requestOf(context), what);
+        report(this.log, requestOf(context), what);
         return Promise.resolve();
       };
       return next.handle().pipe(retry({ count: 1, delay }));
@@ -63,11 +63,11 @@ export function cutShort(path: string, log: Log) {
     if (originalUrl !== path) return next();
     const timer = setTimeout(() => {
       if (response.writableEnded) return;
-      tell(log, request, 'middleware timed out');
+      report(log, request, 'middleware timed out');
       response.statusCode = 503;
       response.setHeader('Content-Type', 'application/json');
       response.end('{"message":"timeout"}');
-    }, PATIENCE);
+    }, TIMEOUT_MS);
     response.once('close', () => clearTimeout(timer));
     next();
   };
