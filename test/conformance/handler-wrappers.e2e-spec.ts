@@ -215,7 +215,7 @@ describe.each([
       expect([second.status, isReplay(second)]).toEqual([201, false]);
     });
 
-    test('whose client has gone: the operation was carried out, once', async () => {
+    test('whose client has gone: the operation ran once', async () => {
       const script = play({ waits: [1] });
       const request = to('pipeline');
       await hangUp(request);

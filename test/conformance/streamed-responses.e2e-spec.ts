@@ -240,7 +240,7 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
 
   const KINDS = ['native', 'flushed', 'file', 'bytes', 'piped', 'pipeline', 'transactional'];
 
-  test.each(KINDS)('%s: each line arrives as it is written, and the whole is carried out once', async (path) => {
+  test.each(KINDS)('%s: each line arrives as it is written, and the operation runs once', async (path) => {
     const before = countRuns();
     const reader = new Reader(app.port, path);
     await reader.has('line 0');

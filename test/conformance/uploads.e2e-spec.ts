@@ -104,7 +104,7 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     expect(isReplay(await upload('limited', key, { file: { content: 'few' } }))).toBe(true);
   });
 
-  test('an upload that ends early is refused, and hangs nothing', async () => {
+  test('an upload that ends early is refused, and leaves no hanging request', async () => {
     const key = randomUUID();
     const { headers, body } = multipart(FORM);
     const cut = (body as Buffer).subarray(0, 120);
@@ -175,7 +175,7 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     connection.close();
   });
 
-  test('a client that goes away while its interceptor reads its body hangs nothing', async () => {
+  test('a client that goes away while its interceptor reads its body leaves no hanging request', async () => {
     const key = randomUUID();
     const before = countRuns();
     const connection = await RawConnection.open(app.port);

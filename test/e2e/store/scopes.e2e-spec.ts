@@ -101,7 +101,7 @@ describe.each(BACKENDS)('The records of a scope on $name', (backend) => {
     expect(await fixture.store().claim(claim)).toMatchObject({ owner: claim.owner, attempt: 2 });
     expect(await fixture.record(old.id)).toMatchObject({ route: 'POST /', scopeDigest: digests.of('7') });
     expect(await service().list({ scope: '7' })).toHaveLength(1);
-    // What stands stays as it is.
+    // The existing record stays as it is.
     await fixture.store().claim(again(claim, { route: 'POST /other', ...ofScope('8') }));
     expect(await fixture.record(old.id)).toMatchObject({ route: 'POST /', scopeDigest: digests.of('7') });
   });

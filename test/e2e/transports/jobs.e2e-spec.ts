@@ -179,7 +179,7 @@ describe('a cron job on two processes', () => {
     readonly by: number;
   }
 
-  test('each tick is carried out once', async () => {
+  test('each tick runs once', async () => {
     const ticks = (app: AppProcess) => app.messages.filter((message): message is Tick => 'due' in (message as Tick));
     const shared = () => ticks(apps[0]).filter(({ due }) => ticks(apps[1]).some((other) => other.due === due));
     const giveUpAt = Date.now() + 20_000;

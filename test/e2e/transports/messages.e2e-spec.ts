@@ -441,7 +441,7 @@ describe.each(TRANSPORTS)('messages over %s', (transport) => {
     }
   });
 
-  test('an event that is delivered again is carried out once, by each of its listeners', async () => {
+  test('an event that is delivered again is handled once, by each of its listeners', async () => {
     const task = event('e1', { name: 'event' });
     const emit = (i: number) => lastValueFrom(clients[i % 2].emit('order.placed', task), { defaultValue: undefined });
     await Promise.all([emit(0), emit(1), emit(2)]);

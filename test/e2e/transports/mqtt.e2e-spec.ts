@@ -119,7 +119,7 @@ describe('an MQTT broker', () => {
       await expect(ask('charge', { name: 'charged' })).rejects.toMatchObject({ code: 'key-missing', status: 400 });
     });
 
-    test('an event that is published twice is carried out once', async () => {
+    test('an event that is published twice is handled once', async () => {
       const key = randomUUID();
       await Promise.all([emit({ name: 'placed', before: 50 }, key), emit({ name: 'placed', before: 50 }, key)]);
       await until(() => events(consumer, 'replayed') > 0 && done('placed') > 0);
@@ -153,7 +153,7 @@ describe('an MQTT broker', () => {
   describe('consumers that come and go', () => {
     afterEach(retire);
 
-    test('what is published while the consumer is away is kept for its session, and carried out once', async () => {
+    test('what is published while the consumer is away is kept for its session, and handled once', async () => {
       const absent = await consume('absent');
       await absent.stop();
       const key = randomUUID();

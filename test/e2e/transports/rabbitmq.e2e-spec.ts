@@ -68,7 +68,7 @@ describe('a RabbitMQ queue', () => {
     await expect(ask({ name: 'charged' })).rejects.toMatchObject({ code: 'key-missing', status: 400 });
   });
 
-  test('an event that is published twice is carried out once, and acknowledged twice', async () => {
+  test('an event that is published twice is handled once, and acknowledged twice', async () => {
     const id = messageId();
     await Promise.all([emit({ name: 'placed', before: 50 }, id), emit({ name: 'placed', before: 50 }, id)]);
     await until(() => timesReported('placed') === 1);

@@ -95,7 +95,7 @@ describe('a replay', () => {
     body,
   });
 
-  it('is compressed for whom takes that', () => {
+  it('is compressed for clients that accept that', () => {
     const { response, bodies } = aResponse({ 'accept-encoding': 'gzip' });
     writeOutcome(response, compressed([['ETag', '"1"']]));
     expect(bodies).toEqual([body]);
