@@ -4,7 +4,7 @@ import { call, callUntilDefinitive } from '../../support/http-client.js';
 import { stopwatch } from '../../support/stopwatch.js';
 import { type Server, startRedis } from '../../support/servers.mjs';
 
-/** The lock is never load-bearing: whatever becomes of Redis, one execution. */
+/** Safe without Redis: one execution, whatever happens to Redis. */
 describe('Redis is lost', () => {
   let nodes: Server[];
   let cluster: Cluster;

@@ -311,7 +311,7 @@ export const RULES: readonly (readonly [Guarantee, Rule])[] = [
   ['resumable', stepsAreNotRepeated],
   ['resumable', stepsHaveTheirOwnResults],
   ['resumable', chargesAreCounted],
-  ['unknown is not retried in the dark', heldIsHeld],
+  ['unknown outcomes are never retried', heldIsHeld],
   ['fail closed', handlersHaveClaims],
   ['fail closed', silenceIsBounded],
   ['no leaks', answersStayAtHome],

@@ -361,9 +361,9 @@ describe('the checker finds', () => {
     ]);
   });
 
-  test('unknown is not retried in the dark: a second effect', () => {
+  test('unknown outcomes are never retried: a second effect', () => {
     const history = new Run('held').claimed(1).began(1).effect(1).claimed(2, 'processing', 1_100).began(2).effect(2);
-    expect(violated(history, /^2 effects/)).toEqual(['unknown is not retried in the dark']);
+    expect(violated(history, /^2 effects/)).toEqual(['unknown outcomes are never retried']);
   });
 
   test('fail closed: a handler without a claim', () => {
