@@ -198,7 +198,7 @@ describe.each(['postgres', 'better-sqlite3'] as const)('nestjs-idempotency/testi
     await expect(post('plain', key)).rejects.toThrow();
   });
 
-  test('callers of run() are told', async () => {
+  test('callers of run() get the error', async () => {
     const service = app.get(IdempotencyService);
     const run = () => service.run({ key: 'job', operation: 'job', onConflict: 'wait' }, () => 'done');
     faults.crashAt('after handler');
