@@ -1,6 +1,6 @@
 /**
  * `npm run api:check`: whether the public types are those of `etc/*.api.md`, one report for each entry of the package's
- * `exports`. `npm run api:update` writes the reports anew: what changed is then seen in the diff.
+ * `exports`. `npm run api:update` writes the reports: the diff then shows what changed.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -79,12 +79,12 @@ function isAsReported(name, types) {
     configObjectFullPath: undefined,
     packageJsonFullPath: join(root, 'package.json'),
   });
-  const result = Extractor.invoke(config, { localBuild: update, showVerboseMessages: false, messageCallback: tell });
+  const result = Extractor.invoke(config, { localBuild: update, showVerboseMessages: false, messageCallback: collect });
   return update || !result.apiReportChanged;
 }
 
 /** @param {import('@microsoft/api-extractor').ExtractorMessage} message */
-function tell(message) {
-  // Differences are told at the end, all at once.
+function collect(message) {
+  // Differences are printed at the end, all at once.
   message.handled = message.logLevel !== ExtractorLogLevel.Error;
 }

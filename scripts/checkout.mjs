@@ -15,7 +15,7 @@ const folder = join(root, SAMPLE, '.run');
 await installShop(folder);
 buildShop(folder);
 
-// In a process group of its own, so that each of its processes gets a signal once, whoever sends it to this one.
+// In a process group of its own, so that each of its processes gets a signal once, from wherever this one gets it.
 const sample = spawn(process.execPath, [join(folder, SAMPLE, 'dist/stage/main.js')], {
   cwd: root,
   env: { DATA_DIR: join(root, SAMPLE, 'data'), ...process.env },

@@ -1,5 +1,5 @@
 /**
- * Takes the pictures of the operators' page anew, into docs/images: `node scripts/dashboard-pictures.mjs`, after a build. Needs
+ * Takes the pictures of the operators' page, into docs/images: `node scripts/dashboard-pictures.mjs`, after a build. Needs
  * Chromium and pngquant (and the font Inter, for the pictures to look the same).
  *
  * The shop is real, and so are its records and its crashes. Its clock runs through an hour first, so that the plot shows one.
@@ -164,7 +164,7 @@ async function crash(path, point) {
   sent.push({ path, key, behind });
   faults.crashAt(point);
   await post(path, key).catch(() => undefined);
-  // Until its lease has run out, which the clock of the database tells.
+  // Until its lease has run out, by the clock of the database.
   for (let status = 409; status === 409; await sleep(100)) {
     const answer = await post(path, key);
     const { code } = /** @type {{ code?: string }} */ (await answer.json());

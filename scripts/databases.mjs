@@ -69,7 +69,7 @@ async function ensure(requirements, advice) {
 }
 
 /**
- * System packages are the user's to decide about: asks, unless `--yes` or CI has answered. Where there is nobody to ask, the
+ * System packages are the user's to decide about: asks, unless `--yes` or CI has answered. Where no user can be asked, the
  * answer is no.
  *
  * @param {string[]} packages

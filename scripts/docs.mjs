@@ -2,7 +2,7 @@
  * What the npm scripts for the documentation run:
  *
  * - `npm run docs:check`: types and format of the code blocks in all pages, where their links lead, whether llms.txt is current,
- *   sentences that are too long, and words that are hard to read, in pages and in the comments of lib
+ *   sentences that are too long, and words that are hard to read, in pages, comments and titles of tests
  * - `npm run docs:llms`: writes llms.txt from the pages
  * - `npm run docs:api`: the API reference, into docs/api
  */

@@ -1,6 +1,6 @@
 /**
- * `npm run test:faults`: the model, the regressions, and the fault lab, from a fresh clone to a verdict. Arguments go to
- * the lab (test/faults/main.ts), which then runs alone. `npm run soak -- --minutes 60`: the lab for as long as told.
+ * `npm run test:faults`: the model, the spec of `nestjs-idempotency/testing`, and the fault lab, from a fresh clone to a verdict.
+ * Arguments go to the lab (test/faults/main.ts), which then runs alone. `npm run soak -- --minutes 60`: the lab for that long.
  */
 import { ensureDatabases } from './databases.mjs';
 import { jest } from './jest.mjs';

@@ -39,7 +39,7 @@ process.exit(failed.length === 0 ? 0 : 1);
 async function holds(target, seed) {
   const isWire = target === 'wire';
   if (isWire) await ensureDatabases();
-  const spec = isWire ? 'test/conformance/fuzz' : 'test/unit/fuzz';
+  const spec = isWire ? 'test/conformance/http-fuzz' : 'test/unit/fuzz';
   const args = [
     '--experimental-vm-modules',
     '--no-warnings',

@@ -52,7 +52,7 @@ async function measure({ name, quick, slow }, mutate) {
 
 /** @typedef {import('@stryker-mutator/api/core').MutantResult} Result */
 
-/** @param {Result} result as Stryker takes it: columns from 0, where it tells them from 1 */
+/** @param {Result} result as Stryker takes it: columns from 0, where it reports them from 1 */
 function rangeOf({ fileName, location: { start, end } }) {
   const file = relative(root, fileName);
   return `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Application } from 'typedoc';
 import { root } from '../workspace.mjs';
 
-/** What exported types are made of, and nobody names. */
+/** What exported types are made of, and no user names. */
 const INSIDE = ['EngineFactory', 'EventSink', 'FAULT_CALLS', 'OfExecution', 'OfRecord', 'StoredOutcome', 'WakeUp'];
 
 /**

@@ -126,7 +126,7 @@ function preambleOf(page) {
 }
 
 /**
- * What a block uses of the page's preamble. Types are imported as such: a decorated signature has to tell them apart.
+ * What a block uses of the page's preamble. Types are imported as such: a decorated signature has to distinguish them.
  *
  * @param {string} preamble
  * @param {CodeBlock} block

@@ -19,7 +19,7 @@ const WORDS = new Map([
   ['in the dark', 'automatically'],
 ]);
 
-/** The same, which comments of lib still have. */
+/** The same, which comments still have. */
 const WORDS_OF_PAGES = new Map([
   ...WORDS,
   ['somebody', 'the request, handler, process, operator or person'],
@@ -28,22 +28,27 @@ const WORDS_OF_PAGES = new Map([
   ['at the most', 'at most'],
 ]);
 
+/** Dependencies, and what tools have written. */
+const NOT_OURS = /node_modules|\/generated\/|\/\.built\//;
+
 const PATTERN = patternOf(WORDS);
 const PATTERN_OF_PAGES = patternOf(WORDS_OF_PAGES);
 
 /**
- * Looks for {@link WORDS} in all pages, and in the comments of lib.
+ * Looks for {@link WORDS} in all pages, in the comments of lib, scripts and test, and in the titles of tests.
  *
  * @returns {string[]} what is wrong, as `file:line: message`
  */
 export function checkWords() {
-  const sources = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.[jt]s$/.test(name))
-    .map((name) => `lib/${name}`);
+  const sources = ['lib', 'scripts', 'test']
+    .flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`),
+    )
+    .filter((file) => /\.m?[jt]s$/.test(file) && !NOT_OURS.test(file));
   const textOf = (/** @type {string} */ file) => readFileSync(join(root, file), 'utf8');
   return [
     ...pages().flatMap((file) => findWords(file, textOf(file), PATTERN_OF_PAGES)),
-    ...sources.flatMap((file) => findWords(file, commentsOf(textOf(file)))),
+    ...sources.flatMap((file) => findWords(file, proseOf(textOf(file)))),
   ];
 }
 
@@ -65,11 +70,22 @@ function patternOf(words) {
 }
 
 /**
+ * Keeps the comments of a source and the lines that begin a test, each at its line.
+ *
+ * @param {string} source
+ */
+export function proseOf(source) {
+  const comments = commentsOf(source).split('\n');
+  const lines = source.split('\n');
+  return lines.map((line, i) => (/^\s*(?:describe|it|test)\b/.test(line) ? line : comments[i])).join('\n');
+}
+
+/**
  * Keeps the comments of a source, each at its line.
  *
  * @param {string} source
  */
-export function commentsOf(source) {
+function commentsOf(source) {
   let isWithin = false;
   return source
     .split('\n')

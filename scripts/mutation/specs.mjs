@@ -1,6 +1,6 @@
 /**
  * Runs spec files again and again in one process, by jest's own test tree and matchers: each is imported once, and so is
- * what it tests. Jest would load Nest and TypeORM anew for each spec file of each mutant.
+ * what it tests. Jest would load Nest and TypeORM again for each spec file of each mutant.
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -47,7 +47,7 @@ export class Specs {
 
   /**
    * @param {{ only?: Set<string>, bail?: boolean, onTest?: (id: string) => void }} [options] which tests; whether the
-   *   first failure ends the run; what is told the test whose code runs from here on, or `hooks <test>` for what is done
+   *   first failure ends the run; called with the test whose code runs from here on, or `hooks <test>` for what is done
    *   once for that test and others
    * @returns {Promise<Result[]>}
    */

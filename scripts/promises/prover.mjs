@@ -9,8 +9,8 @@ import { runSpecs } from './run-specs.mjs';
 import { Tree } from './tree.mjs';
 
 /** What an ordinary request does has to go on under every patch: a library that is broken altogether fails any spec. */
-const ORDINARY = 'test/promises/ordinary.e2e-spec.ts';
-const ORDINARY_NAME = 'an ordinary request';
+const BASELINE = 'test/promises/baseline.e2e-spec.ts';
+const BASELINE_NAME = 'an ordinary request';
 
 /**
  * @typedef {import('../../test/promises/table.mjs').Promised} Promised
@@ -100,9 +100,9 @@ export class Prover {
     const files = [...new Set(shownBy.map(({ spec }) => specFile(spec)))];
     const faults = [];
     for (const file of files) faults.push(...faultsAsItIs(file, await this.#specAsItIs(bench, file, names.get(file))));
-    const asked = pattern([...shownBy.map(({ test }) => test), ORDINARY_NAME]);
+    const asked = pattern([...shownBy.map(({ test }) => test), BASELINE_NAME]);
     const startedAt = performance.now();
-    const result = await this.#broken(bench, broken, [...files, ORDINARY], asked);
+    const result = await this.#broken(bench, broken, [...files, BASELINE], asked);
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
     faults.push(...faultsOf(shownBy, result));
     const isShown = faults.length === 0;
@@ -179,11 +179,11 @@ function faultsAsItIs(file, { tests, fault }) {
  */
 function faultsOf(shownBy, { tests, fault }) {
   if (fault) return [`with the patch: ${fault}`];
-  const ordinary = tests.filter(({ spec }) => spec === ORDINARY);
-  const faults = ordinary
+  const baseline = tests.filter(({ spec }) => spec === BASELINE);
+  const faults = baseline
     .filter(({ status }) => status === 'failed')
     .map(({ name, message }) => `with the patch, nothing works any more: ${name}: ${message}`);
-  if (ordinary.length === 0) faults.push(`${ORDINARY} was not run`);
+  if (baseline.length === 0) faults.push(`${BASELINE} was not run`);
   for (const { spec, test } of shownBy) {
     const named = tests.filter((one) => one.spec === specFile(spec) && (test === undefined || one.name.includes(test)));
     const failed = named.filter(({ status }) => status === 'failed');

@@ -1,4 +1,4 @@
-/** Runs spec files in a tree, and reads what came of their tests. */
+/** Runs spec files in a tree, and reads the results of their tests. */
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -104,5 +104,5 @@ function resultsIn({ testResults }, folder) {
 
 /** @param {string} message of a failure: as jest's matchers, fast-check, and what tests wait for in vain begin */
 function isAssertion(message) {
-  return /expect\(|^Error: (Property failed after|not so within|not told within|no answer within)/.test(message);
+  return /expect\(|^Error: (Property failed after|not so within|no such message within|no answer within)/.test(message);
 }

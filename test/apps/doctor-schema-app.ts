@@ -7,7 +7,7 @@ import { Column, DataSource, Entity, type MigrationInterface, PrimaryGeneratedCo
 
 const { DATABASE = '{}', SECOND, THIRD, FAILS } = process.env;
 
-/** A table that nobody has made yet, with a key that needs an extension of PostgreSQL. */
+/** A table that does not exist yet, with a key that needs an extension of PostgreSQL. */
 @Entity()
 class Draft {
   @PrimaryGeneratedColumn('uuid')

@@ -42,7 +42,7 @@ import {
   IdempotentExecution,
 } from 'nestjs-idempotency';
 
-/** How an operation behaves, as told in its message. */
+/** How an operation behaves, as its message says. */
 interface Task {
   /** What its effects are counted under. */
   name: string;
@@ -63,7 +63,7 @@ class Effect {
 }
 
 const env = process.env;
-const tell = (message: object) => process.send?.(message);
+const report = (message: object) => process.send?.(message);
 
 /** For consumers with `noAck: false`: a message is acknowledged once its outcome is on record. */
 @Injectable()
@@ -113,7 +113,7 @@ class AcknowledgingMqttServer extends ServerMqtt {
   }
 }
 
-// On the class, and so outside of what stands on its methods.
+// On the class, and so outside of the decorators of its methods.
 @UseInterceptors(AckInterceptor)
 @Controller()
 class TasksController {
@@ -122,13 +122,13 @@ class TasksController {
   @MessagePattern('charge')
   @Idempotent({ onConflict: 'wait', waitTimeout: '20s' })
   charge(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
-    return this.carryOut(task, execution, this.dataSource.manager);
+    return this.perform(task, execution, this.dataSource.manager);
   }
 
   @MessagePattern('fax')
   @Idempotent({ onConflict: 'wait', waitTimeout: '20s', afterCrash: 'hold' })
   fax(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
-    return this.carryOut(task, execution, this.dataSource.manager);
+    return this.perform(task, execution, this.dataSource.manager);
   }
 
   @MessagePattern('checkout')
@@ -144,13 +144,13 @@ class TasksController {
   @EventPattern<string>('order.placed')
   @Idempotent({ transactional: true, onConflict: 'wait', waitTimeout: '20s' })
   async placed(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
-    await this.carryOut(task, execution, execution.manager);
+    await this.perform(task, execution, execution.manager);
   }
 
   @EventPattern<string>('$share/shippers/orders/+/shipped')
   @Idempotent({ onConflict: 'wait', waitTimeout: '20s' })
   async shipped(@Payload() task: Task, @IdempotentExecution() execution: Execution) {
-    await this.carryOut(task, execution, this.dataSource.manager);
+    await this.perform(task, execution, this.dataSource.manager);
   }
 
   @Get('effects')
@@ -163,11 +163,11 @@ class TasksController {
     return { released: await service().resolve(id, 'release') };
   }
 
-  private async carryOut(task: Task, execution: Execution, manager: EntityManager) {
-    tell({ began: task.name, key: execution.key, attempt: execution.attempt });
+  private async perform(task: Task, execution: Execution, manager: EntityManager) {
+    report({ began: task.name, key: execution.key, attempt: execution.attempt });
     await sleep(task.before ?? 0);
     await this.addEffect(manager, task.name, execution);
-    tell({ done: task.name });
+    report({ done: task.name });
     await sleep(task.after ?? 0);
     if (task.fail === 'final') throw new RpcException('declined');
     if (task.fail === 'once' && execution.attempt === 1) throw new Error('not now');
@@ -195,7 +195,7 @@ class MessagesApp {}
 
 const app = await NestFactory.create(MessagesApp, { logger: ['error', 'warn', 'fatal'], abortOnError: false });
 const service = () => app.get(IdempotencyService);
-service().events$.subscribe((event: IdempotencyEvent) => tell({ event: { ...event, error: undefined } }));
+service().events$.subscribe((event: IdempotencyEvent) => report({ event: { ...event, error: undefined } }));
 const transport = JSON.parse(env.TRANSPORT!) as MicroserviceOptions;
 app.connectMicroservice(
   env.MQTT_ACKNOWLEDGE === 'when handled'
@@ -204,5 +204,5 @@ app.connectMicroservice(
 );
 await app.startAllMicroservices();
 await app.listen(0, '127.0.0.1');
-tell({ port: Number(new URL(await app.getUrl()).port) });
+report({ port: Number(new URL(await app.getUrl()).port) });
 process.once('disconnect', () => process.exit(1));

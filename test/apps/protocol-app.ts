@@ -20,7 +20,7 @@ import {
   type Resolution,
 } from 'nestjs-idempotency';
 
-/** How an operation behaves, as told in its body. */
+/** How an operation behaves, as its body says. */
 interface Task {
   /** What its effects are counted under. */
   name: string;
@@ -52,12 +52,12 @@ class Effect {
 
 const env = process.env;
 const gates = new EventEmitter();
-const tell = (message: object) => process.send?.(message);
+const report = (message: object) => process.send?.(message);
 const work = async (ms = 0) => void (ms && (await sleep(ms)));
 
 class SlowPipe implements PipeTransform<Task> {
   async transform(task: Task) {
-    if (task.piped) tell({ piping: task.name });
+    if (task.piped) report({ piping: task.name });
     await work(task.piped);
     return task;
   }
@@ -73,25 +73,25 @@ class TasksController {
   @Post('plain')
   @Idempotent()
   plain(@Body(SlowPipe) task: Task, @IdempotentExecution() execution: Execution) {
-    return this.carryOut(task, execution, this.dataSource.manager);
+    return this.perform(task, execution, this.dataSource.manager);
   }
 
   @Post('waiting')
   @Idempotent({ onConflict: 'wait', waitTimeout: '20s' })
   waiting(@Body() task: Task, @IdempotentExecution() execution: Execution) {
-    return this.carryOut(task, execution, this.dataSource.manager);
+    return this.perform(task, execution, this.dataSource.manager);
   }
 
   @Post('holding')
   @Idempotent({ afterCrash: 'hold' })
   holding(@Body() task: Task, @IdempotentExecution() execution: Execution) {
-    return this.carryOut(task, execution, this.dataSource.manager);
+    return this.perform(task, execution, this.dataSource.manager);
   }
 
   @Post('transactional')
   @Idempotent({ transactional: true })
   transactional(@Body() task: Task, @IdempotentExecution() execution: Execution) {
-    return this.carryOut(task, execution, execution.manager);
+    return this.perform(task, execution, execution.manager);
   }
 
   @Post('rows')
@@ -129,7 +129,7 @@ class TasksController {
   async job(@Body() task: Task & { key: string; input?: unknown }) {
     const { key, input } = task;
     return this.idempotency.run({ key, operation: 'job', input, onConflict: 'wait' }, (execution) =>
-      this.carryOut(task, execution, this.dataSource.manager),
+      this.perform(task, execution, this.dataSource.manager),
     );
   }
 
@@ -159,13 +159,13 @@ class TasksController {
     return { statements, posts };
   }
 
-  private async carryOut(task: Task, execution: Execution, manager: EntityManager) {
-    if (task.watch) execution.signal.addEventListener('abort', () => tell({ aborted: task.name }));
-    tell({ began: task.name });
+  private async perform(task: Task, execution: Execution, manager: EntityManager) {
+    if (task.watch) execution.signal.addEventListener('abort', () => report({ aborted: task.name }));
+    report({ began: task.name });
     if (task.gated) await once(gates, task.name);
     await work(task.before);
     const id = await this.addEffect(manager, task.name, execution);
-    tell({ done: task.name });
+    report({ done: task.name });
     await work(task.after);
     if (task.fail) throw new Error(`${task.name} failed`);
     return { id, name: task.name, attempt: execution.attempt, pid: process.pid };
@@ -217,7 +217,7 @@ const redis = [
 ];
 for (const client of redis) client.on('error', () => undefined);
 
-/** Statements sent to PostgreSQL's pool, whoever sent them. */
+/** Statements sent to PostgreSQL's pool, by the library or the application. */
 let statements = 0;
 /** POST requests that have come in. */
 let posts = 0;
@@ -271,9 +271,9 @@ const app =
 if (env.SHUTDOWN_HOOKS) app.enableShutdownHooks();
 countStatements(app.get(DataSource));
 app.get(IdempotencyService).events$.subscribe((event: IdempotencyEvent) => {
-  if (event.type !== 'replayed' && event.type !== 'conflict') tell({ event: { ...event, error: undefined } });
+  if (event.type !== 'replayed' && event.type !== 'conflict') report({ event: { ...event, error: undefined } });
 });
 (app.getHttpServer() as Server).on('request', ({ method }) => void (method === 'POST' && posts++));
 await app.listen(0, '127.0.0.1');
-tell({ port: Number(new URL(await app.getUrl()).port) });
+report({ port: Number(new URL(await app.getUrl()).port) });
 process.once('disconnect', () => process.exit(1));

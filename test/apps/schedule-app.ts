@@ -14,7 +14,7 @@ class Digest {
 }
 
 const SECOND = 1_000;
-const tell = (message: object) => process.send?.(message);
+const report = (message: object) => process.send?.(message);
 
 @Injectable()
 class Digests {
@@ -34,7 +34,7 @@ class Digests {
         return { by: process.pid };
       },
     );
-    tell({ due, by: sent.by });
+    report({ due, by: sent.by });
   }
 
   all() {
@@ -70,5 +70,5 @@ class ScheduleApp {}
 
 const app = await NestFactory.create(ScheduleApp, { logger: ['error', 'warn', 'fatal'], abortOnError: false });
 await app.listen(0, '127.0.0.1');
-tell({ port: Number(new URL(await app.getUrl()).port) });
+report({ port: Number(new URL(await app.getUrl()).port) });
 process.once('disconnect', () => process.exit(1));

@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
   });
 
   test.each(['silent', 'slow-guard-silent'])(
-    '%s: a client that is gone is not answered, and its retry is told',
+    '%s: a client that is gone is not answered, and its retry learns why',
     async (path) => {
       const request = to(path, { ms: 500 });
       const before = countRuns();
@@ -192,7 +192,7 @@ describe.each(PLATFORMS)('connections, on %s', (platform) => {
     const before = countRuns();
     late.hold();
     await abandon(request, 30);
-    // It begins after 1.2 s; a second after the client has gone nobody may think that it never will.
+    // It begins after 1.2 s; a second after the client has gone, the library may not conclude that it never will.
     await until(() => countRuns() > before);
     expect(codeOf(await send(app.port, request))).toBe('in-progress');
     late.release();

@@ -109,7 +109,7 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
   test.each([...THROWN, ...CASES])('$name', async (one) => {
     const unlike = one.again === 'rerun' && one.path.startsWith('exception/') ? { body: {} } : {};
     if (!('body' in unlike)) return void (await checkReplay(app, { ...one, path: `/failures/${one.path}` }));
-    // Told anew each time, so that the bytes differ.
+    // Another text each time, so that the bytes differ.
     const key = randomUUID();
     const before = countRuns();
     const answers = [await post(one.path, key), await post(one.path, key)];
@@ -190,7 +190,7 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
       expect(countRuns() - before).toBe(2);
     });
 
-    test('an inner interceptor that answers in place of it: it is followed to its end', async () => {
+    test('an inner interceptor that answers instead of it: it is followed to its end', async () => {
       const [done, failing] = [randomUUID(), randomUUID()];
       const before = countRuns();
       expect((await post('timeout-fallback', done)).status).toBe(201);
@@ -210,7 +210,7 @@ describe.each(PLATFORMS)('how requests fail, on %s', (platform) => {
       const first = ask();
       await until(() => late.running === 1);
       expect([(await ask()).status, (await first).status, countRuns() - before]).toEqual([408, 408, 1]);
-      // The one that waited has its turn, though nobody hears of it. It would run within this.
+      // The one that waited has its turn, though no client waits for it. It would run within this.
       await ended();
       await sleep(300);
       expect(countRuns() - before).toBe(1);

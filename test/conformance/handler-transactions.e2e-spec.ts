@@ -191,19 +191,19 @@ describe.each(DIALECTS)('a transactional operation, on %s', (dialect) => {
   });
 
   it('warns once for each endpoint of writes that are not part of it', async () => {
-    const told = () => warnings('writes through another connection than execution.manager').length;
-    const before = told();
+    const countWarnings = () => warnings('writes through another connection than execution.manager').length;
+    const before = countWarnings();
     handler = async ({ manager, key }) => {
       await write(manager, key, 'debit');
       await app.dataSource.getRepository(Entry).findBy({ what: 'nothing' });
       return { ok: true };
     };
     await send(app.port, to('filtered'));
-    expect(told()).toBe(before);
+    expect(countWarnings()).toBe(before);
     // SQLite has no other connection to write through: the write is part of the transaction there, and in production not.
     handler = ({ key }) => app.dataSource.getRepository(Entry).insert({ id: `stray ${key}`, what: 'stray' });
     for (let n = 0; n < 2; n++) expect((await send(app.port, to('filtered'))).status).toBe(201);
-    expect(told()).toBe(before + 1);
+    expect(countWarnings()).toBe(before + 1);
     expect(app.log.toString()).toContain('POST /tx/filtered: the handler of this transactional operation writes');
   });
 
@@ -277,7 +277,7 @@ describe.each(PLATFORMS)('a database that refuses, on %s', (platform) => {
       expect((await send(app.port, request)).status).toBe(201);
     });
 
-    it('what comes after a failed statement: told once, with what to do', async () => {
+    it('what comes after a failed statement: logged once, with what to do', async () => {
       const request = to('run');
       handler = async ({ manager, key }) => {
         await write(manager, key, 'order');
@@ -290,7 +290,7 @@ describe.each(PLATFORMS)('a database that refuses, on %s', (platform) => {
       expect(warnings('25P02').at(-1)).toContain('execution.manager.transaction(...)');
     });
 
-    it('an idle transaction: told with the setting that ended it', async () => {
+    it('an idle transaction: logged with the setting that ended it', async () => {
       const request = to('run');
       handler = async ({ manager, key }) => {
         await manager.query(`SET LOCAL idle_in_transaction_session_timeout = '50ms'`);
@@ -525,7 +525,7 @@ describe('an execution', () => {
   beforeAll(() => open('better-sqlite3'));
   afterAll(() => app?.close());
 
-  it('that runs for longer than it may is told, and its key is free once its lease has run out', async () => {
+  it('that runs for longer than it may is logged, and its key is free once its lease has run out', async () => {
     const key = randomUUID();
     let end!: (value: string) => void;
     const hanging = new Promise<string>((resolve) => (end = resolve));

@@ -23,8 +23,8 @@ class PaymentsController {
 }
 
 /**
- * Scope and fingerprint are compared in every state. A held record is the one that says most: that an operation of somebody was
- * begun, and that nobody knows what came of it.
+ * Scope and fingerprint are compared in every state. A held record reveals the most: that a caller's operation was begun, and that
+ * its outcome is unknown.
  */
 describe.each(PLATFORMS)('a record that is held, on %s', (platform) => {
   let app: RunningApp;

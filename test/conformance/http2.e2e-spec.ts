@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
-import { AnswersController } from './support/answers.controller.js';
+import { ResponsesController } from './support/responses.controller.js';
 import { type RunningApp, startApp } from './support/app.js';
 import { countRuns } from './support/cases.js';
 import { FailuresController } from './support/failures.controller.js';
-import { ResultsController } from './support/results.controller.js';
+import { ReturnValuesController } from './support/return-values.controller.js';
 
 interface Answer {
   readonly headers: IncomingHttpHeaders;
@@ -18,7 +18,7 @@ describe('HTTP/2, on fastify', () => {
 
   beforeAll(async () => {
     app = await startApp('fastify', {
-      controllers: [ResultsController, AnswersController, FailuresController],
+      controllers: [ReturnValuesController, ResponsesController, FailuresController],
       adapter: new FastifyAdapter({ http2: true } as never),
     });
     session = connect(`http://127.0.0.1:${app.port}`);
@@ -49,8 +49,8 @@ describe('HTTP/2, on fastify', () => {
     ['/results/object', 201],
     ['/results/file-of-file', 201],
     ['/results/no-content', 204],
-    ['/answers/res-json', 202],
-    ['/answers/chunks', 201],
+    ['/responses/res-json', 202],
+    ['/responses/chunks', 201],
     ['/failures/status/404', 404],
   ])('%s is replayed', async (path, status) => {
     const key = randomUUID();

@@ -46,7 +46,7 @@ describe.each(PLATFORMS)('principals, on %s', (platform) => {
   });
 
   test.each([{}, { name: 'ann' }, { id: '' }, { id: null, sub: null }, { id: {} }, 17, true, 'ann'])(
-    'request.user %j names nobody, and is refused loudly',
+    'request.user %j names no user, and is refused with an error in the log',
     async (user) => {
       const before = countRuns();
       const answer = await as(user, randomUUID());
@@ -100,11 +100,11 @@ describe.each(PLATFORMS)('principals, on %s', (platform) => {
     expect(countRuns() - before).toBe(1);
   });
 
-  test('without a principal and a credential, whoever has the key', async () => {
+  test('without a principal and a credential, any caller that has the key', async () => {
     await checkReplay(app, { name: '', path: '/principals/anonymous', status: 201 });
   });
 
-  test('whom a guard lets in without telling who it is, is warned of once', async () => {
+  test('a caller that a guard lets in without naming it is logged once, as a warning', async () => {
     const ask = (path: string, headers: Record<string, string> = {}) =>
       send(app.port, { path: `/principals/${path}`, key: randomUUID(), headers });
     await ask('let-in/bearing', { Authorization: 'Bearer a' });

@@ -35,7 +35,7 @@ const APPS: [name: string, settings: AppSettings][] = [
   ['a provided filter for everything', { controllers, providers: [{ provide: APP_FILTER, useClass: CatchAllFilter }] }],
 ];
 
-/** Makes each method of the store fail with an error that tells too much. */
+/** Makes each method of the store fail with an error that reveals too much. */
 function poison(
   { app }: RunningApp,
   method: 'claim' | 'complete' | 'release',
@@ -131,7 +131,7 @@ describe.each(PLATFORMS)('problems, on %s', (platform) => {
 
     test.each([
       ['an outage', (cause: Error) => new StoreUnavailableError({ cause })],
-      ['an error nobody thought of', (cause: Error) => cause],
+      ['an unforeseen error', (cause: Error) => cause],
     ])('store-unavailable: %s', async (_kind, make) => {
       const heal = poison(app, 'claim', make);
       const before = countRuns();
@@ -147,7 +147,7 @@ describe.each(PLATFORMS)('problems, on %s', (platform) => {
 
     test.each([
       ['an outage', (cause: Error) => new StoreUnavailableError({ cause })],
-      ['an error nobody thought of', (cause: Error) => cause],
+      ['an unforeseen error', (cause: Error) => cause],
     ])('outcome-not-recorded: %s', async (_kind, make) => {
       const heal = poison(app, 'complete', make);
       const key = randomUUID();
@@ -159,7 +159,7 @@ describe.each(PLATFORMS)('problems, on %s', (platform) => {
 
     test.each([
       ['an outage', (cause: Error) => new StoreUnavailableError({ cause })],
-      ['an error nobody thought of', (cause: Error) => cause],
+      ['an unforeseen error', (cause: Error) => cause],
     ])('a failure whose key cannot be freed is answered as it is: %s', async (_kind, make) => {
       const heal = poison(app, 'release', make);
       const answer = await post({ path: '/problems/failing', key: randomUUID() });

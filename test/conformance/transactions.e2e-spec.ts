@@ -95,7 +95,7 @@ describe.each(PLATFORMS)('transactions, on %s', (platform) => {
       expect([countRuns() - before, await effectsOf(request.key)]).toEqual([1, 1]);
     });
 
-    test('a handler that answers nobody, as its client has gone, commits when it ends, and is not run again', async () => {
+    test('a handler whose client has gone commits when it ends, and is not run again', async () => {
       const request = to('silent', { ms: 80 });
       const before = countRuns();
       const connection = await RawConnection.open(app.port);

@@ -8,7 +8,12 @@ import { codeOf, countRuns, isReplay } from './support/cases.js';
 import { type Form, multipart } from './support/multipart.js';
 import { useParsers } from './support/parsers.js';
 import { encode, RawConnection, type RawRequest, send } from './support/raw-http.js';
-import { AttachedController, digest, RequestsController, uploadsController } from './support/requests.controller.js';
+import {
+  AttachedController,
+  digest,
+  RequestFingerprintsController,
+  uploadsController,
+} from './support/request-fingerprints.controller.js';
 
 const MIB = 1_024 * 1_024;
 const KINDS = ['inside', 'outside', 'disk', 'several'];
@@ -23,19 +28,19 @@ const OTHERS: [name: string, form: Form][] = [
   ['field more', { ...FORM, fields: { note: 'a note', more: '1' } }],
 ];
 
-interface Told {
+interface Content {
   readonly file?: { readonly sha256?: string; readonly size: number };
 }
 
-const toldBy = ({ body }: { body: Buffer }) => JSON.parse(body.toString()) as Told;
+const contentOf = ({ body }: { body: Buffer }) => JSON.parse(body.toString()) as Content;
 
 describe.each(PLATFORMS)('uploads, on %s', (platform) => {
   let app: RunningApp;
-  const kinds = platform === 'fastify' ? [...KINDS, 'by-hand'] : KINDS;
+  const kinds = platform === 'fastify' ? [...KINDS, 'manual'] : KINDS;
 
   beforeAll(async () => {
     app = await startApp(platform, {
-      controllers: [uploadsController(platform), RequestsController],
+      controllers: [uploadsController(platform), RequestFingerprintsController],
       configure: useParsers,
     });
   });
@@ -52,7 +57,7 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     expect([first.status, isReplay(first)]).toEqual([201, false]);
     expect([second.status, isReplay(second), second.body.equals(first.body)]).toEqual([201, true, true]);
     expect(countRuns() - before).toBe(1);
-    const { file } = toldBy(first);
+    const { file } = contentOf(first);
     if (file?.sha256) expect(file.sha256).toBe(digest(Buffer.from('the content')));
   });
 
@@ -70,7 +75,7 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     const large = randomBytes(platform === 'fastify' ? 900_000 : 3 * MIB);
     const key = randomUUID();
     const first = await upload(kind, key, { file: { content: large } });
-    expect(toldBy(first).file).toMatchObject({ size: large.length, sha256: digest(large) });
+    expect(contentOf(first).file).toMatchObject({ size: large.length, sha256: digest(large) });
     expect(isReplay(await upload(kind, key, { file: { content: large } }))).toBe(true);
     const changed = Buffer.from(large);
     changed[1_000] ^= 1;
@@ -99,7 +104,7 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     expect(isReplay(await upload('limited', key, { file: { content: 'few' } }))).toBe(true);
   });
 
-  test('an upload that ends early is refused, and hangs nothing', async () => {
+  test('an upload that ends early is refused, and leaves no hanging request', async () => {
     const key = randomUUID();
     const { headers, body } = multipart(FORM);
     const cut = (body as Buffer).subarray(0, 120);
@@ -154,7 +159,7 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     }
   });
 
-  test('a large body that nobody reads does not stop the connection, the first time and on a replay', async () => {
+  test('a large body that no handler reads does not stop the connection, the first time and on a replay', async () => {
     const connection = await RawConnection.open(app.port);
     const request = { ...octets(Buffer.alloc(4 * MIB, 'z'), randomUUID()), path: '/requests/unread' };
     const answers = [];
@@ -170,7 +175,7 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     connection.close();
   });
 
-  test('a client that goes away while its interceptor reads its body hangs nothing', async () => {
+  test('a client that goes away while its interceptor reads its body leaves no hanging request', async () => {
     const key = randomUUID();
     const before = countRuns();
     const connection = await RawConnection.open(app.port);
@@ -205,7 +210,7 @@ describe.each([true, 'keyValues'] as const)('uploads, on fastify with attachFiel
     expect([second.status, isReplay(second), second.body.equals(first.body)]).toEqual([201, true, true]);
   });
 
-  // With 'keyValues', the plugin tells neither the name nor the type of a file.
+  // With 'keyValues', the plugin keeps neither the name nor the type of a file.
   const others = attachFieldsToBody === true ? OTHERS : OTHERS.filter(([name]) => !name.startsWith('file'));
   test.each(others)('another %s is another request', async (_name, form) => {
     const key = randomUUID();

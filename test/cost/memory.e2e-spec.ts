@@ -2,7 +2,7 @@ import { App, nestApp } from '../../bench/support/app.mjs';
 import { broken, endInEveryWay, SCENARIOS } from '../../bench/support/memory.mjs';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 
-/** As many as tell what each of them holds from what the heap itself changes by. `npm run bench:memory` has a thousand. */
+/** Enough to distinguish what each of them holds from what the heap itself changes by. `npm run bench:memory` has a thousand. */
 const CLIENTS = 40;
 const OF_EACH_END = 10;
 

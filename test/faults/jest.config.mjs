@@ -1,4 +1,4 @@
-/** What `npm run test:faults` runs beside the lab: `nestjs-idempotency/testing`, and what the lab once found. */
+/** What `npm run test:faults` runs beside the lab: the spec of `nestjs-idempotency/testing`. */
 import { join } from 'node:path';
 import base from '../../jest.config.mjs';
 

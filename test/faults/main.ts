@@ -45,7 +45,7 @@ const SOAK_SECONDS = { rich: 30, lean: 240 };
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
 let passed = 0;
 let failed = 0;
-const told = { rich: NOTHING, lean: NOTHING };
+const totals = { rich: NOTHING, lean: NOTHING };
 
 function settingsFor(profile: Profile, broken?: string): LabSettings {
   return {
@@ -80,7 +80,7 @@ async function good(lab: Lab, dialect: LabDialect, { name }: Profile, runSeed: s
   console.log(`\n${name}, ${dialect}, --seed ${runSeed}`);
   const result = await one(lab, `${name}-${dialect}`, runSeed, seconds);
   const tallied = tally(result);
-  told[name] = sum(told[name], tallied);
+  totals[name] = sum(totals[name], tallied);
   console.log(tableOf(tallied));
   for (const { guarantee, op, detail } of result.violations.slice(0, 20)) {
     console.log(`  ${guarantee}: ${op ?? ''}: ${detail}`);
@@ -153,8 +153,8 @@ async function soak(minutes: number, dialects: readonly LabDialect[]): Promise<v
   mkdirSync(resolve(values.runs), { recursive: true });
   writeFileSync(resolve(values.runs, 'memory.csv'), memoryCsv(samples));
   failed += trends.filter(({ grows }) => grows).length;
-  console.log(`\n${markdownOf(told.rich, told.lean)}\n\n${memoryMarkdown(trends)}\n`);
-  console.log(tableOf(sum(told.rich, told.lean)));
+  console.log(`\n${markdownOf(totals.rich, totals.lean)}\n\n${memoryMarkdown(trends)}\n`);
+  console.log(tableOf(sum(totals.rich, totals.lean)));
   for (const line of memoryLines(trends)) console.log(line);
   console.log(`memory over time: ${resolve(values.runs, 'memory.csv')}`);
 }

@@ -190,7 +190,7 @@ describe.each(['postgres', 'better-sqlite3'] as const)('nestjs-idempotency/testi
     expect((await post('payments-of', key)).body).toBe('1');
   });
 
-  test('whom a fault strikes can be chosen', async () => {
+  test('a fault can be restricted to some records', async () => {
     const key = randomUUID();
     let asked = 0;
     faults.crashAt('after handler', { when: () => ++asked === 2 });
@@ -198,7 +198,7 @@ describe.each(['postgres', 'better-sqlite3'] as const)('nestjs-idempotency/testi
     await expect(post('plain', key)).rejects.toThrow();
   });
 
-  test('callers of run() are told', async () => {
+  test('callers of run() get the error', async () => {
     const service = app.get(IdempotencyService);
     const run = () => service.run({ key: 'job', operation: 'job', onConflict: 'wait' }, () => 'done');
     faults.crashAt('after handler');

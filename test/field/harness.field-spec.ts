@@ -1,7 +1,7 @@
 import { FieldProcess } from './field-process.js';
 
-/** The comparison itself: it has to find what is wrong with the applications of `wrong/`. */
-const field = await FieldProcess.start('wrong');
+/** The comparison itself: it has to find what is wrong with the applications of `faulty-apps/`. */
+const field = await FieldProcess.start('faulty-apps');
 afterAll(() => field.stop());
 
 /** The differences, without the values that are new in each run. */

@@ -49,7 +49,7 @@ export interface Exchange {
   readonly effects?: number;
   /** What a retry with the same key is. Default: replayed below 500. */
   readonly retry?: 'replayed' | 'rerun';
-  /** What {@link Field.note} was told, at every exchange alike. */
+  /** What {@link Field.note} was called with, at every exchange alike. */
   readonly notes?: readonly string[];
   /** The same for a replay, where something rightly does not run. */
   readonly notesOfReplay?: readonly string[];

@@ -285,7 +285,7 @@ export const fingerprints: readonly Property[] = [
     },
   ),
   property(
-    'two queries that a parser of a platform tells apart are two requests',
+    'two queries that a parser of a platform distinguishes are two requests',
     [rawQuery, rawQuery],
     async (a, b) => {
       const differ = [querystring.parse, fastQuerystring.parse].some(

@@ -117,14 +117,14 @@ export const header: readonly Property[] = [
     (at, wait) => {
       const now = at * 1_000;
       const then = new Date(now + wait * 1_000);
-      const told = (value: string, more: Record<string, string> = {}) =>
+      const parsed = (value: string, more: Record<string, string> = {}) =>
         retryAfter(new Headers({ 'retry-after': value, ...more }), now);
-      equal(told(String(wait)), wait * 1_000);
+      equal(parsed(String(wait)), wait * 1_000);
       for (const form of formsOf(then)) {
-        equal(told(form), wait * 1_000);
+        equal(parsed(form), wait * 1_000);
         // By the server's clock, which is a day ahead.
         const date = new Date(now + 86_400_000).toUTCString();
-        equal(told(form, { date }), Math.max(0, wait * 1_000 - 86_400_000));
+        equal(parsed(form, { date }), Math.max(0, wait * 1_000 - 86_400_000));
       }
     },
   ),
@@ -132,9 +132,9 @@ export const header: readonly Property[] = [
     'whatever Retry-After says, it is a time to wait or nothing',
     [fc.oneof(fc.string({ unit: visible, maxLength: 30 }), textOf('0123456789 GMTFri,:Nov-', 32))],
     (value) => {
-      const told = retryAfter(new Headers({ 'retry-after': value }), 0);
+      const parsed = retryAfter(new Headers({ 'retry-after': value }), 0);
       // More seconds than a number can hold are longer than any deadline.
-      ok(told === undefined || told >= 0, String(told));
+      ok(parsed === undefined || parsed >= 0, String(parsed));
     },
     RETRY_AFTERS,
   ),

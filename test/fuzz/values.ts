@@ -28,7 +28,7 @@ const { value } = fc.letrec<{ value: unknown }>((tie) => ({
   ),
 }));
 
-/** A value as it comes back: JSON knows no negative zero. A date that is none equals nothing, and is told by its time. */
+/** A value as it comes back: JSON knows no negative zero. A date that is none equals nothing, and is compared by its time. */
 function asStored(one: unknown): unknown {
   if (Object.is(one, -0)) return 0;
   if (Array.isArray(one)) return one.map(asStored);
@@ -56,13 +56,13 @@ export const values: readonly Property[] = [
     deepStrictEqual(toValueJson(one), { json: JSON.stringify(one) });
   }),
   property(
-    'an answer is told again as it was told',
+    'an answer is replayed as it was emitted',
     [fc.array(value, { maxLength: 3 }), fc.option(fc.string())],
-    async (told, message) => {
+    async (emitted, message) => {
       const thrown = message === null ? undefined : { error: new Error(message) };
-      if (told.length === 0 && !thrown) return;
-      const again = await unpackAnswer(packAnswer({ values: told, ...(thrown && { thrown }) }, Infinity));
-      deepStrictEqual(again.values.map(asStored), told.map(asStored));
+      if (emitted.length === 0 && !thrown) return;
+      const again = await unpackAnswer(packAnswer({ values: emitted, ...(thrown && { thrown }) }, Infinity));
+      deepStrictEqual(again.values.map(asStored), emitted.map(asStored));
       equal((again.thrown?.error as Error | undefined)?.message, thrown?.error.message);
     },
   ),

@@ -1,4 +1,4 @@
-/** One of the applications of the pages about other ORMs, named by its folder. It is held before it records an outcome, if told so. */
+/** One of the applications of the pages about other ORMs, named by its folder. It stops before it records an outcome, if its environment says so. */
 import 'reflect-metadata';
 import { Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';

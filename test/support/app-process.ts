@@ -12,7 +12,7 @@ const BOOT_LIMIT = 30_000;
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * A Nest application of `test/apps` in a process of its own, against the built library. It tells its port by message
+ * A Nest application of `test/apps` in a process of its own, against the built library. It reports its port by message
  * when it is ready, and whatever else it sends is kept in `messages`.
  */
 export class AppProcess {
@@ -65,7 +65,7 @@ export class AppProcess {
     this.child.kill(signal);
   }
 
-  /** Ends the process and waits for that; `SIGKILL` unless told otherwise. */
+  /** Ends the process and waits for that; `SIGKILL` by default. */
   async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     if (!this.running) return;
     const ended = once(this.child, 'exit');

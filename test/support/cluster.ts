@@ -57,18 +57,23 @@ export class Cluster {
 
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-/** Waits until an app has told that `condition` holds of one of its messages. */
-export async function told(app: AppProcess, condition: (message: Record<string, never>) => boolean, limit = 10_000) {
+/** Waits for a message of an app of which `condition` holds. */
+export async function messageFrom(
+  app: AppProcess,
+  condition: (message: Record<string, never>) => boolean,
+  limit = 10_000,
+) {
   const giveUpAt = Date.now() + limit;
   while (!app.messages.some((message) => condition(message as Record<string, never>))) {
-    if (Date.now() > giveUpAt) throw new Error(`not told within ${limit} ms: ${condition.toString()}\n${app.output}`);
+    if (Date.now() > giveUpAt)
+      throw new Error(`no such message within ${limit} ms: ${condition.toString()}\n${app.output}`);
     await sleep(5);
   }
 }
 
-export const began = (app: AppProcess, name: string) => told(app, (message) => message.began === name);
+export const began = (app: AppProcess, name: string) => messageFrom(app, (message) => message.began === name);
 
-/** The events of a kind that an app has told of. */
+/** The events of a kind that an app has reported. */
 export function eventsOf(app: AppProcess, type: string): Record<string, unknown>[] {
   return app.messages
     .map((message) => (message as { event?: Record<string, unknown> }).event)

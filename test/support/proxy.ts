@@ -48,7 +48,7 @@ export class TcpProxy {
 
   /**
    * Forwards so many chunks from clients and breaks the connection of the last when its answer comes: the server has
-   * acted, the client is not told.
+   * acted, the client gets no answer.
    *
    * @param text counts only chunks that hold it, such as `COMMIT`
    */
@@ -116,7 +116,7 @@ class Link {
   #markClosed: () => void = () => undefined;
   #server: Socket | undefined;
   #broken = false;
-  #answersNobody = false;
+  #isSilent = false;
 
   constructor(
     private readonly client: Socket,
@@ -155,13 +155,13 @@ class Link {
   }
 
   #request(server: Socket, chunk: Buffer): void {
-    if (this.#answersNobody) return;
-    this.#answersNobody = this.isLastRequest(chunk);
+    if (this.#isSilent) return;
+    this.#isSilent = this.isLastRequest(chunk);
     server.write(chunk);
   }
 
   #answer(server: Socket, chunk: Buffer): void {
-    if (!this.#answersNobody) {
+    if (!this.#isSilent) {
       this.client.write(chunk);
       return;
     }

@@ -80,7 +80,7 @@ export class Server {
     await this.stop('SIGKILL');
   }
 
-  /** Freezes the server's process; connections stay open and nobody answers. Not for PostgreSQL, which has many. */
+  /** Freezes the server's process; connections stay open and get no answer. Not for PostgreSQL, which has many. */
   pause() {
     this.#child?.kill('SIGSTOP');
   }
@@ -396,7 +396,7 @@ export async function startTogether(starting) {
 }
 
 /** @type {import('node:child_process').ChildProcess | undefined} */
-let keeper;
+let reaper;
 
 /**
  * Has a folder, and the process that works in it, go with the test run, or forgets them.
@@ -404,12 +404,12 @@ let keeper;
  * @param {{ folder: string, pid?: number, gone?: boolean }} news
  */
 export function keep(news) {
-  keeper ??= hireKeeper();
-  keeper.stdin?.write(`${JSON.stringify(news)}\n`);
+  reaper ??= startReaper();
+  reaper.stdin?.write(`${JSON.stringify(news)}\n`);
 }
 
-function hireKeeper() {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'keeper.mjs')], {
+function startReaper() {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'server-reaper.mjs')], {
     stdio: ['pipe', 'ignore', 'inherit'],
     detached: true,
   });

@@ -3,7 +3,7 @@ const LONGEST_MS = 60_000;
 
 /**
  * Measures what may not take long, on a machine that may stand still: time in which this process did not get to run counts as
- * two ticks. For upper bounds only. Returns what ends the measurement and tells the milliseconds.
+ * two ticks. For upper bounds only. Returns a function that ends the measurement and returns the milliseconds.
  */
 export function stopwatch(): () => number {
   let ms = 0;

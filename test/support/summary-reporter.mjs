@@ -36,7 +36,7 @@ export default class SummaryReporter {
 }
 
 /**
- * Leaves the spec files that failed to whoever runs jest, in the file that it names.
+ * Leaves the spec files that failed to the script that runs jest, in the file that it names.
  *
  * @param {import('@jest/reporters').AggregatedResult} results
  */

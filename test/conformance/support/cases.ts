@@ -42,7 +42,7 @@ export interface ReplayCase extends Partial<RawRequest> {
   readonly has?: Readonly<Record<string, string>>;
   /** Headers that differ between two answers by design. */
   readonly without?: readonly string[];
-  /** Whether the second is a replay, is told that there is none, or the operation runs again. Default: a replay. */
+  /** Whether the second is a replay, gets the problem that there is none, or the operation runs again. Default: a replay. */
   readonly again?: 'replayed' | 'carried out' | 'rerun';
   /** Where Fastify itself, or Nest's adapter for it, does otherwise than Express. */
   readonly onFastify?: Partial<ReplayCase>;

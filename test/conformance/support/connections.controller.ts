@@ -108,7 +108,7 @@ export class ConnectionsController {
     return kind === 'file' ? new StreamableFile(Buffer.from(randomUUID())) : { id: randomUUID() };
   }
 
-  /** Looks whether there is somebody to be answered. */
+  /** Looks whether a client still waits. */
   @Post('silent')
   @Idempotent({ lease: '1s' })
   async silent(@Body() { ms = 0 }: Task, @Res() response: PlatformResponse) {

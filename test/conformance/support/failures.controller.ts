@@ -32,7 +32,7 @@ import { begins, givingUp, late, soonAfter } from './late.js';
 export const EXCEPTIONS: readonly [name: string, status: number][] = Object.entries(nest)
   .filter(([name, value]) => name.endsWith('Exception') && (value as Type)?.prototype instanceof HttpException)
   .filter(([name]) => name !== 'IntrinsicException')
-  .map(([name, value]) => [name, new (value as Type<HttpException>)('told').getStatus()]);
+  .map(([name, value]) => [name, new (value as Type<HttpException>)('text').getStatus()]);
 
 class OutOfStock extends Error {}
 class Overloaded extends Error {}
@@ -134,7 +134,7 @@ export class FailuresController {
   @Idempotent()
   exception(@Param('name') name: string) {
     ran();
-    throw new (nest as unknown as Record<string, Type<HttpException>>)[name](`told ${randomUUID()}`);
+    throw new (nest as unknown as Record<string, Type<HttpException>>)[name](`text ${randomUUID()}`);
   }
 
   @Post('status/:status')

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 type Next = (error?: unknown) => void;
 
-/** Tells each request by an id of its own, as tracing does. */
+/** Gives each request an id of its own, as tracing does. */
 export function requestIds(_request: IncomingMessage, response: ServerResponse, next: Next): void {
   response.setHeader('X-Request-Id', randomUUID());
   next();

@@ -31,7 +31,7 @@ export class UserGuard implements CanActivate {
   }
 }
 
-/** Lets in whoever comes, and tells who that is if it is told. */
+/** Lets every request in, and sets the user that its headers name, if any. */
 @Injectable()
 export class LenientGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {

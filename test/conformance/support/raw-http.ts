@@ -154,7 +154,7 @@ export function nameOf(line: string): string {
   return line.slice(0, line.indexOf(':')).toLowerCase();
 }
 
-/** The bytes of a request: objects go as JSON, unless a content type is told. */
+/** The bytes of a request: objects go as JSON, unless a content type is given. */
 export function encode({ method = 'POST', path, key, headers = {}, body, contentLength }: RawRequest): Buffer {
   const lines = Array.isArray(headers)
     ? (headers as string[])

@@ -10,7 +10,7 @@ import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
 import { AesGcmSealer, noSealer } from '../../../lib/store/sealer.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
-import { aClaim, again, Bench, HOUR, BACKENDS, ownership } from '../store/support.js';
+import { aClaim, again, StoreFixture, HOUR, BACKENDS, ownership } from '../store/support.js';
 import { cli, cliHere, type Ended, installWithout, urlOf } from './support.js';
 
 const FINE = 0;
@@ -41,29 +41,29 @@ type Row = Record<string, unknown>;
 jest.setTimeout(120_000);
 
 describe.each(BACKENDS)('the command line on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let service: IdempotencyService;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
-    service = serviceOn(bench.dataSource, { timeout: '30s' });
+    fixture = await StoreFixture.open(backend);
+    service = serviceOn(fixture.dataSource, { timeout: '30s' });
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
   afterEach(async () => {
     for (const { id } of await service.list({ limit: 1_000 })) await service.forget(id);
   });
 
-  const withUrl = (env: Record<string, string>) => ({ DATABASE_URL: urlOf(bench.options), ...env });
+  const withUrl = (env: Record<string, string>) => ({ DATABASE_URL: urlOf(fixture.options), ...env });
   const run = (args: string[], env: Record<string, string> = {}) => cliHere(args, withUrl(env));
   /** As a process of its own. */
   const start = (args: string[], input?: string) => cli(args, { env: withUrl({}), input });
 
-  const sealed = () => bench.store({ sealer: new AesGcmSealer({ keys: KEYS, current: '2026-05' }) });
+  const sealed = () => fixture.store({ sealer: new AesGcmSealer({ keys: KEYS, current: '2026-05' }) });
 
   async function record(
     end: 'run' | 'complete' | 'release' | 'hold',
     terms: Partial<Claim> = {},
-    store = bench.store(),
+    store = fixture.store(),
   ) {
     const claim = aClaim({ request: REQUEST, ...terms });
     const owned = ownership(await store.claim(claim));
@@ -73,16 +73,16 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     return { ...owned, claim };
   }
 
-  async function deserted() {
+  async function abandoned() {
     const one = await record('run', { holdOnCrash: true, endpoint: 'POST /faxes' });
-    await bench.lapse(one.recordId);
+    await fixture.expireLease(one.recordId);
     return one;
   }
 
   test('list: what a request would find, newest first', async () => {
     const done = await record('complete');
     const held = await record('hold', { endpoint: 'POST /orders' });
-    const silent = await deserted();
+    const silent = await abandoned();
     const running = await record('run', { holdOnCrash: true });
 
     const all = await start(['list', '--json']);
@@ -119,7 +119,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
 
   test('show: by id and by key, with steps', async () => {
     const identity = { key: 'k-1', scope: 'user-1', endpoint: 'POST /payments' };
-    const store = bench.store();
+    const store = fixture.store();
     const claim = aClaim({ ...identity, recordId: digestIdentity(identity).recordId, request: REQUEST });
     const owned = ownership(await store.claim(claim));
     await store.steps.begin(owned, 'charge');
@@ -150,7 +150,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   test('show: by key, of a host', async () => {
     const identity = { key: 'k-host', scope: '', endpoint: 'POST /carts' };
     const { recordId } = digestIdentity({ ...identity, host: 'a.example.com' });
-    ownership(await bench.store().claim(aClaim({ ...identity, recordId })));
+    ownership(await fixture.store().claim(aClaim({ ...identity, recordId })));
     const byKey = ['show', '--key', 'k-host', '--endpoint', 'POST /carts', '--json'];
     expect(parsed(await run([...byKey, '--host', 'A.Example.com']))).toMatchObject({ recordId });
     for (const other of [byKey, [...byKey, '--host', 'b.example.com'], ['show', recordId, '--host', 'a.example.com']]) {
@@ -159,7 +159,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   });
 
   test('show: bytes that are no text, and control characters, do not reach the terminal', async () => {
-    const store = bench.store();
+    const store = fixture.store();
     const show = async (body: Buffer) => {
       const { recordId, owner, token } = await record('run');
       await store.complete({ recordId, owner, token }, { outcome: { ...RESPONSE, body }, retentionMs: HOUR });
@@ -193,22 +193,22 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(parsed(forgotten)).toEqual({ recordId, forgotten: true });
     expect(await run(['forget', recordId, '--json'])).toMatchObject({ code: REFUSED, stderr: '' });
     expect(await run(['forget', recordId])).toMatchObject({ code: REFUSED, stdout: '' });
-    expect(await bench.store().claim(again(claim))).toMatchObject({ status: 'processing', attempt: 1 });
+    expect(await fixture.store().claim(again(claim))).toMatchObject({ status: 'processing', attempt: 1 });
   });
 
   test.each([
     ['a held record', () => record('hold')],
-    ['one whose owner died under hold', deserted],
+    ['one whose owner died under hold', abandoned],
   ])('resolve: %s, with a response', async (_, unresolved) => {
     const { recordId, claim } = await unresolved();
     const args = ['resolve', recordId, '--status', '201', '--body', '{"by":"hand"}', '--retention', '48h'];
     expect(await run(args)).toMatchObject({ code: FINE, stderr: '' });
-    const recordState = await bench.store().claim(again(claim));
+    const recordState = await fixture.store().claim(again(claim));
     expect(recordState).toMatchObject({ status: 'done', outcome: { code: 201, body: Buffer.from('{"by":"hand"}') } });
     expect(JSON.parse(recordState.outcome!.head!.toString())).toEqual({
       headers: [['Content-Type', 'application/json; charset=utf-8']],
     });
-    const { completedAt, expiresAt } = (await bench.record(recordId))!;
+    const { completedAt, expiresAt } = (await fixture.record(recordId))!;
     expect(expiresAt.getTime() - completedAt!.getTime()).toBeGreaterThanOrEqual(48 * HOUR - 50);
     const settled = await run(args);
     expect(settled).toMatchObject({ code: REFUSED, stdout: '', stderr: expect.stringContaining('but done') as string });
@@ -221,7 +221,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     const header = ['--header', 'Content-Type: application/pdf\nLocation: /faxes/1'];
     const file = ['--status', '200', '--body-file', join(folder, 'body'), ...header];
     expect((await run(['resolve', one.recordId, ...file])).code).toBe(FINE);
-    const { outcome } = await bench.store().claim(again(one.claim));
+    const { outcome } = await fixture.store().claim(again(one.claim));
     expect(outcome!.body).toEqual(Buffer.from([1, 2, 0xff]));
     expect(JSON.parse(outcome!.head!.toString())).toEqual({
       headers: [
@@ -231,17 +231,17 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     });
     const stdin = ['resolve', other.recordId, '--status', '200', '--body-file', '-'];
     expect((await start(stdin, 'piped')).code).toBe(FINE);
-    expect((await bench.store().claim(again(other.claim))).outcome!.body!.toString()).toBe('piped');
+    expect((await fixture.store().claim(again(other.claim))).outcome!.body!.toString()).toBe('piped');
     await rm(folder, { recursive: true });
   });
 
   test('resolve: a value, and to be run again', async () => {
-    const [valued, rerun] = [await record('hold'), await deserted()];
+    const [valued, rerun] = [await record('hold'), await abandoned()];
     expect((await run(['resolve', valued.recordId, '--value', '{"sent":true}'])).code).toBe(FINE);
-    const { outcome } = await bench.store().claim(again(valued.claim));
+    const { outcome } = await fixture.store().claim(again(valued.claim));
     expect(outcome).toEqual(packValue({ sent: true }, Infinity));
     expect(await run(['resolve', rerun.recordId, '--rerun', '--json'])).toMatchObject({ code: FINE });
-    expect(await bench.store().claim(again(rerun.claim))).toMatchObject({ status: 'processing', attempt: 2 });
+    expect(await fixture.store().claim(again(rerun.claim))).toMatchObject({ status: 'processing', attempt: 2 });
     expect((await run(['resolve', randomUUID(), '--rerun'])).code).toBe(REFUSED);
     expect((await run(['resolve', rerun.recordId, '--rerun'])).stderr).toContain('but processing');
   });
@@ -253,7 +253,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(without).toMatchObject({ code: REFUSED, stderr: expect.stringContaining('IDEMPOTENCY_KEYS') as string });
     expect((await run(args, { ...KEYS_IN_ENV, IDEMPOTENCY_CURRENT_KEY: '' })).code).toBe(USAGE);
     expect((await run(args, KEYS_IN_ENV)).code).toBe(FINE);
-    const stored = (await bench.record(recordId))!;
+    const stored = (await fixture.record(recordId))!;
     expect(stored.responseBody!.includes('by hand')).toBe(false);
     expect((await sealed().claim(again(claim))).outcome!.body!.toString()).toBe('by hand');
   });
@@ -261,7 +261,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   test('resolve: plain as the record is, also where there are keys', async () => {
     const { recordId, claim } = await record('hold');
     expect((await run(['resolve', recordId, '--status', '200', '--body', 'plain'], KEYS_IN_ENV)).code).toBe(FINE);
-    const recordState = await bench.store({ sealer: noSealer }).claim(again(claim));
+    const recordState = await fixture.store({ sealer: noSealer }).claim(again(claim));
     expect(recordState.outcome!.body!.toString()).toBe('plain');
   });
 
@@ -275,12 +275,12 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   });
 
   test('purge', async () => {
-    for (let i = 0; i < 5; i++) await bench.expire((await record('complete')).recordId);
-    await bench.expire((await record('hold')).recordId);
+    for (let i = 0; i < 5; i++) await fixture.expireRecord((await record('complete')).recordId);
+    await fixture.expireRecord((await record('hold')).recordId);
     const kept = await record('complete');
     expect(parsed(await run(['purge', '--batch', '2', '--json']))).toEqual({ purged: 5 });
     expect(await run(['purge'])).toMatchObject({ code: FINE, stdout: 'Deleted 0 expired records\n', stderr: '' });
-    expect(await bench.record(kept.recordId)).not.toBeNull();
+    expect(await fixture.record(kept.recordId)).not.toBeNull();
   });
 
   test('stats', async () => {
@@ -289,11 +289,11 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     await record('release');
     await record('hold');
     await record('run');
-    const oldest = await deserted();
-    await bench.age(oldest.recordId, 'created_at', 2 * HOUR);
-    await bench.lapse((await record('run')).recordId);
-    await bench.expire((await record('complete')).recordId);
-    await bench.age((await record('complete')).recordId, 'expires_at', 23.5 * HOUR);
+    const oldest = await abandoned();
+    await fixture.age(oldest.recordId, 'created_at', 2 * HOUR);
+    await fixture.expireLease((await record('run')).recordId);
+    await fixture.expireRecord((await record('complete')).recordId);
+    await fixture.age((await record('complete')).recordId, 'expires_at', 23.5 * HOUR);
     const answer = await start(['stats', '--json']);
     expect(answer.code).toBe(FINE);
     const stats = parsed<Row>(answer);
@@ -330,13 +330,13 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect((await run(['stats', ...prefixed])).code).toBe(FINE);
 
     const insert = `INSERT INTO cli_migrations (timestamp, name) VALUES (1999999999999, 'Theirs1999999999999')`;
-    await bench.dataSource.query(insert);
+    await fixture.dataSource.query(insert);
     const theirs = await run(['migrations', 'revert', '--yes', ...prefixed]);
     expect(theirs).toMatchObject({
       code: REFUSED,
       stderr: expect.stringContaining('not one of this library') as string,
     });
-    await bench.dataSource.query(`DELETE FROM cli_migrations WHERE timestamp = 1999999999999`);
+    await fixture.dataSource.query(`DELETE FROM cli_migrations WHERE timestamp = 1999999999999`);
 
     for (const name of [...names].reverse()) {
       const reverted = await run(['migrations', 'revert', '--yes', '--json', ...prefixed]);
@@ -353,7 +353,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     const printed = parsed<{ statements: string[] }>(
       await run(['migrations', 'print', '--json', '--entity-prefix', 'hand_']),
     );
-    for (const statement of printed.statements) await bench.dataSource.query(statement);
+    for (const statement of printed.statements) await fixture.dataSource.query(statement);
     expect((await run(['stats', '--entity-prefix', 'hand_'])).code).toBe(FINE);
   });
 });

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { build } from '../../support/app-process.js';
-import { backendOf, Bench } from '../store/support.js';
+import { backendOf, StoreFixture } from '../store/support.js';
 import { cli } from './support.js';
 
 // Each call is a process of its own, and a busy machine starts them slowly.
@@ -24,21 +24,21 @@ async function sqlite(name: string) {
 }
 
 test('the doctor loads an application that drops, migrates and synchronizes, and its databases stay as they are', async () => {
-  const bench = await Bench.open(backendOf('postgres'), { synchronize: false });
+  const fixture = await StoreFixture.open(backendOf('postgres'), { synchronize: false });
   const [second, third] = [await sqlite('doctor-second.sqlite'), await sqlite('doctor-third.sqlite')];
   try {
-    await bench.dataSource.query(PRECIOUS);
+    await fixture.dataSource.query(PRECIOUS);
     const tables = async () => [
-      await bench.dataSource.query('SELECT table_name FROM information_schema.tables WHERE table_schema = $1', [
+      await fixture.dataSource.query('SELECT table_name FROM information_schema.tables WHERE table_schema = $1', [
         'public',
       ]),
-      await bench.dataSource.query('SELECT extname FROM pg_extension ORDER BY 1'),
+      await fixture.dataSource.query('SELECT extname FROM pg_extension ORDER BY 1'),
     ];
     const all = async () => JSON.stringify([await tables(), await second.tables(), await third.tables()]);
     const untouched = await all();
 
     const app = await build('doctor-schema-app');
-    const env = { DATABASE: JSON.stringify(bench.options), SECOND: second.path, THIRD: third.path };
+    const env = { DATABASE: JSON.stringify(fixture.options), SECOND: second.path, THIRD: third.path };
     const doctor = async (more: Record<string, string> = {}) => {
       const { stdout, stderr } = await cli(['doctor', '--json', '--app', app], { env: { ...env, ...more } });
       expect(stderr).toContain('printed past process.stdout');
@@ -64,6 +64,6 @@ test('the doctor loads an application that drops, migrates and synchronizes, and
     );
     expect(leftOut(broken).length).toBeGreaterThan(0);
   } finally {
-    await Promise.all([bench.close(), second.dataSource.destroy(), third.dataSource.destroy()]);
+    await Promise.all([fixture.close(), second.dataSource.destroy(), third.dataSource.destroy()]);
   }
 });

@@ -6,7 +6,7 @@ import { jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { build } from '../../support/app-process.js';
 import { startMariadb, startRedis } from '../../support/servers.mjs';
-import { aClaim, backendOf, Bench, ownership } from '../store/support.js';
+import { aClaim, backendOf, StoreFixture, ownership } from '../store/support.js';
 import { cli, type Ended, installWithout, urlOf } from './support.js';
 
 const FINE = 0;
@@ -58,32 +58,32 @@ async function doctor(
 
 const troubles = ({ findings }: Examined) => findings.filter(({ level }) => level !== 'ok').map(({ check }) => check);
 
-/** A user of its own on the database of a bench. */
-async function userOn(bench: Bench, statements: (name: string) => string[]): Promise<string> {
+/** A user of its own on the database of a fixture. */
+async function userOn(fixture: StoreFixture, statements: (name: string) => string[]): Promise<string> {
   const name = `doctor_${randomBytes(4).toString('hex')}`;
-  for (const statement of statements(name)) await bench.dataSource.query(statement);
-  const url = new URL(urlOf(bench.options));
+  for (const statement of statements(name)) await fixture.dataSource.query(statement);
+  const url = new URL(urlOf(fixture.options));
   [url.username, url.password] = [name, 'p'];
   return url.href;
 }
 
-async function heldAndExpired(bench: Bench): Promise<void> {
-  const store = bench.store();
+async function heldAndExpired(fixture: StoreFixture): Promise<void> {
+  const store = fixture.store();
   await store.hold(ownership(await store.claim(aClaim())));
   const done = ownership(await store.claim(aClaim()));
   await store.complete(done, { outcome: { code: 200, head: null, body: null }, retentionMs: 1_000 });
-  await bench.expire(done.recordId);
+  await fixture.expireRecord(done.recordId);
 }
 
 describe('the doctor on PostgreSQL', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let url: string;
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf('postgres'), { synchronize: false });
-    url = urlOf(bench.options);
+    fixture = await StoreFixture.open(backendOf('postgres'), { synchronize: false });
+    url = urlOf(fixture.options);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   test('tables: missing, old, and as they should be', async () => {
     const none = await doctor(url);
@@ -120,13 +120,13 @@ describe('the doctor on PostgreSQL', () => {
 
   test('settings of the table, held and late records, a clock that is wrong, too many processes', async () => {
     const table = 'idempotency_record';
-    await bench.dataSource.query(`ALTER TABLE ${table} RESET (fillfactor, vacuum_truncate)`);
-    await bench.dataSource.query(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`);
-    const [{ index }] = await bench.dataSource.query<{ index: string }[]>(
+    await fixture.dataSource.query(`ALTER TABLE ${table} RESET (fillfactor, vacuum_truncate)`);
+    await fixture.dataSource.query(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`);
+    const [{ index }] = await fixture.dataSource.query<{ index: string }[]>(
       `SELECT indexname AS index FROM pg_indexes WHERE tablename = '${table}' AND indexdef LIKE '%expires_at%'`,
     );
-    await bench.dataSource.query(`DROP INDEX "${index}"`);
-    await heldAndExpired(bench);
+    await fixture.dataSource.query(`DROP INDEX "${index}"`);
+    await heldAndExpired(fixture);
     const ahead = `--import=data:text/javascript,const%20now=Date.now;Date.now=()=>now()+7200000`;
     const found = await doctor(url, ['--no-app', '--processes', '40'], { NODE_OPTIONS: ahead });
     expect(found.code).toBe(FAILED);
@@ -143,7 +143,7 @@ describe('the doctor on PostgreSQL', () => {
   });
 
   test('a user without a right, and with few connections', async () => {
-    const theirs = await userOn(bench, (name) => [
+    const theirs = await userOn(fixture, (name) => [
       `CREATE ROLE ${name} LOGIN PASSWORD 'p' CONNECTION LIMIT 12`,
       `GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_record TO ${name}`,
       `GRANT SELECT ON idempotency_step TO ${name}`,
@@ -155,7 +155,7 @@ describe('the doctor on PostgreSQL', () => {
     );
     expect(found.of('connections').join()).toMatch(/^failure .*allows 12 \(the role's CONNECTION LIMIT/);
     const { username } = new URL(theirs);
-    await bench.dataSource.query(`DROP OWNED BY ${username}; DROP ROLE ${username}`);
+    await fixture.dataSource.query(`DROP OWNED BY ${username}; DROP ROLE ${username}`);
   });
 
   test('a server that is lost, or never answers, is a finding', async () => {
@@ -171,7 +171,7 @@ describe('the doctor on PostgreSQL', () => {
     expect(unanswered).toMatchObject({ code: UNREACHABLE });
     silent.close();
 
-    const runner = bench.dataSource.createQueryRunner();
+    const runner = fixture.dataSource.createQueryRunner();
     await runner.startTransaction();
     await runner.query('LOCK TABLE idempotency_record IN ACCESS EXCLUSIVE MODE');
     let stuck: Examined;
@@ -190,13 +190,13 @@ describe('the doctor on PostgreSQL', () => {
     let app: string;
     beforeAll(async () => {
       app = await build('doctor-app');
-      await bench.dataSource.query('DELETE FROM idempotency_record');
+      await fixture.dataSource.query('DELETE FROM idempotency_record');
     });
 
     test('its routes, pools and Redis nodes, and none of its hooks', async () => {
       const ports = process.env.TEST_REDIS_PORTS!.split(',').slice(0, 3).join(',');
       const found = await doctor(undefined, ['--app', app], {
-        DATABASE: JSON.stringify({ ...bench.options, poolSize: 7 }),
+        DATABASE: JSON.stringify({ ...fixture.options, poolSize: 7 }),
         REDIS_PORTS: ports,
         OPTIONS: JSON.stringify({ storeConnections: 2 }),
       });
@@ -213,7 +213,7 @@ describe('the doctor on PostgreSQL', () => {
 
     test('that cannot be loaded, or is none', async () => {
       const unreachable = await doctor(undefined, ['--app', app, '--timeout', '30s'], {
-        DATABASE: JSON.stringify({ ...bench.options, port: 9 }),
+        DATABASE: JSON.stringify({ ...fixture.options, port: 9 }),
       });
       expect(unreachable.code).toBe(FAILED);
       expect(unreachable.of('application').join()).toMatch(/^failure .*could not be loaded: .*ECONNREFUSED/);
@@ -290,11 +290,11 @@ test('the doctor on MariaDB', async () => {
 });
 
 test('the doctor on SQLite', async () => {
-  const bench = await Bench.open(backendOf('better-sqlite3'), { enableWAL: false });
+  const fixture = await StoreFixture.open(backendOf('better-sqlite3'), { enableWAL: false });
   try {
-    const url = urlOf(bench.options);
-    await bench.dataSource.query('PRAGMA journal_mode = delete');
-    await heldAndExpired(bench);
+    const url = urlOf(fixture.options);
+    await fixture.dataSource.query('PRAGMA journal_mode = delete');
+    await heldAndExpired(fixture);
     const found = await doctor(url);
     expect(found.of('database.version').join()).toMatch(/^ok SQLite 3/);
     expect(troubles(found)).toEqual([
@@ -305,16 +305,16 @@ test('the doctor on SQLite', async () => {
       'records.held',
     ]);
     expect(found.code).toBe(WARNED);
-    await bench.dataSource.query('PRAGMA journal_mode = wal');
-    await bench.dataSource.query('DELETE FROM idempotency_record');
+    await fixture.dataSource.query('PRAGMA journal_mode = wal');
+    await fixture.dataSource.query('DELETE FROM idempotency_record');
     expect(await doctor(url)).toMatchObject({ code: FINE });
-    await bench.dataSource.query('ALTER TABLE idempotency_record DROP COLUMN route');
+    await fixture.dataSource.query('ALTER TABLE idempotency_record DROP COLUMN route');
     const old = await doctor(url);
     expect(old.code).toBe(FAILED);
     expect(old.of('database.writes').join()).toMatch(/→ Run the migrations/);
     expect(old.of('tables.columns').join()).toMatch(/^failure Missing: idempotency_record\.route/);
   } finally {
-    await bench.close();
+    await fixture.close();
   }
 });
 
@@ -322,9 +322,9 @@ test('the doctor on Redis', async () => {
   const [one, two, three] = process.env.TEST_REDIS_PORTS!.split(',').map((port) => `redis://127.0.0.1:${port}`);
   const cache = await startRedis({ settings: ['--maxmemory', '64mb', '--maxmemory-policy', 'allkeys-lru'] });
   const replica = await startRedis({ settings: ['--replicaof', '127.0.0.1', new URL(one).port] });
-  const bench = await Bench.open(backendOf('better-sqlite3'));
+  const fixture = await StoreFixture.open(backendOf('better-sqlite3'));
   try {
-    const url = urlOf(bench.options);
+    const url = urlOf(fixture.options);
     const nodes = (...urls: string[]) => doctor(url, ['--no-app', '--redis', urls.join(',')]);
 
     const good = await nodes(one, two, three);
@@ -350,7 +350,7 @@ test('the doctor on Redis', async () => {
     expect(gone.of('redis.quorum').join()).toMatch(/^warning 1 of 3 .*requests go on without the lock/);
     expect(gone.of('redis.node')).toHaveLength(2);
   } finally {
-    await bench.close();
+    await fixture.close();
     await Promise.all([cache.dispose(), replica.dispose()]);
   }
 });

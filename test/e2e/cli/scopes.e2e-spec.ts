@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { jest } from '@jest/globals';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
 import { ScopeDigest } from '../../../lib/edges/caller/caller-digests.js';
-import { aClaim, BACKENDS, Bench, COMPLETION, ownership } from '../store/support.js';
+import { aClaim, BACKENDS, StoreFixture, COMPLETION, ownership } from '../store/support.js';
 import { cliHere, urlOf } from './support.js';
 
 const KEY = randomBytes(32);
@@ -13,19 +13,19 @@ const KEYS_IN_ENV = { IDEMPOTENCY_KEYS: JSON.stringify({ a: KEY.toString('base64
 jest.setTimeout(120_000);
 
 describe('the command line, for a scope and for a name', () => {
-  let bench: Bench;
-  beforeEach(async () => (bench = await Bench.open(BACKENDS[2])));
-  afterEach(() => bench.close());
+  let fixture: StoreFixture;
+  beforeEach(async () => (fixture = await StoreFixture.open(BACKENDS[2])));
+  afterEach(() => fixture.close());
 
   const run = async (args: string[], env: Record<string, string> = {}) => {
-    const { code, stdout, stderr } = await cliHere(args, { DATABASE_URL: urlOf(bench.options), ...env });
+    const { code, stdout, stderr } = await cliHere(args, { DATABASE_URL: urlOf(fixture.options), ...env });
     return { code, said: (stdout + stderr).trim() };
   };
-  const claimed = async (terms: object) => ownership(await bench.store().claim(aClaim(terms)));
+  const claimed = async (terms: object) => ownership(await fixture.store().claim(aClaim(terms)));
 
   test('lists and forgets what is of a scope', async () => {
     const scopeDigest = new ScopeDigest({}).of('7');
-    await bench.store().complete(await claimed({ scopeDigest }), COMPLETION);
+    await fixture.store().complete(await claimed({ scopeDigest }), COMPLETION);
     const running = await claimed({ scopeDigest });
     await claimed({ scopeDigest: new ScopeDigest({}).of('8') });
     await claimed({ scopeDigest: new ScopeDigest({ namespace: 'shop' }).of('7') });
@@ -36,7 +36,7 @@ describe('the command line, for a scope and for a name', () => {
       code: 1,
       said: 'Forgotten: 1 record\nRecords of this scope are being executed, or are new: forget it again',
     });
-    await bench.store().complete(running, COMPLETION);
+    await fixture.store().complete(running, COMPLETION);
     const again = await run(['forget', '--scope', '7', '--json']);
     expect([again.code, JSON.parse(again.said)]).toEqual([0, { forgotten: 1, complete: true }]);
     expect(await run(['list', '--scope', '7'])).toEqual({ code: 1, said: 'No records found' });
@@ -44,7 +44,7 @@ describe('the command line, for a scope and for a name', () => {
   });
 
   test('needs the keys where records are encrypted', async () => {
-    const service = serviceOn(bench.dataSource, { timeout: '30s', encryption });
+    const service = serviceOn(fixture.dataSource, { timeout: '30s', encryption });
     await service.run({ key: 'k', operation: 'charge', scope: '7' }, () => 1);
     const refused = {
       code: 1,

@@ -8,7 +8,7 @@ import {
   type Retry,
 } from '../../../lib/client/index.js';
 import type { AppProcess } from '../../support/app-process.js';
-import { Cluster, sleep, told } from '../../support/cluster.js';
+import { Cluster, sleep, messageFrom } from '../../support/cluster.js';
 import { call } from '../../support/http-client.js';
 import { TcpProxy } from '../../support/proxy.js';
 
@@ -66,7 +66,7 @@ describe('nestjs-idempotency/client', () => {
   test('the connection is cut after the request was sent: the retry is given the first outcome', async () => {
     const name = 'cut';
     const paying = pay('plain', { name, after: 600 });
-    await told(app, (message) => message.done === name);
+    await messageFrom(app, (message) => message.done === name);
     wire.cut();
     const { response, replayed, attempts } = await paying;
     expect(replayed).toBe(true);
@@ -99,7 +99,7 @@ describe('nestjs-idempotency/client', () => {
   test('409 in-progress: asked again, not before Retry-After, until the outcome is there', async () => {
     const [key, name] = [randomUUID(), 'in-progress'];
     const first = call(`${other.url}/plain`, { key, body: { name, before: 1_500 } });
-    await told(other, (message) => message.began === name);
+    await messageFrom(other, (message) => message.began === name);
     const retries: (Retry & { readonly at: number })[] = [];
     const onRetry = (retry: Retry) => retries.push({ ...retry, at: performance.now() });
     const { response, replayed } = await pay('plain', { name, before: 1_500 }, { key, onRetry });
@@ -130,7 +130,7 @@ describe('nestjs-idempotency/client', () => {
   test('an answer that never comes: the attempt is broken off, and sent again', async () => {
     const name = 'silence';
     const paying = pay('plain', { name, after: 600 }, { attemptTimeout: 1_500 });
-    await told(app, (message) => message.done === name);
+    await messageFrom(app, (message) => message.done === name);
     wire.blackhole(true);
     await sleep(1_700);
     wire.cut();
@@ -152,7 +152,7 @@ describe('nestjs-idempotency/client', () => {
     const balanced: typeof fetch = (_url, init) => fetch(urls.length > 1 ? urls.shift()! : urls[0], init);
     const paying = createIdempotentFetch({ fetch: balanced })('http://balancer.invalid', post({ name, ...task }));
     if (route === 'transactional') {
-      await told(doomed, (message) => message.done === name);
+      await messageFrom(doomed, (message) => message.done === name);
       await doomed.stop('SIGKILL');
     }
     const { response, attempts } = await paying;
@@ -168,7 +168,7 @@ describe('nestjs-idempotency/client', () => {
     const [key, name] = [randomUUID(), 'held'];
     const doomed = await cluster.add({ SYNCHRONIZE: 'off' });
     const first = call(`${doomed.url}/holding`, { key, body: { name, before: 5_000 } }).catch(() => 'lost');
-    await told(doomed, (message) => message.began === name);
+    await messageFrom(doomed, (message) => message.began === name);
     await doomed.stop('SIGKILL');
     await first;
     const result = await pay('holding', { name, before: 5_000 }, { key });
@@ -188,7 +188,7 @@ describe('nestjs-idempotency/client', () => {
       const [name, operation] = ['reload', 'checkout:1'];
       const page = new AbortController();
       const left = pay('plain', { name, after: 200 }, { storage, operation }, { signal: page.signal });
-      await told(app, (message) => message.done === name);
+      await messageFrom(app, (message) => message.done === name);
       page.abort();
       await expect(left).rejects.toMatchObject({ name: 'AbortError' });
       expect(items.size).toBe(1);

@@ -157,7 +157,7 @@ describe('the page of the dashboard', () => {
         (element) => document.getElementById(element.getAttribute('aria-describedby')!).textContent,
       ),
     ).toMatch(/the next retry runs the handler again/);
-    // Without a reason nothing happens, and the operator is told so.
+    // Without a reason nothing happens, and the page says so.
     expect(await isFocused(dialog.getByLabel('Reason'))).toBe(true);
     await tabTo(dialog.getByRole('button', { name: 'Release' }));
     await page.keyboard.press('Enter');
@@ -184,7 +184,7 @@ describe('the page of the dashboard', () => {
     expect(new URL(page.url()).hash).toBe('#/?status=held');
   });
 
-  it('resolves a record, and its client is told what the operator entered', async () => {
+  it('resolves a record, and its client gets what the operator entered', async () => {
     const id = await payAndDie('resolved');
     await open(`${shop.page}#/records/${id}`);
     await page.getByRole('button', { name: 'Resolve…' }).click();
@@ -257,7 +257,7 @@ describe('the page of the dashboard', () => {
     await until(async () => (await held.innerText()) !== text);
   });
 
-  it('changes a selection, and says what came of each', async () => {
+  it('changes a selection, and shows the result for each', async () => {
     const [held, done] = [await payAndDie('bulk-held'), 'bulk-done'];
     await pay(done);
     const other = (await find(done))!.id;
@@ -332,7 +332,7 @@ describe('the page of the dashboard', () => {
     }
   });
 
-  it('tells values from responses, and asks for no more than it has to', async () => {
+  it('distinguishes values from responses, and asks for no more than it has to', async () => {
     const service = shop.app.get(IdempotencyService);
     const table = shop.app.get(DataSource).getRepository(IdempotencyRecord);
     const job = { key: 'by value', operation: 'payout' };

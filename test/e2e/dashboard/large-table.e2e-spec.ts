@@ -5,7 +5,7 @@ import type { RecordPage } from '../../../lib/dashboard/contract.js';
 import { RecordPages, type PageQuery } from '../../../lib/dashboard/record-pages.js';
 import { IdempotencyRecord } from '../../../lib/store/entities/index.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
-import { backendOf, Bench } from '../store/support.js';
+import { backendOf, StoreFixture } from '../store/support.js';
 
 const RECORDS = 200_000;
 /** Of each so many records, one is of another operation, held, or of the customer. */
@@ -38,19 +38,19 @@ class Statements implements Logger {
 describe('A list of 200,000 records on PostgreSQL', () => {
   const statements = new Statements();
   const scopes = new ScopeDigest({});
-  let bench: Bench;
+  let fixture: StoreFixture;
   let dataSource: DataSource;
   let pages: RecordPages;
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf('postgres'), {
+    fixture = await StoreFixture.open(backendOf('postgres'), {
       synchronize: false,
       migrations: [...IDEMPOTENCY_MIGRATIONS],
       migrationsRun: true,
       logger: statements,
       logging: true,
     });
-    dataSource = bench.dataSource;
+    dataSource = fixture.dataSource;
     pages = new RecordPages(dataSource, scopes);
     // A day of requests, the last of them now.
     await dataSource.query(
@@ -66,7 +66,7 @@ describe('A list of 200,000 records on PostgreSQL', () => {
     );
     await dataSource.query('VACUUM ANALYZE idempotency_record');
   }, 60_000);
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const page = (query: Partial<PageQuery> = {}) => pages.page({ order: 'newest', limit: 100, ...query });
 
@@ -101,7 +101,7 @@ describe('A list of 200,000 records on PostgreSQL', () => {
         parameters,
       );
       const [{ Plan: plan }] = row['QUERY PLAN'];
-      // 10,001 are counted, to tell a large table, and 5,000 are a window.
+      // 10,001 are counted, to recognize a large table, and 5,000 are a window.
       expect({ sql, most: Math.max(...readsOf(plan)) }).toEqual({ sql, most: expect.any(Number) });
       expect(Math.max(...readsOf(plan))).toBeLessThanOrEqual(10_001);
       if (sql.includes('ORDER BY')) expect({ sql, scans: scansOf(plan) }).toEqual({ sql, scans: [] });
@@ -148,15 +148,15 @@ describe('A list of 200,000 records on PostgreSQL', () => {
 describe.each(['mariadb', 'better-sqlite3'] as const)('A table that counts as large on %s', (dialect) => {
   const RECORDS = 300;
   const statuses = ['done', 'held', 'failed', 'processing'] as const;
-  let bench: Bench;
+  let fixture: StoreFixture;
   let pages: RecordPages;
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf(dialect));
-    pages = new RecordPages(bench.dataSource, new ScopeDigest({}), { sorted: 20, window: 40, patienceMs: 0 });
+    fixture = await StoreFixture.open(backendOf(dialect));
+    pages = new RecordPages(fixture.dataSource, new ScopeDigest({}), { sorted: 20, window: 40, patienceMs: 0 });
     const now = Date.now();
     const instant = (minutes: number) => new Date(now + minutes * 60_000);
-    await bench.dataSource.getRepository(IdempotencyRecord).insert(
+    await fixture.dataSource.getRepository(IdempotencyRecord).insert(
       Array.from({ length: RECORDS }, (_, i) => ({
         id: randomUUID(),
         owner: randomUUID(),
@@ -174,7 +174,7 @@ describe.each(['mariadb', 'better-sqlite3'] as const)('A table that counts as la
       })),
     );
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   test.each([
     [undefined, RECORDS],
@@ -203,8 +203,8 @@ describe.each(['mariadb', 'better-sqlite3'] as const)('A table that counts as la
 test.each(['mariadb', 'better-sqlite3'] as const)(
   'A search skips nothing that is not swept meanwhile, on %s',
   async (dialect) => {
-    const bench = await Bench.open(backendOf(dialect));
-    const table = bench.dataSource.getRepository(IdempotencyRecord);
+    const fixture = await StoreFixture.open(backendOf(dialect));
+    const table = fixture.dataSource.getRepository(IdempotencyRecord);
     const now = Date.now();
     const ids = Array.from({ length: 60 }, () => randomUUID());
     await table.insert(
@@ -234,7 +234,7 @@ test.each(['mariadb', 'better-sqlite3'] as const)(
         return end;
       }
     }
-    const pages = new SweptPages(bench.dataSource, new ScopeDigest({}), { sorted: 20, window: 20, patienceMs: 0 });
+    const pages = new SweptPages(fixture.dataSource, new ScopeDigest({}), { sorted: 20, window: 20, patienceMs: 0 });
     const found: string[] = [];
     for (let cursor: string | null | undefined; cursor !== null;) {
       const page: RecordPage = await pages.page({ status: 'done', order: 'oldest', limit: 30, cursor });
@@ -251,7 +251,7 @@ test.each(['mariadb', 'better-sqlite3'] as const)(
         'The cursor belongs',
       );
     }
-    await bench.close();
+    await fixture.close();
   },
 );
 

@@ -89,7 +89,7 @@ describe('a payment provider', () => {
     expect(sent).toHaveLength(1);
   });
 
-  test('nobody knows: the next attempt asks, and does not charge again', async () => {
+  test('unknown outcome: the next attempt asks, and does not charge again', async () => {
     says = ({ method }) => (method === 'POST' ? 'hang up' : { status: 200, body: { id: 'ch_3', status: 'succeeded' } });
     const key = randomUUID();
     expect((await post('/charges', { key, body })).status).toBe(502);
@@ -99,7 +99,7 @@ describe('a payment provider', () => {
     expect(sent[0].headers['idempotency-key']).not.toBe(key);
   });
 
-  test('nobody knows, and it did not happen: charged with the same key', async () => {
+  test('unknown outcome, and it did not happen: charged with the same key', async () => {
     let reachable = false;
     says = ({ method }) => {
       if (method === 'GET') return { status: 404 };

@@ -3,14 +3,14 @@ import { LockUnavailableError, ShuttingDownError } from '../../../lib/engine/err
 import { TOMBSTONE } from '../../../lib/engine/outcome.js';
 import type { Claim, RecordState } from '../../../lib/engine/ports/record-store.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
-import type { Bench } from '../store/support.js';
+import type { StoreFixture } from '../store/support.js';
 import { until } from '../../support/until.js';
 import {
   anOperation,
   DISCARD,
   duplicate,
   HOUR,
-  openBench,
+  openStoreFixture,
   OUTCOME,
   Process,
   RELEASE,
@@ -22,13 +22,13 @@ import {
   WAIT,
 } from './support.js';
 
-let bench: Bench;
-beforeAll(async () => void (bench = await openBench()));
-afterAll(() => bench?.close());
+let fixture: StoreFixture;
+beforeAll(async () => void (fixture = await openStoreFixture()));
+afterAll(() => fixture?.close());
 
 describe('a request', () => {
   it('runs once, and is answered from the record after that', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
     expect(here.engine.isRunning).toBe(true);
@@ -51,7 +51,7 @@ describe('a request', () => {
   });
 
   it('claims on the terms of its policy', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const claimOf = async (operation = anOperation()) => {
       await here.run(operation);
       return here.sites.findLast(({ claim }) => claim)!.claim as Claim;
@@ -85,8 +85,8 @@ describe('a request', () => {
     expect(await terms({ transactional: true, afterCrash: 'hold' })).toEqual({ holdOnCrash: true, asyncCommit: false });
   });
 
-  it('tells nobody of it where nobody listens', async () => {
-    const here = new Process(bench, { observed: false });
+  it('emits no event where nothing subscribes', async () => {
+    const here = new Process(fixture, { observed: false });
     const operation = anOperation();
     const leased = await here.begin(operation);
     await here.engine.admit(duplicate(operation));
@@ -100,10 +100,10 @@ describe('a request', () => {
   });
 
   it('takes over once the lease of an owner has run out', async () => {
-    const [there, here] = [new Process(bench), new Process(bench)];
+    const [there, here] = [new Process(fixture), new Process(fixture)];
     const operation = anOperation();
     await there.begin(operation);
-    await bench.lapse(operation.recordId);
+    await fixture.expireLease(operation.recordId);
     await here.run(duplicate(operation));
     expect(here.events.slice(0, 2)).toMatchObject([
       { type: 'claimed', attempt: 2, token: 2, takenOver: true },
@@ -112,10 +112,10 @@ describe('a request', () => {
   });
 
   it('is held where its owner died and someone has to look', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation({ afterCrash: 'hold' });
-    await new Process(bench).begin(operation);
-    await bench.lapse(operation.recordId);
+    await new Process(fixture).begin(operation);
+    await fixture.expireLease(operation.recordId);
     expect(await here.engine.admit(operation)).toEqual({
       kind: 'refuse',
       refusal: { reason: 'held', exhausted: false },
@@ -125,7 +125,7 @@ describe('a request', () => {
   });
 
   it('has no answer where that was not kept', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     await here.run(operation, { kind: 'store', outcome: TOMBSTONE, failed: false });
     expect(await here.engine.admit(operation)).toEqual({ kind: 'refuse', refusal: { reason: 'gone' } });
@@ -134,7 +134,7 @@ describe('a request', () => {
   });
 
   it('runs again where it was released, as the next attempt, and where it never began, as the first', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     expect(await here.run(operation, RELEASE)).toEqual({ kind: 'freed' });
     const { recordId, endpoint } = operation;
@@ -153,8 +153,8 @@ describe('a request', () => {
 
 describe.each(['same', 'other'])('the same key in the %s process', (where) => {
   it.each(['running', 'done'])('with another request, or of another caller: refused while it is %s', async (state) => {
-    const here = new Process(bench);
-    const there = where === 'same' ? here : new Process(bench);
+    const here = new Process(fixture);
+    const there = where === 'same' ? here : new Process(fixture);
     const binding = randomBytes(16);
     const operation = anOperation({}, { binding });
     const leased = await here.begin(operation);
@@ -168,7 +168,7 @@ describe.each(['same', 'other'])('the same key in the %s process', (where) => {
     expect(await ask({ fingerprint })).toBe('reused');
     expect(await ask({ binding: randomBytes(16) })).toBe('foreign');
     expect(await ask({ binding: null })).toBe('foreign');
-    // Who may not see it is not told that the request differs.
+    // A caller that may not see it does not learn that the request differs.
     expect(await ask({ binding: null, fingerprint })).toBe('foreign');
     expect(await ask({ binding: Buffer.from(binding) })).toBe(state === 'done' ? 'replay' : 'running');
     const { recordId, endpoint } = operation;
@@ -178,10 +178,10 @@ describe.each(['same', 'other'])('the same key in the %s process', (where) => {
   });
 
   it('is foreign to a caller where its own had no credentials', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     await here.begin(operation);
-    const there = where === 'same' ? here : new Process(bench);
+    const there = where === 'same' ? here : new Process(fixture);
     expect(await there.engine.admit(duplicate(operation, {}, { binding: randomBytes(16) }))).toEqual({
       kind: 'refuse',
       refusal: { reason: 'foreign' },
@@ -191,7 +191,7 @@ describe.each(['same', 'other'])('the same key in the %s process', (where) => {
 
 describe('a duplicate of what runs', () => {
   it('is refused at once, and asks the store of nothing where this process runs it', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     await here.begin(operation);
     here.asked.length = 0;
@@ -208,10 +208,10 @@ describe('a duplicate of what runs', () => {
     [30 * SECOND, 5 * SECOND, 5 * SECOND],
     [3 * SECOND, SECOND + 1, 3 * SECOND],
     [900, SECOND, SECOND],
-  ])('is told to come back by the lease elsewhere, of %i ms', async (leaseMs, least, most) => {
+  ])('is refused with a retry time from the lease elsewhere, of %i ms', async (leaseMs, least, most) => {
     const operation = anOperation({ leaseMs });
-    const leased = await new Process(bench).begin(operation);
-    const answer = await new Process(bench).engine.admit(operation);
+    const leased = await new Process(fixture).begin(operation);
+    const answer = await new Process(fixture).engine.admit(operation);
     const refusal = answer.kind === 'refuse' ? answer.refusal : undefined;
     expect(refusal?.reason).toBe('running');
     const { retryAfterMs } = refusal as { retryAfterMs: number };
@@ -221,7 +221,7 @@ describe('a duplicate of what runs', () => {
   });
 
   it('joins one that is still asking, and does not ask itself', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     const [first, second] = await Promise.all([here.engine.admit(operation), here.engine.admit(duplicate(operation))]);
     expect([first.kind, second.kind]).toEqual(['run', 'refuse']);
@@ -229,7 +229,7 @@ describe('a duplicate of what runs', () => {
   });
 
   it('waits for its outcome', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(WAIT);
     const leased = await here.begin(operation);
     here.asked.length = 0;
@@ -250,10 +250,10 @@ describe('a duplicate of what runs', () => {
   });
 
   it.each(['same', 'other'])('waits no longer than it may: in the %s process', async (where) => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     await here.begin(operation);
-    const there = where === 'same' ? here : new Process(bench);
+    const there = where === 'same' ? here : new Process(fixture);
     const startedAt = performance.now();
     const answer = await there.engine.admit(duplicate(operation, { ...WAIT, waitTimeoutMs: 300 }));
     expect(answer).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
@@ -263,18 +263,18 @@ describe('a duplicate of what runs', () => {
   });
 
   it.each(['same', 'other'])('runs where that ended without an outcome, in the %s process', async (where) => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(WAIT);
     const leased = await here.begin(operation);
-    const there = where === 'same' ? here : new Process(bench);
+    const there = where === 'same' ? here : new Process(fixture);
     const waiting = there.begin(operation);
     await sleep(50);
     await leased.runToEnd(async () => RELEASE);
     expect((await waiting).execution.attempt).toBe(2);
   });
 
-  it('does not tell of having waited where it did not', async () => {
-    const here = new Process(bench);
+  it('emits no waited event where it did not wait', async () => {
+    const here = new Process(fixture);
     const operation = anOperation(WAIT);
     await here.run(operation);
     await here.engine.admit(operation);
@@ -285,7 +285,7 @@ describe('a duplicate of what runs', () => {
 
 describe('waiting for another process', () => {
   it('looks from time to time where nothing is announced', async () => {
-    const [there, here] = [new Process(bench), new Process(bench)];
+    const [there, here] = [new Process(fixture), new Process(fixture)];
     const operation = anOperation(WAIT);
     const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
@@ -299,13 +299,13 @@ describe('waiting for another process', () => {
     const looks = here.count('claim');
     await sleep(600);
     expect(here.count('claim')).toBe(looks);
-    // Nobody can be told, so nobody needs to know.
+    // No waiter can be woken, so no waiter is marked.
     expect(here.count('read')).toBe(0);
   });
 
   it('is woken at once where it is announced', async () => {
     const wakeUp = new TestWakeUp();
-    const [there, here] = [new Process(bench, { wakeUp }), new Process(bench, { wakeUp })];
+    const [there, here] = [new Process(fixture, { wakeUp }), new Process(fixture, { wakeUp })];
     const operation = anOperation(WAIT);
     const leased = await there.begin(operation);
     const waiting = Promise.all([here.engine.admit(operation), here.engine.admit(operation)]);
@@ -321,9 +321,9 @@ describe('waiting for another process', () => {
     await until(() => wakeUp.listening === 0);
   });
 
-  it('announces nothing where nobody waits', async () => {
+  it('announces nothing where no request waits', async () => {
     const wakeUp = new TestWakeUp();
-    const here = new Process(bench, { wakeUp });
+    const here = new Process(fixture, { wakeUp });
     await here.run(anOperation());
     await here.run(anOperation(), RELEASE);
     expect(wakeUp.announced).toEqual([]);
@@ -332,7 +332,7 @@ describe('waiting for another process', () => {
   it('looks as if nothing were announced where the channel cannot be reached', async () => {
     const wakeUp = new TestWakeUp();
     wakeUp.broken = true;
-    const [there, here] = [new Process(bench), new Process(bench, { wakeUp })];
+    const [there, here] = [new Process(fixture), new Process(fixture, { wakeUp })];
     const operation = anOperation(WAIT);
     const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
@@ -343,7 +343,7 @@ describe('waiting for another process', () => {
 
   it('looks now and then even so, as an announcement may be lost', async () => {
     const wakeUp = new TestWakeUp();
-    const [there, here] = [new Process(bench), new Process(bench, { wakeUp })];
+    const [there, here] = [new Process(fixture), new Process(fixture, { wakeUp })];
     const operation = anOperation(WAIT);
     const leased = await there.begin(operation);
     const waiting = here.engine.admit(operation);
@@ -355,8 +355,8 @@ describe('waiting for another process', () => {
 
   it('takes over soon after the lease has run out', async () => {
     const wakeUp = new TestWakeUp();
-    const there = new Process(bench);
-    const here = new Process(bench, { wakeUp });
+    const there = new Process(fixture);
+    const here = new Process(fixture, { wakeUp });
     there.lose('before renew');
     const operation = anOperation({ ...WAIT, leaseMs: 700 });
     await there.begin(operation);
@@ -368,17 +368,17 @@ describe('waiting for another process', () => {
     await leased.runToEnd(async () => STORE);
   });
 
-  it('tells each owner anew that somebody waits', async () => {
+  it('marks the record for each new owner that a request waits', async () => {
     const wakeUp = new TestWakeUp();
-    const there = new Process(bench, { wakeUp });
-    const here = new Process(bench, { wakeUp });
+    const there = new Process(fixture, { wakeUp });
+    const here = new Process(fixture, { wakeUp });
     const operation = anOperation(WAIT);
     const first = await there.begin(operation);
     const waiting = here.engine.admit(operation);
     await until(() => here.answered('read') === 1);
     // Another takes the key before the waiter can.
-    const third = new Process(bench, { wakeUp });
-    await bench.lapse(operation.recordId);
+    const third = new Process(fixture, { wakeUp });
+    await fixture.expireLease(operation.recordId);
     const second = await third.begin(operation);
     for (const wake of wakeUp.listeners.get(operation.recordId) ?? []) wake();
     await until(() => here.answered('read') === 2);
@@ -389,8 +389,8 @@ describe('waiting for another process', () => {
   });
 
   it('count the lease, and what the claim took, from when they ask, though they have waited for long', async () => {
-    const there = new Process(bench);
-    const here = new Process(bench);
+    const there = new Process(fixture);
+    const here = new Process(fixture);
     const operation = anOperation(WAIT);
     await there.begin(operation);
     const askedAt = performance.now();
@@ -398,16 +398,16 @@ describe('waiting for another process', () => {
     await sleep(700);
     // A store that fails once is asked again, however long the request has waited.
     here.lose('before claim', 1);
-    await bench.lapse(operation.recordId);
+    await fixture.expireLease(operation.recordId);
     expect(await waiting).toMatchObject({ kind: 'run' });
     expect(here.event('claimed')!.takeMs).toBeLessThan(performance.now() - askedAt - 650);
     expect(here.event('waited')!.waitMs).toBeGreaterThan(650);
   });
 
-  it('need not ask what those that wait have been told', async () => {
+  it('uses the record state that waiters have read, and does not ask again', async () => {
     const wakeUp = new TestWakeUp();
-    const there = new Process(bench, { wakeUp });
-    const here = new Process(bench, { wakeUp });
+    const there = new Process(fixture, { wakeUp });
+    const here = new Process(fixture, { wakeUp });
     const operation = anOperation(WAIT);
     const leased = await there.begin(operation);
     const waiting = [here.admit(operation)];
@@ -416,10 +416,10 @@ describe('waiting for another process', () => {
     for (let i = 0; i < 5; i++) waiting.push(here.admit(duplicate(operation)));
     await sleep(30);
     expect(here.count('claim')).toBe(1);
-    // Who does not wait is told what stands now.
+    // A request that does not wait gets the current record state.
     expect(await here.engine.admit(duplicate(operation, { onConflict: 'reject' }))).toMatchObject({ kind: 'refuse' });
     expect(here.count('claim')).toBe(2);
-    // And what they were told is compared as what the store says is.
+    // And a state that waiters have read is compared like one that the store returns.
     expect(await here.engine.admit(duplicate(operation, {}, { fingerprint: randomBytes(32) }))).toMatchObject({
       refusal: { reason: 'reused' },
     });
@@ -432,7 +432,7 @@ describe('waiting for another process', () => {
 describe('the lock', () => {
   it('is held while the operation runs, for as long as the lease', async () => {
     const lock = new TestLock();
-    const here = new Process(bench, { lock });
+    const here = new Process(fixture, { lock });
     const operation = anOperation({ leaseMs: 12_000 });
     const leased = await here.begin(operation);
     expect([...lock.held]).toEqual([operation.recordId]);
@@ -444,53 +444,53 @@ describe('the lock', () => {
   it('is given back where the record has its outcome already', async () => {
     const lock = new TestLock();
     const operation = anOperation();
-    await new Process(bench).run(operation);
-    expect(await new Process(bench, { lock }).engine.admit(operation)).toMatchObject({ kind: 'replay' });
+    await new Process(fixture).run(operation);
+    expect(await new Process(fixture, { lock }).engine.admit(operation)).toMatchObject({ kind: 'replay' });
     expect(lock.held.size).toBe(0);
     expect(lock.ttls).toHaveLength(1);
   });
 
   it('is given back where the claim fails', async () => {
     const lock = new TestLock();
-    const here = new Process(bench, { lock });
+    const here = new Process(fixture, { lock });
     here.lose('before claim', 1, new TypeError('a mistake'));
     await expect(here.engine.admit(anOperation())).rejects.toThrow('a mistake');
     expect(lock.held.size).toBe(0);
     expect(lock.ttls).toHaveLength(1);
   });
 
-  it('held by another: what stands is read, and nothing claimed', async () => {
+  it('held by another: the existing record is read, and nothing claimed', async () => {
     const lock = new TestLock();
     lock.answer = { kind: 'contended' };
-    const [there, here] = [new Process(bench), new Process(bench, { lock })];
+    const [there, here] = [new Process(fixture), new Process(fixture, { lock })];
     const operation = anOperation();
     const leased = await there.begin(operation);
     expect(await here.engine.admit(operation)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
     await leased.runToEnd(async () => STORE);
     expect(await here.engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
     // However long ago that was.
-    await bench.lapse(operation.recordId);
+    await fixture.expireLease(operation.recordId);
     expect(await here.engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(here.asked).toEqual(['read', 'read', 'read']);
   });
 
   it.each([
-    ['nobody knows of it', async () => undefined],
+    ['there is no record', async () => undefined],
     [
       'it was released',
-      async (operation: ReturnType<typeof anOperation>) => new Process(bench).run(operation, RELEASE),
+      async (operation: ReturnType<typeof anOperation>) => new Process(fixture).run(operation, RELEASE),
     ],
     [
       'its owner fell silent',
       async (operation: ReturnType<typeof anOperation>) => {
-        await new Process(bench).begin(operation);
-        await bench.lapse(operation.recordId);
+        await new Process(fixture).begin(operation);
+        await fixture.expireLease(operation.recordId);
       },
     ],
   ])('left behind: the operation runs where %s', async (_, prepare) => {
     const lock = new TestLock();
     lock.answer = { kind: 'contended' };
-    const here = new Process(bench, { lock });
+    const here = new Process(fixture, { lock });
     const operation = anOperation();
     await prepare(operation);
     await expect(here.run(operation)).resolves.toEqual({ kind: 'stored' });
@@ -500,7 +500,7 @@ describe('the lock', () => {
   it('out of reach: the database alone decides, and says so', async () => {
     const lock = new TestLock();
     lock.answer = { kind: 'unavailable', reason: 'no quorum' };
-    const here = new Process(bench, { lock, observed: false });
+    const here = new Process(fixture, { lock, observed: false });
     const operation = anOperation();
     expect(await here.run(operation)).toEqual({ kind: 'stored' });
     const { recordId, endpoint } = operation;
@@ -510,7 +510,7 @@ describe('the lock', () => {
   it('out of reach, where it may not be: refused', async () => {
     const lock = new TestLock();
     lock.answer = { kind: 'unavailable', reason: 'no quorum' };
-    const here = new Process(bench, { lock, onLockUnavailable: 'reject', observed: false });
+    const here = new Process(fixture, { lock, onLockUnavailable: 'reject', observed: false });
     const operation = anOperation();
     await expect(here.engine.admit(operation)).rejects.toThrow(new LockUnavailableError('no quorum'));
     expect(here.asked).toEqual([]);
@@ -521,7 +521,7 @@ describe('the lock', () => {
 
 describe('a store that does not answer', () => {
   it('is asked again for a moment, under the same owner', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('after claim', 2);
     const operation = anOperation();
     const leased = await here.begin(operation);
@@ -533,12 +533,12 @@ describe('a store that does not answer', () => {
   });
 
   it('does not run what became unknown while the answer to its claim was lost', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     let failures = 1;
     here.reach = async ({ point, claim }) => {
       if (point !== 'after claim' || failures-- === 0) return;
-      await bench.store().hold({ recordId: operation.recordId, owner: claim!.owner, token: 1 });
+      await fixture.store().hold({ recordId: operation.recordId, owner: claim!.owner, token: 1 });
       throw new StoreUnavailableError();
     };
     expect(await here.engine.admit(operation)).toEqual({
@@ -548,8 +548,8 @@ describe('a store that does not answer', () => {
     expect(here.engine.isRunning).toBe(false);
   });
 
-  it('is given up on after a second or so, and asked anew by the next request', async () => {
-    const here = new Process(bench, { observed: false });
+  it('is given up on after a second or so, and asked again by the next request', async () => {
+    const here = new Process(fixture, { observed: false });
     const operation = anOperation();
     const cause = new Error('connection refused');
     here.lose('before claim', Infinity, new StoreUnavailableError({ cause }));
@@ -565,39 +565,36 @@ describe('a store that does not answer', () => {
   });
 
   it('is not asked again where it is not the connection that failed', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('before claim', 1, new TypeError('a mistake'));
     await expect(here.engine.admit(anOperation())).rejects.toThrow('a mistake');
     expect(here.count('claim')).toBe(1);
     expect(here.events).toEqual([]);
   });
 
-  it.each(['before', 'after'])(
-    'is told to give back a claim that it carried out late, %s it was given up on',
-    async (when) => {
-      const store = bench.store();
-      let late: (() => void) | undefined;
-      const slow = Object.create(store, {
-        claim: {
-          value: async (claim: Claim, onLate: (record: RecordState) => void) => {
-            const record = await store.claim(claim);
-            if (when === 'before') onLate(record);
-            else late ??= () => onLate(record);
-            throw new StoreUnavailableError();
-          },
+  it.each(['before', 'after'])('has to give back a claim that it made late, %s it was given up on', async (when) => {
+    const store = fixture.store();
+    let late: (() => void) | undefined;
+    const slow = Object.create(store, {
+      claim: {
+        value: async (claim: Claim, onLate: (record: RecordState) => void) => {
+          const record = await store.claim(claim);
+          if (when === 'before') onLate(record);
+          else late ??= () => onLate(record);
+          throw new StoreUnavailableError();
         },
-      }) as typeof store;
-      const here = new Process(bench, { store: slow });
-      const operation = anOperation();
-      await expect(here.engine.admit(operation)).rejects.toThrow(StoreUnavailableError);
-      late?.();
-      await until(() => here.answered('release') > 0);
-      expect((await new Process(bench).begin(operation)).execution.attempt).toBe(1);
-    },
-  );
+      },
+    }) as typeof store;
+    const here = new Process(fixture, { store: slow });
+    const operation = anOperation();
+    await expect(here.engine.admit(operation)).rejects.toThrow(StoreUnavailableError);
+    late?.();
+    await until(() => here.answered('release') > 0);
+    expect((await new Process(fixture).begin(operation)).execution.attempt).toBe(1);
+  });
 
   it('does not take a claim from an execution that got through in the end', async () => {
-    const store = bench.store();
+    const store = fixture.store();
     let lost = 0;
     const slow = Object.create(store, {
       claim: {
@@ -609,7 +606,7 @@ describe('a store that does not answer', () => {
         },
       },
     }) as typeof store;
-    const here = new Process(bench, { store: slow });
+    const here = new Process(fixture, { store: slow });
     const leased = await here.begin(anOperation());
     await sleep(50);
     expect(await leased.runToEnd(async () => STORE)).toEqual({ kind: 'stored' });
@@ -618,8 +615,8 @@ describe('a store that does not answer', () => {
 
   it('says late that another has the record: that one keeps it', async () => {
     const operation = anOperation();
-    const owner = await new Process(bench).begin(operation);
-    const store = bench.store();
+    const owner = await new Process(fixture).begin(operation);
+    const store = fixture.store();
     const slow = Object.create(store, {
       claim: {
         value: async (claim: Claim, onLate: (record: RecordState) => void) => {
@@ -628,7 +625,7 @@ describe('a store that does not answer', () => {
         },
       },
     }) as typeof store;
-    const here = new Process(bench, { store: slow });
+    const here = new Process(fixture, { store: slow });
     await expect(here.engine.admit(operation)).rejects.toThrow(StoreUnavailableError);
     await sleep(50);
     expect(here.count('release')).toBe(0);
@@ -638,14 +635,14 @@ describe('a store that does not answer', () => {
 
 describe('an engine that shuts down', () => {
   it('resolves at once where nothing runs', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     await here.run(anOperation());
     await here.engine.drain();
     expect(here.engine.isRunning).toBe(false);
   });
 
   it('waits for all that runs', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const leased = [await here.begin(anOperation()), await here.begin(anOperation())];
     let drained = false;
     const draining = here.engine.drain().then(() => (drained = true));
@@ -657,13 +654,13 @@ describe('an engine that shuts down', () => {
   });
 
   it('begins nothing new, and answers what it can', async () => {
-    const [there, here] = [new Process(bench), new Process(bench)];
+    const [there, here] = [new Process(fixture), new Process(fixture)];
     const [done, running, failed, silent] = [anOperation(), anOperation(), anOperation(), anOperation()];
     await there.run(done);
     await there.begin(running);
     await there.run(failed, RELEASE);
     await there.begin(silent);
-    await bench.lapse(silent.recordId);
+    await fixture.expireLease(silent.recordId);
     await here.engine.drain();
     expect(await here.engine.admit(done)).toEqual({ kind: 'replay', outcome: OUTCOME });
     expect(await here.engine.admit(running)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
@@ -674,8 +671,8 @@ describe('an engine that shuts down', () => {
   });
 });
 
-it('keeps an outcome for as long as it is told', async () => {
-  const here = new Process(bench);
+it('keeps an outcome for as long as its retention says', async () => {
+  const here = new Process(fixture);
   const [short, long] = [anOperation({ retentionMs: HOUR }), anOperation({ retentionMs: HOUR })];
   await here.run(short);
   const leased = await here.begin(long);
@@ -685,6 +682,6 @@ it('keeps an outcome for as long as it is told', async () => {
     leased.execution.setRetention(72 * HOUR);
     return STORE;
   });
-  const [a, b] = [(await bench.record(short.recordId))!, (await bench.record(long.recordId))!];
+  const [a, b] = [(await fixture.record(short.recordId))!, (await fixture.record(long.recordId))!];
   expect((b.expiresAt!.getTime() - a.expiresAt!.getTime()) / HOUR).toBeCloseTo(71, 0);
 });

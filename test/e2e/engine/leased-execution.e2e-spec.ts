@@ -3,14 +3,14 @@ import { CommitUnknownError, StoreRefusedError } from '../../../lib/engine/error
 import type { Operation } from '../../../lib/engine/operation.js';
 import { LeaseLostError, StepUnknownError } from '../../../lib/engine/steps.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
-import { type Bench } from '../store/support.js';
+import { type StoreFixture } from '../store/support.js';
 import { until } from '../../support/until.js';
 import {
   anOperation,
   DISCARD,
   duplicate,
   FAILED,
-  openBench,
+  openStoreFixture,
   OUTCOME,
   Process,
   RELEASE,
@@ -21,15 +21,15 @@ import {
   WAIT,
 } from './support.js';
 
-let bench: Bench;
+let fixture: StoreFixture;
 beforeAll(async () => {
-  bench = await openBench();
-  await bench.dataSource.query('CREATE TABLE effect (id text PRIMARY KEY)');
+  fixture = await openStoreFixture();
+  await fixture.dataSource.query('CREATE TABLE effect (id text PRIMARY KEY)');
 });
-afterAll(() => bench?.close());
+afterAll(() => fixture?.close());
 
 const effectOf = async ({ recordId }: Operation): Promise<number> =>
-  ((await bench.dataSource.query(`SELECT id FROM effect WHERE id = '${recordId}'`)) as unknown[]).length;
+  ((await fixture.dataSource.query(`SELECT id FROM effect WHERE id = '${recordId}'`)) as unknown[]).length;
 
 const cause = new Error('connection lost');
 const lost = () => new StoreUnavailableError({ cause });
@@ -39,15 +39,15 @@ const closed = () =>
 
 /** Lets another process take the record, as after a long silence of its owner. */
 async function takeAway(operation: Operation): Promise<Process> {
-  await bench.lapse(operation.recordId);
-  const there = new Process(bench);
+  await fixture.expireLease(operation.recordId);
+  const there = new Process(fixture);
   await there.begin(duplicate(operation));
   return there;
 }
 
 describe('an execution', () => {
   it('whose body throws leaves the key to the next, and throws the same', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     const error = new Error('out of stock');
     const leased = await here.begin(operation);
@@ -58,7 +58,7 @@ describe('an execution', () => {
   });
 
   it('that asks for it is not stored', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
     const finish = await leased.runToEnd(async () => {
@@ -70,14 +70,14 @@ describe('an execution', () => {
   });
 
   it('stores an error that is to be stored', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     expect(await here.run(operation, FAILED)).toEqual({ kind: 'stored' });
     expect(await here.engine.admit(operation)).toEqual({ kind: 'replay', outcome: OUTCOME });
   });
 
-  it('that lost its record does not record its outcome, and is told whose stands', async () => {
-    const here = new Process(bench);
+  it('that lost its record does not record its outcome, and gets the recorded one', async () => {
+    const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
     const { signal } = leased.execution;
@@ -93,24 +93,24 @@ describe('an execution', () => {
 
   it('that lost its record can neither release nor discard it', async () => {
     for (const ending of [RELEASE, DISCARD]) {
-      const here = new Process(bench);
+      const here = new Process(fixture);
       const operation = anOperation();
       const leased = await here.begin(operation);
       await takeAway(operation);
       expect(await leased.runToEnd(async () => ending)).toMatchObject({ kind: 'lost', recordState: { token: 2 } });
       expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
-      expect(await bench.record(operation.recordId)).toMatchObject({ status: 'processing', token: 2 });
+      expect(await fixture.record(operation.recordId)).toMatchObject({ status: 'processing', token: 2 });
     }
   });
 
   it('has one signal', async () => {
-    const { execution } = await new Process(bench).begin(anOperation());
+    const { execution } = await new Process(fixture).begin(anOperation());
     expect(execution.signal).toBe(execution.signal);
     expect(execution.signal.aborted).toBe(false);
   });
 
-  it('is told of a loss even if it asks for the signal after it', async () => {
-    const here = new Process(bench);
+  it('sees a loss even if it asks for the signal after it', async () => {
+    const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
     await takeAway(operation);
@@ -120,7 +120,7 @@ describe('an execution', () => {
   });
 
   it('has keys for downstream calls of its own, the same on each attempt', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     const first = await here.begin(operation);
     const derived = first.execution.deriveKey('charge');
@@ -134,14 +134,14 @@ describe('an execution', () => {
 
 describe('recording an outcome', () => {
   it('is tried again within the lease', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('before complete', 2, lost());
     expect(await here.run(anOperation())).toEqual({ kind: 'stored' });
     expect(here.count('complete')).toBe(3);
   });
 
   it('is found to have happened where only the answer was lost', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('after complete', 1, lost());
     const operation = anOperation();
     expect(await here.run(operation)).toEqual({ kind: 'stored' });
@@ -150,11 +150,11 @@ describe('recording an outcome', () => {
   });
 
   it('of another attempt with the same outcome is not taken for ours', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
-    await bench.lapse(operation.recordId);
-    await new Process(bench).run(duplicate(operation));
+    await fixture.expireLease(operation.recordId);
+    await new Process(fixture).run(duplicate(operation));
     expect(await leased.runToEnd(async () => STORE)).toMatchObject({
       kind: 'lost',
       recordState: { status: 'done', outcome: OUTCOME },
@@ -162,17 +162,17 @@ describe('recording an outcome', () => {
   });
 
   it.each([
-    ['has settled it by hand', 'done', async (recordId: string) => bench.store().resolveHeld(recordId, OUTCOME)],
-    ['has freed it', 'failed', async (recordId: string) => bench.store().resolveHeld(recordId, null)],
+    ['has settled it by hand', 'done', async (recordId: string) => fixture.store().resolveHeld(recordId, OUTCOME)],
+    ['has freed it', 'failed', async (recordId: string) => fixture.store().resolveHeld(recordId, null)],
     ['has to look', 'held', async () => undefined],
-    ['has deleted it', undefined, async (recordId: string) => bench.store().forget(recordId)],
-  ])('is too late where somebody %s', async (_, status, settle) => {
-    const here = new Process(bench);
+    ['has deleted it', undefined, async (recordId: string) => fixture.store().forget(recordId)],
+  ])('is too late where an operator or a request %s', async (_, status, settle) => {
+    const here = new Process(fixture);
     const operation = anOperation({ afterCrash: 'hold' });
     const leased = await here.begin(operation);
-    await bench.lapse(operation.recordId);
+    await fixture.expireLease(operation.recordId);
     // Owner and token are still ours.
-    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
+    expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
     await settle(operation.recordId);
     const finish = await leased.runToEnd(async () => STORE);
     expect(finish.kind).toBe('lost');
@@ -182,7 +182,7 @@ describe('recording an outcome', () => {
 
   it('is given up on when the lease has run out', async () => {
     const wakeUp = new TestWakeUp();
-    const here = new Process(bench, { observed: false, wakeUp });
+    const here = new Process(fixture, { observed: false, wakeUp });
     here.reach = ({ point }) => {
       if (point === 'before complete' || point === 'before read') throw lost();
     };
@@ -196,12 +196,12 @@ describe('recording an outcome', () => {
     const error = expect.objectContaining({ cause });
     expect(here.events).toEqual([{ type: 'unrecorded', recordId, endpoint, attempt: 1, token: 1, error }]);
     expect(here.engine.isRunning).toBe(false);
-    // Whoever waits may find out what became of it.
+    // Requests that wait may read its outcome.
     expect(wakeUp.announced).toEqual([recordId]);
   });
 
   it('is not tried again where it fails for another reason', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('before complete', Infinity, new RangeError('too large'));
     expect(await here.run(anOperation())).toMatchObject({ kind: 'unrecorded', error: { message: 'too large' } });
     expect(here.count('complete')).toBe(1);
@@ -211,13 +211,13 @@ describe('recording an outcome', () => {
     ['refuses it', new StoreRefusedError({ cause: new Error('too large') }), 2],
     ['closes the connection at each try, and answers otherwise', closed(), 4],
   ])('is recorded without its response where the store %s', async (_, error, tries) => {
-    const here = new Process(bench, { observed: false });
+    const here = new Process(fixture, { observed: false });
     here.lose('before complete', tries - 1, error);
     const operation = anOperation();
     expect(await here.run(operation)).toEqual({ kind: 'stored' });
     expect(here.count('complete')).toBe(tries);
     expect(here.events).toMatchObject([{ type: 'notKept', error: expect.any(Error) }]);
-    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'gone' } });
+    expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ refusal: { reason: 'gone' } });
   });
 
   it.each([
@@ -228,7 +228,7 @@ describe('recording an outcome', () => {
       0,
     ],
   ])('keeps its response where the store %s', async (_, error, answersFrom) => {
-    const here = new Process(bench, { observed: false });
+    const here = new Process(fixture, { observed: false });
     let tries = 0;
     here.reach = ({ point }) => {
       if (point === 'before complete' && ++tries < 5) throw error;
@@ -237,11 +237,11 @@ describe('recording an outcome', () => {
     const operation = anOperation();
     expect(await here.run(operation)).toEqual({ kind: 'stored' });
     expect(here.events).toEqual([]);
-    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ kind: 'replay', outcome: OUTCOME });
+    expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ kind: 'replay', outcome: OUTCOME });
   });
 
   it('ends with the lease, or sooner, where the store refuses every record of it', async () => {
-    const here = new Process(bench, { observed: false });
+    const here = new Process(fixture, { observed: false });
     here.lose('before complete', Infinity, new StoreRefusedError({ cause: new Error('check violated') }));
     expect(await here.run(anOperation())).toMatchObject({
       kind: 'unrecorded',
@@ -250,9 +250,9 @@ describe('recording an outcome', () => {
     expect(here.count('complete')).toBe(2);
   });
 
-  it('tells those that wait, wherever the answer was lost', async () => {
+  it('wakes those that wait, wherever the answer was lost', async () => {
     const wakeUp = new TestWakeUp();
-    const here = new Process(bench, { wakeUp });
+    const here = new Process(fixture, { wakeUp });
     here.lose('after complete', 1, lost());
     const operation = anOperation();
     await here.run(operation);
@@ -265,25 +265,25 @@ describe('giving a record back', () => {
     ['released', RELEASE],
     ['discarded', DISCARD],
   ])('out of reach: nothing fails, and the lease runs out (%s)', async (_, ending) => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('before release', Infinity, lost());
     const operation = anOperation();
     expect(await here.run(operation, ending)).toEqual({ kind: 'freed' });
     expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded']);
     expect(here.engine.isRunning).toBe(false);
-    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
+    expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
   });
 
   it('does not hide a mistake', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('before release', Infinity, new TypeError('a mistake'));
     expect(await here.run(anOperation(), RELEASE)).toEqual({ kind: 'freed' });
     expect(here.events).toMatchObject([{ type: 'claimed' }, { type: 'unrecorded', error: { message: 'a mistake' } }]);
     expect(here.engine.isRunning).toBe(false);
   });
 
-  it('that is lost already is told of once', async () => {
-    const here = new Process(bench);
+  it('that is lost already is reported once', async () => {
+    const here = new Process(fixture);
     const operation = anOperation();
     const leased = await here.begin(operation);
     await takeAway(operation);
@@ -297,13 +297,13 @@ describe('giving a record back', () => {
 
 describe('the lease', () => {
   it('is renewed for as long as the operation runs, and not after that', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation({ leaseMs: 600 });
     const beganAt = performance.now();
     const leased = await here.begin(operation);
     const finish = await leased.runToEnd(async () => {
       await sleep(1_300);
-      expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
+      expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
       return STORE;
     });
     expect(finish).toEqual({ kind: 'stored' });
@@ -316,13 +316,13 @@ describe('the lease', () => {
   });
 
   it('need not be renewed by an operation that is quick', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     await here.run(anOperation({ leaseMs: 3 * SECOND }));
     expect(here.count('renew')).toBe(0);
   });
 
   it('is renewed again soon where that failed', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('before renew', 2, lost());
     const operation = anOperation({ leaseMs: 1_500 });
     const leased = await here.begin(operation);
@@ -337,7 +337,7 @@ describe('the lease', () => {
   });
 
   it('that was renewed allows for trying again as long as a new one', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     let failures = 2;
     here.reach = ({ point }) => {
       if (point === 'before complete' && failures-- > 0) throw lost();
@@ -352,7 +352,7 @@ describe('the lease', () => {
   });
 
   it('that was taken by another aborts the signal', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation({ leaseMs: 600 });
     const leased = await here.begin(operation);
     await leased.runToEnd(async () => {
@@ -370,7 +370,7 @@ describe('the lease', () => {
   });
 
   it('that could not be renewed is given up when it has run out, and not before', async () => {
-    const here = new Process(bench, { observed: false });
+    const here = new Process(fixture, { observed: false });
     const leaseMs = 700;
     const startedAt = performance.now();
     const leased = await here.begin(anOperation({ leaseMs }));
@@ -393,7 +393,7 @@ describe('the lease', () => {
       ['before renew', true],
       ['after renew', false],
     ]) {
-      const here = new Process(bench);
+      const here = new Process(fixture);
       let renewing = false;
       let resume!: () => void;
       const paused = new Promise<void>((resolve) => (resume = resolve));
@@ -432,7 +432,7 @@ describe('a transaction', () => {
   }
 
   it('holds the writes and the outcome', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(TRANSACTIONAL);
     const leased = await here.begin(operation);
     const finish = await leased.runToEnd(async () => {
@@ -449,7 +449,7 @@ describe('a transaction', () => {
   });
 
   it('counts what recording takes from the end of the body', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const leased = await here.begin(anOperation(TRANSACTIONAL));
     const beganAt = performance.now();
     await leased.runToEnd(async () => {
@@ -464,16 +464,16 @@ describe('a transaction', () => {
     ['an outcome that is not kept', RELEASE, 'freed', 'failed', 2],
     ['what never began', DISCARD, 'freed', undefined, 1],
   ])('is rolled back by %s', async (_, ending, kind, status, attempt) => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(TRANSACTIONAL);
     expect(await work(here, operation, ending)).toEqual({ kind });
     expect(await effectOf(operation)).toBe(0);
-    expect((await bench.record(operation.recordId))?.status).toBe(status);
+    expect((await fixture.record(operation.recordId))?.status).toBe(status);
     if (kind === 'freed') expect((await here.begin(operation)).execution.attempt).toBe(attempt);
   });
 
   it('is rolled back where the execution asked not to be stored', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(TRANSACTIONAL);
     const leased = await here.begin(operation);
     const finish = await leased.runToEnd(async () => {
@@ -486,7 +486,7 @@ describe('a transaction', () => {
   });
 
   it('is rolled back by a body that throws, which is thrown on', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(TRANSACTIONAL);
     const leased = await here.begin(operation);
     const error = new StoreUnavailableError();
@@ -496,7 +496,7 @@ describe('a transaction', () => {
   });
 
   it('is rolled back where the record was lost', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(TRANSACTIONAL);
     const leased = await here.begin(operation);
     await takeAway(operation);
@@ -510,10 +510,10 @@ describe('a transaction', () => {
   });
 
   it('that cannot be begun leaves nothing behind', async () => {
-    const store = bench.store();
+    const store = fixture.store();
     const error = new StoreUnavailableError();
     const closed = Object.create(store, { transaction: { value: () => Promise.reject(error) } }) as typeof store;
-    const here = new Process(bench, { store: closed });
+    const here = new Process(fixture, { store: closed });
     const operation = anOperation(TRANSACTIONAL);
     let ran = false;
     const leased = await here.begin(operation);
@@ -523,11 +523,11 @@ describe('a transaction', () => {
     });
     expect(finish).toEqual({ kind: 'rolledBack', error });
     expect(ran).toBe(false);
-    expect(await bench.record(operation.recordId)).toBeNull();
+    expect(await fixture.record(operation.recordId)).toBeNull();
   });
 
   it('that the database rolled back leaves the key to the next', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const error = new Error('deadlock');
     here.lose('before commit', 1, error);
     const operation = anOperation(TRANSACTIONAL);
@@ -537,7 +537,7 @@ describe('a transaction', () => {
   });
 
   it('whose COMMIT took place though its answer was lost is stored', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('after commit', 1);
     const operation = anOperation(TRANSACTIONAL);
     expect(await work(here, operation)).toEqual({ kind: 'stored' });
@@ -546,7 +546,7 @@ describe('a transaction', () => {
   });
 
   it('is looked up again and again, within the lease', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     let failures = 2;
     here.reach = ({ point }) => {
       if (point === 'after commit') throw lost();
@@ -558,7 +558,7 @@ describe('a transaction', () => {
   });
 
   it('that cannot be looked up either is unrecorded', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.reach = ({ point }) => {
       if (point === 'after commit' || point === 'before renew') throw lost();
     };
@@ -569,7 +569,7 @@ describe('a transaction', () => {
   });
 
   it('whose COMMIT did not take place is rolled back, and the key is free', async () => {
-    const store = bench.store();
+    const store = fixture.store();
     const unknown = new CommitUnknownError();
     const cut = Object.create(store, {
       transaction: {
@@ -582,7 +582,7 @@ describe('a transaction', () => {
             .catch(() => Promise.reject(unknown)),
       },
     }) as typeof store;
-    const here = new Process(bench, { store: cut });
+    const here = new Process(fixture, { store: cut });
     const operation = anOperation(TRANSACTIONAL);
     expect(await work(here, operation)).toEqual({ kind: 'rolledBack', error: unknown });
     expect(await effectOf(operation)).toBe(0);
@@ -590,11 +590,11 @@ describe('a transaction', () => {
   });
 
   it('whose record another has completed meanwhile is lost', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(TRANSACTIONAL);
     here.reach = async ({ point }) => {
       if (point !== 'after commit') return;
-      await bench.dataSource.query(`UPDATE idempotency_record SET token = 9 WHERE id = '${operation.recordId}'`);
+      await fixture.dataSource.query(`UPDATE idempotency_record SET token = 9 WHERE id = '${operation.recordId}'`);
       throw lost();
     };
     expect(await work(here, operation)).toMatchObject({ kind: 'lost', recordState: { token: 9, status: 'done' } });
@@ -603,7 +603,7 @@ describe('a transaction', () => {
 
   it('announces its outcome where the answer was lost', async () => {
     const wakeUp = new TestWakeUp();
-    const here = new Process(bench, { wakeUp });
+    const here = new Process(fixture, { wakeUp });
     here.lose('after commit', 1);
     const operation = anOperation(TRANSACTIONAL);
     await work(here, operation);
@@ -617,11 +617,11 @@ describe('a step', () => {
     operation: Operation,
     body: (step: Awaited<ReturnType<Process['begin']>>['execution']['step']) => Promise<unknown>,
   ) {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const { execution } = await here.begin(operation);
     await body(execution.step.bind(execution));
-    await bench.lapse(operation.recordId);
-    const there = new Process(bench);
+    await fixture.expireLease(operation.recordId);
+    const there = new Process(fixture);
     const leased = await there.begin(duplicate(operation));
     return { there, leased, execution: leased.execution };
   }
@@ -653,7 +653,7 @@ describe('a step', () => {
   });
 
   it('of a first attempt costs one write', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const { execution } = await here.begin(anOperation());
     expect(await execution.step('charge', () => 1)).toBe(1);
     expect(here.asked).toEqual(['claim', 'step end']);
@@ -663,17 +663,17 @@ describe('a step', () => {
     ['where its outcome matters after a crash', HOLD, {}],
     ['where it can be verified', {}, { verify: () => undefined }],
   ])('is noted before it begins %s', async (_, policy, options) => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(policy);
     const { execution } = await here.begin(operation);
     await execution.step(
       'charge',
       async () => {
-        expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'begun' }]);
+        expect(await fixture.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'begun' }]);
       },
       options,
     );
-    expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'done' }]);
+    expect(await fixture.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'done' }]);
     expect(here.asked).toEqual(['claim', 'step begin', 'step end']);
   });
 
@@ -682,14 +682,14 @@ describe('a step', () => {
     const operation = anOperation();
     const { execution: again } = await interrupted(operation, async (step) => {
       await expect(step('charge', () => Promise.reject(error))).rejects.toBe(error);
-      expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'failed' }]);
+      expect(await fixture.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'failed' }]);
     });
     expect(await again.step('charge', () => 2)).toBe(2);
-    expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'done' }]);
+    expect(await fixture.steps(operation.recordId)).toMatchObject([{ name: 'charge', status: 'done' }]);
   });
 
   it('that threw is run again even where an unknown outcome would be held, as it is known', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation(HOLD);
     const first = await here.begin(operation);
     await first.runToEnd(async () => {
@@ -717,7 +717,9 @@ describe('a step', () => {
     });
     expect(await execution.step('charge', notAgain, { verify: async () => ({ id: 3 }) })).toEqual({ id: 3 });
     expect(there.asked.slice(1)).toEqual(['read', 'step end']);
-    expect(await bench.steps(operation.recordId)).toMatchObject([{ status: 'done', result: Buffer.from('{"id":3}') }]);
+    expect(await fixture.steps(operation.recordId)).toMatchObject([
+      { status: 'done', result: Buffer.from('{"id":3}') },
+    ]);
   });
 
   it('that was interrupted is verified: it did not happen', async () => {
@@ -738,7 +740,7 @@ describe('a step', () => {
   });
 
   it.each([false, true])('whose outcome is unknown holds the record (transactional: %s)', async (transactional) => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation({ ...HOLD, transactional });
     await leaveUnknown(here, duplicate(operation, { transactional: false }));
 
@@ -751,11 +753,11 @@ describe('a step', () => {
     const { recordId, endpoint } = operation;
     expect(here.events.at(-1)).toEqual({ type: 'held', recordId, endpoint, attempt: 2, token: 2 });
     expect(here.engine.isRunning).toBe(false);
-    expect(await new Process(bench).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
+    expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
   });
 
-  it('whose outcome is unknown is told to nobody where nobody listens', async () => {
-    const here = new Process(bench, { observed: false });
+  it('whose outcome is unknown emits no event where nothing subscribes', async () => {
+    const here = new Process(fixture, { observed: false });
     const operation = anOperation(HOLD);
     await leaveUnknown(here, operation);
     const leased = await here.begin(operation);
@@ -769,17 +771,17 @@ describe('a step', () => {
 
   it('of an execution that lost its record is not recorded, and says so', async () => {
     for (const options of [{}, { verify: () => undefined }]) {
-      const here = new Process(bench);
+      const here = new Process(fixture);
       const operation = anOperation();
       const { execution } = await here.begin(operation);
       await takeAway(operation);
       await expect(execution.step('charge', () => 1, options)).rejects.toThrow(LeaseLostError);
-      expect(await bench.steps(operation.recordId)).toEqual([]);
+      expect(await fixture.steps(operation.recordId)).toEqual([]);
     }
   });
 
   it('is recorded again and again within the lease', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('before step end', 2, lost());
     const operation = anOperation();
     const { execution } = await here.begin(operation);
@@ -788,7 +790,7 @@ describe('a step', () => {
   });
 
   it('that threw throws the same though that cannot be recorded', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     here.lose('before step end', Infinity, new TypeError('a mistake'));
     const { execution } = await here.begin(anOperation());
     const error = new Error('declined');
@@ -797,7 +799,7 @@ describe('a step', () => {
   });
 
   it('has a name of its own, of 1 to 191 characters', async () => {
-    const { execution } = await new Process(bench).begin(anOperation());
+    const { execution } = await new Process(fixture).begin(anOperation());
     await expect(execution.step('', () => 1)).rejects.toThrow(RangeError);
     await expect(execution.step('x'.repeat(192), () => 1)).rejects.toThrow('1 to 191');
     expect(await execution.step('x'.repeat(191), () => 1)).toBe(1);
@@ -806,21 +808,21 @@ describe('a step', () => {
   });
 
   it('outlives the transaction that is rolled back, though it was recorded on its connection', async () => {
-    const here = new Process(bench);
+    const here = new Process(fixture);
     const operation = anOperation({ transactional: true });
     const leased = await here.begin(operation);
     await leased.runToEnd(async () => {
       await leased.execution.step('reserve', () => 1);
       return FAILED;
     });
-    expect(await bench.steps(operation.recordId)).toMatchObject([{ name: 'reserve', status: 'done' }]);
+    expect(await fixture.steps(operation.recordId)).toMatchObject([{ name: 'reserve', status: 'done' }]);
   });
 });
 
 it('a waiter is not left alone when the operation ends in any way', async () => {
   for (const policy of [{}, { transactional: true }]) {
     for (const ending of [STORE, FAILED, RELEASE, DISCARD]) {
-      const here = new Process(bench);
+      const here = new Process(fixture);
       const operation = anOperation({ ...WAIT, ...policy });
       const leased = await here.begin(operation);
       const waiting = here.engine.admit(operation);

@@ -1,18 +1,18 @@
 import type { RecordStore, RecordState } from '../../../lib/engine/ports/record-store.js';
 import { RecordWatchers } from '../../../lib/engine/record-watchers.js';
-import { aClaim, type Bench, COMPLETION, ownership } from '../store/support.js';
+import { aClaim, type StoreFixture, COMPLETION, ownership } from '../store/support.js';
 import { until } from '../../support/until.js';
-import { openBench, SECOND, sleep, TestWakeUp } from './support.js';
+import { openStoreFixture, SECOND, sleep, TestWakeUp } from './support.js';
 
-let bench: Bench;
+let fixture: StoreFixture;
 let store: RecordStore;
 let marks: number;
-beforeAll(async () => void (bench = await openBench()));
-afterAll(() => bench?.close());
+beforeAll(async () => void (fixture = await openStoreFixture()));
+afterAll(() => fixture?.close());
 
 beforeEach(() => {
   marks = 0;
-  const real = bench.store();
+  const real = fixture.store();
   const markAwaited: RecordStore['markAwaited'] = (recordId) => {
     marks++;
     return real.markAwaited(recordId);
@@ -84,14 +84,14 @@ describe('a watch over a channel', () => {
     expect(await isResolved(woken)).toBe(true);
     other.leave();
     expect(wakeUp.listening).toBe(0);
-    // Who comes after that begins anew.
+    // A request that comes after that begins again.
     const next = watches.join(recordId);
     await until(() => wakeUp.listening === 1);
     expect(watches.get(recordId)?.currentRecord).toBeUndefined();
     next.leave();
   });
 
-  it('lets go of a subscription that comes when nobody waits any more, and marks nothing', async () => {
+  it('closes a subscription that comes when no request waits any more, and marks nothing', async () => {
     const wakeUp = new TestWakeUp();
     const watches = new RecordWatchers(store, wakeUp);
     const { recordId } = await running();
@@ -108,7 +108,7 @@ describe('a watch over a channel', () => {
     const waits = [1, 2, 3].map(() => watch.changed(0, 300, recordState));
     await Promise.all(waits);
     expect(marks).toBe(1);
-    await bench.lapse(recordState.recordId);
+    await fixture.expireLease(recordState.recordId);
     const next = await store.claim({
       ...aClaim(),
       recordId: recordState.recordId,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { StreamedInput } from '../../../lib/engine/ports/streamed-input.js';
-import type { Bench } from '../store/support.js';
-import { anOperation, duplicate, FAILED, openBench, OUTCOME, Process, STORE, WAIT } from './support.js';
+import type { StoreFixture } from '../store/support.js';
+import { anOperation, duplicate, FAILED, openStoreFixture, OUTCOME, Process, STORE, WAIT } from './support.js';
 
 /** An input whose whole fingerprint is this. */
 function input(whole: Buffer, brokeOff = false): StreamedInput & { compared: number } {
@@ -17,20 +17,20 @@ function input(whole: Buffer, brokeOff = false): StreamedInput & { compared: num
 }
 
 describe('An operation whose input is streamed', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   beforeAll(async () => {
-    bench = await openBench();
+    fixture = await openStoreFixture();
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const [whole, other] = [randomBytes(32), randomBytes(32)];
   const anUpload = (policy = {}) => anOperation(policy, { input: input(whole) });
 
   it.each([false, true])('is compared once its outcome is on record; transactional: %s', async (transactional) => {
-    const process = new Process(bench);
+    const process = new Process(fixture);
     const first = anUpload({ transactional });
     expect(await process.run(first)).toEqual({ kind: 'stored' });
-    expect((await bench.record(first.recordId))!.fingerprint).toEqual(whole);
+    expect((await fixture.record(first.recordId))!.fingerprint).toEqual(whole);
     expect(await process.engine.admit(duplicate(first))).toEqual({ kind: 'replay', outcome: OUTCOME });
     const different = duplicate(first, {}, { input: input(other) });
     expect(await process.engine.admit(different)).toEqual({ kind: 'refuse', refusal: { reason: 'reused' } });
@@ -41,7 +41,7 @@ describe('An operation whose input is streamed', () => {
   });
 
   it('is not compared while it runs, unless the rest differs', async () => {
-    const process = new Process(bench);
+    const process = new Process(fixture);
     const first = anUpload();
     const leased = await process.begin(first);
     const twin = duplicate(first, {}, { input: input(other) });
@@ -57,26 +57,26 @@ describe('An operation whose input is streamed', () => {
   });
 
   it.each([false, true])('frees its key where it broke off and failed; transactional: %s', async (transactional) => {
-    const process = new Process(bench);
+    const process = new Process(fixture);
     const broken = anOperation({ transactional }, { input: input(whole, true) });
     expect(await process.run(broken, FAILED)).toEqual({ kind: 'freed' });
     // Its input never arrived, and so does not bind.
     const retry = duplicate(broken, {}, { input: input(other) });
     expect(await process.run(retry, FAILED)).toEqual({ kind: 'stored' });
-    expect((await bench.record(broken.recordId))!.fingerprint).toEqual(other);
+    expect((await fixture.record(broken.recordId))!.fingerprint).toEqual(other);
   });
 
   it('is done where it broke off and succeeded', async () => {
     const broken = anOperation({}, { input: input(whole, true) });
-    expect(await new Process(bench).run(broken)).toEqual({ kind: 'stored' });
+    expect(await new Process(fixture).run(broken)).toEqual({ kind: 'stored' });
   });
 
   it('that lost its record answers with the outcome of the same input, and of no other', async () => {
     for (const successor of [whole, other]) {
       const first = anUpload();
-      const leased = await new Process(bench).begin(first);
-      await bench.lapse(first.recordId);
-      await new Process(bench).run(duplicate(first, {}, { input: input(successor) }));
+      const leased = await new Process(fixture).begin(first);
+      await fixture.expireLease(first.recordId);
+      await new Process(fixture).run(duplicate(first, {}, { input: input(successor) }));
       const finish = await leased.runToEnd(async () => STORE);
       const recordState = successor === whole ? expect.objectContaining({ outcome: OUTCOME }) : undefined;
       expect(finish).toEqual({ kind: 'lost', recordState });

@@ -10,7 +10,7 @@ import type { HeldLock, LockAttempt, RecordLock } from '../../../lib/engine/port
 import type { WakeUp, WakeUpSubscription } from '../../../lib/engine/ports/wake-up.js';
 import type { HandlerResult, LeasedExecution } from '../../../lib/engine/leased-execution.js';
 import { FaultyRecordStore, type FaultSite, StoreUnavailableError } from '../../../lib/testing/index.js';
-import { backendOf, Bench, HOUR, SECOND } from '../store/support.js';
+import { backendOf, StoreFixture, HOUR, SECOND } from '../store/support.js';
 
 export { HOUR, SECOND, sleep };
 
@@ -21,8 +21,8 @@ export const RELEASE: HandlerResult = { kind: 'release' };
 export const DISCARD: HandlerResult = { kind: 'discard' };
 
 /** The engine needs a store that works, not one in particular. */
-export function openBench(): Promise<Bench> {
-  return Bench.open(backendOf('better-sqlite3'));
+export function openStoreFixture(): Promise<StoreFixture> {
+  return StoreFixture.open(backendOf('better-sqlite3'));
 }
 
 export const POLICY: Policy = {
@@ -72,8 +72,8 @@ export class Process {
   reach: (site: FaultSite) => void | Promise<void> = () => undefined;
 
   constructor(
-    bench: Bench,
-    { observed = true, store = bench.store(), ...parts }: Partial<EngineParts> & { observed?: boolean } = {},
+    fixture: StoreFixture,
+    { observed = true, store = fixture.store(), ...parts }: Partial<EngineParts> & { observed?: boolean } = {},
   ) {
     const faulty = new FaultyRecordStore(store, (site) => {
       this.sites.push(site);
@@ -117,7 +117,7 @@ export class Process {
     return this.engine.admit(operation);
   }
 
-  /** Begins an operation that nobody has begun. */
+  /** Begins an operation that has no record yet. */
   async begin(operation: Operation): Promise<LeasedExecution> {
     const admission = await this.engine.admit(operation);
     if (admission.kind !== 'run') throw new Error(`not run: ${JSON.stringify(admission)}`);
@@ -129,7 +129,7 @@ export class Process {
   }
 }
 
-/** A lock within this process, which can be told what to answer. */
+/** A lock within this process; `answer` overrides what it answers. */
 export class TestLock implements RecordLock {
   readonly held = new Set<string>();
   readonly ttls: number[] = [];

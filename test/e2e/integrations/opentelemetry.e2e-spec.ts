@@ -413,7 +413,7 @@ describe('how it is imported', () => {
     expect(await reader.counts()).toEqual({});
   });
 
-  test('without it, nobody listens: no event is made', async () => {
+  test('without it, nothing subscribes: no event is made', async () => {
     const app = await boot();
     expect(app.get(EventStream, { strict: false }).observed).toBe(false);
     await app.close();

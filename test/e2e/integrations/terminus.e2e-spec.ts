@@ -130,7 +130,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('the tables, o
     await dataSource.query(statement);
     const health = await healthy.health();
     expect(health).toMatchObject({ http: 503, status: 'down', store: { status: 'down', reason: 'table-missing' } });
-    // An address, a statement or a name would be more than a health check should tell.
+    // An address, a statement or a name would be more than a health check should reveal.
     expect(health.body).not.toMatch(/idempotency_(record|step)|127\.0\.0\.1|SELECT|UPDATE/);
     await dataSource.synchronize(true);
     expect((await healthy.health()).status).toBe('up');

@@ -4,18 +4,18 @@ import {
   RedlockRecordLock,
   resolveRedlockSettings,
 } from '../../../lib/lock/index.js';
-import { Bench, VERSIONS } from './support.js';
+import { LockFixture, VERSIONS } from './support.js';
 
 describe.each(VERSIONS)('the option `redis` with clients of $version', (version) => {
-  const bench = new Bench();
+  const fixture = new LockFixture();
   let clients: RedisLike[];
 
   beforeAll(async () => {
-    clients = await bench.connect(version, [1, 2, 3, 4, 5], { lazyConnect: true });
+    clients = await fixture.connect(version, [1, 2, 3, 4, 5], { lazyConnect: true });
   });
 
   afterAll(async () => {
-    await bench.close();
+    await fixture.close();
   });
 
   it('takes one client, a list of one, and other odd numbers', () => {
@@ -30,7 +30,7 @@ describe.each(VERSIONS)('the option `redis` with clients of $version', (version)
   });
 
   it('takes a Cluster', () => {
-    const cluster = bench.open(version.cluster(1));
+    const cluster = fixture.open(version.cluster(1));
     expect(assertRedisNodes(cluster)).toEqual([cluster]);
   });
 

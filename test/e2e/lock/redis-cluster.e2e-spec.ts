@@ -2,7 +2,7 @@ import { need, REDIS } from '../../support/binaries.mjs';
 import { makeFolder, Server } from '../../support/servers.mjs';
 import { RedisWakeUp } from '../../../lib/lock/index.js';
 import { until } from '../../support/until.js';
-import { anId, Bench, type Client, type ClusterClient, take, timed, VERSIONS } from './support.js';
+import { anId, LockFixture, type Client, type ClusterClient, take, timed, VERSIONS } from './support.js';
 
 const SLOTS = 16_384;
 
@@ -35,7 +35,7 @@ async function formCluster(nodes: readonly Client[], ports: readonly number[]): 
 }
 
 describe.each(VERSIONS)('a Cluster of $version', (version) => {
-  const bench = new Bench();
+  const fixture = new LockFixture();
   let servers: Server[];
   let cluster: ClusterClient;
   let other: ClusterClient;
@@ -43,9 +43,9 @@ describe.each(VERSIONS)('a Cluster of $version', (version) => {
   beforeAll(async () => {
     servers = await Promise.all([startNode(), startNode()]);
     const ports = servers.map((server) => server.port);
-    await formCluster(await bench.connect(version, ports), ports);
-    cluster = bench.open(version.cluster(ports[0] as number));
-    other = bench.open(version.cluster(ports[0] as number));
+    await formCluster(await fixture.connect(version, ports), ports);
+    cluster = fixture.open(version.cluster(ports[0] as number));
+    other = fixture.open(version.cluster(ports[0] as number));
     await until(() => cluster.status === 'ready' && other.status === 'ready');
   });
 
@@ -54,14 +54,14 @@ describe.each(VERSIONS)('a Cluster of $version', (version) => {
   });
 
   afterAll(async () => {
-    await bench.close();
+    await fixture.close();
     await Promise.all(servers.map((server) => server.dispose()));
   });
 
   it('holds locks on all of its nodes', async () => {
     const [ours, theirs] = [
-      bench.lock([cluster], { attemptTimeout: 5_000 }),
-      bench.lock([other], { attemptTimeout: 5_000 }),
+      fixture.lock([cluster], { attemptTimeout: 5_000 }),
+      fixture.lock([other], { attemptTimeout: 5_000 }),
     ];
     const ids = Array.from({ length: 50 }, anId);
     const locks = await Promise.all(ids.map((id) => take(ours, id, 10_000)));
@@ -88,7 +88,7 @@ describe.each(VERSIONS)('a Cluster of $version', (version) => {
   });
 
   it('that does not answer is unavailable in bounded time, and back when it is', async () => {
-    const lock = bench.lock([cluster]);
+    const lock = fixture.lock([cluster]);
     (await take(lock, anId(), 10_000)).release();
     for (const server of servers) server.pause();
     for (let i = 0; i < 20; i++) {

@@ -4,14 +4,14 @@ import { TcpProxy } from '../../support/proxy.js';
 import { type Server, startRedis } from '../../support/servers.mjs';
 import { RedisWakeUp, type RedisWakeUpSettings } from '../../../lib/lock/index.js';
 import { until } from '../../support/until.js';
-import { anId, Bench, type Client, median, timed, VERSIONS } from './support.js';
+import { anId, LockFixture, type Client, median, timed, VERSIONS } from './support.js';
 
 /** The time limit of 250 ms, and what a busy machine may add to it. */
 const BOUND = 1_500;
 
 describe.each(VERSIONS)('waking up over $version', (version) => {
   let servers: Server[];
-  let bench: Bench;
+  let fixture: LockFixture;
   /** Two processes' worth of clients. */
   let here: Client[];
   let there: Client[];
@@ -23,17 +23,17 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
   });
 
   beforeEach(async () => {
-    bench = new Bench();
+    fixture = new LockFixture();
     const ports = servers.map((server) => server.port);
-    here = await bench.connect(version, ports);
-    there = await bench.connect(version, ports);
+    here = await fixture.connect(version, ports);
+    there = await fixture.connect(version, ports);
   });
 
   afterEach(async () => {
     for (const server of servers) server.resume();
     await Promise.all(servers.filter((server) => server.pid === undefined).map((server) => server.start()));
     await Promise.all(opened.splice(0).map((wakeUp) => wakeUp.close()));
-    await bench.close();
+    await fixture.close();
     await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
   });
 
@@ -154,7 +154,7 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
     ['lazily', { lazyConnect: true }],
   ])('a lost connection of a client made %s is subscribed again, and its waiters look again', async (_how, options) => {
     const ports = servers.map((server) => server.port);
-    const waiting = wakeUp(await bench.connect(version, ports, options));
+    const waiting = wakeUp(await fixture.connect(version, ports, options));
     const id = anId();
     let woken = 0;
     await waiting.subscribe(id, () => woken++);
@@ -170,7 +170,7 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
   });
 
   it('a client made not to reconnect gets a new connection for the next waiter', async () => {
-    const [client] = await bench.connect(version, [servers[0]?.port ?? 0], { retryStrategy: () => null });
+    const [client] = await fixture.connect(version, [servers[0]?.port ?? 0], { retryStrategy: () => null });
     const waiting = wakeUp([client as Client]);
     let woken = 0;
     const id = anId();
@@ -220,7 +220,7 @@ describe.each(VERSIONS)('waking up over $version', (version) => {
   it('subscribing that takes too long leaves nothing behind', async () => {
     const proxy = await TcpProxy.listen(servers[0]?.port ?? 0);
     proxies.push(proxy);
-    const waiting = wakeUp(await bench.connect(version, [proxy.port]), { timeout: 50 });
+    const waiting = wakeUp(await fixture.connect(version, [proxy.port]), { timeout: 50 });
     const first = await waiting.subscribe(anId(), () => undefined).catch(() => undefined);
     proxy.blackhole(true);
     await expect(waiting.subscribe(anId(), () => undefined)).rejects.toThrow('no Redis node');

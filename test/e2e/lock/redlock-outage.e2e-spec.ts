@@ -4,7 +4,7 @@ import { TcpProxy } from '../../support/proxy.js';
 import { type Server, startRedis } from '../../support/servers.mjs';
 import type { RedlockRecordLock } from '../../../lib/lock/index.js';
 import { until } from '../../support/until.js';
-import { anId, Bench, type Client, take, median, nameOf, timed, VERSIONS } from './support.js';
+import { anId, LockFixture, type Client, take, median, nameOf, timed, VERSIONS } from './support.js';
 
 /** What an attempt may last at most, and what a busy machine may add to it, in milliseconds. */
 const LIMIT = 100;
@@ -16,7 +16,7 @@ const OUT_OF_FIVE = /^no quorum: 3 of 5 Redis nodes out \((no answer|not connect
 
 describe.each(VERSIONS)('an outage, seen with default clients of $version', (version) => {
   let servers: Server[];
-  let bench: Bench;
+  let fixture: LockFixture;
   let clients: Client[];
   let lock: RedlockRecordLock;
   /** Connections that see what is on the nodes whatever happens to the clients. */
@@ -29,18 +29,18 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   });
 
   beforeEach(async () => {
-    bench = new Bench();
+    fixture = new LockFixture();
     const ports = servers.map((server) => server.port);
-    witnesses = await bench.connect(version, ports);
-    clients = await bench.connect(version, ports);
-    lock = bench.lock(clients);
+    witnesses = await fixture.connect(version, ports);
+    clients = await fixture.connect(version, ports);
+    lock = fixture.lock(clients);
     (await take(lock, anId(), 10_000)).release();
   });
 
   afterEach(async () => {
     for (const server of servers) server.resume();
     await Promise.all(servers.filter((server) => server.pid === undefined).map((server) => server.start()));
-    await bench.close();
+    await fixture.close();
     await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
     await Promise.all(extras.splice(0).map((server) => server.dispose()));
   });
@@ -81,7 +81,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       if (result.kind === 'contended') return { ms };
       expect(result.kind).toBe('unavailable');
     }
-    throw new Error('never told of the contention');
+    throw new Error('the contention was never reported');
   }
 
   async function holders(id: string): Promise<(string | null)[]> {
@@ -101,7 +101,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   async function throughProxies(count: number): Promise<Client[]> {
     const opened = await Promise.all(servers.slice(0, count).map((server) => TcpProxy.listen(server.port)));
     proxies.push(...opened);
-    return await bench.connect(
+    return await fixture.connect(
       version,
       opened.map((proxy) => proxy.port),
     );
@@ -130,10 +130,10 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       lockOfId.release();
     });
 
-    it('two of five: contention is still told from outage', async () => {
+    it('two of five: contention is still distinguished from outage', async () => {
       const id = anId();
       const lockOfId = await take(lock, id, 10_000);
-      const other = bench.lock(clients);
+      const other = fixture.lock(clients);
       await Promise.all(servers.slice(0, 2).map(begin));
       const { ms } = await contended(other, id);
       expect(ms).toBeLessThan(LIMIT + SLACK);
@@ -175,7 +175,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     });
 
     it('the only one: unavailable within the time limit, and back when it is', async () => {
-      const single = bench.lock(clients.slice(0, 1));
+      const single = fixture.lock(clients.slice(0, 1));
       await begin(servers[0] as Server);
       const { result, ms } = await timed(() => single.acquire(anId(), 10_000));
       expect(result).toMatchObject({ kind: 'unavailable', reason: expect.stringContaining('1 of 1') });
@@ -184,7 +184,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       await until(async () => (await single.acquire(anId(), 10_000)).kind === 'acquired');
     });
 
-    it('a release delays nobody, and reaches the nodes when they are back', async () => {
+    it('a release delays no request, and reaches the nodes when they are back', async () => {
       const ids = Array.from({ length: 20 }, anId);
       const locks = await Promise.all(ids.map((id) => take(lock, id, 60_000)));
       await sleep(20);
@@ -199,7 +199,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     });
   });
 
-  it('nodes that are out are not somebody’s lock', async () => {
+  it('nodes that are out do not count as a lock of another', async () => {
     const id = anId();
     const left = [witnesses[0], witnesses[4]];
     for (const witness of left) await witness?.set(nameOf(id), 'theirs', 'PX', 60_000);
@@ -212,7 +212,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   });
 
   it('a lost race costs one command, for there is nothing to release', async () => {
-    const [ours, theirs] = [0, 1].map(() => bench.lock(clients.slice(0, 1), { attemptTimeout: 5_000 })) as [
+    const [ours, theirs] = [0, 1].map(() => fixture.lock(clients.slice(0, 1), { attemptTimeout: 5_000 })) as [
       RedlockRecordLock,
       RedlockRecordLock,
     ];
@@ -235,7 +235,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
   it('a lock that came late is given back', async () => {
     const slow = await throughProxies(3);
-    const late = bench.lock(slow);
+    const late = fixture.lock(slow);
     (await take(late, anId(), 60_000)).release();
     for (const proxy of proxies) proxy.delay(1_000);
     const id = anId();
@@ -250,7 +250,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
   it('a lock granted by a node that was cut off meanwhile is given back', async () => {
     const slow = await throughProxies(3);
-    const late = bench.lock(slow);
+    const late = fixture.lock(slow);
     (await take(late, anId(), 60_000)).release();
     for (const proxy of proxies) proxy.blackhole(true);
     const id = anId();
@@ -267,8 +267,8 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   it('a lock granted long after its release could not be sent is given back', async () => {
     const opened = await TcpProxy.listen(servers[0]?.port ?? 0);
     proxies.push(opened);
-    const [client] = (await bench.connect(version, [opened.port], { enableOfflineQueue: false })) as [Client];
-    const single = bench.lock([client]);
+    const [client] = (await fixture.connect(version, [opened.port], { enableOfflineQueue: false })) as [Client];
+    const single = fixture.lock([client]);
     (await take(single, anId(), 60_000)).release();
     await sleep(20);
     opened.blackhole(true);
@@ -289,7 +289,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   it('a split vote is not repeated where the next one might end too late, and leaves nothing behind', async () => {
     const [first, second, third] = (await throughProxies(3)) as [Client, Client, Client];
     const [, slow] = proxies as [TcpProxy, TcpProxy];
-    const late = bench.lock([first, second, third], { attemptTimeout: 2_000 });
+    const late = fixture.lock([first, second, third], { attemptTimeout: 2_000 });
     (await take(late, anId(), 60_000)).release();
     const id = anId();
     await witnesses[0]?.set(nameOf(id), 'theirs', 'PX', 60_000);
@@ -307,7 +307,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   });
 
   it('a lock whose answer was lost with the connection is recognised as ours', async () => {
-    const single = bench.lock(await throughProxies(1), { attemptTimeout: 5_000 });
+    const single = fixture.lock(await throughProxies(1), { attemptTimeout: 5_000 });
     (await take(single, anId(), 60_000)).release();
     await sleep(20);
     proxies[0]?.cutAfterRequest();
@@ -353,7 +353,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
       2_000,
     );
     for (const server of servers.slice(0, 3)) server.resume();
-    await until(async () => (await bench.lock(witnesses).acquire(id, 10_000)).kind === 'acquired');
+    await until(async () => (await fixture.lock(witnesses).acquire(id, 10_000)).kind === 'acquired');
     const values = await holders(id);
     lost.release();
     await sleep(300);
@@ -363,7 +363,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   it('a stall of our own process is not taken for an outage', async () => {
     // The nodes answer within this on a busy machine, too.
     const attemptTimeout = 1_000;
-    const patient = bench.lock(clients, { attemptTimeout });
+    const patient = fixture.lock(clients, { attemptTimeout });
     (await take(patient, anId(), 10_000)).release();
     const attempt = patient.acquire(anId(), 10_000);
     for (const end = performance.now() + 1.5 * attemptTimeout; performance.now() < end;);
@@ -373,9 +373,9 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
   it('a node that was never there is unavailable', async () => {
     const gone = await startRedis();
-    const [client] = await bench.connect(version, [gone.port], { lazyConnect: true });
+    const [client] = await fixture.connect(version, [gone.port], { lazyConnect: true });
     await gone.dispose();
-    const lonely = bench.lock([client as Client]);
+    const lonely = fixture.lock([client as Client]);
     for (const ms of await lastingOf(10, async () =>
       expect((await lonely.acquire(anId(), 10_000)).kind).toBe('unavailable'),
     ))
@@ -390,7 +390,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     ['automatic pipelines', { enableAutoPipelining: true }],
   ])('clients made with %s fare the same', async (_name, options) => {
     const ports = servers.map((server) => server.port);
-    const other = bench.lock(await bench.connect(version, ports, options));
+    const other = fixture.lock(await fixture.connect(version, ports, options));
     (await take(other, anId(), 10_000)).release();
     for (const server of servers.slice(0, 2)) server.pause();
     await servers[2]?.kill();
@@ -406,8 +406,8 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
 
   it('a node that never makes up for its silence is found again by a probe', async () => {
     // With a command timeout, an answer that comes too late is lost in the client.
-    const [client] = (await bench.connect(version, [servers[0]?.port ?? 0], { commandTimeout: 30 })) as [Client];
-    const single = bench.lock([client], { retryAfter: 100 });
+    const [client] = (await fixture.connect(version, [servers[0]?.port ?? 0], { commandTimeout: 30 })) as [Client];
+    const single = fixture.lock([client], { retryAfter: 100 });
     (await take(single, anId(), 10_000)).release();
     servers[0]?.pause();
     const durations: number[] = [];
@@ -424,7 +424,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   });
 
   it('a client that its owner has closed is unavailable', async () => {
-    const single = bench.lock(clients.slice(0, 1));
+    const single = fixture.lock(clients.slice(0, 1));
     clients[0]?.disconnect();
     await until(() => clients[0]?.status === 'end');
     expect(await single.acquire(anId(), 10_000)).toEqual({
@@ -436,8 +436,8 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   it('a node that refuses is an outage, and is named by its code alone', async () => {
     const replica = await startRedis();
     extras.push(replica);
-    const [client] = (await bench.connect(version, [replica.port])) as [Client];
-    const single = bench.lock([client]);
+    const [client] = (await fixture.connect(version, [replica.port])) as [Client];
+    const single = fixture.lock([client]);
     (await take(single, anId(), 10_000)).release();
     await client.call('REPLICAOF', '127.0.0.1', String(servers[0]?.port));
     expect(await single.acquire(anId(), 10_000)).toEqual({

@@ -4,13 +4,13 @@ import { jest } from '@jest/globals';
 import { type Server, startRedis } from '../../support/servers.mjs';
 import { RedlockRecordLock } from '../../../lib/lock/index.js';
 import { until } from '../../support/until.js';
-import { anId, Bench, type Client, take, median, nameOf, timed, VERSIONS } from './support.js';
+import { anId, LockFixture, type Client, take, median, nameOf, timed, VERSIONS } from './support.js';
 
-const bench = new Bench({ attemptTimeout: 5_000 });
+const fixture = new LockFixture({ attemptTimeout: 5_000 });
 const own: Server[] = [];
 
 afterAll(async () => {
-  await bench.close();
+  await fixture.close();
   await Promise.all(own.map((server) => server.dispose()));
 });
 
@@ -29,9 +29,9 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     let theirs: RedlockRecordLock;
 
     beforeAll(async () => {
-      clients = await bench.connect(version, ports(count));
-      ours = bench.lock(clients);
-      theirs = bench.lock(await bench.connect(version, ports(count)));
+      clients = await fixture.connect(version, ports(count));
+      ours = fixture.lock(clients);
+      theirs = fixture.lock(await fixture.connect(version, ports(count)));
     });
 
     it('is one holder’s until it is released', async () => {
@@ -113,7 +113,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
 
     it('is given to at most one of many who ask at once, and all but always to one', async () => {
       const rivals: RedlockRecordLock[] = [];
-      for (let i = 0; i < 5; i++) rivals.push(bench.lock(await bench.connect(version, ports(count))));
+      for (let i = 0; i < 5; i++) rivals.push(fixture.lock(await fixture.connect(version, ports(count))));
       let granted = 0;
       for (let round = 0; round < 100; round++) {
         const id = anId();
@@ -139,7 +139,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     });
 
     it('is no longer renewed once the lock is closed, and refused', async () => {
-      const closing = bench.lock(clients);
+      const closing = fixture.lock(clients);
       const id = anId();
       const lock = await take(closing, id, 900);
       await closing.close();
@@ -175,8 +175,8 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     const servers = await Promise.all(Array.from({ length: 3 }, () => startRedis()));
     own.push(...servers);
     const nodes = servers.map((server) => server.port);
-    const clients = await bench.connect(version, nodes);
-    const [ours, theirs] = [bench.lock(clients), bench.lock(await bench.connect(version, nodes))];
+    const clients = await fixture.connect(version, nodes);
+    const [ours, theirs] = [fixture.lock(clients), fixture.lock(await fixture.connect(version, nodes))];
     const id = anId();
     const first = await take(ours, id, 1_500);
     await until(async () => new Set(await holders(clients, id)).size === 1);
@@ -193,12 +193,12 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     await until(async () => (await holders(clients, id)).every((holder) => holder === null));
   });
 
-  it('that was flushed and taken by nobody does not come back', async () => {
+  it('that was flushed and not taken again does not come back', async () => {
     const [server] = [await startRedis()];
     own.push(server);
-    const clients = await bench.connect(version, [server.port]);
+    const clients = await fixture.connect(version, [server.port]);
     const id = anId();
-    await take(bench.lock(clients), id, 300);
+    await take(fixture.lock(clients), id, 300);
     await clients[0]?.flushall();
     await sleep(600);
     expect(await holders(clients, id)).toEqual([null]);
@@ -207,8 +207,8 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
   it('survives the loss of the scripts', async () => {
     const server = await startRedis();
     own.push(server);
-    const clients = await bench.connect(version, [server.port]);
-    const lock = bench.lock(clients);
+    const clients = await fixture.connect(version, [server.port]);
+    const lock = fixture.lock(clients);
     const id = anId();
     const first = await take(lock, id, 1_500);
     await clients[0]?.script('FLUSH');
@@ -223,31 +223,31 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
   it('is taken where a minifier has renamed the classes of ioredis', async () => {
     const server = await startRedis();
     own.push(server);
-    const clients = await bench.connect(version, [server.port]);
+    const clients = await fixture.connect(version, [server.port]);
     const reply = (await clients[0].evalsha('0'.repeat(40), 0).catch((error: unknown) => error)) as Error;
     expect(reply.message).toMatch(/^NOSCRIPT /);
     const { name } = reply.constructor;
     Object.defineProperty(reply.constructor, 'name', { value: 't', configurable: true });
     try {
-      await take(bench.lock(clients), anId(), 300);
+      await take(fixture.lock(clients), anId(), 300);
     } finally {
       Object.defineProperty(reply.constructor, 'name', { value: name, configurable: true });
     }
   });
 
   it('with too little time left is given back', async () => {
-    const clients = await bench.connect(version, ports(3));
-    const lock = bench.lock(clients, { driftFactor: 0.99, minValidity: 200 });
+    const clients = await fixture.connect(version, ports(3));
+    const lock = fixture.lock(clients, { driftFactor: 0.99, minValidity: 200 });
     const id = anId();
     expect(await lock.acquire(id, 10_000)).toEqual({ kind: 'unavailable', reason: 'acquired too late' });
     await until(async () => (await holders(clients, id)).every((holder) => holder === null), 5_000);
   });
 
   it('carries the prefixes of its settings and of the client', async () => {
-    const [client] = await bench.connect(version, ports(1), { keyPrefix: 'shop:' });
-    const [plain] = await bench.connect(version, ports(1));
+    const [client] = await fixture.connect(version, ports(1), { keyPrefix: 'shop:' });
+    const [plain] = await fixture.connect(version, ports(1));
     const id = anId();
-    const lock = await take(bench.lock([client as Client], { prefix: 'mine:' }), id, 10_000);
+    const lock = await take(fixture.lock([client as Client], { prefix: 'mine:' }), id, 10_000);
     expect(await plain?.exists(`shop:mine:{${id}}`)).toBe(1);
     lock.release();
     await until(async () => (await plain?.exists(`shop:mine:{${id}}`)) === 0);
@@ -258,7 +258,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     ['stringNumbers', { stringNumbers: true }],
     ['enableAutoPipelining', { enableAutoPipelining: true }],
   ])('works with clients made with %s', async (_name, options) => {
-    const lock = bench.lock(await bench.connect(version, ports(3), options));
+    const lock = fixture.lock(await fixture.connect(version, ports(3), options));
     const id = anId();
     const first = await take(lock, id, 10_000);
     expect(await lock.acquire(id, 10_000)).toEqual({ kind: 'contended' });
@@ -267,7 +267,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
   });
 
   it('answers even where the time to live is nonsense', async () => {
-    const lock = bench.lock(await bench.connect(version, ports(1)));
+    const lock = fixture.lock(await fixture.connect(version, ports(1)));
     for (const ttl of [Number.NaN, Number.POSITIVE_INFINITY, -1, 0.5])
       expect((await lock.acquire(anId(), ttl)).kind).toMatch(/unavailable|acquired/);
   });

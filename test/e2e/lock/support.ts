@@ -35,7 +35,7 @@ export const VERSIONS: readonly Version[] = [
 ];
 
 /** Clients and locks of one test file, all closed at its end. */
-export class Bench {
+export class LockFixture {
   readonly #clients: { disconnect(): void }[] = [];
   readonly #locks: RedlockRecordLock[] = [];
 

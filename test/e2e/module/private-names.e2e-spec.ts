@@ -194,19 +194,19 @@ describe('private names of other packages', () => {
   it('are what TypeORM calls the state of a transaction', async () => {
     const dataSource = await connect('postgres');
     const runner = dataSource.createQueryRunner('master');
-    const told: string[] = [];
-    runner.connection.setOptions({ logger: { ...silent, logQuery: (query) => void told.push(query) } });
+    const queries: string[] = [];
+    runner.connection.setOptions({ logger: { ...silent, logQuery: (query) => void queries.push(query) } });
     try {
-      // Told that one is open, TypeORM begins a savepoint.
+      // Where one is open, TypeORM begins a savepoint.
       await runner.query('START TRANSACTION');
       setTransactionState(runner, true);
       await runner.startTransaction();
-      expect(told.at(-1)).toMatch(/^SAVEPOINT/);
+      expect(queries.at(-1)).toMatch(/^SAVEPOINT/);
       await runner.commitTransaction();
       await runner.query('COMMIT');
       setTransactionState(runner, false);
       await runner.startTransaction();
-      expect(told.at(-1)).toMatch(/^START TRANSACTION/);
+      expect(queries.at(-1)).toMatch(/^START TRANSACTION/);
       await runner.rollbackTransaction();
     } finally {
       await runner.release();

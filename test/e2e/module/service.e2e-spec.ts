@@ -194,7 +194,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     expect(await service.run({ key: 'found', scope: 'me', operation: 'find' }, () => 'new')).toBe('new');
   });
 
-  test('held: as a request would find the record, though nobody has asked yet', async () => {
+  test('held: as a request would find the record, though no request has come yet', async () => {
     let wake: () => void = () => undefined;
     const silence = new Promise<void>((resolve) => (wake = resolve));
     const run = (key: string, afterCrash: 'hold' | 'rerun', lease: number) =>
@@ -238,7 +238,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     expect(await service.purgeExpired()).toBe(0);
   });
 
-  test('events$ tells what happens', async () => {
+  test('events$ emits what happens', async () => {
     const events: IdempotencyEvent[] = [];
     const subscription = service.events$.subscribe((event) => events.push(event));
     const run = (input: number) =>

@@ -5,7 +5,7 @@ import { DataSource } from 'typeorm';
 import { IDEMPOTENCY_ENTITIES, IdempotencyModule, IdempotencyRecord } from '../../../lib/index.js';
 import { LogLines } from '../../conformance/support/app.js';
 
-/** Data sources that nobody has connected: the boot must not get so far as to ask a database. */
+/** Data sources that are not connected: the boot must not get so far as to ask a database. */
 const entities = [...IDEMPOTENCY_ENTITIES];
 const DATA_SOURCES = [
   new DataSource({ type: 'sqljs', driver: {}, entities }),

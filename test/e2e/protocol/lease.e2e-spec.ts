@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { began, Cluster, eventsOf, sleep, told } from '../../support/cluster.js';
+import { began, Cluster, eventsOf, sleep, messageFrom } from '../../support/cluster.js';
 import { call, callUntilDefinitive } from '../../support/http-client.js';
 import { stopwatch } from '../../support/stopwatch.js';
 
@@ -64,11 +64,11 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('the lease on 
     const key = randomUUID();
     const body = { name: 'piped', piped: 3 * LEASE };
     const zombie = call(`${owner.url}/plain`, { key, body });
-    await told(owner, (message) => message.piping === 'piped');
+    await messageFrom(owner, (message) => message.piping === 'piped');
     owner.signal('SIGSTOP');
     await sleep(LEASE + 100);
     const winner = call(`${other.url}/plain`, { key, body });
-    await told(other, (message) => message.piping === 'piped');
+    await messageFrom(other, (message) => message.piping === 'piped');
     owner.signal('SIGCONT');
     expect((await winner).status).toBe(201);
     expect((await zombie).status).not.toBe(500);
@@ -86,7 +86,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('the lease on 
     const winner = call(`${other.url}/plain`, { key, body });
     await began(other, 'aborted');
     owner.signal('SIGCONT');
-    await told(owner, (message) => message.aborted === 'aborted');
+    await messageFrom(owner, (message) => message.aborted === 'aborted');
     await winner;
     expect((await zombie).status).not.toBe(500);
     expect(eventsOf(owner, 'leaseLost').length).toBeGreaterThan(0);

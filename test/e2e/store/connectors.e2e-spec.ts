@@ -4,10 +4,10 @@ import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { MysqlConnection } from '../../../lib/store/dialects/mysql.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
-import { aClaim, backendOf, Bench } from './support.js';
+import { aClaim, backendOf, StoreFixture } from './support.js';
 
 describe('A connection to PostgreSQL', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let connector: Connector<PgConnection>;
   const pid = () =>
     connector.alone(async (on) => (await on.query({ text: 'SELECT pg_backend_pid() AS pid' })).rows[0].pid);
@@ -18,13 +18,13 @@ describe('A connection to PostgreSQL', () => {
     });
 
   beforeEach(async () => {
-    bench = await Bench.open(backendOf('postgres'), { extra: { max: 1 } });
-    connector = connectorFor(bench.dataSource) as Connector<PgConnection>;
-    await bench.dataSource.query('CREATE TABLE effect (id int PRIMARY KEY)');
+    fixture = await StoreFixture.open(backendOf('postgres'), { extra: { max: 1 } });
+    connector = connectorFor(fixture.dataSource) as Connector<PgConnection>;
+    await fixture.dataSource.query('CREATE TABLE effect (id int PRIMARY KEY)');
   });
-  afterEach(() => bench?.close());
+  afterEach(() => fixture?.close());
 
-  it('is used again after an error that the server told of', async () => {
+  it('is used again after an error that the server reported', async () => {
     const before = await pid();
     await expect(connector.alone((on) => on.query({ text: 'SELECT nonsense' }))).rejects.toThrow('nonsense');
     expect(await pid()).toBe(before);
@@ -42,10 +42,10 @@ describe('A connection to PostgreSQL', () => {
   });
 
   it('commits a transaction of ours, or rolls it back, and sees what others have committed meanwhile', async () => {
-    await bench.dataSource.query(`ALTER ROLE CURRENT_USER IN DATABASE ${bench.options.database as string}
+    await fixture.dataSource.query(`ALTER ROLE CURRENT_USER IN DATABASE ${fixture.options.database as string}
       SET default_transaction_isolation = 'repeatable read'`);
-    const other = await bench.connect();
-    const fresh = connectorFor(await bench.connect()) as Connector<PgConnection>;
+    const other = await fixture.connect();
+    const fresh = connectorFor(await fixture.connect()) as Connector<PgConnection>;
     const seen = await fresh.atomically(async (on) => {
       await on.query({ text: 'SELECT FROM effect' });
       await other.query('INSERT INTO effect VALUES (1)');
@@ -66,7 +66,7 @@ describe('A connection to PostgreSQL', () => {
   });
 
   it('has statements prepared by a name that stands for their text', async () => {
-    const store = bench.store({ connector });
+    const store = fixture.store({ connector });
     await store.claim(aClaim());
     await store.claim(aClaim());
     expect(await prepared()).toEqual([expect.stringMatching(/^nestjs_idempotency_claim1_[0-9a-f]{12}$/)]);
@@ -78,7 +78,7 @@ describe('A connection to PostgreSQL', () => {
   it('whose prepared statements a pooler has lost does without them, and says so once', async () => {
     const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
     try {
-      const store = bench.store({ connector });
+      const store = fixture.store({ connector });
       const claim = aClaim();
       await store.claim(claim);
       await connector.alone((on) => on.query({ text: 'DEALLOCATE ALL' }));
@@ -92,8 +92,8 @@ describe('A connection to PostgreSQL', () => {
     }
   });
 
-  it('that breaks while nobody asks does not end the process', async () => {
-    const other = await bench.connect();
+  it('that breaks while idle does not end the process', async () => {
+    const other = await fixture.connect();
     const before = await pid();
     await connector
       .alone(async (on) => {
@@ -107,19 +107,19 @@ describe('A connection to PostgreSQL', () => {
 });
 
 describe('A connection to MariaDB', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let connector: Connector<MysqlConnection>;
   const id = () =>
     connector.alone(async (on) => (await on.query('SELECT CONNECTION_ID() AS id', [])).rows[0].id as number);
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf('mariadb'), { extra: { connectionLimit: 1 } });
-    connector = connectorFor(bench.dataSource) as Connector<MysqlConnection>;
-    await bench.dataSource.query('CREATE TABLE effect (id int PRIMARY KEY) ENGINE = InnoDB');
+    fixture = await StoreFixture.open(backendOf('mariadb'), { extra: { connectionLimit: 1 } });
+    connector = connectorFor(fixture.dataSource) as Connector<MysqlConnection>;
+    await fixture.dataSource.query('CREATE TABLE effect (id int PRIMARY KEY) ENGINE = InnoDB');
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
-  it('is used again after an error that the server told of', async () => {
+  it('is used again after an error that the server reported', async () => {
     const before = await id();
     await expect(connector.alone((on) => on.query('SELECT nonsense', []))).rejects.toThrow('nonsense');
     await expect(connector.alone((on) => on.execute('SELECT nonsense', []))).rejects.toThrow('nonsense');
@@ -142,7 +142,7 @@ describe('A connection to MariaDB', () => {
   });
 
   it('commits a transaction of ours, or rolls it back, and sees what others have committed meanwhile', async () => {
-    const other = await bench.connect();
+    const other = await fixture.connect();
     const seen = await connector.atomically(async (on) => {
       await on.query('SELECT id FROM effect', []);
       await other.query('INSERT INTO effect VALUES (1)');

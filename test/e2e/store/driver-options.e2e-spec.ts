@@ -2,15 +2,26 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import type { TestDialect } from '../../support/database.js';
-import { aClaim, again, backendOf, Bench, COMPLETION, HELD, LOST, OUTCOME, ownership, SECOND } from './support.js';
+import {
+  aClaim,
+  again,
+  backendOf,
+  StoreFixture,
+  COMPLETION,
+  HELD,
+  LOST,
+  OUTCOME,
+  ownership,
+  SECOND,
+} from './support.js';
 
 interface SqliteDatabase {
   defaultSafeIntegers(on: boolean): void;
   pragma(text: string): void;
 }
 
-/** What applications tell their drivers, and what changes the values that these return. */
-const OPTIONS: readonly (readonly [dialect: TestDialect, told: string, options: object])[] = [
+/** Options that applications give their drivers, and that change the values that these return. */
+const OPTIONS: readonly (readonly [dialect: TestDialect, label: string, options: object])[] = [
   ['postgres', 'pipeline', { extra: { pipeline: true } }],
   ['postgres', 'parseInt8', { parseInt8: true }],
   ['postgres', 'types', { extra: { types: numbersAsBigInt() } }],
@@ -62,16 +73,16 @@ function tinyAsBoolean(field: MysqlField, next: () => unknown): unknown {
   return field.type === 'TINY' && field.length === 1 ? field.string() === '1' : next();
 }
 
-describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
-  let bench: Bench;
+describe.each(OPTIONS)('%s with %s', (dialect, _label, options) => {
+  let fixture: StoreFixture;
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf(dialect), options);
+    fixture = await StoreFixture.open(backendOf(dialect), options);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   it('a record lives its life', async () => {
-    const store = bench.store();
+    const store = fixture.store();
     const claim: Claim = aClaim({ binding: randomBytes(16), request: Buffer.from('{"amount":1}') });
     const [won, another] = await Promise.all([store.claim(claim), store.claim(aClaim())]);
     expect(won).toMatchObject({ owner: claim.owner, status: 'processing', token: 1, attempt: 1, takenFrom: null });
@@ -82,7 +93,7 @@ describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
     expect(await store.renew(ownership(won), 60 * SECOND)).toEqual(HELD);
     expect((await store.markAwaited(claim.recordId))?.leaseLeftMs).toBeGreaterThan(50 * SECOND);
 
-    await bench.lapse(claim.recordId);
+    await fixture.expireLease(claim.recordId);
     const heir = await store.claim(again(claim));
     expect(heir).toMatchObject({ status: 'processing', token: 2, attempt: 2, takenFrom: 'processing' });
     expect(await store.complete(ownership(won), COMPLETION)).toEqual(LOST);
@@ -91,7 +102,7 @@ describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
     expect(await store.claim(again(claim))).toMatchObject({ status: 'done', token: 2, outcome: OUTCOME });
     expect(await store.read(claim.recordId)).toMatchObject({ status: 'done', token: 2, outcome: OUTCOME });
     // As users read it, through the entity.
-    expect(await bench.record(claim.recordId)).toMatchObject({
+    expect(await fixture.record(claim.recordId)).toMatchObject({
       status: 'done',
       token: 2,
       attempt: 2,
@@ -106,16 +117,16 @@ describe.each(OPTIONS)('%s with %s', (dialect, _told, options) => {
     });
 
     expect(await store.complete(ownership(another), COMPLETION)).toEqual(HELD);
-    await bench.expire(claim.recordId);
+    await fixture.expireRecord(claim.recordId);
     const fresh = await store.claim(again(claim));
     expect(fresh).toMatchObject({ status: 'processing', token: 3, attempt: 1, takenFrom: 'done' });
     expect(await store.release(ownership(fresh), 86_400_000)).toEqual(HELD);
-    await bench.expire(claim.recordId);
+    await fixture.expireRecord(claim.recordId);
     expect(await store.sweep(10)).toBe(1);
   });
 
   it('steps are kept', async () => {
-    const store = bench.store();
+    const store = fixture.store();
     const owned = ownership(await store.claim(aClaim()));
     expect(await store.steps.begin(owned, 'charge')).toEqual(HELD);
     expect(await store.steps.end(owned, 'charge', { status: 'done', result: '{"id":7}' })).toEqual(HELD);

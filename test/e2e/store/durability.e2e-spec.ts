@@ -1,27 +1,27 @@
-import { aClaim, Bench, COMPLETION, HELD, BACKENDS, ownership } from './support.js';
+import { aClaim, StoreFixture, COMPLETION, HELD, BACKENDS, ownership } from './support.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 
 const POSTGRES = BACKENDS[0];
 
 /** Which commits wait for the disk, as a trigger sees it in the statement's own transaction. */
 describe('PostgreSQL waits for the disk', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
 
   beforeAll(async () => {
-    bench = await Bench.open(POSTGRES, { extra: { max: 1 } });
-    store = bench.store();
-    await bench.dataSource.query(`
+    fixture = await StoreFixture.open(POSTGRES, { extra: { max: 1 } });
+    store = fixture.store();
+    await fixture.dataSource.query(`
       CREATE TABLE waited (id uuid, operation text, setting text);
       CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         INSERT INTO waited VALUES (NEW.id, TG_OP, current_setting('synchronous_commit')); RETURN NEW;
       END $$;
       CREATE TRIGGER note BEFORE INSERT OR UPDATE ON idempotency_record FOR EACH ROW EXECUTE FUNCTION note();`);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const noted = async (recordId: string): Promise<string[]> => {
-    const rows: { operation: string; setting: string }[] = await bench.dataSource.query(
+    const rows: { operation: string; setting: string }[] = await fixture.dataSource.query(
       'SELECT operation, setting FROM waited WHERE id = $1',
       [recordId],
     );

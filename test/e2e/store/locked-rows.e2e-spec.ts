@@ -1,7 +1,18 @@
 import type { EntityManager, QueryRunner } from 'typeorm';
 import type { Ownership } from '../../../lib/engine/ports/record-store.js';
 import { until } from '../../support/until.js';
-import { aClaim, again, backendOf, Bench, COMPLETION, HELD, HOUR, OUTCOME, ownership, SECOND } from './support.js';
+import {
+  aClaim,
+  again,
+  backendOf,
+  StoreFixture,
+  COMPLETION,
+  HELD,
+  HOUR,
+  OUTCOME,
+  ownership,
+  SECOND,
+} from './support.js';
 
 /** More than a default pool has connections. */
 const MANY = 12;
@@ -11,20 +22,20 @@ const NEIGHBOURS = `INSERT INTO idempotency_record (id, owner, endpoint, fingerp
   SELECT LOWER(INSERT(INSERT(INSERT(INSERT(MD5(seq), 9, 0, '-'), 14, 0, '-'), 19, 0, '-'), 24, 0, '-')), UUID(), 'POST /payments', '', 'done', 1, 1, 0, 0, 0, 0, 4102444800000, 4, 86400000 FROM seq_1_to_20000`;
 
 describe.each(['postgres', 'mariadb'] as const)('Rows that others have locked, %s', (dialect) => {
-  let bench: Bench;
-  let store: ReturnType<Bench['store']>;
+  let fixture: StoreFixture;
+  let store: ReturnType<StoreFixture['store']>;
   let operator: QueryRunner;
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf(dialect));
-    // Whoever waits for a row of InnoDB's also keeps others from inserting just before it: in an empty table, everybody.
-    if (dialect === 'mariadb') await bench.dataSource.query(NEIGHBOURS);
+    fixture = await StoreFixture.open(backendOf(dialect));
+    // A transaction that waits for a row of InnoDB's also keeps others from inserting just before it: in an empty table, all of them.
+    if (dialect === 'mariadb') await fixture.dataSource.query(NEIGHBOURS);
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   beforeEach(async () => {
-    store = bench.store();
-    operator = (await bench.connect()).createQueryRunner();
+    store = fixture.store();
+    operator = (await fixture.connect()).createQueryRunner();
   });
   afterEach(async () => {
     if (operator?.isTransactionActive) await operator.rollbackTransaction();
@@ -116,8 +127,8 @@ describe.each(['postgres', 'mariadb'] as const)('Rows that others have locked, %
     expect((await Promise.all(asked)).filter(({ held }) => !held)).toEqual([]);
   });
 
-  it('that only another claim has locked for a moment cost nobody an error', async () => {
-    const other = bench.store({ dataSource: await bench.connect() });
+  it('that only another claim has locked for a moment cause no error', async () => {
+    const other = fixture.store({ dataSource: await fixture.connect() });
     const claims = Array.from({ length: 200 }, () => aClaim());
     const records = await Promise.all(
       claims.flatMap((claim) => [store.claim(again(claim)), other.claim(again(claim)), store.claim(again(claim))]),
@@ -131,13 +142,13 @@ describe.each(['postgres', 'mariadb'] as const)('Rows that others have locked, %
   it('cost an application’s transaction no setting of its own', async () => {
     const ours = ownership(await store.claim(aClaim()));
     const ask = dialect === 'postgres' ? 'SHOW lock_timeout' : 'SELECT @@innodb_lock_wait_timeout AS lock_timeout';
-    const before = await bench.dataSource.query(ask);
+    const before = await fixture.dataSource.query(ask);
     const answer = await store.transaction(async (transaction) => {
       const held = await transaction.complete(ours, COMPLETION);
       expect(await (transaction.manager as EntityManager).query(ask)).toEqual(before);
       return held;
     });
     expect(answer).toEqual(HELD);
-    expect(await bench.dataSource.query(ask)).toEqual(before);
+    expect(await fixture.dataSource.query(ask)).toEqual(before);
   });
 });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, HELD, HOUR, OUTCOME, ownership } from './support.js';
+import { aClaim, again, BACKENDS, StoreFixture, COMPLETION, HELD, HOUR, OUTCOME, ownership } from './support.js';
 
 const migrations = [...IDEMPOTENCY_MIGRATIONS];
 
@@ -28,18 +28,18 @@ async function tableNames(dataSource: DataSource): Promise<string[]> {
 }
 
 describe.each(BACKENDS)('The schema on $name', (backend) => {
-  const benches: Bench[] = [];
+  const fixtures: StoreFixture[] = [];
   const open = async (options: object) => {
-    const bench = await Bench.open(backend, options);
-    benches.push(bench);
-    return bench;
+    const fixture = await StoreFixture.open(backend, options);
+    fixtures.push(fixture);
+    return fixture;
   };
   afterEach(async () => {
-    for (const bench of benches.splice(0)) await bench.close();
+    for (const fixture of fixtures.splice(0)) await fixture.close();
   });
 
-  async function expectWorking(bench: Bench): Promise<void> {
-    const store = bench.store();
+  async function expectWorking(fixture: StoreFixture): Promise<void> {
+    const store = fixture.store();
     const claim = aClaim({ request: Buffer.from('{}') });
     const owner = ownership(await store.claim(claim));
     expect(await store.steps.begin(owner, 'charge')).toEqual(HELD);
@@ -48,49 +48,49 @@ describe.each(BACKENDS)('The schema on $name', (backend) => {
   }
 
   it('is settled once it is synchronized', async () => {
-    const bench = await open({ synchronize: true });
-    expect(await differences(bench.dataSource)).toEqual([]);
-    await expectWorking(bench);
-    await bench.dataSource.synchronize();
-    expect(await differences(bench.dataSource)).toEqual([]);
+    const fixture = await open({ synchronize: true });
+    expect(await differences(fixture.dataSource)).toEqual([]);
+    await expectWorking(fixture);
+    await fixture.dataSource.synchronize();
+    expect(await differences(fixture.dataSource)).toEqual([]);
   });
 
   it('is the same by migration, forward and back and forward again', async () => {
-    const bench = await open({ synchronize: false, migrations });
-    const { dataSource } = bench;
+    const fixture = await open({ synchronize: false, migrations });
+    const { dataSource } = fixture;
     expect(await tableNames(dataSource)).toEqual([]);
     for (let i = 0; i < 2; i++) {
       expect(await dataSource.runMigrations()).toHaveLength(migrations.length);
       expect(await dataSource.runMigrations()).toHaveLength(0);
       expect(await tableNames(dataSource)).toEqual(['idempotency_record', 'idempotency_step']);
       expect(await differences(dataSource)).toEqual([]);
-      await expectWorking(bench);
+      await expectWorking(fixture);
       for (const _ of migrations) await dataSource.undoLastMigration();
       expect(await tableNames(dataSource)).toEqual([]);
     }
   });
 
   it('keeps the records of the version before, forward and back', async () => {
-    const bench = await open({ synchronize: false, migrations: migrations.slice(0, 1) });
-    await bench.dataSource.runMigrations();
+    const fixture = await open({ synchronize: false, migrations: migrations.slice(0, 1) });
+    await fixture.dataSource.runMigrations();
     const [quote] = backend.dialect === 'mariadb' ? ['`'] : ['"'];
     const recordId = randomUUID();
     const instant = backend.dialect === 'postgres' ? `now() + interval '1 hour'` : String(Date.now() + HOUR);
     const bytes = backend.dialect === 'postgres' ? `'\\x00'::bytea` : `x'00'`;
     const no = backend.dialect === 'postgres' ? 'false' : '0';
-    await bench.dataSource
+    await fixture.dataSource
       .query(`INSERT INTO idempotency_record (id, endpoint, fingerprint, status, owner, token, attempt,
       hold_on_crash, awaited, lease_until, created_at, expires_at) VALUES ('${recordId}', 'POST /', ${bytes}, 'processing',
       '${randomUUID()}', 1, 1, ${no}, ${no}, ${instant}, ${instant}, ${instant})`);
-    await bench.dataSource
+    await fixture.dataSource
       .query(`INSERT INTO idempotency_step (record_id, ${quote}name${quote}, status, token, updated_at)
       VALUES ('${recordId}', 'item-A', 'done', 1, ${instant})`);
 
-    const next = await bench.connect({ migrations });
+    const next = await fixture.connect({ migrations });
     expect(await next.runMigrations()).toHaveLength(migrations.length - 1);
     expect(await differences(next)).toEqual([]);
-    expect(await bench.record(recordId, next)).toMatchObject({ attemptsLeft: 4, retentionMs: 24 * HOUR });
-    const store = bench.store({ dataSource: next });
+    expect(await fixture.record(recordId, next)).toMatchObject({ attemptsLeft: 4, retentionMs: 24 * HOUR });
+    const store = fixture.store({ dataSource: next });
     expect(await store.steps.load(recordId)).toEqual([{ name: 'item-A', status: 'done', result: null }]);
     const owner = (await store.read(recordId))!;
     for (const name of ['item-a', 'item-ä']) await store.steps.end(owner, name, { status: 'done', result: '1' });
@@ -106,11 +106,11 @@ describe.each(BACKENDS)('The schema on $name', (backend) => {
 
   it('honours a prefix, and leaves room for a second one', async () => {
     for (const synchronize of [true, false]) {
-      const bench = await open({ synchronize, entityPrefix: 'a_', migrations });
-      if (!synchronize) await bench.dataSource.runMigrations();
-      expect(await differences(bench.dataSource)).toEqual([]);
-      await expectWorking(bench);
-      const second = await bench.connect({
+      const fixture = await open({ synchronize, entityPrefix: 'a_', migrations });
+      if (!synchronize) await fixture.dataSource.runMigrations();
+      expect(await differences(fixture.dataSource)).toEqual([]);
+      await expectWorking(fixture);
+      const second = await fixture.connect({
         synchronize,
         entityPrefix: 'b_',
         migrations,
@@ -129,14 +129,14 @@ describe.each(BACKENDS)('The schema on $name', (backend) => {
 
   if (backend.dialect === 'postgres') {
     it('honours a schema', async () => {
-      const bench = await open({ synchronize: true });
-      await bench.dataSource.query('CREATE SCHEMA "Side"');
-      const side = await bench.connect({ schema: 'Side', migrations });
+      const fixture = await open({ synchronize: true });
+      await fixture.dataSource.query('CREATE SCHEMA "Side"');
+      const side = await fixture.connect({ schema: 'Side', migrations });
       await side.runMigrations();
       expect(await differences(side)).toEqual([]);
       const claim = aClaim();
-      await bench.store({ dataSource: side }).claim(claim);
-      expect(await bench.record(claim.recordId)).toBeNull();
+      await fixture.store({ dataSource: side }).claim(claim);
+      expect(await fixture.record(claim.recordId)).toBeNull();
       const rows: unknown[] = await side.query('SELECT id FROM "Side".idempotency_record');
       expect(rows).toEqual([{ id: claim.recordId }]);
     });

@@ -6,7 +6,7 @@ export const MAX_ATTEMPTS = 3;
 
 /**
  * What a store of records does, said as plainly as possible: the specification that the databases are compared with.
- * Time does not pass; it is moved by {@link Model.lapse} and {@link Model.expire}.
+ * Time does not pass; it is moved by {@link Model.expireLease} and {@link Model.expireRecord}.
  */
 export class Model {
   private readonly records = new Map<string, ModelRecord>();
@@ -91,7 +91,7 @@ export class Model {
     const isUnknown = record?.status === 'held' || (record?.status === 'processing' && record.hold && record.lapsed);
     if (!record || !isUnknown) return false;
     if (code === null) {
-      // Whoever frees it has found out that what had begun did not happen.
+      // An operator who frees it has found out that what had begun did not happen.
       const steps = record.steps.map((step) => (step.status === 'begun' ? { ...step, status: 'failed' } : step));
       this.put(key, { ...record, status: 'failed', expired: false, steps });
     } else this.put(key, { ...record, status: 'done', owner: NOBODY, code, expired: false });
@@ -112,12 +112,12 @@ export class Model {
     return swept;
   }
 
-  lapse(key: string): void {
+  expireLease(key: string): void {
     const record = this.records.get(key);
     if (record) this.put(key, { ...record, lapsed: true });
   }
 
-  expire(key: string): void {
+  expireRecord(key: string): void {
     const record = this.records.get(key);
     if (record) this.put(key, { ...record, expired: true });
   }

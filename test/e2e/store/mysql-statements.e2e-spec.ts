@@ -2,17 +2,17 @@ import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
 import type { MysqlConnection } from '../../../lib/store/dialects/mysql.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, Bench, COMPLETION, HELD, backendOf, OUTCOME, ownership } from './support.js';
+import { aClaim, again, StoreFixture, COMPLETION, HELD, backendOf, OUTCOME, ownership } from './support.js';
 
 /** What is asked of MySQL, which has no RETURNING, asked of MariaDB. */
 describe('The statements for MySQL', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
   let afterInsert: () => Promise<unknown> = async () => undefined;
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf('mariadb'));
-    const connector = connectorFor(bench.dataSource) as Connector<MysqlConnection>;
+    fixture = await StoreFixture.open(backendOf('mariadb'));
+    const connector = connectorFor(fixture.dataSource) as Connector<MysqlConnection>;
     const execute = (on: MysqlConnection) => async (sql: string, values: readonly unknown[]) => {
       expect(sql).not.toContain('RETURNING');
       const answer = await on.execute(sql, values);
@@ -21,9 +21,9 @@ describe('The statements for MySQL', () => {
     };
     const alone = connector.alone.bind(connector);
     connector.alone = (work) => alone((on) => work({ ...on, returning: false, execute: execute(on) }));
-    store = bench.store({ connector });
+    store = fixture.store({ connector });
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
   afterEach(() => (afterInsert = async () => undefined));
 
   it('claim what is free, and say who has what is not', async () => {
@@ -37,7 +37,7 @@ describe('The statements for MySQL', () => {
   it('take over, and find what was recorded', async () => {
     const claim = aClaim();
     await store.claim(claim);
-    await bench.lapse(claim.recordId);
+    await fixture.expireLease(claim.recordId);
     const next = again(claim);
     const taken = await store.claim(next);
     expect(taken).toMatchObject({ owner: next.owner, token: 2, attempt: 2, takenFrom: 'processing' });
@@ -50,10 +50,10 @@ describe('The statements for MySQL', () => {
     let deletions = 1;
     afterInsert = async () => {
       if (deletions-- > 0)
-        await bench.dataSource.query(`DELETE FROM idempotency_record WHERE id = '${claim.recordId}'`);
+        await fixture.dataSource.query(`DELETE FROM idempotency_record WHERE id = '${claim.recordId}'`);
     };
     expect(await store.claim(claim)).toMatchObject({ owner: claim.owner, status: 'processing', token: 1 });
     expect(deletions).toBe(-1);
-    expect(await bench.record(claim.recordId)).not.toBeNull();
+    expect(await fixture.record(claim.recordId)).not.toBeNull();
   });
 });

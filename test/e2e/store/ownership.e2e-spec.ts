@@ -2,21 +2,33 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { Claim, FencedAnswer, Ownership } from '../../../lib/engine/ports/record-store.js';
 import { AesGcmSealer } from '../../../lib/store/sealer.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, HELD, HOUR, LOST, OUTCOME, ownership, SECOND } from './support.js';
+import {
+  aClaim,
+  again,
+  BACKENDS,
+  StoreFixture,
+  COMPLETION,
+  HELD,
+  HOUR,
+  LOST,
+  OUTCOME,
+  ownership,
+  SECOND,
+} from './support.js';
 
 describe.each(BACKENDS)('An owner on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let store: SqlRecordStore;
 
   beforeAll(async () => {
-    bench = await Bench.open(backend);
-    store = bench.store();
+    fixture = await StoreFixture.open(backend);
+    store = fixture.store();
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const claimed = async (terms: Partial<Claim> = {}) => ownership(await store.claim(aClaim(terms)));
   const takenOver = async (owner: Ownership) => {
-    await bench.lapse(owner.recordId);
+    await fixture.expireLease(owner.recordId);
     return ownership(await store.claim({ ...aClaim(), ...(await termsOf(owner)) }));
   };
   const termsOf = async ({ recordId }: Ownership) => {
@@ -37,13 +49,13 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
   describe.each(writes)('to %s', (_, write) => {
     it('needs the record', async () => {
       const owner = await claimed();
-      const before = await bench.record(owner.recordId);
+      const before = await fixture.record(owner.recordId);
       expect(await write({ ...owner, token: owner.token + 1 })).toEqual(LOST);
       expect(await write({ ...owner, token: owner.token - 1 })).toEqual(LOST);
       expect(await write({ ...owner, owner: randomUUID() })).toEqual(LOST);
       expect(await write({ ...owner, recordId: randomUUID() })).toEqual(LOST);
-      expect(await bench.record(owner.recordId)).toEqual(before);
-      expect(await bench.steps(owner.recordId)).toEqual([]);
+      expect(await fixture.record(owner.recordId)).toEqual(before);
+      expect(await fixture.steps(owner.recordId)).toEqual([]);
       expect((await write(owner)).held).toBe(true);
     });
 
@@ -55,9 +67,9 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
       const held = await claimed();
       await store.hold(held);
       for (const owner of [done, failed, held]) {
-        const before = await bench.record(owner.recordId);
+        const before = await fixture.record(owner.recordId);
         expect(await write(owner)).toEqual(LOST);
-        expect(await bench.record(owner.recordId)).toEqual(before);
+        expect(await fixture.record(owner.recordId)).toEqual(before);
       }
     });
 
@@ -70,9 +82,9 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
       expect((await write(second)).held).toBe(true);
     });
 
-    it('may have fallen silent, as long as nobody took over', async () => {
+    it('may have fallen silent, as long as no other took over', async () => {
       const owner = await claimed();
-      await bench.lapse(owner.recordId);
+      await fixture.expireLease(owner.recordId);
       expect((await write(owner)).held).toBe(true);
     });
   });
@@ -100,7 +112,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
     for (const retentionMs of [10 * SECOND, 3 * HOUR]) {
       const owner = await claimed({ retentionMs: 24 * HOUR });
       await store.complete(owner, { ...COMPLETION, retentionMs });
-      const { completedAt, expiresAt } = (await bench.record(owner.recordId))!;
+      const { completedAt, expiresAt } = (await fixture.record(owner.recordId))!;
       const kept = expiresAt.getTime() - completedAt!.getTime();
       expect(kept).toBeGreaterThanOrEqual(retentionMs - 50);
       // Long ones may end on a full minute.
@@ -108,7 +120,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
     }
   });
 
-  it('is told by its last write that somebody waits', async () => {
+  it('learns by its last write that a request waits', async () => {
     const last: [string, (owner: Ownership) => Promise<FencedAnswer>][] = writes.slice(0, 4);
     for (const [, write] of last) {
       const owner = await claimed();
@@ -118,17 +130,17 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
     }
   });
 
-  it('has nobody waiting on a record that is over', async () => {
+  it('reports no waiter of a record that is over', async () => {
     const owner = await claimed();
     await store.complete(owner, COMPLETION);
     expect(await store.markAwaited(owner.recordId)).toMatchObject({ status: 'done', outcome: OUTCOME });
     expect(await store.markAwaited(randomUUID())).toBeUndefined();
-    expect((await bench.record(owner.recordId))!.awaited).toBe(false);
+    expect((await fixture.record(owner.recordId))!.awaited).toBe(false);
   });
 
   it('extends its lease from now on', async () => {
     const owner = await claimed({ leaseMs: 5 * SECOND });
-    await bench.lapse(owner.recordId);
+    await fixture.expireLease(owner.recordId);
     expect(await store.renew(owner, 20 * SECOND)).toEqual(HELD);
     const { leaseLeftMs } = (await store.read(owner.recordId))!;
     expect(leaseLeftMs).toBeGreaterThan(15 * SECOND);
@@ -149,7 +161,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
   it('leaves nothing behind when it discards a first attempt', async () => {
     const owner = await claimed();
     expect((await store.discard(owner)).held).toBe(true);
-    expect(await bench.record(owner.recordId)).toBeNull();
+    expect(await fixture.record(owner.recordId)).toBeNull();
   });
 
   it('leaves the fingerprint bound when it discards a later attempt', async () => {
@@ -178,7 +190,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
       ]);
     });
 
-    it('hands them to whoever takes over, who may write them anew', async () => {
+    it('hands them to the execution that takes over, which may write them again', async () => {
       const first = await claimed();
       await store.steps.end(first, 'charge', { status: 'done', result: '1' });
       await store.steps.begin(first, 'mail');
@@ -195,7 +207,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
       const first = ownership(await store.claim(claim));
       await store.steps.end(first, 'charge', { status: 'done', result: '"old"' });
       await store.complete(first, COMPLETION);
-      await bench.expire(claim.recordId);
+      await fixture.expireRecord(claim.recordId);
       const second = ownership(await store.claim(again(claim)));
       expect(await store.steps.load(claim.recordId)).toEqual([]);
       await store.steps.end(second, 'mail', { status: 'done', result: '"new"' });
@@ -207,12 +219,12 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
       const old = ownership(await store.claim(claim));
       await store.steps.end(old, 'charge', { status: 'done', result: '"old"' });
       await store.complete(old, COMPLETION);
-      await bench.expire(claim.recordId);
+      await fixture.expireRecord(claim.recordId);
       await store.discard(ownership(await store.claim(again(claim))));
-      expect(await bench.steps(claim.recordId)).toEqual([]);
+      expect(await fixture.steps(claim.recordId)).toEqual([]);
 
       await store.claim(again(claim));
-      await bench.lapse(claim.recordId);
+      await fixture.expireLease(claim.recordId);
       expect(await store.claim(again(claim))).toMatchObject({ attempt: 2 });
       expect(await store.steps.load(claim.recordId)).toEqual([]);
     });
@@ -220,7 +232,7 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
 
   it('finds everything sealed in the database and open in its hands', async () => {
     const sealer = new AesGcmSealer({ keys: { k: randomBytes(32) }, current: 'k' });
-    const sealed = bench.store({ sealer });
+    const sealed = fixture.store({ sealer });
     const claim = aClaim({ request: Buffer.from('card 4711') });
     const owner = ownership(await sealed.claim(claim));
     const outcome = { code: 200, head: Buffer.from('head 4711'), body: Buffer.from('body 4711') };
@@ -229,8 +241,8 @@ describe.each(BACKENDS)('An owner on $name', (backend) => {
 
     expect((await sealed.claim(again(claim))).outcome).toEqual(outcome);
     expect(await sealed.steps.load(claim.recordId)).toMatchObject([{ result: '"step 4711"' }]);
-    const { request, responseHead, responseBody } = (await bench.record(claim.recordId))!;
-    const [step] = await bench.steps(claim.recordId);
+    const { request, responseHead, responseBody } = (await fixture.record(claim.recordId))!;
+    const [step] = await fixture.steps(claim.recordId);
     for (const bytes of [request, responseHead, responseBody, step.result]) {
       expect(bytes!.includes('4711')).toBe(false);
     }

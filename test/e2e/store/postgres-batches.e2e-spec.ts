@@ -8,26 +8,26 @@ import { giveBackPostgres, ownPostgresPool } from '../../../lib/store/connectors
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { until } from '../../support/until.js';
-import { aClaim, again, ALL_BYTES, backendOf, Bench, COMPLETION, HELD, HOUR, ownership } from './support.js';
+import { aClaim, again, ALL_BYTES, backendOf, StoreFixture, COMPLETION, HELD, HOUR, ownership } from './support.js';
 
 const MAX_CLAIMS = 128;
 const MAX_COMPLETIONS = 64;
 
 describe('A batch on PostgreSQL', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let connector: Connector<PgConnection>;
   let store: SqlRecordStore;
   let socket: Socket;
 
   beforeAll(async () => {
-    bench = await Bench.open(backendOf('postgres'));
-    const { master } = bench.dataSource.driver as unknown as { master: EventEmitter };
+    fixture = await StoreFixture.open(backendOf('postgres'));
+    const { master } = fixture.dataSource.driver as unknown as { master: EventEmitter };
     master.on('connect', (client: { connection: { stream: Socket } }) => (socket = client.connection.stream));
     // One connection, so that everything is on it.
-    connector = connectorFor(bench.dataSource, 1) as Connector<PgConnection>;
-    store = bench.store({ connector, timeoutMs: 25_000 });
+    connector = connectorFor(fixture.dataSource, 1) as Connector<PgConnection>;
+    store = fixture.store({ connector, timeoutMs: 25_000 });
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const claimAll = (claims: readonly Claim[]) => Promise.all(claims.map((claim) => store.claim(claim)));
 
@@ -58,7 +58,7 @@ describe('A batch on PostgreSQL', () => {
       const { recordId, owner, fingerprint, binding, maxAttempts, leaseMs: leaseLeftMs } = claim;
       const attemptsLeft = maxAttempts - 1;
       expect(records[i]).toMatchObject({ recordId, owner, fingerprint, binding, attemptsLeft, leaseLeftMs, token: 1 });
-      const record = (await bench.record(recordId))!;
+      const record = (await fixture.record(recordId))!;
       const { endpoint, route, scopeDigest, request, holdOnCrash } = claim;
       expect(record).toMatchObject({ owner, endpoint, route, scopeDigest, fingerprint, binding, request, holdOnCrash });
       expect(record.leaseUntil.getTime() - record.createdAt.getTime()).toBe(claim.leaseMs);
@@ -93,10 +93,10 @@ describe('A batch on PostgreSQL', () => {
     const running = await make(async () => undefined);
     const done = await make((record) => store.complete(ownership(record), COMPLETION));
     const released = await make((record) => store.release(ownership(record), HOUR));
-    const lapsed = await make(({ recordId }) => bench.lapse(recordId));
+    const lapsed = await make(({ recordId }) => fixture.expireLease(recordId));
     const expired = await make(async (record) => {
       await store.complete(ownership(record), COMPLETION);
-      await bench.expire(record.recordId);
+      await fixture.expireRecord(record.recordId);
     });
     const held = await make((record) => store.hold(ownership(record)));
     const answers = await claimAll([fresh, running, done, released, lapsed, expired, held]);
@@ -151,8 +151,8 @@ describe('A batch on PostgreSQL', () => {
 });
 
 it('Two connections of the store to PostgreSQL stay open, with their statements', async () => {
-  const bench = await Bench.open(backendOf('postgres'), { extra: { idleTimeoutMillis: 50 } });
-  const pool = ownPostgresPool(bench.dataSource, 4)!;
+  const fixture = await StoreFixture.open(backendOf('postgres'), { extra: { idleTimeoutMillis: 50 } });
+  const pool = ownPostgresPool(fixture.dataSource, 4)!;
   try {
     const clients = await Promise.all([pool.take(), pool.take(), pool.take(), pool.take()]);
     for (const client of clients) giveBackPostgres(client, undefined);
@@ -163,6 +163,6 @@ it('Two connections of the store to PostgreSQL stay open, with their statements'
     giveBackPostgres(again, undefined);
   } finally {
     await pool.end();
-    await bench.close();
+    await fixture.close();
   }
 });

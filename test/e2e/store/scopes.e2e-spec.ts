@@ -4,24 +4,24 @@ import { type EncryptionOptions, IdempotencyProblem } from '../../../lib/index.j
 import { serviceOn } from '../../../lib/cli/database/connection.js';
 import { ScopeDigest } from '../../../lib/edges/caller/caller-digests.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
-import { aClaim, again, BACKENDS, Bench, COMPLETION, HOUR, ownership } from './support.js';
+import { aClaim, again, BACKENDS, StoreFixture, COMPLETION, HOUR, ownership } from './support.js';
 
 const migrations = [...IDEMPOTENCY_MIGRATIONS];
 const digests = new ScopeDigest({});
 const ofScope = (scope: string) => ({ scopeDigest: digests.of(scope) });
 
 describe.each(BACKENDS)('The records of a scope on $name', (backend) => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   beforeEach(async () => {
-    bench = await Bench.open(backend, { synchronize: false, migrations });
-    await bench.dataSource.runMigrations();
+    fixture = await StoreFixture.open(backend, { synchronize: false, migrations });
+    await fixture.dataSource.runMigrations();
   });
-  afterEach(() => bench.close());
+  afterEach(() => fixture.close());
 
-  const service = (settings: object = {}) => serviceOn(bench.dataSource, { timeout: '30s', ...settings });
+  const service = (settings: object = {}) => serviceOn(fixture.dataSource, { timeout: '30s', ...settings });
 
   async function record(end: 'run' | 'complete' | 'release' | 'hold', terms: object) {
-    const store = bench.store();
+    const store = fixture.store();
     const claim = aClaim(terms);
     const owned = ownership(await store.claim(claim));
     if (end === 'complete') await store.complete(owned, COMPLETION);
@@ -36,30 +36,30 @@ describe.each(BACKENDS)('The records of a scope on $name', (backend) => {
     await record('release', ofScope('7'));
     await record('hold', ofScope('7'));
     const silent = await record('run', ofScope('7'));
-    await bench.lapse(silent.recordId);
+    await fixture.expireLease(silent.recordId);
     const running = await record('run', ofScope('7'));
     const stepped = await record('run', ofScope('7'));
-    await bench.store().steps.end(stepped, 'charge', { status: 'done', result: '{"card":"4111"}' });
-    await bench.store().complete(stepped, COMPLETION);
+    await fixture.store().steps.end(stepped, 'charge', { status: 'done', result: '{"card":"4111"}' });
+    await fixture.store().complete(stepped, COMPLETION);
     const others = [await record('complete', ofScope('8')), await record('complete', {})];
 
-    expect(await bench.store().forgetScope([digests.of('7')!], 3)).toEqual({ found: 3, forgotten: 3 });
+    expect(await fixture.store().forgetScope([digests.of('7')!], 3)).toEqual({ found: 3, forgotten: 3 });
     expect(await service({ batch: 2 }).forget({ scope: '7' })).toBe(6);
     expect((await service().list({ scope: '7' })).map(({ id }) => id)).toEqual([running.recordId]);
-    expect(await bench.steps(stepped.recordId)).toEqual([]);
-    for (const { recordId } of [running, ...others]) expect(await bench.record(recordId)).not.toBeNull();
+    expect(await fixture.steps(stepped.recordId)).toEqual([]);
+    for (const { recordId } of [running, ...others]) expect(await fixture.record(recordId)).not.toBeNull();
 
-    await bench.store().complete(running, COMPLETION);
+    await fixture.store().complete(running, COMPLETION);
     expect(await service().forget({ scope: '7' })).toBe(1);
     expect(await service().list({ scope: '7' })).toEqual([]);
   });
 
   test('are looked for by an index', async () => {
-    const runner = bench.dataSource.createQueryRunner();
+    const runner = fixture.dataSource.createQueryRunner();
     const { indices } = (await runner.getTable('idempotency_record'))!;
     await runner.release();
     expect(indices.map(({ columnNames }) => columnNames)).toContainEqual(['scope_digest']);
-    const plan: unknown[] = await bench.dataSource.query(
+    const plan: unknown[] = await fixture.dataSource.query(
       backend.dialect === 'better-sqlite3'
         ? `EXPLAIN QUERY PLAN SELECT id FROM idempotency_record WHERE scope_digest IN (x'00')`
         : `EXPLAIN SELECT id FROM idempotency_record WHERE scope_digest IN (${backend.dialect === 'postgres' ? `'\\x00'::bytea` : `x'00'`})`,
@@ -93,31 +93,31 @@ describe.each(BACKENDS)('The records of a scope on $name', (backend) => {
   });
 
   test('include none of a process of the version before, which goes on working', async () => {
-    const old = await insertAsBefore(bench.dataSource);
-    expect(await bench.record(old.id)).toMatchObject({ route: null, scopeDigest: null, status: 'processing' });
+    const old = await insertAsBefore(fixture.dataSource);
+    expect(await fixture.record(old.id)).toMatchObject({ route: null, scopeDigest: null, status: 'processing' });
     // A process of this version takes it over: from then on it is found.
-    await bench.lapse(old.id);
+    await fixture.expireLease(old.id);
     const claim = aClaim({ recordId: old.id, fingerprint: Buffer.from([0]), route: 'POST /', ...ofScope('7') });
-    expect(await bench.store().claim(claim)).toMatchObject({ owner: claim.owner, attempt: 2 });
-    expect(await bench.record(old.id)).toMatchObject({ route: 'POST /', scopeDigest: digests.of('7') });
+    expect(await fixture.store().claim(claim)).toMatchObject({ owner: claim.owner, attempt: 2 });
+    expect(await fixture.record(old.id)).toMatchObject({ route: 'POST /', scopeDigest: digests.of('7') });
     expect(await service().list({ scope: '7' })).toHaveLength(1);
-    // What stands stays as it is.
-    await bench.store().claim(again(claim, { route: 'POST /other', ...ofScope('8') }));
-    expect(await bench.record(old.id)).toMatchObject({ route: 'POST /', scopeDigest: digests.of('7') });
+    // The existing record stays as it is.
+    await fixture.store().claim(again(claim, { route: 'POST /other', ...ofScope('8') }));
+    expect(await fixture.record(old.id)).toMatchObject({ route: 'POST /', scopeDigest: digests.of('7') });
   });
 
   test('live through the migration, forward and back', async () => {
-    await bench.dataSource.undoLastMigration();
-    const { id } = await insertAsBefore(bench.dataSource);
-    await bench.dataSource.runMigrations();
-    expect(await bench.record(id)).toMatchObject({ route: null, scopeDigest: null });
+    await fixture.dataSource.undoLastMigration();
+    const { id } = await insertAsBefore(fixture.dataSource);
+    await fixture.dataSource.runMigrations();
+    expect(await fixture.record(id)).toMatchObject({ route: null, scopeDigest: null });
     const named = await record('complete', { route: 'POST /orders/:id', ...ofScope('7') });
-    await bench.dataSource.undoLastMigration();
-    const left: unknown[] = await bench.dataSource.query('SELECT * FROM idempotency_record');
+    await fixture.dataSource.undoLastMigration();
+    const left: unknown[] = await fixture.dataSource.query('SELECT * FROM idempotency_record');
     expect(left).toHaveLength(2);
     expect(left[0]).not.toHaveProperty('scope_digest');
-    await bench.dataSource.runMigrations();
-    expect(await bench.record(named.recordId)).toMatchObject({ status: 'done', route: null, scopeDigest: null });
+    await fixture.dataSource.runMigrations();
+    expect(await fixture.record(named.recordId)).toMatchObject({ status: 'done', route: null, scopeDigest: null });
   });
 
   test.each(['a\0b', 'a\ud83d', ' ', 'ü 💸 '.repeat(100), '\\u{0}'])(
@@ -138,9 +138,9 @@ describe.each(BACKENDS)('The records of a scope on $name', (backend) => {
 });
 
 describe('Filters', () => {
-  let bench: Bench;
-  beforeAll(async () => (bench = await Bench.open(BACKENDS[2])));
-  afterAll(() => bench.close());
+  let fixture: StoreFixture;
+  beforeAll(async () => (fixture = await StoreFixture.open(BACKENDS[2])));
+  afterAll(() => fixture.close());
 
   test.each([
     [{ scpoe: '7' }, /no `scpoe`; there are `status`, `operation`, `scope`, `before`, `limit`/],
@@ -155,7 +155,7 @@ describe('Filters', () => {
     [null, /an object/],
     ['7', /an object/],
   ])('list(%j) is refused', async (filters, message) => {
-    const service = serviceOn(bench.dataSource, { timeout: '30s' });
+    const service = serviceOn(fixture.dataSource, { timeout: '30s' });
     const asked = service.list(filters as never);
     await expect(asked).rejects.toThrow(TypeError);
     await expect(asked).rejects.toThrow(message);
@@ -169,14 +169,14 @@ describe('Filters', () => {
     [undefined, /an object/],
     [['7'], /an object/],
   ])('forget(%j) is refused, and deletes nothing', async (filters, message) => {
-    const service = serviceOn(bench.dataSource, { timeout: '30s' });
+    const service = serviceOn(fixture.dataSource, { timeout: '30s' });
     await service.run({ key: 'k', operation: 'charge', scope: '7' }, () => 1);
     await expect(service.forget(filters as never)).rejects.toThrow(message);
     expect(await service.list({ scope: '7' })).toHaveLength(1);
   });
 
   test('find() takes what names a record, and nothing else', async () => {
-    const service = serviceOn(bench.dataSource, { timeout: '30s' });
+    const service = serviceOn(fixture.dataSource, { timeout: '30s' });
     const found = service.find({ key: 'k', operation: 'charge', user: '7' } as never);
     await expect(found).rejects.toThrow(/no `user`/);
   });

@@ -28,7 +28,7 @@ export const SECOND = 1_000;
 export const HOUR = 3_600_000;
 
 /** A database with our tables, and stores on it. */
-export class Bench {
+export class StoreFixture {
   private readonly dataSources: DataSource[] = [];
   private readonly stores: SqlRecordStore[] = [];
 
@@ -37,15 +37,15 @@ export class Bench {
     private readonly database: TestDatabase,
   ) {}
 
-  static async open(backend: Backend, options: object = {}): Promise<Bench> {
-    const bench = new Bench(backend, await createDatabase(backend.dialect));
+  static async open(backend: Backend, options: object = {}): Promise<StoreFixture> {
+    const fixture = new StoreFixture(backend, await createDatabase(backend.dialect));
     try {
-      await bench.connect({ synchronize: true, ...options });
+      await fixture.connect({ synchronize: true, ...options });
     } catch (error) {
-      await bench.close();
+      await fixture.close();
       throw error;
     }
-    return bench;
+    return fixture;
   }
 
   /** A data source with a pool of its own, on the same database. */
@@ -93,7 +93,7 @@ export class Bench {
     await this.dataSource.query(`UPDATE idempotency_record SET ${column} = ${aged} WHERE id = '${recordId}'`);
   }
 
-  async lapse(recordId: string): Promise<void> {
+  async expireLease(recordId: string): Promise<void> {
     await this.age(recordId, 'lease_until', HOUR);
     if (this.backend.dialect !== 'postgres') return;
     await this.dataSource.query(
@@ -101,7 +101,7 @@ export class Bench {
     );
   }
 
-  expire(recordId: string): Promise<void> {
+  expireRecord(recordId: string): Promise<void> {
     return this.age(recordId, 'expires_at', 48 * HOUR);
   }
 

@@ -37,7 +37,7 @@ describe('PgBouncer in transaction mode', () => {
     }
   });
 
-  test('a wait ends soon after the first outcome, though nobody hears NOTIFY', async () => {
+  test('a wait ends soon after the first outcome, though no process hears NOTIFY', async () => {
     const [here, there] = cluster.urls('waiting');
     const key = randomUUID();
     const body = { name: 'awaited', before: 3_000 };

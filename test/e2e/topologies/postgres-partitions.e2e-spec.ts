@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
-import { aClaim, again, Bench, COMPLETION, HELD, LOST, backendOf, ownership } from '../store/support.js';
+import { aClaim, again, StoreFixture, COMPLETION, HELD, LOST, backendOf, ownership } from '../store/support.js';
 
 const POSTGRES = backendOf('postgres');
 const PARTITIONS = 4;
 
 describe('PostgreSQL, the table of records partitioned by hash', () => {
-  let bench: Bench;
+  let fixture: StoreFixture;
   let stores: SqlRecordStore[];
 
   beforeAll(async () => {
-    bench = await Bench.open(POSTGRES);
-    const run = (sql: string) => bench.dataSource.query(sql);
+    fixture = await StoreFixture.open(POSTGRES);
+    const run = (sql: string) => fixture.dataSource.query(sql);
     await run('ALTER TABLE idempotency_record RENAME TO plain');
     await run('CREATE TABLE idempotency_record (LIKE plain INCLUDING ALL) PARTITION BY HASH (id)');
     await run('DROP TABLE plain');
@@ -24,12 +24,12 @@ describe('PostgreSQL, the table of records partitioned by hash', () => {
     await run(
       'ALTER TABLE idempotency_step ADD FOREIGN KEY (record_id) REFERENCES idempotency_record (id) ON DELETE CASCADE',
     );
-    stores = [bench.store(), bench.store({ dataSource: await bench.connect() })];
+    stores = [fixture.store(), fixture.store({ dataSource: await fixture.connect() })];
   });
-  afterAll(() => bench?.close());
+  afterAll(() => fixture?.close());
 
   const counts = async () => {
-    const rows: { count: string }[] = await bench.dataSource.query(
+    const rows: { count: string }[] = await fixture.dataSource.query(
       'SELECT count(*) FROM idempotency_record GROUP BY tableoid',
     );
     return rows.map(({ count }) => Number(count));
@@ -55,7 +55,7 @@ describe('PostgreSQL, the table of records partitioned by hash', () => {
     const first = ownership(await here.claim(claim));
     expect(await here.steps.begin(first, 'charge')).toEqual(HELD);
     expect(await here.steps.end(first, 'charge', { status: 'done', result: '1' })).toEqual(HELD);
-    await bench.lapse(claim.recordId);
+    await fixture.expireLease(claim.recordId);
     const second = ownership(await there.claim(again(claim)));
     expect(second.token).toBe(2);
     expect(await there.steps.load(claim.recordId)).toEqual([{ name: 'charge', status: 'done', result: '1' }]);
@@ -65,7 +65,7 @@ describe('PostgreSQL, the table of records partitioned by hash', () => {
     expect(await here.claim(again(claim))).toMatchObject({ status: 'done', token: 2 });
   });
 
-  test('sweeping deletes what has expired, and not what stands at the same place of another partition', async () => {
+  test('sweeping deletes what has expired, and not the row at the same place of another partition', async () => {
     const [here, there] = stores;
     const done = await Promise.all(
       Array.from({ length: 120 }, async () => {
@@ -76,7 +76,7 @@ describe('PostgreSQL, the table of records partitioned by hash', () => {
       }),
     );
     const doomed = done.filter((_, i) => i % 3 === 0);
-    for (const id of doomed) await bench.expire(id);
+    for (const id of doomed) await fixture.expireRecord(id);
     const swept = await Promise.all([here.sweep(15), there.sweep(15)]);
     let count = swept[0] + swept[1];
     while (count < doomed.length) {
@@ -87,10 +87,10 @@ describe('PostgreSQL, the table of records partitioned by hash', () => {
     expect(await here.sweep(100)).toBe(0);
     for (const id of done) {
       const isLeft = !doomed.includes(id);
-      expect({ id, left: (await bench.record(id)) !== null }).toEqual({ id, left: isLeft });
-      expect({ id, steps: (await bench.steps(id)).length }).toEqual({ id, steps: isLeft ? 1 : 0 });
+      expect({ id, left: (await fixture.record(id)) !== null }).toEqual({ id, left: isLeft });
+      expect({ id, steps: (await fixture.steps(id)).length }).toEqual({ id, steps: isLeft ? 1 : 0 });
     }
     expect(await here.forget(done[1])).toBe(true);
-    expect(await bench.steps(done[1])).toEqual([]);
+    expect(await fixture.steps(done[1])).toEqual([]);
   });
 });

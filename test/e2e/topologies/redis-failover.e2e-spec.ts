@@ -111,7 +111,7 @@ describe.each([
 
   beforeAll(async () => {
     topology = await start();
-    // Nobody dies here, and a busy machine may stand still for seconds.
+    // No process dies here, and a busy machine may stand still for seconds.
     cluster = await Cluster.start('postgres', 2, { lease: '30s' }, topology.env);
   }, 60_000);
 

@@ -11,7 +11,7 @@ const TAKES = 40;
 /**
  * Has a rival lock what the transaction is about to ask for, and then wait for what the transaction has. Returns the
  * statement that closes the circle. The database undoes the transaction, as a rule: the rival has changed more rows, which
- * counts on MariaDB; on PostgreSQL, whoever looks for deadlocks first loses.
+ * counts on MariaDB; on PostgreSQL, the transaction that looks for deadlocks first loses.
  */
 export async function provokeDeadlock(manager: EntityManager, dataSource: DataSource): Promise<string> {
   const first = Math.floor((Math.random() * ACCOUNTS) / TAKES) * TAKES;

@@ -12,8 +12,8 @@ import { Log } from '../history/log.js';
 import { watchStarvation } from '../history/starvation.js';
 import { shiftClock } from './clock.js';
 import { EffectRow } from './effect-row.js';
-import { ImpatienceController } from './impatience.controller.js';
-import { cutShort } from './impatience.js';
+import { TimeoutsAndRetriesController } from './timeouts-and-retries.controller.js';
+import { cutShort } from './timeouts-and-retries.js';
 import { Observer } from './observe.js';
 import type { Command, MemoryReading, Setup } from './order.js';
 import { OrdersController } from './orders.controller.js';
@@ -46,7 +46,7 @@ const redis = setup.redisPorts.map((port) => {
     }),
     IdempotencyFaultsModule.forRoot({ wrap: (parts) => breakOnPurpose(setup.broken, parts) }),
   ],
-  controllers: [OrdersController, TransfersController, ImpatienceController],
+  controllers: [OrdersController, TransfersController, TimeoutsAndRetriesController],
   providers: [
     { provide: Log, useValue: log },
     { provide: ProviderClient, useValue: new ProviderClient(setup.providerUrl) },

@@ -19,7 +19,7 @@ export class TrustingGuard implements CanActivate {
   }
 }
 
-/** The order, by whoever places it: principals send the same bodies under the same keys. */
+/** The order, by the principal that places it: principals send the same bodies under the same keys. */
 export const PlacedOrder = createParamDecorator((_: unknown, context: ExecutionContext): Order => {
   const request = context.switchToHttp().getRequest<{ body: Order; user: { id: string }; calls?: number }>();
   const { body, user } = request;
@@ -28,7 +28,7 @@ export const PlacedOrder = createParamDecorator((_: unknown, context: ExecutionC
   return { ...body, op: `${body.op}-${user.id}`, call };
 });
 
-/** One call of a handler, and what it answers: different each time, so that an answer tells which one made it. */
+/** One call of a handler, and what it answers: different each time, so that an answer shows which one made it. */
 export interface Run {
   readonly op: string;
   readonly principal: string;
@@ -66,7 +66,7 @@ export abstract class Handlers {
     return { op, principal, token, attempt, id: randomUUID(), by: process.pid };
   }
 
-  /** Tells that what the workload is about has come about. */
+  /** Reports that what the workload is about has happened. */
   protected met({ op }: Run, what: Hardship): void {
     this.log.say({ kind: 'met', op, what });
   }

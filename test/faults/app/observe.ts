@@ -19,7 +19,7 @@ export class Observer {
     if (point === 'before claim') this.noteFirst(claim!.owner);
     if (point === 'before complete') this.noteFirst(`${record} ${ownership!.token}`);
     if (point === 'before release') {
-      this.log.say({ kind: 'told', record, token: ownership!.token, event: 'letting go' });
+      this.log.say({ kind: 'engine event', record, token: ownership!.token, event: 'letting go' });
     }
     if (point === 'before renew') note(this.renewalSent, ownership!.owner);
     if (point === 'after claim') this.claimed(answer as RecordState, claim!.owner);
@@ -32,7 +32,7 @@ export class Observer {
   readonly onEvent = (event: IdempotencyEvent): void => {
     if (event.type !== 'completed' && event.type !== 'leaseLost' && event.type !== 'released') return;
     const { recordId: record, token, type } = event;
-    if (type !== 'completed') return this.log.say({ kind: 'told', record, token, event: type });
+    if (type !== 'completed') return this.log.say({ kind: 'engine event', record, token, event: type });
     this.log.say({ kind: 'completed', record, token, sentAt: this.firstSent.get(`${record} ${token}`) ?? now() });
   };
 

@@ -11,7 +11,7 @@ export interface Order {
   readonly call?: number;
 }
 
-/** What the runner tells an application to do. */
+/** What the runner orders an application to do. */
 export type Command =
   /** End by SIGKILL at this point, the next time an execution comes to it. */
   | { readonly do: 'crash'; readonly at: string }

@@ -86,11 +86,11 @@ function change<T extends object>(what: T, changes: Partial<T>): T {
 
 const HELD: FencedAnswer = { held: true, awaited: true };
 
-/** Whoever ends an execution writes its outcome, whoever owns the record by now. */
+/** An execution that ends writes its outcome, even if another owns the record by now. */
 function unfenced(store: RecordStore): Changes {
   const force = async (ownership: Ownership, completion: Completion) => {
-    const standing = await store.read(ownership.recordId);
-    if (standing?.status === 'processing') await store.complete(standing, completion);
+    const existing = await store.read(ownership.recordId);
+    if (existing?.status === 'processing') await store.complete(existing, completion);
     return HELD;
   };
   return {
@@ -133,27 +133,27 @@ function recordLate(store: RecordStore): Changes {
 function leaseByOurClock(store: RecordStore): Changes {
   return {
     claim: async (claim) => {
-      const standing = await store.claim(claim);
-      const isOurs = standing.owner === claim.owner;
-      if (isOurs || standing.status !== 'processing' || standing.leaseLeftMs > clockOffset()) return standing;
-      return steal(store, claim, standing);
+      const existing = await store.claim(claim);
+      const isOurs = existing.owner === claim.owner;
+      if (isOurs || existing.status !== 'processing' || existing.leaseLeftMs > clockOffset()) return existing;
+      return steal(store, claim, existing);
     },
   };
 }
 
-/** Whoever comes here has the lock, or could not get one: that is all the claim it needs. */
+/** An execution that comes here has the lock, or could not get one: that is all the claim it needs. */
 function lockDecides(store: RecordStore): Changes {
   return {
     claim: async (claim) => {
-      const standing = await store.claim(claim);
-      const isOurs = standing.owner === claim.owner;
-      return isOurs || standing.status !== 'processing' ? standing : steal(store, claim, standing);
+      const existing = await store.claim(claim);
+      const isOurs = existing.owner === claim.owner;
+      return isOurs || existing.status !== 'processing' ? existing : steal(store, claim, existing);
     },
   };
 }
 
-async function steal(store: RecordStore, claim: Claim, standing: Ownership) {
-  await store.renew(standing, 0);
+async function steal(store: RecordStore, claim: Claim, existing: Ownership) {
+  await store.renew(existing, 0);
   return store.claim(claim);
 }
 
@@ -298,7 +298,7 @@ function collated({ steps }: RecordStore): Changes {
   };
 }
 
-/** Whoever takes over an operation whose outcome would have expired by now begins anew. */
+/** An execution that takes over an operation whose outcome would have expired by now begins again. */
 function forgettingSteps(store: RecordStore): Changes {
   const brief = new Set<string>();
   return {

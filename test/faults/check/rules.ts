@@ -12,7 +12,7 @@ interface Body {
   readonly id?: string;
 }
 
-/** Whether an operation may begin anew, with tokens that were given before. */
+/** Whether an operation may begin again, with tokens that were given before. */
 const beginsAnew = ({ workload }: Operation) => WORKLOADS[workload].forgottenAfterMs !== undefined;
 
 /** An execution's lease cannot have run out earlier than a lease after it asked for it. */
@@ -29,7 +29,7 @@ const leaseIsKept: Rule = function* (history, operation, { leaseMs }) {
   }
 };
 
-/** Faults in which PostgreSQL loses its memory, and how long before them it has put on disk what it was told to put later. */
+/** Faults in which PostgreSQL loses its memory, and how long before them it has put on disk what it was to put there later. */
 const AMNESIA = new Set(['database stopped', 'backend killed']);
 const REMEMBERED_BEFORE = 1_000;
 
@@ -64,7 +64,7 @@ const tokensGrow: Rule = function* (history, operation) {
 };
 
 /**
- * One effect, and one more for each owner that fell silent after it. A token that nobody was told of belongs to a claim whose
+ * One effect, and one more for each owner that fell silent after it. A token that no process received belongs to a claim whose
  * answer came too late: it may have been a takeover, and was given back.
  */
 const effectsAreCounted: Rule = function* (history, operation) {
@@ -101,7 +101,7 @@ const answersAreExpected: Rule = function* (history, operation) {
   if (odd) yield `answered ${print(odd)}${operation.refused ? ', which had to be refused' : ''}`;
 };
 
-/** An outcome that was recorded without its response is not repeated: only the first client is told, if anyone is. */
+/** An outcome that was recorded without its response is not repeated: only the first client gets it, if any. */
 function isGone({ workload }: Operation, { status, body }: Answer): boolean {
   return WORKLOADS[workload].responseless === true && status === 409 && body.includes('"code":"replay-unavailable"');
 }
@@ -109,7 +109,7 @@ function isGone({ workload }: Operation, { status, body }: Answer): boolean {
 /** So many times in a row, and so many others served meanwhile: that is no outage any more. */
 const IN_VAIN = 20;
 
-/** Who is told to try again must have something to gain from it. */
+/** A client that is asked to try again must have something to gain from it. */
 const refusalsAreFinal: Rule = function* (history, operation) {
   if (!operation.refused) return;
   const until = history.answers(operation)[0]?.at ?? Infinity;
@@ -120,7 +120,7 @@ const refusalsAreFinal: Rule = function* (history, operation) {
     .all('answer')
     .filter(({ at, status, replayed }) => status === 201 && !replayed && at > first.at && at < last.at).length;
   if (served < 2 * IN_VAIN) return;
-  yield `told ${more.length + 1} times to try again what cannot be done, while ${served} others were served`;
+  yield `asked ${more.length + 1} times to try again what cannot be done, while ${served} others were served`;
 };
 
 const lateWritersAreFenced: Rule = function* (history, operation) {
@@ -134,13 +134,13 @@ const lateWritersAreFenced: Rule = function* (history, operation) {
 };
 
 const answersAreOnRecord: Rule = function* (history, operation) {
-  const standing = history.of(operation, 'standing').at(-1);
-  if (!standing || history.of(operation, 'resolved').length) return;
+  const final = history.of(operation, 'final record').at(-1);
+  if (!final || history.of(operation, 'resolved').length) return;
   for (const answer of history.answers(operation)) {
     const { token } = bodyOf(answer);
     if (answer.status !== 201 || token === undefined) continue;
-    if (standing.status === 'done' && standing.token === token) continue;
-    yield `the answer is of token ${token}; on record is token ${standing.token}, ${standing.status}`;
+    if (final.status === 'done' && final.token === token) continue;
+    yield `the answer is of token ${token}; on record is token ${final.token}, ${final.status}`;
     return;
   }
 };
@@ -197,11 +197,11 @@ const effectsAreThere: Rule = function* (history, operation) {
 
 const stepsAreNotRepeated: Rule = function* (history, operation) {
   const { forgottenAfterMs = Infinity } = WORKLOADS[operation.workload];
-  const lettingGo = history.of(operation, 'told').filter(({ event }) => event === 'letting go');
+  const lettingGo = history.of(operation, 'engine event').filter(({ event }) => event === 'letting go');
   const done = history.of(operation, 'step done');
   for (const ran of history.of(operation, 'step ran')) {
     const earlier = done.find((one) => {
-      // A zombie may be told of a step that its successor has done: later, though under a lower token.
+      // A zombie may read a step that its successor has done: later, though under a lower token.
       const isEarlier = one.step === ran.step && one.run !== ran.run && one.token <= ran.token && one.at < ran.at;
       return isEarlier && !lettingGo.some(({ at }) => at > one.at && at + forgottenAfterMs < ran.at);
     });
@@ -230,7 +230,7 @@ const handlersHaveClaims: Rule = function* (history, operation) {
   const claims = history.claims(operation);
   for (const { token } of history.of(operation, 'began')) {
     if (!claims.some((claim) => claim.token === token))
-      yield `the handler ran under token ${token}, which nobody was given`;
+      yield `the handler ran under token ${token}, which no execution was given`;
   }
 };
 
@@ -311,7 +311,7 @@ export const RULES: readonly (readonly [Guarantee, Rule])[] = [
   ['resumable', stepsAreNotRepeated],
   ['resumable', stepsHaveTheirOwnResults],
   ['resumable', chargesAreCounted],
-  ['unknown is not retried in the dark', heldIsHeld],
+  ['unknown outcomes are never retried', heldIsHeld],
   ['fail closed', handlersHaveClaims],
   ['fail closed', silenceIsBounded],
   ['no leaks', answersStayAtHome],

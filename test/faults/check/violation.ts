@@ -8,7 +8,7 @@ export const GUARANTEES = [
   'no stale writes',
   'transactional',
   'resumable',
-  'unknown is not retried in the dark',
+  'unknown outcomes are never retried',
   'fail closed',
   'no leaks',
   'available again',

@@ -66,15 +66,15 @@ export interface Renewed extends Said<'renewed'> {
   readonly sentAt: number;
 }
 
-/** An outcome is on record, as the application was told. `sentAt`: when it was first sent to the store. */
+/** An outcome is on record, as the application knows. `sentAt`: when it was first sent to the store. */
 export interface Completed extends Said<'completed'> {
   readonly record: string;
   readonly token: number;
   readonly sentAt: number;
 }
 
-/** What else the engine tells of: a lease lost, a key freed, or about to be (`letting go`). */
-export interface Told extends Said<'told'> {
+/** What else the engine emits: a lease lost, a key freed, or about to be (`letting go`). */
+export interface EngineEvent extends Said<'engine event'> {
   readonly record: string;
   readonly event: string;
   readonly token: number;
@@ -156,7 +156,7 @@ export interface Starved extends Said<'starved'> {
 export interface Fault extends Said<'fault'> {
   readonly fault: string;
   readonly on: string;
-  /** Which one of those that {@link FaultOver} will tell of. */
+  /** Which one of those that {@link FaultOver} names. */
   readonly number?: number;
 }
 
@@ -181,7 +181,7 @@ export interface Row extends Said<'row'> {
 export interface Looked extends Said<'looked'> {}
 
 /** At the end: a record as it stands. */
-export interface Standing extends Said<'standing'> {
+export interface FinalRecord extends Said<'final record'> {
   readonly record: string;
   readonly status: string;
   readonly token: number;
@@ -201,7 +201,7 @@ export type Entry =
   | Claimed
   | Renewed
   | Completed
-  | Told
+  | EngineEvent
   | Began
   | Met
   | Starved
@@ -215,7 +215,7 @@ export type Entry =
   | Healed
   | Row
   | Looked
-  | Standing
+  | FinalRecord
   | Left;
 
 type WithoutStamp<E> = E extends Entry ? Omit<E, 'at' | 'who'> & { at?: number } : never;

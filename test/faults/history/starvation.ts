@@ -5,7 +5,7 @@ const LOOK_EVERY = 500;
 /** In milliseconds. Less than that is nothing to speak of. */
 const WORTH_TELLING = 50;
 
-/** Tells from time to time for how long this process could have run, had there been a processor for it. */
+/** Reports from time to time for how long this process could have run, had there been a processor for it. */
 export function watchStarvation(log: Log): NodeJS.Timeout {
   let before = waited();
   return setInterval(() => {

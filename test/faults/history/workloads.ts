@@ -4,11 +4,11 @@ interface Facts {
   readonly rows?: readonly string[];
   /** The steps that its handler carries out. */
   readonly steps?: readonly string[];
-  /** For how long it is kept, in milliseconds, where it was let go of without an outcome. After that, it begins anew. */
+  /** For how long it is kept, in milliseconds, where it was let go of without an outcome. After that, it begins again. */
   readonly forgottenAfterMs?: number;
-  /** What tells that the world outside was changed: an `effect`, or a `charge` at the provider. */
+  /** What shows that the world outside was changed: an `effect`, or a `charge` at the provider. */
   readonly outside?: 'effect' | 'charge';
-  /** It can end without a response on record: retries are told so. */
+  /** It can end without a response on record: retries get a problem that says so. */
   readonly responseless?: true;
 }
 

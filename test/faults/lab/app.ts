@@ -53,7 +53,7 @@ export class App {
     this.child?.kill(signal);
   }
 
-  tell(command: Command): void {
+  send(command: Command): void {
     if (this.running && this.child!.connected) this.child!.send(command, () => undefined);
   }
 

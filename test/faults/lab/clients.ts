@@ -110,7 +110,7 @@ export class Clients {
     while (!this.stopped) {
       await this.throttle?.free();
       if (this.stopped) return this.throttle?.release();
-      const done = this.carryOut(this.next());
+      const done = this.perform(this.next());
       this.unanswered.add(done);
       await done.finally(() => this.unanswered.delete(done));
       this.throttle?.release();
@@ -139,7 +139,7 @@ export class Clients {
     return task;
   }
 
-  private async carryOut(task: Task): Promise<void> {
+  private async perform(task: Task): Promise<void> {
     const { random, workload } = task;
     if (task.abandoned) return this.askOnce(task);
     const { doubles, waiters, misuses, asksLater } = this.settings.profile.clients;
@@ -165,7 +165,7 @@ export class Clients {
 
   private async untilDefinitive(task: Task, limitMs = Infinity): Promise<void> {
     const until = performance.now() + limitMs;
-    let patience = this.settings.profile.clients.impatienceMs;
+    let patience = this.settings.profile.clients.hedgeAfterMs;
     for (let pause = 30; !this.gaveUp && performance.now() < until; pause = Math.min(pause * 1.6, 300)) {
       const asking = this.ask(task);
       this.follow(asking);
@@ -202,7 +202,7 @@ export class Clients {
       { 'idempotency-key': key, 'x-principal': principal, 'x-op': order.op },
       givesUp ? this.random.between(1, 200) : patience,
     );
-    const passOver = setTimeout(() => this.passOver(app.name), profile.clients.impatienceMs / 2 + order.work);
+    const passOver = setTimeout(() => this.passOver(app.name), profile.clients.hedgeAfterMs / 2 + order.work);
     const reply = await asked.finally(() => clearTimeout(passOver));
     this.throttle?.learn(performance.now() - askedAt, 'why' in reply || reply.status === 503);
     if ('why' in reply) {

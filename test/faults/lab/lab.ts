@@ -163,27 +163,27 @@ export class Lab {
     const meter = new ProcessorMeter();
     let early: readonly Violation[] = [];
     try {
-      await this.tell({ do: 'begin', settings: this.clientSettings(seed), folder });
+      await this.ask({ do: 'begin', settings: this.clientSettings(seed), folder });
       const harming = run.calm ? undefined : nemesis.run();
       const measuring = broken === undefined ? this.measureUntil(startedAt, startedAt + forMs) : undefined;
       early = await this.watch(run, log);
       nemesis.stop();
-      await this.tell({ do: 'stop' });
+      await this.ask({ do: 'stop' });
       await harming;
       await measuring;
       if (early.length === 0) {
         await this.heal();
         log.say({ kind: 'healed' });
-        await this.tell({ do: 'settle', ms: 3 * profile.leaseMs + 5_000 });
-        await this.tell({ do: 'ask again' });
-        await this.tell({ do: 'settle', ms: profile.answerWithinMs });
-        // Executions that nobody waits for end by then, or have lost their lease.
+        await this.ask({ do: 'settle', ms: 3 * profile.leaseMs + 5_000 });
+        await this.ask({ do: 'ask again' });
+        await this.ask({ do: 'settle', ms: profile.answerWithinMs });
+        // Executions without a waiting client end by then, or have lost their lease.
         await sleep(profile.leaseMs);
-        this.operations += await this.tell<number>({ do: 'count' });
+        this.operations += await this.ask<number>({ do: 'count' });
         await conclude(database, log, () => this.purge());
       }
     } finally {
-      await this.tell({ do: 'close' });
+      await this.ask({ do: 'close' });
       clearInterval(watching);
       log.close();
     }
@@ -221,7 +221,7 @@ export class Lab {
     };
   }
 
-  private tell<T = void>(command: ClientsCommand): Promise<T> {
+  private ask<T = void>(command: ClientsCommand): Promise<T> {
     return askChild<T>(this.clients, command, 300_000);
   }
 
@@ -256,7 +256,7 @@ export class Lab {
       await sleep(Math.max(0, next - performance.now()));
       const reading = await app.measure();
       if (!reading) continue;
-      const operations = this.operations + (await this.tell<number>({ do: 'count' }));
+      const operations = this.operations + (await this.ask<number>({ do: 'count' }));
       const seconds = (this.busyMs + performance.now() - startedAt) / 1_000;
       this.memory.push({ app: `${app.name} on ${this.servers.dialect}`, operations, seconds, ...reading });
     }
@@ -269,8 +269,8 @@ export class Lab {
     while (!(await servers.readOnly(false))) await sleep(100);
     for (const app of apps) {
       app.signal('SIGCONT');
-      app.tell({ do: 'disarm' });
-      app.tell({ do: 'shift clock', ms: 0 });
+      app.send({ do: 'disarm' });
+      app.send({ do: 'shift clock', ms: 0 });
       await app.start();
     }
     const until = performance.now() + 10_000;

@@ -19,7 +19,7 @@ export interface Scene {
   readonly pace: Pace;
 }
 
-/** Does harm and undoes it. Whom it was done to is told by `on`, at its beginning. */
+/** Does harm and undoes it. `on` names what it was done to, at its beginning. */
 type FaultWork = (scene: Scene, on: (whom: string) => void) => Promise<void>;
 
 /** How long something lasts, in milliseconds, where the pace is 1. */
@@ -55,8 +55,8 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, work: Fau
       const app = mortal(scene);
       const at = random.pick([...FAULT_POINTS, ...OWN_POINTS]);
       on(`${app.name} ${at}`);
-      app.tell({ do: 'crash', at });
-      if (!(await app.ended(1_500))) app.tell({ do: 'disarm' });
+      app.send({ do: 'crash', at });
+      if (!(await app.ended(1_500))) app.send({ do: 'disarm' });
       await app.start();
     },
   ],
@@ -128,7 +128,7 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, work: Fau
       const of = random.pick(STORE_CALLS);
       const what = random.pick(['lose request', 'lose answer'] as const);
       on(`${app.name} ${what} ${of}`);
-      app.tell({ do: what, of });
+      app.send({ do: what, of });
     },
   ],
   'slow at a point': [
@@ -137,7 +137,7 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, work: Fau
       const app = random.pick(apps);
       const at = random.pick(FAULT_POINTS);
       on(`${app.name} ${at}`);
-      app.tell({ do: 'delay', at, ms: random.between(100, leaseMs * 1.5) });
+      app.send({ do: 'delay', at, ms: random.between(100, leaseMs * 1.5) });
     },
   ],
   'pool exhausted': [
@@ -146,7 +146,7 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, work: Fau
       const app = random.pick(apps);
       on(app.name);
       const ms = random.between(300, 1_500) * pace.outages;
-      app.tell({ do: 'exhaust pool', ms });
+      app.send({ do: 'exhaust pool', ms });
       await sleep(ms);
     },
   ],
@@ -156,7 +156,7 @@ export const FAULTS: Readonly<Record<string, readonly [weight: number, work: Fau
       const app = random.pick(apps);
       const ms = random.pick([-HOUR, -3_000, 0, 3_000, HOUR]);
       on(`${app.name} ${ms} ms`);
-      app.tell({ do: 'shift clock', ms });
+      app.send({ do: 'shift clock', ms });
     },
   ],
   'redis killed': [

@@ -37,7 +37,7 @@ export interface Profile {
     /** How many operations are asked for again in the end. */
     readonly asksAgain: number;
     /** How long a client waits before it asks another process as well, in milliseconds; longer each time. */
-    readonly impatienceMs: number;
+    readonly hedgeAfterMs: number;
     /** Whether they spare the application: ask for less at a time while it is slow, and pass over a process that said nothing. */
     readonly considerate: boolean;
   };
@@ -68,7 +68,7 @@ export const PROFILES: Readonly<Record<'rich' | 'lean', Profile>> = {
       misuses: 0.1,
       asksLater: 0.3,
       asksAgain: 1,
-      impatienceMs: 500,
+      hedgeAfterMs: 500,
       considerate: false,
     },
     pace: { pauseMs: [50, 700], outages: 1, weights: {} },
@@ -94,7 +94,7 @@ export const PROFILES: Readonly<Record<'rich' | 'lean', Profile>> = {
       misuses: 0.01,
       asksLater: 0.02,
       asksAgain: 0.03,
-      impatienceMs: 1_000,
+      hedgeAfterMs: 1_000,
       considerate: true,
     },
     pace: {

@@ -31,7 +31,7 @@ export class Servers {
     const servers = new Servers(dialect, first, redis, disk);
     // A user that may do everything may also write to a server that is read-only.
     if (dialect === 'mariadb') {
-      await servers.tell(
+      await servers.query(
         "CREATE USER lab@'127.0.0.1' IDENTIFIED BY 'lab'",
         "GRANT ALL ON *.* TO lab@'127.0.0.1'",
         "REVOKE SUPER, READ ONLY ADMIN ON *.* FROM lab@'127.0.0.1'",
@@ -40,13 +40,13 @@ export class Servers {
     return servers;
   }
 
-  /** Has the database accept no writes, or accept them again; connections stay. Returns whether it could be told. */
+  /** Has the database accept no writes, or accept them again; connections stay. Returns whether the server could be reached. */
   async readOnly(on: boolean): Promise<boolean> {
     const statements =
       this.dialect === 'postgres'
         ? [`ALTER SYSTEM SET default_transaction_read_only = ${on}`, 'SELECT pg_reload_conf()']
         : [`SET GLOBAL read_only = ${on}`];
-    return this.tell(...statements).then(
+    return this.query(...statements).then(
       () => true,
       () => false,
     );
@@ -59,14 +59,14 @@ export class Servers {
       if (children.length) process.kill(random.pick(children), 'SIGKILL');
       return;
     }
-    const [rows = []] = await this.tell("SELECT id FROM information_schema.processlist WHERE user = 'lab'").catch(
+    const [rows = []] = await this.query("SELECT id FROM information_schema.processlist WHERE user = 'lab'").catch(
       () => [],
     );
-    if (rows.length) await this.tell(`KILL ${String(random.pick(rows).id)}`).catch(() => []);
+    if (rows.length) await this.query(`KILL ${String(random.pick(rows).id)}`).catch(() => []);
   }
 
   /** As an administrator, past every proxy. Returns the rows of each statement. */
-  private async tell(...statements: string[]): Promise<Record<string, unknown>[][]> {
+  private async query(...statements: string[]): Promise<Record<string, unknown>[][]> {
     const rows: Record<string, unknown>[][] = [];
     if (this.dialect === 'postgres') {
       const client = new pg.Client({

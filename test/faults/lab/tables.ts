@@ -65,7 +65,7 @@ export async function conclude(database: TestDatabase, log: Log, sweep: () => Pr
     for (const row of await rowsOf(dataSource)) log.say(row);
     const records = await query(dataSource, 'SELECT id, status, token FROM idempotency_record');
     for (const { id, status, token } of records) {
-      log.say({ kind: 'standing', record: String(id), status: String(status), token: Number(token) });
+      log.say({ kind: 'final record', record: String(id), status: String(status), token: Number(token) });
     }
     const past = database.dialect === 'postgres' ? "'2001-01-01'" : '1';
     // Claims of processes that died before anything was done are kept for their lease and retention.

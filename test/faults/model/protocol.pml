@@ -4,7 +4,7 @@
  * answers to what they ask.
  *
  *   OWNERS  how many processes
- *   RUNS    how often each may begin anew (a crash, or a retry of its client)
+ *   RUNS    how often each may begin again (a crash, or a retry of its client)
  *   FENCE   1: a completion is fenced by owner, token and status, as it is; 2: by owner and token alone; 0: it only looks
  *           whether the record is in processing or done
  *   LATE    1: a completion may stay on the wire until its sender has long given up on it
@@ -115,7 +115,7 @@ inline claimed(me, won) {
   :: !may -> may = true; working++
   :: else -> skip
   fi;
-  /* Nobody has taken over: before each execution but the first, its predecessor or the operator let go. */
+  /* No owner has taken over: before each execution but the first, its predecessor or the operator let go. */
   assert(token == 1 + releases + freed)
 #endif
 }
@@ -206,7 +206,7 @@ inline complete(me, mine, held) {
 #endif
          /* What is held stays so until the operator resolves it. */
          assert(status != HELD);
-         /* No stale writes: whoever records is the latest to have claimed, and nobody recorded before. */
+         /* No stale writes: the owner that records is the latest to have claimed, and none recorded before. */
          assert(mine == token);
          assert(lastRecorded == 0 || lastRecorded == mine);
          lastRecorded = mine; outcome = mine; status = DONE; lease = false; WRITTEN
@@ -295,7 +295,7 @@ asking:
   :: atomic { status == PROCESSING && owner == me && token == mine -> release() }; goto begin
   fi;
 
-  /* A heartbeat renews a lease, also one that ran out, as long as nobody has taken over. */
+  /* A heartbeat renews a lease, also one that ran out, as long as no owner has taken over. */
   if
 #if BESIDE
   :: atomic { status == PROCESSING && owner == me && token == mine -> renewed = mine }
@@ -346,7 +346,7 @@ look:
     fi
   };
   if
-  :: seen != 0 -> answer(seen); goto begin  /* ours, or that of whoever overtook us */
+  :: seen != 0 -> answer(seen); goto begin  /* ours, or that of the owner that overtook us */
   :: else -> goto begin                     /* a conflict */
   fi;
 
@@ -375,7 +375,7 @@ end:
 #if HOLD
 #define UNKNOWN (status == HELD || (status == PROCESSING && !LEASED))
 
-/* Somebody who finds out about records whose outcome is unknown, also before the next request has made them held. */
+/* An operator who finds out about records whose outcome is unknown, also before the next request has made them held. */
 proctype Operator() {
 end:
   do
@@ -390,7 +390,7 @@ end:
 }
 #endif
 
-/* Effects are counted when nobody does anything any more. */
+/* Effects are counted when no process does anything any more. */
 proctype Auditor() {
   atomic {
     timeout ->

@@ -46,8 +46,8 @@ export function tally({ history, violations, tookMs, processor }: RunResult): Ta
       if (entry.replayed) count(events, 'replays');
     } else if (entry.kind in EVENTS) count(events, EVENTS[entry.kind as keyof typeof EVENTS]);
   }
-  const told = countBy(violations.map(({ guarantee }) => guarantee));
-  return { runs: 1, operations, faults, hardships, violations: told, events, processor, tookMs };
+  const counted = countBy(violations.map(({ guarantee }) => guarantee));
+  return { runs: 1, operations, faults, hardships, violations: counted, events, processor, tookMs };
 }
 
 export function sum(one: Tally, other: Tally): Tally {

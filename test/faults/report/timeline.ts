@@ -33,7 +33,7 @@ export function timelineOf(entries: readonly Entry[], violations: readonly Viola
 }
 
 function draw(story: readonly Entry[], history: History): string {
-  const timed = story.filter((entry) => entry.kind !== 'row' && entry.kind !== 'standing');
+  const timed = story.filter((entry) => entry.kind !== 'row' && entry.kind !== 'final record');
   const from = Math.min(...timed.map(({ at }) => at)) - 50;
   const to = Math.max(...timed.map(({ at }) => at)) + 50;
   const x = (at: number) => LEFT + ((at - from) / (to - from)) * (WIDTH - LEFT);

@@ -78,7 +78,7 @@ export default application({
       status: 422,
     },
     {
-      name: 'a body that is invalid, told as 422',
+      name: 'a body that is invalid, answered with 422',
       request: { path: '/strict', body: { email: 'none', password: 's', age: 20 } },
       status: 400,
       retry: 'rerun',

@@ -1,4 +1,4 @@
-/** https://docs.nestjs.com/techniques/session, with `rolling`: the cookie is set anew with every response. */
+/** https://docs.nestjs.com/techniques/session, with `rolling`: the cookie is set again with every response. */
 import session from 'express-session';
 import { application } from '../harness.js';
 import { rollingSession, sessionController, userOf } from '../support/sessions.js';

@@ -75,7 +75,7 @@ export default Object.entries(contexts).map(([where, options]) =>
           }),
         ],
         controllers: [CatsController],
-        // Callers are anonymous here: without this, a guard that tells nobody by name is warned of.
+        // Callers are anonymous here: without this, a guard that names no user logs a warning.
         options: { scope: () => 'anonymous' },
         providers: [CatsService],
       };

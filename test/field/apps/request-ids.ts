@@ -1,4 +1,4 @@
-/** Middleware or a hook that answers with the request's id, and an interceptor that tells how long it took. */
+/** Middleware or a hook that answers with the request's id, and an interceptor that logs how long it took. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';

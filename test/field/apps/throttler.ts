@@ -10,7 +10,7 @@ export default application({
   build: (field) => ({
     imports: [ThrottlerModule.forRoot({ throttlers: [{ ttl: 60_000, limit: 100 }] })],
     controllers: [catsController(field)],
-    // Callers are anonymous here: without this, a guard that tells nobody by name is warned of.
+    // Callers are anonymous here: without this, a guard that names no user logs a warning.
     options: { scope: () => 'anonymous' },
     providers: [{ provide: APP_GUARD, useClass: ThrottlerGuard }],
   }),

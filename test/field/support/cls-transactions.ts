@@ -20,7 +20,7 @@ export const clsTransactions = (): Pick<Parts, 'imports' | 'options'> => ({
     }),
   ],
   options: {
-    // Callers are anonymous here: without this, a guard that tells nobody by name is warned of.
+    // Callers are anonymous here: without this, a guard that names no user logs a warning.
     scope: () => 'anonymous',
     transactionHost: { run: (_dataSource, work) => host().withTransaction(() => work(host().tx)) },
   },

@@ -120,7 +120,7 @@ export const CRASHES = [
             replace: 'const result = run();',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/hunted', test: 'a step that is done is not run again' }],
+        shownBy: [{ spec: 'test/conformance/handler-wrappers', test: 'a step that is done is not run again' }],
       },
       {
         promise: 'an operation with steps does not expire without an outcome',
@@ -141,7 +141,7 @@ export const CRASHES = [
             replace: '<= ${NOW}`',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/operators', test: 'what has expired, with its steps' }],
+        shownBy: [{ spec: 'test/e2e/store/operator-actions', test: 'what has expired, with its steps' }],
       },
     ],
   },
@@ -168,7 +168,7 @@ export const CRASHES = [
             replace: "WHEN ${r}expires_at <= ${now} AND ${r}status IN ('done', 'failed', 'held') THEN 'restart'",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/claim', test: 'never takes a held record' }],
+        shownBy: [{ spec: 'test/e2e/store/claims', test: 'never takes a held record' }],
       },
       {
         promise: 'is not swept',
@@ -179,7 +179,7 @@ export const CRASHES = [
             replace: "return `${r}expires_at <= ${now} AND (${r}status IN ('done', 'failed', 'held')",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/operators', test: 'what has expired' }],
+        shownBy: [{ spec: 'test/e2e/store/operator-actions', test: 'what has expired' }],
       },
       {
         promise: '`maxAttempts` executions that died in a row',
@@ -190,7 +190,7 @@ export const CRASHES = [
             replace: " THEN 'hold'",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/claim', test: 'is held once as many executions died' }],
+        shownBy: [{ spec: 'test/e2e/store/claims', test: 'is held once as many executions died' }],
       },
       {
         promise: 'an execution that ends starts the count again',
@@ -206,7 +206,7 @@ export const CRASHES = [
             replace: 'attempts_left = min(?, attempts_left - 1),',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/claim', test: 'is held once as many executions died' }],
+        shownBy: [{ spec: 'test/e2e/store/claims', test: 'is held once as many executions died' }],
       },
       {
         promise: 'only what is unknown is resolved',
@@ -217,7 +217,7 @@ export const CRASHES = [
             replace: "return `(${r}status IN ('held', 'processing') OR (",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/operators', test: 'resolve nothing that is not unknown' }],
+        shownBy: [{ spec: 'test/e2e/store/operator-actions', test: 'resolve nothing that is not unknown' }],
       },
       {
         promise: 'the unknown steps of a record that is freed may run again',

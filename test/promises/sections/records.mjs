@@ -36,7 +36,7 @@ export const RECORDS = [
             replace: 'WHEN',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/claim', test: 'on a record that is failed' }],
+        shownBy: [{ spec: 'test/e2e/store/claims', test: 'on a record that is failed' }],
       },
     ],
   },
@@ -54,7 +54,7 @@ export const RECORDS = [
   ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING r.id`,
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/concurrency', test: 'have one winner where the key is free' }],
+        shownBy: [{ spec: 'test/e2e/store/concurrent-claims', test: 'have one winner where the key is free' }],
       },
       {
         promise: '50 duplicates over two processes, on each of 18 combinations of platform, database and lock',
@@ -66,7 +66,10 @@ export const RECORDS = [
           },
         ],
         shownBy: [
-          { spec: 'test/e2e/protocol/matrix', test: 'fastify on postgres with 3 Redis nodes 50 concurrent duplicates' },
+          {
+            spec: 'test/e2e/protocol/backend-matrix',
+            test: 'fastify on postgres with 3 Redis nodes 50 concurrent duplicates',
+          },
         ],
       },
       {
@@ -78,7 +81,7 @@ export const RECORDS = [
             replace: "AND r.status = 'processing'`",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/renewal', test: 'has one owner, though many want it' }],
+        shownBy: [{ spec: 'test/e2e/store/lease-renewal', test: 'has one owner, though many want it' }],
       },
       {
         promise: 'a heartbeat at the moment of the take-over',
@@ -89,7 +92,7 @@ export const RECORDS = [
             replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/renewed-while-claimed' }],
+        shownBy: [{ spec: 'test/e2e/store/claim-heartbeat-race' }],
       },
       {
         promise: 'clocks an hour off',
@@ -113,7 +116,7 @@ export const RECORDS = [
           },
           { file: 'lib/store/dialects/sqlite.ts', find: 'token = token + 1', replace: 'token = token' },
         ],
-        shownBy: [{ spec: 'test/e2e/store/model' }],
+        shownBy: [{ spec: 'test/e2e/store/model-based' }],
       },
       {
         promise: 'a lease is renewed in time for a renewal to fail',
@@ -142,7 +145,10 @@ export const RECORDS = [
           },
         ],
         shownBy: [
-          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on postgres the answer to a claim is lost' },
+          {
+            spec: 'test/e2e/protocol/lost-database-responses',
+            test: 'lost answers on postgres the answer to a claim is lost',
+          },
         ],
       },
       {
@@ -172,7 +178,7 @@ export const RECORDS = [
         ],
         shownBy: [
           {
-            spec: 'test/e2e/protocol/lost-answers',
+            spec: 'test/e2e/protocol/lost-database-responses',
             test: 'lost answers on postgres the database is refused for longer than the lease',
           },
         ],
@@ -211,7 +217,7 @@ export const RECORDS = [
             replace: 'const values = [c.code, c.head, c.body && Buffer.from(c.body.toString()),',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/answers' }],
+        shownBy: [{ spec: 'test/conformance/responses' }],
       },
       {
         promise: 'a completion that the database refuses',
@@ -260,7 +266,7 @@ export const RECORDS = [
             replace: "if (!body) return { kind: 'release' };",
           },
         ],
-        shownBy: [{ spec: 'test/conformance/answers', test: 'sent untouched, and not again' }],
+        shownBy: [{ spec: 'test/conformance/responses', test: 'sent untouched, and not again' }],
       },
       {
         promise: 'cookies',
@@ -341,9 +347,7 @@ export const RECORDS = [
             replace: "resolveDone: `UPDATE ${record} r SET status = 'done',",
           },
         ],
-        shownBy: [
-          { spec: 'test/e2e/regressions/resolved-while-stopped', test: 'an owner that comes back on postgres' },
-        ],
+        shownBy: [{ spec: 'test/e2e/protocol/resolved-while-paused', test: 'an owner that comes back on postgres' }],
       },
     ],
   },

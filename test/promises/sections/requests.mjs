@@ -35,7 +35,7 @@ export const REQUESTS = [
             replace: '    this.last ??= call;\n',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'the last call decides' }],
+        shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'the last call decides' }],
       },
       {
         promise: 'a native handler that fails after its response, in a transaction',
@@ -46,7 +46,9 @@ export const REQUESTS = [
             replace: 'if (transactional || !transactional) return this.end(result);',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'a failure after its response takes that back' }],
+        shownBy: [
+          { spec: 'test/conformance/retries-and-timeouts', test: 'a failure after its response takes that back' },
+        ],
       },
       {
         promise: 'what the last call wrote commits alone',
@@ -57,7 +59,7 @@ export const REQUESTS = [
             replace: 'if (last && this.restartTransaction && this.closed) return',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'what the last call wrote commits, alone' }],
+        shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'what the last call wrote commits, alone' }],
       },
       {
         promise: 'a step that still runs is waited for',
@@ -69,7 +71,7 @@ export const REQUESTS = [
           },
         ],
         shownBy: [
-          { spec: 'test/e2e/protocol/begun-again', test: 'waits for a step that the call before has left running' },
+          { spec: 'test/e2e/protocol/handler-retries', test: 'waits for a step that the call before has left running' },
         ],
       },
       {
@@ -81,7 +83,7 @@ export const REQUESTS = [
             replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/begun-again', test: 'though the call before was not to be' }],
+        shownBy: [{ spec: 'test/e2e/protocol/handler-retries', test: 'though the call before was not to be' }],
       },
       {
         promise: 'a call whose record is lost does not begin',
@@ -97,7 +99,7 @@ export const REQUESTS = [
             replace: 'if (next && !isHeld) return',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/begun-again', test: 'does not begin where its record is gone' }],
+        shownBy: [{ spec: 'test/e2e/protocol/handler-retries', test: 'does not begin where its record is gone' }],
       },
       {
         promise: 'a handler that calls its own method',
@@ -108,7 +110,9 @@ export const REQUESTS = [
             replace: 'if (!execution?.isOf(watched)) return',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/begun-again', test: 'on better-sqlite3 is not called again by itself' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/handler-retries', test: 'on better-sqlite3 is not called again by itself' },
+        ],
       },
       {
         promise: 'a client that hangs up',
@@ -130,7 +134,7 @@ export const REQUESTS = [
             replace: 'if (!isKnown) return CARRIED_OUT;',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'callbacks without a sign of life' }],
+        shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'callbacks without a sign of life' }],
       },
       {
         promise: 'a handler that had not begun when its request was refused',
@@ -152,7 +156,9 @@ export const REQUESTS = [
             replace: 'if (watched === method && descriptor.configurable)',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/hunted', test: 'after a time-out, the key is taken while it runs' }],
+        shownBy: [
+          { spec: 'test/conformance/handler-wrappers', test: 'after a time-out, the key is taken while it runs' },
+        ],
       },
       {
         promise: 'a handler that waits until its response is sent',
@@ -163,7 +169,7 @@ export const REQUESTS = [
             replace: 'await calls.idle();',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/hunted', test: 'pipeline-tx: is answered, though it waits' }],
+        shownBy: [{ spec: 'test/conformance/handler-wrappers', test: 'pipeline-tx: is answered, though it waits' }],
       },
     ],
   },
@@ -179,7 +185,7 @@ export const REQUESTS = [
             replace: 'return isFinal(handlerFailed && status > 999 ? statusOfError(error) : status)',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'an outage frees the key' }],
+        shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'an outage frees the key' }],
       },
       {
         promise: 'errors below 500 are replayed',
@@ -212,7 +218,7 @@ export const REQUESTS = [
             replace: "return isCarriedOut && result.status >= 999 ? 'storeWithoutResponse' : 'release';",
           },
         ],
-        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'an answer that cannot be made' }],
+        shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'an answer that cannot be made' }],
       },
       {
         promise: "`'success'`",
@@ -223,7 +229,7 @@ export const REQUESTS = [
             replace: "return status < 500 || !handlerFailed ? 'store' : 'release';",
           },
         ],
-        shownBy: [{ spec: 'test/conformance/handler-calls', test: 'success: what the handler refuses' }],
+        shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'success: what the handler refuses' }],
       },
       {
         promise: 'a retention of its own',
@@ -236,7 +242,7 @@ export const REQUESTS = [
         ],
         shownBy: [
           {
-            spec: 'test/conformance/handler-calls',
+            spec: 'test/conformance/retries-and-timeouts',
             test: 'on express with better-sqlite3 the option outcome a retention',
           },
         ],
@@ -252,7 +258,7 @@ export const REQUESTS = [
         ],
         shownBy: [
           {
-            spec: 'test/conformance/handler-calls',
+            spec: 'test/conformance/retries-and-timeouts',
             test: 'on express with better-sqlite3 an error that is made a success forgiving-outside: our own',
           },
         ],
@@ -272,7 +278,7 @@ export const REQUESTS = [
               'return packed(this.digest, whole && this.ended && !this.digest.exceeded).length === recorded.length;',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'files that differ anywhere are two requests' }],
+        shownBy: [{ spec: 'test/conformance/streamed-requests', test: 'files that differ anywhere are two requests' }],
       },
       {
         promise: 'files that an interceptor has read',
@@ -283,7 +289,7 @@ export const REQUESTS = [
             replace: 'const whole = files ? `${text}\\nfiles ${files.length}` : text;',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/upload-files', test: 'files that differ anywhere' }],
+        shownBy: [{ spec: 'test/conformance/multipart-files', test: 'files that differ anywhere' }],
       },
       {
         promise: 'a client that goes away in the middle',
@@ -294,7 +300,7 @@ export const REQUESTS = [
             replace: 'const isCutShort = false;',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'a body that breaks off frees the key' }],
+        shownBy: [{ spec: 'test/conformance/streamed-requests', test: 'a body that breaks off frees the key' }],
       },
       {
         promise: 'a duplicate is refused unread',
@@ -310,7 +316,7 @@ export const REQUESTS = [
         ],
         shownBy: [
           {
-            spec: 'test/conformance/streamed-uploads',
+            spec: 'test/conformance/streamed-requests',
             test: 'on express a duplicate of a request that is being read is refused',
           },
         ],
@@ -325,7 +331,7 @@ export const REQUESTS = [
               '    this.received += chunk.length;\n    ((this as { kept?: Buffer[] }).kept ??= []).push(Buffer.from(chunk));\n',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'of 64 MiB nothing is kept of it' }],
+        shownBy: [{ spec: 'test/conformance/streamed-requests', test: 'of 64 MiB nothing is kept of it' }],
       },
       {
         promise: 'after a failure only the rest of the request binds',
@@ -339,7 +345,7 @@ export const REQUESTS = [
     return this.free(result.kind === 'discard' ? 'discard' : 'release');\n`,
           },
         ],
-        shownBy: [{ spec: 'test/conformance/streamed-uploads', test: 'after a failure, the body of the retry' }],
+        shownBy: [{ spec: 'test/conformance/streamed-requests', test: 'after a failure, the body of the retry' }],
       },
     ],
   },

@@ -12,7 +12,7 @@ export const SURROUNDINGS = [
             replace: "(record.owner === claim.owner || lock) && record.status === 'processing'",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/redis-lost', test: 'flushed while an operation runs' }],
+        shownBy: [{ spec: 'test/e2e/protocol/redis-outage', test: 'flushed while an operation runs' }],
       },
       {
         promise: 'a lock that a dead process left behind',
@@ -34,7 +34,7 @@ export const SURROUNDINGS = [
             replace: 'else if (attempt.reason) throw',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/redis-lost' }],
+        shownBy: [{ spec: 'test/e2e/protocol/redis-outage' }],
       },
       {
         promise: "`onLockUnavailable: 'reject'`",
@@ -45,7 +45,7 @@ export const SURROUNDINGS = [
             replace: 'else if (!attempt.reason) throw',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/redis-lost' }],
+        shownBy: [{ spec: 'test/e2e/protocol/redis-outage' }],
       },
     ],
   },
@@ -63,7 +63,10 @@ export const SURROUNDINGS = [
           },
         ],
         shownBy: [
-          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on postgres the database is refused: 503' },
+          {
+            spec: 'test/e2e/protocol/lost-database-responses',
+            test: 'lost answers on postgres the database is refused: 503',
+          },
         ],
       },
       {
@@ -76,7 +79,10 @@ export const SURROUNDINGS = [
           },
         ],
         shownBy: [
-          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on postgres the database is refused: 503' },
+          {
+            spec: 'test/e2e/protocol/lost-database-responses',
+            test: 'lost answers on postgres the database is refused: 503',
+          },
         ],
       },
       {
@@ -102,7 +108,10 @@ export const SURROUNDINGS = [
           },
         ],
         shownBy: [
-          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on postgres a claim that arrives after' },
+          {
+            spec: 'test/e2e/protocol/lost-database-responses',
+            test: 'lost answers on postgres a claim that arrives after',
+          },
         ],
       },
     ],
@@ -119,7 +128,7 @@ export const SURROUNDINGS = [
             replace: "digestIdentity({ namespace, host, scope: '', endpoint, key })",
           },
         ],
-        shownBy: [{ spec: 'test/conformance/principals' }, { spec: 'test/conformance/callers' }],
+        shownBy: [{ spec: 'test/conformance/principals' }, { spec: 'test/conformance/caller-identity' }],
       },
       {
         promise: 'another credential',
@@ -130,7 +139,7 @@ export const SURROUNDINGS = [
             replace: 'if (credential !== identity.recordId) return { binding: null };',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/principals' }, { spec: 'test/conformance/callers' }],
+        shownBy: [{ spec: 'test/conformance/principals' }, { spec: 'test/conformance/caller-identity' }],
       },
       {
         promise: 'a rotation of encryption keys',
@@ -142,7 +151,7 @@ export const SURROUNDINGS = [
               'former.some((key) => bindCredential(identity, credential, key).equals(other)) || other.length > 0',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/identity' }],
+        shownBy: [{ spec: 'test/conformance/caller-isolation' }],
       },
       {
         promise: 'two hosts',
@@ -153,7 +162,7 @@ export const SURROUNDINGS = [
             replace: 'const host = undefined;',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/callers', test: 'hosts' }],
+        shownBy: [{ spec: 'test/conformance/caller-identity', test: 'hosts' }],
       },
       {
         promise: 'identities that look alike',
@@ -191,7 +200,9 @@ export const SURROUNDINGS = [
             replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'waiting on postgres with NOTIFY 500 waiters' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/waiting-duplicates', test: 'waiting on postgres with NOTIFY 500 waiters' },
+        ],
       },
       {
         promise: 'one request asks for all that wait in a process',
@@ -203,7 +214,7 @@ export const SURROUNDINGS = [
         const flight = other?.phase === 'claiming' ? undefined : other;`,
           },
         ],
-        shownBy: [{ spec: 'test/e2e/engine/waiters', test: 'one of them asks' }],
+        shownBy: [{ spec: 'test/e2e/engine/in-process-waiters', test: 'one of them asks' }],
       },
       {
         promise: 'those in the same process join',
@@ -242,7 +253,9 @@ export const SURROUNDINGS = [
           const claimed = known ?? (await this.claim<Claimed>(operation, (result) => result));`,
           },
         ],
-        shownBy: [{ spec: 'test/e2e/protocol/waiting', test: 'on postgres with NOTIFY a waiter whose owner died' }],
+        shownBy: [
+          { spec: 'test/e2e/protocol/waiting-duplicates', test: 'on postgres with NOTIFY a waiter whose owner died' },
+        ],
       },
     ],
   },
@@ -269,7 +282,7 @@ export const SURROUNDINGS = [
             replace: "WHEN ${r}expires_at <= ${now} AND ${r}status = 'failed' THEN 'restart'",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/claim', test: 'when the outcome has expired' }],
+        shownBy: [{ spec: 'test/e2e/store/claims', test: 'when the outcome has expired' }],
       },
       {
         promise: 'an abandoned record is kept for a whole retention',
@@ -280,7 +293,7 @@ export const SURROUNDINGS = [
             replace: 'AND NOT ${r}hold_on_crash AND (${abandoned} OR 1 = 1)',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/operators', test: 'what has expired' }],
+        shownBy: [{ spec: 'test/e2e/store/operator-actions', test: 'what has expired' }],
       },
       {
         promise: 'a live lease, however old the record',
@@ -291,7 +304,7 @@ export const SURROUNDINGS = [
             replace: "WHEN ${r}status = 'processing' AND (${lapsed} OR ${r}expires_at <= ${now})",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/claim', test: 'leaves a live lease alone' }],
+        shownBy: [{ spec: 'test/e2e/store/claims', test: 'leaves a live lease alone' }],
       },
     ],
   },

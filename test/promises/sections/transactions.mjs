@@ -42,7 +42,7 @@ export const TRANSACTIONS = [
             replace: "if ((await store.read(this.ownership.recordId))?.status === 'processing') {",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/engine/commit-under-way' }],
+        shownBy: [{ spec: 'test/e2e/engine/pending-commit' }],
       },
       {
         promise: 'a COMMIT whose answer was lost',
@@ -54,7 +54,10 @@ export const TRANSACTIONS = [
           },
         ],
         shownBy: [
-          { spec: 'test/e2e/protocol/lost-answers', test: 'lost answers on mariadb the answer to a COMMIT is lost' },
+          {
+            spec: 'test/e2e/protocol/lost-database-responses',
+            test: 'lost answers on mariadb the answer to a COMMIT is lost',
+          },
         ],
       },
       {
@@ -142,7 +145,7 @@ export const TRANSACTIONS = [
             replace: "void transactional;\n    return this.fenced(on, 'renew', ownership, leaseMs);",
           },
         ],
-        shownBy: [{ spec: 'test/conformance/isolation', test: 'is recorded after heartbeats' }],
+        shownBy: [{ spec: 'test/conformance/isolation-levels', test: 'is recorded after heartbeats' }],
       },
       {
         promise: 'a transaction host',
@@ -164,7 +167,7 @@ export const TRANSACTIONS = [
             replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/transaction', test: 'does not carry our statements with it' }],
+        shownBy: [{ spec: 'test/e2e/store/transactions', test: 'does not carry our statements with it' }],
       },
       {
         promise: 'an operation inside one on SQLite',
@@ -175,7 +178,7 @@ export const TRANSACTIONS = [
             replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/single-connection' }],
+        shownBy: [{ spec: 'test/conformance/sqlite-single-connection' }],
       },
       {
         promise: 'a warning of writes elsewhere',

@@ -233,7 +233,7 @@ export class PatroniCluster {
     }, 90_000);
   }
 
-  /** What Patroni printed last, for whoever has to find out what has happened. */
+  /** What Patroni printed last, to find out what has happened. */
   get story(): string {
     return this.nodes.map(({ name, patroni }) => `--- ${name}\n${patroni.output}`).join('\n');
   }

@@ -74,7 +74,7 @@ async function bouncer(mode: 'session' | 'transaction', says: readonly string[])
   await server.dispose();
 }
 
-/** Transactions are refused there, and with them whoever boots. */
+/** Transactions are refused there, and with them applications that boot. */
 async function refused(): Promise<void> {
   const name = 'PgBouncer in statement mode';
   if (!isAsked(name)) return;

@@ -76,7 +76,7 @@ export class Clients {
   }
 
   private async work(): Promise<void> {
-    while (!this.stopped) await this.carryOut(this.next());
+    while (!this.stopped) await this.perform(this.next());
   }
 
   private next(): Operation {
@@ -91,11 +91,11 @@ export class Clients {
     return operation;
   }
 
-  private async carryOut(operation: Operation): Promise<void> {
+  private async perform(operation: Operation): Promise<void> {
     const { random } = this;
     const givesUp = random.chance(0.1);
     if (givesUp) await this.ask(operation, random.between(1, 150));
-    // Half of those that gave up never come back: whether they have run, nobody knows until everything is asked again.
+    // Half of those that gave up never come back: whether they have run is unknown until everything is asked again.
     if (givesUp && random.chance(0.5)) return;
     const duplicates = random.weighted([
       [1, 6],

@@ -11,7 +11,7 @@ export interface Order {
   readonly work: number;
 }
 
-/** One call of a handler, and what it answers: different for each call, so that an answer tells which call made it. */
+/** One call of a handler, and what it answers: different for each call, so that an answer shows which call made it. */
 export interface Run {
   readonly op: string;
   readonly run: string;

@@ -13,7 +13,7 @@ export interface Happening extends Run {
   readonly at: number;
 }
 
-interface Told {
+interface ChargeRequest {
   readonly run: Run;
   readonly what: Happening['what'];
   readonly key?: string;
@@ -48,7 +48,7 @@ export class Provider {
   private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const { run, what, key } = JSON.parse(Buffer.concat(chunks).toString()) as Told;
+    const { run, what, key } = JSON.parse(Buffer.concat(chunks).toString()) as ChargeRequest;
     response.end(JSON.stringify(request.url === '/find' ? this.find(key!) : this.happen(run, what, key)));
   }
 

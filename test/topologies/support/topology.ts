@@ -61,7 +61,7 @@ const SHOWN = 10;
 let ran = 0;
 
 /**
- * Applications over databases that somebody else has started, with clients that ask for operations while faults are
+ * Applications over databases that the topology has started, with clients that ask for operations while faults are
  * inflicted. The applications stay up from one scenario to the next.
  */
 export class Topology {

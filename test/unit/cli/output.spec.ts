@@ -58,7 +58,7 @@ test.each([
   [200 * 1_024 ** 2, '200 MiB'],
 ])('%d bytes are %s', (count, text) => expect(bytes(count)).toBe(text));
 
-test('times are told by their distance', () => {
+test('times are printed as distances', () => {
   const now = Date.now();
   expect(when(new Date(now - 3 * 3_600_000), now)).toBe('3h ago');
   expect(when(new Date(now + 90_000), now)).toBe('in 1m');

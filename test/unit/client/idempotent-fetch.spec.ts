@@ -138,7 +138,7 @@ describe('what is final', () => {
     ['record-unreadable', problem('record-unreadable', 500, false)],
     ['a status that would be passing, were it not for the problem', problem('outcome-unknown', 503, false)],
     ['500', plain(500)],
-    ['401, which tells nothing of earlier attempts', plain(401)],
+    ['401, which says nothing about earlier attempts', plain(401)],
     ['403', plain(403)],
   ];
   test.each([
@@ -154,9 +154,9 @@ describe('what is final', () => {
     expect(await result.response.text()).not.toBe('unread');
   });
 
-  test('a problem is told', async () => {
-    const { problem: told } = await ask(server(problem('outcome-unknown', 409, false)).fetch);
-    expect(told).toMatchObject({ code: 'outcome-unknown', retryable: false });
+  test('a problem is returned', async () => {
+    const { problem: reported } = await ask(server(problem('outcome-unknown', 409, false)).fetch);
+    expect(reported).toMatchObject({ code: 'outcome-unknown', retryable: false });
     expect(await ask(server(plain(409)).fetch)).not.toHaveProperty('problem');
   });
 });
@@ -193,14 +193,14 @@ describe('when it is sent again', () => {
     expect(pauses()[3]).toBeGreaterThanOrEqual(4_000);
   });
 
-  test('onRetry is told of each', async () => {
-    const told: Retry[] = [];
-    await ask(server(lost, plain(503), created).fetch, { onRetry: (retry) => told.push(retry) });
-    expect(told).toMatchObject([
+  test('onRetry is called for each', async () => {
+    const retries: Retry[] = [];
+    await ask(server(lost, plain(503), created).fetch, { onRetry: (retry) => retries.push(retry) });
+    expect(retries).toMatchObject([
       { attempts: 1, error: { message: 'fetch failed' } },
       { attempts: 2, response: { status: 503 } },
     ]);
-    expect(await told[1].response!.text()).toBe('no');
+    expect(await retries[1].response!.text()).toBe('no');
   });
 });
 
@@ -466,7 +466,7 @@ describe.each([0, 1])('a key in storage, %d turns away', (turns) => {
     expect(storage.items.size).toBe(0);
   });
 
-  test('is forgotten when told so', async () => {
+  test('is forgotten on demand', async () => {
     const storage = memory(turns);
     const options = { storage, operation: 'pay' };
     const first = await ask(server(problem('outcome-unknown', 409, false)).fetch, options);

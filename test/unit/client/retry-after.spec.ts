@@ -25,7 +25,7 @@ describe('Retry-After', () => {
 
   test('absent', () => expect(asked({})).toBeUndefined());
 
-  test("a date is taken by the server's clock, where the response tells it", () => {
+  test("a date is taken by the server's clock, where the response has it", () => {
     const date = 'Fri, 06 Nov 2026 11:00:00 GMT';
     expect(asked({ date, 'retry-after': 'Fri, 06 Nov 2026 11:00:05 GMT' })).toBe(5_000);
     expect(asked({ date: 'unreadable', 'retry-after': 'Fri, 06 Nov 2026 08:49:05 GMT' })).toBe(5_000);

@@ -49,7 +49,7 @@ describe('The options `redact` of the page reach', () => {
     );
   });
 
-  it('what an error tells the client of a message', () => {
+  it('what an error says to the client of a message', () => {
     const error = { name: 'RpcException', message: 'no', payload: { json: JSON.stringify(paid) } };
     const head = Buffer.from(JSON.stringify({ kind: 'error', error }));
     const shown = JSON.stringify(viewOf({ outcome: { code: 1, head, body: null } }).response());

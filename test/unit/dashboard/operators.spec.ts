@@ -24,7 +24,7 @@ describe('An operator', () => {
   });
   afterAll(() => Logger.overrideLogger(false));
 
-  it('is told that it is done, though the record cannot be read afterwards', async () => {
+  it('gets the answer that it is done, though the record cannot be read afterwards', async () => {
     const record = Object.assign(new IdempotencyRecord(), {
       endpoint: 'pay\u2028\u0085x',
       route: null,
@@ -44,7 +44,7 @@ describe('An operator', () => {
     expect(lines[0]).toBe(`"ada" released ${ID} ("pay\\u2028\\u0085x"): "why"`);
   });
 
-  it('is told a defect from a database in trouble', () => {
+  it('sees the difference between a defect and a database in trouble', () => {
     expect(refusalOf(new TypeError('x is not a function'))).toMatchObject({ code: 'failed', status: 500 });
     expect(refusalOf(new Error('connect ECONNREFUSED'))).toMatchObject({ code: 'store-unavailable', status: 503 });
   });

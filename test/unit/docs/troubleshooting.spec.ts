@@ -27,7 +27,7 @@ const INTERNAL = new Set([
   'never called',
   // The connection that listens is opened again.
   'the server takes no writes',
-  // Of a handler that nobody waits for any more.
+  // Of a handler whose client has gone.
   'the request was answered before its handler began',
   // As node's own response says them: of a response that is held back.
   'Cannot change headers after they are sent to the client',
@@ -44,20 +44,20 @@ const SAYS_NEXT = /^usageError$/;
 const CLASSES = /^(\w*Error|NodeFailure)$/;
 const FUNCTIONS = /(^|\.)(warn|error|tell|check|invalid|usageError|refusal|note)$/;
 
-test.each(Object.entries(PROBLEMS))('the problem %s is told of', (code, { status }) => {
+test.each(Object.entries(PROBLEMS))('the problem %s is documented', (code, { status }) => {
   expect(PAGE).toContain(`| \`${code}\` | ${status} |`);
 });
 
-test('every error and log line is told of', () => {
+test('every error and log line is documented', () => {
   const messages = sources().flatMap(messagesIn);
   expect(messages.length).toBeGreaterThan(50);
   expect(messages.filter(({ at }) => at.startsWith(CLI)).length).toBeGreaterThan(25);
   const missing = messages.flatMap(({ at, pieces }) => {
-    const isTold = (piece: string) =>
+    const isDocumented = (piece: string) =>
       PAGE.includes(piece) ||
       (at.startsWith(CLI) && CLI_PAGE.includes(piece)) ||
       (at.startsWith(DASHBOARD) && DASHBOARD_PAGE.includes(piece));
-    return pieces.filter((piece) => !INTERNAL.has(piece) && !isTold(piece)).map((piece) => `${at}: ${piece}`);
+    return pieces.filter((piece) => !INTERNAL.has(piece) && !isDocumented(piece)).map((piece) => `${at}: ${piece}`);
   });
   expect(missing).toEqual([]);
 });
@@ -85,10 +85,10 @@ function messagesIn(path: string): Message[] {
     if (said) {
       const pieces = said.flatMap((part) => piecesOf(part));
       const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1;
-      const telling = pieces
+      const documented = pieces
         .map((piece) => piece.replace(/\s+/g, ' ').trim())
         .filter(({ length }) => length >= TELLING);
-      if (telling.length > 0) messages.push({ at: `${path}:${line}`, pieces: telling });
+      if (documented.length > 0) messages.push({ at: `${path}:${line}`, pieces: documented });
     }
     ts.forEachChild(node, visit);
   };

@@ -1,6 +1,6 @@
-import { checkWords, commentsOf, findWords } from '../../../scripts/docs/words.mjs';
+import { checkWords, findWords, proseOf } from '../../../scripts/docs/words.mjs';
 
-test('pages and comments of lib are in plain words', () => {
+test('pages, comments and titles of tests are in plain words', () => {
   expect(checkWords()).toEqual([]);
 });
 
@@ -19,7 +19,7 @@ test('the check finds words across lines, and says what to write', () => {
   ]);
 });
 
-test('only comments count in a source', () => {
+test('only comments and titles of tests count in a source', () => {
   const source = [
     "const NOBODY = 'nobody'; // the owner",
     '/** One line. */',
@@ -28,10 +28,11 @@ test('only comments count in a source', () => {
     ' * Two',
     ' */',
     "const url = 'https://dear.example';",
+    "it('is new', () => check(url));",
   ];
   expect(
-    commentsOf(source.join('\n'))
+    proseOf(source.join('\n'))
       .split('\n')
       .map((line) => line.trim()),
-  ).toEqual(['// the owner', '/** One line. */', '', '/**', '* Two', '*/', '']);
+  ).toEqual(['// the owner', '/** One line. */', '', '/**', '* Two', '*/', '', "it('is new', () => check(url));"]);
 });

@@ -1,7 +1,7 @@
 import * as errors from '../../../lib/engine/errors.js';
 import { LeaseLostError, StepUnknownError } from '../../../lib/engine/steps.js';
 
-/** What is read in logs, and told apart by code that cannot import the class. */
+/** What is read in logs, and distinguished by code that cannot import the class. */
 it.each([
   [new errors.StoreUnavailableError(), 'StoreUnavailableError: The idempotency store did not answer'],
   [new errors.CommitUnknownError(), 'CommitUnknownError: The answer to COMMIT was lost'],
@@ -15,7 +15,7 @@ it.each([
 });
 
 it.each([errors.StoreUnavailableError, errors.CommitUnknownError, errors.UnreadableRecordError])(
-  '%p tells its cause',
+  '%p names its cause',
   (ErrorClass) => {
     const cause = new Error('connection lost');
     expect(new ErrorClass({ cause }).cause).toBe(cause);

@@ -6,7 +6,7 @@ import { type CallRunner, HandlerCalls, type HandlerState, TooLateError } from '
 
 const NO_PROMISE = '{"then":"later"}';
 
-/** A call that ends when it is told to. */
+/** A call that the test ends. */
 function pending() {
   let resolve!: (value: string) => void;
   let reject!: (error: Error) => void;

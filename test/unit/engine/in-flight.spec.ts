@@ -18,14 +18,14 @@ it('wakes all that wait when it begins to run, and when it settles', async () =>
   expect(flight).toMatchObject({ phase: 'settled', outcome: TOMBSTONE });
 });
 
-it('lets nobody wait who comes late', async () => {
+it('lets no request wait that comes late', async () => {
   const flight = create();
   flight.settle({ error: new Error('no') });
   await flight.changed();
   expect(flight.error).toEqual(new Error('no'));
 });
 
-it('keeps nobody longer than they would wait', async () => {
+it('keeps no request longer than it would wait', async () => {
   const flight = create();
   await flight.changed(1);
   expect(flight.phase).toBe('claiming');

@@ -37,7 +37,7 @@ describe('values as JSON', () => {
     });
   });
 
-  test('a date is text for whoever reads the JSON', () => {
+  test('a date is text for readers of the JSON', () => {
     expect(toValueJson({ at: new Date(0) })).toEqual({
       json: '{"at":"1970-01-01T00:00:00.000Z"}',
       types: [[['at'], 'date']],

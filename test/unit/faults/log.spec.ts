@@ -9,7 +9,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const kinds = () => readHistory(folder).map(({ kind }) => kind);
 
-test('a history is read in the order of time, whoever said it', () => {
+test('a history is read in the order of time, across processes', () => {
   const [one, other] = [new Log(folder, 'b'), new Log(folder, 'a')];
   one.say({ kind: 'began', op: 'one', token: 1, attempt: 1 });
   other.say({ kind: 'completed', record: 'r', token: 1, sentAt: 0 });

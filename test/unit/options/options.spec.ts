@@ -91,7 +91,7 @@ test.each([2, 4])('forRoot() refuses %i Redis nodes', (count) => {
   expect(() => IdempotencyModule.forRoot({ redis })).toThrow(/option `redis`.*odd number/s);
 });
 
-test('@Idempotent() tells options that belong to the module from ones that do not exist', () => {
+test('@Idempotent() distinguishes options that belong to the module from ones that do not exist', () => {
   expect(() => Idempotent({ sweep: false } as object)).toThrow(/belongs in IdempotencyModule.forRoot\(\)/);
   expect(() => Idempotent({ leese: 1 } as object)).toThrow(/does not exist/);
 });

@@ -5,7 +5,7 @@ import { root } from '../../../scripts/workspace.mjs';
 
 const MODULE = pathToFileURL(join(root, 'scripts/databases.mjs')).href;
 
-/** What a script makes of its arguments and environment, where nobody can be asked. */
+/** What a script makes of its arguments and environment, where no user can be asked. */
 function answered(args: string[], CI?: string): unknown {
   const program = `
     const { mayInstall } = await import(${JSON.stringify(MODULE)});

@@ -38,7 +38,7 @@ it.each([
   expect(strays).toEqual([]);
 });
 
-/** Work that ends when it is told to. */
+/** Work that the test ends. */
 function work() {
   let answer!: (value: string) => void;
   let fail!: (error: Error) => void;

@@ -10,7 +10,7 @@ interface Item {
   readonly n: number;
 }
 
-/** A database that answers when it is told to. */
+/** A database that answers when the test lets it. */
 class Database {
   readonly batches: (readonly Item[])[] = [];
   private readonly answers: { resolve(): void; reject(error: Error): void }[] = [];

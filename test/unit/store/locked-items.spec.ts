@@ -72,7 +72,7 @@ describe('GroupCommit, of rows that others have locked', () => {
     expect(database.mostAtOnce).toBeLessThanOrEqual(2);
   });
 
-  it('does not ask for what nobody waits for any longer', async () => {
+  it('does not ask for what no request waits for any longer', async () => {
     commits = groupOf({ maxBatch: 8, inFlight: 1, patienceMs: 200 });
     for (const id of 'abcdefgh') database.locked.set(id, Infinity);
     const settled = (await add('abcdefgh')) as PromiseRejectedResult[];

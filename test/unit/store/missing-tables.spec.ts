@@ -21,7 +21,7 @@ it.each([
 it.each([
   error('duplicate key', { code: '23505' }),
   error('x', { errno: 1062 }),
-  error('told that there is no such table: x'),
+  error('the server says that there is no such table: x'),
   undefined,
 ])('not %p', (thrown) => {
   expect(saysMissingTables(thrown)).toBe(false);

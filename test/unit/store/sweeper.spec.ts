@@ -41,7 +41,7 @@ describe('Sweeper', () => {
     expect(batches.length).toBeGreaterThanOrEqual(2);
   });
 
-  it('goes on after an error, which it tells', async () => {
+  it('goes on after an error, which it reports', async () => {
     const error = new Error('the database is away');
     const works = sweepBatch;
     let failures = 1;

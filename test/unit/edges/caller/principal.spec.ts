@@ -45,7 +45,7 @@ it.each([
   [{ sub: 'bytes:01', iss: 'i' }, 'iss:["i","text:bytes:01"]'],
   [{ sub: 'iss:["i","ada"]' }, 'text:iss:["i","ada"]'],
   [{ sub: 'iss:ada' }, 'iss:ada'],
-])('%j is told by its id', (user, scope) => {
+])('%j is identified by its id', (user, scope) => {
   expect(of(user, 'Bearer x')).toEqual({ scope });
 });
 
@@ -79,7 +79,7 @@ it.each([
   [{ id: { toString: () => 7 } }],
   [{ id: { toString: 'ada' } }],
   [{ id: new Map([['id', 'ada']]) }],
-])('%p names nobody', (user) => {
+])('%p names no user', (user) => {
   expect(() => of(user)).toThrow(
     /^POST \/x: idempotency cannot tell callers apart: request\.user.*\. Set the option `scope`/,
   );

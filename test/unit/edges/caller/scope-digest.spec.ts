@@ -9,7 +9,7 @@ describe('The digest of a scope', () => {
     expect(new ScopeDigest({ namespace: 'shop' }).of('7')?.toString('hex')).toBe('d33b473bf3746733c498ffda18f3ea93');
   });
 
-  test('tells scopes and namespaces apart, however they are cut', () => {
+  test('distinguishes scopes and namespaces, wherever the text is cut', () => {
     const digests = [
       new ScopeDigest({}).of('7'),
       new ScopeDigest({}).of('8'),

@@ -40,7 +40,7 @@ test('as another implementation has it', () => {
   );
 });
 
-test('what canonical JSON cannot carry is told apart all the same', () => {
+test('what canonical JSON cannot carry is distinguished all the same', () => {
   const odd = [
     { a: Infinity },
     { a: -Infinity },

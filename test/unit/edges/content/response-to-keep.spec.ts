@@ -24,7 +24,7 @@ describe('of an HTTP response', () => {
   };
 
   test.each(['application/json', 'application/problem+json; charset=utf-8', 'text/json', 'APPLICATION/JSON'])(
-    'the members are left out, and headers that tell of the bytes: %s',
+    'the members are left out, and headers that describe the bytes: %s',
     (type) => {
       const digests: [string, string][] = [
         ['ETag', '"a"'],

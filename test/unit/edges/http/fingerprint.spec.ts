@@ -25,7 +25,7 @@ describe('the description of a request', () => {
   const lines = async (request: object, options: object = {}, more: object = {}, version = '') =>
     (await describeRequest(exchange(request, more), options, { version })).fingerprint.split('\n');
 
-  it('has all that tells it from others', async () => {
+  it('has all that distinguishes it from others', async () => {
     const request = {
       headers: { 'content-type': ' Application/JSON ; charset=utf-8', 'x-tenant': 'acme' },
       params: { id: '7' },
@@ -73,7 +73,7 @@ describe('the description of a request', () => {
     expect(whole.content).toBe(body);
   });
 
-  it('tells of the files of a form', async () => {
+  it('describes the files of a form', async () => {
     const headers = { 'content-type': 'multipart/form-data; boundary=x' };
     const file = {
       fieldname: 'scan',
@@ -178,14 +178,14 @@ describe('a body that is still to be read', () => {
     expect(described).toMatchObject({ stream, content: undefined });
   });
 
-  it('is told by all of its bytes, whatever pieces they come in', async () => {
+  it('is compared by all of its bytes, whatever pieces they come in', async () => {
     for (const chunks of [['abcdef'], ['abc', 'def'], 'abcdef'.split(''), ['', 'abcdef']]) {
       expect(await read(chunks)).toEqual({ text: 'abcdef', fingerprint: fingerprint('abcdef') });
     }
     expect((await read([])).fingerprint).toBe(fingerprint(''));
   });
 
-  it('is told by its bytes though it is read as text', async () => {
+  it('is compared by its bytes though it is read as text', async () => {
     const { stream, body } = streamed([Buffer.from('\u00e4\u20ac').subarray(0, 3), Buffer.from('\u20ac').subarray(1)]);
     stream.setEncoding('utf8');
     expect((await stream.toArray()).join('')).toBe('\u00e4\u20ac');
@@ -234,7 +234,7 @@ describe('a body that is still to be read', () => {
     expect((await body.fingerprint()).toString('hex')).toBe(fingerprint('abc', false));
   });
 
-  it('counts whole where nobody reads it', async () => {
+  it('counts whole where no handler reads it', async () => {
     const { body } = streamed(['abc', 'def']);
     expect((await body.fingerprint()).toString('hex')).toBe(fingerprint('abcdef'));
   });
@@ -319,7 +319,7 @@ describe('a body that is still to be read', () => {
     });
   });
 
-  it('is let go of where nobody wanted it, and left to whom did', async () => {
+  it('is released where no handler reads it, and left to the handler that does', async () => {
     const unwanted = streamed(['abc']);
     unwanted.rawResponse.emit('finish');
     expect(unwanted.stream.readableFlowing).toBe(true);
@@ -336,7 +336,7 @@ describe('files', () => {
   const described = { field: 'scan', name: 'a.png', type: 'image/png', size: 3, sha256: sha256('abc') };
   const describeAll = (request: object) => describeFiles(request as never);
 
-  it('are none where nobody has read any', async () => {
+  it('are none where no handler has read any', async () => {
     expect(await describeAll({})).toBeUndefined();
     expect(await describeAll({ file: null, files: null })).toBeUndefined();
     // As Fastify has it.
@@ -353,7 +353,7 @@ describe('files', () => {
       { size: 3 },
       { size: 4 },
     ]);
-    // A field that is named like what tells a file.
+    // A field that is named like what marks a file.
     expect(await describeAll({ files: { fieldname: [file] } })).toEqual([described]);
   });
 
@@ -364,7 +364,7 @@ describe('files', () => {
     expect(await describeAll({ file: { fieldname: 'scan', path: '/nonexistent/upload' } })).toEqual([nothing]);
   });
 
-  it('on disk are told by their content', async () => {
+  it('on disk are compared by their content', async () => {
     const path = import.meta.filename;
     const [{ sha256: digest }] = (await describeAll({ file: { fieldname: 'scan', path } }))!;
     expect(digest).toMatch(/^[A-Za-z0-9+/]{43}=$/);

@@ -58,22 +58,22 @@ async function answerTo(work: (response: ServerResponse) => unknown): Promise<An
   return { status, message, headers, rawHeaders, body: Buffer.concat(chunks).toString('latin1') };
 }
 
-/** A capture of a response, and what it told. */
+/** A capture of a response, and what it reported. */
 function capturing(
   response: ServerResponse,
   limits: Partial<typeof LIMITS>,
   onResponse: (capture: ResponseCapture) => void = () => undefined,
 ) {
-  const told: CapturedResponse[] = [];
+  const reported: CapturedResponse[] = [];
   const { maxBytes, maxMs } = { ...LIMITS, ...limits };
   const capture: ResponseCapture = new ResponseCapture(response, { maxBytes }, maxMs, {
     onResponse(captured) {
-      told.push(captured);
+      reported.push(captured);
       onResponse(capture);
     },
     onUndecided: () => undefined,
   });
-  return { capture, told };
+  return { capture, reported };
 }
 
 /** A capture that lets the response go as soon as it is complete. */
@@ -96,14 +96,14 @@ describe('a response', () => {
   it('goes out when it is let go, and not before', async () => {
     let sent = false;
     const { status, headers, body } = await answerTo(async (response) => {
-      const { capture, told } = hold(response);
+      const { capture, reported } = hold(response);
       response.once('finish', () => (sent = true));
       expect(capture.hasResponse).toBe(false);
       response.statusCode = 201;
       response.setHeader('X-One', '1');
       response.end('paid');
       expect(capture.hasResponse).toBe(true);
-      expect(told).toEqual([{ status: 201, body: Buffer.from('paid') }]);
+      expect(reported).toEqual([{ status: 201, body: Buffer.from('paid') }]);
       await sleep(20);
       expect(sent).toBe(false);
       expect(response.socket!.bytesWritten).toBe(0);
@@ -114,9 +114,9 @@ describe('a response', () => {
     expect(headers).toMatchObject({ 'x-one': '1', 'content-length': '4' });
   });
 
-  it('is all that was written, with a length in place of chunks and trailers', async () => {
+  it('is all that was written, with a length instead of chunks and trailers', async () => {
     const { headers, body } = await answerTo((response) => {
-      const { capture, told } = hold(response);
+      const { capture, reported } = hold(response);
       response.setHeader('Transfer-Encoding', 'chunked');
       response.setHeader('Trailer', 'X-Sum');
       expect(response.write('a')).toBe(true);
@@ -126,11 +126,11 @@ describe('a response', () => {
       // The writer's memory may be used again.
       bytes.fill('x');
       response.end();
-      expect(told).toEqual([{ status: 200, body: Buffer.from('abc') }]);
+      expect(reported).toEqual([{ status: 200, body: Buffer.from('abc') }]);
       // It is over.
       expect(response.write('more')).toBe(false);
       expect(response.end('more')).toBe(response);
-      expect(told).toHaveLength(1);
+      expect(reported).toHaveLength(1);
       capture.release();
     });
     expect(body).toBe('abc');
@@ -149,10 +149,10 @@ describe('a response', () => {
 
   it('may be empty', async () => {
     const { status, body } = await answerTo((response) => {
-      const { told } = letGo(response);
+      const { reported } = letGo(response);
       response.statusCode = 204;
       response.end();
-      expect(told).toEqual([{ status: 204, body: Buffer.alloc(0) }]);
+      expect(reported).toEqual([{ status: 204, body: Buffer.alloc(0) }]);
     });
     expect({ status, body }).toEqual({ status: 204, body: '' });
   });
@@ -203,7 +203,7 @@ describe('a response', () => {
     expect(calls).toEqual(['a', 'b', 'end, finished: true']);
   });
 
-  it('calls back whoever ends it without a chunk', async () => {
+  it('calls back the code that ends it without a chunk', async () => {
     let called = 0;
     await answerTo((response) => {
       letGo(response);
@@ -214,13 +214,13 @@ describe('a response', () => {
 
   it('passes where it is let go before it was made', async () => {
     const { body, headers } = await answerTo((response) => {
-      const { capture, told } = hold(response);
+      const { capture, reported } = hold(response);
       capture.release();
       response.writeHead(200, { 'X-Late': '1' });
       response.flushHeaders();
       response.write('straight');
       response.end(' through');
-      expect(told).toEqual([]);
+      expect(reported).toEqual([]);
     });
     expect(body).toBe('straight through');
     expect(headers['x-late']).toBe('1');
@@ -259,22 +259,22 @@ describe('a response', () => {
 describe('a response that cannot be kept', () => {
   it('is too large', async () => {
     const { body } = await answerTo((response) => {
-      const { told } = letGo(response, { maxBytes: 4 });
+      const { reported } = letGo(response, { maxBytes: 4 });
       expect(response.write('1234')).toBe(true);
-      expect(told).toEqual([]);
+      expect(reported).toEqual([]);
       expect(response.write('5')).toBe(false);
-      expect(told).toEqual([{ status: 200, body: undefined }]);
+      expect(reported).toEqual([{ status: 200, body: undefined }]);
       response.end('6');
-      expect(told).toHaveLength(1);
+      expect(reported).toHaveLength(1);
     });
     expect(body).toBe('123456');
   });
 
-  it('is too large in one piece, and is told of once', async () => {
+  it('is too large in one piece, and is reported once', async () => {
     const unanswered = answerTo((response) => {
-      const { told } = hold(response, { maxBytes: 4 });
+      const { reported } = hold(response, { maxBytes: 4 });
       response.end('12345');
-      expect(told).toEqual([{ status: 200, body: undefined }]);
+      expect(reported).toEqual([{ status: 200, body: undefined }]);
       // Held all the same, until it is known what becomes of it.
       expect(response.socket!.bytesWritten).toBe(0);
       discardWrites(response);
@@ -283,12 +283,12 @@ describe('a response that cannot be kept', () => {
     await expect(unanswered).rejects.toMatchObject({ code: 'ECONNRESET' });
   });
 
-  it('is told of once, however much of it is still to come', async () => {
+  it('is reported once, however much of it is still to come', async () => {
     const { body } = await answerTo((response) => {
-      const { capture, told } = hold(response, { maxBytes: 4 });
+      const { capture, reported } = hold(response, { maxBytes: 4 });
       for (const chunk of ['12345', '6', '7']) response.write(chunk);
       response.end();
-      expect(told).toEqual([{ status: 200, body: undefined }]);
+      expect(reported).toEqual([{ status: 200, body: undefined }]);
       capture.release();
     });
     expect(body).toBe('1234567');
@@ -296,21 +296,21 @@ describe('a response that cannot be kept', () => {
 
   it('is a stream of events', async () => {
     await answerTo((response) => {
-      const { told } = letGo(response);
+      const { reported } = letGo(response);
       response.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
       response.flushHeaders();
-      expect(told).toEqual([{ status: 200, body: undefined }]);
+      expect(reported).toEqual([{ status: 200, body: undefined }]);
       response.end();
     });
   });
 
   it('has no end within its time', async () => {
     const { body } = await answerTo(async (response) => {
-      const { told } = letGo(response, { maxMs: 50 });
+      const { reported } = letGo(response, { maxMs: 50 });
       response.write('a');
-      expect(told).toEqual([]);
+      expect(reported).toEqual([]);
       await sleep(100);
-      expect(told).toEqual([{ status: 200, body: undefined }]);
+      expect(reported).toEqual([{ status: 200, body: undefined }]);
       response.end('b');
     });
     expect(body).toBe('ab');
@@ -318,21 +318,21 @@ describe('a response that cannot be kept', () => {
 
   it('is none that ended within its time, however long it is held after that', async () => {
     await answerTo(async (response) => {
-      const { capture, told } = hold(response, { maxMs: 50 });
+      const { capture, reported } = hold(response, { maxMs: 50 });
       response.write('a');
       response.end('b');
       await sleep(100);
-      expect(told).toEqual([{ status: 200, body: Buffer.from('ab') }]);
+      expect(reported).toEqual([{ status: 200, body: Buffer.from('ab') }]);
       capture.release();
     });
   });
 
   it('is none that takes its time to begin', async () => {
     await answerTo(async (response) => {
-      const { told } = letGo(response, { maxMs: 20 });
+      const { reported } = letGo(response, { maxMs: 20 });
       await sleep(60);
       response.end('late');
-      expect(told).toEqual([{ status: 200, body: Buffer.from('late') }]);
+      expect(reported).toEqual([{ status: 200, body: Buffer.from('late') }]);
     });
   });
 });
@@ -404,10 +404,10 @@ describe('what node refuses', () => {
 
   it.each([100, 999])('not a status at the limit: %i', async (statusCode) => {
     const unanswered = answerTo((response) => {
-      const { told } = hold(response);
+      const { reported } = hold(response);
       response.statusCode = statusCode;
       response.end();
-      expect(told).toMatchObject([{ status: statusCode }]);
+      expect(reported).toMatchObject([{ status: statusCode }]);
       discardWrites(response);
       response.destroy();
     });
@@ -415,7 +415,7 @@ describe('what node refuses', () => {
   });
 });
 
-describe('another response in place of one', () => {
+describe('another response instead of one', () => {
   it('is all that goes out', async () => {
     const calls: string[] = [];
     const { status, headers, body } = await answerTo(async (response) => {
@@ -455,7 +455,7 @@ describe('another response in place of one', () => {
   });
 });
 
-describe('a response that nobody hears any more', () => {
+describe('a response whose client has gone', () => {
   it('takes everything, and does nothing', async () => {
     const { headers, body } = await answerTo((response) => {
       response.setHeader('X-Kept', '1');

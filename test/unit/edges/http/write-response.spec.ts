@@ -53,7 +53,7 @@ describe('what is kept of a head', () => {
     expect(headSince(response, {}, { ...NOTHING, exclude: new Set(['x-a']) }).headers).toEqual([['X-B', '2']]);
   });
 
-  it('tells what was taken away, and of a message of its own', () => {
+  it('reports what was removed, and a message of its own', () => {
     const { response } = aResponse();
     response.statusMessage = 'Taken';
     response.setHeader('X-Stays', '1');
@@ -95,7 +95,7 @@ describe('a replay', () => {
     body,
   });
 
-  it('is compressed for whom takes that', () => {
+  it('is compressed for clients that accept that', () => {
     const { response, bodies } = aResponse({ 'accept-encoding': 'gzip' });
     writeOutcome(response, compressed([['ETag', '"1"']]));
     expect(bodies).toEqual([body]);
@@ -150,7 +150,7 @@ it('headers go back to what they were', () => {
   expect(response.getHeaders()).toEqual({ 'x-a': '1', 'x-gone': '1' });
 });
 
-it('a problem tells when to come back, and where it is explained', () => {
+it('a problem says when to retry, and where it is explained', () => {
   const type = { 'Content-Type': 'application/problem+json; charset=utf-8' };
   expect(problemHeaders(new IdempotencyKeyMissingException())).toEqual(type);
   const documentation = 'https://example.org/problems';

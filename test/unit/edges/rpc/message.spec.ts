@@ -152,7 +152,7 @@ describe('the endpoint of a message', () => {
     expect(endpointOf(transport, method)).toEqual(expected);
   });
 
-  test('streams of requests are told', () => {
+  test('streams of requests are recognized', () => {
     const takes = (method: keyof Handlers) => takesStream(Handlers.prototype[method]);
     expect([takes('payAll'), takes('pay'), takes('create')]).toEqual([true, false, false]);
   });
@@ -204,7 +204,7 @@ describe('What is left of a subject where the operation has a name', () => {
     expect(left('object', '{"cmd":"sum"}')).toEqual([]);
   });
 
-  test('is the whole where no pattern tells', () => {
+  test('is the whole where no pattern says', () => {
     expect(left('part', 'ordersX7Xpay')).toEqual(['ordersX7Xpay']);
     expect(left('object', 'elsewhere')).toEqual(['elsewhere']);
   });

@@ -1,0 +1,380 @@
+import { EventEmitter, once } from 'node:events';
+import { randomUUID } from 'node:crypto';
+import { connect, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { ConflictException, Controller, Header, Post, Res, StreamableFile } from '@nestjs/common';
+import { type Execution, Idempotent, IdempotencyRecord, IdempotentExecution } from '../../lib/index.js';
+import { until } from '../support/until.js';
+import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
+import { codeOf, comparable, countRuns, isReplay, ran } from './support/cases.js';
+import { encode, send } from './support/raw-http.js';
+
+interface RawResponse extends NodeJS.WritableStream {
+  setHeader(name: string, value: string): void;
+  flushHeaders(): void;
+}
+interface Reply extends RawResponse {
+  readonly raw?: RawResponse;
+  hijack?(): void;
+}
+
+/** Lets the handler go on from one line to the next. */
+const gate = new EventEmitter();
+let written = 0;
+/** How many sources were read to their end. */
+let whole = 0;
+
+async function* lines(count = 3) {
+  for (let i = 0; i < count; i++) {
+    if (i > 0) await once(gate, 'next');
+    written++;
+    yield `line ${i}\n`;
+  }
+  whole++;
+}
+
+function rawOf(reply: Reply): RawResponse {
+  reply.hijack?.();
+  return reply.raw ?? reply;
+}
+
+async function write(response: RawResponse): Promise<void> {
+  for await (const line of lines()) response.write(line);
+  response.end();
+}
+
+const STREAM = { response: { stream: true } } as const;
+
+@Controller('streams')
+class StreamedResponsesController {
+  @Post('native')
+  @Idempotent(STREAM)
+  async native(@Res() reply: Reply) {
+    ran();
+    await write(rawOf(reply));
+  }
+
+  @Post('flushed')
+  @Idempotent(STREAM)
+  flushed(@Res() reply: Reply) {
+    ran();
+    const response = rawOf(reply);
+    response.flushHeaders();
+    void write(response);
+  }
+
+  @Post('file')
+  @Idempotent(STREAM)
+  file() {
+    ran();
+    return new StreamableFile(Readable.from(lines()), { type: 'text/plain' });
+  }
+
+  @Post('bytes')
+  @Idempotent(STREAM)
+  bytes() {
+    ran();
+    return new StreamableFile(Readable.from(lines(), { objectMode: false }));
+  }
+
+  @Post('piped')
+  @Idempotent(STREAM)
+  piped(@Res() reply: Reply) {
+    ran();
+    Readable.from(lines()).pipe(rawOf(reply));
+  }
+
+  @Post('pipeline')
+  @Idempotent(STREAM)
+  async pipeline(@Res() reply: Reply) {
+    ran();
+    await pipeline(Readable.from(lines()), rawOf(reply));
+  }
+
+  @Post('at-once')
+  @Idempotent(STREAM)
+  atOnce() {
+    ran();
+    return { id: randomUUID() };
+  }
+
+  @Post('refused')
+  @Idempotent(STREAM)
+  refused() {
+    ran();
+    throw new ConflictException(randomUUID());
+  }
+
+  @Post('failing')
+  @Idempotent(STREAM)
+  failing() {
+    ran();
+    throw new Error('before the first byte');
+  }
+
+  @Post('late')
+  @Idempotent(STREAM)
+  late() {
+    ran();
+    const late = async function* () {
+      await once(gate, 'next');
+      yield* lines(1);
+    };
+    return new StreamableFile(Readable.from(late()));
+  }
+
+  @Post('breaking')
+  @Idempotent(STREAM)
+  async breaking(@Res() reply: Reply) {
+    ran();
+    rawOf(reply).write('line 0\n');
+    await once(gate, 'next');
+    throw new Error('after the first byte');
+  }
+
+  @Post('silent')
+  @Idempotent({ ...STREAM, lease: '1s', afterCrash: 'hold' })
+  silent(@Res() reply: Reply) {
+    ran();
+    rawOf(reply).write('line 0\n');
+  }
+
+  @Post('transactional')
+  @Idempotent({ ...STREAM, transactional: true })
+  async transactional(@Res() reply: Reply, @IdempotentExecution() execution: Execution) {
+    ran();
+    await execution.manager.query('SELECT 1');
+    await write(rawOf(reply));
+  }
+
+  @Post('undecided-flush')
+  @Idempotent()
+  undecidedFlush(@Res() reply: Reply) {
+    ran();
+    const response = rawOf(reply);
+    response.flushHeaders();
+    void write(response);
+  }
+
+  @Post('undecided-type')
+  @Header('Content-Type', 'application/x-ndjson; charset=utf-8')
+  @Idempotent()
+  undecidedType(@Res() reply: Reply) {
+    ran();
+    const response = rawOf(reply);
+    response.setHeader('Content-Type', 'application/x-ndjson; charset=utf-8');
+    void write(response);
+  }
+
+  @Post('short')
+  @Header('Content-Type', 'application/x-ndjson')
+  @Idempotent()
+  short() {
+    ran();
+    return new StreamableFile(Readable.from(['{"a":1}\n', '{"a":2}\n']), { type: 'application/x-ndjson' });
+  }
+
+  @Post('held')
+  @Idempotent({ response: { stream: false } })
+  held(@Res() reply: Reply) {
+    ran();
+    const response = rawOf(reply);
+    response.setHeader('Content-Type', 'application/x-ndjson');
+    response.flushHeaders();
+    void write(response);
+  }
+}
+
+/** A client that reads what comes while it comes. */
+class Reader {
+  text = '';
+  isClosed = false;
+  private readonly socket: Socket;
+
+  constructor(
+    port: number,
+    path: string,
+    readonly key = randomUUID(),
+  ) {
+    this.socket = connect({ port, host: '127.0.0.1' });
+    this.socket.on('data', (chunk) => (this.text += chunk.toString()));
+    this.socket.on('close', () => (this.isClosed = true));
+    this.socket.on('error', () => undefined);
+    this.socket.write(encode({ path: `/streams/${path}`, key: this.key }));
+  }
+
+  has(text: string): Promise<void> {
+    return until(() => this.text.includes(text));
+  }
+
+  get hasEnded(): boolean {
+    return this.text.endsWith('0\r\n\r\n');
+  }
+
+  leave(): void {
+    this.socket.destroy();
+  }
+}
+
+const goOn = async (to: number) => {
+  await until(() => gate.listenerCount('next') > 0);
+  gate.emit('next');
+  await until(() => written === to);
+};
+
+describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
+  let app: RunningApp;
+  const controllers = [StreamedResponsesController];
+  beforeAll(async () => {
+    app = await startApp(platform, { controllers });
+  });
+  afterAll(() => app?.close());
+  beforeEach(() => {
+    gate.removeAllListeners();
+    written = whole = 0;
+  });
+
+  const retry = async ({ key }: Reader, path: string) =>
+    codeOf(await send(app.port, { path: `/streams/${path}`, key }));
+
+  const KINDS = ['native', 'flushed', 'file', 'bytes', 'piped', 'pipeline', 'transactional'];
+
+  test.each(KINDS)('%s: each line arrives as it is written, and the operation runs once', async (path) => {
+    const before = countRuns();
+    const reader = new Reader(app.port, path);
+    await reader.has('line 0');
+    expect(await retry(reader, path)).toBe('in-progress');
+    await goOn(2);
+    await reader.has('line 1');
+    expect(reader.hasEnded).toBe(false);
+    await goOn(3);
+    await until(() => reader.hasEnded);
+    // On record before its end was sent.
+    expect(await retry(reader, path)).toBe('replay-unavailable');
+    expect(countRuns() - before).toBe(1);
+    reader.leave();
+  });
+
+  test.each(KINDS)('%s: a client that goes away does not end it', async (path) => {
+    const before = countRuns();
+    const reader = new Reader(app.port, path);
+    await reader.has('line 0');
+    reader.leave();
+    await goOn(2);
+    expect(await retry(reader, path)).toBe('in-progress');
+    await goOn(3);
+    await until(async () => (await retry(reader, path)) === 'replay-unavailable');
+    expect({ whole, runs: countRuns() - before }).toEqual({ whole: 1, runs: 1 });
+  });
+
+  test.each(['native', 'file'])('%s: one whose record is lost does not end as if it were kept', async (path) => {
+    const reader = new Reader(app.port, path);
+    await reader.has('line 0');
+    await app.dataSource.getRepository(IdempotencyRecord).clear();
+    await goOn(2);
+    await goOn(3);
+    await until(() => reader.isClosed);
+    expect(reader.hasEnded).toBe(false);
+    expect(reader.text).toContain('line 2');
+  });
+
+  test('a client that goes away before the first byte does not end it', async () => {
+    const reader = new Reader(app.port, 'late');
+    await until(() => gate.listenerCount('next') > 0);
+    reader.leave();
+    expect(await retry(reader, 'late')).toBe('in-progress');
+    await goOn(1);
+    await until(async () => (await retry(reader, 'late')) === 'replay-unavailable');
+    expect(whole).toBe(1);
+  });
+
+  test('one that falls silent when its client has gone is unknown', async () => {
+    const reader = new Reader(app.port, 'silent');
+    await reader.has('line 0');
+    expect(await retry(reader, 'silent')).toBe('in-progress');
+    reader.leave();
+    await until(async () => (await retry(reader, 'silent')) === 'outcome-unknown');
+  });
+
+  test('one whose handler fails after the first byte is broken off, and runs again', async () => {
+    const key = randomUUID();
+    const before = countRuns();
+    for (let i = 0; i < 2; i++) {
+      const reader = new Reader(app.port, 'breaking', key);
+      await reader.has('line 0');
+      await until(() => gate.listenerCount('next') > 0);
+      gate.emit('next');
+      await until(() => reader.isClosed);
+      expect(reader.hasEnded).toBe(false);
+    }
+    expect(countRuns() - before).toBe(2);
+  });
+
+  test.each([
+    ['at-once', 201],
+    ['refused', 409],
+  ])('%s: what is written at once is replayed', async (path, status) => {
+    const request = { path: `/streams/${path}`, key: randomUUID() };
+    const [first, second] = [await send(app.port, request), await send(app.port, request)];
+    expect([first.status, isReplay(first), isReplay(second)]).toEqual([status, false, true]);
+    expect(comparable(second)).toEqual(comparable(first));
+  });
+
+  test('what fails before the first byte runs again', async () => {
+    const before = countRuns();
+    const request = { path: '/streams/failing', key: randomUUID() };
+    expect([(await send(app.port, request)).status, (await send(app.port, request)).status]).toEqual([500, 500]);
+    expect(countRuns() - before).toBe(2);
+  });
+
+  const hints = (path: string) => app.log.lines.filter((line) => line.includes(`/${path}: the response is a stream`));
+
+  test.each(['undecided-flush', 'undecided-type'])('%s: passes soon, which the log says once', async (path) => {
+    for (let i = 0; i < 2; i++) {
+      written = 0;
+      const reader = new Reader(app.port, path);
+      await reader.has('line 0');
+      await goOn(2);
+      await reader.has('line 1');
+      await goOn(3);
+      await until(() => reader.hasEnded);
+      expect(await retry(reader, path)).toBe('replay-unavailable');
+      reader.leave();
+    }
+    expect(hints(path)).toEqual([expect.stringMatching(/^WARN POST .*`response: { stream: true }`/)]);
+  });
+
+  test('a short one is replayed all the same', async () => {
+    const request = { path: '/streams/short', key: randomUUID() };
+    const [first, second] = [await send(app.port, request), await send(app.port, request)];
+    expect(isReplay(second)).toBe(true);
+    expect(comparable(second)).toEqual(comparable(first));
+    expect(hints('short')).toHaveLength(1);
+  });
+
+  test('one that is to be held is held, and replayed', async () => {
+    const reader = new Reader(app.port, 'held');
+    await until(() => written === 1);
+    await goOn(2);
+    await goOn(3);
+    await reader.has('line 2');
+    const replay = await send(app.port, { path: '/streams/held', key: reader.key });
+    expect([isReplay(replay), replay.body.toString()]).toEqual([true, 'line 0\nline 1\nline 2\n']);
+    expect(hints('held')).toEqual([]);
+    reader.leave();
+  });
+
+  // Last: Nest's logger is that of the application that was started last.
+  test('the option of the module is that of operations that have none', async () => {
+    const streaming = await startApp(platform, { controllers, options: { response: { stream: true } } });
+    const reader = new Reader(streaming.port, 'undecided-flush');
+    await reader.has('line 0');
+    await goOn(2);
+    await goOn(3);
+    await until(() => reader.hasEnded);
+    expect(streaming.log.toString()).not.toContain('is a stream');
+    reader.leave();
+    await streaming.close();
+  });
+});

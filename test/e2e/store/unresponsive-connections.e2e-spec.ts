@@ -1,0 +1,55 @@
+import { jest } from '@jest/globals';
+import type { Connector } from '../../../lib/store/connectors/connector.js';
+import { connectorFor } from '../../../lib/store/connectors/index.js';
+import type { MysqlConnection } from '../../../lib/store/dialects/mysql.js';
+import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
+import { until } from '../../support/until.js';
+import { backendOf, StoreFixture } from './support.js';
+
+describe.each([
+  ['postgres', 'SELECT pg_sleep(600)', 'pg_backend_pid()', 'pg_stat_activity', 'query'],
+  ['mariadb', 'SELECT SLEEP(600)', 'CONNECTION_ID()', 'information_schema.processlist', 'info'],
+] as const)('A connection to %s', (dialect, sleep, id, statements, text) => {
+  let fixture: StoreFixture;
+  beforeAll(async () => {
+    fixture = await StoreFixture.open(backendOf(dialect));
+  });
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+  afterAll(() => fixture?.close());
+
+  it('that has not answered for half a minute is closed, and not missing from the pool', async () => {
+    // Half a minute is one second here.
+    const { setTimeout } = globalThis;
+    jest
+      .spyOn(globalThis, 'setTimeout')
+      .mockImplementation(((run: () => void, ms: number) => setTimeout(run, ms > 20_000 ? 1_000 : ms)) as never);
+    const connector = connectorFor(fixture.dataSource, 1);
+    const ask = (statement: string) =>
+      dialect === 'postgres'
+        ? (connector as Connector<PgConnection>).alone((on) => on.query({ text: statement }))
+        : (connector as Connector<MysqlConnection>).alone((on) => on.query(statement, []));
+    const idOf = async () => (await ask(`SELECT ${id} AS id`)).rows[0].id;
+    try {
+      const first = await idOf();
+      const silent = ask(sleep);
+      const settled = Promise.allSettled([silent]);
+      await until(async () => {
+        const found: unknown[] = await fixture.dataSource.query(
+          `SELECT 1 FROM ${statements} WHERE ${text} = '${sleep}'`,
+        );
+        return found.length > 0;
+      });
+      const monotonic = performance.now.bind(performance);
+      const sentAt = monotonic();
+      jest.spyOn(performance, 'now').mockImplementation(() => monotonic() + 31_000);
+      // MariaDB ends the statement with an answer, and the connection all the same.
+      await settled;
+      expect(monotonic() - sentAt).toBeLessThan(20_000);
+      expect(await idOf()).not.toBe(first);
+    } finally {
+      await connector.close?.();
+    }
+  });
+});
