@@ -4,7 +4,7 @@ import { IdempotencyProblemFilter } from '../edges/idempotency-problem.filter.js
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import { checkNoName, checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
 import { mark } from '../handlers/marking.js';
-import { watchHandler } from '../handlers/watch-handler.js';
+import { watchHandler, watchMethods } from '../handlers/watch-handler.js';
 
 /**
  * Makes an operation idempotent: a request that comes again with the same key gets the first outcome, and the operation
@@ -41,20 +41,4 @@ export function NotIdempotent(): MethodDecorator & ClassDecorator {
   return ((target: object, _key?: string | symbol, descriptor?: PropertyDescriptor) => {
     mark((descriptor?.value as object | undefined) ?? target, 'exempt');
   }) as MethodDecorator & ClassDecorator;
-}
-
-/**
- * Those that some decorator has described, as handlers are; helpers stay as they are. Those of a base class too, for this
- * controller alone.
- */
-function watchMethods(prototype: object): void {
-  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
-    for (const name of Object.getOwnPropertyNames(at)) {
-      const descriptor = Object.getOwnPropertyDescriptor(at, name)!;
-      if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
-      if (Reflect.getOwnMetadataKeys(descriptor.value as object).length === 0) continue;
-      if (at !== prototype && Object.hasOwn(prototype, name)) continue;
-      Object.defineProperty(prototype, name, { ...descriptor, value: watchHandler(descriptor.value) });
-    }
-  }
 }

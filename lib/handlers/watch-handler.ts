@@ -2,16 +2,26 @@ import { isObservable, lastValueFrom, type Observable } from 'rxjs';
 import { current, type CurrentExecution, runWithin } from '../engine/current-execution.js';
 import { isMarkedIdempotent } from './marking.js';
 
-const WATCHED = Symbol('nestjs-idempotency:watched');
+/** Metadata of a watched method: the method itself. A text that does not make a helper method look like a handler. */
+const WATCHED = '__nestjs-idempotency:watched__';
 
 /** The classes of a module of Nest's, of each of its controllers and providers. */
 type Classes = Readonly<Record<'controllers' | 'providers', ReadonlyMap<unknown, { readonly metatype: unknown }>>>;
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
-/** Whether {@link watchHandler} made this method. A wrapper may have inherited the property, or be a proxy that passes it on. */
+/** Returns whether {@link watchHandler} made this method. A wrapper that has its metadata is another one. */
 export function isWatched(method: unknown): boolean {
-  return typeof method === 'function' && (method as { [WATCHED]?: unknown })[WATCHED] === method;
+  return typeof method === 'function' && Reflect.getOwnMetadata(WATCHED, method) === method;
+}
+
+/**
+ * Returns the watched method that Nest's handler calls. Mostly that is the handler itself. Tracers wrap handlers where Nest
+ * looks them up, later than all decorators, and give the wrapper the handler's metadata. A wrapper taken for the handler would hide
+ * its calls: a time-out would free the key while the handler runs.
+ */
+export function watchedBehind<T extends object>(handler: T): T {
+  return (Reflect.getMetadata(WATCHED, handler) as T | undefined) ?? handler;
 }
 
 /**
@@ -33,24 +43,45 @@ export function watchHandler(method: Method): Method {
   Object.defineProperties(watched, {
     name: { value: method.name, configurable: true },
     length: { value: method.length, configurable: true },
-    [WATCHED]: { value: watched },
   });
   // A wrapper may inherit what is known of the method that it wraps.
   for (const key of Reflect.getMetadataKeys(method)) {
     Reflect.defineMetadata(key, Reflect.getMetadata(key, method), watched);
   }
+  Reflect.defineMetadata(WATCHED, watched, watched);
   return watched;
 }
 
 /**
  * Watches methods that another decorator has wrapped after `@Idempotent()`, as those of transactions, traces and measurements do:
- * what the wrapper does, such as to commit, is the handler's, too. To be called before Nest looks for routes.
+ * what the wrapper does, such as to commit, is the handler's, too. Watches as well what another decorator has added to a class
+ * after `@Idempotent()`, as those that generate controllers do. To be called before Nest looks for routes.
  */
 export function watchWrappedHandlers(modules: Iterable<Classes>): void {
   for (const { controllers, providers } of modules) {
     for (const { metatype } of [...controllers.values(), ...providers.values()]) {
       const prototype = typeof metatype === 'function' ? (metatype.prototype as object | undefined) : undefined;
-      if (prototype) watchWrapped(prototype);
+      if (!prototype) continue;
+      watchWrapped(prototype);
+      if (isMarkedIdempotent(metatype as object)) watchMethods(prototype);
+    }
+  }
+}
+
+/**
+ * Watches the methods of a class that some decorator has described, as handlers are; helpers stay as they are. Those of a base
+ * class too, for this class alone.
+ */
+export function watchMethods(prototype: object): void {
+  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
+    for (const name of Object.getOwnPropertyNames(at)) {
+      const descriptor = Object.getOwnPropertyDescriptor(at, name)!;
+      if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
+      if (Reflect.getOwnMetadataKeys(descriptor.value as object).length === 0) continue;
+      if (at !== prototype && Object.hasOwn(prototype, name)) continue;
+      const watched = watchHandler(descriptor.value as Method);
+      if (at !== prototype || (watched !== descriptor.value && descriptor.configurable))
+        Object.defineProperty(prototype, name, { ...descriptor, value: watched });
     }
   }
 }
