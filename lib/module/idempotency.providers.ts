@@ -26,6 +26,7 @@ import { PostgresWakeUp } from '../store/postgres-wake-up.js';
 import { AesGcmSealer, noSealer } from '../store/sealer.js';
 import { SqlRecordStore } from '../store/sql-record-store.js';
 import { BootAudit } from './boot-audit.js';
+import { otherDataSources } from './boot-checks.js';
 import { IdempotencyLifecycle } from './idempotency.lifecycle.js';
 import {
   type EngineFactory,
@@ -179,6 +180,7 @@ export const PROVIDERS: Provider[] = [
       operations: OperationOptions,
       routes: Routes,
       dataSource: DataSource,
+      modules: ModulesContainer,
     ) => {
       const audit = new BootAudit(routes, operations, options.audit);
       return new IdempotencyLifecycle({
@@ -189,7 +191,10 @@ export const PROVIDERS: Provider[] = [
         wakeUp,
         events,
         audit: () => audit.run(),
-        check: (logger) => checkAtBoot(dataSource, store, { logger, timeoutMs: options.storeTimeoutMs }),
+        check: (logger) => {
+          store.watchWrites(otherDataSources(modules, dataSource));
+          return checkAtBoot(dataSource, store, { logger, timeoutMs: options.storeTimeoutMs });
+        },
       });
     },
     inject: [
@@ -202,6 +207,7 @@ export const PROVIDERS: Provider[] = [
       OperationOptions,
       Routes,
       IDEMPOTENCY_DATA_SOURCE,
+      ModulesContainer,
     ],
   },
 ];
