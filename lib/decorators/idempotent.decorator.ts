@@ -4,7 +4,7 @@ import { IdempotencyProblemFilter } from '../edges/idempotency-problem.filter.js
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import { checkNoName, checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
 import { mark } from '../handlers/marking.js';
-import { watchHandler } from '../handlers/watch-handler.js';
+import { watchHandler, watchMethods } from '../handlers/watch-handler.js';
 
 /**
  * Makes an operation idempotent: a retry with the same key gets the first outcome, and the operation does not run twice.
@@ -46,20 +46,4 @@ export function NotIdempotent(): MethodDecorator & ClassDecorator {
   return ((target: object, _key?: string | symbol, descriptor?: PropertyDescriptor) => {
     mark((descriptor?.value as object | undefined) ?? target, 'exempt');
   }) as MethodDecorator & ClassDecorator;
-}
-
-/**
- * Watches the methods that have metadata, as every handler has. Those of a base class are watched on this controller only: the base class
- * may serve other controllers.
- */
-function watchMethods(prototype: object): void {
-  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
-    for (const name of Object.getOwnPropertyNames(at)) {
-      const descriptor = Object.getOwnPropertyDescriptor(at, name)!;
-      if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
-      if (Reflect.getOwnMetadataKeys(descriptor.value as object).length === 0) continue;
-      if (at !== prototype && Object.hasOwn(prototype, name)) continue;
-      Object.defineProperty(prototype, name, { ...descriptor, value: watchHandler(descriptor.value) });
-    }
-  }
 }

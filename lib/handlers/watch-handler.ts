@@ -2,16 +2,26 @@ import { isObservable, lastValueFrom, type Observable } from 'rxjs';
 import { current, type CurrentExecution, runWithin } from '../engine/current-execution.js';
 import { isMarkedIdempotent } from './marking.js';
 
-const WATCHED = Symbol('nestjs-idempotency:watched');
+/** Metadata of a watched method: the method itself. A text that does not make a helper method look like a handler. */
+const WATCHED = '__nestjs-idempotency:watched__';
 
 /** The classes of a Nest module's controllers and providers. */
 type Classes = Readonly<Record<'controllers' | 'providers', ReadonlyMap<unknown, { readonly metatype: unknown }>>>;
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
-/** Returns whether {@link watchHandler} made this method. Wrappers and proxies may inherit the property, hence the comparison. */
+/** Returns whether {@link watchHandler} made this method. A wrapper that has its metadata is another one. */
 export function isWatched(method: unknown): boolean {
-  return typeof method === 'function' && (method as { [WATCHED]?: unknown })[WATCHED] === method;
+  return typeof method === 'function' && Reflect.getOwnMetadata(WATCHED, method) === method;
+}
+
+/**
+ * Returns the watched method that Nest's handler calls. Mostly that is the handler itself. Tracers wrap handlers where Nest
+ * looks them up, later than all decorators, and give the wrapper the handler's metadata. A wrapper taken for the handler would hide
+ * its calls: a time-out would free the key while the handler runs.
+ */
+export function watchedBehind<T extends object>(handler: T): T {
+  return (Reflect.getMetadata(WATCHED, handler) as T | undefined) ?? handler;
 }
 
 /**
@@ -32,24 +42,45 @@ export function watchHandler(method: Method): Method {
   Object.defineProperties(watched, {
     name: { value: method.name, configurable: true },
     length: { value: method.length, configurable: true },
-    [WATCHED]: { value: watched },
   });
   // A wrapper may inherit the metadata of the method that it wraps.
   for (const key of Reflect.getMetadataKeys(method)) {
     Reflect.defineMetadata(key, Reflect.getMetadata(key, method), watched);
   }
+  Reflect.defineMetadata(WATCHED, watched, watched);
   return watched;
 }
 
 /**
  * Watches methods that another decorator has wrapped after `@Idempotent()`, as decorators of transactions and traces do. A wrapper's work,
- * such as its COMMIT, belongs to the handler: the key must not be free before it ends. Called before Nest registers routes.
+ * such as its COMMIT, belongs to the handler: the key must not be free before it ends. Watches also methods that another decorator has
+ * added to a class after `@Idempotent()`, as decorators that generate controllers do. Called before Nest registers routes.
  */
 export function watchWrappedHandlers(modules: Iterable<Classes>): void {
   for (const { controllers, providers } of modules) {
     for (const { metatype } of [...controllers.values(), ...providers.values()]) {
       const prototype = typeof metatype === 'function' ? (metatype.prototype as object | undefined) : undefined;
-      if (prototype) watchWrapped(prototype);
+      if (!prototype) continue;
+      watchWrapped(prototype);
+      if (isMarkedIdempotent(metatype as object)) watchMethods(prototype);
+    }
+  }
+}
+
+/**
+ * Watches the methods that have metadata, as every handler has. Those of a base class are watched on this class only: the base class may
+ * serve other controllers.
+ */
+export function watchMethods(prototype: object): void {
+  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
+    for (const name of Object.getOwnPropertyNames(at)) {
+      const descriptor = Object.getOwnPropertyDescriptor(at, name)!;
+      if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
+      if (Reflect.getOwnMetadataKeys(descriptor.value as object).length === 0) continue;
+      if (at !== prototype && Object.hasOwn(prototype, name)) continue;
+      const watched = watchHandler(descriptor.value as Method);
+      if (at !== prototype || (watched !== descriptor.value && descriptor.configurable))
+        Object.defineProperty(prototype, name, { ...descriptor, value: watched });
     }
   }
 }

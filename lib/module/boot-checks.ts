@@ -1,5 +1,5 @@
 import type { ModulesContainer } from '@nestjs/core';
-import type { DataSource } from 'typeorm';
+import { DataSource } from 'typeorm';
 import type {
   IdempotencyModuleAsyncOptions,
   IdempotencyModuleExtras,
@@ -58,4 +58,11 @@ export function dataSourceFound(dataSource: DataSource | undefined, name: string
       : `IdempotencyModule: there is no data source "${name}". Give the option \`dataSource\` the \`name\` that ` +
           'TypeOrmModule.forRoot() has.',
   );
+}
+
+/** Returns the application's data sources besides the one that holds the records. */
+export function otherDataSources(modules: ModulesContainer, own: DataSource): DataSource[] {
+  const providers = [...modules.values()].flatMap((module) => [...module.providers.values()]);
+  const instances = new Set<unknown>(providers.map(({ instance }) => instance as unknown));
+  return [...instances].filter((one): one is DataSource => one instanceof DataSource && one !== own);
 }

@@ -26,6 +26,7 @@ import { PostgresWakeUp } from '../store/postgres-wake-up.js';
 import { AesGcmSealer, noSealer } from '../store/sealer.js';
 import { SqlRecordStore } from '../store/sql-record-store.js';
 import { BootAudit } from './boot-audit.js';
+import { otherDataSources } from './boot-checks.js';
 import { IdempotencyLifecycle } from './idempotency.lifecycle.js';
 import * as tokens from './idempotency.tokens.js';
 
@@ -84,7 +85,10 @@ function createParts(
     options,
     engine,
     audit: () => audit.run(),
-    check: (logger) => checkAtBoot(dataSource, store, { logger, timeoutMs }),
+    check: (logger) => {
+      store.watchWrites(otherDataSources(modules, dataSource));
+      return checkAtBoot(dataSource, store, { logger, timeoutMs });
+    },
   });
   return { events, store, lock, engine, operations, routes, edges, service, lifecycle };
 }

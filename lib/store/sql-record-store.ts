@@ -104,6 +104,11 @@ export class SqlRecordStore implements RecordStore {
     this.watch = new TransactionWatch(connector);
   }
 
+  /** Warns of what transactional handlers write to data sources whose writes never commit with the outcome. */
+  watchWrites(others: readonly DataSource[]): void {
+    for (const { subscribers } of others) if (!subscribers.includes(this.watch)) subscribers.push(this.watch);
+  }
+
   claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState> {
     const { connector } = this;
     if (waitsForItself(connector)) return Promise.reject(nested(claim.endpoint));

@@ -1,5 +1,6 @@
-import { type DataSource, getMetadataArgsStorage } from 'typeorm';
-import type { IdempotencyRecord, IdempotencyStep } from './entities/index.js';
+import { type DataSource, getMetadataArgsStorage, type QueryRunner } from 'typeorm';
+import { dialectNameOf } from './dialects/dialect-name.js';
+import { IdempotencyRecord, type IdempotencyStep } from './entities/index.js';
 
 /**
  * Returns the path of one of our tables, with the data source's schema, prefix and naming strategy.
@@ -22,4 +23,33 @@ export function quotedPath({ driver }: DataSource, path: string): string {
     .split('.')
     .map((part) => driver.escape(part))
     .join('.');
+}
+
+/** The schemas in which PostgreSQL finds tables that the options name without one. */
+const schemas = new WeakMap<DataSource, string>();
+
+/** Finds out in which schema PostgreSQL has the tables. To be called before the first statement of the store. */
+export async function findSchema(dataSource: DataSource, runner: QueryRunner): Promise<void> {
+  const path = tablePathOf(dataSource, IdempotencyRecord);
+  const [found] = (await runner.query(
+    'SELECT relnamespace::regnamespace::text AS schema FROM pg_class WHERE oid = to_regclass($1)',
+    [quotedPath(dataSource, path)],
+  )) as { schema: string }[];
+  if (found && !path.includes('.')) schemas.set(dataSource, found.schema);
+}
+
+/**
+ * Returns one of our tables as the store's statements name it, with its schema. Applications that have a schema for each tenant
+ * move their connections there (`SET search_path`, `USE`), and a name without a schema would be looked up there: a
+ * transaction could not complete its record.
+ */
+export function tableOf(dataSource: DataSource, entity: typeof IdempotencyRecord | typeof IdempotencyStep): string {
+  const path = tablePathOf(dataSource, entity);
+  const table = quotedPath(dataSource, path);
+  if (path.includes('.')) return table;
+  const { driver } = dataSource;
+  if (dialectNameOf(dataSource) === 'mysql')
+    return driver.database ? `${driver.escape(driver.database)}.${table}` : table;
+  const schema = schemas.get(dataSource);
+  return schema === undefined ? table : `${schema}.${table}`;
 }

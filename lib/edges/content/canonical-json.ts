@@ -1,6 +1,8 @@
 /** An object or an array that is being written. */
 interface Open {
   readonly value: object;
+  /** What `value` was made of. */
+  readonly source: unknown;
   /** Of an object, sorted; of an array, none. */
   readonly names: readonly string[] | undefined;
   readonly length: number;
@@ -47,19 +49,20 @@ function isCanonical(value: unknown, levels: number): boolean {
 export function writeCanonical(value: unknown, written: (value: unknown) => unknown): string {
   const root = written(value);
   if (typeof root !== 'object' || root === null) return leaf(root) ?? '';
-  const stack = [openUp(root)];
-  let within: Set<object> | undefined;
+  const stack = [openUp(root, value)];
+  let within: Set<unknown> | undefined;
   let json = Array.isArray(root) ? '[' : '{';
 
   for (let top = stack.at(-1); top; top = stack.at(-1)) {
     if (top.next === top.length) {
       json += top.names ? '}' : ']';
-      within?.delete(top.value);
+      within?.delete(top.source);
       stack.pop();
       continue;
     }
     const name = top.names?.[top.next];
-    const member = written((top.value as Record<string | number, unknown>)[name ?? top.next]);
+    const source = (top.value as Record<string | number, unknown>)[name ?? top.next];
+    const member = written(source);
     top.next++;
     const isNested = typeof member === 'object' && member !== null;
     const text = isNested ? '' : leaf(member);
@@ -71,18 +74,18 @@ export function writeCanonical(value: unknown, written: (value: unknown) => unkn
       json += text ?? 'null';
       continue;
     }
-    within ??= new Set([root]);
-    if (within.has(member)) throw new TypeError('a value that contains itself is no JSON');
-    within.add(member);
-    stack.push(openUp(member));
+    within ??= new Set([value]);
+    if (within.has(source)) throw new TypeError('a value that contains itself is no JSON');
+    within.add(source);
+    stack.push(openUp(member, source));
     json += Array.isArray(member) ? '[' : '{';
   }
   return json;
 }
 
-function openUp(value: object): Open {
+function openUp(value: object, source: unknown): Open {
   const names = Array.isArray(value) ? undefined : sorted(Object.keys(value));
-  return { value, names, length: names?.length ?? (value as unknown[]).length, next: 0, isEmpty: true };
+  return { value, source, names, length: names?.length ?? (value as unknown[]).length, next: 0, isEmpty: true };
 }
 
 /** Sorts a few names in place, which costs a request less than `sort()`: that copies them twice. */
@@ -97,13 +100,25 @@ function sorted(names: string[]): string[] {
   return names;
 }
 
-/** As JSON.stringify takes it: by its own `toJSON`, and without the object around a primitive. */
+/**
+ * As JSON.stringify takes it: by its own `toJSON`, and without the object around a primitive. Maps, Sets, URLSearchParams and the
+ * like become lists: JSON.stringify writes them all as `{}`, and two requests that differ by them alone would be one.
+ */
 export function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const { toJSON } = value as { toJSON?: unknown };
   const told: unknown = typeof toJSON === 'function' ? toJSON.call(value) : value;
   const isBoxed = told instanceof String || told instanceof Number || told instanceof Boolean;
-  return isBoxed ? told.valueOf() : told;
+  if (isBoxed) return told.valueOf();
+  if (told instanceof ArrayBuffer) return new Uint8Array(told);
+  return isCollection(told) ? [...told] : told;
+}
+
+/** An iterator is its own, and can be read once: it is left to its reader. */
+function isCollection(value: unknown): value is Iterable<unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) return false;
+  const { [Symbol.iterator]: iterate } = value as { [Symbol.iterator]?: () => unknown };
+  return typeof iterate === 'function' && Object.keys(value).length === 0 && iterate.call(value) !== value;
 }
 
 function settled(value: unknown): unknown {

@@ -1,8 +1,7 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import type { OperationOptions } from '../../handlers/operation-options.js';
-import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
-import { type KeyReading, readKeyHeader, readKeyText } from '../shared/key-header.js';
+import { type KeyReading, readRequestKey } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import { hasGuards } from '../../handlers/nest-decorators.js';
 import type { AnonymousCallers } from '../caller/anonymous-callers.js';
@@ -26,7 +25,12 @@ export class GraphQLEdge {
     const { module } = this.edge;
     const { name, responseName, args, request } = field;
     const expected = `This mutation requires the ${module.header} header.`;
-    const key = this.edge.readKey(context, options, () => readRequestKey(request, module), expected);
+    const fromHeader = (): KeyReading => {
+      if (!request) return { kind: 'missing' };
+      const { headers, rawHeaders = request.raw?.rawHeaders } = request;
+      return readRequestKey({ headers, rawHeaders }, module.header, module.keyFormat);
+    };
+    const key = this.edge.readKey(context, options, fromHeader, expected);
     if (key === undefined) return next.handle();
 
     // A header is for the whole request, in which a mutation may stand twice. A key of its own is for this field alone.
@@ -61,15 +65,4 @@ export class GraphQLEdge {
       `${endpoint}: idempotency cannot tell callers apart: the GraphQL context has no request as \`req\`. Set the option \`scope\``,
     );
   }
-}
-
-function readRequestKey(
-  request: GraphQLRequest | undefined,
-  { header, keyFormat }: Pick<ResolvedModuleOptions, 'header' | 'keyFormat'>,
-): KeyReading {
-  if (!request) return { kind: 'missing' };
-  const rawHeaders = request.rawHeaders ?? request.raw?.rawHeaders;
-  if (rawHeaders) return readKeyHeader(rawHeaders, header, keyFormat);
-  const text = request.headers[header.toLowerCase()];
-  return text === undefined ? { kind: 'missing' } : readKeyText(String(text), header, keyFormat);
 }

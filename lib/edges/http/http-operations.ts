@@ -1,6 +1,6 @@
 import { type ExecutionContext, RequestMethod, type Type } from '@nestjs/common';
 import { hasGuards, isNative, isOfHosts, requestMethodOf, versionOf } from '../../handlers/nest-decorators.js';
-import { isWatched } from '../../handlers/watch-handler.js';
+import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import { storedLabel } from '../../engine/stored-text.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
@@ -43,7 +43,7 @@ export class HttpOperations {
    */
   of(context: ExecutionContext, exchange: Pick<Exchange, 'endpoint'>): HttpOperation | undefined {
     const controller = context.getClass();
-    const handler = context.getHandler();
+    const handler = watchedBehind(context.getHandler());
     const options = this.options.of(controller, handler);
     if (!options) return undefined;
     let ofController = this.known.get(controller);

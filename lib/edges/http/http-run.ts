@@ -67,6 +67,8 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private responded = false;
   /** Whether an inner interceptor has written the response itself. */
   private writtenInside = false;
+  /** Whether the handler writes the response: by a native `@Res()`, or by one with `passthrough`, to redirect for example. */
+  private isNative: boolean;
   /** Whether the handler failed after it had written its response, so that its transaction is rolled back. */
   private undone = false;
   private onChange: (() => void) | undefined;
@@ -79,6 +81,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     private readonly operation: HttpOperation,
   ) {
     const { response, policy } = operation.options;
+    this.isNative = operation.native;
     this.current = CurrentExecution.of(leased.execution, operation.handler);
     interceptorOf(exchange.rawResponse).run = this;
     this.headersBefore = exchange.headers();
@@ -198,18 +201,20 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (this.neverBegan() && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
     if (!this.isOfOperation(captured)) return void this.sendForeign(captured.status);
     if (captured.isStreamed) return void this.sendStreamed(captured);
-    if (!captured.body && (this.isBusy || this.operation.native)) return void this.sendUnkept(captured);
+    if (!captured.body && (this.isBusy || this.isNative)) return void this.sendUnkept(captured);
     void this.endBy(captured);
   }
 
   /**
    * Returns whether a response is the operation's own. A response that is written while the handler runs is a bystander's, such as a
-   * timeout middleware's. Two writers are exceptions: a handler with a native `@Res()`, and an inner interceptor that does the work
-   * after the handler has returned, as oRPC's does.
+   * timeout middleware's. Two writers are exceptions: a handler that has the response by `@Res()`, and an inner interceptor that does the
+   * work after the handler has returned, as oRPC's does.
    */
   private isOfOperation({ status }: CapturedResponse): boolean {
-    const isInside = current()?.execution === this.current.execution;
-    if (isInside && this.operation.native) return true;
+    const writer = current();
+    const isInside = writer?.execution === this.current.execution;
+    if (isInside && writer.isCall && this.current.calls.state === 'running') this.isNative = true;
+    if (isInside && this.isNative) return true;
     this.writtenInside = isInside && this.passes > 0;
     if (this.writtenInside) return this.current.calls.state === 'succeeded';
     if (!this.operation.native) return !this.isBusy && !this.pass.isGivenUp;
@@ -229,7 +234,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     // While a call runs, its key must not be free, and its transaction must not end.
     if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);
     // A handler that only waits for its own response to be sent is done. Waiting for it would be a deadlock.
-    await (this.operation.native ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
+    await (this.isNative ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
     this.undone = transactional && calls.state === 'failed' && captured.status < 400;
     this.end(this.undone ? { kind: 'release' } : this.safeResultOf(captured));
   }
@@ -396,7 +401,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (this.writtenInside) return isWorkToBeDone(calls.value);
     // Another status than the handler's comes from a failure after it. ts-rest has the status in the handler's value.
     const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
-    return this.operation.native || status === this.pass.status || status === inValue;
+    return this.isNative || status === this.pass.status || status === inValue;
   }
 
   private neverBegan(): boolean {

@@ -1,6 +1,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { canonicalJson } from '../content/canonical-json.js';
 import { isEventHandler, isGrpcPattern, messagePatternsOf } from '../../handlers/nest-decorators.js';
+import { watchedBehind } from '../../handlers/watch-handler.js';
 import { type MessageHeaders, messageHeaders } from './message-headers.js';
 
 /**
@@ -35,7 +36,7 @@ export interface Message {
 
 export function messageOf(context: ExecutionContext): Message {
   const rpc = context.switchToRpc();
-  const handler = context.getHandler();
+  const handler = watchedBehind(context.getHandler());
   const transport = rpc.getContext<unknown>();
   const patterns = patternsOf(handler);
   const subject = subjectOf(transport);

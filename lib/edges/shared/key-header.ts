@@ -12,6 +12,30 @@ const OUTER_SPACE = /^[ \t]+|[ \t]+$/g;
 const MISSING: KeyReading = { kind: 'missing' };
 const invalid = (problem: string): KeyReading => ({ kind: 'invalid', problem });
 
+/** Headers of a request, and the lines that they were sent in. */
+interface SentHeaders {
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly rawHeaders?: readonly string[] | undefined;
+}
+
+/**
+ * Reads the key from a request's headers. The lines show whether the client has repeated the header, as node joins or drops
+ * repeated ones. Middleware may set or remove the header, and adapters of serverless platforms set `headers` without any lines:
+ * the value in `headers` counts, as for the rest of the application.
+ */
+export function readRequestKey(
+  { headers, rawHeaders = [] }: SentHeaders,
+  headerName: string,
+  format: ResolvedModuleOptions['keyFormat'],
+): KeyReading {
+  const name = headerName.toLowerCase();
+  const value = headers[name];
+  if (value === undefined) return MISSING;
+  const lines = linesOf(rawHeaders, name);
+  const isAsSent = lines.length > 0 && (value === lines[0] || value === lines.join(', '));
+  return readLines(isAsSent ? lines : [value].flat(), headerName, format);
+}
+
 /**
  * Reads the key from the request's raw header lines: a String of RFC 8941 (`"abc"`), as the draft wants it
  * (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), or the bare text (`abc`) that most clients send. Both are
@@ -22,14 +46,25 @@ export function readKeyHeader(
   headerName: string,
   format: ResolvedModuleOptions['keyFormat'],
 ): KeyReading {
-  const name = headerName.toLowerCase();
-  let line: string | undefined;
+  return readLines(linesOf(rawHeaders, headerName.toLowerCase()), headerName, format);
+}
+
+function linesOf(rawHeaders: readonly string[], name: string): string[] {
+  const lines: string[] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i].length !== name.length || rawHeaders[i].toLowerCase() !== name) continue;
-    if (line !== undefined) return invalid(`The ${headerName} header is repeated.`);
-    line = rawHeaders[i + 1];
+    if (rawHeaders[i].length === name.length && rawHeaders[i].toLowerCase() === name) lines.push(rawHeaders[i + 1]);
   }
-  return line === undefined ? MISSING : readKeyText(line, headerName, format);
+  return lines;
+}
+
+function readLines(
+  lines: readonly string[],
+  headerName: string,
+  format: ResolvedModuleOptions['keyFormat'],
+): KeyReading {
+  const [line] = lines;
+  if (line === undefined) return MISSING;
+  return lines.length > 1 ? invalid(`The ${headerName} header is repeated.`) : readKeyText(line, headerName, format);
 }
 
 /** As {@link readKeyHeader}, for one value. */

@@ -1,6 +1,6 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import { from, mergeMap, Observable } from 'rxjs';
-import { isWatched } from '../../handlers/watch-handler.js';
+import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
@@ -123,7 +123,7 @@ export class ValueEdge {
         const args = context.getArgs();
         this.running.add(args);
         const { errors } = this;
-        const handler = context.getHandler();
+        const handler = watchedBehind(context.getHandler());
         const watched = isWatched(handler);
         const run = new PipelineRun(admission.leased, { endpoint, options, documentation, errors, handler, watched });
         return run.run(

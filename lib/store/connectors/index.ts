@@ -10,7 +10,7 @@ import { MysqlConnector } from './mysql-connector.js';
 import { PostgresConnector } from './postgres-connector.js';
 import { SqliteConnector } from './sqlite-connector.js';
 import { assertEntities } from '../data-source.js';
-import { quotedPath, tablePathOf } from '../table-path.js';
+import { tableOf } from '../table-path.js';
 
 /**
  * Chooses the statements and the way to run them by the data source's driver.
@@ -34,7 +34,7 @@ export function connectorFor(dataSource: DataSource, connections = 0): Connector
 function tableNames(dataSource: DataSource): TableNames {
   const quoted = (entity: typeof IdempotencyRecord | typeof IdempotencyStep) => {
     assertEntities(dataSource);
-    return quotedPath(dataSource, tablePathOf(dataSource, entity));
+    return tableOf(dataSource, entity);
   };
   return {
     get record() {

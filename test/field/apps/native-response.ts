@@ -32,6 +32,19 @@ export default application({
         res.status(HttpStatus.OK);
         return [await this.effects.add()];
       }
+
+      /** As those do that redirect: Nest has nothing to add. */
+      @Post('passthrough/written')
+      @Idempotent()
+      async written(@Res({ passthrough: true }) res: Response) {
+        res.status(HttpStatus.ACCEPTED).send({ id: await this.effects.add() });
+      }
+
+      @Post('passthrough/refused')
+      @Idempotent()
+      refused(@Res({ passthrough: true }) res: Response) {
+        res.status(HttpStatus.CONFLICT).send({ taken: true });
+      }
     }
     return { controllers: [CatsController] };
   },
@@ -39,5 +52,7 @@ export default application({
     { name: 'create', request: { path: '/cats' }, status: 202 },
     { name: 'taken', request: { path: '/cats/taken' }, status: 409 },
     { name: 'passthrough', request: { path: '/cats/passthrough' }, status: 200 },
+    { name: 'passthrough, written', request: { path: '/cats/passthrough/written' }, status: 202 },
+    { name: 'passthrough, refused', request: { path: '/cats/passthrough/refused' }, status: 409 },
   ],
 });

@@ -1,29 +1,8 @@
 /** https://docs.nestjs.com/interceptors#more-operators: 408 while the handler runs. */
-import {
-  type CallHandler,
-  Controller,
-  type ExecutionContext,
-  Injectable,
-  type NestInterceptor,
-  Post,
-  RequestTimeoutException,
-  UseInterceptors,
-} from '@nestjs/common';
-import { catchError, throwError, timeout, TimeoutError } from 'rxjs';
+import { Controller, Post, UseInterceptors } from '@nestjs/common';
 import { application, Effects, type Exchange } from '../harness.js';
-import { checkLateHandler, TIME_LIMIT_MS } from '../support/late-handler.js';
-
-@Injectable()
-class TimeoutInterceptor implements NestInterceptor {
-  intercept(_context: ExecutionContext, next: CallHandler) {
-    return next.handle().pipe(
-      timeout(TIME_LIMIT_MS),
-      catchError((err: unknown) =>
-        throwError(() => (err instanceof TimeoutError ? new RequestTimeoutException() : err)),
-      ),
-    );
-  }
-}
+import { checkLateHandler } from '../support/late-handler.js';
+import { TimeoutInterceptor } from '../support/timeout.interceptor.js';
 
 const exchange = (path: string): Exchange => ({
   name: path,

@@ -165,7 +165,7 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: 'await (this.operation.native ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());',
+            find: 'await (this.isNative ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());',
             replace: 'await calls.idle();',
           },
         ],
