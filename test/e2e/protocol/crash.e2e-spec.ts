@@ -36,7 +36,8 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('after kill -9
       await told(victim, (message) => message.stays === name, 60_000);
     }
     await victim.stop('SIGKILL');
-    expect(await Promise.all(lost)).toEqual(lost.map(() => 'lost'));
+    const answered = (await Promise.all(lost)).filter((answer) => answer !== 'lost');
+    if (answered.length > 0) throw new Error(`answered before it was killed: ${JSON.stringify(answered)}`);
   }, 120_000);
 
   afterAll(() => cluster?.stop());
