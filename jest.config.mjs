@@ -26,8 +26,8 @@ const withServers = {
 /** @type {import('jest').Config} */
 export default {
   testTimeout: 30_000,
-  // One more than the cores of the smallest machine: much of a run is spent waiting for leases to end and servers to start.
-  maxWorkers: 3,
+  // Twice the cores of the smallest machine: half of a worker's time is spent waiting for leases to end and servers to start.
+  maxWorkers: 4,
   testSequencer: '<rootDir>/test/support/sequencer.mjs',
   reporters: ['default', '<rootDir>/test/support/summary-reporter.mjs'],
   coverageProvider: 'v8',

@@ -2,14 +2,16 @@
  * `npm run api:check`: whether the public types are those of `etc/*.api.md`, one report for each entry of the package's
  * `exports`. `npm run api:update` writes the reports: the diff then shows what changed.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
 import { root } from './workspace.mjs';
 
 const update = process.argv.includes('--update');
 const reports = join(root, 'etc');
-const temporary = join(root, 'dist/.api');
+// Not in dist, which tests may be packing.
+const temporary = mkdtempSync(join(tmpdir(), 'idempotency-api-'));
 
 /** @type {{ exports: Record<string, string | { types: string }> }} */
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -20,7 +22,6 @@ const entries = Object.entries(manifest.exports).flatMap(([path, target]) =>
 );
 
 mkdirSync(reports, { recursive: true });
-mkdirSync(temporary, { recursive: true });
 const wrong = entries.filter(({ name, types }) => !isAsReported(name, types)).map(({ name }) => name);
 const known = new Set(entries.map(({ name }) => `${name}.api.md`));
 for (const file of readdirSync(reports).filter((one) => !known.has(one))) {

@@ -2,6 +2,7 @@
  * `npm run test:faults`: the model, the spec of `nestjs-idempotency/testing`, and the fault lab, from a fresh clone to a verdict.
  * Arguments go to the lab (test/faults/main.ts), which then runs alone. `npm run soak -- --minutes 60`: the lab for that long.
  */
+import { randomBytes } from 'node:crypto';
 import { ensureDatabases } from './databases.mjs';
 import { jest } from './jest.mjs';
 import { buildLibrary, install, succeeds } from './workspace.mjs';
@@ -18,13 +19,23 @@ if (process.env.LAB_DIST !== 'as is') await buildLibrary();
 const { compileLab } = await import('./compile-lab.mjs');
 const lab = await compileLab();
 
-let success = true;
-if (args.length === 0) {
-  success = await succeeds(process.execPath, ['scripts/model.mjs']);
-  success = (await jest(['--config', 'test/faults/jest.config.mjs'], TESTS_LIMIT_MS)).passed && success;
+const runLab = (/** @type {string[]} */ ...given) => succeeds(process.execPath, ['--no-warnings', lab, ...given]);
+process.env.SEED ??= randomBytes(4).toString('hex');
+// A lab waits for half of its time.
+const passed = await Promise.all(
+  args.length > 0
+    ? [runLab(...labArgs)]
+    : [checkModel(), testFaults(), runLab('--part', '1/2'), runLab('--part', '2/2')],
+);
+process.exit(passed.every(Boolean) ? 0 : 1);
+
+async function checkModel() {
+  return process.env.LAB_MODEL === 'checked' || succeeds(process.execPath, ['scripts/model.mjs']);
 }
-success = (await succeeds(process.execPath, ['--no-warnings', lab, ...labArgs])) && success;
-process.exit(success ? 0 : 1);
+
+async function testFaults() {
+  return (await jest(['--config', 'test/faults/jest.config.mjs'], TESTS_LIMIT_MS)).passed;
+}
 
 /** @param {string[]} given */
 function withMinutes(given) {

@@ -6,7 +6,7 @@
  * With CI=true, spec files that failed are run a second time, and named at the end: a test that holds only on an idle machine
  * is to be mended next, and not to stop what it has nothing to do with.
  */
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { changedFiles, specsTouchedBy } from './changed.mjs';
@@ -35,6 +35,8 @@ const jestArgs = given.flatMap((argument) => (/^--changed(=|$)/.test(argument) ?
 await install();
 if (!isUnitOnly()) await ensureDatabasesAndBrowser();
 await buildLibrary();
+// `.ci/run` checks types beside the tests, once there is something to check.
+if (process.env.BUILT_FILE) writeFileSync(process.env.BUILT_FILE, '');
 const folder = mkdtempSync(join(tmpdir(), 'idempotency-tests-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 // Both wait much of their time.

@@ -3,6 +3,7 @@
  * to be noticed. `--seconds N` of faults a run, `--only-good`, `--broken NAME`, `--dialect mariadb`, `--workers N`,
  * `--only plain,transfer` for operations of these kinds, `--profile lean` for runs of this kind alone,
  * `--calm` without faults.
+ * `--part 1/2`: every other one of all these, so that another process takes the rest meanwhile.
  * `--minutes N`: lean and rich runs of the library as it is, on PostgreSQL and MariaDB in turn, for that long (`npm run soak`).
  * `--seed S` reruns a seed.
  */
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     profile: { type: 'string' },
     only: { type: 'string' },
     workers: { type: 'string' },
+    part: { type: 'string', default: '1/1' },
     seed: { type: 'string' },
     runs: { type: 'string', default: 'test/.built/runs' },
   },
@@ -64,7 +66,7 @@ async function one(lab: Lab, name: string, runSeed: string, seconds: number): Pr
 }
 
 function open(servers: Servers, settings: LabSettings): Promise<Lab> {
-  return Lab.open(settings, servers, resolve(values.runs, 'start'));
+  return Lab.open(settings, servers, resolve(values.runs, `start-${process.pid}`));
 }
 
 async function withLab<T>(servers: Servers, settings: LabSettings, work: (lab: Lab) => Promise<T>): Promise<T> {
@@ -77,11 +79,10 @@ async function withLab<T>(servers: Servers, settings: LabSettings, work: (lab: L
 }
 
 async function good(lab: Lab, dialect: LabDialect, { name }: Profile, runSeed: string, seconds: number): Promise<void> {
-  console.log(`\n${name}, ${dialect}, --seed ${runSeed}`);
   const result = await one(lab, `${name}-${dialect}`, runSeed, seconds);
   const tallied = tally(result);
   totals[name] = sum(totals[name], tallied);
-  console.log(tableOf(tallied));
+  console.log(`\n${name}, ${dialect}, --seed ${runSeed}\n${tableOf(tallied)}`);
   for (const { guarantee, op, detail } of result.violations.slice(0, 20)) {
     console.log(`  ${guarantee}: ${op ?? ''}: ${detail}`);
   }
@@ -161,19 +162,20 @@ async function soak(minutes: number, dialects: readonly LabDialect[]): Promise<v
 
 async function examine(dialect: LabDialect): Promise<void> {
   const servers = await Servers.start(dialect);
+  const unbroken = values.broken ? [] : profiles.map((profile) => () => asItIs(servers, dialect, profile));
+  const names = values['only-good'] ? [] : values.broken ? [values.broken] : SWITCH_NAMES;
+  const bad = names.map((name) => () => broken(servers, name, values.profile ? profiles[0] : PROFILES[shownIn(name)]));
+  const [part, parts] = values.part.split('/').map(Number);
   try {
-    for (const profile of values.broken ? [] : profiles) {
-      const seconds = Number(values.seconds ?? SECONDS[profile.name]);
-      await withLab(servers, settingsFor(profile), (lab) => good(lab, dialect, profile, seed, seconds));
-    }
-    if (values['only-good']) return;
-    for (const name of values.broken ? [values.broken] : SWITCH_NAMES) {
-      const where = values.profile ? profiles[0] : PROFILES[shownIn(name)];
-      await broken(servers, name, where);
-    }
+    for (const run of [...unbroken, ...bad].filter((_, i) => i % parts === part - 1)) await run();
   } finally {
     await servers.dispose();
   }
+}
+
+async function asItIs(servers: Servers, dialect: LabDialect, profile: Profile): Promise<void> {
+  const seconds = Number(values.seconds ?? SECONDS[profile.name]);
+  await withLab(servers, settingsFor(profile), (lab) => good(lab, dialect, profile, seed, seconds));
 }
 
 const [first, ...others] = values.dialect ? [values.dialect as LabDialect] : (['postgres', 'mariadb'] as const);

@@ -9,6 +9,7 @@ const LONG = [
   'test/cost/',
   'test/e2e/cli/doctor.',
   'test/e2e/protocol/',
+  'test/e2e/lock/redlock',
   'test/e2e/topologies/',
   'test/e2e/cli/init',
   'test/e2e/orms/',

@@ -7,7 +7,7 @@ import { DataSource } from 'typeorm';
 import { build } from '../../support/app-process.js';
 import { startMariadb, startRedis } from '../../support/servers.mjs';
 import { aClaim, backendOf, StoreFixture, ownership } from '../store/support.js';
-import { cli, type Ended, installWithout, urlOf } from './support.js';
+import { cli, cliHere, type Ended, installWithout, urlOf } from './support.js';
 
 const FINE = 0;
 const WARNED = 1;
@@ -28,7 +28,7 @@ interface Examined extends Ended {
   of(check: string): string[];
 }
 
-// Each call is a process of its own, and a busy machine starts them slowly.
+// Some calls are processes of their own, and a busy machine starts them slowly.
 jest.setTimeout(120_000);
 
 function findingsIn(ended: Ended): Finding[] {
@@ -39,12 +39,13 @@ function findingsIn(ended: Ended): Finding[] {
   }
 }
 
+/** In a process of its own where it loads an application, or has to end with what it cannot reach. */
 async function doctor(
   url: string | undefined,
   args: readonly string[] = ['--no-app'],
-  env: Record<string, string> = {},
+  { env = {}, run = cliHere }: { env?: Record<string, string>; run?: typeof cliHere } = {},
 ): Promise<Examined> {
-  const ended = await cli(['doctor', '--json', ...args], { env: { ...(url && { DATABASE_URL: url }), ...env } });
+  const ended = await run(['doctor', '--json', ...args], { ...(url && { DATABASE_URL: url }), ...env });
   const findings = findingsIn(ended);
   // Whatever is found comes with what to do, and never as a stack.
   expect(ended.stdout + ended.stderr).not.toMatch(/\n\s+at /);
@@ -55,6 +56,8 @@ async function doctor(
       .map(({ level, message, remedy }) => `${level} ${message}${remedy ? ` → ${remedy}` : ''}`);
   return { ...ended, findings, of };
 }
+
+const apart: typeof cliHere = (args, env) => cli(args, { env });
 
 const troubles = ({ findings }: Examined) => findings.filter(({ level }) => level !== 'ok').map(({ check }) => check);
 
@@ -86,7 +89,7 @@ describe('the doctor on PostgreSQL', () => {
   afterAll(() => fixture?.close());
 
   test('tables: missing, old, and as they should be', async () => {
-    const none = await doctor(url);
+    const none = await doctor(url, ['--no-app'], { run: apart });
     expect(none.code).toBe(FAILED);
     expect(none.of('database.writes').join()).toMatch(
       /^failure .*could not claim a record.*42P01.*→ Run the migrations: npx/,
@@ -95,7 +98,7 @@ describe('the doctor on PostgreSQL', () => {
       /^failure Missing: table idempotency_record, table idempotency_step/,
     );
 
-    const run = (...args: string[]) => cli(['migrations', ...args], { env: { DATABASE_URL: url } });
+    const run = (...args: string[]) => cliHere(['migrations', ...args], { DATABASE_URL: url });
     expect((await run('run')).code).toBe(FINE);
     expect((await run('revert', '--yes')).code).toBe(FINE);
     const old = await doctor(url);
@@ -128,7 +131,10 @@ describe('the doctor on PostgreSQL', () => {
     await fixture.dataSource.query(`DROP INDEX "${index}"`);
     await heldAndExpired(fixture);
     const ahead = `--import=data:text/javascript,const%20now=Date.now;Date.now=()=>now()+7200000`;
-    const found = await doctor(url, ['--no-app', '--processes', '40'], { NODE_OPTIONS: ahead });
+    const found = await doctor(url, ['--no-app', '--processes', '40'], {
+      env: { NODE_OPTIONS: ahead },
+      run: apart,
+    });
     expect(found.code).toBe(FAILED);
     expect(found.of('postgres.fillfactor').join()).toMatch(/^warning .*fillfactor 100.*SET \(fillfactor = 35\)/);
     expect(found.of('postgres.vacuum_truncate').join()).toMatch(/^warning .*vacuum_truncate = off/);
@@ -159,7 +165,7 @@ describe('the doctor on PostgreSQL', () => {
   });
 
   test('a server that is lost, or never answers, is a finding', async () => {
-    const refused = await doctor('postgres://u:topsecret@127.0.0.1:9/d');
+    const refused = await doctor('postgres://u:topsecret@127.0.0.1:9/d', ['--no-app'], { run: apart });
     expect(refused).toMatchObject({ code: UNREACHABLE });
     expect(refused.of('database.connection').join()).toMatch(/^failure .*ECONNREFUSED/);
     expect(refused.stdout).not.toContain('topsecret');
@@ -167,7 +173,9 @@ describe('the doctor on PostgreSQL', () => {
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
-    const unanswered = await doctor(`postgres://u:p@127.0.0.1:${port}/d`, ['--no-app', '--timeout', '300ms']);
+    const unanswered = await doctor(`postgres://u:p@127.0.0.1:${port}/d`, ['--no-app', '--timeout', '300ms'], {
+      run: apart,
+    });
     expect(unanswered).toMatchObject({ code: UNREACHABLE });
     silent.close();
 
@@ -176,7 +184,7 @@ describe('the doctor on PostgreSQL', () => {
     await runner.query('LOCK TABLE idempotency_record IN ACCESS EXCLUSIVE MODE');
     let stuck: Examined;
     try {
-      stuck = await doctor(url, ['--no-app', '--timeout', '2s']);
+      stuck = await doctor(url, ['--no-app', '--timeout', '2s'], { run: apart });
     } finally {
       await runner.rollbackTransaction();
       await runner.release();
@@ -195,11 +203,12 @@ describe('the doctor on PostgreSQL', () => {
 
     test('its routes, pools and Redis nodes, and none of its hooks', async () => {
       const ports = process.env.TEST_REDIS_PORTS!.split(',').slice(0, 3).join(',');
-      const found = await doctor(undefined, ['--app', app], {
+      const env = {
         DATABASE: JSON.stringify({ ...fixture.options, poolSize: 7 }),
         REDIS_PORTS: ports,
         OPTIONS: JSON.stringify({ storeConnections: 2 }),
-      });
+      };
+      const found = await doctor(undefined, ['--app', app], { env, run: apart });
       expect(found.of('routes')).toEqual([
         'warning Mutating routes with neither @Idempotent() nor @NotIdempotent(): PaymentsController.refund → ' +
           'Put @Idempotent() or @NotIdempotent() on each',
@@ -212,12 +221,11 @@ describe('the doctor on PostgreSQL', () => {
     });
 
     test('that cannot be loaded, or is none', async () => {
-      const unreachable = await doctor(undefined, ['--app', app, '--timeout', '30s'], {
-        DATABASE: JSON.stringify({ ...fixture.options, port: 9 }),
-      });
+      const env = { DATABASE: JSON.stringify({ ...fixture.options, port: 9 }) };
+      const unreachable = await doctor(undefined, ['--app', app, '--timeout', '30s'], { env, run: apart });
       expect(unreachable.code).toBe(FAILED);
       expect(unreachable.of('application').join()).toMatch(/^failure .*could not be loaded: .*ECONNREFUSED/);
-      const none = await doctor(url, ['--app', 'package.json']);
+      const none = await doctor(url, ['--app', 'package.json'], { run: apart });
       expect(none.of('application').join()).toMatch(/^failure package\.json could not be loaded/);
       expect(none.of('database.writes').join()).toMatch(/^ok /);
     });
@@ -260,7 +268,7 @@ test('the doctor on MariaDB', async () => {
     const none = await doctor(url);
     expect(none.code).toBe(FAILED);
     expect(none.of('database.writes').join()).toMatch(/^failure .*ER_NO_SUCH_TABLE.*→ Run the migrations/);
-    await cli(['migrations', 'run'], { env: { DATABASE_URL: url } });
+    await cliHere(['migrations', 'run'], { DATABASE_URL: url });
 
     const found = await doctor(url);
     expect(found.of('database.version').join()).toMatch(/^ok \d+\.\d+.*MariaDB/);

@@ -237,7 +237,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
 
   it('with too little time left is given back', async () => {
     const clients = await fixture.connect(version, ports(3));
-    const lock = fixture.lock(clients, { driftFactor: 0.99, minValidity: 200 });
+    const lock = fixture.lock(clients, { attemptTimeout: 5_000, driftFactor: 0.99, minValidity: 200 });
     const id = anId();
     expect(await lock.acquire(id, 10_000)).toEqual({ kind: 'unavailable', reason: 'acquired too late' });
     await until(async () => (await holders(clients, id)).every((holder) => holder === null), 5_000);

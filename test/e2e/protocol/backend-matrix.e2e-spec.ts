@@ -6,11 +6,21 @@ import { type Answer, call, callUntilDefinitive } from '../../support/http-clien
 
 const REDIS_PORTS = process.env.TEST_REDIS_PORTS!.split(',');
 
-const combinations = (['postgres', 'mariadb', 'better-sqlite3'] as const).flatMap((database) =>
-  (['express', 'fastify'] as const).flatMap((platform) =>
-    [0, 1, 3].map((nodes) => ({ database, platform, nodes }) as const),
-  ),
-);
+/**
+ * Every two of database, platform and number of nodes meet. A platform reaches database and Redis through the engine alone, so no
+ * fault is to be expected that needs all three.
+ */
+const combinations = [
+  { database: 'postgres', nodes: 0, platform: 'express' },
+  { database: 'postgres', nodes: 1, platform: 'express' },
+  { database: 'postgres', nodes: 3, platform: 'fastify' },
+  { database: 'mariadb', nodes: 0, platform: 'fastify' },
+  { database: 'mariadb', nodes: 1, platform: 'express' },
+  { database: 'mariadb', nodes: 3, platform: 'express' },
+  { database: 'better-sqlite3', nodes: 0, platform: 'express' },
+  { database: 'better-sqlite3', nodes: 1, platform: 'fastify' },
+  { database: 'better-sqlite3', nodes: 3, platform: 'express' },
+] as const;
 
 describe.each(combinations)('$platform on $database with $nodes Redis nodes', ({ database, platform, nodes }) => {
   let db: TestDatabase<TestDialect>;

@@ -22,6 +22,16 @@ describe('Redis is lost', () => {
     await Promise.all((nodes ?? []).map((node) => node.dispose()));
   });
 
+  /** Whatever a test before has left. */
+  async function nodesAre(...states: ('up' | 'stopped' | 'killed')[]): Promise<void> {
+    for (const [i, state] of states.entries()) {
+      nodes[i].resume();
+      if (state === 'killed') await nodes[i].kill();
+      else if (nodes[i].pid === undefined) await nodes[i].start();
+      if (state === 'stopped') nodes[i].pause();
+    }
+  }
+
   async function fifty(name: string): Promise<void> {
     const key = randomUUID();
     const urls = cluster.urls('plain').slice(0, 2);
@@ -34,13 +44,14 @@ describe('Redis is lost', () => {
   }
 
   test('one node of three killed: no request notices', async () => {
-    await nodes[0].kill();
+    await nodesAre('killed', 'up', 'up');
     await fifty('minority-killed');
     const strict = await call(`${cluster.apps[2].url}/plain`, { key: randomUUID(), body: { name: 'strict-minority' } });
     expect(strict.status).toBe(201);
   });
 
   test('flushed while an operation runs', async () => {
+    await nodesAre('killed', 'up', 'up');
     const key = randomUUID();
     const [here, there] = cluster.urls('plain');
     const body = { name: 'flushed', before: 1_500 };
@@ -58,31 +69,31 @@ describe('Redis is lost', () => {
     expect(await cluster.effects('flushed')).toHaveLength(1);
   });
 
-  test.each(['stopped', 'killed'])('the majority %s: degraded to the database alone, and logged', async (how) => {
-    const lost = how === 'stopped' ? nodes[1] : nodes[2];
-    if (how === 'stopped') lost.pause();
-    else await lost.kill();
-    const took = stopwatch();
-    const answer = await call(cluster.urls('plain')[0], { key: randomUUID(), body: { name: `alone-${how}` } });
-    expect(answer.status).toBe(201);
-    expect(took()).toBeLessThan(3_000);
-    await fifty(`majority-${how}`);
-    expect(eventsOf(cluster.apps[0], 'lockDegraded').length).toBeGreaterThan(0);
+  test.each(['stopped', 'killed'] as const)(
+    'the majority %s: degraded to the database alone, and logged',
+    async (how) => {
+      await nodesAre('killed', how, 'up');
+      const took = stopwatch();
+      const answer = await call(cluster.urls('plain')[0], { key: randomUUID(), body: { name: `alone-${how}` } });
+      expect(answer.status).toBe(201);
+      expect(took()).toBeLessThan(3_000);
+      await fifty(`majority-${how}`);
+      expect(eventsOf(cluster.apps[0], 'lockDegraded').length).toBeGreaterThan(0);
 
-    const strict = await call(`${cluster.apps[2].url}/plain`, { key: randomUUID(), body: { name: `strict-${how}` } });
-    expect(strict.status).toBe(503);
-    expect(JSON.parse(strict.body)).toMatchObject({ code: 'store-unavailable' });
-    expect(await cluster.effects(`strict-${how}`)).toHaveLength(0);
-  });
+      const strict = await call(`${cluster.apps[2].url}/plain`, { key: randomUUID(), body: { name: `strict-${how}` } });
+      expect(strict.status).toBe(503);
+      expect(JSON.parse(strict.body)).toMatchObject({ code: 'store-unavailable' });
+      expect(await cluster.effects(`strict-${how}`)).toHaveLength(0);
+    },
+  );
 
   test('all nodes lost', async () => {
-    nodes[1].resume();
-    for (const node of nodes) await node.kill();
+    await nodesAre('killed', 'killed', 'killed');
     await fifty('all-killed');
   });
 
   test('back again: the lock is used again', async () => {
-    for (const node of nodes) await node.start();
+    await nodesAre('up', 'up', 'up');
     await callUntilDefinitive([`${cluster.apps[2].url}/plain`], { key: randomUUID(), body: { name: 'back' } });
     await fifty('all-back');
   });

@@ -83,9 +83,11 @@ describe.each(channels)('waiting on %s with %s', (dialect, channel, env) => {
 
   test('waiters that come together with the first, before it has claimed, are woken all the same', async () => {
     const urls = cluster.urls('waiting');
+    // How late they are woken says something only where they are.
+    const rounds = channel === 'polling' ? 10 : 60;
     const countSlow = async () => {
       let slow = 0;
-      for (let round = 0; round < 60; round++) {
+      for (let round = 0; round < rounds; round++) {
         const key = randomUUID();
         const body = { name: `together-${round}`, before: 60 };
         const startedAt = Date.now();
