@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { IDEMPOTENCY_ENTITIES } from './entities/index.js';
 
-/** An outage: the application may still initialize its data source, and requests get 503 until then. */
+/** Counts as an outage by its code: requests get 503 until the application initializes its data source. */
 class DataSourceNotInitializedError extends Error {
   override readonly name = 'DataSourceNotInitializedError';
   readonly code = 'ENOTCONN';
@@ -12,8 +12,8 @@ class DataSourceNotInitializedError extends Error {
 }
 
 /**
- * Returns whether a data source has its connections and its metadata. Applications that boot without a database create
- * the data source first and initialize it later, and TypeORM says that it is initialized before it has the metadata.
+ * Returns whether a data source has its connections and its metadata. An application that boots without a database
+ * initializes it later. TypeORM reports it as initialized before it has the metadata.
  */
 export function isInitialized(dataSource: DataSource): boolean {
   const { entityMetadatas, options } = dataSource;

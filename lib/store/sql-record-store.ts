@@ -129,12 +129,12 @@ export class SqlRecordStore implements RecordStore {
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs), this.patienceMs);
+    return this.ask((on) => this.connector.dialect.endLease(on, ownership, 'failed', retentionMs), this.patienceMs);
   }
 
   /** A retention of 0 does no harm: a held record never expires. */
   hold(ownership: Ownership): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'held', 0), this.patienceMs);
+    return this.ask((on) => this.connector.dialect.endLease(on, ownership, 'held', 0), this.patienceMs);
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
@@ -184,7 +184,7 @@ export class SqlRecordStore implements RecordStore {
       if (!worked) throw new Error('The option `transactionHost`: run() resolved without running its work');
       return result;
     } catch (error) {
-      const cause = watched?.lastWords.error ?? error;
+      const cause = watched?.lost.error ?? error;
       if (worked) throw new CommitUnknownError({ cause });
       if (error instanceof CommitUnknownError) throw cause === error ? error : new CommitUnknownError({ cause });
       throw watched?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
@@ -440,7 +440,7 @@ function besideTransaction<T>(
   within?: StoreTransaction,
 ): Promise<T> {
   const { nesting, sharesPool } = connector;
-  return nesting && sharesPool ? nesting.besides(what, work, within?.manager) : work();
+  return nesting && sharesPool ? nesting.withSecondConnection(what, work, within?.manager) : work();
 }
 
 /**

@@ -1,49 +1,67 @@
 import type { DataSource } from 'typeorm';
-import { dialectNameOf } from './dialect-name.js';
+import { type DialectName, dialectNameOf } from './dialect-name.js';
 
 /**
- * When the server received the statement; the same within a statement. A statement that waits for a lock does not read the clock
- * again: it takes a lease for valid that ran out meanwhile, and the lease that it writes ends sooner, but never before its owner
- * expects, who counts from when it sent the statement.
+ * When the server received the statement; the same throughout a statement. A statement that waits for a lock does not read
+ * the clock again, which is safe both ways. It may take a lease for valid that expired meanwhile. The lease that it writes
+ * ends early, but never before its owner expects: the owner counts from when it sent the statement.
  */
 export const POSTGRES_NOW = 'statement_timestamp()';
 
-/** Milliseconds since 1970 on the server's clock, whatever time zone the session is in. The same within a statement. */
+/** Milliseconds since 1970 on the server's clock, in any time zone of the session; the same throughout a statement. */
 export const MYSQL_NOW = `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)`;
 
-/** Milliseconds since 1970, UTC; the same within a statement. */
+/** Milliseconds since 1970, UTC; the same throughout a statement. */
 export const SQLITE_NOW = `CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)`;
 
-/** A condition: whether an instant of ours, or the one `ms` milliseconds before it, has come by the database's clock. */
+/** A database's clock, and instants in its tables, as SQL expressions. */
+interface Clock {
+  /** The instant `ms` milliseconds from now. */
+  readonly after: (ms: number) => string;
+  /** The milliseconds since an instant. */
+  readonly since: (instant: string) => string;
+  /** An instant with all its digits: a `Date` would lose PostgreSQL's microseconds. */
+  readonly exact: (instant: string) => string;
+  /** The instant in a parameter. */
+  readonly parse: (parameter: string) => string;
+}
+
+const CLOCKS: Readonly<Record<DialectName, Clock>> = {
+  postgres: {
+    after: (ms) => `${POSTGRES_NOW} + ${ms} * interval '1 ms'`,
+    since: (instant) => `extract(epoch FROM ${POSTGRES_NOW} - ${instant}) * 1000`,
+    exact: (instant) => `CAST(${instant} AS text)`,
+    parse: (parameter) => `CAST(${parameter} AS timestamptz)`,
+  },
+  mysql: inMilliseconds(MYSQL_NOW),
+  sqlite: inMilliseconds(SQLITE_NOW),
+};
+
+function inMilliseconds(now: string): Clock {
+  const same = (expression: string) => expression;
+  return { after: (ms) => `${now} + ${ms}`, since: (instant) => `(${now} - ${instant})`, exact: same, parse: same };
+}
+
+/** Returns a condition: an instant of our tables, or the one `ms` milliseconds before it, has passed. */
 export function isPast(dataSource: DataSource, instant: string, ms = 0): string {
-  switch (dialectNameOf(dataSource)) {
-    case 'postgres':
-      return `${instant} <= ${POSTGRES_NOW} + ${ms} * interval '1 ms'`;
-    case 'mysql':
-      return `${instant} <= ${MYSQL_NOW} + ${ms}`;
-    case 'sqlite':
-      return `${instant} <= ${SQLITE_NOW} + ${ms}`;
-  }
+  return `${instant} <= ${clockOf(dataSource).after(ms)}`;
 }
 
-/** An expression: for how many milliseconds an instant of ours has been past. */
+/** Returns an expression: the milliseconds since an instant of our tables. */
 export function millisecondsAgo(dataSource: DataSource, instant: string): string {
-  switch (dialectNameOf(dataSource)) {
-    case 'postgres':
-      return `extract(epoch FROM ${POSTGRES_NOW} - ${instant}) * 1000`;
-    case 'mysql':
-      return `(${MYSQL_NOW} - ${instant})`;
-    case 'sqlite':
-      return `(${SQLITE_NOW} - ${instant})`;
-  }
+  return clockOf(dataSource).since(instant);
 }
 
-/** An expression: an instant of ours with all its digits, for {@link instantFrom}. A `Date` has no microseconds. */
+/** Returns an expression: an instant of our tables with all its digits, for {@link instantFrom}. */
 export function wholeInstant(dataSource: DataSource, instant: string): string {
-  return dialectNameOf(dataSource) === 'postgres' ? `CAST(${instant} AS text)` : instant;
+  return clockOf(dataSource).exact(instant);
 }
 
-/** An expression: the instant that a parameter has as {@link wholeInstant} returned it. */
+/** Returns an expression: the instant in a parameter that has the form of {@link wholeInstant}. */
 export function instantFrom(dataSource: DataSource, parameter: string): string {
-  return dialectNameOf(dataSource) === 'postgres' ? `CAST(${parameter} AS timestamptz)` : parameter;
+  return clockOf(dataSource).parse(parameter);
+}
+
+function clockOf(dataSource: DataSource): Clock {
+  return CLOCKS[dialectNameOf(dataSource)];
 }

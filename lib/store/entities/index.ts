@@ -3,5 +3,5 @@ import { IdempotencyStep } from './idempotency-step.entity.js';
 
 export { IdempotencyRecord, IdempotencyStep };
 
-/** Entities to register where `autoLoadEntities` is not used. */
+/** The entities of the library, for `entities` of a data source without `autoLoadEntities`. */
 export const IDEMPOTENCY_ENTITIES = [IdempotencyRecord, IdempotencyStep] as const;
