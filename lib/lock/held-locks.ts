@@ -10,6 +10,7 @@ const RETRY_WITHIN_MS = 250;
 
 interface Held extends HeldLock, Beating {
   lock: Lock;
+  beatsAt: number;
 }
 
 /**

@@ -127,7 +127,6 @@ export class LockNode {
     this.release(name, 'probe');
   }
 
-  /** Sends all waiting requests. */
   flush(): void {
     clearImmediate(this.#sendsSoon);
     this.#sendsSoon = undefined;

@@ -136,7 +136,6 @@ export class RedisWakeUp implements WakeUp {
   }
 }
 
-/** Resolves to whether the node has confirmed the subscription. */
 async function listen(subscriber: RedisSubscriberLike, channel: string, state: ChannelState): Promise<boolean> {
   // In other states, the listener of 'ready' subscribes later. 'wait' is a Cluster that connects at its first command.
   if (subscriber.status !== 'ready' && subscriber.status !== 'wait') return false;

@@ -1,4 +1,11 @@
-/** The option `redlock`: how locks in Redis are acquired. Durations are in milliseconds. */
+/**
+ * The option `redlock`: how locks in Redis are acquired. Durations are in milliseconds.
+ *
+ * @example
+ * ```ts
+ * IdempotencyModule.forRoot({ redis: [redisA, redisB, redisC], redlock: { attemptTimeout: 50 } })
+ * ```
+ */
 export interface RedlockSettings {
   /**
    * The prefix of the locks' keys in Redis. The record's id follows, in braces. Default `'nestjs-idempotency:lock:'`. An

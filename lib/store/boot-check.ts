@@ -53,7 +53,6 @@ class MysqlPackageError extends Error {
   }
 }
 
-/** Uses a connection of the data source's pool. */
 async function askServer(dataSource: DataSource): Promise<{ version: string; preparesStatements: boolean }> {
   const dialect = dialectNameOf(dataSource);
   const runner = dataSource.createQueryRunner('master');

@@ -13,18 +13,30 @@ import { isRetryable } from './driver-errors.js';
  * @throws StoreUnavailableError at the deadline, and for an error that a retry may cure
  * @throws StoreRefusedError for any other error
  */
-export async function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const deadline = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(noAnswer(ms)), ms);
+export function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(noAnswer(ms)), ms);
+    settle(work, () => clearTimeout(timer), resolve, reject);
   });
-  try {
-    return await Promise.race([work, deadline]);
-  } catch (error) {
-    throw storeError(error);
-  } finally {
-    clearTimeout(timer);
-  }
+}
+
+/** Settles as `work` does, after `done`. With callbacks, because each wait of a request would make three promises more. */
+function settle<T>(
+  work: Promise<T>,
+  done: () => void,
+  resolve: (answer: T) => void,
+  reject: (error: Error) => void,
+): void {
+  work.then(
+    (answer) => {
+      done();
+      resolve(answer);
+    },
+    (error: unknown) => {
+      done();
+      reject(storeError(error));
+    },
+  );
 }
 
 /** Errors that the engine handles by their class. */
@@ -85,7 +97,6 @@ export class Deadlines<Item> {
 export class TimeLimit {
   private readonly deadlines: Deadlines<(error: Error) => void>;
 
-  /** @param ms how long each wait lasts at most, in milliseconds */
   constructor(ms: number) {
     this.deadlines = new Deadlines(ms, (reject) => reject(noAnswer(ms)));
   }
@@ -97,16 +108,7 @@ export class TimeLimit {
   wait<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.deadlines.add(reject);
-      work.then(
-        (answer) => {
-          this.deadlines.delete(reject);
-          resolve(answer);
-        },
-        (error: unknown) => {
-          this.deadlines.delete(reject);
-          reject(storeError(error));
-        },
-      );
+      settle(work, () => this.deadlines.delete(reject), resolve, reject);
     });
   }
 }

@@ -89,7 +89,6 @@ export function says(error: unknown, what: keyof DriverErrorTable): boolean {
   });
 }
 
-/** Returns whether a retry may succeed. */
 export function isRetryable(error: unknown): boolean {
   return kindOf(error) !== 'refusal';
 }

@@ -12,7 +12,6 @@ interface Waiting<Item, Answer> {
 }
 
 export interface GroupCommitSettings {
-  /** Maximum number of items in one batch. */
   readonly maxBatch: number;
   /** Maximum number of batches in flight at once. */
   readonly inFlight: number;
@@ -196,7 +195,6 @@ class LockedItems<Item extends { readonly recordId: string }, Answer> {
   private readonly rows = new LockedRows();
   private readonly lockedUntil = new Map<string, number>();
 
-  /** @param ask sends a single item */
   constructor(private readonly ask: (waiting: Waiting<Item, Answer>) => Promise<Answer>) {}
 
   /** Returns whether the item's row was found locked, and has not been found free since. */

@@ -129,7 +129,6 @@ export class PostgresWakeUp implements WakeUp {
     return connection;
   }
 
-  /** @param onLost called when a connection that listened is lost */
   private async listen(onLost: () => void): Promise<PgListener> {
     if (performance.now() < this.unheardUntil) throw new Error(NOT_HEARD);
     const client = new this.pool.Client(this.pool.options);
@@ -160,7 +159,9 @@ export class PostgresWakeUp implements WakeUp {
     const probe = randomUUID();
     const heard = new Promise<void>((resolve) => this.listeners.set(probe, new Set([resolve])));
     try {
-      await withDeadline(this.send(probe), SEND_WITHIN_MS);
+      await withDeadline(this.send(probe), SEND_WITHIN_MS).catch((cause: unknown) => {
+        throw new Error('announcements could not be sent', { cause });
+      });
       await withDeadline(heard, HEAR_WITHIN_MS).catch(() => {
         this.pauseListening();
         throw new Error(NOT_HEARD);

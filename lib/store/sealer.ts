@@ -1,7 +1,14 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { UnreadableRecordError } from '../engine/errors.js';
 
-/** Keys for stored requests and responses. */
+/**
+ * Keys for stored requests, responses and step results.
+ *
+ * @example
+ * ```ts
+ * encryption: { keys: { '2026': Buffer.from(process.env.IDEMPOTENCY_KEY, 'base64') }, current: '2026' }
+ * ```
+ */
 export interface EncryptionOptions {
   /** AES-256 keys of 32 bytes, by ids of your choice (1 to 255 bytes of UTF-8). Keep old keys until their records expire. */
   readonly keys: Readonly<Record<string, Uint8Array>>;
@@ -65,7 +72,6 @@ export class AesGcmSealer implements Sealer {
   }
 }
 
-/** Returns the id of the key that sealed a value. */
 export function keyIdOf(sealed: Buffer): string {
   return sealed.subarray(2, 2 + sealed[1]).toString();
 }

@@ -27,7 +27,6 @@ const SERVERS: Record<DialectName, { readonly query: string; readonly products: 
   },
 };
 
-/** Returns the query for the server's version. */
 export function versionQuery(dialect: DialectName): string {
   return SERVERS[dialect].query;
 }

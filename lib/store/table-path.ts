@@ -23,7 +23,6 @@ export function quotedTable(dataSource: DataSource, entity: OurEntity): string {
   return quotedPath(dataSource, tablePathOf(dataSource, entity));
 }
 
-/** Returns a table's path as statements name it. */
 export function quotedPath({ driver }: DataSource, path: string): string {
   return path
     .split('.')

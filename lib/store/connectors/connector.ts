@@ -13,7 +13,6 @@ export type RehearsalStep = readonly [what: string, run: () => Promise<unknown>]
 export interface DirectTransactions<Connection> {
   /** Returns the same as {@link Connector.within}. */
   on(client: unknown): Connection;
-  /** Begins a transaction that is marked. */
   begin(runner: QueryRunner, client: unknown, mark: string): Promise<void>;
   commit(runner: QueryRunner, client: unknown): Promise<void>;
   /** Returns a connection for {@link Dialect.completeLast} that sends COMMIT with it, or `undefined` where none can. */

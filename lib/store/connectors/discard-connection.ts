@@ -24,7 +24,6 @@ export function noteError(runner: QueryRunner, error: unknown): void {
   if (poison.others) closeIdle(runner.connection);
 }
 
-/** Returns whether the connection of a transaction is broken for good. */
 export function isPoisoned(runner: QueryRunner): boolean {
   return poisoned.has(runner);
 }

@@ -8,7 +8,6 @@ import { ended, type Pool } from './pools.js';
 export interface Mysql2Connection {
   execute(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
   query(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
-  /** Returns the connection to its pool. */
   release(): void;
   /** Closes the connection, and removes it from its pool. */
   destroy(): void;

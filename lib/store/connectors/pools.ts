@@ -6,14 +6,11 @@ import { saysTooManyConnections } from './poisoned-connections.js';
 export interface Pool<Connection> {
   /** The number of open connections, without those that are being opened: the server may refuse them. */
   readonly size: number;
-  /** The maximum number of connections. */
   readonly limit: number;
   /** Whether {@link take} would wait for a connection. */
   readonly isExhausted: boolean;
   take(): Promise<Connection>;
-  /** Sets the maximum number of connections. */
   limitTo(connections: number): void;
-  /** Closes the idle connections. */
   closeIdle(): void;
   /** Closes all connections, those in use once they are released. */
   end(): Promise<void>;
@@ -70,7 +67,6 @@ export class StorePools<Connection> {
     return this.limit === 0 || (this.crowded !== undefined && this.own?.size === 0);
   }
 
-  /** The pool that the next connection is taken from. */
   get current(): Pool<Connection> {
     if (this.isShared) return this.shared;
     if (!this.own) {

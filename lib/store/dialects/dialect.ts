@@ -19,7 +19,6 @@ export interface StepRow {
   readonly result: Buffer | null;
 }
 
-/** An outcome, its bytes sealed. */
 export interface OutcomeRow {
   readonly code: number;
   readonly head: Buffer | null;

@@ -3,5 +3,12 @@ import { IdempotencyStep } from './idempotency-step.entity.js';
 
 export { IdempotencyRecord, IdempotencyStep };
 
-/** The entities of the library, for `entities` of a data source without `autoLoadEntities`. */
+/**
+ * The entities of the library, for a data source without `autoLoadEntities`.
+ *
+ * @example
+ * ```ts
+ * TypeOrmModule.forRoot({ entities: [...IDEMPOTENCY_ENTITIES, Payment] })
+ * ```
+ */
 export const IDEMPOTENCY_ENTITIES = [IdempotencyRecord, IdempotencyStep] as const;
