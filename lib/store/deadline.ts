@@ -20,20 +20,20 @@ export function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
   });
 }
 
-/** Settles as `work` does, after `done`. With callbacks, because each wait of a request would make three promises more. */
+/** Settles as `work` does, after `clear`. With callbacks, because each wait of a request would make three promises more. */
 function settle<T>(
   work: Promise<T>,
-  done: () => void,
+  clear: () => void,
   resolve: (answer: T) => void,
   reject: (error: Error) => void,
 ): void {
   work.then(
     (answer) => {
-      done();
+      clear();
       resolve(answer);
     },
     (error: unknown) => {
-      done();
+      clear();
       reject(storeError(error));
     },
   );
