@@ -26,8 +26,8 @@ export interface RedlockSettings {
   readonly minValidity?: number;
 
   /**
-   * How far the clocks of the Redis nodes may drift apart, as a share of the lock's time to live: from 0 to less than 1. Default
-   * 0.01, as in Redlock.
+   * How far the clocks of the Redis nodes may drift apart, as a share of the lock's time to live. From 0 to less than 1;
+   * default 0.01, as in Redlock.
    */
   readonly driftFactor?: number;
 

@@ -14,7 +14,7 @@ import type { SqlRecordStore } from './sql-record-store.js';
  * tables reveal missing tables, columns and rights, and a database that takes no writes. They are rolled back, so that a
  * process that is killed meanwhile leaves nothing.
  *
- * A refusal of the database is logged, and does not fail the boot: the database may be down for a moment, and a process that
+ * A refusal of the database is logged, and does not fail the boot. The database may be down for a moment, or a process that
  * only reads may be connected to a replica.
  *
  * @throws Error where no statement can ever work

@@ -56,7 +56,7 @@ export function storeError(cause: unknown): Error {
 const TIMER_SLACK_MS = 1;
 
 /**
- * Deadlines of equal length. They end in the order in which they began, so that one timer is enough: a timer for each would
+ * Deadlines of equal length. They end in the order in which they began, so that one timer is enough. A timer for each would
  * cost a request more than the wait itself.
  */
 export class Deadlines<Item> {

@@ -114,8 +114,8 @@ const CONFLICT_RETRIES = 5;
 const CONFLICT_PATIENCE_MS = 1_000;
 
 /**
- * Runs a statement of the store outside of transactions, again after a deadlock, or after a serialization failure where the
- * pool's default isolation level is above READ COMMITTED.
+ * Runs a statement that is a transaction of its own. Runs it again after a deadlock, or after a serialization failure at a
+ * default isolation level above READ COMMITTED.
  */
 export async function retryingConflicts<T>(work: () => Promise<T>): Promise<T> {
   const startedAt = performance.now();

@@ -25,8 +25,8 @@ export interface GroupCommitSettings {
 }
 
 /**
- * Client-side group commit: items that arrive while batches are in flight form the next batch. There is no timer, so an
- * idle store adds no delay: an item is sent at the end of the turn of the event loop in which it arrived.
+ * Client-side group commit: items that arrive while batches are in flight form the next batch. There is no timer: an idle
+ * store sends an item at the end of the turn of the event loop in which it arrived.
  *
  * When the database refuses a batch, its items are sent one by one: one bad row must not fail its neighbours. An item
  * whose row is locked is sent by {@link LockedItems}, outside of batches.

@@ -444,9 +444,9 @@ function besideTransaction<T>(
 }
 
 /**
- * How long an execution waits where all requests share one connection (SQLite). It waits for the transactions of others:
- * giving up would lose the outcome of a handler that has run, and no request can take its record meanwhile. Claims wait
- * only as long as a statement, because refusing one loses nothing.
+ * How long an execution waits where all requests share one connection (SQLite). To give up would lose the outcome of a handler
+ * that has run. No request can take its record meanwhile. Claims wait only as long as a statement, because to refuse one
+ * loses nothing.
  */
 const SINGLE_CONNECTION_PATIENCE_MS = 60_000;
 

@@ -41,8 +41,8 @@ const PAUSE_WHILE_CROWDED_MS = 50;
  * The store's connections: a few of its own, opened when needed, or those of the data source's pool.
  *
  * A statement of the store serves many requests, or keeps a lease. It must not wait behind handlers that hold every
- * connection. When the server refuses further connections, the store uses those of its own that are open, and shares the
- * data source's pool if there are none.
+ * connection. When the server refuses further connections, the store uses those of its own that are open. If there are
+ * none, it shares the data source's pool.
  */
 export class StorePools<Connection> {
   private own: Pool<Connection> | undefined;

@@ -42,8 +42,8 @@ export interface PgClient {
 const CONNECT_WITHIN_MS = 10_000;
 
 /**
- * How many idle connections stay open: one for claims, one for completions. Without them, the first request after a pause
- * would open a connection and plan each statement again, and `pg` would set a timer for each release.
+ * How many idle connections stay open: one for claims, one for completions. Without them, `pg` would set a timer for each
+ * release. The first request after a pause would open a connection and plan each statement again.
  */
 const MIN_CONNECTIONS = 2;
 

@@ -85,8 +85,8 @@ export interface Dialect<Connection = unknown> {
    * As {@link complete}, in a marked transaction. Returns `'ended'`, and writes nothing, where the mark is gone because the
    * transaction was committed or undone.
    *
-   * @param isWanted returns false once the caller has given up and rolls back: a statement that is sent after that ROLLBACK
-   *   would record the outcome of writes that are gone
+   * @param isWanted returns false once the caller has given up and rolls back. After that ROLLBACK, a statement would record
+   *   the outcome of writes that are gone.
    */
   completeWithin(
     on: Connection,

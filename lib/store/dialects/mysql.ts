@@ -20,7 +20,7 @@ export interface MysqlConnection {
    */
   readonly currentRead: string;
   /**
-   * On a node of a Galera cluster, outside of transactions: the same connection, whose statements first wait until the node
+   * The same connection, on a node of a Galera cluster and outside of transactions. Its statements first wait until the node
    * has applied what was committed elsewhere. Without that wait, a node may answer from before the claim.
    */
   readonly synced?: MysqlConnection;

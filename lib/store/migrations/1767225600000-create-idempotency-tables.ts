@@ -5,7 +5,7 @@ import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
 import { quotedPath, tablePathOf } from '../table-path.js';
 
 /**
- * Most of each page stays free for new versions of its rows: a record is updated once or twice, with its response, soon after
+ * Most of each page stays free for new versions of its rows. A record is updated once or twice, with its response, soon after
  * its insertion. If the new version fits on the same page, no index changes.
  */
 const FILLFACTOR_PERCENT = 35;

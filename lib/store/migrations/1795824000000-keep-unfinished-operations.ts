@@ -26,8 +26,8 @@ export class KeepUnfinishedOperations1795824000000 implements MigrationInterface
   }
 
   /**
-   * On MySQL, deletes the steps of completed operations, which are not needed any more: the database's own collation may take
-   * two of their names for the same. Fails if an operation without an outcome has such steps.
+   * On MySQL, deletes the steps of completed operations: the database's own collation may take two of their names for the same.
+   * Fails if an operation without an outcome has such steps.
    */
   async down(runner: QueryRunner): Promise<void> {
     const { connection } = runner;
