@@ -78,13 +78,8 @@ export class LockNode {
   /** @param oneByOne whether each lock needs its own command: the shards of a Cluster refuse one for several */
   constructor(
     private readonly guard: GuardedClient,
-    private oneByOne: boolean,
+    public oneByOne: boolean,
   ) {}
-
-  /** Whether the node accepts only commands for a single lock, as the shards of a Cluster do. */
-  get takesOneByOne(): boolean {
-    return this.oneByOne;
-  }
 
   /** As {@link GuardedClient.refusal}. */
   refusal(): string | undefined {

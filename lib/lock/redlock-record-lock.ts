@@ -80,7 +80,7 @@ export class RedlockRecordLock implements RecordLock {
     const { ttl } = requests[0] as LockRequest;
     const together = new Map<string, LockRequest>();
     const alone: LockRequest[] = [];
-    const mayShare = !this.#nodes.some((node) => node.takesOneByOne);
+    const mayShare = !this.#nodes.some((node) => node.oneByOne);
     for (const lock of requests) {
       if (mayShare && lock.ttl === ttl && !together.has(lock.name)) together.set(lock.name, lock);
       else alone.push(lock);

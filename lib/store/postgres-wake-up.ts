@@ -131,7 +131,8 @@ export class PostgresWakeUp implements WakeUp {
 
   private async listen(onLost: () => void): Promise<PgListener> {
     if (performance.now() < this.unheardUntil) throw new Error(NOT_HEARD);
-    const client = new this.pool.Client(this.pool.options);
+    const { Client, options } = postgresPoolOf<PgPool>(this.dataSource);
+    const client = new Client(options);
     let listens = false;
     const lost = () => listens && onLost();
     client.on('error', lost);
@@ -192,9 +193,5 @@ export class PostgresWakeUp implements WakeUp {
       () => this.listeners.forEach((ofRecord) => ofRecord.forEach((wake) => wake())),
       () => void setTimeout(() => this.relisten(), RECONNECT_AFTER_MS).unref(),
     );
-  }
-
-  private get pool(): PgPool {
-    return postgresPoolOf(this.dataSource);
   }
 }

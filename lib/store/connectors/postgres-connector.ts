@@ -19,12 +19,12 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   private prepares = true;
   private readonly shared: Pool<PgClient>;
   private readonly directTransactions: DirectTransactions<PgConnection> = {
-    on: (client) => this.prepared(client as PgClient),
+    on: (client) => this.on(client as PgClient),
     begin: (runner, client, mark) => beginDirectly(runner, client, markStatement(mark)),
     commit: commitDirectly,
     last: (runner, client) => {
       const last = LastStatement.of(runner, client);
-      return last && { on: this.prepared(last), isRefused: () => last.isRefused };
+      return last && { on: this.on(last), isRefused: () => last.isRefused };
     },
   };
 
@@ -42,11 +42,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {
-    return this.prepared((await manager.queryRunner!.connect()) as PgClient);
-  }
-
-  protected on(client: PgClient): PgConnection {
-    return this.prepared(client);
+    return this.on((await manager.queryRunner!.connect()) as PgClient);
   }
 
   protected execute(on: PgConnection, statement: string): Promise<unknown> {
@@ -76,7 +72,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
    * before 1.21, or with `max_prepared_statements` at 0). Such a pooler's connections outlive ours. The name includes a hash
    * of the text: an older version of a statement must never run instead.
    */
-  private prepared(client: Pick<PgClient, 'query'>): PgConnection {
+  protected on(client: Pick<PgClient, 'query'>): PgConnection {
     return {
       query: ({ name, text, values }) =>
         new Promise((resolve, reject) => {
