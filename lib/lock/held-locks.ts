@@ -10,7 +10,6 @@ const RETRY_WITHIN_MS = 250;
 
 interface Held extends HeldLock, Beating {
   lock: Lock;
-  beatsAt: number;
 }
 
 /**
@@ -35,7 +34,7 @@ export class HeldLocks {
       this.#renewals.cancel(held);
       this.giveBack(held.lock);
     };
-    const held: Held = { lock, beatsAt: 0, beat: () => void this.#renew(held, ttlMs), release };
+    const held: Held = { lock, beat: () => void this.#renew(held, ttlMs), release };
     this.#held.add(held);
     this.#renewals.schedule(held, ttlMs / 3);
     return held;
