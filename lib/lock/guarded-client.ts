@@ -1,30 +1,35 @@
 import type { RedisLike } from './redis-client.js';
 import { settleWithin, TIME_IS_UP } from './settle-within.js';
 
-/** Why a node gave no answer. The message names no addresses, keys or credentials. */
+/** The reason why a node gave no answer. The message contains no addresses, keys or credentials. */
 export class NodeFailure extends Error {
   override readonly name = 'NodeFailure';
 }
 
-/** States in which a command only waits in the client's offline queue, to run long after its request has ended. */
+/** In these states, the client queues a command, and sends it long after its request has ended. */
 const OFFLINE = new Set(['reconnecting', 'disconnecting', 'close', 'end']);
 
 /**
  * One Redis node behind a time limit and a circuit breaker.
  *
- * A default ioredis client has no command timeout and queues commands while it is offline. A node that stops answering
- * would cost each request the full limit and pile up commands without bound. So a silent node gets no commands until it
- * has answered one: the command that it owes, or a PING that no request waits for.
+ * A default ioredis client has no command timeout, and queues commands while it is offline. A node that stops answering would
+ * cost each request the full limit, and its queue would grow without bound.
+ *
+ * The states of a node:
+ * - answering: gets every command. A command without an answer in time makes it silent.
+ * - silent: gets no commands. After `retryAfterMs` it is probed. A late answer makes it answering again.
+ * - probed: one PING is in flight, which no request waits for. Any answer makes the node answering, an error silent.
+ * - lost: the connection was lost. It is answering, or silent, once the client is `ready` again.
  */
 export class GuardedClient {
-  /** When a silent node gets its PING: Infinity while one is under way, undefined while the node answers. */
+  /** When a silent node is probed. Infinity: it is probed now. Undefined: the node answers. */
   #probeAt: number | undefined;
-  /** Whether the connection was lost. A client that is connecting for the first time is worth waiting for, but not then. */
+  /** Whether the connection was lost. A client that connects for the first time is waited for instead. */
   #isLost = false;
 
   /**
    * @param timeoutMs how long a command may take, in milliseconds
-   * @param retryAfterMs the pause before a silent node gets a PING, in milliseconds
+   * @param retryAfterMs the pause before a silent node is probed, in milliseconds
    */
   constructor(
     private readonly client: RedisLike,
@@ -32,7 +37,7 @@ export class GuardedClient {
     private readonly retryAfterMs: number,
   ) {}
 
-  /** Returns why the node cannot be asked now, or undefined if it can. Sends a silent node its PING when one is due. */
+  /** Returns why the node gets no commands now, or undefined if it does. Probes a silent node when that is due. */
   refusal(): string | undefined {
     const { status } = this.client;
     this.#isLost = status !== 'ready' && (this.#isLost || OFFLINE.has(status));
@@ -43,7 +48,7 @@ export class GuardedClient {
   }
 
   /**
-   * Sends a command, whatever {@link refusal} says. Settles within the time limit.
+   * Sends a command, without a check of {@link refusal}. Settles within the time limit.
    *
    * @throws NodeFailure
    */
@@ -58,7 +63,7 @@ export class GuardedClient {
     return answer;
   }
 
-  /** An answer shows that the node is alive, however late it comes. */
+  /** Sends a command. Its answer shows that the node is alive, even if it comes late. */
   #send<T>(command: (client: RedisLike) => Promise<T>): Promise<T> {
     const sent = command(this.client);
     sent.then(
@@ -71,9 +76,9 @@ export class GuardedClient {
   }
 
   #failure(error: unknown): NodeFailure {
-    // Only the code, such as READONLY or NOPERM: the rest of a reply may name keys and users.
+    // Only the code, such as READONLY or NOPERM: the rest of a reply may contain names of keys and users.
     if (isReply(error)) return new NodeFailure(`refused: ${/^[A-Z]+/.exec(error.message)?.[0] ?? 'error'}`);
-    // On a live connection, the command ran into the client's own command timeout.
+    // The connection is up: the client's own command timeout ended the command.
     if (this.client.status === 'ready') return this.#noAnswer();
     this.#isLost = true;
     return new NodeFailure('not connected');
@@ -93,8 +98,8 @@ export class GuardedClient {
 }
 
 /**
- * Returns whether the server itself refused, which a silent one cannot. ioredis 5 names a reply after its class, which a
- * minifier renames; but only a reply is about a command and begins with a code, as in `NOSCRIPT No matching script`.
+ * Returns whether an error is a reply of the server. ioredis 5 gives it the name of its class, which a minifier may change. But
+ * only a reply has a command and begins with a code, as in `NOSCRIPT No matching script`.
  */
 export function isReply(error: unknown): error is Error {
   const { name, message, command } = (error ?? {}) as Partial<Error> & { readonly command?: unknown };

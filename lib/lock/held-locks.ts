@@ -1,30 +1,28 @@
 import type Redlock from 'redlock';
 import type { Lock } from 'redlock';
 
+import { type Beating, Heartbeats } from '../engine/heartbeats.js';
 import type { HeldLock } from '../engine/ports/record-lock.js';
 import { ShortLivedSet } from '../engine/short-lived.js';
 
-/** The longest pause before a failed renewal is tried again. */
+/** The longest pause before a failed renewal is tried again: short enough to try several times before the lock expires. */
 const RETRY_WITHIN_MS = 250;
 
-interface Held extends HeldLock {
-  readonly ttlMs: number;
+interface Held extends HeldLock, Beating {
   lock: Lock;
-  /** By `performance.now()`. Infinity while a renewal is under way. */
-  renewAt: number;
 }
 
 /**
- * The locks of this process, each renewed every third of its time to live until it is released. One timer serves all.
+ * The locks of this process. Each is renewed every third of its time to live until it is released.
  *
- * Redlock's own `using()` aborts late, can spin, and throws when its release fails. Here a lock that cannot be renewed
- * before it expires is given up silently: the database decides who may complete the record.
+ * Redlock's own `using()` aborts late, can spin, and throws when its release fails. Here, a lock that cannot be renewed
+ * before it expires is released without an error: the database decides who may complete the record.
  */
 export class HeldLocks {
   readonly #held = new ShortLivedSet<Held>();
-  #timer: NodeJS.Timeout | undefined;
-  #timerAt = Infinity;
+  readonly #renewals = new Heartbeats();
 
+  /** @param giveBack releases a lock on the nodes, in the background */
   constructor(
     private readonly redlock: Redlock,
     private readonly giveBack: (lock: Lock) => void,
@@ -33,51 +31,30 @@ export class HeldLocks {
   hold(lock: Lock, ttlMs: number): HeldLock {
     const release = () => {
       this.#held.delete(held);
+      this.#renewals.cancel(held);
       this.giveBack(held.lock);
     };
-    const held: Held = { ttlMs, lock, renewAt: 0, release };
+    const held: Held = { lock, beat: () => void this.#renew(held, ttlMs), release };
     this.#held.add(held);
-    this.#renewIn(held, ttlMs / 3);
+    this.#renewals.schedule(held, ttlMs / 3);
     return held;
   }
 
-  /** Renews no more, and leaves the locks to expire. */
+  /** Stops all renewals. The locks expire. */
   close(): void {
+    for (const held of this.#held) this.#renewals.cancel(held);
     this.#held.clear();
-    clearTimeout(this.#timer);
   }
 
-  #renewIn(held: Held, ms: number): void {
-    held.renewAt = performance.now() + ms;
-    if (held.renewAt < this.#timerAt) this.#wakeAt(held.renewAt);
-  }
-
-  #wakeAt(time: number): void {
-    clearTimeout(this.#timer);
-    this.#timerAt = time;
-    if (time < Infinity) this.#timer = setTimeout(() => this.#renewDue(), time - performance.now()).unref();
-  }
-
-  #renewDue(): void {
-    const now = performance.now();
-    let next = Infinity;
-    for (const held of this.#held) {
-      if (held.renewAt <= now) void this.#renew(held);
-      next = Math.min(next, held.renewAt);
-    }
-    this.#wakeAt(next);
-  }
-
-  async #renew(held: Held): Promise<void> {
-    // An expired lock may be another's by now.
+  async #renew(held: Held, ttlMs: number): Promise<void> {
+    // After its expiry, the lock may be another process's.
     if (held.lock.expiration <= Date.now()) return held.release();
-    held.renewAt = Infinity;
-    let pause = held.ttlMs / 3;
+    let pauseMs = ttlMs / 3;
     try {
-      held.lock = await this.redlock.extend(held.lock, held.ttlMs);
+      held.lock = await this.redlock.extend(held.lock, ttlMs);
     } catch {
-      pause = Math.min(held.ttlMs / 10, RETRY_WITHIN_MS);
+      pauseMs = Math.min(ttlMs / 10, RETRY_WITHIN_MS);
     }
-    if (this.#held.has(held)) this.#renewIn(held, pause);
+    if (this.#held.has(held)) this.#renewals.schedule(held, pauseMs);
   }
 }

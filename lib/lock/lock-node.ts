@@ -6,25 +6,26 @@ import type { RedisLike } from './redis-client.js';
 
 type Operation = 'acquire' | 'extend' | 'release';
 
-/** What Redlock asks of this node: one lock, or several that are acquired together or not at all. */
+/** An operation of Redlock on this node, on one lock, or on several that are acquired together or not at all. */
 interface Request {
   readonly operation: Operation;
   readonly names: readonly string[];
-  /** Redlock's random value, which says whose lock it is. */
+  /** Redlock's random value, which identifies the owner of the lock. */
   readonly value: string;
   readonly ttlMs: number;
   readonly resolve: (done: number) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** How long a release may wait for other requests to go with. Nothing waits for a release. */
+/** How long a release may wait to join other requests in one command. No request waits for a release. */
 const RELEASE_WITHIN_MS = 10;
 
 /**
- * Redlock's three scripts in one, for many requests: 1 for each that was done, 0 for each with a lock that another owns.
+ * Redlock's three scripts in one, for many requests. Returns 1 for each request that succeeded, and 0 for each with a lock
+ * that another owner holds.
  *
- * An acquire succeeds where its owner holds the lock already, which Redlock's script refuses. A client sends a command
- * again when the connection was lost before the answer; it would then take its own lock for another's.
+ * An acquire succeeds if its owner already holds the lock, which Redlock's script refuses. A client repeats a command when
+ * the connection was lost before the answer, and would then take its own lock for another owner's.
  */
 const SCRIPT = `
   local done, last = {}, 0
@@ -52,7 +53,7 @@ const SCRIPT = `
 `;
 const SCRIPT_HASH = sha1(SCRIPT);
 
-/** What Redlock takes for its scripts are only the operations' names: {@link LockNode.evalsha} gets their hashes. */
+/** The names of the operations, given to Redlock as its scripts: {@link LockNode.evalsha} receives their hashes. */
 export const REDLOCK_SCRIPTS = {
   acquireScript: () => 'acquire',
   extendScript: () => 'extend',
@@ -62,11 +63,11 @@ export const REDLOCK_SCRIPTS = {
 const OPERATIONS = new Map(Object.values(REDLOCK_SCRIPTS).map((name) => [sha1(name()), name() as Operation]));
 
 /**
- * One Redis node as Redlock sees it. What is asked in one turn of the event loop goes to the node in one command.
+ * One Redis node as Redlock sees it. Requests of one turn of the event loop are sent in one command.
  *
- * It remembers which locks the node may hold, so that
- * - a lock is extended and released only where it was acquired, and a lost race costs no second command;
- * - a lock that the node grants after its request has given up is given back, and does not block others until it expires.
+ * It remembers which locks the node may hold:
+ * - A lock is extended and released only on nodes that granted it, so that a lost race costs no second command.
+ * - A lock that the node grants after its request gave up is released at once, and does not block others until it expires.
  */
 export class LockNode {
   readonly #mayHold = new ShortLivedSet<string>();
@@ -74,26 +75,21 @@ export class LockNode {
   #sendsSoon: NodeJS.Immediate | undefined;
   #releasesSoon = false;
 
-  /** @param oneByOne whether each lock is a command of its own: the shards of a Cluster refuse a command for several */
+  /** @param oneByOne whether each lock needs its own command: the shards of a Cluster refuse one for several */
   constructor(
     private readonly guard: GuardedClient,
-    private oneByOne: boolean,
+    public oneByOne: boolean,
   ) {}
 
-  /** Whether the node takes only commands for a single lock, as the shards of a Cluster do. */
-  get takesOneByOne(): boolean {
-    return this.oneByOne;
-  }
-
-  /** Returns why the node cannot be asked now, or undefined if it can. */
+  /** As {@link GuardedClient.refusal}. */
   refusal(): string | undefined {
     return this.guard.refusal();
   }
 
   /**
-   * What Redlock calls. Resolves to the number of locks, or to 0 where another owns one of them.
+   * Called by Redlock. Resolves to the number of locks, or to 0 if another owner holds one of them.
    *
-   * @throws NodeFailure where the node gave no answer
+   * @throws NodeFailure if the node gave no answer
    */
   evalsha(
     hash: string,
@@ -111,22 +107,21 @@ export class LockNode {
     return this.#request(operation, names, value, args[count + 1] as number);
   }
 
-  /** Gives a lock back in the background, on a node that is out as well: its client sends the release when it is back. */
+  /** Releases a lock in the background. Also on a node that is lost: its client sends the release when it is back. */
   release(name: string, value: string): void {
     if (this.#mayHold.delete(lockOf(name, value))) this.#sendRelease(name, value);
   }
 
   /**
-   * Takes a lock that no request wants, for a millisecond: a node that answers a PING may still refuse writes.
+   * Takes a lock that no request uses, for a millisecond: a node that answers a PING may still refuse writes.
    *
-   * @throws NodeFailure that says why the node gave no answer
+   * @throws NodeFailure with the reason why the node gave no answer
    */
   async probe(name: string): Promise<void> {
     await this.#request('acquire', [name], 'probe', 1);
     this.release(name, 'probe');
   }
 
-  /** Sends what waits. */
   flush(): void {
     clearImmediate(this.#sendsSoon);
     this.#sendsSoon = undefined;
@@ -177,12 +172,13 @@ export class LockNode {
         if (!isReply(error) || !error.message.startsWith('NOSCRIPT')) throw error;
         return client.eval(SCRIPT, names.length, ...names, ...args);
       });
-      // A client with `stringNumbers` answers '1'.
+      // A client with the option `stringNumbers` returns '1'.
       requests.forEach((request, i) => this.#settle(request, Number((done as unknown[])[i])));
     } catch (error) {
-      if (!isReply(error)) throw error; // the command may still have arrived
+      // Without a reply, the command may still have been executed: the locks count as held.
+      if (!isReply(error)) throw error;
       if (!this.oneByOne && error.message.startsWith('CROSSSLOT')) {
-        // The client is none of a Cluster, but its server is part of one. Several locks at once count as refused.
+        // The server is part of a Cluster, though the client is not a Cluster's. Several locks at once count as refused.
         this.oneByOne = true;
         for (const request of requests) {
           if (request.names.length > 1) this.#settle(request, 0);

@@ -1,21 +1,21 @@
 /**
- * What the library needs of a Redis client: an ioredis 5 or 6 `Redis` or `Cluster` is one. Structural, so that ioredis
- * stays an optional peer: nothing here, and no declaration file, imports it.
+ * What the library needs of a Redis client, such as a `Redis` or `Cluster` of ioredis 5 or 6. It is structural, so that
+ * ioredis stays an optional peer: no declaration file imports it.
  */
 export interface RedisLike {
   /** ioredis's connection state: `'wait'`, `'connecting'`, `'ready'`, `'reconnecting'`, `'end'`, … */
   readonly status: string;
-  /** True for an ioredis `Cluster`, whose `duplicate` takes other arguments. */
+  /** True for an ioredis `Cluster`, whose `duplicate` has other parameters. */
   readonly isCluster?: boolean;
   evalsha(sha1: string, numkeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>;
   eval(script: string, numkeys: number, ...keysAndArguments: (string | number)[]): Promise<unknown>;
   ping(): Promise<unknown>;
   publish(channel: string, message: string): Promise<unknown>;
-  /** A new connection to the same server, made only for subscribing. */
+  /** Returns a new connection to the same server. The library uses it to subscribe. */
   duplicate(options?: object): RedisSubscriberLike;
 }
 
-/** What the library needs of a connection that it made itself, in order to subscribe. */
+/** What the library needs of the connection that it subscribes on. */
 export interface RedisSubscriberLike {
   readonly status: string;
   on(event: 'message', listener: (channel: string, message: string) => void): unknown;
@@ -39,10 +39,10 @@ function invalid(problem: string): Error {
 }
 
 /**
- * Checks the `redis` option at boot and returns its nodes as a list of their own.
+ * Checks the `redis` option at boot and returns its nodes.
  *
- * An even number is refused: it tolerates no more failures than one node fewer, and Redlock's vote can be split so that
- * it never ends. The same client twice is refused because it would be one vote counted as two.
+ * An even number is refused: it tolerates no more failures than one node fewer, and votes can be split evenly again and
+ * again. The same client twice is refused, because its vote would count twice.
  *
  * @throws Error that names the option
  */

@@ -5,43 +5,43 @@ import { GuardedClient } from './guarded-client.js';
 import { assertRedisNodes, type RedisLike, type RedisSubscriberLike } from './redis-client.js';
 import { settleWithin, TIME_IS_UP } from './settle-within.js';
 
-/** What the names of channels begin with; the record's id follows. */
+/** The prefix of the channels' names. The record's id follows. */
 const PREFIX = 'nestjs-idempotency:wake:';
 
-/** The pause before a node that did not answer is asked again. */
+/** The pause before a silent node is probed: waiting requests poll meanwhile. */
 const RETRY_AFTER_MS = 1_000;
 
-/** How wake-ups travel over Redis. Durations are milliseconds. */
+/** Durations in milliseconds. */
 export interface RedisWakeUpSettings {
-  /** How long subscribing and announcing may take. Default 250 ms: a waiter has other means, and time. */
+  /** How long a subscription or an announcement may take. Default 250 ms. Without one, waiting requests poll. */
   readonly timeout?: number;
-  /** How long the subscribing connections stay open without a waiter. Default 30 000 ms. */
+  /** How long the subscribing connections stay open without waiting requests. Default 30 000 ms. */
   readonly idleTimeout?: number;
 }
 
-/** The waiters of this process for one record. */
-interface Room {
+/** The waiting requests of this process for one record. */
+interface ChannelState {
   readonly waiters: Set<{ readonly onWake: () => void }>;
-  /** Resolves when a node has confirmed the subscription. Announcements go to all nodes. */
+  /** Resolves when one node has confirmed the subscription. One is enough, because announcements are sent to all nodes. */
   readonly heard: Promise<void>;
   readonly confirm: () => void;
-  /** Each announcement comes once for every node, and is one wake-up. */
+  /** The id of the last announcement, which every node delivers: the waiters wake once. */
   lastHeard?: string;
 }
 
 /**
  * Wake-ups over Redis publish/subscribe, on all nodes at once.
  *
- * Each record has a channel of its own: a channel that all records share would send each completion to each process
- * that has waiters. Subscribing needs connections of its own, one for each node: made for the first waiter, closed after
- * a while without one. Announcing uses the user's clients, which are never closed here.
+ * Each record has its own channel: a shared one would deliver each completion to each process with waiting requests. To
+ * subscribe takes one more connection for each node. They are opened for the first waiting request, and closed when there
+ * is none for a while. Announcements use the application's clients, which are never closed here.
  */
 export class RedisWakeUp implements WakeUp {
   readonly #clients: readonly RedisLike[];
   readonly #publishers: readonly GuardedClient[];
   readonly #timeout: number;
   readonly #idleTimeout: number;
-  readonly #rooms = new Map<string, Room>();
+  readonly #channels = new Map<string, ChannelState>();
   #subscribers: RedisSubscriberLike[] = [];
   #idleTimer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -58,13 +58,13 @@ export class RedisWakeUp implements WakeUp {
     clearTimeout(this.#idleTimer);
     this.#connect();
     const channel = PREFIX + recordId;
-    const room = this.#rooms.get(channel) ?? this.#open(channel);
+    const state = this.#channels.get(channel) ?? this.#open(channel);
     const waiter = { onWake };
-    room.waiters.add(waiter);
+    state.waiters.add(waiter);
     const close = () => {
-      if (room.waiters.delete(waiter) && room.waiters.size === 0) this.#leave(channel);
+      if (state.waiters.delete(waiter) && state.waiters.size === 0) this.#leave(channel);
     };
-    if ((await settleWithin(room.heard, this.#timeout)) !== TIME_IS_UP) return { close };
+    if ((await settleWithin(state.heard, this.#timeout)) !== TIME_IS_UP) return { close };
     close();
     throw new Error('no Redis node confirmed the subscription in time');
   }
@@ -79,28 +79,28 @@ export class RedisWakeUp implements WakeUp {
 
   close(): Promise<void> {
     this.#closed = true;
-    this.#rooms.clear();
+    this.#channels.clear();
     this.#disconnect();
     return Promise.resolve();
   }
 
-  #open(channel: string): Room {
+  #open(channel: string): ChannelState {
     let confirm = ignore;
     const heard = new Promise<void>((resolve) => (confirm = resolve));
-    const room: Room = { waiters: new Set(), heard, confirm };
-    this.#rooms.set(channel, room);
-    for (const subscriber of this.#subscribers) void listen(subscriber, channel, room);
-    return room;
+    const state: ChannelState = { waiters: new Set(), heard, confirm };
+    this.#channels.set(channel, state);
+    for (const subscriber of this.#subscribers) void listen(subscriber, channel, state);
+    return state;
   }
 
   #leave(channel: string): void {
-    this.#rooms.delete(channel);
+    this.#channels.delete(channel);
     for (const subscriber of this.#subscribers)
       if (subscriber.status === 'ready') subscriber.unsubscribe(channel).catch(ignore);
-    if (this.#rooms.size === 0) this.#idleTimer = setTimeout(() => this.#disconnect(), this.#idleTimeout).unref();
+    if (this.#channels.size === 0) this.#idleTimer = setTimeout(() => this.#disconnect(), this.#idleTimeout).unref();
   }
 
-  /** Makes the connections, and replaces those of clients that do not reconnect by themselves. */
+  /** Opens the connections, and replaces those that have ended and do not reconnect. */
   #connect(): void {
     this.#subscribers = this.#clients.map((client, node) => {
       const known = this.#subscribers[node];
@@ -108,23 +108,23 @@ export class RedisWakeUp implements WakeUp {
     });
   }
 
-  /** @param again whether an earlier connection was lost, and announcements with it */
+  /** @param again whether an earlier connection was lost, and so announcements may be */
   #subscriber(client: RedisLike, again: boolean): RedisSubscriberLike {
-    // Subscribing again is done below: ioredis would leave its failure unhandled.
+    // `ready` below subscribes again: ioredis would leave the failure of its own attempt unhandled.
     const options = { autoResubscribe: false, lazyConnect: false, connectionName: 'nestjs-idempotency:wake' };
     const subscriber = client.isCluster ? client.duplicate() : client.duplicate(options);
     subscriber.on('error', ignore);
     subscriber.on('message', (channel, announcement) => {
-      const room = this.#rooms.get(channel);
-      if (!room || room.lastHeard === announcement) return;
-      room.lastHeard = announcement;
-      wake(room);
+      const state = this.#channels.get(channel);
+      if (!state || state.lastHeard === announcement) return;
+      state.lastHeard = announcement;
+      wake(state);
     });
     subscriber.on('ready', () => {
       const isAgain = again;
       again = true;
-      for (const [channel, room] of this.#rooms)
-        void listen(subscriber, channel, room).then((heard) => heard && isAgain && wake(room));
+      for (const [channel, state] of this.#channels)
+        void listen(subscriber, channel, state).then((heard) => heard && isAgain && wake(state));
     });
     return subscriber;
   }
@@ -136,25 +136,24 @@ export class RedisWakeUp implements WakeUp {
   }
 }
 
-/** Resolves to whether the node has confirmed. */
-async function listen(subscriber: RedisSubscriberLike, channel: string, room: Room): Promise<boolean> {
-  // In any other state 'ready' is still to come. 'wait' is a Cluster that connects on its first command.
+async function listen(subscriber: RedisSubscriberLike, channel: string, state: ChannelState): Promise<boolean> {
+  // In other states, the listener of 'ready' subscribes later. 'wait' is a Cluster that connects at its first command.
   if (subscriber.status !== 'ready' && subscriber.status !== 'wait') return false;
   try {
     await subscriber.subscribe(channel);
-    room.confirm();
+    state.confirm();
     return true;
   } catch {
     return false;
   }
 }
 
-function wake(room: Room): void {
-  for (const { onWake } of room.waiters) {
+function wake(state: ChannelState): void {
+  for (const { onWake } of state.waiters) {
     try {
       onWake();
     } catch {
-      // The other waiters are woken all the same.
+      // An error of one waiter must not keep the others asleep.
     }
   }
 }

@@ -9,42 +9,42 @@ import { LockNode, REDLOCK_SCRIPTS } from './lock-node.js';
 import { assertRedisNodes, type RedisLike } from './redis-client.js';
 import { type RedlockSettings, resolveRedlockSettings } from './redlock-settings.js';
 
-/** A node's share of the attempt's time. The rest is for another vote, where the first one was split. */
+/** The share of an attempt that a node has to answer. The rest is for another vote after a split one. */
 const NODE_SHARE = 0.8;
 
-/** The longest pause after a split vote: some round trips, so that the next vote is not split as well. */
+/** The longest pause after a split vote. Without a random pause, the same competitors would split the next one. */
 const SPLIT_VOTE_PAUSE_MS = 10;
 
 /** A lock that a request waits for. */
-interface Wanted {
+interface LockRequest {
   readonly name: string;
   readonly ttl: number;
   readonly resolve: (attempt: LockAttempt) => void;
 }
 
-/** Which of the nodes answer. */
+/** How many of the nodes answer. */
 export interface LockProbe {
   readonly nodes: number;
   readonly answering: number;
-  /** How many have to. */
+  /** How many must answer for a lock. */
   readonly quorum: number;
-  /** Why each of the others did not; without addresses, names or credentials. */
+  /** Why each of the others did not, without addresses, names or credentials. */
   readonly failures: readonly string[];
 }
 
 /**
  * The lock of a record on a quorum of Redis nodes.
  *
- * Redlock makes the votes, counts them and says how long a lock is valid. Its retries, `using()` and `quit()` are not
- * used. {@link LockNode} carries its operations to a node, {@link GuardedClient} limits their time, and {@link HeldLocks}
- * renews what was acquired. The clients are the user's and are never closed here.
+ * Redlock asks the nodes, counts their votes and computes how long a lock is valid. Its retries, `using()` and `quit()` are not
+ * used. {@link LockNode} sends its operations to a node, {@link GuardedClient} limits their time, and {@link HeldLocks} renews
+ * the locks. The clients are the application's, and are never closed here.
  */
 export class RedlockRecordLock implements RecordLock {
   readonly #settings: Required<RedlockSettings>;
   readonly #nodes: readonly LockNode[];
   readonly #redlock: Redlock;
   readonly #held: HeldLocks;
-  #wanted: Wanted[] = [];
+  #requests: LockRequest[] = [];
   #closed = false;
 
   /**
@@ -64,24 +64,24 @@ export class RedlockRecordLock implements RecordLock {
   }
 
   acquire(recordId: string, ttlMs: number): Promise<LockAttempt> {
-    // Braces make the id the slot's key in a Cluster, whatever the prefix.
+    // The braces make the id alone decide the slot in a Cluster.
     const name = `${this.#settings.prefix}{${recordId}}`;
     const ttl = Math.max(1, Math.round(ttlMs));
     return new Promise((resolve) => {
-      if (this.#wanted.length === 0) setImmediate(() => this.#voteOnWanted());
-      this.#wanted.push({ name, ttl, resolve });
+      if (this.#requests.length === 0) setImmediate(() => this.#voteOnRequests());
+      this.#requests.push({ name, ttl, resolve });
     });
   }
 
-  /** Holds one vote on what was asked for in this turn of the event loop, without the same lock twice. */
-  #voteOnWanted(): void {
-    const wanted = this.#wanted;
-    this.#wanted = [];
-    const { ttl } = wanted[0] as Wanted;
-    const together = new Map<string, Wanted>();
-    const alone: Wanted[] = [];
-    const mayShare = !this.#nodes.some((node) => node.takesOneByOne);
-    for (const lock of wanted) {
+  /** Holds one vote on all locks that were requested in this turn of the event loop. A second request for a lock votes alone. */
+  #voteOnRequests(): void {
+    const requests = this.#requests;
+    this.#requests = [];
+    const { ttl } = requests[0] as LockRequest;
+    const together = new Map<string, LockRequest>();
+    const alone: LockRequest[] = [];
+    const mayShare = !this.#nodes.some((node) => node.oneByOne);
+    for (const lock of requests) {
       if (mayShare && lock.ttl === ttl && !together.has(lock.name)) together.set(lock.name, lock);
       else alone.push(lock);
     }
@@ -90,30 +90,30 @@ export class RedlockRecordLock implements RecordLock {
     for (const node of this.#nodes) node.flush();
   }
 
-  /** Where one of several locks is another's, Redlock acquires none of them, and each gets a vote of its own. */
-  async #vote(wanted: readonly Wanted[], ttl: number): Promise<void> {
-    const names = wanted.map(({ name }) => name);
+  /** If another owner holds one of several locks, Redlock acquires none of them, and each gets its own vote. */
+  async #vote(requests: readonly LockRequest[], ttl: number): Promise<void> {
+    const names = requests.map(({ name }) => name);
     const isAlone = names.length === 1;
     const lastVoteAt = performance.now() + this.#settings.attemptTimeout * (1 - NODE_SHARE);
     for (let votesLeft = 3; ; votesLeft--) {
       const outage = this.#outage();
-      if (outage !== undefined) return answer(wanted, unavailable(outage));
+      if (outage !== undefined) return answer(requests, unavailable(outage));
       try {
         const lock = await this.#redlock.acquire(names, ttl);
-        for (const { name, resolve } of wanted) resolve(this.#keep(name, lock, ttl));
+        for (const { name, resolve } of requests) resolve(this.#keep(name, lock, ttl));
         return;
       } catch (error) {
         const pause = Math.random() * SPLIT_VOTE_PAUSE_MS;
         const canVoteAgain = votesLeft > 1 && performance.now() + pause < lastVoteAt;
         const attempt = await this.#lostVote(error, !isAlone || canVoteAgain);
-        if (attempt && (isAlone || attempt.kind === 'unavailable')) return answer(wanted, attempt);
-        if (!isAlone) return wanted.forEach((lock) => void this.#vote([lock], ttl));
+        if (attempt && (isAlone || attempt.kind === 'unavailable')) return answer(requests, attempt);
+        if (!isAlone) return requests.forEach((lock) => void this.#vote([lock], ttl));
         await sleep(pause);
       }
     }
   }
 
-  /** Asks every node whether it would lock, as a request would ask it. Settles within the time limit of an attempt. */
+  /** Takes a lock on every node, as a request would. Settles within the time limit of an attempt. */
   async probe(): Promise<LockProbe> {
     const probes = await Promise.allSettled(this.#nodes.map((node) => node.probe(`${this.#settings.prefix}{probe}`)));
     const failures = probes.flatMap((probe) => (probe.status === 'rejected' ? describe(probe.reason) : []));
@@ -128,7 +128,7 @@ export class RedlockRecordLock implements RecordLock {
     return Promise.resolve();
   }
 
-  /** Returns why no vote can be won now, or undefined if enough nodes can be asked. */
+  /** Returns why no vote can be won now, or undefined if a quorum of nodes accepts commands. */
   #outage(): string | undefined {
     if (this.#closed) return 'closed';
     let refusals: string[] | undefined;
@@ -148,14 +148,14 @@ export class RedlockRecordLock implements RecordLock {
     return unavailable(isLate ? 'acquired too late' : 'closed');
   }
 
-  /** No vote: Redlock's own `release` would count answers that nothing waits for. */
+  /** Releases without a vote: Redlock's own `release` would wait for answers that no request needs. */
   #giveBack({ resources: [name], value }: Lock): void {
     for (const node of this.#nodes) node.release(name as string, value);
   }
 
   /**
    * Distinguishes contention from an outage, for which Redlock throws the same error: a failed node never counts as a lock.
-   * Resolves with `undefined` after a split vote, where several applications got some nodes each, if another vote can follow.
+   * Resolves to `undefined` after a split vote, in which several processes got some nodes each, if another vote can follow.
    */
   async #lostVote(error: unknown, canVoteAgain: boolean): Promise<LockAttempt | undefined> {
     const stats = error instanceof ExecutionError ? await error.attempts[0] : undefined;
@@ -170,20 +170,20 @@ export class RedlockRecordLock implements RecordLock {
     return unavailable(this.#noQuorum(failures));
   }
 
-  /** Such as `no quorum: 3 of 5 Redis nodes out (no answer, not connected)`. */
+  /** Returns a reason such as `no quorum: 3 of 5 Redis nodes out (no answer, not connected)`. */
   #noQuorum(failures: readonly string[]): string {
     const causes = [...new Set(failures)].sort().join(', ');
     return `no quorum: ${failures.length} of ${this.#nodes.length} Redis nodes out (${causes})`;
   }
 }
 
-/** Why a node failed, in words that hold no addresses, names or credentials. */
+/** Returns why a node failed, without addresses, names or credentials. */
 function describe(error: unknown): string {
   return error instanceof NodeFailure ? error.message : 'failed';
 }
 
-function answer(wanted: readonly Wanted[], attempt: LockAttempt): void {
-  for (const { resolve } of wanted) resolve(attempt);
+function answer(requests: readonly LockRequest[], attempt: LockAttempt): void {
+  for (const { resolve } of requests) resolve(attempt);
 }
 
 function unavailable(reason: string): LockAttempt {

@@ -1,32 +1,39 @@
-/** The `redlock` option: how the lock in Redis is taken. Durations are milliseconds. */
+/**
+ * The option `redlock`: how locks in Redis are acquired. Durations are in milliseconds.
+ *
+ * @example
+ * ```ts
+ * IdempotencyModule.forRoot({ redis: [redisA, redisB, redisC], redlock: { attemptTimeout: 50 } })
+ * ```
+ */
 export interface RedlockSettings {
   /**
-   * What the lock's names in Redis begin with; the record's id follows, in braces. Default `'nestjs-idempotency:lock:'`.
-   * An ioredis `keyPrefix` comes before it.
+   * The prefix of the locks' keys in Redis. The record's id follows, in braces. Default `'nestjs-idempotency:lock:'`. An
+   * ioredis `keyPrefix` comes before it.
    */
   readonly prefix?: string;
 
   /**
-   * How long one attempt to take the lock may last before the request goes on without it. Default 100 ms, the most that
-   * an outage of Redis may cost a request; each node has four fifths of it to answer.
+   * How long an attempt to acquire the lock may last. After that, the request continues without it. Default 100 ms, which is
+   * the most that an outage of Redis costs a request. Each node has four fifths of it to answer.
    */
   readonly attemptTimeout?: number;
 
   /**
-   * A lock with less time left than this after it was taken is given back as useless. Default 50 ms; never more than
-   * half of the lock's time to live.
+   * The shortest validity that a lock must have left once it is acquired. A lock with less is released. Default 50 ms; at most
+   * half of the lock's time to live counts.
    */
   readonly minValidity?: number;
 
   /**
-   * How far the clocks of the Redis nodes may run apart, as a share of the lock's time to live. Default 0.01, Redlock's
-   * own; from 0 to less than 1.
+   * How far the clocks of the Redis nodes may drift apart, as a share of the lock's time to live. From 0 to less than 1;
+   * default 0.01, as in Redlock.
    */
   readonly driftFactor?: number;
 
   /**
-   * The pause before a node that did not answer is asked again, with a PING that no request waits for; one at a time.
-   * Default 1000 ms. A late answer ends the pause at once.
+   * The pause before a node that did not answer gets a PING, which no request waits for. Default 1000 ms. A late answer ends
+   * the pause at once.
    */
   readonly retryAfter?: number;
 }
@@ -42,7 +49,7 @@ export const REDLOCK_DEFAULTS: Readonly<Required<RedlockSettings>> = {
 const milliseconds = (least: number): string => `a number of milliseconds, at least ${least}`;
 
 /**
- * Fills in the defaults and checks the rest.
+ * Adds the defaults, and checks the settings.
  *
  * @throws Error that names the option
  */

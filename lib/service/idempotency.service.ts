@@ -26,7 +26,7 @@ import { mergeOptions } from '../options/merge-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
 import { problemOf, problemOfError } from '../problems/from-engine.js';
 import { initialized } from '../store/data-source.js';
-import { BESIDE } from '../store/dialects/dialect.js';
+import { LEASE_ROW } from '../store/dialects/dialect.js';
 import { type IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
@@ -198,7 +198,7 @@ export class IdempotencyService {
   async steps(recordId: string): Promise<IdempotencyStep[]> {
     return initialized(this.parts.dataSource)
       .getRepository(IdempotencyStep)
-      .find({ where: { recordId, name: Not(BESIDE) }, order: { updatedAt: 'ASC' } });
+      .find({ where: { recordId, name: Not(LEASE_ROW) }, order: { updatedAt: 'ASC' } });
   }
 
   /** Counts the records. Reads the whole table: for operators and slow schedules, not for requests. */

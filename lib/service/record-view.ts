@@ -4,7 +4,7 @@ import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
 import { initialized } from '../store/data-source.js';
 import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
-import { BESIDE } from '../store/dialects/dialect.js';
+import { LEASE_ROW } from '../store/dialects/dialect.js';
 import { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import { checkListOptions, type ListOptions } from './filters.js';
 
@@ -122,7 +122,7 @@ export class RecordView {
   private async besides(records: readonly IdempotencyRecord[]): Promise<IdempotencyStep[]> {
     if (records.length === 0) return [];
     const recordId = In(records.map(({ id }) => id));
-    return this.dataSource.getRepository(IdempotencyStep).findBy({ recordId, name: BESIDE });
+    return this.dataSource.getRepository(IdempotencyStep).findBy({ recordId, name: LEASE_ROW });
   }
 
   /** Records that the next claim will mark as held: their owner died, and no request has come since. */
@@ -139,7 +139,7 @@ export class RecordView {
     const renewed = initialized(this.dataSource)
       .createQueryBuilder(IdempotencyStep, 's')
       .select('1')
-      .where(`s.recordId = r.id AND s.name = '${BESIDE}' AND s.token = r.token`)
+      .where(`s.recordId = r.id AND s.name = '${LEASE_ROW}' AND s.token = r.token`)
       .andWhere(`NOT (${isPast(this.dataSource, 's.updatedAt')})`);
     return `(${isPast(this.dataSource, 'r.leaseUntil')} AND NOT EXISTS (${renewed.getQuery()}))`;
   }

@@ -11,12 +11,12 @@ import type { SqlRecordStore } from './sql-record-store.js';
 import { findSchema } from './table-path.js';
 
 /**
- * Finds out at boot what would otherwise be a 503 to the first client: a claim, a step and their deletion on the real
- * tables show missing tables, columns and rights, and a database that takes no writes. They are rolled back: a process that
- * is killed meanwhile leaves nothing.
+ * Finds problems at boot that would otherwise be a 503 to the first client. A claim, a step and their deletion on the real
+ * tables reveal missing tables, columns and rights, and a database that takes no writes. They are rolled back, so that a
+ * process that is killed meanwhile leaves nothing.
  *
- * What the database refuses is logged and does not fail the boot: a database may be down for a moment, and a process
- * that reads alone may be connected to a replica.
+ * A refusal of the database is logged, and does not fail the boot. The database may be down for a moment, or a process that
+ * only reads may be connected to a replica.
  *
  * @throws Error where no statement can ever work
  */
@@ -54,7 +54,6 @@ class MysqlPackageError extends Error {
   }
 }
 
-/** On one connection of the data source's own. */
 async function askServer(dataSource: DataSource): Promise<{ version: string; preparesStatements: boolean }> {
   const dialect = dialectNameOf(dataSource);
   const runner = dataSource.createQueryRunner('master');

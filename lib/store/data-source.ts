@@ -1,19 +1,9 @@
 import type { DataSource } from 'typeorm';
 import { IDEMPOTENCY_ENTITIES } from './entities/index.js';
 
-/** An outage: the application may still initialize its data source, and requests get 503 until then. */
-class DataSourceNotInitializedError extends Error {
-  override readonly name = 'DataSourceNotInitializedError';
-  readonly code = 'ENOTCONN';
-
-  constructor() {
-    super('the data source is not initialized: call its initialize()');
-  }
-}
-
 /**
- * Returns whether a data source has its connections and its metadata. Applications that boot without a database create
- * the data source first and initialize it later, and TypeORM says that it is initialized before it has the metadata.
+ * Returns whether a data source has its connections and its metadata. An application that boots without a database
+ * initializes it later. TypeORM reports it as initialized before it has the metadata.
  */
 export function isInitialized(dataSource: DataSource): boolean {
   const { entityMetadatas, options } = dataSource;
@@ -21,10 +11,11 @@ export function isInitialized(dataSource: DataSource): boolean {
   return dataSource.isInitialized && hasMetadata;
 }
 
-/** Returns the data source. @throws DataSourceNotInitializedError until it is initialized */
+/** Returns the data source. @throws Error with the code of an outage until it is initialized: requests get 503 */
 export function initialized(dataSource: DataSource): DataSource {
   if (isInitialized(dataSource)) return dataSource;
-  throw new DataSourceNotInitializedError();
+  const message = 'the data source is not initialized: call its initialize()';
+  throw Object.assign(new Error(message), { code: 'ENOTCONN' });
 }
 
 /** @throws Error where an initialized data source does not know our entities */

@@ -8,7 +8,7 @@ import { ShortLivedMap } from '../engine/short-lived.js';
 import { isRetryable } from './driver-errors.js';
 
 /**
- * Waits for `work` for at most `ms` milliseconds. The work itself cannot be called back.
+ * Waits for `work` for at most `ms` milliseconds. The work itself cannot be cancelled.
  *
  * @throws StoreUnavailableError at the deadline, and for an error that a retry may cure
  * @throws StoreRefusedError for any other error
@@ -16,45 +16,55 @@ import { isRetryable } from './driver-errors.js';
 export function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(noAnswer(ms)), ms);
-    work.then(
-      (answer) => {
-        clearTimeout(timer);
-        resolve(answer);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(storeError(error));
-      },
-    );
+    settle(work, () => clearTimeout(timer), resolve, reject);
   });
 }
 
-/** Errors that the engine knows as they are. */
+/** Settles as `work` does, after `clear`. With callbacks, because each wait of a request would make three promises more. */
+function settle<T>(
+  work: Promise<T>,
+  clear: () => void,
+  resolve: (answer: T) => void,
+  reject: (error: Error) => void,
+): void {
+  work.then(
+    (answer) => {
+      clear();
+      resolve(answer);
+    },
+    (error: unknown) => {
+      clear();
+      reject(storeError(error));
+    },
+  );
+}
+
+/** Errors that the engine handles by their class. */
 const OURS = [StoreUnavailableError, StoreRefusedError, NestedOperationError, UnreadableRecordError];
 
 export function noAnswer(withinMs: number): StoreUnavailableError {
   return new StoreUnavailableError({ cause: new Error(`no answer within ${withinMs} ms`) });
 }
 
-/** Returns an error of the database as the engine knows it: whether a retry may cure it. */
+/** Converts an error of the database to the engine's: StoreUnavailableError if a retry may cure it, or StoreRefusedError. */
 export function storeError(cause: unknown): Error {
   if (OURS.some((ours) => cause instanceof ours)) return cause as Error;
   return isRetryable(cause) ? new StoreUnavailableError({ cause }) : new StoreRefusedError({ cause });
 }
 
-/** A timer may fire so many milliseconds early. */
+/** How early a timer of node may fire. Without it, each expiry would set a second timer for the last millisecond. */
 const TIMER_SLACK_MS = 1;
 
 /**
- * Deadlines that are all as long. Those of what began earlier come earlier, so that one timer is enough: a timer for each
- * would cost a request more than the wait itself.
+ * Deadlines of equal length. They end in the order in which they began, so that one timer is enough. A timer for each would
+ * cost a request more than the wait itself.
  */
 export class Deadlines<Item> {
-  /** In the order of their deadlines, which are by `performance.now()`. */
+  /** When each item expires, by `performance.now()`, in that order. */
   private readonly due = new ShortLivedMap<Item, number>();
   private timer: NodeJS.Timeout | undefined;
 
-  /** @param onExpired called for each item whose time has passed, and that was not deleted by then */
+  /** @param onExpired called for each item that was not deleted within `ms` milliseconds */
   constructor(
     private readonly ms: number,
     private readonly onExpired: (item: Item) => void,
@@ -83,11 +93,10 @@ export class Deadlines<Item> {
   };
 }
 
-/** A time limit that many waits share: as `withDeadline()`, by one timer. */
+/** As {@link withDeadline}, for many waits of equal length, by one timer. */
 export class TimeLimit {
   private readonly deadlines: Deadlines<(error: Error) => void>;
 
-  /** @param ms how long each of them waits */
   constructor(ms: number) {
     this.deadlines = new Deadlines(ms, (reject) => reject(noAnswer(ms)));
   }
@@ -99,16 +108,7 @@ export class TimeLimit {
   wait<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.deadlines.add(reject);
-      work.then(
-        (answer) => {
-          this.deadlines.delete(reject);
-          resolve(answer);
-        },
-        (error: unknown) => {
-          this.deadlines.delete(reject);
-          reject(storeError(error));
-        },
-      );
+      settle(work, () => this.deadlines.delete(reject), resolve, reject);
     });
   }
 }

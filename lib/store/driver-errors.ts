@@ -1,25 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * What a database error means for the work that met it.
+ * What a database error means for the statement or transaction that got it.
  *
- * - `conflict`: other transactions were in the way, and the database undid this one. The same work may succeed at once.
- * - `outage`: the database could not be asked, or cannot work at present. The same work may succeed later.
- * - `refusal`: the database understood and said no. The same work fails again: retrying it only hides the error.
+ * - `conflict`: it collided with other transactions, and the database undid it. A retry may succeed at once.
+ * - `outage`: the database cannot be reached, or cannot work at present. A retry may succeed later.
+ * - `refusal`: the database refused it. A retry fails again, and only hides the error.
  */
 export type DriverErrorKind = 'conflict' | 'outage' | 'refusal';
 
-/** One table for each driver, as codes mean nothing outside of their database. What no table knows is a refusal. */
+/** The codes of one driver, as patterns. A code that is in no table is a refusal. */
 interface DriverErrorTable {
   readonly conflict: RegExp;
   readonly outage: RegExp;
-  /** Of the conflicts: the statement waited in vain for a row that another transaction has locked. Nothing of it was done. */
+  /** Of the conflicts: the statement waited too long for a row that another transaction has locked. It had no effect. */
   readonly locked?: RegExp;
-  /** Of the conflicts: the whole transaction was undone, so that trying it again at once makes sense. */
+  /** Of the conflicts: the database undid the whole transaction, so that it may be tried again at once. */
   readonly undone: RegExp;
-  /** The statement's error always comes with a rollback of its whole transaction, which then is over. */
+  /** The database always rolls back the whole transaction with this error. The connection is in autocommit then. */
   readonly endsTransaction?: RegExp;
-  /** Of the outages: the server accepts no further connection. */
+  /** Of the outages: the server refuses a further connection. */
   readonly tooManyConnections?: RegExp;
 }
 
@@ -58,40 +58,30 @@ const SQLITE: DriverErrorTable = {
   undone: /^SQLITE_BUSY$/,
 };
 
-/** Node's and mysql2's codes for a connection that cannot be made, or is gone. */
+/** Codes of node and mysql2 for a connection that cannot be opened, or is lost. */
 const NETWORK = /^(E[A-Z]{3,}|EAI_AGAIN|PROTOCOL_\w+|POOL_CLOSED)$/;
 
-/** What drivers, their pools and TypeORM say of a connection without giving a code. */
+/** Messages of drivers, their pools and TypeORM about a connection, for errors without a code. */
 const NETWORK_MESSAGE =
   /^(Connection terminated|Client has encountered a connection error|Client was closed|Can't add new command when connection is in closed state|Query runner already released|Query read timeout|timeout exceeded when trying to connect|timeout expired|Cannot use a pool after calling end|Pool is closed|Queue limit reached|No connections available|no answer within|waited too long to be sent|Driver not Connected|Cannot execute operation on)/i;
 
-/** A connection that the other side closed while a statement was under way. */
+/** The server closed the connection while a statement was in flight. */
 const CLOSED = /^(ECONNRESET|EPIPE|PROTOCOL_CONNECTION_LOST)$/;
 const CLOSED_MESSAGE = /^Connection terminated/;
 
-/** Returns whether the connection was closed at a statement, without a word of the database on why. */
+/** Returns whether the server closed the connection at a statement without reporting a reason. */
 export function closedConnection(error: unknown): boolean {
   return causes(error).some(({ code, message }) => CLOSED.test(String(code)) || CLOSED_MESSAGE.test(message));
 }
 
-/** Classifies an error by what it, its causes and what TypeORM wrapped say. */
+/** Classifies an error by its own code and those of its {@link causes}. */
 export function kindOf(error: unknown): DriverErrorKind {
   const kinds = causes(error).map(ownKindOf);
   if (kinds.includes('conflict')) return 'conflict';
   return kinds.includes('outage') ? 'outage' : 'refusal';
 }
 
-/** Returns whether other transactions were in the way. */
-export function isConflict(error: unknown): boolean {
-  return kindOf(error) === 'conflict';
-}
-
-/** Returns whether an error of a statement always comes with a rollback of its whole transaction, which then is over. */
-export function undoesTransaction(error: unknown): boolean {
-  return says(error, 'endsTransaction');
-}
-
-/** Returns whether an error, one of its causes, or what TypeORM wrapped, stands in this column of its driver's table. */
+/** Returns whether an error, or one of its {@link causes}, is listed under `what` in its driver's table. */
 export function says(error: unknown, what: keyof DriverErrorTable): boolean {
   return causes(error).some((cause) => {
     const { table, code } = entryOf(cause);
@@ -99,7 +89,6 @@ export function says(error: unknown, what: keyof DriverErrorTable): boolean {
   });
 }
 
-/** Returns whether the same work may succeed when it is tried again. */
 export function isRetryable(error: unknown): boolean {
   return kindOf(error) !== 'refusal';
 }
@@ -111,7 +100,7 @@ function ownKindOf(error: DriverError): DriverErrorKind {
   return table.outage.test(code) ? 'outage' : 'refusal';
 }
 
-/** The table that an error's code belongs to; none for those of the network, and for errors without one. */
+/** Returns the table that an error's code belongs to; none for codes of the network, and for errors without a code. */
 function entryOf({ code, errno }: DriverError): { table?: DriverErrorTable; code: string } {
   if (typeof errno === 'number' && errno > 0) return { table: ERRNO, code: String(errno) };
   if (typeof code !== 'string') return { code: '' };
@@ -121,12 +110,12 @@ function entryOf({ code, errno }: DriverError): { table?: DriverErrorTable; code
 }
 
 const CONFLICT_RETRIES = 5;
-/** After so many milliseconds a conflict is no passing one. */
+/** A conflict that lasts longer is not a passing one: a further retry would only delay the error. */
 const CONFLICT_PATIENCE_MS = 1_000;
 
 /**
- * Runs a statement of ours that stands alone, again where it met others: a deadlock, or a serialization failure where
- * the pool's default isolation level is higher than READ COMMITTED.
+ * Runs a statement that is a transaction of its own. Runs it again after a deadlock, or after a serialization failure at a
+ * default isolation level above READ COMMITTED.
  */
 export async function retryingConflicts<T>(work: () => Promise<T>): Promise<T> {
   const startedAt = performance.now();
@@ -135,15 +124,10 @@ export async function retryingConflicts<T>(work: () => Promise<T>): Promise<T> {
       return await work();
     } catch (error) {
       const tooLong = retry > CONFLICT_RETRIES || performance.now() - startedAt > CONFLICT_PATIENCE_MS;
-      if (tooLong || !isUndone(error)) throw error;
+      if (tooLong || !says(error, 'undone')) throw error;
       await sleep(Math.random() * 5 * 2 ** retry);
     }
   }
-}
-
-/** Returns whether the database has undone the whole transaction that met this error. */
-export function isUndone(error: unknown): boolean {
-  return says(error, 'undone');
 }
 
 export interface DriverError extends Error {
@@ -152,17 +136,17 @@ export interface DriverError extends Error {
   readonly driverError?: unknown;
 }
 
-/** The most errors of a chain that are looked at. */
-const LONGEST_CHAIN = 16;
+/** How many errors of a chain are examined. */
+const MAX_CAUSES = 16;
 
 /**
- * Returns an error, what caused it, and what TypeORM wrapped. Applications make these chains, in circles too: an endless
- * walk would take the process's memory.
+ * Returns an error, its causes, and the driver's error that TypeORM wrapped. The walk is limited: applications build these
+ * chains, and circular or endless ones would exhaust the memory.
  */
 export function causes(error: unknown): DriverError[] {
   const chain = new Set<DriverError>();
   for (let at = error; isErrorLike(at) && !chain.has(at); at = at.cause ?? at.driverError) {
-    if (chain.size === LONGEST_CHAIN) break;
+    if (chain.size === MAX_CAUSES) break;
     chain.add(at);
   }
   return [...chain];
@@ -177,13 +161,13 @@ export function reasonOf(error: unknown): string {
   return code === undefined || text.includes(`${code}`) ? text : `${text} (${code})`;
 }
 
-/** SQLSTATE; MySQL's refusals for a database, a table and a column; SQLite's authorizer. */
+/** PostgreSQL; MySQL for a database, a table and a column; SQLite's authorizer. */
 const MISSING_RIGHT = ['42501', 1044, 1142, 1143, 'SQLITE_AUTH', 'SQLITE_PERM'];
 
-/** SQLSTATE; MySQL's `--read-only`, read-only transaction and read-only mode; SQLite. */
+/** PostgreSQL; MySQL's `--read-only`, read-only transaction and read-only mode; SQLite. */
 const READ_ONLY = ['25006', 1290, 1792, 1836, 'SQLITE_READONLY'];
 
-/** What to do about errors whose text does not say it. */
+/** What to do about an error, by its code, where the database's message does not say it. */
 const ADVICE = new Map<unknown, string>([
   ...MISSING_RIGHT.map((code): [unknown, string] => [
     code,
@@ -211,7 +195,7 @@ const ADVICE = new Map<unknown, string>([
   ],
 ]);
 
-/** As {@link reasonOf}, with what to do about it. */
+/** As {@link reasonOf}, with advice where there is some. */
 export function explain(error: unknown): string {
   const advice = causes(error)
     .map(({ code, errno }) => ADVICE.get(code) ?? ADVICE.get(errno))
@@ -219,7 +203,7 @@ export function explain(error: unknown): string {
   return advice ? `${reasonOf(error)}. ${advice}` : reasonOf(error);
 }
 
-/** Not `instanceof`: a native driver is loaded once a process, and throws errors of the realm that loaded it first. */
+/** Not `instanceof`: a native driver is loaded once per process, and throws errors of the realm that loaded it first. */
 export function isErrorLike(value: unknown): value is DriverError {
   return typeof value === 'object' && value !== null && typeof (value as DriverError).message === 'string';
 }

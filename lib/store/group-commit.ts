@@ -12,36 +12,40 @@ interface Waiting<Item, Answer> {
 }
 
 export interface GroupCommitSettings {
-  /** The most items in one batch. */
   readonly maxBatch: number;
-  /** How many batches may be under way at once. */
+  /** Maximum number of batches in flight at once. */
   readonly inFlight: number;
   /**
-   * How long an item waits for its answer, in milliseconds. One that was not sent by then never is, and a batch none of whose
-   * items is waited for any more makes room for the next one.
+   * How long an item waits for its answer, in milliseconds. An item that was not sent by then is never sent. A batch whose
+   * items have all given up no longer counts as in flight: a silent connection must not stop every later batch.
    */
   readonly patienceMs: number;
-  /** Whether a batch's error is about the batch as a whole, so that trying its items one by one would not help. */
+  /** Returns whether an error concerns the batch as a whole. The items are then not tried one by one. */
   readonly isCommon: (error: unknown) => boolean;
 }
 
 /**
- * Client-side group commit: what arrives while batches are under way goes together as the next one. No timer, and so no
- * delay when idle: an item that finds a free place leaves at the end of this turn of the event loop.
+ * Client-side group commit: items that arrive while batches are in flight form the next batch. There is no timer: an idle
+ * store sends an item at the end of the turn of the event loop in which it arrived.
  *
- * A batch that the database refuses is tried item by item, so that one bad row does not fail its neighbours. An item whose
- * row is locked leaves its batch, and batches go on without it: see {@link LockedItems}.
+ * When the database refuses a batch, its items are sent one by one: one bad row must not fail its neighbours. An item
+ * whose row is locked is sent by {@link LockedItems}, outside of batches.
+ *
+ * The states of an item:
+ * - queued: waits for a free batch. Sent in a batch, alone because its row is locked, or given up.
+ * - sent: waits for its answer. Settled by the answer, by an error, or given up.
+ * - given up: its caller got StoreUnavailableError after `patienceMs`. A later answer goes to `onLate`.
  */
 export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer = Row> {
   private queue: Waiting<Item, Answer>[] = [];
-  private readonly underWay = new ShortLivedSet<readonly Waiting<Item, Answer>[]>();
-  private scheduled = false;
+  private readonly batchesInFlight = new ShortLivedSet<readonly Waiting<Item, Answer>[]>();
+  private isScheduled = false;
   private readonly deadlines: Deadlines<Waiting<Item, Answer>>;
   private readonly locked: LockedItems<Item, Answer>;
 
   /**
-   * @param run carries out a batch, whose ids are distinct and sorted, and returns a row for each item
-   * @param read what the row of an item is answered as. What it throws, that item's caller gets.
+   * @param run executes a batch, whose ids are distinct and sorted, and returns one row for each item, in order
+   * @param read converts a row to the item's answer. An error that it throws rejects that item alone.
    */
   constructor(
     private readonly run: (items: readonly Item[]) => Promise<readonly Row[]>,
@@ -56,8 +60,8 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   }
 
   /**
-   * @param onLate gets an answer that comes after the item was given up
-   * @throws StoreUnavailableError without an answer in time, and for an error that a retry may cure
+   * @param onLate receives an answer that arrives after the item was given up
+   * @throws StoreUnavailableError when no answer arrives in time, and for an error that a retry may cure
    * @throws StoreRefusedError for any other error of the database
    */
   add(item: Item, onLate?: (answer: Answer) => void): Promise<Answer> {
@@ -65,30 +69,30 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
       const waiting = { item, since: performance.now(), resolve, reject, onLate, isGivenUp: false };
       this.queue.push(waiting);
       this.deadlines.add(waiting);
-      this.soon();
+      this.schedule();
     });
   }
 
-  /** At the end of this turn of the event loop: what other sockets have to say by then goes with it. */
-  private soon(): void {
-    if (this.scheduled || this.queue.length === 0 || this.underWay.size >= this.settings.inFlight) return;
-    this.scheduled = true;
-    setImmediate(this.next);
+  /** Schedules a batch for the end of this turn of the event loop: requests of other sockets in the same turn join it. */
+  private schedule(): void {
+    if (this.isScheduled || this.queue.length === 0 || this.batchesInFlight.size >= this.settings.inFlight) return;
+    this.isScheduled = true;
+    setImmediate(this.sendBatches);
   }
 
-  /** Fills every free place: an item that stayed in the queue would wait for whatever the first has to wait for. */
-  private readonly next = (): void => {
-    this.scheduled = false;
-    while (this.underWay.size < this.settings.inFlight) {
-      const batch = this.take();
+  /** Starts batches until no more may be in flight: with batches of one, an item must not wait for another's answer. */
+  private readonly sendBatches = (): void => {
+    this.isScheduled = false;
+    while (this.batchesInFlight.size < this.settings.inFlight) {
+      const batch = this.takeBatch();
       if (batch.length === 0) return;
-      this.underWay.add(batch);
-      void this.send(batch).then(() => this.leave(batch));
+      this.batchesInFlight.add(batch);
+      void this.send(batch).then(() => this.end(batch));
     }
   };
 
-  private leave(batch: readonly Waiting<Item, Answer>[]): void {
-    if (this.underWay.delete(batch)) this.soon();
+  private end(batch: readonly Waiting<Item, Answer>[]): void {
+    if (this.batchesInFlight.delete(batch)) this.schedule();
   }
 
   private async send(batch: readonly Waiting<Item, Answer>[]): Promise<void> {
@@ -115,7 +119,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   }
 
   private settle(waiting: Waiting<Item, Answer>, answer: Answer): void {
-    if (waiting.isGivenUp) return handOn(waiting, answer);
+    if (waiting.isGivenUp) return deliverLate(waiting, answer);
     this.deadlines.delete(waiting);
     waiting.resolve(answer);
   }
@@ -135,17 +139,17 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   private giveUp(waiting: Waiting<Item, Answer>): void {
     waiting.isGivenUp = true;
     this.fail(waiting, noAnswer(this.settings.patienceMs));
-    for (const batch of this.underWay) if (batch.every(({ isGivenUp }) => isGivenUp)) this.leave(batch);
+    for (const batch of this.batchesInFlight) if (batch.every(({ isGivenUp }) => isGivenUp)) this.end(batch);
   }
 
-  /** Ids are unique within a batch, as a statement can touch a row once; sorted, so that batches cannot deadlock. */
-  private take(): readonly Waiting<Item, Answer>[] {
-    const gathered = this.queue;
+  /** Ids are unique within a batch, because a statement can touch a row once. They are sorted to prevent deadlocks. */
+  private takeBatch(): readonly Waiting<Item, Answer>[] {
+    const queued = this.queue;
     this.queue = [];
     const batch: Waiting<Item, Answer>[] = [];
-    const ids = gathered.length > 1 ? new Set<string>() : undefined;
+    const ids = queued.length > 1 ? new Set<string>() : undefined;
     const { maxBatch } = this.settings;
-    for (const waiting of gathered) {
+    for (const waiting of queued) {
       const { recordId } = waiting.item;
       if (waiting.isGivenUp) continue;
       if (!this.isWaitedFor(waiting)) this.giveUp(waiting);
@@ -164,8 +168,8 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   }
 }
 
-/** What a late answer throws, no caller is there to get: its request was answered long ago. */
-function handOn<Item, Answer>({ onLate }: Waiting<Item, Answer>, answer: Answer): void {
+/** The item's request was answered long ago, so no caller can handle what `onLate` throws. */
+function deliverLate<Item, Answer>({ onLate }: Waiting<Item, Answer>, answer: Answer): void {
   try {
     onLate?.(answer);
   } catch {
@@ -177,26 +181,25 @@ function byRecordId(a: { item: { recordId: string } }, b: { item: { recordId: st
   return a.item.recordId < b.item.recordId ? -1 : 1;
 }
 
-/** How long a row that was found locked is taken for locked, unless it is found free, in milliseconds. */
+/** How long a row that was found locked stays out of batches. Until then, it would delay and fail each batch it joins. */
 const REMEMBER_FOR_MS = 5_000;
 
-/** How long an item waits for its row to become free, in milliseconds. */
+/** How long an item waits for its row to be unlocked. A longer wait would hold a request for an operator's transaction. */
 const LOCKED_PATIENCE_MS = 500;
 
 /**
- * Items whose rows others have locked. They stay out of batches: a batch would wait for the locked row, and fail with it,
- * again and again.
+ * Items whose rows other transactions have locked. They stay out of batches: a batch would wait for the locked row and
+ * then fail, each time.
  */
 class LockedItems<Item extends { readonly recordId: string }, Answer> {
   private readonly rows = new LockedRows();
-  private readonly knownUntil = new Map<string, number>();
+  private readonly lockedUntil = new Map<string, number>();
 
-  /** @param ask asks for a single item */
   constructor(private readonly ask: (waiting: Waiting<Item, Answer>) => Promise<Answer>) {}
 
-  /** Returns whether the item's row was found locked, and not free since. */
+  /** Returns whether the item's row was found locked, and has not been found free since. */
   has({ item }: Waiting<Item, Answer>): boolean {
-    return this.knownUntil.size > 0 && performance.now() < (this.knownUntil.get(item.recordId) ?? 0);
+    return this.lockedUntil.size > 0 && performance.now() < (this.lockedUntil.get(item.recordId) ?? 0);
   }
 
   answerOf(waiting: Waiting<Item, Answer>): Promise<Answer> {
@@ -204,7 +207,7 @@ class LockedItems<Item extends { readonly recordId: string }, Answer> {
     this.remember(recordId);
     const ask = async () => {
       const answer = await this.ask(waiting);
-      this.knownUntil.delete(recordId);
+      this.lockedUntil.delete(recordId);
       return answer;
     };
     return this.rows.waitFor(ask, LOCKED_PATIENCE_MS);
@@ -212,7 +215,7 @@ class LockedItems<Item extends { readonly recordId: string }, Answer> {
 
   private remember(recordId: string): void {
     const now = performance.now();
-    for (const [id, until] of this.knownUntil) if (until <= now) this.knownUntil.delete(id);
-    this.knownUntil.set(recordId, now + REMEMBER_FOR_MS);
+    for (const [id, until] of this.lockedUntil) if (until <= now) this.lockedUntil.delete(id);
+    this.lockedUntil.set(recordId, now + REMEMBER_FOR_MS);
   }
 }

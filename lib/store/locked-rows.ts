@@ -1,22 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { says } from './driver-errors.js';
 
-/** How long locked rows are left alone before one is asked for again, in milliseconds. */
+/** The pause between two attempts at locked rows: without one, a statement would hold a connection all the time. */
 const PAUSE_MS = 50;
 
-/** Returns whether a statement waited in vain for a row that another transaction has locked. Nothing of it was done. */
+/** Returns whether a statement waited too long for a row that another transaction has locked. It had no effect. */
 export function saysLocked(error: unknown): boolean {
   return says(error, 'locked');
 }
 
 /**
- * Asks for rows that were found locked, one at a time: however many rows are locked, the statements that wait for them hold
- * one connection at the most.
+ * Retries statements whose rows are locked, one at a time: for any number of locked rows, they hold one connection at most.
  */
 export class LockedRows {
   private lastTurn: Promise<unknown> = Promise.resolve();
 
-  /** Runs `ask` when its turn comes, again while its row is locked, for up to `patienceMs` milliseconds. */
+  /** Runs `ask` when its turn comes, and again while its row is locked, for up to `patienceMs` milliseconds. */
   async waitFor<T>(ask: () => Promise<T>, patienceMs: number): Promise<T> {
     const giveUpAt = performance.now() + patienceMs;
     for (;;) {

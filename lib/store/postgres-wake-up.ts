@@ -4,9 +4,10 @@ import type { DataSource } from 'typeorm';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 import { postgresPoolOf } from '../private-names/typeorm.js';
 import type { Connector } from './connectors/connector.js';
+import { withDeadline } from './deadline.js';
 import type { PgConnection } from './dialects/postgres.js';
 
-/** What we use of a `pg` client that listens. */
+/** What the wake-up needs of a `pg` client that listens. */
 interface PgListener {
   connect(): Promise<unknown>;
   query(sql: string): Promise<{ readonly rows: readonly Readonly<Record<string, unknown>>[] }>;
@@ -22,44 +23,52 @@ interface PgPool {
 
 const CHANNEL = 'nestjs_idempotency';
 
-/** How long a listening connection may take to hear its first announcement once that was sent, in milliseconds. */
-const PROBE_FOR = 1_000;
+const NOT_HEARD = 'announcements are not heard';
 
-/** How long its first announcement may take to be sent, in milliseconds. */
-const SEND_WITHIN = 1_000;
+/** How long a probe may take to arrive. After that, a pooler is assumed to swallow announcements. */
+const HEAR_WITHIN_MS = 1_000;
 
-/** For how long a connection that hears nothing is taken for the rule, in milliseconds. */
-const DEAF_FOR = 60_000;
+/** How long it may take to send a probe. A database that is that slow proves nothing about the listening connection. */
+const SEND_WITHIN_MS = 1_000;
 
-/** How long the listening connection stays open without waiting requests, in milliseconds. */
-const KEEP_FOR = 30_000;
+/** How long no further connection is tried after one that heard nothing: each attempt delays a waiting request. */
+const UNHEARD_FOR_MS = 60_000;
 
-/** The pause before the next attempt to reconnect, in milliseconds. */
-const LISTEN_AGAIN = 1_000;
+/** How long the listening connection stays open without waiting requests: to open one takes several round trips. */
+const IDLE_TIMEOUT_MS = 30_000;
+
+/** The pause before the next attempt to reconnect: a server that restarts refuses many attempts. */
+const RECONNECT_AFTER_MS = 1_000;
 
 /**
- * Wakes waiters through LISTEN and NOTIFY, where there is no Redis. One connection of its own in each process that
- * has waiters; an announcement is sent only for a record that is marked as awaited, as each NOTIFY costs the
- * database a place in the order of its commits.
+ * Wakes waiting requests through LISTEN and NOTIFY, where there is no Redis. Each process with waiters has one connection
+ * that listens. The engine announces only records that are marked as awaited, because NOTIFY serializes commits.
  *
- * A pooler that hands out connections by the transaction accepts LISTEN, and its client never hears a thing: so a new
- * connection is believed once it has heard an announcement.
+ * A pooler in transaction mode accepts LISTEN, but never delivers an announcement. So a new connection must hear a probe
+ * before it is used.
  *
- * Announcements are sent on the store's own connections: handlers may hold all of the data source's pool.
+ * Announcements are sent on the store's own connections, because handlers may hold the data source's whole pool.
+ *
+ * The states of the listening connection:
+ * - absent: no request waits. The first `subscribe` opens it.
+ * - opening: connects, checks that the server takes writes, and hears its probe. Then it is listening; an error makes it
+ *   absent, and the waiters poll.
+ * - listening: every announcement wakes the waiters of its record. After {@link IDLE_TIMEOUT_MS} without waiters it is absent.
+ *   When it is lost, it is opened again, and all waiters are woken, because announcements were missed.
  */
 export class PostgresWakeUp implements WakeUp {
   private readonly listeners = new Map<string, Set<() => void>>();
   private connection: Promise<PgListener> | undefined;
   private idle: NodeJS.Timeout | undefined;
   private closed = false;
-  private deafUntil = 0;
+  private unheardUntil = 0;
   private warned = false;
 
   constructor(
     private readonly dataSource: DataSource,
     private readonly connector: Connector<PgConnection>,
   ) {
-    // A server that was demoted keeps the connection, and hears nothing of what is announced to the new primary.
+    // A server that was demoted keeps the connection, but gets no announcement of the new primary.
     connector.onStale?.(() => void this.connection?.then((client) => client.end()).catch(() => undefined));
   }
 
@@ -81,7 +90,7 @@ export class PostgresWakeUp implements WakeUp {
     try {
       await this.send(recordId);
     } catch {
-      // Requests that wait look from time to time.
+      // Waiting requests also poll.
     }
   }
 
@@ -103,7 +112,7 @@ export class PostgresWakeUp implements WakeUp {
     if (ofRecord?.size === 0) this.listeners.delete(recordId);
     if (this.listeners.size > 0) return;
     clearTimeout(this.idle);
-    this.idle = setTimeout(() => void this.disconnect(), KEEP_FOR).unref();
+    this.idle = setTimeout(() => void this.disconnect(), IDLE_TIMEOUT_MS).unref();
   }
 
   private open(): Promise<PgListener> {
@@ -120,10 +129,10 @@ export class PostgresWakeUp implements WakeUp {
     return connection;
   }
 
-  /** @param onLost called where a connection that listened does so no longer */
   private async listen(onLost: () => void): Promise<PgListener> {
-    if (performance.now() < this.deafUntil) throw new Error('announcements are not heard');
-    const client = new this.pool.Client(this.pool.options);
+    if (performance.now() < this.unheardUntil) throw new Error(NOT_HEARD);
+    const { Client, options } = postgresPoolOf<PgPool>(this.dataSource);
+    const client = new Client(options);
     let listens = false;
     const lost = () => listens && onLost();
     client.on('error', lost);
@@ -133,7 +142,7 @@ export class PostgresWakeUp implements WakeUp {
     });
     try {
       await client.connect();
-      // The address may still lead to a primary that was demoted, which hears nothing of what is announced to the new one.
+      // After a failover, the address may still lead to the demoted primary, which gets no announcement of the new one.
       const { rows } = await client.query("SELECT current_setting('transaction_read_only') AS readonly");
       if (rows[0].readonly === 'on') throw new Error('the server takes no writes');
       await client.query(`LISTEN ${CHANNEL}`);
@@ -146,23 +155,25 @@ export class PostgresWakeUp implements WakeUp {
     return client;
   }
 
-  /** @throws Error where an announcement by another connection could not be sent, or is not heard */
+  /** @throws Error when an announcement of another connection cannot be sent, or is not heard */
   private async probe(): Promise<void> {
     const probe = randomUUID();
     const heard = new Promise<void>((resolve) => this.listeners.set(probe, new Set([resolve])));
     try {
-      await within(SEND_WITHIN, this.send(probe), 'announcements could not be sent');
-      await within(PROBE_FOR, heard, 'announcements are not heard').catch((error: unknown) => {
-        this.beDeaf();
-        throw error;
+      await withDeadline(this.send(probe), SEND_WITHIN_MS).catch((cause: unknown) => {
+        throw new Error('announcements could not be sent', { cause });
+      });
+      await withDeadline(heard, HEAR_WITHIN_MS).catch(() => {
+        this.pauseListening();
+        throw new Error(NOT_HEARD);
       });
     } finally {
       this.listeners.delete(probe);
     }
   }
 
-  private beDeaf(): void {
-    this.deafUntil = performance.now() + DEAF_FOR;
+  private pauseListening(): void {
+    this.unheardUntil = performance.now() + UNHEARD_FOR_MS;
     if (this.warned) return;
     this.warned = true;
     new Logger('Idempotency').warn(
@@ -175,29 +186,12 @@ export class PostgresWakeUp implements WakeUp {
     return this.connector.alone((on) => on.query(statement));
   }
 
-  /** Announcements made meanwhile were lost, so that everyone has to look. */
+  /** Wakes all waiters: announcements were missed while there was no connection. */
   private relisten(): void {
     if (this.closed || this.connection || this.listeners.size === 0) return;
     this.open().then(
       () => this.listeners.forEach((ofRecord) => ofRecord.forEach((wake) => wake())),
-      () => void setTimeout(() => this.relisten(), LISTEN_AGAIN).unref(),
+      () => void setTimeout(() => this.relisten(), RECONNECT_AFTER_MS).unref(),
     );
-  }
-
-  private get pool(): PgPool {
-    return postgresPoolOf(this.dataSource);
-  }
-}
-
-/** @throws Error with the message if it takes longer than `ms` milliseconds */
-async function within<T>(ms: number, work: Promise<T>, message: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const tooLong = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(message)), ms);
-  });
-  try {
-    return await Promise.race([work, tooLong]);
-  } finally {
-    clearTimeout(timer);
   }
 }

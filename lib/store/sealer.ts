@@ -1,37 +1,44 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { UnreadableRecordError } from '../engine/errors.js';
 
-/** Keys for stored requests and responses. */
+/**
+ * Keys for stored requests, responses and step results.
+ *
+ * @example
+ * ```ts
+ * encryption: { keys: { '2026': Buffer.from(process.env.IDEMPOTENCY_KEY, 'base64') }, current: '2026' }
+ * ```
+ */
 export interface EncryptionOptions {
-  /** AES-256 keys of 32 bytes, by an id of your choosing (1 to 255 bytes of UTF-8). Old keys are still read. */
+  /** AES-256 keys of 32 bytes, by ids of your choice (1 to 255 bytes of UTF-8). Keep old keys until their records expire. */
   readonly keys: Readonly<Record<string, Uint8Array>>;
-  /** The id of the key that new records are sealed with. */
+  /** The id of the key that seals new records. */
   readonly current: string;
 }
 
-/** Where a sealed value belongs; bound in as associated data, so that values cannot be swapped. */
+/** Where a sealed value belongs. It is associated data of the encryption, so that values cannot be swapped. */
 export interface SealedPlace {
   readonly recordId: string;
-  /** The column, or the step's name. */
+  /** The column, or the name of the step. */
   readonly field: string;
 }
 
-/** Protects what is kept of requests and responses. */
+/** Encrypts stored requests, responses and step results. */
 export interface Sealer {
   seal(plain: Buffer, place: SealedPlace): Buffer;
-  /** @throws UnreadableRecordError where the value was tampered with, moved, or its key is unknown */
+  /** @throws UnreadableRecordError if the value was changed or moved, or its key is unknown */
   open(sealed: Buffer, place: SealedPlace): Buffer;
 }
 
 export const noSealer: Sealer = { seal: (plain) => plain, open: (sealed) => sealed };
 
 const VERSION = 1;
-const NONCE = 12;
-const TAG = 16;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
 
 /**
  * AES-256-GCM (NIST SP 800-38D). Layout: version (1 byte), length of the key id (1), key id, nonce (12), tag (16),
- * ciphertext. Nonces are random: a key is good for 2^32 values, so rotate it long before that.
+ * ciphertext. Nonces are random: rotate a key before it has sealed 2^32 values (section 8.3).
  */
 export class AesGcmSealer implements Sealer {
   constructor(private readonly options: EncryptionOptions) {}
@@ -39,7 +46,7 @@ export class AesGcmSealer implements Sealer {
   seal(plain: Buffer, place: SealedPlace): Buffer {
     const keyId = Buffer.from(this.options.current);
     const head = Buffer.concat([Buffer.from([VERSION, keyId.length]), keyId]);
-    const nonce = randomBytes(NONCE);
+    const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.options.keys[this.options.current], nonce);
     cipher.setAAD(associatedData(place, head));
     const ciphertext = Buffer.concat([cipher.update(plain), cipher.final()]);
@@ -53,19 +60,18 @@ export class AesGcmSealer implements Sealer {
       const keyId = keyIdOf(sealed);
       if (!Object.hasOwn(this.options.keys, keyId)) throw new Error(`unknown encryption key "${keyId}"`);
       const body = sealed.subarray(head.length);
-      const decipher = createDecipheriv('aes-256-gcm', this.options.keys[keyId], body.subarray(0, NONCE), {
-        authTagLength: TAG,
+      const decipher = createDecipheriv('aes-256-gcm', this.options.keys[keyId], body.subarray(0, NONCE_BYTES), {
+        authTagLength: TAG_BYTES,
       });
       decipher.setAAD(associatedData(place, head));
-      decipher.setAuthTag(body.subarray(NONCE, NONCE + TAG));
-      return Buffer.concat([decipher.update(body.subarray(NONCE + TAG)), decipher.final()]);
+      decipher.setAuthTag(body.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
+      return Buffer.concat([decipher.update(body.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]);
     } catch (error) {
       throw new UnreadableRecordError({ cause: error });
     }
   }
 }
 
-/** The id of the key that a value was sealed with. */
 export function keyIdOf(sealed: Buffer): string {
   return sealed.subarray(2, 2 + sealed[1]).toString();
 }

@@ -2,13 +2,13 @@ import type { DialectName } from './dialects/dialect-name.js';
 
 interface Product {
   readonly name: string;
-  /** Finds major and minor version in what the server says of itself. */
+  /** Matches the version that the server reports: major and minor. */
   readonly version: RegExp;
-  /** The first version that knows all of our statements. */
+  /** The first version that supports all statements of the library. */
   readonly since: readonly [major: number, minor: number];
 }
 
-/** How each dialect's server is asked for its version, and which products answer: the first whose pattern matches is it. */
+/** For each dialect, the query for the version, and the products that may answer. The first pattern that matches decides. */
 const SERVERS: Record<DialectName, { readonly query: string; readonly products: readonly Product[] }> = {
   postgres: {
     query: 'SELECT version() AS version',
@@ -27,12 +27,11 @@ const SERVERS: Record<DialectName, { readonly query: string; readonly products: 
   },
 };
 
-/** Returns the statement that asks a server for its version. */
 export function versionQuery(dialect: DialectName): string {
   return SERVERS[dialect].query;
 }
 
-/** Returns what is wrong with a server's version, if it is older than those that are supported. */
+/** Returns a message if a server's version is older than the supported ones. */
 export function unsupported(dialect: DialectName, version: string): string | undefined {
   for (const product of SERVERS[dialect].products) {
     const found = product.version.exec(version);

@@ -41,28 +41,31 @@ import type { TransactionHost } from './transactions/transaction-host.js';
 import { isObserved, TransactionWatch, type WatchedTransaction } from './transactions/transaction-watch.js';
 
 export interface SqlRecordStoreSettings {
-  /** How long a statement may take before the store counts as lost, in milliseconds. */
+  /** How long a statement may take, in milliseconds. After that, the store counts as unavailable. */
   readonly timeoutMs: number;
   readonly sealer: Sealer;
-  /** Begins and commits the transactions of operations instead of the store. */
+  /** Begins and commits the transactions of operations. Default: the store does. */
   readonly transactionHost?: TransactionHost;
 }
 
-/** One batch under way gathers the most into the next, and so takes the fewest commits. */
+/** While one batch is in flight, all that arrives joins the next: the fewest commits, each of which waits for the disk. */
 const IN_FLIGHT = 1;
 const MAX_CLAIMS = 128;
 const MAX_COMPLETIONS = 64;
 
-/** Keeps records in a SQL database, through the statements of its dialect. */
+/**
+ * Keeps records in a SQL database: batches, deadlines, encryption and transactions. The statements are the dialect's,
+ * the connections the connector's.
+ */
 export class SqlRecordStore implements RecordStore {
   readonly steps: StepStore;
   private readonly claims: GroupCommit<Claim, RecordRow, RecordState>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
-  /** Those of what a transaction asks. */
+  /** For the statements of transactions: BEGIN, the completion, COMMIT and ROLLBACK. */
   private readonly timeLimit: TimeLimit;
   private readonly ownTransactions: OwnTransactions;
   private readonly watch: TransactionWatch;
-  /** How long what an execution asks of its own record may take, in milliseconds. */
+  /** How long an execution waits for a statement on its own record, in milliseconds. */
   private readonly patienceMs: number;
 
   constructor(
@@ -72,7 +75,7 @@ export class SqlRecordStore implements RecordStore {
   ) {
     const { dialect } = connector;
     this.patienceMs = patienceOf(connector, settings);
-    const places = (maxBatch: number, patienceMs: number) => ({
+    const groupSettings = (maxBatch: number, patienceMs: number) => ({
       ...(dialect.batches ? { maxBatch, inFlight: IN_FLIGHT } : { maxBatch: 1, inFlight: Infinity }),
       patienceMs,
       isCommon: isRetryable,
@@ -80,14 +83,14 @@ export class SqlRecordStore implements RecordStore {
     this.claims = new GroupCommit(
       async (claims) => {
         const rows = await retryingConflicts(() => connector.alone((on) => dialect.claim(on, claims)));
-        // As a rule, all were won, or found done.
+        // The common case: every record was claimed, or must be left alone. No map is built.
         if (rows.every(({ recordId, isFree }, i) => recordId === claims[i].recordId && !isFree)) return rows;
         const byId = new Map(rows.map((row) => [row.recordId, row]));
         const free = claims.filter(({ recordId }) => byId.get(recordId)!.isFree);
         for (const row of free.length > 0 ? await this.takeOver(free) : []) byId.set(row.recordId, row);
         return claims.map((claim) => byId.get(claim.recordId)!);
       },
-      places(MAX_CLAIMS, settings.timeoutMs),
+      groupSettings(MAX_CLAIMS, settings.timeoutMs),
       (row) => this.recordState(row),
     );
     this.completions = new GroupCommit(
@@ -95,7 +98,7 @@ export class SqlRecordStore implements RecordStore {
         const answers = await retryingConflicts(() => connector.alone((on) => dialect.complete(on, rows)));
         return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
       },
-      places(MAX_COMPLETIONS, this.patienceMs),
+      groupSettings(MAX_COMPLETIONS, this.patienceMs),
       (answer) => answer,
     );
     this.steps = new SqlStepStore(connector, settings);
@@ -116,7 +119,7 @@ export class SqlRecordStore implements RecordStore {
     const sealed = request && this.settings.sealer.seal(request, { recordId, field: 'request' });
     const item = sealed === request ? claim : { ...claim, request: sealed };
     if (!connector.sharesPool) return this.claims.add(item, onLate);
-    return besides(connector, claim.endpoint, () => this.claims.add(item, onLate));
+    return besideTransaction(connector, claim.endpoint, () => this.claims.add(item, onLate));
   }
 
   async read(recordId: string): Promise<RecordState | undefined> {
@@ -127,16 +130,16 @@ export class SqlRecordStore implements RecordStore {
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
     const row = this.completionRow(ownership, completion);
     if (!this.connector.sharesPool) return this.completions.add(row);
-    return besides(this.connector, 'a completion', () => this.completions.add(row));
+    return besideTransaction(this.connector, 'a completion', () => this.completions.add(row));
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'failed', retentionMs), this.patienceMs);
+    return this.ask((on) => this.connector.dialect.endLease(on, ownership, 'failed', retentionMs), this.patienceMs);
   }
 
-  /** What is held does not expire, whatever its date. */
+  /** A retention of 0 does no harm: a held record never expires. */
   hold(ownership: Ownership): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.letGo(on, ownership, 'held', 0), this.patienceMs);
+    return this.ask((on) => this.connector.dialect.endLease(on, ownership, 'held', 0), this.patienceMs);
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
@@ -144,7 +147,7 @@ export class SqlRecordStore implements RecordStore {
   }
 
   renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
-    // No handler waits for a heartbeat, so it may wait for a connection.
+    // Not checked for nesting: no handler waits for a heartbeat, so a heartbeat may wait for a connection.
     return ask(this.connector, this.patienceMs, (on) =>
       this.connector.dialect.renew(on, ownership, leaseMs, transactional),
     );
@@ -186,7 +189,7 @@ export class SqlRecordStore implements RecordStore {
       if (!worked) throw new Error('The option `transactionHost`: run() resolved without running its work');
       return result;
     } catch (error) {
-      const cause = watched?.lastWords.error ?? error;
+      const cause = watched?.lost.error ?? error;
       if (worked) throw new CommitUnknownError({ cause });
       if (error instanceof CommitUnknownError) throw cause === error ? error : new CommitUnknownError({ cause });
       throw watched?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
@@ -205,16 +208,17 @@ export class SqlRecordStore implements RecordStore {
     return explainStore(error);
   }
 
-  /** Closes what is not the data source's. What is asked for after all is still answered. */
+  /** Closes the store's own connections. Later calls still work: they use the data source's pool. */
   async close(): Promise<void> {
     await this.connector.close?.();
   }
 
   /**
-   * Settles a held record, with an outcome, or free for the next request (`null`), and returns whether it was held.
+   * Resolves a held record with an outcome, or frees it for the next request (`null`). Returns whether it was held.
    *
-   * @param retentionMs how long it is kept from now; by default as long as the operation's own retention says
-   * @param token the fencing token that it still has to have: what was found out about one attempt settles no other
+   * @param retentionMs how long the record is kept from now. Default: the operation's own retention.
+   * @param token the fencing token that the record must still have: an operator's finding about one attempt must not
+   *   resolve a later one. Default: any.
    */
   async resolveHeld(
     recordId: string,
@@ -222,32 +226,32 @@ export class SqlRecordStore implements RecordStore {
     retentionMs: number | null = null,
     token: number | null = null,
   ): Promise<boolean> {
-    const row = outcome && this.sealed(recordId, outcome);
+    const row = outcome && this.withBytes('seal', recordId, outcome);
     return this.askAtomically('resolve()', (on) =>
       this.connector.dialect.resolveHeld(on, recordId, row, retentionMs, token),
     );
   }
 
-  /** Deletes a record, whatever its state unless `unchanged` says more, and returns whether there was one. */
+  /** Deletes a record that is still as `unchanged` says. Returns whether a record was deleted. */
   async forget(recordId: string, unchanged: Unchanged = {}): Promise<boolean> {
     return this.askAtomically('forget()', (on) => this.connector.dialect.forget(on, recordId, unchanged));
   }
 
-  /** Deletes up to `limit` records that have one of these digests of a scope, but those that are being executed. */
+  /** Deletes up to `limit` records of the scopes with these digests, except those that an execution holds a lease on. */
   async forgetScope(digests: readonly Buffer[], limit: number): Promise<ForgottenBatch> {
     return this.askAtomically('forget()', (on) => this.connector.dialect.forgetScope(on, digests, limit));
   }
 
-  /** Deletes up to `limit` expired records. How many. */
+  /** Deletes up to `limit` expired records. Returns how many. */
   async sweep(limit: number): Promise<number> {
     return this.askAtomically('purgeExpired()', (on) => this.connector.dialect.sweep(on, limit));
   }
 
   /**
-   * Claims a record, records a step and deletes both, in a transaction that is rolled back: what the tables and the rights of
-   * the database's user do not allow, the database says.
+   * Claims a record, records a step and deletes both, in a transaction that is rolled back. Rejects with the database's
+   * error where tables, columns or rights are missing.
    *
-   * @param reached called with what is about to be tried
+   * @param reached called before each statement, with what it tries to do
    */
   rehearse(claim: Claim, reached: (what: string) => void): Promise<void> {
     const { connector } = this;
@@ -262,15 +266,15 @@ export class SqlRecordStore implements RecordStore {
   }
 
   /**
-   * The context of a transaction host takes the place of the caller's, which has what interceptors around the handler have put
-   * into theirs. Without such a host, the caller's stays.
+   * Returns what runs the handler within the async context of the transaction. A transaction host's context replaces the
+   * caller's, because injected repositories find the transaction there. Without a host, the caller's context stays.
    */
   private inside(): CallRunner {
     if (!this.settings.transactionHost) return this.connector.inside?.() ?? ((work) => work());
     return AsyncResource.bind((work: () => unknown) => work()) as CallRunner;
   }
 
-  /** @throws TransactionEndedError where the transaction is not the one that was begun */
+  /** @throws TransactionEndedError when the transaction that was begun is over, and its writes may be undone */
   private async completeWithin(transaction: WatchedTransaction, row: CompletionRow): Promise<FencedAnswer> {
     const { phase, cause } = transaction;
     if (phase === 'undone' && cause !== undefined) throw new TransactionUndoneError({ cause });
@@ -315,7 +319,7 @@ export class SqlRecordStore implements RecordStore {
     const { mark, marking } = transaction;
     if (marking) await marking;
     const completed = await dialect.completeWithin(transaction.on, mark, row, isWanted);
-    // The proof may take the mark away, and another operation that a transaction host has joined needs one.
+    // To check the mark may remove it (RELEASE SAVEPOINT), and another operation in the same transaction needs one.
     if (transaction.operations > 1 && completed !== 'ended') await dialect.markTransaction(transaction.on, mark);
     return completed;
   }
@@ -325,39 +329,36 @@ export class SqlRecordStore implements RecordStore {
   }
 
   private ask<T>(work: Work<T>, patienceMs = this.settings.timeoutMs): Promise<T> {
-    return besides(this.connector, 'a statement of the store', () => ask(this.connector, patienceMs, work));
+    return besideTransaction(this.connector, 'a statement of the store', () => ask(this.connector, patienceMs, work));
   }
 
-  /** @param what as errors name it */
+  /** @param what the operation, as errors name it */
   private async askAtomically<T>(what: string, work: Work<T>): Promise<T> {
     assertNotNested(this.connector, what);
     const { timeoutMs } = this.settings;
-    return besides(this.connector, what, () => ask(this.connector, timeoutMs, work, 'atomically'));
+    return besideTransaction(this.connector, what, () => ask(this.connector, timeoutMs, work, 'atomically'));
   }
 
   private completionRow(ownership: Ownership, { outcome, retentionMs, fingerprint }: Completion): CompletionRow {
     const { recordId, owner, token } = ownership;
-    const { code, head, body } = this.sealed(recordId, outcome);
+    const { code, head, body } = this.withBytes('seal', recordId, outcome);
     return { recordId, owner, token, code, head, body, retentionMs, fingerprint: fingerprint ?? null };
   }
 
-  private sealed(recordId: string, outcome: StoredOutcome): OutcomeRow {
-    return this.through('seal', recordId, outcome);
-  }
-
   private recordState(row: RecordRow): RecordState {
-    return row.outcome && this.isSealing ? { ...row, outcome: this.through('open', row.recordId, row.outcome) } : row;
+    return row.outcome && this.isSealing ? { ...row, outcome: this.withBytes('open', row.recordId, row.outcome) } : row;
   }
 
   private get isSealing(): boolean {
     return this.settings.sealer !== noSealer;
   }
 
-  private through(how: keyof Sealer, recordId: string, outcome: StoredOutcome): StoredOutcome {
+  /** Returns the outcome with its bytes sealed, or opened. */
+  private withBytes(how: keyof Sealer, recordId: string, outcome: StoredOutcome): OutcomeRow {
     if (!this.isSealing) return outcome;
     const { sealer } = this.settings;
     const { code, head, body } = outcome;
-    // With the status, which is not sealed itself: it cannot be changed unnoticed.
+    // The status code is not sealed itself. As part of the place, it cannot be changed unnoticed.
     return {
       code,
       head: head && sealer[how](head, { recordId, field: `head of ${code}` }),
@@ -404,7 +405,10 @@ class SqlStepStore implements StepStore {
     return this.ask(`step "${step.name}"`, within, (on) => this.connector.dialect.putStep(on, ownership, step));
   }
 
-  /** Progress outlives the handler's transaction, except where the database has a single connection. */
+  /**
+   * A step is recorded on another connection than the handler's transaction: a retry must find it after a rollback. On a
+   * single connection, it becomes part of the transaction.
+   */
   private async ask<T>(what: string, within: StoreTransaction | undefined, work: Work<T>): Promise<T> {
     const { connector } = this;
     const patienceMs = patienceOf(connector, this.settings);
@@ -412,7 +416,7 @@ class SqlStepStore implements StepStore {
       return withDeadline(connector.within(within.manager as EntityManager).then(work), patienceMs);
     }
     assertNotNested(connector, what);
-    return besides(connector, what, () => ask(connector, patienceMs, work), within);
+    return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within);
   }
 }
 
@@ -430,16 +434,24 @@ function ask<T>(
   );
 }
 
-/** Runs what goes through the pool of the data source, perhaps while the caller's own transaction holds a connection of it. */
-function besides<T>(connector: Connector, what: string, work: () => Promise<T>, within?: StoreTransaction): Promise<T> {
+/**
+ * Runs `work` while the caller's own transaction may hold a connection of the same pool. Throws NestedOperationError
+ * where `work` would wait for a connection forever.
+ */
+function besideTransaction<T>(
+  connector: Connector,
+  what: string,
+  work: () => Promise<T>,
+  within?: StoreTransaction,
+): Promise<T> {
   const { nesting, sharesPool } = connector;
-  return nesting && sharesPool ? nesting.besides(what, work, within?.manager) : work();
+  return nesting && sharesPool ? nesting.withSecondConnection(what, work, within?.manager) : work();
 }
 
 /**
- * Where all requests share one connection, an execution waits for the transactions of others, however long they are: no request in
- * this process can take its record meanwhile, and to give up on it would lose an operation that was carried out. Claims do
- * not wait like this, as nothing is lost by refusing them.
+ * How long an execution waits where all requests share one connection (SQLite). To give up would lose the outcome of a handler
+ * that has run. No request can take its record meanwhile. Claims wait only as long as a statement, because to refuse one
+ * loses nothing.
  */
 const SINGLE_CONNECTION_PATIENCE_MS = 60_000;
 

@@ -2,19 +2,21 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface SweeperSettings {
+  /** The average time between two sweeps, in milliseconds. */
   readonly everyMs: number;
+  /** The number of records that one statement deletes. */
   readonly batch: number;
 }
 
-/** Between two batches, at the least: in milliseconds. */
-const PAUSE = 20;
+/** The shortest pause between two batches. */
+const MIN_PAUSE_MS = 20;
 
-/** A sweep rests so many times as long as its last batch took: requests have nine tenths of the database for themselves. */
-const REST = 9;
+/** A sweep pauses for nine times as long as its last batch took: nine tenths of the database's time are left for requests. */
+const PAUSE_FACTOR = 9;
 
 /**
- * Deletes expired records from time to time, in small batches. Runs on any number of replicas: each takes rows that the
- * others do not hold. Nothing depends on it but disk space, as every statement checks expiry for itself.
+ * Deletes expired records at intervals, in small batches. It runs in any number of processes: each skips rows that another
+ * has locked. Only disk space depends on it, because every statement checks expiry itself.
  */
 export class Sweeper {
   private timer: NodeJS.Timeout | undefined;
@@ -26,13 +28,13 @@ export class Sweeper {
   ) {}
 
   start({ everyMs, batch }: SweeperSettings): void {
-    // Replicas that were started together would sweep together.
+    // Random intervals: processes that started together would otherwise sweep together.
     const next = () => {
       this.timer = setTimeout(() => void sweep(), everyMs * (0.9 + Math.random() * 0.2));
       this.timer.unref();
     };
     const sweep = async () => {
-      await this.delete(batch, REST).catch(this.onError);
+      await this.delete(batch, PAUSE_FACTOR).catch(this.onError);
       if (!this.stopped) next();
     };
     next();
@@ -43,22 +45,22 @@ export class Sweeper {
     clearTimeout(this.timer);
   }
 
-  /** Deletes everything that has expired, with short pauses only, because a caller waits. Returns the number of records. */
+  /** Deletes all that has expired, with short pauses only, because a caller waits. Returns the number of records. */
   purge(batch: number, onProgress?: (purged: number) => void): Promise<number> {
     return this.delete(batch, 0, onProgress);
   }
 
-  private async delete(batch: number, rest: number, onProgress?: (purged: number) => void): Promise<number> {
+  private async delete(batch: number, pauseFactor: number, onProgress?: (purged: number) => void): Promise<number> {
     let purged = 0;
     for (;;) {
       const startedAt = performance.now();
       const count = await this.sweepBatch(batch);
-      const took = performance.now() - startedAt;
+      const tookMs = performance.now() - startedAt;
       purged += count;
       onProgress?.(purged);
       if (count < batch || this.stopped) return purged;
-      // A rest may be long where the database is slow: no process waits for it to end.
-      await sleep(Math.max(PAUSE, rest * took), undefined, { ref: rest === 0 });
+      // Unreferenced: on a slow database a pause is long, and must not keep the process alive.
+      await sleep(Math.max(MIN_PAUSE_MS, pauseFactor * tookMs), undefined, { ref: pauseFactor === 0 });
       if (this.stopped) return purged;
     }
   }

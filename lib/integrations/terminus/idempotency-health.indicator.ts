@@ -5,7 +5,7 @@ import { IDEMPOTENCY_LOCK, IDEMPOTENCY_OPTIONS } from '../../module/idempotency.
 import type { RedlockRecordLock } from '../../lock/index.js';
 import { settleWithin, TIME_IS_UP } from '../../lock/settle-within.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
-import { NOBODY } from '../../store/dialects/dialect.js';
+import { NO_OWNER } from '../../store/dialects/dialect.js';
 import { SqlRecordStore } from '../../store/sql-record-store.js';
 import { type StoreFailure, storeFailure } from './store-failure.js';
 
@@ -86,8 +86,8 @@ export class IdempotencyHealthIndicator {
   /** Sends an update that matches no record, and a read of the other table. */
   private async askStore(): Promise<void> {
     const store = this.moduleRef.get(SqlRecordStore, { strict: false });
-    await store.markAwaited(NOBODY);
-    await store.steps.load(NOBODY);
+    await store.markAwaited(NO_OWNER);
+    await store.steps.load(NO_OWNER);
   }
 
   private async checkLock(options: IdempotencyHealthOptions): Promise<LockHealth | undefined> {

@@ -4,7 +4,7 @@ import { sharedMysqlPool } from './mysql-pool.js';
 import { poisonsConnection } from './poisoned-connections.js';
 import { sharedPostgresPool } from './postgres-pool.js';
 
-/** A driver's connection. mysql2's `end` gives it back; SQLite's has neither, and stays. */
+/** A driver's connection. The `end` of mysql2 returns it to its pool. SQLite's has neither method, and stays open. */
 interface RawConnection {
   destroy?(): void;
   end?(): Promise<void>;
@@ -13,30 +13,29 @@ interface RawConnection {
 const poisoned = new WeakSet<QueryRunner>();
 
 /**
- * Notes what a statement of a transaction met, whatever becomes of the error: a handler may catch it, or throw one of its
- * own. After a failover, idle connections are closed at once.
+ * Notes an error of a transaction's statement, because a handler may catch it or throw another one. After a failover, closes
+ * idle connections at once.
  */
 export function noteError(runner: QueryRunner, error: unknown): void {
   const poison = poisonsConnection(error);
-  // A handler's own slow statement says nothing of its connection.
+  // A handler's own slow statement does not mean that its connection is broken.
   if (!poison || poison.ifLasting) return;
   poisoned.add(runner);
   if (poison.others) closeIdle(runner.connection);
 }
 
-/** Returns whether the connection of a transaction cannot work again. */
 export function isPoisoned(runner: QueryRunner): boolean {
   return poisoned.has(runner);
 }
 
-/** Gives a transaction's connection back to the data source's pool after an error, or closes it if it cannot work again. */
+/** Returns a transaction's connection to the data source's pool after an error, or closes it if it is broken for good. */
 export async function releaseAfter(error: unknown, runner: QueryRunner): Promise<void> {
   noteError(runner, error);
   if (isPoisoned(runner)) await discardConnection(runner);
   await runner.release();
 }
 
-/** Closes a transaction's connection. Its pool takes no notice until it is released, and then drops it. */
+/** Closes a transaction's connection. Its pool notices when it is released, and drops it. */
 export async function discardConnection(runner: QueryRunner): Promise<void> {
   const connection = (await runner.connect().catch(() => undefined)) as RawConnection | undefined;
   if (connection?.destroy) connection.destroy();

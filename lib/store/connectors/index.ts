@@ -1,9 +1,9 @@
 import type { DataSource } from 'typeorm';
 import { dialectNameOf } from '../dialects/dialect-name.js';
 import type { TableNames } from '../dialects/dialect.js';
-import { MysqlDialect } from '../dialects/mysql.js';
-import { PostgresDialect } from '../dialects/postgres.js';
-import { SqliteDialect } from '../dialects/sqlite.js';
+import { mysqlDialect } from '../dialects/mysql.js';
+import { postgresDialect } from '../dialects/postgres.js';
+import { sqliteDialect } from '../dialects/sqlite.js';
 import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
 import type { Connector } from './connector.js';
 import { MysqlConnector } from './mysql-connector.js';
@@ -13,35 +13,33 @@ import { assertEntities } from '../data-source.js';
 import { tableOf } from '../table-path.js';
 
 /**
- * Chooses the statements and the way to run them by the data source's driver.
+ * Returns the connector and the dialect for a data source's driver.
  *
- * @param connections how many of its own it may open, on a database that allows more than one
+ * @param connections how many connections of its own it may open. 0, the default: it shares the data source's pool.
+ * @throws Error for a driver that is not supported
  */
 export function connectorFor(dataSource: DataSource, connections = 0): Connector {
   const dialect = dialectNameOf(dataSource);
   const tables = tableNames(dataSource);
   switch (dialect) {
     case 'postgres':
-      return new PostgresConnector(dataSource, new PostgresDialect(tables), connections);
+      return new PostgresConnector(dataSource, postgresDialect(tables), connections);
     case 'mysql':
-      return new MysqlConnector(dataSource, new MysqlDialect(tables), connections);
+      return new MysqlConnector(dataSource, mysqlDialect(tables), connections);
     case 'sqlite':
-      return new SqliteConnector(dataSource, new SqliteDialect(tables));
+      return new SqliteConnector(dataSource, sqliteDialect(tables));
   }
 }
 
-/** Names that are read at first use: the data source may be initialized, and even configured, later than the store is made. */
+/** The names are read at first use: the data source may be initialized, and even configured, after the store is made. */
 function tableNames(dataSource: DataSource): TableNames {
-  const quoted = (entity: typeof IdempotencyRecord | typeof IdempotencyStep) => {
-    assertEntities(dataSource);
-    return tableOf(dataSource, entity);
-  };
   return {
     get record() {
-      return quoted(IdempotencyRecord);
+      assertEntities(dataSource);
+      return tableOf(dataSource, IdempotencyRecord);
     },
     get step() {
-      return quoted(IdempotencyStep);
+      return tableOf(dataSource, IdempotencyStep);
     },
   };
 }

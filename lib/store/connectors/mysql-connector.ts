@@ -6,24 +6,24 @@ import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { StorePools } from './pools.js';
 
-/** What `mysql2` answers to a statement without rows. */
+/** The result of a statement without rows. */
 interface ResultSetHeader {
   readonly affectedRows: number;
   readonly insertId: number | string;
 }
 
-/** For the one statement that follows, on whichever connection. A whole second is the least. */
+/** Limits the lock wait of the one statement that follows. The shortest that MariaDB takes is one second. */
 const MARIADB_LOCK_TIMEOUT = 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ';
 
-/** The same, once the node of a Galera cluster has applied all that was committed before; for any kind of statement. */
-const MARIADB_CAUGHT_UP = 'SET STATEMENT innodb_lock_wait_timeout = 1, wsrep_sync_wait = 7 FOR ';
+/** As {@link MARIADB_LOCK_TIMEOUT}, once a Galera node has applied all that was committed before, for any kind of statement. */
+const MARIADB_SYNCED = 'SET STATEMENT innodb_lock_wait_timeout = 1, wsrep_sync_wait = 7 FOR ';
 
-/** For the one statement that follows: it sees, and changes, what is committed. */
+/** Lets the one statement that follows see and change what is committed: see `MysqlConnection.currentRead`. */
 const WITHOUT_SNAPSHOT = 'SET STATEMENT innodb_snapshot_isolation = OFF FOR ';
 
 const VARIABLES = `SHOW VARIABLES WHERE Variable_name IN ('innodb_snapshot_isolation', 'wsrep_on')`;
 
-/** What the statements depend on. */
+/** The properties of the server that statements depend on. */
 interface Server {
   readonly isMariadb: boolean;
   readonly hasSnapshotIsolation: boolean;
@@ -34,10 +34,10 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   protected readonly begin = ['SET TRANSACTION ISOLATION LEVEL READ COMMITTED', 'START TRANSACTION'];
   private server: Server | undefined;
 
-  /** @param connections how many of its own it may open; 0: it shares the data source's */
+  /** @param connections how many of its own it may open; 0: it shares the data source's pool */
   constructor(dataSource: DataSource, dialect: Dialect<MysqlConnection>, connections: number) {
     const own = (limit: number) => ownMysqlPool(dataSource, limit);
-    // MySQL has no lock timeout for a single statement, and that of the data source's connections is not ours to set.
+    // MySQL has no lock timeout for a single statement. The timeout of the application's connections must not change.
     const spills = () => this.server?.isMariadb === true;
     const nesting = nestingOf(dataSource, sharedMysqlPool(dataSource));
     const shared = sharedMysqlPool(dataSource, nesting.obtain as () => Promise<Mysql2Connection>);
@@ -53,23 +53,23 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     const { server } = this;
     if (!server) return this.learn(connection).then(() => this.on(connection));
     const on = wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '');
-    return server.isGaleraNode ? { ...on, caughtUp: wrap(connection, server, MARIADB_CAUGHT_UP) } : on;
+    return server.isGaleraNode ? { ...on, synced: wrap(connection, server, MARIADB_SYNCED) } : on;
   }
 
-  protected tell(on: MysqlConnection, statement: string): Promise<unknown> {
+  protected execute(on: MysqlConnection, statement: string): Promise<unknown> {
     return on.query(statement, []);
   }
 
-  protected giveBack(connection: Mysql2Connection, broken: unknown): void {
+  protected release(connection: Mysql2Connection, broken: unknown): void {
     if (broken) connection.destroy();
     else connection.release();
   }
 
-  protected cut(connection: Mysql2Connection): void {
+  protected destroy(connection: Mysql2Connection): void {
     connection.destroy();
   }
 
-  protected leavesConnection(error: unknown): boolean {
+  protected isIntactAfter(error: unknown): boolean {
     return (error as { sqlState?: unknown } | undefined)?.sqlState !== undefined;
   }
 

@@ -4,13 +4,12 @@ import { connectingDriverOf, mysqlDriverOf } from '../../private-names/typeorm.j
 import { initialized } from '../data-source.js';
 import { ended, type Pool } from './pools.js';
 
-/** What TypeORM hands out: a `mysql2` connection with callbacks. */
+/** A `mysql2` connection with callbacks, as TypeORM returns it. */
 export interface Mysql2Connection {
   execute(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
   query(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
-  /** Back to the pool. */
   release(): void;
-  /** Closes the connection, and takes it out of the pool. */
+  /** Closes the connection, and removes it from its pool. */
   destroy(): void;
   on(event: 'error' | 'end', listener: () => void): void;
   readonly stream?: { ref?(): void; unref?(): void };
@@ -25,21 +24,21 @@ interface Mysql2Pool extends Mysql2PoolInternals {
   emit(event: 'connection', connection: Mysql2Connection): void;
 }
 
-/** What `mysql2` has where nothing is said. */
+/** The default of `connectionLimit` in `mysql2`. */
 const DEFAULT_LIMIT = 10;
 
 /**
- * The server's default for a locked row is 50 s, for which a connection would be missing. A whole second is the least; what
- * has to wait longer asks again. MySQL knows no such limit for a single statement.
+ * Limits how long a statement waits for a locked row: by default 50 s, in which its connection would be missing. One second is
+ * the shortest, and MySQL has no limit for a single statement. A statement that must wait longer runs again.
  */
-const LOCK_TIMEOUT = 'SET SESSION innodb_lock_wait_timeout = 1';
+const SET_LOCK_TIMEOUT = 'SET SESSION innodb_lock_wait_timeout = 1';
 
 const ignore = () => undefined;
 
 /**
- * The data source's pool, of its primary.
+ * Returns the pool of the data source's primary.
  *
- * @param obtain how TypeORM's driver takes a connection
+ * @param obtain takes a connection through TypeORM's driver
  */
 export function sharedMysqlPool(
   dataSource: DataSource,
@@ -54,17 +53,17 @@ export function sharedMysqlPool(
 }
 
 /**
- * Connections like those of the data source and beside them. An idle one does not keep the process alive.
+ * Returns a pool of the store's own, with the data source's settings. Its idle connections do not keep the process alive.
  *
- * @param connections how many at the most; never more than the data source may have itself
- * @returns `undefined` where TypeORM's driver does not tell what its pool is made of
+ * @param connections the maximum; never more than the data source's own
+ * @returns `undefined` where TypeORM's driver does not expose the settings of its pool
  */
 export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<Mysql2Connection> | undefined {
   const driver = mysqlDriverOf<Mysql2Pool>(initialized(dataSource));
   const { replication } = dataSource.options as { replication?: { master: object } };
   const settings = driver.createConnectionOptions?.(dataSource.options, replication?.master ?? dataSource.options);
   if (!settings || !driver.mysql.createPool) return undefined;
-  // Zero means that there is no limit.
+  // In `mysql2`, 0 means no limit.
   const most = Math.min(connections, Number(settings.connectionLimit ?? DEFAULT_LIMIT) || Infinity);
   const pool = driver.mysql.createPool({
     ...settings,
@@ -77,8 +76,8 @@ export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<
   pool.on('connection', (connection) => {
     open.add(connection);
     for (const event of ['error', 'end'] as const) connection.on(event, () => open.delete(connection));
-    connection.query(LOCK_TIMEOUT, [], ignore);
-    // What the application does with each connection, it does with these.
+    connection.query(SET_LOCK_TIMEOUT, [], ignore);
+    // The application's listeners prepare each connection, as by SET statements. They must see these as well.
     driver.pool?.emit('connection', connection);
   });
   pool.on('acquire', (connection) => connection.stream?.ref?.());

@@ -2,32 +2,33 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { current } from '../../engine/current-execution.js';
-import { NestedOperationError, StoreUnavailableError } from '../../engine/errors.js';
+import { NestedOperationError } from '../../engine/errors.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
 import { connectingDriverOf } from '../../private-names/typeorm.js';
+import { noAnswer } from '../deadline.js';
 import type { Pool } from './pools.js';
 
-const known = new WeakMap<DataSource, Nesting>();
+const byDataSource = new WeakMap<DataSource, Nesting>();
 
-/** @param pool the data source's */
+/** Returns the one instance for a data source, whose driver it patches. @param pool the data source's */
 export function nestingOf(dataSource: DataSource, pool: Pool<unknown>): Nesting {
-  let nesting = known.get(dataSource);
-  if (!nesting) known.set(dataSource, (nesting = new Nesting(dataSource, pool)));
+  let nesting = byDataSource.get(dataSource);
+  if (!nesting) byDataSource.set(dataSource, (nesting = new Nesting(dataSource, pool)));
   return nesting;
 }
 
 /**
- * Handlers of transactional operations that need a second connection of the pool while their transaction holds one. Where such
- * handlers hold every connection, each waits for the others for ever: the last of them gets an error instead, and its
- * rollback gives the others a connection.
+ * Prevents the deadlock of handlers that need a second connection of the pool while their transaction holds one. When such
+ * handlers hold every connection, each would wait for the others forever. The last one gets an error instead: its rollback
+ * frees a connection for the others.
  */
 export class Nesting {
-  /** The transactions that wait for a connection, and for how many. */
+  /** The transactions that wait for a connection, and the number of connections that each waits for. */
   private readonly waiting = new ShortLivedMap<QueryRunner, number>();
-  /** The operation inside another one whose transaction is about to begin. */
+  /** The nested operation whose transaction is about to begin. */
   private readonly beginning = new AsyncLocalStorage<{ readonly what: string; begun: boolean }>();
   private readonly warnedOf = new Set<string>();
-  /** Takes a connection of the pool for statements that wait for no other request. */
+  /** Takes a connection of the pool without the check, for statements that wait for no other request. */
   readonly obtain: () => Promise<unknown>;
 
   constructor(
@@ -36,25 +37,28 @@ export class Nesting {
   ) {
     const driver = connectingDriverOf(dataSource);
     const obtain = (this.obtain = driver.obtainMasterConnection.bind(driver));
-    // Everything that TypeORM does on a connection of its own: nested transactions, and statements beside execution.manager.
+    // TypeORM takes every other connection by this: for nested transactions, and for statements outside execution.manager.
     driver.obtainMasterConnection = () => {
       const inner = this.beginning.getStore();
-      return this.besides(inner && !inner.begun ? inner.what : 'a statement on another connection', obtain);
+      return this.withSecondConnection(
+        inner && !inner.begun ? inner.what : 'a statement on another connection',
+        obtain,
+      );
     };
   }
 
-  /** Begins a transaction, by `work`, inside of another one. */
+  /** Runs `work`, which begins a transaction inside another one. */
   begin<T>(what: string, work: () => Promise<T>): Promise<T> {
     return this.beginning.run({ what, begun: false }, work);
   }
 
   /**
-   * Runs `work`, which needs a connection of the pool besides that of the transaction which the caller runs in.
+   * Runs `work`, which needs a connection of the pool in addition to the one that the caller's transaction holds.
    *
    * @param manager of that transaction, where it is known
-   * @throws NestedOperationError where the connection would never come
+   * @throws NestedOperationError where the wait for the connection would never end
    */
-  besides<T>(what: string, work: () => Promise<T>, manager?: unknown): Promise<T> {
+  withSecondConnection<T>(what: string, work: () => Promise<T>, manager?: unknown): Promise<T> {
     const chain = this.open(manager);
     if (!chain) return work();
     for (const one of chain) this.waiting.set(one, (this.waiting.get(one) ?? 0) + 1);
@@ -72,23 +76,23 @@ export class Nesting {
     return work().finally(done);
   }
 
-  /** Notes that a transaction has begun: what its handler asks for is no longer asked for by {@link begin}. */
+  /** Notes that the transaction of {@link begin} has begun: later errors no longer name it as the one that waits. */
   enter(): void {
     const inner = this.beginning.getStore();
     if (inner) inner.begun = true;
   }
 
-  /** Notes that a transaction is over, whatever it has left running. */
+  /** Notes that a transaction has ended. Work that it left running no longer counts. */
   leave({ queryRunner }: EntityManager): void {
     this.waiting.delete(queryRunner!);
   }
 
-  /** Returns whether the caller runs in a transaction of this data source, at whatever depth. */
+  /** Whether the caller runs in a transaction of this data source, at any depth. */
   get isNested(): boolean {
     return this.open() !== undefined;
   }
 
-  /** The transactions of this data source that the caller runs in. Most callers run in none, and a set takes memory. */
+  /** Returns the transactions of this data source that the caller runs in; `undefined` for none, as most callers run in none. */
   private open(manager?: unknown): Set<QueryRunner> | undefined {
     let open: Set<QueryRunner> | undefined;
     const add = (given: unknown) => {
@@ -105,7 +109,7 @@ export class Nesting {
     while (at?.outer && !at.execution.openTransaction) at = at.outer;
     const outer = at?.execution.endpoint ?? 'a transactional operation';
     const error = new NestedOperationError(what, outer, this.pool.size);
-    // The rollback of an operation is logged anyway.
+    // The rollback of a nested operation is logged elsewhere.
     const isLogged = this.beginning.getStore()?.begun === false || this.warnedOf.has(what + outer);
     if (!isLogged) new Logger('Idempotency').error(error.message);
     this.warnedOf.add(what + outer);
@@ -113,14 +117,14 @@ export class Nesting {
   }
 }
 
-/** Lets a limited number of transactions run at a time. */
+/** Limits how many transactions run at a time. */
 export class Turns {
   private running = 0;
   private readonly queue: (() => void)[] = [];
 
   /**
-   * @param most how many may run
-   * @throws StoreUnavailableError where the turn does not come within `patienceMs` milliseconds
+   * @param most how many may run at a time
+   * @throws StoreUnavailableError when `work` cannot start within `patienceMs` milliseconds
    */
   async run<T>(most: number, patienceMs: number, work: () => Promise<T>): Promise<T> {
     if (this.running >= most) await this.wait(patienceMs);
@@ -142,7 +146,7 @@ export class Turns {
       };
       const timer = setTimeout(() => {
         this.queue.splice(this.queue.indexOf(enter), 1);
-        reject(new StoreUnavailableError({ cause: new Error(`no answer within ${patienceMs} ms`) }));
+        reject(noAnswer(patienceMs));
       }, patienceMs);
       this.queue.push(enter);
     });

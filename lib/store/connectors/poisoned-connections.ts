@@ -1,22 +1,22 @@
 import { causes, says } from '../driver-errors.js';
 
-/** What an error says of the connection that met it: it cannot work again, and has to be closed. */
+/** An error after which its connection is broken for good and must be closed. */
 export interface Poison {
-  /** Only where it is met for a while: any session may have a slow statement, and a new one is slower at first. */
+  /** Broken only if the error repeats for a while: any session may have one slow statement, and a new one is slower at first. */
   readonly ifLasting: boolean;
-  /** Every connection opened until now is as bad: they lead to a server, or hold plans, of the past. */
+  /** Every connection opened so far is broken too: it leads to a demoted server, or holds outdated plans. */
   readonly others: boolean;
-  /** The statement was refused before it did anything: another connection may run it at once. */
+  /** The statement was refused before it had any effect: another connection may run it at once. */
   readonly refused: boolean;
 }
 
-/** The server may no longer write, or plans changed under a prepared statement. New connections see what is so now. */
+/** The server may no longer write, or prepared plans are outdated. New connections find the current state. */
 const STALE: Poison = { ifLasting: false, others: true, refused: true };
-/** The session is of no more use to us, and said so before it did anything. */
+/** The session cannot be used any more, and refused the statement before it had any effect. */
 const SPENT: Poison = { ifLasting: false, others: false, refused: true };
-/** The session ends, or breaks off what we ask of it. What became of the statement is unknown. */
+/** The session ends or aborts the statement. The statement's effect is unknown. */
 const BROKEN: Poison = { ifLasting: false, others: false, refused: false };
-/** A time limit for statements, which a session keeps after it was lifted for others. */
+/** A time limit for statements. A session keeps the limit after it was lifted for new ones. */
 const LIMITED: Poison = { ifLasting: true, others: false, refused: false };
 
 type PoisonTable = readonly (readonly [codes: RegExp, poison: Poison])[];
@@ -34,7 +34,7 @@ const SQLSTATE: PoisonTable = [
   [/^(08...|57P0.|XX...)$/, BROKEN],
 ];
 
-/** What PostgreSQL answers for each statement that was prepared before a column changed its type. */
+/** PostgreSQL's error for each statement that was prepared before a column changed its type. */
 const STALE_PLAN = { code: '0A000', routine: 'RevalidateCachedQuery' };
 
 /** MySQL and MariaDB, by error number. */
@@ -52,22 +52,19 @@ const ERRNO: PoisonTable = [
   [/^(1053|1152|1153|115[6-9]|116[01]|1184|1927|3169|2006|2013|2055)$/, BROKEN],
 ];
 
-/** Returns what an error, one of its causes, or what TypeORM wrapped, says of the connection; `undefined`: it is sound. */
+/** Returns how an error, or one of its causes, broke its connection, or `undefined` if it did not. */
 export function poisonsConnection(error: unknown): Poison | undefined {
   for (const cause of causes(error)) {
     const { code, errno, routine } = cause as { code?: unknown; errno?: unknown; routine?: unknown };
     if (code === STALE_PLAN.code && routine === STALE_PLAN.routine) return STALE;
-    const poison = typeof errno === 'number' ? look(ERRNO, String(errno)) : look(SQLSTATE, String(code));
-    if (poison) return poison;
+    const [table, key] = typeof errno === 'number' ? [ERRNO, errno] : [SQLSTATE, code];
+    const entry = table.find(([codes]) => codes.test(String(key)));
+    if (entry) return entry[1];
   }
   return undefined;
 }
 
-function look(table: PoisonTable, code: string): Poison | undefined {
-  return table.find(([codes]) => codes.test(code))?.[1];
-}
-
-/** Returns whether the server, or a pooler in front of it, accepts no further connection. */
+/** Returns whether the server, or a pooler in front of it, refused a further connection. */
 export function saysTooManyConnections(error: unknown): boolean {
   // PgBouncer's `max_client_conn` has had several codes.
   return (

@@ -7,27 +7,27 @@ import { poisonsConnection } from './poisoned-connections.js';
 import { type Nesting, Turns } from './nesting.js';
 import type { StorePools } from './pools.js';
 
-/** The shortest interval between two reports of stale connections, in milliseconds. */
-const TELL_EVERY_MS = 1_000;
+/** The shortest interval between two reports of stale connections: each statement in flight meets the same failover. */
+const REPORT_EVERY_MS = 1_000;
 
-/** A connection that has been in use for so many milliseconds is closed, so that it is not missing from the pool. */
-const GIVE_UP_AFTER_MS = 30_000;
+/** How long a statement may hold a connection. After that it is closed: a silent server would empty the pool. */
+const CLOSE_AFTER_MS = 30_000;
 
-/** A connection that meets a time limit, and again so many milliseconds later or more, is closed. */
+/** A connection that exceeds a time limit again after this long is closed: its session may keep a limit that was lifted. */
 const LASTING_AFTER_MS = 2_000;
 
 /**
- * Runs statements on connections of a pool. A connection that cannot work again is closed instead of given back: after a
- * failover, a pool would otherwise hand out connections to a server that may not write, for as long as there is traffic.
+ * Runs statements on connections of a pool. A connection that is broken for good is closed instead of released. After a
+ * failover, a busy pool would otherwise keep its connections to a server that may not write.
  */
 export abstract class PooledConnector<Raw extends object, On> implements Connector<On> {
   readonly singleConnection = false;
   private readonly staleListeners = new Set<() => void>();
-  private toldAt = -Infinity;
+  private reportedAt = -Infinity;
   private readonly turns = new Turns();
   private readonly lockedRows = new LockedRows();
   private readonly limitedSince = new WeakMap<Raw, number>();
-  private readonly inUse = new Deadlines<Raw>(GIVE_UP_AFTER_MS, (connection) => this.cut(connection));
+  private readonly inUse = new Deadlines<Raw>(CLOSE_AFTER_MS, (connection) => this.destroy(connection));
 
   constructor(
     readonly dialect: Dialect<On>,
@@ -39,7 +39,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     return this.pools.isShared;
   }
 
-  /** A statement that was refused because of its connection alone runs once more, on another. */
+  /** Runs a statement once more, on another connection, when it was refused because of its connection alone. */
   async alone<T>(work: (on: On) => Promise<T>, lockPatienceMs = 0): Promise<T> {
     for (let again = false; ; again = true) {
       let connection: Raw;
@@ -55,15 +55,15 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
         return await work(on instanceof Promise ? await on : on);
       } catch (error) {
         const poison = poisonsConnection(error);
-        if (poison?.others) this.distrust();
+        if (poison?.others) this.dropIdle();
         const isPoisoned = poison && (!poison.ifLasting || this.isLasting(connection));
-        if (isPoisoned || !this.leavesConnection(error)) broken = error;
-        // Not awaited: the connection is given back first.
+        if (isPoisoned || !this.isIntactAfter(error)) broken = error;
+        // Not awaited: the connection is released first.
         if (lockPatienceMs > 0 && saysLocked(error)) return this.whenUnlocked(work, error, lockPatienceMs);
-        if (again || !(poison?.refused || this.isCured(error))) throw error;
+        if (again || !(poison?.refused || this.isRepairedAfter(error))) throw error;
       } finally {
         this.inUse.delete(connection);
-        this.giveBack(connection, broken);
+        this.release(connection, broken);
       }
     }
   }
@@ -87,13 +87,13 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     lockPatienceMs?: number,
   ): Promise<T> {
     return this.alone(async (on) => {
-      for (const statement of this.begin) await this.tell(on, statement);
+      for (const statement of this.begin) await this.execute(on, statement);
       try {
         const result = await work(on);
-        await this.tell(on, end);
+        await this.execute(on, end);
         return result;
       } catch (error) {
-        if (this.leavesConnection(error)) await this.tell(on, 'ROLLBACK');
+        if (this.isIntactAfter(error)) await this.execute(on, 'ROLLBACK');
         throw error;
       }
     }, lockPatienceMs);
@@ -102,8 +102,8 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   abstract within(manager: EntityManager): Promise<On>;
 
   /**
-   * Where the store shares the pool, transactions leave it a connection: their handlers wait for steps and for what they claim,
-   * and the statements of everybody else end by themselves. A nested one may have that too, as it holds up another.
+   * Where the store shares the pool, transactions leave one connection free: their handlers wait for steps and nested claims,
+   * which need one. A nested transaction may use it too, because another transaction waits for it.
    */
   exclusively<T>(work: () => Promise<T>, what: string, patienceMs: number): Promise<T> {
     if (this.nesting.isNested) return this.nesting.begin(what, work);
@@ -122,15 +122,15 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   /** The statements that begin a transaction. */
   protected abstract readonly begin: readonly string[];
   protected abstract on(connection: Raw): On | Promise<On>;
-  protected abstract tell(on: On, statement: string): Promise<unknown>;
-  /** Gives a connection back to its pool, or closes it if it is broken. */
-  protected abstract giveBack(connection: Raw, broken: unknown): void;
+  protected abstract execute(on: On, statement: string): Promise<unknown>;
+  /** Releases a connection to its pool, or closes it if it is broken. */
+  protected abstract release(connection: Raw, broken: unknown): void;
   /** Closes a connection that waits for an answer. Its statement fails. */
-  protected abstract cut(connection: Raw): void;
-  /** Whether the connection is as good as before: the server itself reported the error, and not as its last word. */
-  protected abstract leavesConnection(error: unknown): boolean;
-  /** Whether the statement was refused for something that has been seen to since. */
-  protected isCured(_error: unknown): boolean {
+  protected abstract destroy(connection: Raw): void;
+  /** Returns whether the connection still works: the server itself reported the error, and did not close it. */
+  protected abstract isIntactAfter(error: unknown): boolean;
+  /** Returns whether the cause of the refusal has been repaired since, so that the statement may run again. */
+  protected isRepairedAfter(_error: unknown): boolean {
     return false;
   }
 
@@ -150,10 +150,10 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     return now - since > LASTING_AFTER_MS;
   }
 
-  private distrust(): void {
+  private dropIdle(): void {
     this.pools.closeIdle();
-    if (performance.now() - this.toldAt < TELL_EVERY_MS) return;
-    this.toldAt = performance.now();
+    if (performance.now() - this.reportedAt < REPORT_EVERY_MS) return;
+    this.reportedAt = performance.now();
     for (const listener of this.staleListeners) listener();
   }
 }

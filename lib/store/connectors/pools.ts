@@ -2,27 +2,24 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { saysTooManyConnections } from './poisoned-connections.js';
 
-/** A driver's pool of connections, as the store uses it. */
+/** What the store needs of a driver's pool of connections. */
 export interface Pool<Connection> {
-  /** How many connections are open; not those that are about to be, which the server may refuse. */
+  /** The number of open connections, without those that are being opened: the server may refuse them. */
   readonly size: number;
-  /** How many connections it may have. */
   readonly limit: number;
-  /** Whether a connection would have to be waited for. */
+  /** Whether {@link take} would wait for a connection. */
   readonly isExhausted: boolean;
   take(): Promise<Connection>;
-  /** Changes how many connections it may have. */
   limitTo(connections: number): void;
-  /** Closes the idle connections. */
   closeIdle(): void;
-  /** Closes all connections, those in use once they are given back. */
+  /** Closes all connections, those in use once they are released. */
   end(): Promise<void>;
 }
 
-/** How long the end of a pool waits for its statements, in milliseconds. */
+/** How long the end of a pool waits for its statements: one that hangs must not stop the shutdown. */
 const END_AFTER_MS = 1_000;
 
-/** Waits for the end of a pool, for a while: idle connections do not keep the process alive until then, so this does. */
+/** Waits for the end of a pool. Its timer keeps the process alive, because idle connections do not. */
 export function ended(end: (done: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, END_AFTER_MS);
@@ -33,19 +30,19 @@ export function ended(end: (done: () => void) => void): Promise<void> {
   });
 }
 
-/** How long the store does with fewer connections after the server refused one, in milliseconds. */
+/** How long the store uses fewer connections after the server refused one: each further attempt would cost a request time. */
 const CROWDED_FOR_MS = 10_000;
 
-/** How often, and after which pauses, a connection is asked for while the server refuses to open any. */
+/** How often, and after which pauses, a statement tries to get a connection while the server refuses to open any. */
 const TRIES_WHILE_CROWDED = 20;
 const PAUSE_WHILE_CROWDED_MS = 50;
 
 /**
  * The store's connections: a few of its own, opened when needed, or those of the data source's pool.
  *
- * A statement of ours stands for many requests, or keeps a lease: it is not to queue behind the statements of handlers, nor
- * to go without a connection where handlers hold them all. Where the server accepts no further connection, the store does
- * with those of its own that are open, and shares the data source's pool if none is.
+ * A statement of the store serves many requests, or keeps a lease. It must not wait behind handlers that hold every
+ * connection. When the server refuses further connections, the store uses those of its own that are open. If there are
+ * none, it shares the data source's pool.
  */
 export class StorePools<Connection> {
   private own: Pool<Connection> | undefined;
@@ -53,10 +50,10 @@ export class StorePools<Connection> {
   private warned = false;
 
   /**
-   * @param open opens a pool of up to so many connections; returns `undefined` where the driver offers no way to
-   * @param limit how many connections the store may have of its own; 0: it shares the data source's
-   * @param spills returns whether statements may go to free connections of the data source's pool while those of our own are
-   *   all in use, as by statements that wait for locked rows
+   * @param open opens a pool of up to so many connections; returns `undefined` where the driver offers no way
+   * @param limit how many connections of its own the store may have; 0: it shares the data source's
+   * @param spills returns whether statements may use free connections of the data source's pool while all of the store's own
+   *   are in use, as by statements that wait for locked rows
    */
   constructor(
     readonly shared: Pool<Connection>,
@@ -70,7 +67,6 @@ export class StorePools<Connection> {
     return this.limit === 0 || (this.crowded !== undefined && this.own?.size === 0);
   }
 
-  /** The pool to take a connection from. */
   get current(): Pool<Connection> {
     if (this.isShared) return this.shared;
     if (!this.own) {
@@ -82,14 +78,14 @@ export class StorePools<Connection> {
   }
 
   /**
-   * Takes a connection where the pool of our own failed to open one.
+   * Takes a connection after the store's own pool failed to open one.
    *
-   * @throws `error` unless it says that the server accepts no further connection
+   * @throws `error` unless it says that the server refuses further connections
    */
   async takeAfter(error: unknown): Promise<Connection> {
     const { own } = this;
     if (!own || this.limit === 0 || !saysTooManyConnections(error)) throw error;
-    this.doWithFewer(own);
+    this.useFewer(own);
     for (let tries = TRIES_WHILE_CROWDED; ; tries--) {
       if (own.size > 0) {
         own.limitTo(own.size);
@@ -100,18 +96,18 @@ export class StorePools<Connection> {
       } catch (refused) {
         if (tries === 0 || !saysTooManyConnections(refused)) throw refused;
       }
-      // One of ours may be about to open, and the data source's may become free: its pool would rather open another one.
+      // Meanwhile, a connection may be opened or become free. The data source's pool tries to open one more each time.
       await sleep(PAUSE_WHILE_CROWDED_MS);
     }
   }
 
-  /** Closes idle connections: they were opened to the server as it was before. */
+  /** Closes idle connections, which may lead to a server that was demoted. */
   closeIdle(): void {
     this.own?.closeIdle();
     this.shared.closeIdle();
   }
 
-  /** What comes after all goes through the data source's pool. */
+  /** Later statements use the data source's pool. */
   async close(): Promise<void> {
     const { own } = this;
     clearTimeout(this.crowded);
@@ -120,7 +116,7 @@ export class StorePools<Connection> {
     await own?.end();
   }
 
-  private doWithFewer(own: Pool<Connection>): void {
+  private useFewer(own: Pool<Connection>): void {
     clearTimeout(this.crowded);
     this.crowded = setTimeout(() => {
       this.crowded = undefined;

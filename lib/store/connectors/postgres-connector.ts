@@ -7,10 +7,10 @@ import type { DirectTransactions } from './connector.js';
 import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { type Pool, StorePools } from './pools.js';
-import { giveBackPostgres, ownPostgresPool, type PgClient, sharedPostgresPool } from './postgres-pool.js';
+import { ownPostgresPool, type PgClient, releasePostgres, sharedPostgresPool } from './postgres-pool.js';
 import { beginDirectly, commitDirectly, LastStatement } from './postgres-transactions.js';
 
-/** What PostgreSQL says of a prepared statement that is on another connection than the client believes. */
+/** PostgreSQL's errors for a prepared statement that is on another connection than the client assumes. */
 const MISPLACED = new Set<unknown>(['26000', '42P05']);
 
 export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
@@ -19,16 +19,16 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   private prepares = true;
   private readonly shared: Pool<PgClient>;
   private readonly directTransactions: DirectTransactions<PgConnection> = {
-    on: (client) => this.prepared(client as PgClient),
+    on: (client) => this.on(client as PgClient),
     begin: (runner, client, mark) => beginDirectly(runner, client, markStatement(mark)),
     commit: commitDirectly,
     last: (runner, client) => {
       const last = LastStatement.of(runner, client);
-      return last && { on: this.prepared(last), isRefused: () => last.isRefused };
+      return last && { on: this.on(last), isRefused: () => last.isRefused };
     },
   };
 
-  /** @param connections how many of its own it may open; 0: it shares the data source's */
+  /** @param connections how many of its own it may open; 0: it shares the data source's pool */
   constructor(dataSource: DataSource, dialect: Dialect<PgConnection>, connections: number) {
     const own = (limit: number) => ownPostgresPool(dataSource, limit);
     const shared = sharedPostgresPool(dataSource);
@@ -36,55 +36,51 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
     this.shared = shared;
   }
 
-  /** What only resembles a pool of `pg`, such as a database in memory, may not take two statements in one message. */
+  /** Absent for what only resembles a pool of `pg`, such as a database in memory: it may refuse two statements in a message. */
   get direct(): DirectTransactions<PgConnection> | undefined {
     return this.shared.limit < Infinity ? this.directTransactions : undefined;
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {
-    return this.prepared((await manager.queryRunner!.connect()) as PgClient);
+    return this.on((await manager.queryRunner!.connect()) as PgClient);
   }
 
-  protected on(client: PgClient): PgConnection {
-    return this.prepared(client);
-  }
-
-  protected tell(on: PgConnection, statement: string): Promise<unknown> {
+  protected execute(on: PgConnection, statement: string): Promise<unknown> {
     return on.query({ text: statement });
   }
 
-  protected giveBack(client: PgClient, broken: unknown): void {
-    giveBackPostgres(client, broken);
+  protected release(client: PgClient, broken: unknown): void {
+    releasePostgres(client, broken);
   }
 
-  /** While a statement is under way, `pg` does not wait for it. */
-  protected cut(client: PgClient): void {
+  /** `end()` of `pg` does not wait for the statement. */
+  protected destroy(client: PgClient): void {
     void client.end().catch(() => undefined);
   }
 
-  protected leavesConnection(error: unknown): boolean {
+  protected isIntactAfter(error: unknown): boolean {
     return (error as { severity?: unknown } | undefined)?.severity === 'ERROR';
   }
 
-  /** What a misplaced statement belongs to has been undone, and is asked for without a name from here on. */
-  protected override isCured(error: unknown): boolean {
+  /** A misplaced statement had no effect. From now on, statements are sent without a name. */
+  protected override isRepairedAfter(error: unknown): boolean {
     return isMisplaced(error);
   }
 
   /**
-   * Prepared by name, until a pooler turns out to hand out connections by the transaction without keeping track of
-   * prepared statements (PgBouncer before 1.21, or with `max_prepared_statements` at 0). Such a pooler's connections
-   * outlive ours: a name stands for its text, so that another version of a statement is never run in its place.
+   * Prepares statements by name, until a pooler in transaction mode turns out not to track prepared statements (PgBouncer
+   * before 1.21, or with `max_prepared_statements` at 0). Such a pooler's connections outlive ours. The name includes a hash
+   * of the text: an older version of a statement must never run instead.
    */
-  private prepared(client: Pick<PgClient, 'query'>): PgConnection {
+  protected on(client: Pick<PgClient, 'query'>): PgConnection {
     return {
       query: ({ name, text, values }) =>
         new Promise((resolve, reject) => {
           const prepared = name && this.prepares ? this.nameOf(name, text) : undefined;
-          // By callback, as a promise of `pg` makes a second one.
+          // By callback: with promises, `pg` would create a second one for each statement.
           client.query({ name: prepared, text, values }, (error, answer) => {
             if (!error) return resolve(answer);
-            if (isMisplaced(error)) this.doWithoutNames();
+            if (isMisplaced(error)) this.stopPreparing();
             reject(error);
           });
         }),
@@ -100,7 +96,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
     return full;
   }
 
-  private doWithoutNames(): void {
+  private stopPreparing(): void {
     if (!this.prepares) return;
     this.prepares = false;
     new Logger('Idempotency').warn(

@@ -5,7 +5,7 @@ import { initialized } from '../data-source.js';
 import type { PgAnswer } from '../dialects/postgres.js';
 import { ended, type Pool } from './pools.js';
 
-/** What we use of a `pg` pool. */
+/** What the store needs of a `pg` pool. */
 interface PgPool extends PgPoolInternals<PgClientClass> {
   readonly totalCount: number;
   readonly idleCount: number;
@@ -32,33 +32,34 @@ export interface PgClient {
     done: (error: Error | null, answer: PgAnswer) => void,
   ): void;
   end(): Promise<void>;
-  /** Back to the pool, which closes it where there was an error. */
+  /** Returns the client to its pool, which closes it if there is an error. */
   release(error?: unknown): void;
   on(event: 'error', listener: () => void): void;
   off(event: 'error', listener: () => void): void;
 }
 
-/** How long a connection of our own may take to open, in milliseconds: a server that is gone for good sends no refusal. */
+/** How long a connection of the store's own may take to open: a server that is gone for good sends no refusal. */
 const CONNECT_WITHIN_MS = 10_000;
 
 /**
- * So many connections stay open: claims go through one, and completions through another. `pg` sets a timer whenever it gets back a
- * connection that it may close, and the first request after a pause would have to open one and plan every statement again.
+ * How many idle connections stay open: one for claims, one for completions. Without them, `pg` would set a timer for each
+ * release. The first request after a pause would open a connection and plan each statement again.
  */
-const STAY_OPEN = 2;
+const MIN_CONNECTIONS = 2;
 
-/** A broken client emits an error, which ends the process without a listener. Its pool finds out by itself. */
+/** A broken client emits an error, which ends a process without a listener. Its pool notices by itself. */
 const ignore = () => undefined;
 
-/** The data source's pool; of its primary, as a replica may not have heard of a record yet. */
+/** Returns the pool of the data source's primary: a replica may not have a record yet. */
 export function sharedPostgresPool(dataSource: DataSource): Pool<PgClient> {
   return poolOf(() => masterOf(dataSource));
 }
 
 /**
- * Connections like those of the data source and beside them. All but two are closed when they have been idle for `pg`'s own timeout.
+ * Returns a pool of the store's own, with the data source's settings. It closes all but two connections that stay idle for
+ * `idleTimeoutMillis` of `pg`.
  *
- * @param connections how many at the most; never more than the data source may have itself
+ * @param connections the maximum; never more than the data source's own
  * @returns `undefined` for what only resembles a pool of `pg`, such as a database in memory: it has no options
  */
 export function ownPostgresPool(dataSource: DataSource, connections: number): Pool<PgClient> | undefined {
@@ -72,10 +73,10 @@ export function ownPostgresPool(dataSource: DataSource, connections: number): Po
     Client: options.connectionTimeoutMillis ? master.Client : withConnectTimeout(master.Client),
     password: options.password,
     max: most,
-    min: Math.min(STAY_OPEN, most),
+    min: Math.min(MIN_CONNECTIONS, most),
     allowExitOnIdle: true,
   });
-  // What the application does with each connection, it does with these.
+  // The application's listeners prepare each connection, as by SET statements. They must see these as well.
   for (const event of ['connect', 'error']) pool.on(event, (...args) => master.emit(event, ...args));
   let open = 0;
   pool.on('connect', () => open++);
@@ -83,12 +84,12 @@ export function ownPostgresPool(dataSource: DataSource, connections: number): Po
   return poolOf(() => pool, { most, open: () => open });
 }
 
-export function giveBackPostgres(client: PgClient, error: unknown): void {
+export function releasePostgres(client: PgClient, error: unknown): void {
   client.release(error);
   client.off('error', ignore);
 }
 
-/** As an option of the pool, it would cost a timer for each connection that is taken. */
+/** As an option of the pool, the timeout would cost a timer each time that a connection is taken. */
 function withConnectTimeout(PgClient: PgClientClass): PgClientClass {
   return class extends PgClient {
     constructor(options: PgClientOptions) {

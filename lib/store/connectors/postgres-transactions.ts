@@ -5,7 +5,7 @@ import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
 
 type PgStatement = Parameters<PgConnection['query']>[0];
 
-/** What we use of a `pg` client. */
+/** What the store needs of a `pg` client. */
 interface PgClient extends PgClientInternals {
   query(text: string, done: (error: Error | null) => void): void;
   query(query: ThenCommit): void;
@@ -15,12 +15,12 @@ interface PgClient extends PgClientInternals {
  * Begins a transaction as TypeORM does where no subscriber listens, at a fifth of its cost.
  *
  * @param client the query runner's
- * @param firstStatement sent by the same message
+ * @param firstStatement sent in the same message
  */
 export function beginDirectly(runner: QueryRunner, client: unknown, firstStatement: string): Promise<void> {
   const { isolationLevel } = runner.connection.options as { isolationLevel?: string };
   const begin = `START TRANSACTION${isolationLevel ? ` ISOLATION LEVEL ${isolationLevel}` : ''}`;
-  // Before it is sent, as in TypeORM: whatever fails from here on is rolled back.
+  // Set before BEGIN is sent, as in TypeORM: any failure from here on is then rolled back.
   setTransactionState(runner, true);
   return send(runner, client, begin, `${begin}; ${firstStatement}`);
 }
@@ -30,7 +30,7 @@ export async function commitDirectly(runner: QueryRunner, client: unknown): Prom
   setTransactionState(runner, false);
 }
 
-/** @param statement as the application's log and its exception filters get it */
+/** @param statement as the application's log and its exception filters see it */
 function send(runner: QueryRunner, client: unknown, statement: string, text = statement): Promise<void> {
   const { logger } = runner.connection;
   logger.logQuery(statement, undefined, runner);
@@ -46,11 +46,11 @@ function send(runner: QueryRunner, client: unknown, statement: string, text = st
 type Done = (error: Error | null, answer: PgAnswer) => void;
 
 /**
- * Sends the end of a transaction: one statement, and COMMIT where it succeeds, in one round trip. The server skips what follows
- * a statement that failed, and the transaction can only be rolled back.
+ * Sends the end of a transaction in one round trip: one statement, and COMMIT if it succeeds. When the statement fails, the
+ * server skips the rest of the message (PostgreSQL documentation, "Extended Query"), and the transaction is rolled back.
  */
 export class LastStatement {
-  /** Whether the server refused the statement: COMMIT was not reached then, and otherwise may have been. */
+  /** Whether the server refused the statement, and so did not reach COMMIT. Otherwise it may have committed. */
   isRefused = false;
 
   private constructor(
@@ -58,14 +58,14 @@ export class LastStatement {
     private readonly client: PgClient,
   ) {}
 
-  /** @returns `undefined` where the client sends one statement at a time */
+  /** Returns `undefined` where the client cannot send two statements in one message. */
   static of(runner: QueryRunner, client: unknown): LastStatement | undefined {
     const { connection, pipeline } = client as PgClient;
     if (pipeline || !connection?.parse || !connection.parsedStatements) return undefined;
     return new LastStatement(runner, client as PgClient);
   }
 
-  /** As that of `pg`'s clients. */
+  /** Has the signature of `query()` of `pg`. */
   query(statement: PgStatement, done: Done): void {
     const { logger } = this.runner.connection;
     logger.logQuery('COMMIT', undefined, this.runner);
@@ -84,19 +84,19 @@ export class LastStatement {
   }
 }
 
-/** What `pg` takes as a query of its own, as it takes a cursor. It calls the methods whose names begin with "handle". */
+/** A query object of `pg`, like a cursor. `pg` calls `submit` and the methods whose names begin with "handle". */
 class ThenCommit implements PgAnswer {
-  /** By which `pg` remembers that the connection has prepared it. */
+  /** The name by which `pg` remembers that the connection has prepared the statement. */
   readonly name: string | undefined;
   readonly text: string;
   readonly rows: Record<string, unknown>[] = [];
-  /** Whether the statement succeeded, and COMMIT comes next. */
+  /** Whether the statement succeeded, and COMMIT is next. */
   isCommitting = false;
   private readonly values: unknown[];
 
   constructor(
     { name, text, values = [] }: PgStatement,
-    /** `pg` puts its own in front of it where it has a time limit. */
+    /** Public, because `pg` wraps it when the client has a query timeout. */
     readonly callback: (error: Error | null) => void,
   ) {
     this.name = name;
@@ -134,7 +134,7 @@ class ThenCommit implements PgAnswer {
   }
 }
 
-/** As the protocol has it: bytes as they are, everything else as text. */
+/** Converts a value for the protocol: bytes stay bytes, everything else becomes text. */
 function toWire(value: unknown): unknown {
   return typeof value === 'number' ? String(value) : value;
 }

@@ -8,10 +8,10 @@ import type { SqliteConnection } from '../dialects/sqlite.js';
 import { initialized } from '../data-source.js';
 import type { Connector, RehearsalStep } from './connector.js';
 
-/** How often to look whether the application's transaction has ended, in milliseconds. */
-const LOOK_AGAIN = 2;
+/** How often to check whether the application's transaction has ended: better-sqlite3 has no event for it. */
+const POLL_EVERY_MS = 2;
 
-/** A transaction that code runs in, on a data source's only connection. */
+/** The transaction that the running code is part of, on a data source's only connection. */
 interface OpenTransaction {
   readonly dataSource: DataSource;
   isOpen: boolean;
@@ -20,9 +20,9 @@ interface OpenTransaction {
 const transactions = new AsyncLocalStorage<OpenTransaction>();
 
 /**
- * TypeORM keeps a single SQLite connection. A statement of ours that ran while the application's transaction is open
- * would become part of it, and be rolled back with it: so ours wait until it has ended. They then run synchronously,
- * so that no transaction can begin in between.
+ * TypeORM keeps a single SQLite connection. A statement of the store that ran while the application's transaction is open
+ * would become part of it, and be rolled back with it. So it waits until the transaction has ended, and then runs
+ * synchronously: no other transaction can begin in between.
  */
 export class SqliteConnector implements Connector<SqliteConnection> {
   readonly singleConnection = true;
@@ -37,7 +37,7 @@ export class SqliteConnector implements Connector<SqliteConnection> {
     Object.assign(manager, { transaction: (...args: unknown[]) => this.inTransaction(() => transaction(...args)) });
   }
 
-  /** Also of the application's own `dataSource.transaction()`, but not of query runners that it makes by itself. */
+  /** Covers the application's own `dataSource.transaction()`, but not query runners that it creates itself. */
   waitsForItself(): boolean {
     const transaction = transactions.getStore();
     return transaction?.isOpen === true && transaction.dataSource === this.dataSource;
@@ -54,12 +54,12 @@ export class SqliteConnector implements Connector<SqliteConnection> {
     return work(this.connection);
   }
 
-  /** The dialect's methods are each a transaction already. */
+  /** Each method of the dialect is a transaction already. */
   atomically<T>(work: (on: SqliteConnection) => Promise<T>): Promise<T> {
     return this.alone(work);
   }
 
-  /** All at once, and so synchronously: nothing of the application's can become part of the transaction. */
+  /** Runs all steps synchronously: no statement of the application can become part of the transaction. */
   async rehearse(
     steps: (on: SqliteConnection) => readonly RehearsalStep[],
     reached: (what: string) => void,
@@ -96,13 +96,13 @@ export class SqliteConnector implements Connector<SqliteConnection> {
     try {
       return await transactions.run(transaction, work);
     } finally {
-      // What the work has left running, and not waited for, is outside from here on.
+      // Code that `work` left running without awaiting it is outside of the transaction from now on.
       transaction.isOpen = false;
     }
   }
 
   private async untilFree(): Promise<void> {
-    while (this.connection.inTransaction) await sleep(LOOK_AGAIN);
+    while (this.connection.inTransaction) await sleep(POLL_EVERY_MS);
   }
 
   private get connection(): SqliteConnection {

@@ -1,15 +1,15 @@
 import type { Claim, FencedAnswer, Ownership, RecordedStep, RecordState } from '../../engine/ports/record-store.js';
 import type { DialectName } from './dialect-name.js';
 
-/** The quoted names of the two tables, as TypeORM is configured. */
+/** The quoted names of the two tables. Read at first use: the data source may be configured later than the store is made. */
 export interface TableNames {
   readonly record: string;
   readonly step: string;
 }
 
-/** A record as a statement returns it: the bytes of its outcome still sealed. */
+/** A record as a statement returns it. The bytes of its outcome are still sealed. */
 export interface RecordRow extends RecordState {
-  /** The claim has left the record as it was, and may take it: see {@link Dialect.takeOver}. */
+  /** Whether the claim left the record unchanged and may take it: see {@link Dialect.takeOver}. */
   readonly isFree?: boolean;
 }
 
@@ -19,73 +19,74 @@ export interface StepRow {
   readonly result: Buffer | null;
 }
 
-/** An outcome with its bytes sealed. */
 export interface OutcomeRow {
   readonly code: number;
   readonly head: Buffer | null;
   readonly body: Buffer | null;
 }
 
-/** A completion with its bytes sealed. */
+/** A completion, its bytes sealed. */
 export interface CompletionRow extends Ownership, OutcomeRow {
   readonly retentionMs: number;
-  /** `null`: the claim's stays. */
+  /** `null` keeps the claim's. */
   readonly fingerprint: Buffer | null;
 }
 
 /** The result of a batch of {@link Dialect.forgetScope}. */
 export interface ForgottenBatch {
   readonly forgotten: number;
-  /** Fewer than asked for: these were the last. */
+  /** Fewer than the limit: there are no more. */
   readonly found: number;
 }
 
-/** What a record still has to be, for an operator who decided about what it was. */
+/** What a record must still be: an operator decided about the state that they saw. */
 export interface Unchanged {
-  /** Its fencing token, as each attempt has another one. Default, and `null`: whichever. */
+  /** Its fencing token, which each attempt changes. `null`, the default: any. */
   readonly token?: number | null;
-  /** Whether an execution may hold a lease on it. Default: true. */
+  /** Whether it may be deleted while an execution holds a lease on it. Default: true. */
   readonly evenIfRunning?: boolean;
 }
 
-/** The status a record moves to when its owner lets go of it. */
-export type LetGo = 'failed' | 'held';
+/** The status of a record whose owner ended its lease without an outcome. */
+export type UnresolvedStatus = 'failed' | 'held';
 
 /**
- * The statements of one database. Each method is one statement or one short transaction, and can be read beside the
- * protocol: whatever is compared with a lease or an expiry is compared on the database's clock, inside the statement.
+ * The statements of one database. Each method is one statement or one short transaction. Leases and expiries are compared
+ * on the database's clock, inside the statement: a read followed by a separate write lets two requests run the handler.
  *
- * `Connection` is the driver's own: a transaction's, or the pool for statements that stand alone.
+ * To add a dialect, implement this and {@link Connector}, name it in `DialectName`, and follow the compiler. Each dialect's
+ * file has the same parts in the same order: its connection, constants, its statements, and this interface.
  */
 export interface Dialect<Connection = unknown> {
   readonly name: DialectName;
-  /** Whether several claims or completions go as one statement. */
+  /** Whether several claims or completions are sent as one statement. */
   readonly batches: boolean;
 
-  /** One row for each claim, in any order. Ids are distinct and sorted, so that concurrent batches cannot deadlock. */
+  /** Returns one row for each claim, in any order. Ids are distinct, and sorted so that concurrent batches cannot deadlock. */
   claim(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;
   /**
-   * Claims records that {@link claim} has found free (expired, released or lapsed) and has left as they were, in a transaction. There
-   * where a lease may be renewed beside its record: one statement cannot both lock the record and see what was renewed before that.
+   * Claims records that {@link claim} found free (expired, released, or their owner died) and left unchanged. Called in a
+   * transaction. Present where a lease may be renewed in its {@link LEASE_ROW}: one statement cannot both lock the record
+   * and see what was renewed before the lock.
    */
   takeOver?(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;
   read(on: Connection, recordId: string): Promise<RecordRow | undefined>;
-  /** Returns the ids that were completed, and whether requests wait for them. */
+  /** Returns an answer for each record that was completed, by its id. */
   complete(on: Connection, completions: readonly CompletionRow[]): Promise<ReadonlyMap<string, FencedAnswer>>;
 
   /**
-   * Marks a transaction as its first statement, so that {@link completeWithin} can tell whether it is still the same one.
-   * The mark ends with the transaction, however that ends.
+   * Marks a transaction, as its first statement. By the mark, {@link completeWithin} notices that it is another transaction:
+   * the mark ends with the transaction, by whatever statement that ends.
    *
-   * @param mark a word of letters and digits, new for each transaction
+   * @param mark letters and digits, new for each transaction
    */
   markTransaction(on: Connection, mark: string): Promise<void>;
   /**
-   * As {@link complete}, in a transaction that was marked. `'ended'`: the mark is gone, as the transaction was committed
-   * or undone; nothing is written then.
+   * As {@link complete}, in a marked transaction. Returns `'ended'`, and writes nothing, where the mark is gone because the
+   * transaction was committed or undone.
    *
-   * @param isWanted false once the caller has given up and rolls back: a statement that is sent after that ROLLBACK would
-   *   record the outcome of writes that are gone
+   * @param isWanted returns false once the caller has given up and rolls back. After that ROLLBACK, a statement would record
+   *   the outcome of writes that are gone.
    */
   completeWithin(
     on: Connection,
@@ -93,19 +94,19 @@ export interface Dialect<Connection = unknown> {
     completion: CompletionRow,
     isWanted: () => boolean,
   ): Promise<FencedAnswer | 'ended'>;
-  /** As {@link completeWithin}, by one statement that fails where it completes nothing: COMMIT may go with it. */
+  /** As {@link completeWithin}, by one statement that fails where it completes nothing: COMMIT may be sent with it. */
   completeLast?(on: Connection, mark: string, completion: CompletionRow): Promise<FencedAnswer | 'ended'>;
 
   /**
-   * Returns whether the connection is still in a transaction, asked after a statement of it has failed. PostgreSQL refuses
-   * by itself what comes after that, and need not be asked.
+   * Returns whether the connection is still in a transaction after one of its statements failed. True on PostgreSQL, which
+   * refuses every later statement of the transaction by itself.
    */
   isInTransaction(on: Connection): Promise<boolean>;
 
-  /** Releases or holds a record. A released one is kept for `retentionMs` from now. */
-  letGo(on: Connection, ownership: Ownership, status: LetGo, retentionMs: number): Promise<FencedAnswer>;
+  /** Releases (`failed`) or holds a record. A released one is kept for `retentionMs` from now. */
+  endLease(on: Connection, ownership: Ownership, status: UnresolvedStatus, retentionMs: number): Promise<FencedAnswer>;
   discard(on: Connection, ownership: Ownership): Promise<FencedAnswer>;
-  /** @param transactional whether a transaction may be under way that completes the record: it must not find the row changed */
+  /** @param transactional whether a transaction may be open that completes the record: it must not find the row changed */
   renew(on: Connection, ownership: Ownership, leaseMs: number, transactional: boolean): Promise<FencedAnswer>;
   /** @param transactional as for {@link renew} */
   markAwaited(on: Connection, recordId: string, transactional: boolean): Promise<void>;
@@ -114,11 +115,11 @@ export interface Dialect<Connection = unknown> {
   putStep(on: Connection, ownership: Ownership, step: StepRow): Promise<FencedAnswer>;
 
   /**
-   * Resolves a held record with an outcome, or frees it (`null`), and returns whether there was one. Either is kept from
-   * now for `retentionMs`, or where that is `null`, for the operation's own retention. To free it means that what had begun did not happen: its steps may run again.
-   * Asked for in a transaction.
+   * Resolves a held record with an outcome, or frees it (`null`): the step that had begun did not happen, and may run again.
+   * Returns whether a held record existed. Called in a transaction.
    *
-   * @param token the fencing token that the record still has to have, or `null` for whichever
+   * @param retentionMs how long the record is kept from now; `null`: the operation's own retention
+   * @param token the fencing token that the record must still have; `null`: any
    */
   resolveHeld(
     on: Connection,
@@ -128,38 +129,38 @@ export interface Dialect<Connection = unknown> {
     token: number | null,
   ): Promise<boolean>;
   /**
-   * Deletes a record and its steps, and returns whether there was one that is `unchanged`. Asked for in a transaction, so that
-   * no step outlives its record: the next operation with this id would take it for its own.
+   * Deletes a record that is `unchanged`, and its steps. Returns whether it existed. Called in a transaction: the next
+   * operation with this id would take steps that outlive their record for its own.
    */
   forget(on: Connection, recordId: string, unchanged: Unchanged): Promise<boolean>;
   /**
-   * Deletes up to `limit` records that have one of these digests of a scope, and their steps, but those that an
-   * execution holds a lease on. Asked for in a transaction.
+   * Deletes up to `limit` records of the scopes with these digests, and their steps, except those that an execution holds
+   * a lease on. Called in a transaction.
    */
   forgetScope(on: Connection, digests: readonly Buffer[], limit: number): Promise<ForgottenBatch>;
-  /** Deletes up to `limit` expired records and their steps, in a transaction. Returns the number of records. */
+  /** Deletes up to `limit` expired records and their steps. Returns the number of records. Called in a transaction. */
   sweep(on: Connection, limit: number): Promise<number>;
 }
 
 /**
- * Owner of a record that was settled by hand. The execution that owned it may come back, and must not take the outcome
- * for its own.
+ * The owner of a record that an operator resolved. The execution that owned it may come back, and must not take the
+ * operator's outcome for its own.
  */
-export const NOBODY = '00000000-0000-0000-0000-000000000000';
+export const NO_OWNER = '00000000-0000-0000-0000-000000000000';
 
 /**
- * The name of a row beside a record, among its steps, none of which has an empty name. It has the end of the lease as
- * `updated_at`, and whether a request waits as its status.
+ * The name of a record's lease row, which is stored among its steps: no step has an empty name. Its `updated_at` is the end
+ * of the lease. Its status is `awaited` if a request waits.
  *
- * Above READ COMMITTED, PostgreSQL refuses to write a row that has changed since the transaction's first statement. A
- * heartbeat, or a request that waits, would make the completion of a transactional operation fail: so they write here.
+ * Heartbeats and waiting requests of transactional operations write this row instead of the record. Above READ COMMITTED,
+ * PostgreSQL refuses to write a row that has changed since the transaction began, so the completion would fail.
  */
-export const BESIDE = '';
+export const LEASE_ROW = '';
 
-/** The answer of a fenced write that found its record in other hands. */
+/** The answer of a fenced write whose record has another owner, token or state. */
 export const NOT_HELD: FencedAnswer = Object.freeze({ held: false, awaited: false });
 
-/** Reads a row by the columns' names. Drivers give some numbers as text. */
+/** Converts a row of the statements' columns. Drivers return some numbers as text. */
 export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {
   const { response_code: code, response_head: head, response_body: body } = row;
   return {
@@ -178,7 +179,7 @@ export function toRecord(row: Readonly<Record<string, unknown>>): RecordRow {
   };
 }
 
-/** The columns that a claim writes as they are. */
+/** The columns that a claim writes. */
 export const CLAIM_COLUMNS =
   'owner, endpoint, route, scope_digest, fingerprint, binding, request, hold_on_crash, attempts_left';
 
@@ -186,4 +187,10 @@ export const CLAIM_COLUMNS =
 export function claimValues(c: Claim): unknown[] {
   const { owner, endpoint, route, scopeDigest, fingerprint, binding, request } = c;
   return [owner, endpoint, route, scopeDigest, fingerprint, binding, request, c.holdOnCrash ? 1 : 0, c.maxAttempts - 1];
+}
+
+/** Returns `make`, which runs at the first call alone: table names are not known before. */
+export function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
 }

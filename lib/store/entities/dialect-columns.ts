@@ -1,20 +1,21 @@
-import { BaseEntity, type ColumnType, type DataSource, type ValueTransformer } from 'typeorm';
+import { BaseEntity, Column, type ColumnOptions, type DataSource, type ValueTransformer } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { dialectNameOf, type DialectName, isSupported } from '../dialects/dialect-name.js';
 import { asMilliseconds } from './transformers.js';
 
-/** A column's type where TypeORM has no name for it that all databases share. */
+/** A type of column for which the databases have no common name. */
 export type DialectType = 'id' | 'name' | 'label' | 'digest' | 'bytes' | 'instant';
 
 interface NativeType {
-  readonly type: ColumnType;
+  readonly type: string;
   readonly length?: string;
   readonly charset?: string;
   readonly collation?: string;
   readonly transformer?: ValueTransformer;
 }
 
-const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
+/** Migrations use these too. Never change one: tables exist that have it. */
+export const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
   postgres: {
     id: { type: 'uuid' },
     name: { type: 'varchar', length: '191' },
@@ -43,9 +44,11 @@ const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> = {
 
 const columns = new Map<object, Map<string, DialectType>>();
 
-/** Declares the dialect's type of a column, beside `@Column`, which has to name a type that every driver knows. */
-export function DialectTyped(type: DialectType): PropertyDecorator {
+/** As `@Column` of TypeORM, with a type of the data source's dialect. */
+export function DialectColumn(type: DialectType, options: ColumnOptions): PropertyDecorator {
   return (prototype, property) => {
+    // A type that every driver knows. `useDataSource` replaces it.
+    Column({ ...options, type: 'varchar' })(prototype, property);
     let ofEntity = columns.get(prototype.constructor);
     if (!ofEntity) columns.set(prototype.constructor, (ofEntity = new Map()));
     ofEntity.set(String(property), type);
@@ -53,14 +56,14 @@ export function DialectTyped(type: DialectType): PropertyDecorator {
 }
 
 /**
- * An entity whose column types follow the data source. TypeORM fixes a decorator's types before it knows the database,
- * and has no name for "bytes" or "an instant" that PostgreSQL, MySQL and SQLite share. `useDataSource` is its documented
- * hook: called for each data source once its metadata is built, and before it synchronizes a schema.
+ * An entity whose column types follow the data source. TypeORM fixes the types of decorators before it knows the database.
+ * `useDataSource` is its documented hook: TypeORM calls it for each data source after it has built the metadata, and before
+ * it synchronizes the schema.
  */
 export abstract class DialectEntity extends BaseEntity {
   static override useDataSource(dataSource: DataSource | null): void {
     super.useDataSource(dataSource);
-    // The module refuses other drivers. An error here would make @nestjs/typeorm connect ten times before it fails.
+    // The module refuses other drivers at boot. An error here would make @nestjs/typeorm connect ten times first.
     if (!dataSource?.hasMetadata(this) || !isSupported(dataSource)) return;
     const native = NATIVE_TYPES[dialectNameOf(dataSource)];
     const typed = columns.get(this);
@@ -70,15 +73,12 @@ export abstract class DialectEntity extends BaseEntity {
       if (type) Object.assign(column, { length: '' }, native[type]);
       keepGivenName(column);
     }
-    // TypeORM derives an index's name from those of its columns.
+    // TypeORM derives the name of an index from the names of its columns.
     for (const index of metadata.indices) index.build(dataSource.namingStrategy);
   }
 }
 
-/**
- * Statements and migrations name columns as they are given here. A naming strategy that changes given names too would
- * have repositories and `synchronize` use others.
- */
+/** Undoes naming strategies that also change given names: statements and migrations use the names as given. */
 function keepGivenName(column: ColumnMetadata): void {
   const name = column.givenDatabaseName!;
   Object.assign(column, { databaseName: name, databasePath: name, databaseNameWithoutPrefixes: name });

@@ -1,39 +1,35 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Column, Entity } from 'typeorm';
 import type { RecordedStep } from '../../engine/ports/record-store.js';
-import { DialectEntity, DialectTyped } from './dialect-columns.js';
+import { DialectColumn, DialectEntity } from './dialect-columns.js';
 import { asNumber } from './transformers.js';
 
 /**
- * A step inside an operation that has begun or ended, so that the execution that takes over need not repeat it.
+ * A step of an operation that has begun or ended: the execution that takes over does not repeat it.
  *
- * On PostgreSQL, a row without a name is no step: it is the lease of a transactional operation that was renewed, and goes
- * with its record. `IdempotencyService.steps()` leaves it out.
+ * On PostgreSQL, a row with an empty name is the renewed lease of a transactional operation. `IdempotencyService.steps()`
+ * leaves it out.
  */
 @Entity({ name: 'idempotency_step' })
 export class IdempotencyStep extends DialectEntity {
-  @PrimaryColumn({ name: 'record_id', type: 'varchar', length: 36 })
-  @DialectTyped('id')
+  @DialectColumn('id', { name: 'record_id', primary: true })
   recordId!: string;
 
   /** Compared byte by byte: names that differ in case or accents are different steps. */
-  @PrimaryColumn({ name: 'name', type: 'varchar', length: 191 })
-  @DialectTyped('name')
+  @DialectColumn('name', { name: 'name', primary: true })
   name!: string;
 
-  /** `begun` with no execution running means that the process died inside it. */
+  /** `begun` without a running execution means that the process died inside the step. */
   @Column({ name: 'status', type: 'varchar', length: 10 })
   status!: RecordedStep['status'];
 
-  /** Fencing token of the execution that wrote this. */
+  /** Fencing token of the execution that wrote the row. */
   @Column({ name: 'token', type: 'bigint', transformer: asNumber })
   token!: number;
 
   /** The step's result: JSON as UTF-8 bytes, or sealed. */
-  @Column({ name: 'result', type: 'text', nullable: true })
-  @DialectTyped('bytes')
+  @DialectColumn('bytes', { name: 'result', nullable: true })
   result!: Buffer | null;
 
-  @Column({ name: 'updated_at', type: 'bigint' })
-  @DialectTyped('instant')
+  @DialectColumn('instant', { name: 'updated_at' })
   updatedAt!: Date;
 }

@@ -3,5 +3,12 @@ import { IdempotencyStep } from './idempotency-step.entity.js';
 
 export { IdempotencyRecord, IdempotencyStep };
 
-/** Entities to register where `autoLoadEntities` is not used. */
+/**
+ * The entities of the library, for a data source without `autoLoadEntities`.
+ *
+ * @example
+ * ```ts
+ * TypeOrmModule.forRoot({ entities: [...IDEMPOTENCY_ENTITIES, Payment] })
+ * ```
+ */
 export const IDEMPOTENCY_ENTITIES = [IdempotencyRecord, IdempotencyStep] as const;

@@ -1,51 +1,22 @@
 import { type MigrationInterface, type QueryRunner, Table, TableIndex } from 'typeorm';
-import { type DialectName, dialectNameOf } from '../dialects/dialect-name.js';
+import { dialectNameOf } from '../dialects/dialect-name.js';
+import { NATIVE_TYPES } from '../entities/dialect-columns.js';
 import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
 import { quotedPath, tablePathOf } from '../table-path.js';
 
-interface ColumnOptions {
-  readonly type: string;
-  readonly length?: string;
-  readonly charset?: string;
-  readonly collation?: string;
-}
-
-type Kind = 'id' | 'digest' | 'bytes' | 'instant';
-
-const TYPES: Record<DialectName, Record<Kind, ColumnOptions>> = {
-  postgres: {
-    id: { type: 'uuid' },
-    digest: { type: 'bytea' },
-    bytes: { type: 'bytea' },
-    instant: { type: 'timestamp with time zone' },
-  },
-  mysql: {
-    id: { type: 'char', length: '36', charset: 'ascii', collation: 'ascii_bin' },
-    digest: { type: 'varbinary', length: '32' },
-    bytes: { type: 'longblob' },
-    instant: { type: 'bigint' },
-  },
-  sqlite: {
-    id: { type: 'varchar', length: '36' },
-    digest: { type: 'blob' },
-    bytes: { type: 'blob' },
-    instant: { type: 'bigint' },
-  },
-};
-
 /**
- * Most of each page is left for new versions of its rows, which come with their responses. A record is updated once or twice soon after it is written;
- * where the new version fits beside the old one, no index has to be touched.
+ * Most of each page stays free for new versions of its rows. A record is updated once or twice, with its response, soon after
+ * its insertion. If the new version fits on the same page, no index changes.
  */
-const FILLFACTOR = 35;
+const FILLFACTOR_PERCENT = 35;
 
 /**
- * A table that is emptied by night keeps its pages for the day. VACUUM would cut them off, under a lock that no request reads
- * through; and a plan made for a table without a page, and kept while it fills, reads the whole of it for each claim.
+ * A table that is emptied at night keeps its pages. VACUUM would cut them off under a lock that blocks reads. And a plan that
+ * was made for a table without pages scans all of it for each claim after it has grown.
  */
 const VACUUM_TRUNCATE = 'off';
 
-/** The tables as `synchronize` would make them. */
+/** Creates the tables as `synchronize` would. */
 export class CreateIdempotencyTables1767225600000 implements MigrationInterface {
   readonly name = 'CreateIdempotencyTables1767225600000';
 
@@ -55,7 +26,7 @@ export class CreateIdempotencyTables1767225600000 implements MigrationInterface 
     await runner.createTable(step);
     if (dialectNameOf(runner.connection) === 'postgres') {
       await runner.query(
-        `ALTER TABLE ${quotedPath(runner.connection, record.name)} SET (fillfactor = ${FILLFACTOR}, vacuum_truncate = ${VACUUM_TRUNCATE})`,
+        `ALTER TABLE ${quotedPath(runner.connection, record.name)} SET (fillfactor = ${FILLFACTOR_PERCENT}, vacuum_truncate = ${VACUUM_TRUNCATE})`,
       );
     }
   }
@@ -70,7 +41,7 @@ export class CreateIdempotencyTables1767225600000 implements MigrationInterface 
 function tables(runner: QueryRunner): { record: Table; step: Table } {
   // TypeORM 0.3 has no `dataSource` here.
   const dataSource = runner.connection;
-  const types = TYPES[dialectNameOf(dataSource)];
+  const types = NATIVE_TYPES[dialectNameOf(dataSource)];
   const boolean = { type: dataSource.driver.normalizeType({ type: Boolean }) };
   const integer = { type: dataSource.driver.normalizeType({ type: 'integer' }) };
   const token = { type: 'bigint' };

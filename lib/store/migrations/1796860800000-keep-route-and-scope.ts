@@ -3,7 +3,7 @@ import { type DialectName, dialectNameOf } from '../dialects/dialect-name.js';
 import { IdempotencyRecord } from '../entities/index.js';
 import { quotedPath, tablePathOf } from '../table-path.js';
 
-/** Nullable and last: the databases add them without rewriting the table, and processes of the version before leave them out. */
+/** Nullable and last: no table is rewritten, and processes of the previous version can still insert. */
 const COLUMNS: Record<DialectName, Record<'route' | 'scope_digest', string>> = {
   postgres: { route: 'varchar(255)', scope_digest: 'bytea' },
   mysql: { route: 'varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL', scope_digest: 'varbinary(32) NULL' },
@@ -11,10 +11,10 @@ const COLUMNS: Record<DialectName, Record<'route' | 'scope_digest', string>> = {
 };
 
 const COLUMN = 'scope_digest';
-/** Records of callers without a scope, and those from before, cost the index nothing where it can leave them out. */
+/** Leaves records without a scope out of the index, where the database can. */
 const WHERE = 'scope_digest IS NOT NULL';
 
-/** Keeps the route of operations that have a name, and a digest by which the records of one scope are found. */
+/** Adds the route of operations with a name, and a digest that finds the records of one scope. */
 export class KeepRouteAndScope1796860800000 implements MigrationInterface {
   readonly name = 'KeepRouteAndScope1796860800000';
 
@@ -34,7 +34,7 @@ export class KeepRouteAndScope1796860800000 implements MigrationInterface {
   }
 }
 
-/** `migrations print` has no database that TypeORM could look into: the statements are written out. */
+/** TypeORM's own schema methods would query the database, which `migrations print` does not have. */
 function names({ connection }: QueryRunner) {
   const path = tablePathOf(connection, IdempotencyRecord);
   const [name, ...schema] = path.split('.').reverse();
@@ -42,7 +42,7 @@ function names({ connection }: QueryRunner) {
     dialect: dialectNameOf(connection),
     table: quotedPath(connection, path),
     schema: schema.map((part) => `${connection.driver.escape(part)}.`).join(''),
-    /** As `synchronize` would call it. */
+    /** The name that `synchronize` gives it. */
     index: connection.driver.escape(connection.namingStrategy.indexName(name, [COLUMN], WHERE)),
   };
 }

@@ -4,7 +4,14 @@ import { KeepRouteAndScope1796860800000 } from './1796860800000-keep-route-and-s
 
 export { CreateIdempotencyTables1767225600000, KeepUnfinishedOperations1795824000000, KeepRouteAndScope1796860800000 };
 
-/** Migrations to list where tables are not synchronized: `migrations: [...IDEMPOTENCY_MIGRATIONS, ...yours]`. */
+/**
+ * The migrations of the library, for a data source without `synchronize`.
+ *
+ * @example
+ * ```ts
+ * TypeOrmModule.forRoot({ migrations: [...IDEMPOTENCY_MIGRATIONS, AddPayments1767225600000], migrationsRun: true })
+ * ```
+ */
 export const IDEMPOTENCY_MIGRATIONS = [
   CreateIdempotencyTables1767225600000,
   KeepUnfinishedOperations1795824000000,

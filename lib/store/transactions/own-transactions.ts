@@ -6,14 +6,14 @@ import { releaseAfter } from '../connectors/discard-connection.js';
 import type { TimeLimit } from '../deadline.js';
 import { isObserved, WatchedTransaction } from './transaction-watch.js';
 
-/** How often to look whether another's transaction has ended, in milliseconds. */
-const LOOK_AGAIN_MS = 2;
+/** How often to check whether another's transaction has ended: TypeORM has no event for it. */
+const POLL_EVERY_MS = 2;
 
 /**
- * The transactions that the store begins and commits itself, on connections of the data source's own pool.
+ * The transactions that the store begins and commits itself, on connections of the data source's pool.
  *
- * It waits up to `timeLimit` for each of BEGIN, with the connection for it, COMMIT and ROLLBACK. A connection that is still
- * busy after that goes back to the pool when it has answered.
+ * It waits up to `timeLimit` for each of BEGIN (with the wait for a connection), COMMIT and ROLLBACK. A connection that is
+ * still busy then returns to the pool after its answer.
  */
 export class OwnTransactions {
   constructor(
@@ -23,17 +23,17 @@ export class OwnTransactions {
   ) {}
 
   /**
-   * Commits when `work` resolves. Rolls back and rejects with its error when it rejects.
+   * Commits when `work` resolves. When it rejects, rolls back and rejects with the same error.
    *
-   * @param work gets the transaction where it was marked as it began
+   * @param work receives the transaction if BEGIN has marked it
    */
   async run<T>(work: (manager: EntityManager, begun: WatchedTransaction | undefined) => Promise<T>): Promise<T> {
     const runner = this.dataSource.createQueryRunner('master');
     let asked: Promise<unknown> | undefined;
     let failed = false;
     try {
-      // SQLite has one connection for all: inside another's transaction, this one would be a savepoint.
-      while (runner.isTransactionActive) await sleep(LOOK_AGAIN_MS);
+      // SQLite has one connection for all: inside another transaction, this one would be a savepoint of it.
+      while (runner.isTransactionActive) await sleep(POLL_EVERY_MS);
       const beginning = this.begin(runner, () => !failed);
       const begun = await this.timeLimit.wait((asked = beginning));
       const result = await work(runner.manager, begun);
@@ -43,7 +43,7 @@ export class OwnTransactions {
     } catch (error) {
       failed = true;
       const end = () => this.rollBack(runner, error);
-      // The first error says more than a ROLLBACK on a connection that is gone.
+      // The first error is more useful than that of a ROLLBACK on a lost connection.
       await this.timeLimit.wait((asked ?? Promise.resolve()).then(end, end)).catch(() => undefined);
       throw error;
     }
@@ -51,7 +51,7 @@ export class OwnTransactions {
 
   private async begin(runner: QueryRunner, isWanted: () => boolean): Promise<WatchedTransaction | undefined> {
     const { direct, singleConnection } = this.connector;
-    // Not on a single connection: another's transaction could begin while this waits.
+    // Not awaited on a single connection: another transaction could begin meanwhile.
     const client = singleConnection ? undefined : ((await runner.connect()) as object);
     if (!isWanted()) return undefined;
     if (!client || !direct || isObserved(this.dataSource)) {
@@ -74,8 +74,8 @@ export class OwnTransactions {
   private async rollBack(runner: QueryRunner, error: unknown): Promise<void> {
     if (runner.isTransactionActive) {
       forgetSavepoints(runner);
-      // What something else has ended cannot be rolled back. TypeORM would go on believing in it: on SQLite, where all share one
-      // query runner, everything would wait for its end forever.
+      // ROLLBACK fails if the transaction has ended already. TypeORM would still take it for open. On SQLite, which has one
+      // query runner, every later statement would wait for its end forever.
       await runner.rollbackTransaction().catch(() => setTransactionState(runner, false));
     }
     await releaseAfter(error, runner);

@@ -1,9 +1,9 @@
 import type { DialectName } from '../dialects/dialect-name.js';
 
-/** Blanks, comments and opening parentheses before a statement's first word. */
+/** Blanks, comments and opening parentheses before the first word of a statement. */
 const LEADING = /^(?:\s|\(|;|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*/;
 
-/** A ROLLBACK TO a savepoint ends nothing. */
+/** Without ROLLBACK TO, which does not end a transaction. */
 const TRANSACTION_CONTROL =
   /^(?:commit|end|abort|begin|start\s+transaction|prepare\s+transaction|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|set\s+(?:@@(?:session\.)?|session\s+|local\s+)?autocommit)\b/i;
 
@@ -20,7 +20,7 @@ export function endsTransaction(sql: string, dialect: DialectName): boolean {
   return TRANSACTION_CONTROL.test(statement) || (dialect === 'mysql' && IMPLICIT_COMMIT.test(statement));
 }
 
-/** Returns whether a statement writes, as far as its text says: a SELECT of a function may still write. */
+/** Returns whether a statement writes, as far as its text shows: a SELECT may call a function that writes. */
 export function isWrite(sql: string): boolean {
   const statement = sql.replace(LEADING, '');
   return WRITE.test(statement) || (/^with\b/i.test(statement) && WRITE_BEHIND_WITH.test(statement));

@@ -1,16 +1,17 @@
 import type { DataSource, EntityManager } from 'typeorm';
 
 /**
- * Who begins and commits the transaction of a `transactional` execution.
+ * Begins and commits the transaction of a `transactional` execution. Default: the library does.
  *
- * By default the library does. Where an application binds its repositories to a transaction host of its own
- * (`@nestjs-cls/transactional`, `typeorm-transactional`), give it here, so that injected repositories take part:
+ * Set it where the application uses a transaction host (`@nestjs-cls/transactional`, `typeorm-transactional`), so that
+ * injected repositories take part in the transaction.
  *
+ * @example
  * ```ts
  * transactionHost: { run: (_dataSource, work) => txHost.withTransaction(() => work(txHost.tx)) }
  * ```
  */
 export interface TransactionHost {
-  /** Runs `work` in a transaction: commits when it resolves, rolls back and rejects with its error when it rejects. */
+  /** Runs `work` in a transaction. Commits when it resolves. When it rejects, rolls back and rejects with the same error. */
   run<T>(dataSource: DataSource, work: (manager: EntityManager) => Promise<T>): Promise<T>;
 }

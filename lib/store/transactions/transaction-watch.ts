@@ -9,71 +9,72 @@ import { StepInTransactionError } from '../../engine/steps.js';
 import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
-import { isConflict, undoesTransaction } from '../driver-errors.js';
+import { kindOf, says } from '../driver-errors.js';
 import { endsTransaction, isWrite } from './statements.js';
 
-/** A driver's connection: those over a network report by an event that they are lost. */
+/** A driver's connection. One over a network emits an error when it is lost. */
 interface RawConnection {
   on?(event: 'error', listener: (error: unknown) => void): void;
 }
 
-/** What a connection reported before it was lost: its server may have said why it closed it. */
-interface LastWords {
+/** The error that a connection emitted before it was lost: the server may report there why it closed it. */
+interface LostConnection {
   error?: unknown;
 }
 
-const lastWords = new WeakMap<RawConnection, LastWords>();
+const lostConnections = new WeakMap<RawConnection, LostConnection>();
 
-function lastWordsOf(connection: RawConnection): Readonly<LastWords> {
-  const known = lastWords.get(connection);
-  // What was reported during an earlier transaction did not end this one.
+function watchLoss(connection: RawConnection): Readonly<LostConnection> {
+  const known = lostConnections.get(connection);
+  // An error of an earlier transaction did not end this one.
   if (known) return Object.assign(known, { error: undefined });
-  const words: LastWords = {};
-  lastWords.set(connection, words);
-  // Once for each connection: a pool hands it out for many transactions.
-  connection.on?.('error', (error) => (words.error ??= error));
-  return words;
+  const lost: LostConnection = {};
+  lostConnections.set(connection, lost);
+  // One listener for each connection, because a pool uses it for many transactions.
+  connection.on?.('error', (error) => (lost.error ??= error));
+  return lost;
 }
 
-/** What every mark of this process begins with. */
-const MARKS_OF_PROCESS = `nestjs_${randomBytes(8).toString('hex')}_`;
+/** The prefix of all marks of this process. */
+const MARK_PREFIX = `nestjs_${randomBytes(8).toString('hex')}_`;
 let marks = 0;
 
 /**
- * The transaction of a transactional operation.
+ * The phases of the transaction of an operation.
  *
- * - `open`: statements pass, except those that would end the transaction, and what a step writes.
- * - `undone`: the database has rolled it back, as MySQL does at a deadlock, or a statement has committed it. Every further
- *   statement is refused, as PostgreSQL does by itself: a handler that caught the error would go on in autocommit, and
- *   keep half of what it does.
+ * - `open`: the handler runs. Statements pass, except those that would end the transaction, and writes of a step. It becomes
+ *   `undone` when the transaction is over early, and `ending` when the handler ends.
+ * - `undone`: the database rolled it back, as MySQL does at a deadlock, or a statement committed it. Every further statement
+ *   is refused, as PostgreSQL does by itself. A handler that caught the error would continue in autocommit, and half of its
+ *   writes would stay.
  * - `ending`: the handler has ended. The code that began the transaction commits it or rolls it back.
  */
 type Phase = 'open' | 'undone' | 'ending';
 
 export class WatchedTransaction {
   phase: Phase = 'open';
-  /** What the handler's statement met when the transaction was undone. */
+  /** The error that undid the transaction. Absent where a statement committed it. */
   cause: unknown;
-  /** The transaction ended, and it is not known that it was rolled back: what it wrote may be there. */
+  /** The transaction is over, and may have been committed: a retry might write twice. */
   mayBeCommitted = false;
-  /** A savepoint or setting that lives as long as the transaction, and is new for each. */
-  readonly mark = MARKS_OF_PROCESS + (++marks).toString(36);
-  /** Where the store's statements go; absent until the transaction is marked. */
+  /** The name of a savepoint, or the value of a setting, that ends with the transaction. New for each. */
+  readonly mark = MARK_PREFIX + (++marks).toString(36);
+  /** The connection of the store's statements. Absent until the transaction is marked. */
   on: unknown;
-  /** Resolves once the transaction is marked; handled in any case. Absent where it was marked as it began. */
+  /** Resolves once the transaction is marked. Its rejection is handled. Absent where BEGIN has marked it. */
   marking: Promise<void> | undefined;
-  /** It was committed by the completion. */
+  /** Whether the completion has committed it. */
   isCommitted = false;
   /** The driver's connection. */
   client: RawConnection | undefined;
-  lastWords: Readonly<LastWords> = {};
-  /** How many operations share the transaction, where a transaction host joins them. */
+  lost: Readonly<LostConnection> = {};
+  /** The number of operations that share it, as a transaction host joins them. */
   operations = 0;
 
   /** @param client the driver's connection */
   listenTo(client: RawConnection): void {
     this.client = client;
-    this.lastWords = lastWordsOf(client);
+    this.lost = watchLoss(client);
   }
 }
 
@@ -89,7 +90,7 @@ interface StatementResult extends Statement {
   readonly error?: unknown;
 }
 
-/** The events of a statement or a transaction that TypeORM broadcasts to subscribers. */
+/** The events of statements and transactions that TypeORM broadcasts to subscribers. */
 const EVENTS = [
   'beforeQuery',
   'afterQuery',
@@ -99,28 +100,28 @@ const EVENTS = [
   'afterTransactionCommit',
 ] as const satisfies (keyof EntitySubscriberInterface)[];
 
-/** Returns whether the application listens to how its transactions begin and commit, or measures their statements. */
+/** Returns whether the application observes transactions or statements, so that TypeORM must begin and commit. */
 export function isObserved({ subscribers, options }: DataSource): boolean {
   if (options.maxQueryExecutionTime) return true;
   return subscribers.some((one) => !(one instanceof TransactionWatch) && EVENTS.some((event) => one[event]));
 }
 
 /**
- * Watches what handlers do with the transactions of their operations, as a subscriber of the data source: it refuses
- * statements that would lose an effect, and warns, once for each endpoint, of writes that are not part of the transaction.
+ * Watches the statements of handlers in their operations' transactions, as a subscriber of the data source. It refuses
+ * statements that would lose an effect. It warns, once for each endpoint, of writes outside of the transaction.
  */
 export class TransactionWatch implements EntitySubscriberInterface {
   private readonly logger = new Logger('Idempotency');
-  /** Those that are open. Not a WeakMap: V8 takes the values of one for reachable until its next major collection. */
+  /** The watched ones. Not a WeakMap: V8 keeps the values of one until its next major garbage collection. */
   private readonly transactions = new ShortLivedMap<QueryRunner, WatchedTransaction>();
   private readonly warnedOf = new Set<string>();
 
   constructor(private readonly connector: Connector) {}
 
   /**
-   * Runs `work` in a transaction that has just begun, and watches it until `work` has ended.
+   * Runs `work` in a transaction that has just begun, and watches it until `work` ends.
    *
-   * @param begun the transaction, where it is marked already
+   * @param begun the transaction, if BEGIN has marked it
    */
   async during<T>(
     manager: EntityManager,
@@ -137,7 +138,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     try {
       return await work(transaction);
     } catch (error) {
-      // The code that began the transaction gives the connection back.
+      // The code that began the transaction releases the connection, and its pool then drops it.
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
     } finally {
@@ -149,7 +150,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     }
   }
 
-  /** The transaction of another operation, which a transaction host joins this one to. */
+  /** Returns the transaction of another operation, if a transaction host joined this one to it. */
   private joined(runner: QueryRunner): WatchedTransaction | undefined {
     const transaction = this.transactions.get(runner);
     return transaction?.phase === 'ending' ? undefined : transaction;
@@ -162,16 +163,16 @@ export class TransactionWatch implements EntitySubscriberInterface {
       await this.connector.dialect.markTransaction(on, transaction.mark);
       transaction.on = on;
     };
-    // Not awaited here: it takes its place before the handler's first statement, and costs no round trip of its own.
+    // Not awaited here: the driver sends it before the handler's first statement, without waiting for its answer.
     transaction.marking = mark();
     transaction.marking.catch(() => undefined);
     return transaction;
   }
 
-  /** Called by TypeORM before each statement of the data source; what it throws, the statement's caller gets. */
+  /** Called by TypeORM before each statement of the data source. An error that it throws rejects the statement. */
   beforeQuery({ query, queryRunner }: Statement): void {
     const transaction = this.transactions.get(queryRunner);
-    if (!transaction || transaction.phase === 'ending') return this.noteForeignWrite(query);
+    if (!transaction || transaction.phase === 'ending') return this.warnOfForeignWrite(query);
     if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });
     if (endsTransaction(query, this.connector.dialect.name)) throw new TransactionControlError(query);
     const step = currentStep();
@@ -179,7 +180,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     if (isOfStep && isWrite(query)) throw new StepInTransactionError(step.name);
   }
 
-  /** Called by TypeORM after each statement of the data source, and awaited before the statement's caller goes on. */
+  /** Called by TypeORM after each statement of the data source, and awaited before the statement resolves. */
   afterQuery({ queryRunner, success, rawResults, error }: StatementResult): Promise<void> | undefined {
     const transaction = this.transactions.get(queryRunner);
     if (transaction?.phase !== 'open') return undefined;
@@ -190,30 +191,26 @@ export class TransactionWatch implements EntitySubscriberInterface {
       return undefined;
     }
     noteError(queryRunner, error);
-    if (!undoesTransaction(error)) return this.lookForTransaction(queryRunner, transaction, error);
-    // At once, as TypeORM before 1.0 does not wait for this method.
+    if (!says(error, 'endsTransaction')) return this.checkTransaction(queryRunner, transaction, error);
+    // Synchronously, because TypeORM before 1.0 does not await this method.
     transaction.phase = 'undone';
     transaction.cause = error;
     return undefined;
   }
 
-  private async lookForTransaction(
-    runner: QueryRunner,
-    transaction: WatchedTransaction,
-    error: unknown,
-  ): Promise<void> {
+  private async checkTransaction(runner: QueryRunner, transaction: WatchedTransaction, error: unknown): Promise<void> {
     const on = await this.connector.within(runner.manager);
-    // A connection that is lost has lost its transaction: the statement's error says so.
+    // A lost connection has lost its transaction too, and the statement's own error reports that.
     const isThere = await this.connector.dialect.isInTransaction(on).catch(() => true);
     if (isThere) return;
     transaction.phase = 'undone';
     transaction.cause = error;
-    // SQLite rolls back at some errors; MySQL commits before a statement such as DDL, though that then fails.
-    transaction.mayBeCommitted = this.connector.dialect.name === 'mysql' && !isConflict(error);
+    // SQLite rolls back at some errors. MySQL commits before a statement such as DDL, even if that fails.
+    transaction.mayBeCommitted = this.connector.dialect.name === 'mysql' && kindOf(error) !== 'conflict';
   }
 
-  /** A write that the transaction does not undo: where the operation is rolled back and tried again, it is made twice. */
-  private noteForeignWrite(query: string): void {
+  /** Warns of a write outside of the transaction: after a rollback and a retry, it is there twice. */
+  private warnOfForeignWrite(query: string): void {
     const execution = current()?.execution;
     const manager = execution?.openTransaction as EntityManager | undefined;
     if (!manager || currentStep() || !isWrite(query)) return;
@@ -228,18 +225,18 @@ export class TransactionWatch implements EntitySubscriberInterface {
     );
   }
 
-  /** A data source that is initialized again has a new list of subscribers. */
+  /** Subscribes each time: a data source that is initialized again has a new list of subscribers. */
   private subscribe({ queryRunner }: EntityManager): void {
     const { subscribers } = queryRunner!.connection;
     if (subscribers.includes(this)) return;
-    // First, as what an application adds and takes away again is the last.
+    // As the first one: an application may add a subscriber, and remove the last one again.
     subscribers.unshift(this);
     if (this.connector.singleConnection) this.watchSingleConnection(queryRunner!);
   }
 
   /**
-   * SQLite's driver has one query runner for all. A manager that asks for it during an operation is not the operation's own, which has
-   * it already.
+   * SQLite's driver has one query runner for all. A manager that requests it during an operation is not the operation's own,
+   * which has it already.
    */
   private watchSingleConnection({ connection: dataSource }: QueryRunner): void {
     const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
@@ -247,7 +244,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
       const runner = createQueryRunner(mode);
       if (!current()?.execution.openTransaction) return runner;
       const query = (text: string, ...rest: [parameters?: unknown[]]): Promise<unknown> => {
-        this.noteForeignWrite(text);
+        this.warnOfForeignWrite(text);
         return runner.query(text, ...rest);
       };
       return new Proxy(runner, {

@@ -207,7 +207,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     const left = [witnesses[0], witnesses[4]];
     for (const witness of left) await witness?.set(nameOf(id), 'theirs', 'PX', 60_000);
     for (const server of servers.slice(1, 4)) server.pause();
-    expect(await bench.lock(clients, PATIENT).acquire(id, 60_000)).toEqual({
+    expect(await fixture.lock(clients, PATIENT).acquire(id, 60_000)).toEqual({
       kind: 'unavailable',
       reason: 'no quorum: 3 of 5 Redis nodes out (no answer)',
     });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { AppProcess } from '../../support/app-process.js';
-import { Cluster, told } from '../../support/cluster.js';
+import { Cluster, messageFrom } from '../../support/cluster.js';
 import { type Answer, call, callUntilDefinitive } from '../../support/http-client.js';
 
 /** Longer than a busy machine stands still: the victim has to own its records until it is killed. */
@@ -33,7 +33,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('after kill -9
     const lost: Promise<Answer | 'lost'>[] = [];
     for (const [name, [route, stayIn]] of Object.entries(INTERRUPTED)) {
       lost.push(call(`${victim.url}/${route}`, { key: keys.get(name), body: { name, stayIn } }).catch(() => 'lost'));
-      await told(victim, (message) => message.stays === name, 60_000);
+      await messageFrom(victim, (message) => message.stays === name, 60_000);
     }
     await victim.stop('SIGKILL');
     const answered = (await Promise.all(lost)).filter((answer) => answer !== 'lost');
@@ -133,7 +133,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('after kill -9
     const { keys: derived } = JSON.parse(answer.body) as { keys: string[] };
     expect(new Set(derived).size).toBe(2);
     for (const app of [victim, cluster.apps[0]]) {
-      await told(
+      await messageFrom(
         app,
         ({ name, keys: ofAttempt }) => name === 'before-confirm' && isDeepStrictEqual(ofAttempt, derived),
       );

@@ -1,4 +1,4 @@
-import { NOBODY } from '../../../lib/store/dialects/dialect.js';
+import { NO_OWNER } from '../../../lib/store/dialects/dialect.js';
 import type { RecordStatus } from '../../../lib/engine/ports/record-store.js';
 
 /** Of all claims. */
@@ -94,7 +94,7 @@ export class Model {
       // An operator who frees it has found out that what had begun did not happen.
       const steps = record.steps.map((step) => (step.status === 'begun' ? { ...step, status: 'failed' } : step));
       this.put(key, { ...record, status: 'failed', expired: false, steps });
-    } else this.put(key, { ...record, status: 'done', owner: NOBODY, code, expired: false });
+    } else this.put(key, { ...record, status: 'done', owner: NO_OWNER, code, expired: false });
     return true;
   }
 

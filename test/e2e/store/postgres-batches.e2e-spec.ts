@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Claim, Completion } from '../../../lib/engine/ports/record-store.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
-import { giveBackPostgres, ownPostgresPool } from '../../../lib/store/connectors/postgres-pool.js';
+import { releasePostgres, ownPostgresPool } from '../../../lib/store/connectors/postgres-pool.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { until } from '../../support/until.js';
@@ -128,7 +128,7 @@ describe('A batch on PostgreSQL', () => {
       await Promise.all(records.map((record) => store.complete(ownership(record), COMPLETION)));
     }
     // 1, 2, 4 and so on to 128 claims of two kinds, and to 64 completions.
-    expect((await prepared()).filter((name) => /_(claim|claimLater|complete)\d+_/.test(name)).length).toBeLessThan(24);
+    expect((await prepared()).filter((name) => /_(claim|claimAsync|complete)\d+_/.test(name)).length).toBeLessThan(24);
   });
 
   it('has no bytes in hexadecimal digits', async () => {
@@ -155,12 +155,12 @@ it('Two connections of the store to PostgreSQL stay open, with their statements'
   const pool = ownPostgresPool(fixture.dataSource, 4)!;
   try {
     const clients = await Promise.all([pool.take(), pool.take(), pool.take(), pool.take()]);
-    for (const client of clients) giveBackPostgres(client, undefined);
+    for (const client of clients) releasePostgres(client, undefined);
     await until(() => pool.size < 4);
     await until(() => pool.size === 2);
     const again = await pool.take();
     expect(clients).toContain(again);
-    giveBackPostgres(again, undefined);
+    releasePostgres(again, undefined);
   } finally {
     await pool.end();
     await fixture.close();

@@ -1,5 +1,5 @@
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
-import { PostgresDialect } from '../../../lib/store/dialects/postgres.js';
+import { postgresStatements } from '../../../lib/store/dialects/postgres.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 import { aClaim, again, StoreFixture, COMPLETION, BACKENDS, ownership } from './support.js';
@@ -12,10 +12,10 @@ interface Plan {
   readonly Plans?: readonly Plan[];
 }
 
-const { sql: statements } = new PostgresDialect({
+const statements: Record<string, string | ((rows: number) => string)> = postgresStatements({
   record: 'idempotency_record',
   step: 'idempotency_step',
-}) as unknown as { sql: Record<string, string | ((rows: number) => string)> };
+});
 
 /** @param name of a statement, and for how many rows it is, if it says so: `claim 8` */
 function textOf(name: string): string {
@@ -118,8 +118,8 @@ describe('On PostgreSQL', () => {
     'claim 1',
     'claim 8',
     'claim 128',
-    'claimLater 1',
-    'claimLater 128',
+    'claimAsync 1',
+    'claimAsync 128',
     'complete 1',
     'complete 8',
     'complete 64',
@@ -128,16 +128,16 @@ describe('On PostgreSQL', () => {
     'takeOver 128',
     'read',
     'renew',
-    'renewBeside',
-    'markAwaitedBeside',
-    'letGo',
+    'renewLeaseRow',
+    'markLeaseRowAwaited',
+    'endLease',
     'discard',
     'putStep',
   ];
   const TABLES = ['idempotency_record', 'idempotency_step'];
 
   it('the records of a scope are found by their index', async () => {
-    const plans = flatten(await explain('ofScope', [`'{"\\\\x00"}'`, '1000']));
+    const plans = flatten(await explain('findByScope', [`'{"\\\\x00"}'`, '1000']));
     expect(plans.map((node) => node['Index Name'])).toContainEqual(expect.stringMatching(/^IDX_/));
     const deleting = flatten(await explain('forgetMany', ['NULL']));
     expect([...plans, ...deleting].map((node) => node['Node Type'])).not.toContain('Seq Scan');

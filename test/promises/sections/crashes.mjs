@@ -1,11 +1,10 @@
 const NO_STEP_OF_AN_EXPIRED_OPERATION = /** @type {const} */ ([
   [
     'lib/store/dialects/postgres.ts',
-    "s.record_id = $1 AND s.token > r.token - r.attempt AND s.name <> '${BESIDE}'",
-    "s.record_id = $1 AND s.name <> '${BESIDE}'",
+    "s.record_id = $1 AND s.token > r.token - r.attempt AND s.name <> '${LEASE_ROW}'",
+    "s.record_id = $1 AND s.name <> '${LEASE_ROW}'",
   ],
-  ['lib/store/dialects/mysql.ts', 's.record_id = ? AND s.token > r.token - r.attempt', 's.record_id = ?'],
-  ['lib/store/dialects/sqlite.ts', 's.record_id = ? AND s.token > r.token - r.attempt', 's.record_id = ?'],
+  ['lib/store/dialects/shared-statements.ts', 's.record_id = ? AND s.token > r.token - r.attempt', 's.record_id = ?'],
 ]);
 
 /** @type {readonly import('../table.mjs').Section[]} */
@@ -127,18 +126,13 @@ export const CRASHES = [
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
-            find: "(s.name <> '${BESIDE}' OR s.updated_at",
+            find: "(s.name <> '${LEASE_ROW}' OR s.updated_at",
             replace: '(s.updated_at',
           },
           {
-            file: 'lib/store/dialects/mysql.ts',
-            find: '<= ${NOW} AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)`',
-            replace: '<= ${NOW}`',
-          },
-          {
-            file: 'lib/store/dialects/sqlite.ts',
-            find: '<= ${NOW} AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)`',
-            replace: '<= ${NOW}`',
+            file: 'lib/store/dialects/shared-statements.ts',
+            find: '<= ${now} AND NOT EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id)`',
+            replace: '<= ${now}`',
           },
         ],
         shownBy: [{ spec: 'test/e2e/store/operator-actions', test: 'what has expired, with its steps' }],
@@ -229,12 +223,7 @@ export const CRASHES = [
               "UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'failed'",
           },
           {
-            file: 'lib/store/dialects/mysql.ts',
-            find: "WHERE record_id = ? AND status = 'begun'",
-            replace: "WHERE record_id = ? AND status = 'failed'",
-          },
-          {
-            file: 'lib/store/dialects/sqlite.ts',
+            file: 'lib/store/dialects/shared-statements.ts',
             find: "WHERE record_id = ? AND status = 'begun'",
             replace: "WHERE record_id = ? AND status = 'failed'",
           },

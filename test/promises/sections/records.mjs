@@ -48,9 +48,9 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
-            find: `id NOT IN (SELECT id FROM existing) AND \${BRIEFLY} \${andWhere}
+            find: `id NOT IN (SELECT id FROM existing) AND \${SHORT_LOCK_WAIT} \${andWhere}
   ON CONFLICT (id) DO NOTHING RETURNING r.id`,
-            replace: `\${BRIEFLY} \${andWhere}
+            replace: `\${SHORT_LOCK_WAIT} \${andWhere}
   ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING r.id`,
           },
         ],
@@ -77,7 +77,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
-            find: "AND ${decided} IN ('restart', 'take')`",
+            find: "AND ${effect} IN ('restart', 'take')`",
             replace: "AND r.status = 'processing'`",
           },
         ],
@@ -88,7 +88,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
-            find: "    await this.run(on, 'lock', [claims.map(({ recordId }) => recordId)]);\n",
+            find: "      await run(on, 'lock', [claims.map(({ recordId }) => recordId)]);\n",
             replace: '',
           },
         ],
@@ -212,9 +212,9 @@ export const RECORDS = [
         promise: 'replays byte for byte',
         broken: [
           {
-            file: 'lib/store/dialects/sqlite.ts',
-            find: 'const values = [c.code, c.head, c.body,',
-            replace: 'const values = [c.code, c.head, c.body && Buffer.from(c.body.toString()),',
+            file: 'lib/store/dialects/shared-statements.ts',
+            find: 'return [c.code, c.head, c.body,',
+            replace: 'return [c.code, c.head, c.body && Buffer.from(c.body.toString()),',
           },
         ],
         shownBy: [{ spec: 'test/conformance/responses' }],
@@ -343,7 +343,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
-            find: "resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NOBODY}',",
+            find: "resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NO_OWNER}',",
             replace: "resolveDone: `UPDATE ${record} r SET status = 'done',",
           },
         ],

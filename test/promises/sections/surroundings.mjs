@@ -300,8 +300,8 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/store/dialects/predicates.ts',
-            find: "WHEN ${r}status = 'processing' AND ${lapsed}",
-            replace: "WHEN ${r}status = 'processing' AND (${lapsed} OR ${r}expires_at <= ${now})",
+            find: "WHEN ${r}status = 'processing' AND ${leaseExpired}",
+            replace: "WHEN ${r}status = 'processing' AND (${leaseExpired} OR ${r}expires_at <= ${now})",
           },
         ],
         shownBy: [{ spec: 'test/e2e/store/claims', test: 'leaves a live lease alone' }],

@@ -130,8 +130,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/store/sql-record-store.ts',
-            find: 'const cause = watched?.lastWords.error ?? error;',
-            replace: 'const cause = new StoreUnavailableError({ cause: watched?.lastWords.error ?? error });',
+            find: 'const cause = watched?.lost.error ?? error;',
+            replace: 'const cause = new StoreUnavailableError({ cause: watched?.lost.error ?? error });',
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'its error reaches the filters' }],
@@ -141,8 +141,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
-            find: "return this.fenced(on, transactional ? 'renewBeside' : 'renew', ownership, leaseMs);",
-            replace: "void transactional;\n    return this.fenced(on, 'renew', ownership, leaseMs);",
+            find: "fenced(on, transactional ? 'renewLeaseRow' : 'renew', ownership, leaseMs)",
+            replace: "fenced(on, (void transactional, 'renew'), ownership, leaseMs)",
           },
         ],
         shownBy: [{ spec: 'test/conformance/isolation-levels', test: 'is recorded after heartbeats' }],

@@ -27,6 +27,7 @@ const INTERNAL = new Set([
   'never called',
   // The connection that listens is opened again.
   'the server takes no writes',
+  'announcements could not be sent',
   // Of a handler whose client has gone.
   'the request was answered before its handler began',
   // As node's own response says them: of a response that is held back.
