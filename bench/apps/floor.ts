@@ -3,14 +3,16 @@
  * library's own table. What is rare is missing (joins, heartbeats, take-overs, lost leases); nothing is left out of what costs
  * time on a fresh request, a replay or a refusal:
  *
+ * - the key read from the header's lines, which must be one, and checked
  * - one SHA-256 for the identity, one for the fingerprint of the body whatever the order of its members, the request kept as JSON
  * - a durable claim, in one statement with the claims that arrive meanwhile, committed before the handler runs; it reads the outcome
  *   of a key that has one, as nothing but the table says which key is new
- * - the handler called within an `AsyncLocalStorage`
+ * - three contexts of an `AsyncLocalStorage`: of the interceptors inside, of each call of the handler, as an interceptor may repeat
+ *   it, and of the interceptors outside, which are not part of the execution when they get its value and its end
  * - the response captured at node's ServerResponse, headers and body, held back until its outcome is durable
  * - a durable, fenced completion, in one statement with others likewise
- * - a replay of what its claim has read, through the hooks of Fastify and written at the ServerResponse; the interceptors outside
- *   get the value that it stands for
+ * - a replay of what its claim has read: checked, as others may write to the table, sent through the hooks of Fastify and written at
+ *   the ServerResponse, with the headers that the hooks have changed; the interceptors outside get the value that it stands for
  * - with Redis, a lock on most of its nodes before the claim, taken and given back by one script with the locks of the same turn
  * - a 409 without a statement for a duplicate of a request that runs in this process
  *
@@ -18,10 +20,11 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHash, randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type ArgumentsHost,
+  BadRequestException,
   Body,
   type CallHandler,
   Catch,
@@ -38,7 +41,7 @@ import { HttpAdapterHost } from '@nestjs/core';
 import { InjectDataSource } from '@nestjs/typeorm';
 import { Redis } from 'ioredis';
 import pg from 'pg';
-import { Observable, type Subscriber, tap } from 'rxjs';
+import { Observable, type Subscriber } from 'rxjs';
 import { DataSource, type EntityManager } from 'typeorm';
 import { charge, type NewCharge, type NewOrder, order, pacedCharge, serve, settings } from './serve.js';
 
@@ -225,6 +228,7 @@ interface PlatformReply {
   readonly raw?: ServerResponse;
   /** On Fastify. */
   header?(name: string, value: string): unknown;
+  getHeaders?(): Record<string, unknown>;
   send(body: unknown): unknown;
 }
 
@@ -244,7 +248,7 @@ function exchangeOf(context: ExecutionContext): Exchange {
   const reply = http.getResponse<PlatformReply>();
   const incoming = request.raw ?? (request as unknown as IncomingMessage);
   const endpoint = `POST ${request.routeOptions?.url ?? request.route?.path}`;
-  const key = incoming.headers['idempotency-key'] as string;
+  const key = keyOf(incoming.rawHeaders);
   const digest = createHash('sha256').update(`0:${endpoint.length}:${endpoint}${key}`).digest();
   const hex = digest.toString('hex', 0, 16);
   const id = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
@@ -253,6 +257,19 @@ function exchangeOf(context: ExecutionContext): Exchange {
   const requestJson = `{"method":"POST","path":"${incoming.url}","body":${body}}`;
   const response = reply.raw ?? (reply as unknown as ServerResponse);
   return { request, reply, response, id, endpoint, fingerprint, requestJson };
+}
+
+const KEY = /^[\x21-\x7e]{1,255}$/;
+
+function keyOf(rawHeaders: readonly string[]): string {
+  let line: string | undefined;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i].length !== 15 || rawHeaders[i].toLowerCase() !== 'idempotency-key') continue;
+    if (line !== undefined) throw new BadRequestException('The Idempotency-Key header is repeated.');
+    line = rawHeaders[i + 1].replace(/^[ \t]+|[ \t]+$/g, '').replace(/^"(.*)"$/, '$1');
+  }
+  if (!line || !KEY.test(line)) throw new BadRequestException('The Idempotency-Key header is no key.');
+  return line;
 }
 
 /** Returns whether the members of all objects are in the order of their names, as those of small requests often are. */
@@ -335,12 +352,12 @@ function turnIntoDictionary(response: ServerResponse): void {
  * them before.
  */
 function replay({ reply, response }: Exchange, { code, head, body }: Row): void {
-  const headers = JSON.parse(head.toString()) as [string, string][];
+  const headers = checkedHead(head);
   response.statusCode = code!;
   if (reply.raw) {
     for (const [name, value] of headers) reply.header!(name, value);
     reply.header!('Idempotent-Replayed', 'true');
-    writeInstead(response, headers, body);
+    writeInstead(response, headers, reply.getHeaders!(), body);
     reply.send(body.toString());
     reply.send = () => reply;
     return;
@@ -351,8 +368,28 @@ function replay({ reply, response }: Exchange, { code, head, body }: Row): void 
   discardWrites(response);
 }
 
-/** Sends the stored headers as they were spelt, and the stored body, in place of what Fastify writes. */
-function writeInstead(response: ServerResponse, headers: readonly [string, string][], body: Buffer): void {
+function checkedHead(head: Buffer): [string, string][] {
+  const headers = JSON.parse(head.toString()) as [string, string][];
+  for (const [name, value] of headers) {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+  }
+  return headers;
+}
+
+/** Headers that describe the stored bytes, whatever the hooks have made of these. */
+const OF_THE_BYTES = /^(?:content-.+|etag|transfer-encoding)$/;
+
+/**
+ * Sends the stored body instead of what Fastify writes, with the stored headers as they were spelt, except those that hooks have
+ * changed.
+ */
+function writeInstead(
+  response: ServerResponse,
+  headers: readonly [string, string][],
+  before: Record<string, unknown>,
+  body: Buffer,
+): void {
   // oxlint-disable-next-line typescript/unbound-method -- put back where they were
   const { end, writeHead } = response;
   Object.assign(response, {
@@ -364,7 +401,13 @@ function writeInstead(response: ServerResponse, headers: readonly [string, strin
     },
     end() {
       Object.assign(response, { writeHead, end });
-      for (const [name, value] of headers) response.setHeader(name, value);
+      for (const name of response.getHeaderNames())
+        if (before[name] === undefined && OF_THE_BYTES.test(name) && name !== 'content-length')
+          response.removeHeader(name);
+      for (const [name, value] of headers) {
+        const lower = name.toLowerCase();
+        if (OF_THE_BYTES.test(lower) || response.getHeader(lower) === before[lower]) response.setHeader(name, value);
+      }
       response.end(body);
       discardWrites(response);
       return response;
@@ -410,10 +453,29 @@ class InProgressFilter implements ExceptionFilter<InProgress> {
   }
 }
 
-const execution = new AsyncLocalStorage<Exchange>();
+const execution = new AsyncLocalStorage<Exchange | { readonly call: Exchange } | undefined>();
 
-const callHandler = (exchange: Exchange, next: CallHandler): Observable<unknown> =>
-  execution.run(exchange, () => next.handle());
+/** Calls the handler, in a context of its own. */
+const inCall = <T>(work: () => T): T => execution.run({ call: execution.getStore() as Exchange }, work);
+
+function subscribeWithin(
+  exchange: Exchange,
+  next: CallHandler,
+  subscriber: Subscriber<unknown>,
+  onError?: (error: unknown) => void,
+): void {
+  const fail = (error: unknown) => {
+    onError?.(error);
+    subscriber.error(error);
+  };
+  execution.run(exchange, () =>
+    next.handle().subscribe({
+      next: (value) => execution.run(undefined, () => subscriber.next(value)),
+      error: (error: unknown) => execution.run(undefined, () => fail(error)),
+      complete: () => execution.run(undefined, () => subscriber.complete()),
+    }),
+  );
+}
 
 class FloorInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
@@ -460,7 +522,7 @@ function run(exchange: Exchange, next: CallHandler, subscriber: Subscriber<unkno
           else response.destroy();
         }, fail);
       });
-      callHandler(exchange, next).subscribe(subscriber);
+      subscribeWithin(exchange, next, subscriber);
     }, fail);
   }
 }
@@ -496,9 +558,7 @@ class TransactionalInterceptor implements NestInterceptor {
     exchange.request.manager = manager;
     const captured = await new Promise<Captured>((resolve, reject) => {
       capture(exchange, resolve);
-      callHandler(exchange, next)
-        .pipe(tap({ error: reject }))
-        .subscribe(subscriber);
+      subscribeWithin(exchange, next, subscriber, reject);
     });
     const { status, head, body } = captured;
     const values = [[exchange.id], [owner], [status], [head], [body]];
@@ -517,25 +577,25 @@ class FloorController {
   @Post('charges')
   @UseInterceptors(FloorInterceptor)
   create(@Body() body: NewCharge) {
-    return charge(this.dataSource, body);
+    return inCall(() => charge(this.dataSource, body));
   }
 
   @Post('orders')
   @UseInterceptors(FloorInterceptor)
   createOrder(@Body() body: NewOrder) {
-    return order(this.dataSource, body);
+    return inCall(() => order(this.dataSource, body));
   }
 
   @Post('paced')
   @UseInterceptors(FloorInterceptor)
   createPaced(@Body() body: NewCharge) {
-    return pacedCharge(this.dataSource, body);
+    return inCall(() => pacedCharge(this.dataSource, body));
   }
 
   @Post('transactional')
   @UseInterceptors(TransactionalInterceptor)
   createWithin(@Body() body: NewCharge, @Req() { manager }: { manager: EntityManager }) {
-    return charge(manager, body);
+    return inCall(() => charge(manager, body));
   }
 
   @Post('slow')
