@@ -44,7 +44,7 @@ const samples = given.length > 0 ? [] : testSamples();
 let { passed, failedSpecs: again } = await jest(jestArgs, TIME_LIMIT);
 const failed = await samples;
 // Few files: where many fail, something is wrong that a second run only hides.
-if (process.env.CI === 'true' && again.length > 0 && again.length <= MOST_RUN_AGAIN) {
+if (process.env.CI && again.length > 0 && again.length <= MOST_RUN_AGAIN) {
   console.log(`\nRun a second time:\n  ${again.join('\n  ')}`);
   const chosen = jestArgs.includes('--findRelatedTests') ? [] : jestArgs;
   ({ passed } = await jest([...chosen, '--runTestsByPath', ...again], TIME_LIMIT));
@@ -57,7 +57,7 @@ process.exit(failed.length === 0 && passed ? 0 : 1);
 async function testSamples() {
   const failures = [];
   for (const sample of SAMPLES.filter((one) => sampleHas(one, 'test'))) {
-    const isDone = (await testSample(sample)) || (process.env.CI === 'true' && (await testSample(sample)));
+    const isDone = (await testSample(sample)) || (process.env.CI && (await testSample(sample)));
     if (!isDone) failures.push(sample);
   }
   return failures;
