@@ -29,7 +29,7 @@ export interface RunSettings {
 }
 
 /** The operation was carried out, and nothing of its response is kept. */
-export const CARRIED_OUT: HandlerResult = { kind: 'store', outcome: TOMBSTONE, failed: false };
+export const STORE_WITHOUT_RESPONSE: HandlerResult = { kind: 'store', outcome: TOMBSTONE, failed: false };
 
 const logger = new Logger('Idempotency');
 

@@ -5,7 +5,13 @@ import { TOMBSTONE } from '../../engine/outcome.js';
 import type { HandlerResult, RecordingResult, LeasedExecution } from '../../engine/leased-execution.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
-import { answerInstead, CARRIED_OUT, isWorkToBeDone, type RunSettings, verdictOf } from '../shared/run-end.js';
+import {
+  answerInstead,
+  STORE_WITHOUT_RESPONSE,
+  isWorkToBeDone,
+  type RunSettings,
+  verdictOf,
+} from '../shared/run-end.js';
 import { toValueJson } from '../../engine/value-json.js';
 import { statusOfError } from '../../options/error-status.js';
 import { type Answer, packAnswer, unpackAnswer } from '../content/value-outcome.js';
@@ -97,7 +103,7 @@ export class PipelineRun {
   /** A stream that is too large to keep, or that perhaps has no end, passes through. A retry gets `replay-unavailable`. */
   private letGo(): void {
     clearTimeout(this.tooLong);
-    this.settleResult(CARRIED_OUT);
+    this.settleResult(STORE_WITHOUT_RESPONSE);
   }
 
   private async onEnd(): Promise<void> {
@@ -109,7 +115,7 @@ export class PipelineRun {
       // An interceptor inside went on without the handler. Its answer says nothing of the operation.
       this.letThrough();
       await calls.idle();
-      return this.settle(this.isCarriedOut ? CARRIED_OUT : { kind: 'release' });
+      return this.settle(this.isCarriedOut ? STORE_WITHOUT_RESPONSE : { kind: 'release' });
     }
     const result = this.safeResult();
     // Another call may still run, though the last one has ended.
@@ -146,7 +152,7 @@ export class PipelineRun {
     const status = thrown ? statusOfError(error) : 200;
     const verdict = verdictOf(this.settings, { status, error, handlerFailed }, current);
     if (verdict === 'release') return { kind: 'release' };
-    if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
+    if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
     const { response } = this.settings.options;
     const outcome = packAnswer({ values: this.values, thrown }, response.maxBytes);
     return { kind: 'store', outcome: outcomeToKeep(outcome, response), failed: thrown !== undefined || handlerFailed };
