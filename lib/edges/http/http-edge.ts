@@ -12,7 +12,7 @@ import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
-import { admissionError } from '../shared/admit.js';
+import { admissionError } from '../shared/admission-error.js';
 import { CredentialBinding } from '../caller/caller-digests.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
 import type { StoreErrors } from '../shared/run-end.js';
