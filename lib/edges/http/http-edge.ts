@@ -23,7 +23,7 @@ import { type Exchange, exchangeOf } from './exchange.js';
 import { type ComparedRoute, describeBriefly, describeRequest, type RequestDescription } from './fingerprint.js';
 import { type HttpOperation, HttpOperations } from './http-operations.js';
 import { HttpRun } from './http-run.js';
-import { keepProblem, leaveResponse } from './kept-problem.js';
+import { dropProblem, keepProblem } from './kept-problem.js';
 import { readRequestKey } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import { type Principal, principalOf } from '../caller/principal.js';
@@ -116,7 +116,7 @@ export class HttpEdge {
   private admit(request: Request): void {
     const { exchange } = request;
     const { rawRequest, rawResponse } = exchange;
-    leaveResponse(rawResponse);
+    dropProblem(rawResponse);
     try {
       const key = this.readKey(request);
       if (key === undefined) return void request.next.handle().subscribe(request.subscriber);
