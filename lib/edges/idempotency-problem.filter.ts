@@ -8,9 +8,10 @@ import { noteFiltered } from './http/kept-problem.js';
 import { problemHeaders } from './http/write-response.js';
 
 /**
- * Sends problems as `application/problem+json`, also in applications whose global filter puts every other error into a
- * form of its own; to clients of message handlers, as objects with the same members; to those of GraphQL, as errors with
- * these members as `extensions`. A global filter that names one of our classes in `@Catch()` comes first.
+ * Sends problems as `application/problem+json` (RFC 9457), even if a global filter of the application formats all other errors.
+ * Clients of message handlers get an object with the same members, and clients of GraphQL an error with these members as `extensions`.
+ *
+ * A global filter of the application that names a problem's class in `@Catch()` comes first.
  */
 @Catch(IdempotencyProblem)
 @Injectable()
@@ -36,7 +37,7 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
     const response = host.switchToHttp().getResponse<unknown>();
     if (adapter.isHeadersSent(response)) return new BaseExceptionFilter(adapter).catch(problem, host);
     for (const [name, value] of Object.entries(problemHeaders(problem))) adapter.setHeader(response, name, value);
-    // As text: Nest 11 would label an object as application/json.
+    // Text, because Nest 11 would set the type of an object to application/json.
     return adapter.reply(response, JSON.stringify(problem.getResponse()), problem.getStatus());
   }
 }

@@ -10,7 +10,17 @@ import type { Observable } from 'rxjs';
 import { IS_OURS } from '../handlers/marking.js';
 import { IdempotencyEdges } from './idempotency-edges.js';
 
-/** Short-circuits duplicates in the Nest pipeline, after guards and before pipes. Wired by `@Idempotent()`. */
+/**
+ * Answers duplicates from the record, after guards and before pipes. `@Idempotent()` wires it. Applications that wire it by hand name it
+ * in `@UseInterceptors()`; handlers without options of their own then get the module's defaults.
+ *
+ * @example
+ * ```ts
+ * @UseInterceptors(IdempotencyInterceptor)
+ * @Post('payments')
+ * pay(@Body() payment: PaymentDto) {}
+ * ```
+ */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor, OnModuleInit {
   /** @internal */
@@ -20,8 +30,8 @@ export class IdempotencyInterceptor implements NestInterceptor, OnModuleInit {
   constructor(@Optional() private readonly edges?: IdempotencyEdges) {}
 
   /**
-   * Not in the constructor: a unit test that takes a controller from a module which it compiles, and calls its methods,
-   * has no pipeline and needs no module of ours.
+   * Fails at boot, and not in the constructor: a unit test that calls a controller's methods has no pipeline, and needs no
+   * IdempotencyModule.
    *
    * @internal
    */

@@ -3,12 +3,12 @@ import type { ApplicationConfig } from '@nestjs/core';
 import type { CallerRequest, Principal } from './principal.js';
 
 /**
- * Warns, once for each endpoint, of a request with neither principal nor credential that has cookies or passed guards. Such
- * callers share their keys, though the application may well know them apart by a session.
+ * Warns, once for each endpoint, of a request with neither principal nor credential that has cookies or passed guards. Its callers
+ * share their keys, although the application may distinguish them by a session.
  */
 export class AnonymousCallers {
   private readonly logger = new Logger('Idempotency');
-  private readonly told = new Set<string>();
+  private readonly warned = new Set<string>();
 
   constructor(private readonly application: ApplicationConfig) {}
 
@@ -18,7 +18,7 @@ export class AnonymousCallers {
     operation: { readonly endpoint: string; readonly hasGuards: boolean },
   ): void {
     const { endpoint } = operation;
-    if (scope !== '' || credential !== undefined || this.told.has(endpoint)) return;
+    if (scope !== '' || credential !== undefined || this.warned.has(endpoint)) return;
     if (headers.cookie) {
       this.warn(
         endpoint,
@@ -36,7 +36,7 @@ export class AnonymousCallers {
   }
 
   private warn(endpoint: string, what: string): void {
-    this.told.add(endpoint);
+    this.warned.add(endpoint);
     this.logger.warn(`${endpoint}: ${what}`);
   }
 

@@ -9,9 +9,9 @@ const OF_BINDINGS = 'nestjs-idempotency: binding of credentials';
 const OF_SCOPES = 'nestjs-idempotency: digest of scopes';
 
 /**
- * Binds records of callers without a principal to their credential: see docs/decisions/0012. With `encryption`, the digest has
- * a key, which is derived from the current encryption key. What was bound with one of the others is recognised while that key
- * is listed, and so is what was bound before there was encryption.
+ * Binds records of callers without a principal to their credential: see docs/decisions/0012. With `encryption`, the digest has a key
+ * that is derived from the current encryption key. Bindings of former keys, and those without a key, are still recognised, or every
+ * caller would be a stranger after a rotation.
  */
 export class CredentialBinding {
   private readonly keys: DerivedKeys;
@@ -33,8 +33,8 @@ export class CredentialBinding {
 }
 
 /**
- * The digest by which all records of one scope are found: see docs/decisions/0016. With `encryption` it has a key, or a list
- * of users would be found in the table by hashing their ids.
+ * The digest that finds all records of a scope: see docs/decisions/0016. With `encryption` it has a key. Otherwise anyone who reads
+ * the table could look up a user by hashing the id.
  */
 export class ScopeDigest {
   private readonly keys: DerivedKeys;
@@ -43,12 +43,12 @@ export class ScopeDigest {
     this.keys = derivedKeys(options.encryption, OF_SCOPES);
   }
 
-  /** Returns what a new record keeps; `null` without a scope: such records are not those of one caller. */
+  /** Returns the digest for a new record; `null` without a scope, because such records belong to no single caller. */
   of(scope: string): Buffer | null {
     return scope === '' ? null : this.digest(scope, this.keys.current);
   }
 
-  /** Returns every digest that records of a scope may have, under the present key and the former ones. */
+  /** Returns the digests that records of a scope may have, under the current key and the former ones. */
   all(scope: string): Buffer[] {
     return [this.keys.current, ...this.keys.former].map((key) => this.digest(scope, key));
   }
@@ -60,9 +60,9 @@ export class ScopeDigest {
 
 /** The keys of one purpose, derived from those of the option `encryption` by HKDF-SHA-256 (RFC 5869). */
 interface DerivedKeys {
-  /** What is written from now on; `undefined`: no key. */
+  /** For new records; `undefined` without encryption. */
   readonly current: Uint8Array | undefined;
-  /** What may have been written before the keys were rotated, and before there was encryption. */
+  /** For records from before a rotation, or from before encryption. */
   readonly former: readonly (Uint8Array | undefined)[];
 }
 

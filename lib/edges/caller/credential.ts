@@ -4,10 +4,11 @@ import type { CredentialSources } from '../../options/resolved-options.js';
 const AUTHORIZATION = 'authorization';
 
 /**
- * Everything in a request that authenticates its caller, as one text; `undefined` where there is nothing. All of it counts:
- * one credential may be a gateway's, which many callers share.
+ * Returns all credentials of a request as one text; `undefined` if it has none. All of them count, because one may be a gateway's,
+ * which many callers share.
  *
- * `Authorization` alone is its own text, as it is on record. Another text begins with a line feed, which no header can hold.
+ * `Authorization` alone is returned unchanged, as records of earlier versions have it. Any other text begins with a line feed, which
+ * no header can contain.
  */
 export function credentialOf(headers: IncomingHttpHeaders, sources: CredentialSources): string | undefined {
   const found: [string, string][] = [];
@@ -21,7 +22,7 @@ export function credentialOf(headers: IncomingHttpHeaders, sources: CredentialSo
   return `\n${JSON.stringify(found)}`;
 }
 
-/** The first cookie of each name: those that parse cookies take it too. */
+/** Returns the first cookie of each name, as cookie parsers do. */
 function cookiesIn(header: string, names: readonly string[]): [string, string][] {
   const pairs = header.split(';').map((pair) => {
     const end = pair.indexOf('=');
@@ -29,7 +30,7 @@ function cookiesIn(header: string, names: readonly string[]): [string, string][]
   });
   return names.flatMap((name): [string, string][] => {
     const value = pairs.find(([one]) => one === name)?.[1];
-    // With a space, which no header's name has.
+    // No header's name has a space.
     return value ? [[`cookie ${name}`, value]] : [];
   });
 }

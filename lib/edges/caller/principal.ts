@@ -3,44 +3,44 @@ import { types } from 'node:util';
 import type { CredentialSources } from '../../options/resolved-options.js';
 import { credentialOf } from './credential.js';
 
-/** What identifies the caller of an Express or a Fastify request. */
+/** The parts of an Express or a Fastify request that identify its caller. */
 export interface CallerRequest {
   readonly headers: IncomingHttpHeaders;
   readonly user?: unknown;
-  /** Claims of a token, of express-jwt and the like. */
+  /** The claims of a token, as express-jwt sets them. */
   readonly auth?: unknown;
 }
 
-/** Whom a key belongs to. */
+/** The caller that a key belongs to. */
 export interface Principal {
-  /** Part of the record's identity: the same key of two principals names two records. */
+  /** Part of the record's identity: two principals may use the same key. An empty text is no principal. */
   readonly scope: string;
-  /** What distinguishes callers without a principal, as they sent it: a secret, never stored. */
+  /** Distinguishes callers without a principal. A secret, never stored. */
   readonly credential?: string;
 }
 
-/** Members that identify a user, in the order in which they are read. */
+/** The members of a user that may identify it. The first one that is set does. */
 const OF_USERS = ['id', 'sub', 'userId', 'uid', '_id', 'user_id'] as const;
-/** Of `request.auth`, whose `id` may be the id of a token: a refreshed token would make every key a new one. */
+/** The same for `request.auth`. Its `id` may be that of a token, and every retry with a refreshed token would run again. */
 const OF_CLAIMS = ['sub', 'userId'] as const;
 
-/** An error names at most so many members of a user. */
+/** The number of members that an error lists. */
 const MOST_NAMES = 20;
 
 type Claims = Readonly<Record<string, unknown>>;
 
 /**
- * The authenticated principal: the first member of `request.user` that identifies a user, or the subject of `request.auth`,
- * with the issuer where there is one. Without a principal, the caller's credential: a record that is bound to it is of no use
- * to another caller who learnt the key.
+ * Returns the authenticated principal: the first member of `request.user` that identifies a user, or the subject of `request.auth`,
+ * with the issuer if there is one. Without a principal, returns the caller's credential. The record is bound to it, so that a caller
+ * who has learnt the key gets no replay.
  *
- * @throws Error where `request.user` does not distinguish users: they would share their keys
+ * @throws Error if `request.user` does not identify a user, because all users would share their keys
  */
 export function principalOf(request: CallerRequest, credentials: CredentialSources, endpoint: string): Principal {
-  // On Fastify, Nest's middleware gets node's own request.
+  // On Fastify, Nest's middleware sets members of node's own request.
   const { raw } = request as { readonly raw?: Pick<CallerRequest, 'user' | 'auth'> };
   const user = request.user ?? raw?.user;
-  // Passport's `false`: an optional guard let an anonymous caller in.
+  // Passport sets `false` when an optional guard lets an anonymous caller pass.
   if (user !== undefined && user !== null && user !== false) {
     const scope = scopeIn('user', user, OF_USERS, endpoint);
     if (scope !== undefined) return { scope };
@@ -49,17 +49,17 @@ export function principalOf(request: CallerRequest, credentials: CredentialSourc
   const auth = request.auth ?? raw?.auth;
   const scope =
     scopeIn('auth', auth, OF_CLAIMS, endpoint) ??
-    // Auth0's express-oauth2-jwt-bearer.
+    // express-oauth2-jwt-bearer of Auth0 sets the claims as `auth.payload`.
     scopeIn('auth.payload', (auth as { payload?: unknown } | undefined)?.payload, OF_CLAIMS, endpoint);
   return scope === undefined ? { scope: '', credential: credentialOf(request.headers, credentials) } : { scope };
 }
 
-/** @throws Error for a member that several users may share: the next one could be of another kind */
+/** @throws Error for a member that several users may share, instead of reading the next one, which may not identify a user */
 function scopeIn(path: string, holder: unknown, names: readonly string[], endpoint: string): string | undefined {
   if (!isHolder(holder)) return undefined;
   const read = (name: string): string | undefined => {
     const value = holder[name];
-    // A method is no id: models have a method `id()` beside the property that holds it.
+    // Some models have a method `id()`, and the id in another member.
     if (value === undefined || value === null || value === '' || typeof value === 'function') return undefined;
     const text = textOf(value);
     if (text !== '') return text;
@@ -85,7 +85,7 @@ function cannotTell(endpoint: string, why: string): Error {
   );
 }
 
-/** Names alone: values may be secret. */
+/** Returns only names, because values may be secret. */
 function whatIsThere(user: unknown): string {
   if (!isHolder(user)) return `is ${Array.isArray(user) ? 'an array' : `a ${typeof user}`}, not an object with an id`;
   const names = Object.keys(user);
@@ -102,19 +102,19 @@ function kindOf(value: unknown): string {
 
 const BYTES = 'bytes:';
 const ISSUED = 'iss:';
-/** Texts that could be taken for the text of bytes or of an issuer's subject, and those that have been escaped for it. */
+/** Texts that look like encoded bytes or an issuer's subject, or were escaped. Unescaped, a user could choose the id of another. */
 const LIKE_ENCODED = /^(text:)*(bytes:|iss:\[)/;
 
 /**
- * An id as text; empty for what does not tell users apart. Numbers, bigints and texts that look the same are the same:
- * drivers return one column as any of them.
+ * Returns an id as text; an empty one if several users may have it. Numbers, bigints and texts with the same digits are the same id,
+ * because drivers return one column as any of them.
  */
 function textOf(id: unknown): string {
   switch (typeof id) {
     case 'string':
       return LIKE_ENCODED.test(id) ? `text:${id}` : id;
     case 'number':
-      // Beyond 2^53, neighbours are one number. NaN is everybody whose id could not be parsed.
+      // Beyond 2^53, neighbouring ids are one number. NaN is every id that could not be parsed.
       return Math.abs(id) <= Number.MAX_SAFE_INTEGER ? String(id) : '';
     case 'bigint':
       return String(id);
@@ -126,13 +126,13 @@ function textOf(id: unknown): string {
 }
 
 function textOfObject(id: object): string {
-  // Read as UTF-8, most bytes of a BINARY(16) key become U+FFFD, and many users one.
+  // As UTF-8, most bytes of a BINARY(16) key would become U+FFFD, and many users the same.
   if (ArrayBuffer.isView(id)) {
     return id.byteLength > 0 ? BYTES + Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString('hex') : '';
   }
-  // The text of an array is also that of others, such as ['a,b'] and ['a', 'b'].
+  // ['a,b'] and ['a', 'b'] have the same text.
   if (Array.isArray(id)) return '';
-  // The text of a date has no milliseconds.
+  // `toString()` of a date has no milliseconds.
   if (types.isDate(id)) return Number.isNaN(id.getTime()) ? '' : id.toISOString();
   return ownText(id, 'toString') || ownText(id, 'toHexString');
 }

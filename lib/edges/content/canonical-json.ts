@@ -11,23 +11,25 @@ interface Open {
 }
 
 /**
- * Canonical JSON (RFC 8785): members sorted by the UTF-16 code units of their names, no white space, numbers and strings as
- * JavaScript writes them; an empty text for what JSON leaves out. What the RFC refuses and parsers let through nevertheless
- * (half a surrogate pair, a number beyond a double, a bigint that a GraphQL scalar has made) is written in a form of our own,
- * as a request with it is a request like others. Without recursion: a body may be nested deeper than the stack is.
+ * Writes canonical JSON (RFC 8785): members sorted by the UTF-16 code units of their names, no white space, numbers and strings as
+ * JavaScript writes them. Returns an empty text for a value that JSON omits.
  *
- * @throws TypeError for a value that contains itself, or a promise: all of them would be the same text
+ * Parsers accept values that the RFC refuses: half a surrogate pair, a number beyond a double, the bigint of a GraphQL scalar. They get
+ * a form of their own, because a request with them must run, too. Works without recursion, because a client could nest a body deeper
+ * than the stack.
+ *
+ * @throws TypeError for a value that contains itself, and for a promise, because all promises would be the same text
  */
 export function canonicalJson(value: unknown): string {
   return isCanonical(value, LEVELS_LOOKED_INTO) ? JSON.stringify(value) : writeCanonical(value, settled);
 }
 
-/** Down to so many levels, JSON is looked through before it is written. */
+/** The depth to which a value is checked for being canonical already. */
 const LEVELS_LOOKED_INTO = 16;
 
 /**
- * Returns whether `JSON.stringify` writes a value as canonical JSON: it is plain, and its members are in their order already. Bodies
- * of small requests often are.
+ * Returns whether `JSON.stringify` writes a value as canonical JSON, because it is plain and its members are sorted. Small bodies often
+ * are, and this costs a request less.
  */
 function isCanonical(value: unknown, levels: number): boolean {
   if (typeof value !== 'object') {
@@ -45,7 +47,7 @@ function isCanonical(value: unknown, levels: number): boolean {
   return true;
 }
 
-/** As {@link canonicalJson}, of what `written` makes of each value. */
+/** Writes canonical JSON of what `written` returns for each value. */
 export function writeCanonical(value: unknown, written: (value: unknown) => unknown): string {
   const root = written(value);
   if (typeof root !== 'object' || root === null) return leaf(root) ?? '';
@@ -88,7 +90,7 @@ function openUp(value: object, source: unknown): Open {
   return { value, source, names, length: names?.length ?? (value as unknown[]).length, next: 0, isEmpty: true };
 }
 
-/** Sorts a few names in place, which costs a request less than `sort()`: that copies them twice. */
+/** Sorts a few names in place. `sort()` copies them twice, which costs a request more. */
 function sorted(names: string[]): string[] {
   if (names.length > 16) return names.sort();
   for (let i = 1; i < names.length; i++) {
@@ -101,20 +103,20 @@ function sorted(names: string[]): string[] {
 }
 
 /**
- * As JSON.stringify takes it: by its own `toJSON`, and without the object around a primitive. Maps, Sets, URLSearchParams and the
- * like become lists: JSON.stringify writes them all as `{}`, and two requests that differ by them alone would be one.
+ * Returns what JSON.stringify writes for a value: the result of `toJSON()`, and the primitive in a wrapper object. Maps, Sets,
+ * URLSearchParams and the like become lists. JSON.stringify writes `{}` for all of them, and different requests would be equal.
  */
 export function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const { toJSON } = value as { toJSON?: unknown };
-  const told: unknown = typeof toJSON === 'function' ? toJSON.call(value) : value;
-  const isBoxed = told instanceof String || told instanceof Number || told instanceof Boolean;
-  if (isBoxed) return told.valueOf();
-  if (told instanceof ArrayBuffer) return new Uint8Array(told);
-  return isCollection(told) ? [...told] : told;
+  const written: unknown = typeof toJSON === 'function' ? toJSON.call(value) : value;
+  const isBoxed = written instanceof String || written instanceof Number || written instanceof Boolean;
+  if (isBoxed) return written.valueOf();
+  if (written instanceof ArrayBuffer) return new Uint8Array(written);
+  return isCollection(written) ? [...written] : written;
 }
 
-/** An iterator is its own, and can be read once: it is left to its reader. */
+/** Returns whether a value can be iterated more than once. An iterator can not, and is left to its reader. */
 function isCollection(value: unknown): value is Iterable<unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) return false;
   const { [Symbol.iterator]: iterate } = value as { [Symbol.iterator]?: () => unknown };
@@ -128,8 +130,8 @@ function settled(value: unknown): unknown {
 }
 
 /**
- * `undefined` for what JSON leaves out. The name of the member that stands for a number beyond a double is escaped, which canonical
- * JSON never is: `1e999` must not be the same text as an object that a client sends.
+ * Writes a value without members; `undefined` if JSON omits it. The name that stands for a number beyond a double is escaped, which
+ * canonical JSON never does, so that no object of a client has the same text as `1e999`.
  */
 function leaf(value: unknown): string | undefined {
   const isBeyond = typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value));

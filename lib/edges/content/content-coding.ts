@@ -1,6 +1,6 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 
-/** A stored body is not decoded beyond so many bytes: a small one may become gigabytes, at each replay. */
+/** The size beyond which a stored body is not decoded. A small one may contain gigabytes, which every replay would decode. */
 const LIMIT = { maxOutputLength: 64 * 1_024 * 1_024 };
 
 const DECODERS: Readonly<Record<string, (body: Uint8Array, limit: typeof LIMIT) => Buffer>> = {
@@ -11,8 +11,8 @@ const DECODERS: Readonly<Record<string, (body: Uint8Array, limit: typeof LIMIT) 
 };
 
 /**
- * A stored body without its content coding, for a client that does not accept that; `undefined` where it may have it as
- * it is, and where it cannot be decoded. The first response was made for its own client, and a retry may come through another proxy.
+ * Returns a stored body without its content coding if a client does not accept it: a retry may come through another proxy than the
+ * first request. Returns `undefined` if the client accepts the coding, or the body cannot be decoded.
  */
 export function decodedFor(acceptEncoding: string | undefined, coding: string, body: Uint8Array): Buffer | undefined {
   const decode = DECODERS[coding.toLowerCase()];
@@ -24,7 +24,7 @@ export function decodedFor(acceptEncoding: string | undefined, coding: string, b
   }
 }
 
-/** RFC 9110, section 12.5.3; but a client that does not say is not expected to know any. */
+/** RFC 9110, section 12.5.3, except that a client without `Accept-Encoding` is taken to accept none. */
 function accepts(acceptEncoding = '', coding: string): boolean {
   const weights = new Map(
     acceptEncoding.split(',').map((part) => {

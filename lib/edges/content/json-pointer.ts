@@ -1,20 +1,20 @@
 /**
- * JSON pointers (RFC 6901) in which `*` is any member or index. `~0` stands for `~`, `~1` for `/`, and `~2` for `*`, where that is
- * the name of a member. A pointer that begins with `?` leads to a query parameter instead of the body: `?token`.
+ * JSON pointers (RFC 6901) in which `*` matches any member or index. In names, `~0` stands for `~`, `~1` for `/`, and `~2` for `*`. A
+ * pointer that begins with `?` leads to a query parameter instead of the body: `?token`.
  *
- * All options that take pointers go through the matcher of this file (`below`), so that none of them knows less than another.
+ * All options that take pointers use the matcher of this file (`below`), so that a pointer means the same in each of them.
  */
 import { plain } from './canonical-json.js';
 
 const ANY = Symbol('any member or index');
 
-/** The names of a pointer, from the root on. */
+/** The names of a pointer, beginning at the root. */
 type Path = readonly (string | typeof ANY)[];
 
-/** What begins a pointer into the content of a request or response, and one to a query parameter. */
+/** The first character of a pointer: into the content, or to a query parameter. */
 type Root = '/' | '?';
 
-/** A copy of `value` with `replacement` (or nothing) at each place that a pointer leads to; `value` itself where none does. */
+/** Returns a copy of `value` with `replacement` (or nothing) where the pointers lead; `value` itself if they lead nowhere. */
 export function withoutPointers(value: unknown, pointers: readonly string[], replacement?: unknown): unknown {
   return without(value, pathsOf('/', pointers), replacement);
 }
@@ -26,8 +26,8 @@ export interface Comparison {
 }
 
 /**
- * What is to be compared of a request's content: what `only` points to, less what `ignore` points to. Content that has
- * nothing of `only` is compared as a whole: a misspelt pointer must not make all requests alike.
+ * Returns the part of a request's content that is compared: what `only` points to, without what `ignore` points to. If `only` leads
+ * nowhere, the whole content is compared, because a misspelt pointer must not make all requests equal.
  */
 export function comparedContent(value: unknown, { ignore = [], only = [] }: Comparison): unknown {
   const paths = pathsOf('/', only);
@@ -35,7 +35,7 @@ export function comparedContent(value: unknown, { ignore = [], only = [] }: Comp
   return withoutPointers(chosen === undefined ? value : chosen, ignore);
 }
 
-/** Returns whether something in the place of these names may be compared, though it cannot be looked into yet. */
+/** Returns whether a value at this place may be compared, before its members are known. */
 export function pointInto({ ignore = [], only = [] }: Comparison, names: readonly string[]): boolean {
   const left = names.reduce((paths, name) => below(paths, name), pathsOf('/', only));
   return left.length > 0 && !reach(pathsOf('/', ignore), names);
@@ -66,7 +66,7 @@ function read(name: string): string | typeof ANY {
   return name === '*' ? ANY : name.replaceAll('~2', '*').replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-/** What is left of the paths below a member: an empty one leads to the member itself. */
+/** Returns the rest of the paths below a member. An empty path leads to the member itself. */
 function below(paths: readonly Path[], name: string): Path[] {
   return paths.filter(([first]) => first === ANY || first === name).map(([, ...rest]) => rest);
 }
@@ -83,18 +83,18 @@ function isEnd(path: Path): boolean {
 
 type Members = Record<string, unknown>;
 
-/** As JSON has them: a class may write members (`toJSON`) that it does not have. */
+/** Returns the members that JSON has: `toJSON()` may write others than the object's own. */
 function membersOf(value: unknown): Members | undefined {
   const written = plain(value);
   return typeof written === 'object' && written !== null ? (written as Members) : undefined;
 }
 
-/** Not so the length of an array. */
+/** Returns whether JSON writes a member. It does not write the length of an array. */
 function isMember(members: Members, name: string): boolean {
   return Object.getOwnPropertyDescriptor(members, name)?.enumerable === true;
 }
 
-/** The members that paths lead to or through. */
+/** Returns the names of the members that paths lead to or through. */
 function namesOf(members: Members, paths: readonly Path[]): string[] {
   const firsts = new Set(paths.map(([first]) => first));
   if (firsts.has(ANY)) return Object.keys(members);
@@ -118,7 +118,7 @@ function without(value: unknown, paths: readonly Path[], replacement: unknown): 
   return copy ?? value;
 }
 
-/** `undefined` where no path leads anywhere. */
+/** Returns only what paths lead to; `undefined` if they lead nowhere. */
 function onlyAt(value: unknown, paths: readonly Path[]): unknown {
   if (paths.some(isEnd)) return value;
   const members = membersOf(value);
@@ -128,7 +128,7 @@ function onlyAt(value: unknown, paths: readonly Path[]): unknown {
     return member === undefined ? [] : [[name, member] as const];
   });
   if (chosen.length === 0) return undefined;
-  // Holes stand for the items that are left out: those that are chosen keep their indices.
+  // Chosen items keep their indices, with holes between them.
   return Array.isArray(members)
     ? Object.assign([] as unknown[], Object.fromEntries(chosen))
     : Object.fromEntries(chosen);

@@ -4,19 +4,19 @@ import { pointIntoContent, reachesParameter, withoutPointers } from './json-poin
 
 export const REDACTED = '[redacted]';
 
-/** A request as a record keeps it: `head`, a JSON object, with the content as one more member, or the content alone. */
+/** The parts of a stored request: `head`, a JSON object, with the content as one more member, or only the content. */
 export type RequestToKeep = {
-  /** Bytes are never kept, nor is text where there is something to redact: `request.redact` cannot reach into them. */
+  /** Bytes are never stored, and text is not if there is something to redact: no pointer of `request.redact` leads into it. */
   readonly content: unknown;
-  /** `content` as canonical JSON, where the caller has it already. */
+  /** `content` as canonical JSON, if the caller has it. */
   readonly json?: string;
 } & ({ readonly head?: undefined } | { readonly head: string; readonly member: 'body' | 'input' });
 
 /**
- * The JSON that a record keeps of a request. Every edge and `IdempotencyService.run()` go through here, so that none of them
- * forgets `request.redact` and writes a card number to the database.
+ * Returns the JSON that a record stores of a request. Every edge and `IdempotencyService.run()` call this function, so that none of
+ * them can forget `request.redact` and write a card number to the database.
  *
- * @returns `null` with `request.store: false`, above `request.maxBytes` bytes, and where there is neither head nor content
+ * @returns `null` with `request.store: false`, above `request.maxBytes` bytes, and without head and content
  */
 export function requestToKeep(
   request: RequestToKeep,
@@ -29,13 +29,13 @@ export function requestToKeep(
   return withinLimit(content === '' ? head : `${head.slice(0, -1)},"${member}":${content}}`, maxBytes);
 }
 
-/** An HTTP request, as far as it is kept. */
+/** The members of an HTTP request that are stored. */
 interface HttpRequest {
   readonly method: string;
   readonly rawRequest: { readonly url?: string };
 }
 
-/** Its body as it was read. */
+/** The body of an HTTP request. */
 interface HttpContent {
   readonly mediaType: string;
   readonly content?: unknown;
@@ -43,8 +43,8 @@ interface HttpContent {
 }
 
 /**
- * What is kept of an HTTP request, as JSON: method, host where it is part of the identity, path, media type and the body, where
- * that is JSON or fields of a form. No headers, and so neither credentials nor cookies.
+ * Returns the JSON that a record stores of an HTTP request: method, host if it is part of the identity, path, media type, and a body
+ * of JSON or the fields of a form. It has no headers, and so neither credentials nor cookies.
  */
 export function storedRequest(
   { method, rawRequest }: HttpRequest,
@@ -59,7 +59,7 @@ export function storedRequest(
   return requestToKeep({ head, member: 'body', content, json }, settings);
 }
 
-/** Leaves the rest of the URL as it was written. */
+/** Returns a URL with redacted query parameters. The rest stays as the client wrote it. */
 export function redactedUrl(url: string, redact: readonly string[]): string {
   const start = url.indexOf('?') + 1;
   if (start === 0 || redact.length === 0) return url;
@@ -77,7 +77,7 @@ export function redactedUrl(url: string, redact: readonly string[]): string {
 function redactedJson({ content, json }: RequestToKeep, redact: readonly string[]): string {
   if (content instanceof Uint8Array) return '';
   if (!pointIntoContent(redact)) return json ?? canonicalJson(content);
-  // As of bytes: it may be JSON of a client that was not parsed.
+  // Unparsed text may be JSON that contains what is to be redacted.
   if (typeof content === 'string') return '';
   const whole = json ?? canonicalJson(content);
   if (whole === '') return whole;

@@ -10,22 +10,22 @@ import type { ResolvedOperationOptions } from '../../options/resolved-options.js
 
 export type HeaderLine = readonly [name: string, value: string | string[]];
 
-/** Headers of a stored response, in the order and spelling they were sent in. */
+/** The head of a stored response. Headers are in the order and spelling in which they were sent. */
 export interface ResponseHead {
   readonly headers: readonly HeaderLine[];
-  /** Headers of earlier middleware that were taken away, in lower case. */
+  /** Headers of earlier middleware that the handler removed, in lower case. */
   readonly removed?: readonly string[];
   readonly statusMessage?: string;
 }
 
-/** A response whose headers can still be changed. */
+/** The headers of a response that has not been sent. */
 export interface Headers {
   getHeader(name: string): OutgoingHttpHeader | undefined;
   setHeader(name: string, value: OutgoingHttpHeader): unknown;
   removeHeader(name: string): unknown;
 }
 
-/** Never stored: credentials, what belongs to one connection (RFC 9110, section 7.6.1), and the time. */
+/** Headers that are never stored: credentials, those of one connection (RFC 9110, section 7.6.1), and the time. */
 export const NEVER = new Set([
   'set-cookie',
   'authorization',
@@ -43,8 +43,8 @@ export const NEVER = new Set([
 ]);
 
 /**
- * Headers that describe one exchange and not the outcome: a replay with the request id, the remaining quota or the timing of
- * the first request would send its reader to the wrong trace. Stored only where `response.headers.include` names them.
+ * Headers that describe one exchange and not the outcome. A replay with the request id of the first request would lead its reader to
+ * the wrong trace, and one with its quota would be wrong. They are stored only if `response.headers.include` names them.
  */
 const OF_EXCHANGE = new RegExp(
   `^(?:${[
@@ -62,13 +62,13 @@ const OF_EXCHANGE = new RegExp(
   ].join('|')})$`,
 );
 
-/** Headers that both the exchange and the outcome may have. A replay keeps those of the present exchange. */
+/** Headers that both the exchange and the outcome may set. A replay keeps those of its own exchange. */
 const PRESENT_FIRST = /^(?:access-control-.+|retry-after)$/;
 
-/** An application has few names of headers, and each request has them again. */
+/** The number of names that are remembered. A bound is needed because a handler may set headers with random names. */
 const MOST_NAMES = 500;
 
-/** Returns `of`, which remembers what it has returned for the first names. */
+/** Returns a function like `of` that remembers its results, because every request has the same few names of headers. */
 function remembering<T>(of: (name: string) => T): (name: string) => T {
   const known = new Map<string, T>();
   return (name) => {
@@ -86,7 +86,7 @@ export const lowerCaseOf = remembering((name) => name.toLowerCase());
 /** Takes a name in lower case. */
 export const isOfExchange = remembering((name) => OF_EXCHANGE.test(name));
 
-/** The headers that were set since `before`, except those that are never replayed or that the options leave out. */
+/** Returns the headers that were set since `before`, except those that are never stored or that the options exclude. */
 export function headSince(
   response: ServerResponse,
   before: OutgoingHttpHeaders,
@@ -110,7 +110,7 @@ export function headSince(
     : { headers };
 }
 
-/** Puts a stored head on the response of the present exchange. */
+/** Sets the headers of a stored head on a response. */
 export function restoreHead(response: Headers, { headers, removed = [] }: ResponseHead): void {
   for (const name of removed) response.removeHeader(name);
   for (const [name, stored] of headers) {
@@ -120,13 +120,13 @@ export function restoreHead(response: Headers, { headers, removed = [] }: Respon
       continue;
     }
     const lower = lowerCaseOf(name);
-    // Records of earlier versions have the headers of their exchange.
+    // Records of earlier versions contain headers of their exchange.
     if (PRESENT_FIRST.test(lower) || isOfExchange(lower)) continue;
     response.setHeader(name, lower === 'vary' ? union(stored, present) : stored);
   }
 }
 
-/** Both the exchange (its origin) and the outcome (its language, its coding) tell what a response varies with. */
+/** Joins both `Vary` headers: a response varies with what its exchange read (the origin) and its outcome (the language). */
 function union(stored: string | readonly string[], present: OutgoingHttpHeader): string {
   const fields = fieldsOf(stored);
   const known = new Set(fields.map((field) => field.toLowerCase()));
@@ -141,7 +141,7 @@ function fieldsOf(value: OutgoingHttpHeader | readonly string[]): string[] {
   );
 }
 
-/** As they were spelt; HTTP/2 knows lower case alone. */
+/** Returns the names of headers in their spelling. HTTP/2 has only lower case. */
 function namesOf(response: ServerResponse): string[] {
   // Missing from the types of a ServerResponse, which inherits it from OutgoingMessage.
   const { getRawHeaderNames } = response as unknown as { getRawHeaderNames?: (this: ServerResponse) => string[] };
@@ -152,7 +152,14 @@ export function packHead(head: ResponseHead): Buffer {
   return Buffer.from(JSON.stringify(head));
 }
 
-/** @throws UnreadableRecordError for what is no head, or none that node can send: others may write to the table */
+/**
+ * Reads a stored head.
+ *
+ * The check makes the problem `record-unreadable` of a head that someone else wrote to the table. Node would refuse it only after some
+ * headers were set, and on Fastify after the hooks had run.
+ *
+ * @throws UnreadableRecordError for a head that is malformed, or that node cannot send
+ */
 export function unpackHead(packed: Buffer | null): ResponseHead {
   if (!packed) return { headers: [] };
   try {

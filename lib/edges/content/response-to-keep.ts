@@ -1,4 +1,4 @@
-/** What a record keeps of a response. Every edge goes through here, so that none of them writes a minted secret to the database. */
+/** What a record stores of a response. Every edge uses this file, so that none can forget `response.redact` and store a new secret. */
 import { isTombstone, type StoredOutcome, TOMBSTONE, VALUE_CODE } from '../../engine/outcome.js';
 import { fromValueJson, type ValueJson } from '../../engine/value-json.js';
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
@@ -11,7 +11,7 @@ import type { Head } from './value-outcome.js';
 /** RFC 8259, and media types with the suffix of RFC 6839. */
 const JSON_TYPE = /^[^;]+[/+]json\s*(;|$)/i;
 
-/** Headers that describe the bytes of the whole body; a digest of a short secret can be tried out, too. */
+/** Headers that describe the bytes of the body. They go with a redacted body, as a short secret could be guessed from its digest. */
 export const OF_THE_BYTES = new Set([
   'content-length',
   'content-encoding',
@@ -23,8 +23,8 @@ export const OF_THE_BYTES = new Set([
 ]);
 
 /**
- * The outcome as it is recorded, by the options `response.store` and `response.redact`. A tombstone, which no replay is made
- * of, where nothing is to be stored, and where there is something to redact in what has no members: text, bytes.
+ * Returns the outcome that is stored, by the options `response.store` and `response.redact`. Returns a tombstone, which is not
+ * replayed, if nothing is to be stored, or if pointers cannot lead into the body: text, bytes.
  */
 export function outcomeToKeep(
   outcome: StoredOutcome,
@@ -39,7 +39,7 @@ export function outcomeToKeep(
   }
 }
 
-/** @throws Error where the body is not JSON with members */
+/** @throws Error if the body is not JSON with members */
 function redactedResponse(outcome: StoredOutcome, redact: readonly string[]): StoredOutcome {
   const { code, body } = outcome;
   if (!body?.length) return outcome;
@@ -56,7 +56,7 @@ function redactedResponse(outcome: StoredOutcome, redact: readonly string[]): St
   return { code, head: packHead({ ...head, headers }), body: Buffer.from(JSON.stringify(changed)) };
 }
 
-/** @throws Error where a value is not JSON with members, or cannot be read any more without what is redacted */
+/** @throws Error if a value is not JSON with members, or cannot be read without what is redacted */
 function redactedAnswer({ code, head, body }: StoredOutcome, redact: readonly string[]): StoredOutcome {
   const packed = JSON.parse(head!.toString()) as Head;
   const { types, error }: { types?: ValueJson['types']; error?: StoredError } = packed;
@@ -71,7 +71,7 @@ function redactedAnswer({ code, head, body }: StoredOutcome, redact: readonly st
   };
 }
 
-/** An error as HTTP sends it: an object, whose message is for the client. */
+/** Redacts the objects of an error. Its message stays, because it is for the client. */
 function redactedError(error: StoredError, redact: readonly string[]): StoredError {
   const { response, extensions, payload } = error;
   return {
@@ -95,7 +95,7 @@ function redactedValue({ json, types }: ValueJson, redact: readonly string[]): V
   return kept;
 }
 
-/** @throws TypeError for text, in which nothing can be pointed to: it may be the secret itself */
+/** @throws TypeError for text, because no pointer leads into it and it may be the secret */
 function redacted(content: unknown, redact: readonly string[]): unknown {
   if (typeof content === 'string') throw new TypeError('no members');
   return withoutPointers(content, redact);

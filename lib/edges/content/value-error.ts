@@ -2,7 +2,7 @@ import { HttpException } from '@nestjs/common';
 import { fromValueJson, toValueJson, type ValueJson } from '../../engine/value-json.js';
 import { extensionsOf, isRpcException, type RpcExceptionLike } from '../../options/error-status.js';
 
-/** An error as it is kept: enough to be thrown again. Never its stack. */
+/** A stored error: what is needed to throw it again. Its stack is never stored. */
 export interface StoredError {
   readonly name: string;
   readonly message: string;
@@ -40,7 +40,7 @@ export async function toError({ name, message, status, response, payload, extens
   return extensions ? Object.assign(error, { extensions }) : error;
 }
 
-/** A KafkaRetriableException gives itself. */
+/** Returns what an RpcException sends. A KafkaRetriableException returns itself, which is no payload. */
 function payloadOf(error: RpcExceptionLike): ValueJson {
   const payload = error.getError();
   return toValueJson(payload === error ? error.message : payload);
@@ -50,7 +50,7 @@ interface RpcExceptionConstructor {
   new (error: string | object): RpcExceptionLike;
 }
 
-/** An RpcException with this payload, such as Nest's own filters and those of users expect one. */
+/** Returns an RpcException, which the filters of Nest and of applications recognise. */
 async function rpcExceptionOf(payload: unknown, message: string): Promise<RpcExceptionLike> {
   const RpcException = await rpcExceptionClass();
   if (RpcException) return new RpcException(payload as string | object);
@@ -59,7 +59,7 @@ async function rpcExceptionOf(payload: unknown, message: string): Promise<RpcExc
 
 let loading: Promise<RpcExceptionConstructor | undefined> | undefined;
 
-/** Loaded when the first error of a message handler is replayed: by then the application has loaded it. */
+/** Loads the optional package for the first replayed error of a message handler. The application has loaded it by then. */
 function rpcExceptionClass(): Promise<RpcExceptionConstructor | undefined> {
   return (loading ??= import('@nestjs/microservices').then(
     ({ RpcException }) => RpcException as RpcExceptionConstructor,

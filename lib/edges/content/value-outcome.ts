@@ -3,7 +3,7 @@ import { UnreadableRecordError } from '../../engine/errors.js';
 import { fromValueJson, toValueJson, type ValueJson } from '../../engine/value-json.js';
 import { type StoredError, toError, toStoredError } from './value-error.js';
 
-/** What an operation answers with outside HTTP: a value, the values of a stream, an error, or values and then an error. */
+/** The answer of an operation outside HTTP: a value, the values of a stream, an error, or values and then an error. */
 export interface Answer {
   readonly values: readonly unknown[];
   readonly thrown?: { readonly error: unknown };
@@ -11,11 +11,11 @@ export interface Answer {
 
 export type Head =
   | { readonly kind: 'value'; readonly types?: ValueJson['types'] }
-  /** None, or several, or with an error after them: the body is an array. */
+  /** No value, several, or values and an error. The body is an array. */
   | { readonly kind: 'values'; readonly types?: ValueJson['types']; readonly error?: StoredError }
   | { readonly kind: 'error'; readonly error: StoredError };
 
-/** Packs an answer, as JSON; a tombstone where its values are larger than `maxBytes`. */
+/** Packs an answer as JSON. Returns a tombstone if its values exceed `maxBytes`. */
 export function packAnswer({ values, thrown }: Answer, maxBytes: number): StoredOutcome {
   const error = thrown && toStoredError(thrown.error);
   if (error && values.length === 0) return pack({ kind: 'error', error }, undefined, maxBytes);
@@ -27,15 +27,15 @@ export function packAnswer({ values, thrown }: Answer, maxBytes: number): Stored
   return pack({ kind: 'values', types, error }, json, maxBytes);
 }
 
-/** As {@link packAnswer}, for one value. */
+/** Packs one value, as {@link packAnswer} does. */
 export function packValue(value: unknown, maxBytes: number): StoredOutcome {
   return packAnswer({ values: [value] }, maxBytes);
 }
 
 /**
- * The answer on record.
+ * Unpacks a stored answer.
  *
- * @throws UnreadableRecordError for what is none: others may write to the table
+ * @throws UnreadableRecordError for a malformed one, which someone else may have written to the table
  */
 export async function unpackAnswer({ head, body }: StoredOutcome): Promise<Answer> {
   try {
@@ -48,13 +48,13 @@ export async function unpackAnswer({ head, body }: StoredOutcome): Promise<Answe
 
 async function unpacked(packed: Head, json: string | undefined): Promise<Answer> {
   if (packed.kind === 'error') return { values: [], thrown: { error: await toError(packed.error) } };
-  const told = fromValueJson({ json, types: packed.types });
-  if (packed.kind !== 'values') return { values: [told] };
-  if (!Array.isArray(told)) throw new TypeError('several values are an array');
-  return { values: told, ...(packed.error && { thrown: { error: await toError(packed.error) } }) };
+  const value = fromValueJson({ json, types: packed.types });
+  if (packed.kind !== 'values') return { values: [value] };
+  if (!Array.isArray(value)) throw new TypeError('several values are an array');
+  return { values: value, ...(packed.error && { thrown: { error: await toError(packed.error) } }) };
 }
 
-/** Returns the value on record, the last one where there are several, or throws the error on record. */
+/** Returns the stored value, the last one of several, or throws the stored error. */
 export async function unpackValue(outcome: StoredOutcome): Promise<unknown> {
   const { values, thrown } = await unpackAnswer(outcome);
   if (thrown) throw thrown.error;

@@ -1,7 +1,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import type { CallerRequest } from '../caller/principal.js';
 
-/** As much of graphql's GraphQLResolveInfo as is looked at. */
+/** The members of graphql's GraphQLResolveInfo that are read. */
 interface ResolveInfo {
   readonly fieldName: string;
   readonly path: { readonly prev: unknown; readonly key: string | number };
@@ -14,17 +14,17 @@ export interface GraphQLRequest extends CallerRequest {
   readonly raw?: { readonly rawHeaders?: readonly string[] };
 }
 
-/** A field at the root of a mutation. */
+/** A root field of a mutation. */
 export interface MutationField {
   readonly name: string;
-  /** What the client calls it in this operation: its alias, or its name. */
+  /** The alias that the client gave to the field, or its name. */
   readonly responseName: string;
   readonly args: unknown;
-  /** The HTTP request, where the GraphQL context has it as `req` or `request`. */
+  /** The HTTP request, if the GraphQL context has it as `req` or `request`. */
   readonly request: GraphQLRequest | undefined;
 }
 
-/** `undefined` where the handler resolves something else: a query, a subscription, a field below the root. */
+/** Returns `undefined` if the handler resolves something else: a query, a subscription, or a field below the root. */
 export function mutationFieldOf(context: ExecutionContext): MutationField | undefined {
   const [, args, graphql, info] = context.getArgs<[unknown, unknown, Record<string, unknown>?, ResolveInfo?]>();
   if (info?.operation?.operation !== 'mutation' || info.path.prev !== undefined) return undefined;

@@ -4,28 +4,28 @@ import { pipeline } from 'node:stream/promises';
 import { plain, writeCanonical } from '../content/canonical-json.js';
 import { comparedContent, type Comparison, pointInto } from '../content/json-pointer.js';
 
-/** A file as graphql-upload gives it to resolvers: from a temporary file, and so as often as one likes. */
+/** A file as graphql-upload passes it to resolvers. It is stored in a temporary file, so it can be read more than once. */
 interface FileUpload {
   readonly filename?: string;
   readonly mimetype?: string;
   readonly encoding?: string;
-  /** Where graphql-upload keeps the content. graphql-upload-minimal has none, and gives the content once. */
+  /** The temporary file. graphql-upload-minimal has none: its content can be read only once. */
   readonly capacitor?: object;
   createReadStream(): Readable;
 }
 
-/** Something that JSON has no word for, and where it is. */
+/** A value that JSON cannot express, and its place in the arguments. */
 interface Place {
   readonly names: readonly string[];
   readonly value: object;
 }
 
 /**
- * The arguments of a mutation as JSON has them: promises by what they come to, files by name, type, encoding and digest. To
- * JSON itself all of these are `{}`, and two files would be one request. Files are read in pieces, and again by the resolver.
+ * Returns the arguments of a mutation as JSON: promises as their values, files as name, type, encoding and digest. JSON itself writes
+ * `{}` for all of these, and two different files would be the same request. Files are read here and again by the resolver.
  *
- * @param compared which of them are; promises and files elsewhere are not waited for, and become `null`
- * @throws Error for a stream, which the resolver could not read any more; what a promise is rejected with
+ * @param compared the arguments that are compared. Promises and files elsewhere are not read, and become `null`
+ * @throws Error for a stream, which the resolver could not read again; the reason of a rejected promise
  */
 export async function describedArguments(
   args: unknown,
@@ -51,7 +51,7 @@ interface Visit {
   readonly from: Visit | undefined;
 }
 
-/** Without recursion: arguments may be nested deeper than the stack is. */
+/** Works without recursion, because a client could nest arguments deeper than the stack. */
 function unplainIn(root: unknown): Place[] {
   const found: Place[] = [];
   const seen = new Set<object>();
@@ -114,7 +114,7 @@ function isUpload(value: object): value is FileUpload {
   return 'createReadStream' in value && typeof value.createReadStream === 'function';
 }
 
-/** Of Node, or of the web. */
+/** Returns whether a value is a stream of node or of the web. */
 function isStream(value: object): boolean {
   return ('pipe' in value && typeof value.pipe === 'function') || Symbol.asyncIterator in value;
 }

@@ -5,8 +5,8 @@ import { RouterExceptionFilters } from '../../private-names/nest.js';
 type Container = ConstructorParameters<typeof RouterExceptionFilters>[0];
 
 /**
- * Hands an error to the exception filters that Nest would ask, for an error that comes after the pipeline has ended: a COMMIT
- * is refused when the response has been made, and the application's filters know what to make of it.
+ * Passes an error to the exception filters that Nest would call, after the pipeline has ended. A COMMIT may be refused then, and only
+ * the application's filters know the response for the database's error.
  */
 export class ApplicationFilters {
   constructor(
@@ -15,7 +15,7 @@ export class ApplicationFilters {
     private readonly adapterHost: HttpAdapterHost,
   ) {}
 
-  /** Has the filters write a response. A filter may do so after this has returned. */
+  /** Calls the filter for an error. It may write the response after this method has returned. */
   handle(error: unknown, context: ExecutionContext): void {
     const container = { getModules: () => this.modules } as Container;
     const filters = new RouterExceptionFilters(container, this.config, this.adapterHost.httpAdapter);

@@ -1,40 +1,16 @@
 import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ExecutionContext } from '@nestjs/common';
+import type { CallerRequest } from '../caller/principal.js';
 import { resetHeaders } from './write-response.js';
 
-/** A request and its response, as Express and Fastify both have them. */
-export interface Exchange {
+/** The members that Express and Fastify requests share. */
+export interface PlatformRequest extends CallerRequest {
   readonly method: string;
-  /** Method and route template, such as `POST /payments/:id`. */
-  readonly endpoint: string;
-  readonly request: PlatformRequest;
-  readonly rawRequest: IncomingMessage;
-  readonly rawResponse: ServerResponse;
-  /** The status that is set on the response at present. */
-  readonly status: number;
-  /** On Fastify only. */
-  readonly reply?: FastifyReply;
-  /** The headers that are set on the response at present. */
-  headers(): OutgoingHttpHeaders;
-  /** Resets the handler's headers to what they were before it ran. */
-  resetHeaders(before: OutgoingHttpHeaders): void;
-  /** Resets status and headers to what they were before the handler ran, so that a filter can write another response. */
-  reopen(before: OutgoingHttpHeaders): void;
-  /** Makes the platform's reply a no-op, after the response was written to node's `ServerResponse`. */
-  suppressFrameworkReply(): void;
-}
-
-/** What an Express and a Fastify request have in common. */
-export interface PlatformRequest {
-  readonly headers: IncomingMessage['headers'];
   readonly params?: unknown;
   readonly body?: unknown;
-  readonly user?: unknown;
-  /** The claims of a token, as express-jwt sets them. */
-  readonly auth?: unknown;
-  /** Without the port; of `X-Forwarded-Host` where the platform trusts the proxy. */
+  /** Without the port. From `X-Forwarded-Host` if the platform trusts the proxy. */
   readonly hostname?: string;
-  /** The file that an upload interceptor has read. */
+  /** The files that an upload interceptor has read. */
   readonly file?: unknown;
   readonly files?: unknown;
 }
@@ -51,11 +27,10 @@ interface ExpressResponse extends ServerResponse {
 
 interface FastifyRequest extends PlatformRequest {
   readonly raw: IncomingMessage;
-  readonly method: string;
   readonly routeOptions: { readonly url: string };
 }
 
-/** Fastify's reply: what it sends passes through `onSend` hooks. */
+/** Fastify's reply. Everything that it sends passes through `onSend` hooks. */
 export interface FastifyReply {
   readonly raw: ServerResponse;
   readonly statusCode: number;
@@ -67,8 +42,8 @@ export interface FastifyReply {
 }
 
 /**
- * Returns the HTTP exchange of a call, or `undefined` where there is none: contexts of Nest's `ExternalContextCreator` claim to be
- * HTTP, whatever they are.
+ * Returns the HTTP exchange of a call. Returns `undefined` for a call that only claims to be HTTP, as contexts of Nest's
+ * `ExternalContextCreator` do.
  */
 export function exchangeOf(context: ExecutionContext): Exchange | undefined {
   const request: unknown = context.getArgByIndex(0);
@@ -79,20 +54,48 @@ export function exchangeOf(context: ExecutionContext): Exchange | undefined {
     : new ExpressExchange(request as ExpressRequest, response as ExpressResponse);
 }
 
-function isObject(value: unknown): value is object {
+export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-class ExpressExchange implements Exchange {
+/** A request and its response, on Express and Fastify alike. */
+export abstract class Exchange {
   readonly method: string;
-  readonly rawRequest: IncomingMessage;
+  declare readonly reply?: FastifyReply;
 
   constructor(
-    readonly request: ExpressRequest,
-    readonly rawResponse: ExpressResponse,
+    readonly request: PlatformRequest,
+    readonly rawRequest: IncomingMessage,
+    readonly rawResponse: ServerResponse,
   ) {
     this.method = request.method;
-    this.rawRequest = request;
+  }
+
+  /** Method and route template, such as `POST /payments/:id`. */
+  abstract get endpoint(): string;
+  /** The status that is set on the response. */
+  abstract get status(): number;
+  /** Returns the headers that are set on the response. */
+  abstract headers(): OutgoingHttpHeaders;
+  /** Resets the headers to what they were before the handler ran. */
+  abstract resetHeaders(before: OutgoingHttpHeaders): void;
+  /** Makes the platform's own reply a no-op, after the response was written to node's `ServerResponse`. */
+  abstract suppressFrameworkReply(): void;
+
+  /** Resets status and headers, so that a filter can write another response. */
+  reopen(before: OutgoingHttpHeaders): void {
+    this.resetHeaders(before);
+    this.rawResponse.statusCode = 200;
+    this.rawResponse.statusMessage = '';
+  }
+}
+
+class ExpressExchange extends Exchange {
+  declare readonly request: ExpressRequest;
+  declare readonly rawResponse: ExpressResponse;
+
+  constructor(request: ExpressRequest, response: ExpressResponse) {
+    super(request, request, response);
   }
 
   get endpoint(): string {
@@ -111,29 +114,20 @@ class ExpressExchange implements Exchange {
     resetHeaders(this.rawResponse, before);
   }
 
-  reopen(before: OutgoingHttpHeaders): void {
-    this.resetHeaders(before);
-    resetStatus(this.rawResponse);
-  }
-
-  /** A view would be rendered in vain, with the replay's value. */
+  /** A view would be rendered for nothing, with the value of the replay. */
   suppressFrameworkReply(): void {
     this.rawResponse.render = () => undefined;
   }
 }
 
-class FastifyExchange implements Exchange {
-  readonly method: string;
-  readonly rawRequest: IncomingMessage;
-  readonly rawResponse: ServerResponse;
+class FastifyExchange extends Exchange {
+  declare readonly request: FastifyRequest;
 
   constructor(
-    readonly request: FastifyRequest,
-    readonly reply: FastifyReply,
+    request: FastifyRequest,
+    override readonly reply: FastifyReply,
   ) {
-    this.method = request.method;
-    this.rawRequest = request.raw;
-    this.rawResponse = reply.raw;
+    super(request, request.raw, reply.raw);
   }
 
   get endpoint(): string {
@@ -144,34 +138,27 @@ class FastifyExchange implements Exchange {
     return this.reply.statusCode;
   }
 
-  /** Fastify keeps its own headers until it sends. */
+  /** Fastify keeps the headers of a reply itself until it sends them. */
   headers(): OutgoingHttpHeaders {
     return { ...this.rawResponse.getHeaders(), ...this.reply.getHeaders() };
   }
 
-  /** Cookies stay: plugins write a guard's cookies in an `onSend` hook, which has run already. */
+  /** Keeps cookies: a plugin's `onSend` hook has written those of a guard, and does not run again. */
   resetHeaders(before: OutgoingHttpHeaders): void {
     resetHeaders(this.rawResponse, before, 'set-cookie');
   }
 
-  reopen(before: OutgoingHttpHeaders): void {
+  override reopen(before: OutgoingHttpHeaders): void {
+    super.reopen(before);
     const { rawResponse, reply } = this;
-    this.resetHeaders(before);
-    const headers = rawResponse.getHeaders();
     for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
-    for (const [name, value] of Object.entries(headers)) reply.header(name, value);
-    resetStatus(rawResponse);
+    for (const [name, value] of Object.entries(rawResponse.getHeaders())) reply.header(name, value);
   }
 
-  /** Fastify would warn of a reply that was already sent. */
+  /** Fastify would log a warning about a reply that was already sent. */
   suppressFrameworkReply(): void {
     const { reply } = this;
     const send = () => reply;
     Object.assign(reply, { send, view: send });
   }
-}
-
-function resetStatus(response: ServerResponse): void {
-  response.statusCode = 200;
-  response.statusMessage = '';
 }

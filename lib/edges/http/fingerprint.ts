@@ -7,43 +7,42 @@ import { comparedContent, reachesParameter } from '../content/json-pointer.js';
 import { announcesBody, unreadBodyOf } from './streamed-body.js';
 import { describeFiles, type FileDescription, streamedFile, withoutContent } from './uploads.js';
 
-/** Bumped when the same request would be described otherwise: records of an older version then do not match. */
+/** The format of fingerprints. A change of it needs a new version, or retries of older records are refused. */
 const FORMAT = 'v1';
 
-/** What distinguishes one request from another with the same key, and the part that may be stored. */
-export interface RequestDescription {
-  /** The text that is hashed into the fingerprint. */
-  readonly fingerprint: string;
-  /** The body, or the file of it, that is still to be read, and that the text does not cover. */
-  readonly stream?: Readable | undefined;
-  /** Whether something was uploaded that the text does not cover, as it was read before and not kept. */
-  readonly isIncomplete?: boolean | undefined;
-  readonly mediaType: string;
-  /** The body, where it is JSON or fields of a form. */
-  readonly content?: unknown;
-  /** The same as canonical JSON, where that is known already. */
-  readonly json?: string;
-}
-
+/** A request's body, as it is compared and stored. */
 interface BodyDescription {
   readonly text: string;
+  /** The body, or the file in it, that is still unread, and that `text` does not cover. */
   readonly stream?: Readable | undefined;
+  /** Whether an upload was read earlier and not kept, so that `text` does not cover it. */
   readonly isIncomplete?: boolean | undefined;
+  /** The body if it is JSON or the fields of a form. */
   readonly content?: unknown;
-  readonly json?: string;
+  /** `content` as canonical JSON, if that is known. */
+  readonly json?: string | undefined;
 }
 
-/** What of a request's route is compared. */
+/** What distinguishes a request from another one with the same key. */
+export interface RequestDescription extends Omit<BodyDescription, 'text'> {
+  /** The text that is hashed into the fingerprint. */
+  readonly fingerprint: string;
+  readonly mediaType: string;
+}
+
+/** The part of a request's route that is compared. */
 export interface ComparedRoute {
-  /** Of the handler, where it has one: a version may come from a header instead of the route. */
+  /** The handler's version, or an empty text. It may come from a header instead of the route. */
   readonly version: string;
-  /** An operation whose name stands for method, route and version; `method` where its route takes several, else empty. */
+  /** With the option `operation`: its name, and the method if the route takes several, otherwise an empty text. */
   readonly named?: { readonly operation: string; readonly method: string } | undefined;
 }
 
 /**
- * Describes a request: method, route, version, parameters, sorted query, media type, chosen headers, and the body. With a
- * name, the values of the parameters in their order: routes and the names of parameters may change from release to release.
+ * Describes a request by method, route, version, parameters, sorted query, media type, chosen headers and body.
+ *
+ * With the option `operation`, its name replaces method, route and version, and only the values of parameters are compared: routes
+ * and names of parameters may change between releases.
  */
 export function describeRequest(
   exchange: Exchange,
@@ -52,15 +51,16 @@ export function describeRequest(
 ): RequestDescription | Promise<RequestDescription> {
   const mediaType = mediaTypeOf(exchange.request.headers['content-type']);
   const head = `${headOf(exchange, options, route, mediaType)}\n\n`;
+  const described = ({ text, stream, isIncomplete, content, json }: BodyDescription): RequestDescription => ({
+    fingerprint: head + text,
+    stream,
+    isIncomplete,
+    mediaType,
+    content,
+    json,
+  });
   const body = describeBody(exchange, mediaType, options);
-  return body instanceof Promise
-    ? body.then((one) => described(head, mediaType, one))
-    : described(head, mediaType, body);
-}
-
-function described(head: string, mediaType: string, body: BodyDescription): RequestDescription {
-  const { text, stream, isIncomplete, content, json } = body;
-  return { fingerprint: head + text, stream, isIncomplete, mediaType, content, json };
+  return body instanceof Promise ? body.then(described) : described(body);
 }
 
 function headOf(
@@ -77,7 +77,7 @@ function headOf(
   return head;
 }
 
-/** For requests whose fingerprint does not depend on their body: reads nothing. */
+/** Describes a request whose fingerprint does not depend on its body. Reads nothing. */
 export function describeBriefly({ request }: Exchange): RequestDescription {
   const mediaType = mediaTypeOf(request.headers['content-type']);
   const { body } = request;
@@ -141,13 +141,13 @@ function describeContent(content: unknown, options: FingerprintOptions): BodyDes
   return { text: `json ${json}`, content, json: compared === content ? json : undefined };
 }
 
-/** Of the path: few routes have any. */
+/** Returns the parameters of the path. Few routes have any, so there is a short way for none. */
 function parameters(params: unknown): string {
   for (const _ in params as object | undefined) return canonicalJson(params);
   return '{}';
 }
 
-/** The rest of a path (`*rest`) is a list of segments on Express, and a text on Fastify. */
+/** Returns the values of the parameters. The rest of a path (`*rest`) is an array on Express and a text on Fastify. */
 function parameterValues(params: unknown): string {
   const values = Object.values((params ?? {}) as Record<string, unknown>)
     .filter((value) => value !== undefined)
@@ -155,12 +155,12 @@ function parameterValues(params: unknown): string {
   return values.length > 0 ? canonicalJson(values) : '{}';
 }
 
-/** Without parameters: a multipart boundary is new on every attempt. */
+/** Returns the media type without its parameters, because a multipart boundary differs between retries. */
 function mediaTypeOf(contentType = ''): string {
   return contentType.split(';', 1)[0].trim().toLowerCase();
 }
 
-/** What URLSearchParams makes of bytes that are not UTF-8, as it writes it again. */
+/** U+FFFD, which URLSearchParams reads instead of bytes that are not UTF-8, percent-encoded. */
 const UNDECODABLE = '%EF%BF%BD';
 
 function sortedQuery(url: string, { ignore = [], only = [] }: FingerprintOptions): string {
@@ -181,8 +181,8 @@ function sortedQuery(url: string, { ignore = [], only = [] }: FingerprintOptions
 }
 
 /**
- * Whether a parameter has bytes that are not UTF-8, such as the Latin-1 of old forms. Fastify hands its text on as it came: without
- * that, `caf%E9` and `caf%E8` would be one request.
+ * Returns whether a compared parameter has bytes that are not UTF-8, such as the Latin-1 of old forms. Its text is compared as sent:
+ * decoded, `caf%E9` and `caf%E8` would be the same request.
  */
 function isUndecodable(parameter: string, isCompared: (name: string) => boolean): boolean {
   try {

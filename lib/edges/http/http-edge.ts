@@ -12,7 +12,7 @@ import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
-import { admissionError } from '../shared/admit.js';
+import { admissionError } from '../shared/admission-error.js';
 import { CredentialBinding } from '../caller/caller-digests.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
 import type { StoreErrors } from '../shared/run-end.js';
@@ -23,7 +23,7 @@ import { type Exchange, exchangeOf } from './exchange.js';
 import { type ComparedRoute, describeBriefly, describeRequest, type RequestDescription } from './fingerprint.js';
 import { type HttpOperation, HttpOperations } from './http-operations.js';
 import { HttpRun } from './http-run.js';
-import { keepProblem, leaveResponse } from './kept-problem.js';
+import { dropProblem, keepProblem } from './kept-problem.js';
 import { readRequestKey } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import { type Principal, principalOf } from '../caller/principal.js';
@@ -35,28 +35,28 @@ import { StreamHints } from './stream-hints.js';
 import { streamedBodyOf } from './streamed-body.js';
 import { removeTemporaryFiles } from './uploads.js';
 
-/** Safe by definition (RFC 9110, section 9.2.1): never touched. */
+/** Safe methods (RFC 9110, section 9.2.1). Their requests pass through, as a retry of them needs no protection. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
-/** What the HTTP edge uses besides the engine. */
+/** The collaborators of {@link HttpEdge} besides the engine. */
 export interface HttpEdgeParts {
   readonly errors: StoreErrors;
   readonly filters: ApplicationFilters;
   readonly anonymous: AnonymousCallers;
 }
 
-/** A request on its way to the engine. */
+/** A subscription to the pipeline for a covered handler. */
 interface Request {
   readonly context: ExecutionContext;
   readonly next: CallHandler;
   readonly exchange: Exchange;
   readonly operation: HttpOperation;
   readonly subscriber: Subscriber<unknown>;
-  /** The operation that the engine was asked to admit. */
+  /** Set when the engine is asked to admit the operation. */
   asked?: Operation;
 }
 
-/** Whose key it is, and the record that it identifies. */
+/** A key, the principal that it belongs to, and the record that both identify. */
 interface Identified {
   readonly key: string;
   readonly principal: Principal;
@@ -64,16 +64,17 @@ interface Identified {
   readonly identity: IdentityDigest;
 }
 
-/** HTTP requests, on Express and Fastify. */
+/** Admits HTTP requests on Express and Fastify, and runs, replays or refuses them. */
 export class HttpEdge {
   private static readonly logger = new Logger('Idempotency');
 
   readonly streams = new StreamHints();
   readonly filters: ApplicationFilters;
-  /** Admissions in flight. An outer interceptor that subscribes twice must not meet its own request as a duplicate. */
+  /** Admissions in flight. Without them, an outer interceptor that subscribes twice would get 409 for its own request. */
   private readonly admitting = new ShortLivedMap<IncomingMessage, Promise<unknown>>();
   private readonly operations: HttpOperations;
-  private readonly lostUploads = new Set<string>();
+  /** Endpoints that were warned of. */
+  private readonly endpointsWithLostUploads = new Set<string>();
   private readonly bindings: CredentialBinding;
   private readonly nonces = new StaleNonces();
   private readonly scopes: ScopeDigest;
@@ -92,8 +93,8 @@ export class HttpEdge {
   }
 
   /**
-   * Handles a subscription to the pipeline. Where an outer interceptor has given up by the time that the record is claimed, the run
-   * gives the record back.
+   * Handles a subscription to the pipeline. The admission continues when an outer interceptor unsubscribes meanwhile: the run must
+   * give back a record that it has claimed by then.
    */
   handle(context: ExecutionContext, next: CallHandler, subscriber: Subscriber<unknown>): void {
     const exchange = exchangeOf(context);
@@ -102,29 +103,29 @@ export class HttpEdge {
     const { rawRequest } = exchange;
     const run = runOf(exchange.rawResponse);
     if (run && !run.isOverUnanswered) {
-      // Either a second @Idempotent() on the same request, or an outer interceptor that retries.
+      // The request comes from a second @Idempotent() inside the run, or from an outer interceptor that retries.
       if (run.isWithin) next.handle().subscribe(subscriber);
       else run.runAgain(next, subscriber);
       return;
     }
-    const other = this.admitting.get(rawRequest);
-    if (other) void other.then(() => this.handle(context, next, subscriber));
+    const pending = this.admitting.get(rawRequest);
+    if (pending) void pending.then(() => this.handle(context, next, subscriber));
     else this.admit({ context, next, exchange, operation, subscriber });
   }
 
   private admit(request: Request): void {
     const { exchange } = request;
     const { rawRequest, rawResponse } = exchange;
-    leaveResponse(rawResponse);
+    dropProblem(rawResponse);
     try {
       const key = this.readKey(request);
       if (key === undefined) return void request.next.handle().subscribe(request.subscriber);
       const admission = this.admission(request, key);
-      if (!(admission instanceof Promise)) return this.follow(request, admission);
+      if (!(admission instanceof Promise)) return this.onAdmission(request, admission);
       const followed = admission.then(
         (admitted) => {
           this.admitting.delete(rawRequest);
-          this.follow(request, admitted);
+          this.onAdmission(request, admitted);
         },
         (error: unknown) => {
           this.admitting.delete(rawRequest);
@@ -152,11 +153,11 @@ export class HttpEdge {
         ? describeRequest(exchange, fingerprint, comparedRoute(operation, exchange))
         : describeBriefly(exchange);
     return description instanceof Promise
-      ? description.then((described) => this.ask(request, identified, described))
-      : this.ask(request, identified, description);
+      ? description.then((described) => this.submit(request, identified, described))
+      : this.submit(request, identified, description);
   }
 
-  private ask(
+  private submit(
     request: Request,
     { key, principal, host, identity }: Identified,
     description: RequestDescription,
@@ -184,13 +185,13 @@ export class HttpEdge {
       policy: withPreference(options.policy, exchange.request.headers.prefer),
     };
     const admission = this.engine.admit(request.asked);
-    // A claim has asked for it by now. A request that runs or waits would hold its body once more for as long; one that claims
-    // after it has waited writes the JSON again.
+    // A claim has stored the JSON by now. To keep it would hold a second copy of the body for as long as the request runs or waits.
+    // A request that claims only after it has waited writes the JSON again.
     json = undefined;
     return admission;
   }
 
-  private follow(request: Request, admission: Admission): void {
+  private onAdmission(request: Request, admission: Admission): void {
     const { context, exchange, operation, next, subscriber } = request;
     try {
       switch (admission.kind) {
@@ -209,9 +210,9 @@ export class HttpEdge {
 
   private replay(request: Request, outcome: StoredOutcome): void {
     const { exchange, subscriber } = request;
-    const removed = removeTemporaryFiles(exchange.request);
-    if (!removed) return replay(exchange, outcome, this.nonces, subscriber);
-    removed
+    const removal = removeTemporaryFiles(exchange.request);
+    if (!removal) return replay(exchange, outcome, this.nonces, subscriber);
+    removal
       .then(() => replay(exchange, outcome, this.nonces, subscriber))
       .catch((error: unknown) => this.refuse(request, error));
   }
@@ -222,13 +223,13 @@ export class HttpEdge {
   }
 
   private fail({ exchange, subscriber }: Request, error: unknown): void {
-    const answer = () => {
+    const respond = () => {
       if (error instanceof IdempotencyProblem) keepProblem(exchange.rawResponse, error);
       subscriber.error(error);
     };
-    const removed = removeTemporaryFiles(exchange.request);
-    if (removed) void removed.then(answer);
-    else answer();
+    const removal = removeTemporaryFiles(exchange.request);
+    if (removal) void removal.then(respond);
+    else respond();
   }
 
   private readKey({ context, exchange, operation }: Request): string | undefined {
@@ -243,10 +244,10 @@ export class HttpEdge {
     return usableKey(reading, { required: options.required, expected, documentation });
   }
 
-  /** Logs once for each endpoint. */
+  /** Logs a warning, once for each endpoint. */
   private warnOfLostUpload(endpoint: string): void {
-    if (this.lostUploads.has(endpoint)) return;
-    this.lostUploads.add(endpoint);
+    if (this.endpointsWithLostUploads.has(endpoint)) return;
+    this.endpointsWithLostUploads.add(endpoint);
     HttpEdge.logger.warn(
       `${endpoint}: an upload cannot be compared with that of a retry: its content was read before @Idempotent(), and is neither ` +
         'in memory nor in a file. Two that differ by it alone count as one request. Let the interceptor that reads it stand ' +
@@ -255,7 +256,7 @@ export class HttpEdge {
   }
 }
 
-/** With `@All()` and a named operation, the method is part of the fingerprint: a PUT and a DELETE are different requests. */
+/** With `@All()` and a named operation, the method is compared: otherwise a DELETE would get the replay of a PUT. */
 function comparedRoute({ options, version, hasMethods }: HttpOperation, { method }: Exchange): ComparedRoute {
   return options.operation === undefined
     ? { version }

@@ -7,27 +7,27 @@ import type { ResolvedOperationOptions } from '../../options/resolved-options.js
 import type { RunSettings } from '../shared/run-end.js';
 import type { Exchange } from './exchange.js';
 
-/** What all requests of an operation have in common. */
+/** What is known of an operation before a request comes. */
 export interface HttpOperation extends RunSettings {
-  /** `endpoint` as the store has it. */
+  /** `endpoint` as it is stored. */
   readonly label: string;
-  /** The route of an operation that has a name of its own, as the store has it. */
+  /** With the option `operation`: the template as it is stored. */
   readonly route: string | null;
   /** Method and route template, such as `POST /payments/:id`. */
   readonly template: string;
-  /** Of the handler, where it has one: a version may come from a header instead of the route. */
+  /** The handler's version, or an empty text. It may come from a header instead of the route. */
   readonly version: string;
-  /** Whether its route takes several methods, which ask for different things: `@All()`. */
+  /** Whether the route takes several methods, as `@All()` does. A PUT and a DELETE are different operations. */
   readonly hasMethods: boolean;
-  /** Whether its route is for some hosts alone. */
+  /** Whether the route is limited to hosts. The host is then part of the identity. */
   readonly hasHosts: boolean;
-  /** Whether `@UseGuards()` names guards for it. */
+  /** Whether `@UseGuards()` covers the handler. */
   readonly hasGuards: boolean;
-  /** Whether the handler writes the response itself, by a native `@Res()` or `@Next()`. */
+  /** Whether the handler writes the response itself, through a native `@Res()` or `@Next()`. */
   readonly native: boolean;
 }
 
-/** The operations of an application, each worked out at its first request: metadata is expensive to read. */
+/** The operations of an application. Each is read at its first request and kept, because metadata is expensive to read. */
 export class HttpOperations {
   private readonly known = new WeakMap<object, WeakMap<object, Map<string, HttpOperation>>>();
 
@@ -37,9 +37,9 @@ export class HttpOperations {
   ) {}
 
   /**
-   * @param exchange a handler may have several routes. Looked at where the handler is covered: what else passes through the
-   *   interceptor may have none
-   * @returns `undefined` where `@NotIdempotent()` exempts the handler, or nothing is said of it
+   * @param exchange gives the route, of which a handler may have several. It is read only for a covered handler: calls that are not
+   *   HTTP pass through the interceptor, too, and have no route
+   * @returns `undefined` if no decorator marks the handler, or `@NotIdempotent()` exempts it
    */
   of(context: ExecutionContext, exchange: Pick<Exchange, 'endpoint'>): HttpOperation | undefined {
     const controller = context.getClass();

@@ -10,7 +10,7 @@ import { REJECTED_BY_PIPES } from '../../private-names/nest.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
-import { answerInstead, CARRIED_OUT, isStream, isWorkToBeDone, verdictOf } from '../shared/run-end.js';
+import { answerInstead, STORE_WITHOUT_RESPONSE, isStream, isWorkToBeDone, verdictOf } from '../shared/run-end.js';
 import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
 import type { HttpOperation } from './http-operations.js';
@@ -22,55 +22,60 @@ import { keepSource } from './response-stream.js';
 import type { StreamHints } from './stream-hints.js';
 import { writeOutcome, writeProblem } from './write-response.js';
 
-/** How long a run waits for a response after the client has gone, in milliseconds, where none is likely. */
+/** How long a run waits for an unlikely response after its client has disconnected. */
 const GRACE_AFTER_CLOSE_MS = 1_000;
 
-/** What an HTTP run uses of its edge. */
+/** The parts of `HttpEdge` that a run uses. */
 export interface HttpRunHost {
   readonly filters: ApplicationFilters;
   readonly streams: StreamHints;
 }
 
 /**
- * Runs the rest of the pipeline for the request that owns the record. Holds the response back until the outcome is committed, and
- * then sends it: a client that saw a response must get the same one from a retry.
+ * The states of a run.
  *
- * - `'holding'`: the pipeline runs, and writes to the response are held.
- *   The operation's own response leads to `'recording'`, and so does a client that hangs up, once the operation has settled.
- *   A response that a timeout middleware or another bystander writes leads to `'passing'`, and so does one that is too long to hold.
- * - `'passing'`: the response is sent as it is written. When the operation has settled, `'recording'` follows.
- * - `'recording'`: the result of the handler is final, and the store records it. No call of the handler begins any more.
+ * - `'holding'`: the pipeline runs, and the capture holds what it writes to the response. Left for `'recording'` by the operation's
+ *   own response, or after a disconnect once the operation has settled. Left for `'passing'` by a foreign response (a timeout
+ *   middleware's), or by one that is too long to hold.
+ * - `'passing'`: the response is sent as it is written. Left for `'recording'` when the operation has settled.
+ * - `'recording'`: the handler's result is final, and the store records it. The handler is not called again. Left for `'over'` when
+ *   the store has answered.
  * - `'over'`: the result is recorded, and the response is sent.
- *
- * The run never unsubscribes from the handler. A client or an outer interceptor may give up, but the handler goes on, and its key must
- * not be free before it ends.
  */
 type Phase = 'holding' | 'passing' | 'recording' | 'over';
 
+/**
+ * Runs the inner pipeline for the request that owns the record. Holds the response until its outcome is committed, and then sends
+ * it: a client that saw a response must get the same one from a retry.
+ *
+ * The run never unsubscribes from the handler. When a client or an outer interceptor gives up, the handler still runs. If its key
+ * became free before it ended, a retry would run it a second time.
+ */
 export class HttpRun implements Runner, PassListener, CaptureListener {
   private static readonly logger = new Logger('Idempotency');
 
   private readonly current: CurrentExecution;
   /**
-   * The context of the outer interceptors. An interceptor that retries subscribes from within its callbacks. In the execution's own
-   * context, that pass would look like a second `@Idempotent()` on the same request, and its transaction would be rolled back.
+   * The async context of the outer interceptors, in which their callbacks run. An interceptor that retries subscribes from such a
+   * callback. From the execution's context, its pass would look like a second `@Idempotent()` on the same request, and
+   * what it wrote would be rolled back.
    */
-  private readonly outside = current();
+  private readonly outerContext = current();
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
   private phase: Phase = 'holding';
   private next!: CallHandler;
-  /** The pass through the pipeline that began last. It decides the result. */
+  /** The latest pass. It decides the result. */
   private pass!: PipelinePass;
-  /** The number of passes that have not ended. */
-  private passes = 0;
+  private openPasses = 0;
+  /** Whether the capture has reported a response, of the operation or a foreign one. */
   private responded = false;
   /** Whether an inner interceptor has written the response itself. */
   private writtenInside = false;
   /** Whether the handler writes the response: by a native `@Res()`, or by one with `passthrough`, to redirect for example. */
   private isNative: boolean;
-  /** Whether the handler failed after it had written its response, so that its transaction is rolled back. */
-  private undone = false;
+  /** Whether the handler failed after its response, which rolls its transaction back. The response must not be sent then. */
+  private failedAfterResponse = false;
   private onChange: (() => void) | undefined;
 
   constructor(
@@ -98,7 +103,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   /** See {@link Runner}. */
   begin(): void {
     const { subscriber } = this.pass;
-    // An outer interceptor has given up, and answered.
+    // An outer interceptor, such as a timeout, has already answered.
     if (subscriber.closed) return this.end({ kind: 'discard' });
     subscriber.add(this.pass);
     const { rawResponse } = this.exchange;
@@ -107,22 +112,22 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     runWithin(this.current, follow, this, this.pass);
   }
 
-  /** Whether there is no response yet, and another pass may still decide the outcome. */
+  /** Whether another pass may still decide the outcome, because there is no response yet. */
   get isOpen(): boolean {
     return this.phase === 'holding' && !this.responded;
   }
 
-  /** Whether the caller runs within the last pass, as a second `@Idempotent()` on the same request does. */
+  /** Whether the caller runs inside the latest pass. */
   get isWithin(): boolean {
     return this.pass.phase !== 'ended' && current()?.pass === this.pass.current;
   }
 
-  /** Whether the run ended without a response. A retry of the request is then admitted like a new request. */
+  /** Whether the run ended without a response. */
   get isOverUnanswered(): boolean {
     return this.phase === 'over' && !this.responded;
   }
 
-  /** Runs the pipeline again for an outer interceptor that retries. This pass belongs to the same execution. */
+  /** Runs the inner pipeline once more within the same execution, for an outer interceptor that retries. */
   runAgain(next: CallHandler, subscriber: Subscriber<unknown>): void {
     if (!this.isOpen) return subscriber.error(new TooLateError());
     this.next = next;
@@ -130,7 +135,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     subscriber.add(pass);
     const { watched, options } = this.operation;
     if (watched || !options.policy.transactional) return runWithin(pass.current, follow, this, pass);
-    // Where the handler's calls are not watched, each pass begins a new transaction.
+    // An unwatched handler gets a new transaction with each pass, or a retry would commit what the failed pass wrote.
     void this.settled()
       .then(() => this.leased.restartTransaction())
       .then((run) => run(() => runWithin(pass.current, follow, this, pass)))
@@ -139,8 +144,8 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   /** Subscribes a pass to the inner pipeline. */
   follow(pass: PipelinePass): void {
-    this.passes++;
-    // A handler that is not watched counts as running until its pass ends.
+    this.openPasses++;
+    // An unwatched handler counts as running until its pass ends.
     if (!this.operation.watched) pass.call = this.current.calls.begin();
     this.next.handle().subscribe(pass);
   }
@@ -151,7 +156,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (streams) keepSource(value, rawResponse);
     pass.advance('emitted', status, this.isHandlerRunning);
     pass.isStream = !streams && isStream(value);
-    runWithin(this.outside, next, pass.subscriber, value);
+    runWithin(this.outerContext, next, pass.subscriber, value);
   }
 
   onError(pass: PipelinePass, thrown: unknown): void {
@@ -160,27 +165,30 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     pass.thrown = { error };
     pass.isBrokenOff = this.isOfGoneClient(error);
     this.onPassed(pass);
-    runWithin(this.outside, fail, pass.subscriber, error);
+    runWithin(this.outerContext, fail, pass.subscriber, error);
   }
 
   onComplete(pass: PipelinePass): void {
     if (pass.call) this.current.calls.settle(pass.call, 'succeeded');
     this.onPassed(pass);
-    runWithin(this.outside, complete, pass.subscriber);
+    runWithin(this.outerContext, complete, pass.subscriber);
   }
 
   private onPassed(pass: PipelinePass): void {
-    this.passes--;
+    this.openPasses--;
     pass.advance('ended', this.exchange.status, this.isHandlerRunning);
     this.onChange?.();
   }
 
-  /** Whether the handler is known to run. A call that is not watched ends with its pass. */
+  /** Whether the handler is known to run. The call of an unwatched handler ends with its pass. */
   private get isHandlerRunning(): boolean {
     return this.operation.watched && this.current.calls.state === 'running';
   }
 
-  /** Any failure rolls a transaction back, so there the failure counts. */
+  /**
+   * Returns whether a native handler failed only because it sent its response to a client that had disconnected. Never in a
+   * transaction, which any error rolls back.
+   */
   private isOfGoneClient(error: unknown): boolean {
     const { native, options } = this.operation;
     if (!native || options.policy.transactional) return false;
@@ -188,12 +196,12 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return isGone && (error as { code?: unknown } | null | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
   }
 
-  /** See {@link CaptureListener}. */
+  /** See {@link CaptureListener.onUndecided}. */
   onUndecided(): void {
     this.host.streams.note(this.operation.template);
   }
 
-  /** The response is complete, or turns out too long to hold. Nothing of it has been sent. */
+  /** See {@link CaptureListener.onResponse}. */
   onResponse(captured: CapturedResponse): void {
     if (this.phase !== 'holding') return;
     this.responded = true;
@@ -201,24 +209,25 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (this.neverBegan() && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
     if (!this.isOfOperation(captured)) return void this.sendForeign(captured.status);
     if (captured.isStreamed) return void this.sendStreamed(captured);
-    if (!captured.body && (this.isBusy || this.isNative)) return void this.sendUnkept(captured);
-    void this.endBy(captured);
+    if (!captured.body && (this.isBusy || this.isNative)) return void this.sendUnstorable(captured);
+    void this.endWith(captured);
   }
 
   /**
-   * Returns whether a response is the operation's own. A response that is written while the handler runs is a bystander's, such as a
-   * timeout middleware's. Two writers are exceptions: a handler that has the response by `@Res()`, and an inner interceptor that does the
-   * work after the handler has returned, as oRPC's does.
+   * Returns whether the operation itself wrote a response. One that is written while the handler runs is foreign, such as a timeout
+   * middleware's 503. If it were stored, a retry would replay the 503 of a payment that went through. Two writers are exceptions: a
+   * handler that has the response by `@Res()`, and an inner interceptor that does the work after the handler has returned, as oRPC's
+   * does.
    */
   private isOfOperation({ status }: CapturedResponse): boolean {
     const writer = current();
-    const isInside = writer?.execution === this.current.execution;
-    if (isInside && writer.isCall && this.current.calls.state === 'running') this.isNative = true;
-    if (isInside && this.isNative) return true;
-    this.writtenInside = isInside && this.passes > 0;
+    const isWithinExecution = writer?.execution === this.current.execution;
+    if (isWithinExecution && writer.isCall && this.current.calls.state === 'running') this.isNative = true;
+    if (isWithinExecution && this.isNative) return true;
+    this.writtenInside = isWithinExecution && this.openPasses > 0;
     if (this.writtenInside) return this.current.calls.state === 'succeeded';
     if (!this.operation.native) return !this.isBusy && !this.pass.isGivenUp;
-    // A callback may have lost the async context. A failure may then be the handler's own, or a bystander's.
+    // A callback may have lost the async context, so an error response may be the handler's own or a foreign one.
     return !this.isBusy && (status < 400 || this.pass.thrown !== undefined || this.current.calls.state !== 'succeeded');
   }
 
@@ -227,41 +236,41 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return this.pass.phase !== 'ended' || this.current.calls.state === 'running';
   }
 
-  private async endBy(captured: CapturedResponse): Promise<void> {
+  private async endWith(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
     const { transactional } = this.operation.options.policy;
     const result = this.safeResultOf(captured);
-    // While a call runs, its key must not be free, and its transaction must not end.
+    // While a call runs, a release would let a retry run beside it, and a COMMIT would cut its writes in two.
     if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);
-    // A handler that only waits for its own response to be sent is done. Waiting for it would be a deadlock.
+    // A handler that waits for its own response to be sent is done. To wait for that handler would be a deadlock.
     await (this.isNative ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
-    this.undone = transactional && calls.state === 'failed' && captured.status < 400;
-    this.end(this.undone ? { kind: 'release' } : this.safeResultOf(captured));
+    this.failedAfterResponse = transactional && calls.state === 'failed' && captured.status < 400;
+    this.end(this.failedAfterResponse ? { kind: 'release' } : this.safeResultOf(captured));
   }
 
-  /** Sends the operation's own response as it is written, until it ends. */
-  private async sendUnkept(captured: CapturedResponse): Promise<void> {
+  /** Sends the operation's own response as it is written, and records the result when it has ended. */
+  private async sendUnstorable(captured: CapturedResponse): Promise<void> {
     const { rawResponse } = this.exchange;
     const sent = new Promise((resolve) => rawResponse.once('finish', resolve).once('close', resolve));
-    await this.letGo();
+    await this.passThrough();
     await this.settled();
     await sent;
     this.end(this.safeResultOf(captured));
   }
 
-  /** Sends the response as it is written, except its end, which waits until the outcome is committed. */
+  /** Sends the response as it is written, except its end, which waits for the commit. */
   private async sendStreamed(captured: CapturedResponse): Promise<void> {
     this.phase = 'passing';
-    if ((await this.capture.stream()) === 'ended') return this.endBy(captured);
+    if ((await this.capture.stream()) === 'ended') return this.endWith(captured);
     const isSettled = await this.settled();
-    // With `response: { stream: true }` the operation outlives its client, and should have shown a sign of life.
+    // With `response: { stream: true }` the operation outlives its client. A silent one may still run: its outcome is unknown.
     this.end(this.resultWithoutResponse(isSettled && !this.operation.options.response.stream));
   }
 
-  /** Sends the response of a bystander, and follows the operation to its end. */
+  /** Sends a foreign response, and follows the operation to its end. */
   private async sendForeign(foreignStatus: number): Promise<void> {
-    await this.letGo();
-    // The handler's own response comes too late, and is discarded without an error.
+    await this.passThrough();
+    // The handler's own response is too late. It is discarded without an error, which would fail a handler that succeeded.
     let hasEnded = false;
     const noteEnd = () => {
       hasEnded = current()?.execution === this.current.execution;
@@ -270,17 +279,17 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (this.capture.hasEnded) discardWrites(this.exchange.rawResponse, noteEnd);
     const isSettled = await this.settled();
     const { native, options } = this.operation;
-    const isCallback = native && !this.current.calls.isAsync;
-    if (isCallback && !hasEnded) await this.changed(options.policy.leaseMs);
-    // The status that the handler set, unless it did so before the bystander.
+    const mayCallBack = native && !this.current.calls.isAsync;
+    if (mayCallBack && !hasEnded) await this.waitForChange(options.policy.leaseMs);
+    // The status that the handler set, if it did so after the foreign response was written.
     const { status } = this.exchange;
     const own = native && status !== foreignStatus ? status : undefined;
-    this.end(this.resultWithoutResponse(isSettled && (!isCallback || own !== undefined), own));
+    this.end(this.resultWithoutResponse(isSettled && (!mayCallBack || own !== undefined), own));
   }
 
-  private async letGo(): Promise<void> {
+  private async passThrough(): Promise<void> {
     this.phase = 'passing';
-    // A writer whose `write()` returned false listens for 'drain' only after it has returned.
+    // A writer attaches its 'drain' listener after `write()` has returned false. An earlier 'drain' would leave it waiting for ever.
     await Promise.resolve();
     this.capture.release();
   }
@@ -289,15 +298,15 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (this.isOpen) void this.endUnanswered();
   }
 
-  /** The client has gone, and there may never be a response. */
+  /** Ends a run whose client has disconnected: there may never be a response. */
   private async endUnanswered(): Promise<void> {
     const isSettled = await this.settled();
-    const patience = this.isUnlikely ? GRACE_AFTER_CLOSE_MS : this.operation.options.policy.leaseMs;
-    let held: number;
+    const patienceMs = this.isResponseUnlikely ? GRACE_AFTER_CLOSE_MS : this.operation.options.policy.leaseMs;
+    let heldBytes: number;
     do {
-      held = this.capture.size;
-      if (this.isOpen) await this.changed(patience);
-    } while (this.isOpen && this.capture.size > held);
+      heldBytes = this.capture.size;
+      if (this.isOpen) await this.waitForChange(patienceMs);
+    } while (this.isOpen && this.capture.size > heldBytes);
     if (!this.isOpen) return;
     // An outer interceptor has retried.
     if (isSettled && this.isBusy) return this.endUnanswered();
@@ -306,28 +315,29 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.end(this.resultWithoutResponse(isSettled && isKnown, status));
   }
 
-  /** Whether a response is unlikely: streams break off when their client goes away. */
-  private get isUnlikely(): boolean {
+  /** Whether no response is to be expected: platforms stop a stream when its client disconnects. */
+  private get isResponseUnlikely(): boolean {
     const { isGivenUp, isStream } = this.pass;
     return isGivenUp || isStream || this.capture.hasResponse || this.current.calls.state === 'not begun';
   }
 
   /**
-   * Resolves with true when no pass and no call of the handler runs any more. Resolves with false where the handler has returned, and
-   * what it left running has shown no sign of life for the duration of a lease.
+   * Waits until neither a pass nor a call of the handler runs.
+   *
+   * @returns `false` when the handler has returned, but a pass that it left open showed no activity for the duration of a lease
    */
   private async settled(): Promise<boolean> {
     const { calls } = this.current;
     for (;;) {
       await calls.idle();
-      if (this.passes === 0 && !calls.isRunning) break;
-      if (!(await this.changed(this.operation.options.policy.leaseMs)) && !calls.isRunning) return false;
+      if (this.openPasses === 0 && !calls.isRunning) break;
+      if (!(await this.waitForChange(this.operation.options.policy.leaseMs)) && !calls.isRunning) return false;
     }
     return true;
   }
 
-  /** Resolves with whether a pass ended or a response was written within `ms` milliseconds. */
-  private async changed(ms: number): Promise<boolean> {
+  /** Waits up to `ms` milliseconds. Resolves with whether a pass ended or a response was written in that time. */
+  private async waitForChange(ms: number): Promise<boolean> {
     const timer = new AbortController();
     const change = new Promise<boolean>((resolve) => (this.onChange = () => resolve(true)));
     const timeUp = sleep(ms, false, { ref: false, signal: timer.signal }).catch(() => false);
@@ -339,18 +349,18 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     }
   }
 
-  /** Records the first result, and ignores later ones. */
+  /** Records a result. Later calls have no effect. */
   private end(result: HandlerResult): void {
     if (this.phase === 'recording' || this.phase === 'over') return;
     this.phase = 'recording';
     const { calls } = this.current;
-    // An inner interceptor may answer before it calls the handler.
-    const isExpected = result.kind === 'store' && this.passes > 0 && calls.state === 'not begun';
+    // An inner interceptor may answer first and call the handler afterwards.
+    const isExpected = result.kind === 'store' && this.openPasses > 0 && calls.state === 'not begun';
     if (!isExpected) calls.close();
     this.leased.end(result);
   }
 
-  /** A response that cannot be packed must not leave its record in processing until the lease runs out. */
+  /** Returns a tombstone if the response cannot be packed, because an error would leave the record in `processing` until its lease ends. */
   private safeResultOf(captured: CapturedResponse): HandlerResult {
     try {
       return this.resultOf(captured);
@@ -361,27 +371,27 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   /**
-   * @param isKnown whether the operation was followed to its end
-   * @param status of the response that a native handler wrote, though it was not sent
+   * @param isKnown whether the run has seen the operation end
+   * @param status of the response that a native handler wrote, although it was not sent
    */
   private resultWithoutResponse(isKnown: boolean, status?: number): HandlerResult {
     const { state } = this.current.calls;
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
-    if (this.pass.isBrokenOff) return CARRIED_OUT;
-    return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };
+    if (this.pass.isBrokenOff) return STORE_WITHOUT_RESPONSE;
+    return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
   }
 
   private resultOf({ status, body }: CapturedResponse): HandlerResult {
-    if (this.pass.isBrokenOff) return CARRIED_OUT;
+    if (this.pass.isBrokenOff) return STORE_WITHOUT_RESPONSE;
     const { calls } = this.current;
     const { thrown } = this.pass;
     const handlerFailed = this.handlerFailed(status);
     const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
     const verdict = verdictOf(this.operation, { status, error, handlerFailed }, this.current);
-    if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
+    if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
     if (verdict === 'release') {
-      // A stream breaks off when its client goes away. The platform's error for that says nothing of the operation.
+      // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
       const brokenOff = this.exchange.rawResponse.closed && !thrown;
       return brokenOff ? this.resultWithoutResponse(true) : { kind: 'release' };
     }
@@ -392,18 +402,23 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return { kind: 'store', outcome: outcomeToKeep({ code: status, head, body }, response), failed };
   }
 
-  /** @param status of the response, if there is one */
+  /**
+   * Returns whether the handler failed, and not something that ran after it.
+   *
+   * @param status of the response, if there is one
+   */
   private handlerFailed(status: number | undefined): boolean {
     const { calls } = this.current;
     if (calls.state === 'failed') return true;
     if (this.pass.thrown) return isWorkToBeDone(calls.value);
     if (status === undefined || status < 400) return false;
     if (this.writtenInside) return isWorkToBeDone(calls.value);
-    // Another status than the handler's comes from a failure after it. ts-rest has the status in the handler's value.
+    // Any other status than the handler's comes from a failure after it. ts-rest keeps the handler's status in its value.
     const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
     return this.isNative || status === this.pass.status || status === inValue;
   }
 
+  /** Whether the handler never began, such as when a pipe rejected the request. The key stays free for a corrected one. */
   private neverBegan(): boolean {
     if (this.current.calls.state === 'not begun') return true;
     const request = this.exchange.request as { [REJECTED_BY_PIPES]?: boolean };
@@ -429,25 +444,26 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   private answer(recorded: RecordingResult): void {
     const error = this.pass.thrown?.error;
-    const instead = answerInstead(recorded, error, this.operation) ?? (this.undone ? (error as Error) : undefined);
+    const replacement =
+      answerInstead(recorded, error, this.operation) ?? (this.failedAfterResponse ? (error as Error) : undefined);
     const hasFailed = recorded.kind === 'freed' && (this.pass.thrown || this.current.calls.state === 'failed');
-    // A stream that ends properly means success to its client.
-    if ((instead || hasFailed) && this.capture.breakOff()) return;
-    if (!instead) return this.capture.release();
-    if (instead instanceof Error && !this.capture.hasResponse) {
+    // A stream that ends properly means success to its client, so a failed one is cut off.
+    if ((replacement || hasFailed) && this.capture.breakOff()) return;
+    if (!replacement) return this.capture.release();
+    if (replacement instanceof Error && !this.capture.hasResponse) {
       this.capture.release();
-      return this.pass.subscriber.error(instead);
+      return this.pass.subscriber.error(replacement);
     }
-    if (instead instanceof Error && !(instead instanceof IdempotencyProblem)) {
+    if (replacement instanceof Error && !(replacement instanceof IdempotencyProblem)) {
       this.capture.discard();
       this.exchange.reopen(this.headersBefore);
-      return this.host.filters.handle(instead, this.context);
+      return this.host.filters.handle(replacement, this.context);
     }
     this.exchange.suppressFrameworkReply();
     this.capture.replace((response) => {
       this.exchange.resetHeaders(this.headersBefore);
-      if (instead instanceof IdempotencyProblem) writeProblem(response, instead);
-      else writeOutcome(response, instead);
+      if (replacement instanceof IdempotencyProblem) writeProblem(response, replacement);
+      else writeOutcome(response, replacement);
     });
   }
 }

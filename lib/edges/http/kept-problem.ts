@@ -3,26 +3,26 @@ import type { IdempotencyProblem } from '../../problems/problem.js';
 import { type WriteHandler, interceptorOf, writeHandlerOf, discardWrites } from './response-interceptor.js';
 import { writeProblem } from './write-response.js';
 
-/** Set on a problem that an exception filter was asked about. */
+/** Set on a problem that has reached an exception filter. */
 const FILTERED = Symbol('nestjs-idempotency:filtered');
 
 type Filtered = IdempotencyProblem & { [FILTERED]?: true };
 
-/** What is written from now on is what a filter makes of the problem. */
+/** Notes that a problem has reached an exception filter: from now on, the filter writes the response. */
 export function noteFiltered(problem: IdempotencyProblem): void {
   (problem as Filtered)[FILTERED] = true;
 }
 
 /**
- * Sees to it that a refusal leaves as one: an interceptor outside that makes a value of every error, or another error, would
- * tell the client that its request was carried out. What exception filters make of a problem is theirs.
+ * Sends a refusal as the problem that it is, whatever outer interceptors make of it. One that maps every error to a value would
+ * report success to a client whose operation did not run. Exception filters may still change the response.
  */
 export function keepProblem(response: ServerResponse, problem: IdempotencyProblem): void {
   interceptorOf(response).handler = new KeptProblem(response, problem);
 }
 
-/** Forgets a problem: the request is tried again. */
-export function leaveResponse(response: ServerResponse): void {
+/** Drops a kept problem, because the request is admitted again. */
+export function dropProblem(response: ServerResponse): void {
   const handler = writeHandlerOf(response);
   if (handler instanceof KeptProblem) interceptorOf(response).handler = undefined;
 }
@@ -34,27 +34,27 @@ class KeptProblem implements WriteHandler {
   ) {}
 
   writeHead(args: readonly unknown[]): void {
-    if (this.isLeft()) this.response.writeHead(...(args as [number]));
+    if (this.isOfFilter()) this.response.writeHead(...(args as [number]));
   }
 
   flushHeaders(): void {
-    if (this.isLeft()) this.response.flushHeaders();
+    if (this.isOfFilter()) this.response.flushHeaders();
   }
 
   write(args: readonly unknown[]): boolean {
-    return !this.isLeft() || this.response.write(...(args as [string]));
+    return !this.isOfFilter() || this.response.write(...(args as [string]));
   }
 
   end(args: readonly unknown[]): void {
-    if (this.isLeft()) this.response.end(...(args as [string]));
+    if (this.isOfFilter()) this.response.end(...(args as [string]));
   }
 
   mayChangeHeaders(): boolean {
     return true;
   }
 
-  /** Whether the response is the filters' own. Otherwise the problem is written, and all else is discarded. */
-  private isLeft(): boolean {
+  /** Returns whether a filter writes the response. If not, sends the problem and discards every other write. */
+  private isOfFilter(): boolean {
     const { response, problem } = this;
     interceptorOf(response).handler = undefined;
     if ((problem as Filtered)[FILTERED]) return true;

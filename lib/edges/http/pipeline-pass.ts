@@ -2,7 +2,7 @@ import type { Observer, Subscriber } from 'rxjs';
 import type { HandlerCall } from '../../engine/handler-calls.js';
 import type { CurrentExecution } from '../../engine/current-execution.js';
 
-/** Gets the values and the end of a pass. */
+/** Receives the values and the end of a pass. */
 export interface PassListener {
   onValue(pass: PipelinePass, value: unknown): void;
   onError(pass: PipelinePass, error: unknown): void;
@@ -10,26 +10,26 @@ export interface PassListener {
 }
 
 /**
- * One pass through the inner pipeline: pipes, inner interceptors, and the handler. An outer interceptor that retries makes another
+ * One pass through the inner pipeline: pipes, inner interceptors, and the handler. An outer interceptor that retries begins another
  * pass of the same execution.
  *
- * - `'going on'`: the pass has neither emitted nor ended. A value leads to `'emitted'`, completion or an error to `'ended'`.
- * - `'emitted'`: the pass has emitted a value. Its end follows.
+ * - `'running'`: the pass has neither emitted nor ended. Left for `'emitted'` by a value, for `'ended'` by completion or an error.
+ * - `'emitted'`: the pass has emitted a value. Left for `'ended'` by completion or an error.
  * - `'ended'`: the pass has completed, or failed with `thrown`.
  */
 export class PipelinePass implements Observer<unknown> {
-  phase: 'going on' | 'emitted' | 'ended' = 'going on';
+  phase: 'running' | 'emitted' | 'ended' = 'running';
   /** The error of a pipe, an inner interceptor or the handler. */
   thrown: { readonly error: unknown } | undefined;
-  /** The status of the response at the first value, or at the end: the handler's, or Nest's for the route. */
+  /** The status of the response at the first value or at the end: the handler's, or Nest's default for the route. */
   status = 0;
-  /** Whether the value is a stream, which is read while it is sent. */
+  /** Whether the value is a stream, whose work happens while it is sent. */
   isStream = false;
-  /** The call of a handler that is not watched. */
+  /** Stands for the call of an unwatched handler. */
   call: HandlerCall | undefined;
   /** Whether an inner interceptor gave up on the handler, or an outer one unsubscribed. */
   isGivenUp = false;
-  /** Whether a native handler failed only at sending, because its client had gone: `pipeline()` throws then. */
+  /** Whether a native handler failed only because its client disconnected, which makes `pipeline()` throw. */
   isBrokenOff = false;
 
   /** @param subscriber the outer interceptors */
@@ -39,7 +39,6 @@ export class PipelinePass implements Observer<unknown> {
     private readonly listener: PassListener,
   ) {}
 
-  /** An outer interceptor that fails at a value changes the response before the pass has ended. */
   next(value: unknown): void {
     this.listener.onValue(this, value);
   }
@@ -52,18 +51,14 @@ export class PipelinePass implements Observer<unknown> {
     this.listener.onComplete(this);
   }
 
-  /** The outer interceptors no longer listen. rxjs calls this after completion, too. */
+  /** Called when the outer interceptors unsubscribe. rxjs calls it after completion, too. */
   unsubscribe(): void {
-    if (this.phase === 'going on') this.isGivenUp = true;
+    if (this.phase === 'running') this.isGivenUp = true;
   }
 
-  /**
-   * Enters a phase.
-   *
-   * @param isRunning whether the handler is known to run: an inner interceptor went on without it
-   */
+  /** @param isRunning whether the handler still runs, because an inner interceptor went on without it */
   advance(phase: 'emitted' | 'ended', status: number, isRunning: boolean): void {
-    if (this.phase === 'going on') {
+    if (this.phase === 'running') {
       this.status = status;
       if (isRunning) this.isGivenUp = true;
     }

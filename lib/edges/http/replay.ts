@@ -10,10 +10,11 @@ import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
 
 /**
- * Sends the stored response at once: with a native `@Res()`, the platform would not. What outer interceptors do to the response
- * afterwards has no effect.
+ * Sends the stored response itself, because the platform would not for a handler with a native `@Res()`. Later changes by outer
+ * interceptors have no effect: a replay is what was sent the first time.
  *
- * @param subscriber the outer interceptors, which continue when the response was handed to node, or the client has gone
+ * @param subscriber the outer interceptors, which continue when node has the response or the client has disconnected
+ * @throws UnreadableRecordError for a stored head that node cannot send
  */
 export function replay(
   exchange: Exchange,
@@ -23,19 +24,19 @@ export function replay(
 ): void {
   const { endpoint, rawResponse, reply } = exchange;
   const head = unpackHead(outcome.head);
-  const sent = () => {
+  const onSent = () => {
     exchange.suppressFrameworkReply();
     nonces.note(endpoint, rawResponse, outcome);
     subscriber.next(valueOf(head, outcome.body));
     subscriber.complete();
   };
-  if (reply) return sendThroughHooks(reply, outcome, head, sent);
+  if (reply) return sendThroughHooks(reply, outcome, head, onSent);
   rawResponse.end(restoreOutcome(rawResponse, rawResponse, outcome, head));
   discardWrites(rawResponse);
-  sent();
+  onSent();
 }
 
-/** The value for outer interceptors: the stored body, where it is JSON. */
+/** Returns the value for outer interceptors: the parsed body of JSON, otherwise `undefined`. */
 function valueOf({ headers }: ResponseHead, body: Buffer | null): unknown {
   if (!body) return undefined;
   for (const [name, value] of headers) {
@@ -49,7 +50,7 @@ function valueOf({ headers }: ResponseHead, body: Buffer | null): unknown {
   return undefined;
 }
 
-/** The headers of a reply, before Fastify sends them. */
+/** Headers that Fastify keeps itself until it sends them. */
 class ReplyHeaders implements Headers {
   constructor(private readonly reply: FastifyReply) {}
 
@@ -71,17 +72,17 @@ class ReplyHeaders implements Headers {
  * Fastify's plugins do in `onSend` hooks what Express middleware does by wrapping the response: they write the cookies of guards, save
  * sessions, add headers. A replay without these hooks would lose the session token that a guard has just rotated.
  *
- * @param onSent called when the hooks have run and the response was handed to node, or the client has gone
+ * @param onSent called when the hooks have run and node has the response, or when the client has disconnected
  */
 function sendThroughHooks(reply: FastifyReply, outcome: StoredOutcome, head: ResponseHead, onSent: () => void): void {
   const body = restoreOutcome(reply.raw, new ReplyHeaders(reply), outcome, head);
-  // To Fastify, a buffer of no bytes is a body.
+  // Fastify would send an empty buffer as a body.
   const content = body?.length ? body : undefined;
   new HookedReplay(reply, head.headers, content, onSent);
   reply.send(asText(content, reply.getHeader('content-type')));
 }
 
-/** Hooks get text as a string, as they did for the first response. */
+/** Returns text as a string, because hooks got one for the first response. */
 function asText(body: Buffer | undefined, contentType: unknown): Buffer | string | undefined {
   if (!body || !/json|text|xml|javascript|urlencoded/.test(String(contentType)) || !isUtf8(body)) return body;
   return body.toString();
@@ -89,23 +90,23 @@ function asText(body: Buffer | undefined, contentType: unknown): Buffer | string
 
 const REPLAYED_NAME = lowerCaseOf(REPLAYED_HEADER);
 
-/** Headers that describe the bytes. A replay sends the stored bytes, so it sends these as stored, too. */
+/** Headers that describe the bytes. They are sent as stored, because the bytes are. */
 const OF_THE_BYTES =
   /^(?:content-(?!security-policy).+|etag|last-modified|(?:repr-)?digest|transfer-encoding|trailer)$/;
 
 /**
- * Intercepts what Fastify writes after its hooks have run, and sends the stored bytes with the hooks' headers. The hooks have processed
- * these bytes before they were stored, and would compress or wrap them twice. A response with another status is the hooks' own, such
- * as a session that could not be saved. It is sent as it is.
+ * Intercepts what Fastify writes after its hooks have run, and sends the stored bytes with the hooks' headers. The hooks processed
+ * these bytes before they were stored, and would compress or wrap them twice. When a hook has set another status, the response is its
+ * own, such as a session that could not be saved, and is sent as the hook wrote it.
  */
 class HookedReplay implements WriteHandler {
   private readonly interceptor: ResponseInterceptor;
   private readonly status: number;
-  /** The headers as the hooks got them. */
+  /** The headers before the hooks changed them. */
   private readonly headers: OutgoingHttpHeaders;
   private isSent = false;
 
-  /** @param stored headers with their spelling: Fastify keeps names in lower case */
+  /** @param stored the stored headers in their original spelling, which Fastify loses */
   constructor(
     private readonly reply: FastifyReply,
     private readonly stored: readonly HeaderLine[],
@@ -126,13 +127,13 @@ class HookedReplay implements WriteHandler {
   flushHeaders(): void {}
 
   write(args: readonly unknown[]): boolean {
-    const goesOn = !this.send() || this.reply.raw.write(...(args as [string]));
+    const mayContinue = !this.sendUnlessReplaced() || this.reply.raw.write(...(args as [string]));
     this.noteSent();
-    return goesOn;
+    return mayContinue;
   }
 
   end(args: readonly unknown[]): void {
-    if (this.send()) {
+    if (this.sendUnlessReplaced()) {
       this.reply.raw.end(...(args as [string]));
       discardWrites(this.reply.raw);
     }
@@ -149,18 +150,18 @@ class HookedReplay implements WriteHandler {
     this.onSent();
   }
 
-  /** Returns whether the hooks' own response is to be sent instead. */
-  private send(): boolean {
+  /** Sends the stored response, unless a hook has written its own. Returns whether one has. */
+  private sendUnlessReplaced(): boolean {
     const { raw } = this.reply;
     const { body, headers } = this;
     this.interceptor.handler = undefined;
     if (raw.statusCode !== this.status) {
-      this.takeBack();
+      this.removeReplayHeaders();
       return true;
     }
     for (const name of raw.getHeaderNames()) {
       if (headers[name] !== undefined || !OF_THE_BYTES.test(name)) continue;
-      // Over HTTP/1, node sets the length by itself, unless the header was removed before.
+      // Over HTTP/1, node sets the length by itself, except after the header was removed.
       if (name === 'content-length' && raw.req.httpVersionMajor === 1)
         raw.setHeader('Content-Length', body?.length ?? 0);
       else raw.removeHeader(name);
@@ -168,23 +169,24 @@ class HookedReplay implements WriteHandler {
     for (const name in headers) {
       const value = headers[name]!;
       const spelling = this.spellingOf(name);
-      const isStill = String(raw.getHeader(name)) === String(value);
-      if (OF_THE_BYTES.test(name) ? !isStill || spelling : isStill && spelling) raw.setHeader(spelling ?? name, value);
+      const isUnchanged = String(raw.getHeader(name)) === String(value);
+      if (OF_THE_BYTES.test(name) ? !isUnchanged || spelling : isUnchanged && spelling)
+        raw.setHeader(spelling ?? name, value);
     }
     raw.end(body);
     discardWrites(raw);
     return false;
   }
 
-  /** Returns the stored spelling of a header, or `undefined` where the stored response does not have it. */
+  /** Returns the stored spelling of a header; `undefined` if the stored response does not have it. */
   private spellingOf(name: string): string | undefined {
     if (name === REPLAYED_NAME) return REPLAYED_HEADER;
     for (const [spelling] of this.stored) if (lowerCaseOf(spelling) === name) return spelling;
     return undefined;
   }
 
-  /** The stored content coding would make another body unreadable. */
-  private takeBack(): void {
+  /** Removes the replay's headers from a hook's own response, whose body the stored content coding would make unreadable. */
+  private removeReplayHeaders(): void {
     const { raw } = this.reply;
     raw.removeHeader(REPLAYED_HEADER);
     if (raw.getHeader('content-encoding') === this.headers['content-encoding']) raw.removeHeader('content-encoding');

@@ -2,70 +2,73 @@ import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse,
 import { type ResponseInterceptor, type WriteHandler, interceptorOf, discardWrites } from './response-interceptor.js';
 import { ResponseStream, streamedTypeOf, type StreamEnd } from './response-stream.js';
 
-/** A response that is complete, but has not been sent. */
+/** A response of which nothing was sent yet. */
 export interface CapturedResponse {
   readonly status: number;
-  /** `undefined` where the response cannot be stored: it is too large, or does not end in time. */
+  /** `undefined` if the response cannot be stored, because it is too large or does not end in time. */
   readonly body: Buffer | undefined;
-  /** Whether it is to be sent as it is written: see {@link ResponseCapture.stream}. */
+  /** Whether the listener has to call {@link ResponseCapture.stream}. */
   readonly isStreamed?: boolean;
 }
 
-/** How much of a response is held back. */
+/** Options of `@Idempotent({ response })` that bound what is held. */
 export interface CaptureLimits {
-  /** The most bytes of the body that are held. */
+  /** The largest body that is held, in bytes. */
   readonly maxBytes: number;
-  /** Whether the response is sent as it is written. `undefined`: if its head says that it is a stream, after a second. */
+  /** Whether the response is sent as it is written. `undefined`: only if its head marks it as a stream, and after a second. */
   readonly stream?: boolean | undefined;
 }
 
 export interface CaptureListener {
-  /** Called once: when the response has ended, or when it turns out that it cannot be stored. */
+  /** Called once, when the response has ended or when it cannot be stored. Nothing was sent until then. */
   onResponse(captured: CapturedResponse): void;
-  /** Called where the head says that the response is a stream, and {@link CaptureLimits.stream} is not set. */
+  /** Called when the head marks the response as a stream and {@link CaptureLimits.stream} is not set. */
   onUndecided(): void;
 }
 
-/** A response that is flushed, or has the type of a stream, is stored like any other if it ends within this time. */
+/** A response that looks like a stream (by `flushHeaders()` or its type) is stored like any other if it ends within this time. */
 const UNDECIDED_HOLD_MS = 1_000;
 
-type Done = (error?: Error | null) => void;
+type WriteCallback = (error?: Error | null) => void;
 
 /**
- * Holds a response back at node's own `ServerResponse`, whatever writes it: framework, filter or handler. When its outcome is
- * committed, the response is sent, or another one in its place.
+ * The states of a capture.
  *
- * Middleware that has wrapped the response before, such as compression, runs when the response is sent. So the capture has the response
- * without what that middleware does. Informational responses (early hints) are no outcome, and are sent at once. Trailers cannot be
- * replayed: a response that was held is sent without them.
- *
- * - `'holding'`: nothing is sent. The listener is called once, when the response has ended or cannot be stored.
- * - `'streaming'`: the response is sent as it is written, except its end. Entered by `stream()`.
- * - `'open'`: everything passes, and the capture is over. Entered by `release()`, `replace()`, `discard()` and `breakOff()`.
+ * - `'holding'`: nothing is sent. Left for `'streaming'` by `stream()`, and for `'open'` by `release()`, `replace()` and `discard()`.
+ * - `'streaming'`: the response is sent as it is written, except its end. Left for `'open'` by `release()` and `breakOff()`.
+ * - `'open'`: the capture is over, and node gets every write.
  */
 type Phase = 'holding' | 'streaming' | 'open';
 
+/**
+ * Holds a response at node's own `ServerResponse`, whether the framework, a filter or the handler writes it. When the outcome is
+ * committed, the held response is sent, or a different one.
+ *
+ * Middleware that wrapped the response earlier, such as compression, runs when the response is sent. So the capture holds the
+ * response without that middleware's changes. Informational responses (early hints) are sent at once, because they are no outcome.
+ * A held response is sent without trailers, because a replay could not send them.
+ */
 export class ResponseCapture implements WriteHandler {
   private phase: Phase = 'holding';
   private chunks: Buffer[] | undefined;
-  private held = 0;
-  /** Whether the writer has begun the response, and ended it. */
+  private heldBytes = 0;
+  /** Whether the writer has begun the response, and whether it has ended it. */
   private begun = false;
   private ended = false;
   /** Whether the listener was called. */
   private reported = false;
-  private callbacks: Done[] | undefined;
-  private endless: NodeJS.Timeout | undefined;
+  private callbacks: WriteCallback[] | undefined;
+  private holdTimer: NodeJS.Timeout | undefined;
   private readonly interceptor: ResponseInterceptor;
-  /** How many listeners waited for 'finish' before the handler began: loggers, and the platform. */
+  /** The number of 'finish' listeners before the handler began: the platform's, and those of loggers. */
   private readonly listenersBefore: number;
-  /** The status line, as it was when the writer believed that the head was sent. */
+  /** The status line at the time when the writer believed the head to be sent. */
   private head: Pick<ServerResponse, 'statusCode' | 'statusMessage'> | undefined;
-  /** Where `response.stream` is set, the client is watched from the beginning. */
-  private readonly chosen: ResponseStream | undefined;
+  /** With `response: { stream: true }`. It watches the client from the beginning, as a disconnect must not end the operation. */
+  private readonly optedStream: ResponseStream | undefined;
   private streaming: ResponseStream | undefined;
 
-  /** @param maxMs how long a response is held from its first byte to its end, in milliseconds */
+  /** @param maxMs how long a response may take from its first byte to its end */
   constructor(
     private readonly response: ServerResponse,
     private readonly limits: CaptureLimits,
@@ -75,7 +78,7 @@ export class ResponseCapture implements WriteHandler {
     this.interceptor = interceptorOf(response);
     this.interceptor.handler = this;
     this.listenersBefore = response.listenerCount('finish');
-    if (limits.stream) this.chosen = this.newStream(true, maxMs);
+    if (limits.stream) this.optedStream = this.newStream(true, maxMs);
   }
 
   /** Whether the writer has begun a response. */
@@ -83,9 +86,9 @@ export class ResponseCapture implements WriteHandler {
     return this.begun;
   }
 
-  /** The number of bytes of the body that were written so far. */
+  /** The number of bytes of the body so far. */
   get size(): number {
-    return this.held;
+    return this.heldBytes;
   }
 
   get hasEnded(): boolean {
@@ -93,95 +96,97 @@ export class ResponseCapture implements WriteHandler {
   }
 
   /**
-   * Resolves when something waits for the response to be sent, as `pipeline()`, `finished()` and a callback of `end()` do. To wait for
-   * a handler that waits for its response would be a deadlock.
+   * Resolves when something waits for the response to be sent, as `pipeline()`, `finished()` and a callback of `end()` do. The run
+   * must not wait for a handler that waits for its response: that would be a deadlock.
    */
   awaited(): Promise<void> {
     const { response } = this;
     return new Promise((resolve) => {
       if (this.callbacks || response.listenerCount('finish') > this.listenersBefore) return resolve();
-      const note = (event: string | symbol) => {
+      const onNewListener = (event: string | symbol) => {
         if (event !== 'finish') return;
-        response.off('newListener', note);
+        response.off('newListener', onNewListener);
         resolve();
       };
-      response.on('newListener', note);
+      response.on('newListener', onNewListener);
     });
   }
 
-  /** Sends what was held. What is written later passes. */
+  /** Sends what is held, and lets node get every later write. */
   release(): void {
     if (this.phase === 'open') return;
     const wasStreaming = this.phase === 'streaming';
-    this.open();
+    this.stopHolding();
     if (wasStreaming) return this.streaming!.finish();
     const { response } = this;
     const { original } = this.interceptor;
     if (this.ended) {
-      // The whole body is known, so node sends its length instead of chunks, and a replay looks the same. A header that is not
-      // there must not be removed: after compression has removed Content-Length, node would send neither, and close.
+      // Node sends the length of a whole body instead of chunks, as it does for the replay. Only a header that is present may be
+      // removed: after compression has removed Content-Length, node would otherwise send neither and close the connection.
       if (response.hasHeader('Transfer-Encoding')) response.removeHeader('Transfer-Encoding');
       response.removeHeader('Trailer');
-      if (this.callbacks) response.once('finish', () => this.callBack());
-      original.end.call(response, this.gathered(), 'utf8');
+      if (this.callbacks) response.once('finish', () => this.runCallbacks());
+      original.end.call(response, this.heldBody(), 'utf8');
     } else if (this.begun) {
-      if (this.chunks) original.write.call(response, this.gathered(), 'utf8');
+      if (this.chunks) original.write.call(response, this.heldBody(), 'utf8');
       else original.flushHeaders.call(response);
-      this.callBack();
+      this.runCallbacks();
       response.emit('drain');
     }
     this.chunks = undefined;
   }
 
   /**
-   * Sends the response as it is written, except its end, which waits for {@link release}. To be called for a response that is to be
-   * streamed. Resolves when the response ends, with how it ended.
+   * Sends the response as it is written, except its end, which waits for {@link release}. Called for a response with
+   * {@link CapturedResponse.isStreamed}. Resolves when the response ends.
    */
   stream(): Promise<StreamEnd> {
     const { original } = this.interceptor;
     this.phase = 'streaming';
-    this.streaming = this.chosen ?? this.newStream(false, UNDECIDED_HOLD_MS);
+    this.streaming = this.optedStream ?? this.newStream(false, UNDECIDED_HOLD_MS);
     this.streaming.begin();
     if (this.head) Object.assign(this.response, this.head);
-    if (this.size > 0) original.write.call(this.response, this.gathered(), 'utf8');
+    if (this.size > 0) original.write.call(this.response, this.heldBody(), 'utf8');
     else original.flushHeaders.call(this.response);
     this.chunks = undefined;
-    this.callBack();
+    this.runCallbacks();
     this.response.emit('drain');
     return this.streaming.ended;
   }
 
-  /** Closes the connection where a part of the response was sent and its end must not be. Returns whether it did. */
+  /**
+   * Closes the connection of a streamed response, whose end must not be sent.
+   *
+   * @returns `false` if the response is not streamed
+   */
   breakOff(): boolean {
     if (!this.streaming) return false;
-    this.open();
+    this.stopHolding();
     discardWrites(this.response);
     this.streaming.breakOff();
     return true;
   }
 
-  /**
-   * Writes another response by `write` instead of what was held. What the pipeline does to the response afterwards has no effect.
-   */
+  /** Drops what is held, and sends what `write` writes. Later writes of the pipeline are discarded. */
   replace(write: (response: ServerResponse) => void): void {
     if (this.phase === 'open') return;
-    this.open();
+    this.stopHolding();
     this.chunks = undefined;
     write(this.response);
     discardWrites(this.response);
-    this.callBack();
+    this.runCallbacks();
   }
 
-  /** Drops what was held. Another response follows, and is sent as it is written. */
+  /** Drops what is held, and lets node get every later write: a filter writes another response. */
   discard(): void {
     if (this.phase === 'open') return;
-    this.open();
+    this.stopHolding();
     this.chunks = undefined;
-    this.callBack();
+    this.runCallbacks();
   }
 
   writeHead(args: readonly unknown[]): void {
-    // Called by node itself, or by middleware, when the first bytes are sent.
+    // Node or middleware calls this when it sends the first bytes of a stream.
     if (this.streaming) return void this.interceptor.original.writeHead.apply(this.response, args as never);
     const [status, ...rest] = args;
     applyHead(this.response, status as number, rest);
@@ -199,7 +204,7 @@ export class ResponseCapture implements WriteHandler {
     this.begin();
     if (this.streaming) return this.streaming.write(args);
     this.hold(args);
-    return this.held <= this.limits.maxBytes;
+    return this.heldBytes <= this.limits.maxBytes;
   }
 
   end(args: readonly unknown[]): void {
@@ -208,13 +213,13 @@ export class ResponseCapture implements WriteHandler {
     checkHead(this.response);
     this.ended = true;
     if (this.streaming) return this.streaming.end(args);
-    if (!this.begun) this.pretendSent();
+    if (!this.begun) this.markAsSent();
     this.begun = true;
     this.hold(args);
     this.report();
   }
 
-  /** Throws as node does after the head was sent. */
+  /** @throws Error with node's code `ERR_HTTP_HEADERS_SENT`, once the writer has begun the response */
   mayChangeHeaders(): boolean {
     if (!this.begun || this.streaming) return true;
     throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
@@ -229,43 +234,43 @@ export class ResponseCapture implements WriteHandler {
   private begin(isFlushed = false): void {
     if (this.begun) return;
     this.begun = true;
-    this.pretendSent();
+    this.markAsSent();
     const { limits, listener, maxMs } = this;
     const { stream } = limits;
-    // A failure is stored or released before it is sent.
+    // An error response is held to its end even from a stream: only then is it known whether it is stored.
     const isStream = stream !== false && this.response.statusCode < 400;
     if (isStream && stream) return this.reportUnstorable(true);
     const type = streamedTypeOf(this.response);
     const isUndecided = isStream && (isFlushed || type !== undefined);
     if (isUndecided) listener.onUndecided();
     if (type === 'text/event-stream') return this.reportUnstorable();
-    this.endless = isUndecided
+    this.holdTimer = isUndecided
       ? setTimeout(() => this.reportUnstorable(true), Math.min(UNDECIDED_HOLD_MS, maxMs))
       : setTimeout(() => this.reportUnstorable(), maxMs);
-    this.endless.unref();
+    this.holdTimer.unref();
   }
 
   private hold([chunk, encoding, callback]: readonly unknown[]): void {
     if (typeof chunk === 'function') callback = chunk;
     else if (typeof encoding === 'function') callback = encoding;
     if (typeof chunk === 'string') {
-      this.keep(Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'));
+      this.append(Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'));
     } else if (chunk instanceof Uint8Array) {
-      // The writer may reuse the memory, as it may once node has handed it to the kernel.
-      this.keep(Buffer.from(chunk));
+      // A copy, because a writer may reuse its memory after `write()`.
+      this.append(Buffer.from(chunk));
     }
-    if (typeof callback === 'function') (this.callbacks ??= []).push(callback as Done);
-    // A writer that waits for each chunk to be sent must continue, because nothing is sent before the end.
-    if (!this.reported && !this.ended && this.callbacks) queueMicrotask(() => this.callBack());
+    if (typeof callback === 'function') (this.callbacks ??= []).push(callback as WriteCallback);
+    // Nothing is sent before the end. A writer that waits for each chunk to be sent would never reach it.
+    if (!this.reported && !this.ended && this.callbacks) queueMicrotask(() => this.runCallbacks());
   }
 
-  private keep(chunk: Buffer): void {
+  private append(chunk: Buffer): void {
     (this.chunks ??= []).push(chunk);
-    this.held += chunk.length;
-    if (this.held > this.limits.maxBytes) this.reportUnstorable();
+    this.heldBytes += chunk.length;
+    if (this.heldBytes > this.limits.maxBytes) this.reportUnstorable();
   }
 
-  private gathered(): Buffer {
+  private heldBody(): Buffer {
     const { chunks = [] } = this;
     if (chunks.length !== 1) this.chunks = [Buffer.concat(chunks)];
     return this.chunks![0];
@@ -274,55 +279,58 @@ export class ResponseCapture implements WriteHandler {
   private report(): void {
     if (this.reported) return;
     this.reported = true;
-    clearTimeout(this.endless);
-    this.listener.onResponse({ status: this.response.statusCode, body: this.gathered() });
+    clearTimeout(this.holdTimer);
+    this.listener.onResponse({ status: this.response.statusCode, body: this.heldBody() });
   }
 
   private reportUnstorable(isStreamed = false): void {
     if (this.reported) return;
     this.reported = true;
-    clearTimeout(this.endless);
+    clearTimeout(this.holdTimer);
     this.listener.onResponse({ status: this.response.statusCode, body: undefined, ...(isStreamed && { isStreamed }) });
   }
 
-  private callBack(): void {
+  private runCallbacks(): void {
     const { callbacks } = this;
     this.callbacks = undefined;
-    for (const done of callbacks ?? []) done();
+    for (const callback of callbacks ?? []) callback();
   }
 
   /**
-   * Makes the response look sent to the framework, which asks for that before it writes another one. A status that is set later has
-   * no effect, as after a head that was sent.
+   * Makes the response look sent. Otherwise the framework, which checks `headersSent`, would write an error response into a held one.
+   * A status that is set later has no effect, as node ignores it after the head.
    */
-  private pretendSent(): void {
+  private markAsSent(): void {
     const { response } = this;
     const { statusCode, statusMessage } = response;
     this.head = { statusCode, statusMessage };
     Object.defineProperties(response, SENT);
   }
 
-  private open(): void {
+  private stopHolding(): void {
     this.phase = 'open';
     this.interceptor.handler = undefined;
-    clearTimeout(this.endless);
-    if (!this.streaming) this.chosen?.leaveClient();
+    clearTimeout(this.holdTimer);
+    if (!this.streaming) this.optedStream?.leaveClient();
     if (this.head) Object.assign(this.response, this.head);
   }
 }
 
-/** The properties of a held response; once it is not held, node's own. Shared by all responses, and never removed. */
+/**
+ * Properties that report a held response as sent, and otherwise ask node. All responses share these getters, and keep them: to
+ * remove properties would slow down the response.
+ */
 const SENT: PropertyDescriptorMap = {
   headersSent: {
     configurable: true,
     get(this: ServerResponse): unknown {
-      return captureOf(this) !== undefined || ofNode(this, 'headersSent');
+      return captureOf(this) !== undefined || valueOfNode(this, 'headersSent');
     },
   },
   writableEnded: {
     configurable: true,
     get(this: ServerResponse): unknown {
-      return captureOf(this)?.hasEnded ?? ofNode(this, 'writableEnded');
+      return captureOf(this)?.hasEnded ?? valueOfNode(this, 'writableEnded');
     },
   },
 };
@@ -332,11 +340,15 @@ function captureOf(response: ServerResponse): ResponseCapture | undefined {
   return handler instanceof ResponseCapture ? handler : undefined;
 }
 
-function ofNode(response: ServerResponse, name: string): unknown {
+function valueOfNode(response: ServerResponse, name: string): unknown {
   return Reflect.get(Object.getPrototypeOf(response) as object, name, response);
 }
 
-/** Throws at once, as node does, so that the error reaches the handler or its filters. */
+/**
+ * Checks a chunk when it is written. At the commit, node's own error could no longer reach the handler or its filters.
+ *
+ * @throws TypeError with node's code `ERR_INVALID_ARG_TYPE`
+ */
 function checkChunk(chunk: unknown): void {
   if (chunk === undefined || chunk === null || typeof chunk === 'function') return;
   if (typeof chunk === 'string' || chunk instanceof Uint8Array) return;
@@ -344,6 +356,7 @@ function checkChunk(chunk: unknown): void {
   throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
 }
 
+/** Like {@link checkChunk}, for the status line: a status that node refuses must not be stored. */
 function checkHead({ statusCode, statusMessage }: ServerResponse): void {
   if (!(statusCode >= 100 && statusCode <= 999)) {
     throw Object.assign(new RangeError(`Invalid status code: ${String(statusCode)}`), {
@@ -353,7 +366,11 @@ function checkHead({ statusCode, statusMessage }: ServerResponse): void {
   if (statusMessage) validateHeaderValue('statusMessage', statusMessage);
 }
 
-/** Applies `writeHead(status, message?, headers?)`. The headers are an object, or an array of names and values in turn. */
+/**
+ * Applies the arguments of `writeHead(status, message?, headers?)` to the response, so that they are captured.
+ *
+ * @param rest message and headers: an object, or an array of alternating names and values
+ */
 export function applyHead(response: ServerResponse, status: number, rest: readonly unknown[]): void {
   response.statusCode = status;
   const [first] = rest;

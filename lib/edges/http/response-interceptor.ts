@@ -3,24 +3,24 @@ import { ServerResponse } from 'node:http';
 import type { Subscriber } from 'rxjs';
 import { replaceImplicitHeader } from '../../private-names/node.js';
 
-/** Handles what is written to a response. Each method has the arguments that node's own was called with. */
+/** Gets the writes to a response instead of node. Each method has the arguments of node's own. */
 export interface WriteHandler {
   writeHead(args: readonly unknown[]): void;
   flushHeaders(): void;
-  /** Whether the writer may go on at once. */
+  /** Returns what node's `write()` does: `false` lets the writer wait for `'drain'`. */
   write(args: readonly unknown[]): boolean;
   end(args: readonly unknown[]): void;
-  /** Whether headers are changed. Otherwise a change has no effect, and raises no error. */
+  /** Returns `false` to ignore a change of headers, and throws to refuse it. */
   mayChangeHeaders(): boolean;
 }
 
-/** The run of a request, as the edge needs it where the pipeline comes to the request once more. */
+/** The run of a request. The edge asks it when the pipeline is subscribed to again. */
 interface Run {
-  /** Whether it is over, and has not answered. */
+  /** Whether the run ended without a response. The request is then admitted again. */
   readonly isOverUnanswered: boolean;
-  /** Whether the caller is part of it. */
+  /** Whether the caller runs inside the latest pass, as a second `@Idempotent()` on the same request does. */
   readonly isWithin: boolean;
-  /** Runs what is left of the pipeline again: an interceptor outside tries again. */
+  /** Runs the inner pipeline again, for an outer interceptor that retries. */
   runAgain(next: CallHandler, subscriber: Subscriber<unknown>): void;
 }
 
@@ -29,17 +29,17 @@ type WriteMethods = Pick<
   'write' | 'end' | 'writeHead' | 'flushHeaders' | 'setHeader' | 'setHeaders' | 'appendHeader' | 'removeHeader'
 >;
 
-/** Intercepts the methods by which a response is written. */
+/** Intercepts the methods that write a response. */
 export interface ResponseInterceptor {
-  /** The response's own, and what earlier middleware has put in their place. */
+  /** Node's methods, or those of earlier middleware. */
   readonly original: WriteMethods;
-  /** Gets what is written; `undefined`: everything passes. */
+  /** `undefined`: every write passes to `original`. */
   handler: WriteHandler | undefined;
-  /** The run of the request that is answered by this response, if it was run. */
+  /** The run that this response answers, if there is one. */
   run: Run | undefined;
 }
 
-/** The methods of the previous response. */
+/** The methods of the previous response. Responses that no middleware has wrapped share them. */
 let latest: WriteMethods | undefined;
 
 const INTERCEPTOR = Symbol('nestjs-idempotency:response-interceptor');
@@ -47,22 +47,22 @@ const INTERCEPTOR = Symbol('nestjs-idempotency:response-interceptor');
 type Response = ServerResponse & { [INTERCEPTOR]: ResponseInterceptor };
 
 /**
- * Returns the interceptor of a response, which the first call installs. It stays, without a handler in the end: removing properties
- * would make the response slow for all that node still does with it, as closures for each response would.
+ * Returns the interceptor of a response, which the first call installs. It is never removed, because a response that loses
+ * properties becomes slow for everything that node does with it.
  */
 export function interceptorOf(response: ServerResponse): ResponseInterceptor {
   const intercepted = response as Response;
   return intercepted[INTERCEPTOR] ?? intercept(intercepted);
 }
 
-/** Returns what handles a response's writes, without installing an interceptor. */
+/** Returns the handler of a response without installing an interceptor. */
 export function writeHandlerOf(response: ServerResponse): WriteHandler | undefined {
   return (response as Partial<Response>)[INTERCEPTOR]?.handler;
 }
 
 /**
- * The run of the request that a response answers: an interceptor that is wired twice does its work once. Kept here and not in a
- * WeakMap, whose values V8 takes for reachable until its next major collection: all that a request has made would live as long.
+ * Returns the run that a response answers. It is a property and not in a WeakMap, because V8 keeps a WeakMap's values until its next
+ * major collection, and with them everything that the request has allocated.
  */
 export function runOf(response: ServerResponse): Run | undefined {
   return (response as Partial<Response>)[INTERCEPTOR]?.run;
@@ -85,7 +85,6 @@ function intercept(response: Response): ResponseInterceptor {
   return interceptor;
 }
 
-/** Responses that no middleware has wrapped have the same methods. */
 function originalOf(methods: WriteMethods): WriteMethods {
   // oxlint-disable-next-line typescript/unbound-method -- called on the response
   const { write, end, writeHead, flushHeaders, setHeader, setHeaders, appendHeader, removeHeader } = methods;
@@ -107,9 +106,8 @@ function originalOf(methods: WriteMethods): WriteMethods {
 const MAKES_HIDDEN_CLASSES = Number.parseInt(process.versions.node, 10) < 24;
 
 /**
- * Express gives each response another prototype. Before Node 24, V8 then makes a hidden class of its own for every property
- * that is added to it, some 4 us and much garbage each; to a response that it keeps as a dictionary, which one is that has
- * lost a property, they cost next to nothing.
+ * Turns an Express response into a dictionary, by removing a property, before properties are added. Express gives each response a
+ * prototype of its own, and before Node 24 every property that is added to one creates a new hidden class: about 4 us and much garbage.
  */
 function keepAsDictionary(response: ServerResponse): void {
   if (!MAKES_HIDDEN_CLASSES || Object.getPrototypeOf(response) === ServerResponse.prototype) return;
@@ -143,33 +141,29 @@ function interceptFlushHeaders(this: Response): void {
   else original.flushHeaders.call(this);
 }
 
-function interceptSetHeader(this: Response, ...args: unknown[]): ServerResponse {
-  const { handler, original } = this[INTERCEPTOR];
-  return handler && !handler.mayChangeHeaders() ? this : original.setHeader.apply(this, args as never);
+function interceptHeaders(name: 'setHeader' | 'setHeaders' | 'appendHeader') {
+  return function (this: Response, ...args: unknown[]): ServerResponse {
+    const { handler, original } = this[INTERCEPTOR];
+    const change = original[name] as WriteMethods['setHeader'];
+    return handler && !handler.mayChangeHeaders() ? this : change.apply(this, args as never);
+  };
 }
 
-function interceptSetHeaders(this: Response, ...args: unknown[]): ServerResponse {
-  const { handler, original } = this[INTERCEPTOR];
-  return handler && !handler.mayChangeHeaders() ? this : original.setHeaders.apply(this, args as never);
-}
-
-function interceptAppendHeader(this: Response, ...args: unknown[]): ServerResponse {
-  const { handler, original } = this[INTERCEPTOR];
-  return handler && !handler.mayChangeHeaders() ? this : original.appendHeader.apply(this, args as never);
-}
+const interceptSetHeader = interceptHeaders('setHeader');
+const interceptSetHeaders = interceptHeaders('setHeaders');
+const interceptAppendHeader = interceptHeaders('appendHeader');
 
 function interceptRemoveHeader(this: Response, name: string): void {
   const { handler, original } = this[INTERCEPTOR];
   if (!handler || handler.mayChangeHeaders()) original.removeHeader.call(this, name);
 }
 
-/** Replaces methods of the response that would still write to it. */
 function noop(this: unknown): void {}
 
 /**
- * Discards everything that would still be written to a response.
+ * Discards every later write to a response, without an error to its writer.
  *
- * @param onEnd called when something would end it
+ * @param onEnd called when a writer ends the response
  */
 export function discardWrites(response: ServerResponse, onEnd?: () => void): void {
   const interceptor = interceptorOf(response);
@@ -180,7 +174,7 @@ export function discardWrites(response: ServerResponse, onEnd?: () => void): voi
   response.writeProcessing = noop;
   response.writeEarlyHints = noop;
   const { statusCode } = response;
-  // Middleware may still have to send what it was given, as sessions do once they are saved.
+  // Middleware may send a response later than it was written, as express-session does after it has saved the session.
   replaceImplicitHeader(response, () => {
     interceptor.handler = undefined;
     response.writeHead(statusCode);
@@ -199,7 +193,8 @@ const discarding: WriteHandler = {
   mayChangeHeaders: () => false,
 };
 
-function callBack(args: readonly unknown[]): void {
+/** Calls the callback among the arguments of a write that node does not get. Without it, the writer would wait for ever. */
+export function callBack(args: readonly unknown[]): void {
   const callback = args.find((arg) => typeof arg === 'function') as (() => void) | undefined;
   if (callback) queueMicrotask(callback);
 }

@@ -1,13 +1,13 @@
 import { StreamableFile } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import type { ResponseInterceptor } from './response-interceptor.js';
+import { callBack, type ResponseInterceptor } from './response-interceptor.js';
 
-/** Types whose bodies are read while they are written. */
+/** Media types whose clients read the body while it is written. */
 const STREAMED =
   /^(?:text\/event-stream|application\/(?:x-)?(?:ndjson|jsonl|jsonlines|json-stream|json-seq|grpc.*)|application\/(?:stream|seq)\+json|multipart\/x-mixed-replace)$/;
 
-/** The media type of a response whose client reads it while it is written. */
+/** Returns the media type of a response if it marks a stream. */
 export function streamedTypeOf(response: ServerResponse): string | undefined {
   const [type] = String(response.getHeader('content-type') ?? '').split(';');
   const name = type.trim().toLowerCase();
@@ -15,8 +15,8 @@ export function streamedTypeOf(response: ServerResponse): string | undefined {
 }
 
 /**
- * Platforms destroy the source of a response when the client has gone, and so would end an operation half way whose work is done
- * while its source is read. With this, they do not.
+ * Keeps a stream that is piped to `response` alive when the client disconnects. Platforms destroy it then, which would stop an
+ * operation half way whose work happens while its stream is read.
  */
 export function keepSource(value: unknown, response: ServerResponse): void {
   const source: unknown = value instanceof StreamableFile ? value.getStream() : value;
@@ -27,28 +27,33 @@ export function keepSource(value: unknown, response: ServerResponse): void {
     error || source.readableEnded || !response.destroyed ? destroy.call(source, error) : source;
 }
 
-/** How a response that went out as it was written came to its end. */
+/** How a streamed response ended. */
 export type StreamEnd =
-  /** Its writer has ended it, or broken it off. */
+  /** Its writer has ended it, or destroyed it. */
   | 'ended'
-  /** The client has gone, and the writer has shown no sign of life since. */
+  /** The client has disconnected, and the writer has written nothing for `silenceMs` since. */
   | 'silent';
 
 /**
- * A response that goes out as it is written, except its end, which waits until the outcome is on record: a client that has seen
- * the end can rely on it.
+ * Sends a response as it is written, except its end, which waits for the commit: a client that has seen the end can rely on it.
  *
- * The operation goes on when its client has gone. Platforms listen to `'close'` and cut the source off that they pipe to the
- * response, and so would end the operation half way: with `outlivesClient`, they hear of it once the writer has ended.
+ * - `'waiting'`: the stream was chosen by the options, and the response has not begun. Left for `'sending'` by `begin()`.
+ * - `'sending'`: chunks are sent as they are written. Left for `'ended'` by `end()`.
+ * - `'ended'`: the writer has ended the response, and `finish()` sends the end.
+ *
+ * Beside that, the client may disconnect at any time (`isClosed`). The operation still runs, and its chunks are dropped. Platforms
+ * react to `'close'` by destroying the stream that they pipe to the response. With `outlivesClient`, that event is withheld until
+ * the writer has ended or is silent.
  */
 export class ResponseStream {
   readonly ended: Promise<StreamEnd>;
   private settle!: (end: StreamEnd) => void;
-  private hasBegun = false;
-  private lastWords: readonly unknown[] | undefined;
+  private phase: 'waiting' | 'sending' | 'ended' = 'waiting';
+  /** The arguments of `end()`. */
+  private endArgs: readonly unknown[] = [];
   private isClosed: boolean;
-  /** Whether the platform has yet to hear that the client has gone. */
-  private isKeptBack = false;
+  /** Whether the `'close'` event was withheld from the platform. */
+  private isCloseWithheld = false;
   private silenceTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -62,7 +67,7 @@ export class ResponseStream {
   }
 
   begin(): void {
-    this.hasBegun = true;
+    this.phase = 'sending';
     if (this.isClosed) this.awaitSilence();
   }
 
@@ -74,32 +79,35 @@ export class ResponseStream {
   }
 
   end(args: readonly unknown[]): void {
-    this.lastWords = args;
+    this.phase = 'ended';
+    this.endArgs = args;
     this.settle('ended');
     clearTimeout(this.silenceTimer);
   }
 
-  /** Sends the end. */
+  /** Sends the end, if the writer has ended the response. */
   finish(): void {
-    if (this.lastWords && !this.isClosed) this.original.end.apply(this.response, this.lastWords as never);
-    else if (this.lastWords) callBack(this.lastWords);
+    if (this.phase === 'ended') {
+      if (this.isClosed) callBack(this.endArgs);
+      else this.original.end.apply(this.response, this.endArgs as never);
+    }
     this.leaveClient();
   }
 
-  /** Closes the connection without an end, so that the client knows that it has not seen the whole. */
+  /** Closes the connection without an end, which shows the client that the response is incomplete. */
   breakOff(): void {
     this.leaveClient();
     this.response.destroy();
   }
 
-  /** Has the platform hear of its client again. */
+  /** Stops watching the client, and emits a `'close'` that was withheld. */
   leaveClient(): void {
     const { response } = this;
     clearTimeout(this.silenceTimer);
     delete (response as Partial<ServerResponse>).emit;
     delete (response as Partial<ServerResponse>).destroy;
-    if (this.isKeptBack) response.emit('close');
-    this.isKeptBack = false;
+    if (this.isCloseWithheld) response.emit('close');
+    this.isCloseWithheld = false;
   }
 
   private watchClient(): void {
@@ -110,15 +118,15 @@ export class ResponseStream {
     response.emit = (event: string | symbol, ...args: unknown[]) => {
       if (event !== 'close' || this.isClosed) return emit.call(response, event, ...args);
       this.isClosed = true;
-      if (!this.lastWords) this.awaitSilence();
-      // A writer that waits for its client would wait for ever.
+      if (this.phase !== 'ended') this.awaitSilence();
+      // A writer that waits for 'drain' would wait for ever.
       emit.call(response, 'drain');
-      this.isKeptBack = settings.outlivesClient;
-      return this.isKeptBack || emit.call(response, 'close');
+      this.isCloseWithheld = settings.outlivesClient;
+      return this.isCloseWithheld || emit.call(response, 'close');
     };
-    // By its writer, or by the platform when the source fails.
+    // The writer calls this, or the platform when its stream fails.
     response.destroy = (error?: Error) => {
-      if (this.hasBegun) this.settle('ended');
+      if (this.phase !== 'waiting') this.settle('ended');
       else this.leaveClient();
       return destroy.call(response, error);
     };
@@ -127,13 +135,8 @@ export class ResponseStream {
   private awaitSilence(): void {
     clearTimeout(this.silenceTimer);
     this.silenceTimer = setTimeout(() => {
-      if (this.hasBegun) this.settle('silent');
+      if (this.phase !== 'waiting') this.settle('silent');
       this.leaveClient();
     }, this.settings.silenceMs).unref();
   }
-}
-
-function callBack(args: readonly unknown[]): void {
-  const callback = args.find((arg) => typeof arg === 'function') as (() => void) | undefined;
-  if (callback) queueMicrotask(callback);
 }

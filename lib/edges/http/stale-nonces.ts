@@ -5,29 +5,29 @@ import { decodedFor } from '../content/content-coding.js';
 
 const POLICIES = ['content-security-policy', 'content-security-policy-report-only'];
 
-/** In a policy: `'nonce-...'`. */
+/** `'nonce-...'` in a policy. */
 const ALLOWED = /'nonce-([^']+)'/g;
 
-/** In a page: `nonce="..."`. */
+/** `nonce="..."` in a page. */
 const USED = /\snonce\s*=\s*["']?([\w+/=-]+)/gi;
 
 /**
- * Warns, once for each endpoint, where a replayed page has the nonce of the first exchange and its Content-Security-Policy that
- * of the present one: browsers then block the page's scripts.
+ * Warns, once for each endpoint, when a replayed page has the nonce of the first exchange, and the Content-Security-Policy the one of
+ * this exchange: browsers then block the page's scripts.
  */
 export class StaleNonces {
   private readonly logger = new Logger('Idempotency');
-  private readonly told = new Set<string>();
+  private readonly warned = new Set<string>();
 
   note(endpoint: string, response: ServerResponse, { body }: StoredOutcome): void {
-    if (!body || this.told.has(endpoint)) return;
+    if (!body || this.warned.has(endpoint)) return;
     const header = (name: string) => String(response.getHeader(name) ?? '');
     if (!header('content-type').includes('html')) return;
     const allowed = POLICIES.flatMap((name) => matches(ALLOWED, header(name)));
     if (allowed.length === 0) return;
     const page = decodedFor('', header('content-encoding'), body) ?? body;
     if (matches(USED, page.toString()).every((nonce) => allowed.includes(nonce))) return;
-    this.told.add(endpoint);
+    this.warned.add(endpoint);
     this.logger.warn(
       `${endpoint}: the Content-Security-Policy of a replay allows another nonce than its stored page uses, so browsers block ` +
         'its scripts. Set that header in the handler, allow the scripts by hash, or redirect to a GET',

@@ -1,13 +1,13 @@
 import { Logger } from '@nestjs/common';
 
-/** Says, once for each endpoint, what becomes of a response that is a stream, where the option `response.stream` does not decide. */
+/** Warns, once for each endpoint, of a response that looks like a stream when the option `response.stream` is not set. */
 export class StreamHints {
   private readonly logger = new Logger('Idempotency');
-  private readonly told = new Set<string>();
+  private readonly warned = new Set<string>();
 
   note(endpoint: string): void {
-    if (this.told.has(endpoint)) return;
-    this.told.add(endpoint);
+    if (this.warned.has(endpoint)) return;
+    this.warned.add(endpoint);
     this.logger.warn(
       `${endpoint}: the response is a stream, by its type or by flushHeaders(): after a second at most it passes, and is not ` +
         'replayed. Set `response: { stream: true }` to send it as it is written, or `false` to hold it until its end',

@@ -5,14 +5,15 @@ import { Readable } from 'node:stream';
 import type { StreamedInput } from '../../engine/ports/streamed-input.js';
 import type { Exchange } from './exchange.js';
 
-/** How long the rest of a body may take once its handler has answered, and how long it may pause, in milliseconds. */
+/** How long a run waits for the rest of a body after its handler has answered. */
 const LONGEST_REST_MS = 1_000;
+/** How long that rest may pause. A client that waits for its response sends nothing more. */
 const LONGEST_PAUSE_MS = 100;
 
-/** Takes the place of multipart's delimiters, which are new on every attempt. */
+/** Hashed instead of a multipart delimiter, which differs between retries. */
 const DELIMITER = Buffer.from('\0--');
 
-/** Bodies that are being read, or were: an interceptor outside that tries again asks for its request once more. */
+/** Bodies that were asked for. An outer interceptor that retries asks again, and must get the same digest. */
 const STREAMED = new WeakMap<Readable, StreamedBody>();
 
 export function streamedBodyOf(stream: Readable, head: Buffer, exchange: Exchange): StreamedBody {
@@ -21,10 +22,10 @@ export function streamedBodyOf(stream: Readable, head: Buffer, exchange: Exchang
   return body;
 }
 
-/** The body of a request, where it is still to be read: by the handler itself, or by an interceptor within ours. */
+/** Returns the body of a request if the handler, or an inner interceptor, still has to read it. */
 export function unreadBodyOf(exchange: Exchange): Readable | undefined {
   const { body } = exchange.request;
-  // A parser of Fastify may hand the stream itself on, or one that it comes out of decompressed.
+  // A parser of Fastify may pass on the stream itself, or a decompressed one.
   const stream = body instanceof Readable ? body : announcesBody(exchange) && exchange.rawRequest;
   return stream && (isUnread(stream) || STREAMED.has(stream)) ? stream : undefined;
 }
@@ -35,17 +36,21 @@ export function isUnread(stream: Readable): boolean {
 
 export function announcesBody({ request: { headers }, rawRequest }: Exchange): boolean {
   const { stream } = rawRequest as Partial<Pick<Http2ServerRequest, 'stream'>>;
-  // HTTP/2 says by a flag whether there is a body.
+  // HTTP/2 has no header that announces a body, but a flag.
   if (stream) return !(stream as { readonly endAfterHeaders?: boolean }).endAfterHeaders;
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > 0;
 }
 
 /**
- * A body that its handler reads as it arrives, and that is hashed as it passes. Nothing of it is kept.
+ * A body that is hashed while its handler reads it. Nothing of it is kept.
  *
- * Its fingerprint covers what the handler had been given when it answered: all of the body as a rule, and of one that was
- * left unread what arrives at once. To wait for more would be to wait for a client that waits for the response. So a
- * fingerprint says how many bytes it covers and whether the body ended there, and a duplicate is compared by as many.
+ * The fingerprint covers the bytes that had arrived when the handler answered, which is usually the whole body. To wait for the rest
+ * could be a deadlock, with a client that waits for the response. So a fingerprint contains the number of bytes that it covers and
+ * whether the body ended there, and a duplicate is compared by the same number of bytes.
+ *
+ * - reading: the handler reads, and each chunk is hashed as it is emitted.
+ * - complete: `fingerprint()` was called, which waits for the rest of the body for a limited time.
+ * - compared: `matches()` reads the body of a duplicate, whose handler does not run.
  */
 export class StreamedBody implements StreamedInput {
   private readonly delimiter: Buffer | undefined;
@@ -54,7 +59,7 @@ export class StreamedBody implements StreamedInput {
   private onProgress: () => void = () => undefined;
   private complete: Promise<Buffer> | undefined;
 
-  /** @param head fingerprint of everything but the body */
+  /** @param head fingerprint of everything except the body */
   constructor(
     private readonly stream: Readable,
     private readonly head: Buffer,
@@ -63,7 +68,7 @@ export class StreamedBody implements StreamedInput {
     this.delimiter = delimiterOf(request.headers['content-type']);
     this.digest = new BodyDigest(head, this.delimiter);
     this.listen();
-    // Of a duplicate that is refused unread. Node lets go of such a body by itself only where nothing is piped between.
+    // Drains the body of a duplicate that is refused unread. Node does so itself only for a body that is not piped through a parser.
     rawResponse.once('finish', () => void (isUnread(stream) && stream.resume()));
   }
 
@@ -76,9 +81,9 @@ export class StreamedBody implements StreamedInput {
   }
 
   async matches(recorded: Buffer): Promise<boolean> {
-    // Its own: the same request, asked for again.
+    // The same request is admitted again, for an outer interceptor that retries.
     if (this.complete) return recorded.equals(await this.complete);
-    // Settled by hand, before the body of the first request was known.
+    // An operator resolved the record before the body of the first request was known.
     if (recorded.equals(this.head)) return true;
     const { length, whole } = unpacked(recorded);
     this.digest = new BodyDigest(this.head, this.delimiter, length);
@@ -86,10 +91,7 @@ export class StreamedBody implements StreamedInput {
     return packed(this.digest, whole && this.ended && !this.digest.exceeded).equals(recorded);
   }
 
-  /**
-   * By what the stream emits: a listener would set the stream flowing, and to read from it would take the body from its
-   * handler.
-   */
+  /** Hashes what the stream emits. A 'data' listener would start the stream before its handler listens. */
   private listen(): void {
     const { stream } = this;
     const emit = stream.emit.bind(stream) as (...event: unknown[]) => boolean;
@@ -104,7 +106,7 @@ export class StreamedBody implements StreamedInput {
     };
   }
 
-  /** Reads until `isEnough`, or to the end. What comes after that is let pass, so that the connection can go on. */
+  /** Reads until `isEnough`, or to the end. The rest is drained, so that the connection can serve the next request. */
   private read(isEnough: () => boolean): Promise<void> {
     const { stream } = this;
     return new Promise((resolve, reject) => {
@@ -133,7 +135,7 @@ export class StreamedBody implements StreamedInput {
         received = this.digest.received;
         if (hasPaused || isOver() || performance.now() >= giveUpAt) done();
       };
-      // In a busy process, what has arrived is read before it counts as missing.
+      // A busy process must read what has arrived before it counts as missing.
       const timer = setInterval(() => setImmediate(look), LONGEST_PAUSE_MS);
       const done = () => {
         clearInterval(timer);
@@ -144,17 +146,18 @@ export class StreamedBody implements StreamedInput {
   }
 }
 
-/** SHA-256 of the beginning of a body, up to `limit` bytes, in whatever pieces it comes. */
+/** SHA-256 of the first `limit` bytes of a body, independent of how it is split into chunks. */
 class BodyDigest {
-  /** Bytes that were handed over, and bytes that were hashed. */
+  /** The number of bytes that were passed to {@link update}. */
   received = 0;
+  /** The number of bytes that were hashed. */
   length = 0;
   /** Whether there are more bytes than `limit`. */
   exceeded = false;
   private readonly hash;
   /**
-   * Has room for the end of what was handed over, as it may be the beginning of a delimiter. Memory of its own: a copy within
-   * node's pool of buffers would keep 8 KiB of that for as long as an upload stalls.
+   * The end of the last chunk, which may be the beginning of a delimiter. Allocated alone: a slice of node's buffer pool would keep
+   * 8 KiB of it while an upload stalls.
    */
   private readonly room: Buffer;
   private held: Buffer;
@@ -182,7 +185,7 @@ class BodyDigest {
     }
     const kept = Math.max(from, bytes.length - delimiter.length + 1);
     this.add(bytes.subarray(from, kept));
-    // The next reader of the chunk may write into it.
+    // A copy, because the next reader of the chunk may write into it.
     this.held = this.room.subarray(0, bytes.copy(this.room, 0, kept));
   }
 
@@ -203,7 +206,7 @@ class BodyDigest {
   }
 }
 
-/** A fingerprint: 25 bytes of the digest, whether the body ended there, and its length. */
+/** A fingerprint has 32 bytes: 25 of the digest, one for whether the body ended there, and six for its length. */
 const SUM_BYTES = 25;
 const LENGTH_BYTES = 6;
 
@@ -223,7 +226,7 @@ function delimiterOf(contentType = ''): Buffer | undefined {
   return boundary ? Buffer.from(`--${boundary[1] ?? boundary[2]}`, 'latin1') : undefined;
 }
 
-/** What a stream emits: text if its reader asked for that, anything in object mode. */
+/** Returns the bytes of a chunk: text if the reader has set an encoding, any value in object mode. */
 function bytesOf(chunk: unknown, encoding: BufferEncoding | null): Buffer {
   if (chunk instanceof Uint8Array) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   return typeof chunk === 'string' ? Buffer.from(chunk, encoding ?? 'utf8') : Buffer.from(JSON.stringify(chunk) ?? '');

@@ -4,16 +4,19 @@ import { unlink } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { MultipartFileInternals } from '../../private-names/fastify-multipart.js';
-import type { PlatformRequest } from './exchange.js';
+import { isObject, type PlatformRequest } from './exchange.js';
 import { isUnread } from './streamed-body.js';
 
-/** A file as upload packages leave it on a request. */
+/** A file as upload packages put it on a request. */
 interface UploadedFile {
   readonly fieldname?: string;
-  /** Multer and Nest's own interceptors for Fastify; formidable; express-fileupload; `saveRequestFiles()`, in this order. */
+  /** The name as the client sent it: of Multer and Nest's interceptors for Fastify. */
   readonly originalname?: string;
+  /** The same, of formidable. */
   readonly originalFilename?: string;
+  /** The same, of express-fileupload. */
   readonly name?: string;
+  /** The same, of `saveRequestFiles()` of `@fastify/multipart`. Of Multer, the name on disk. */
   readonly filename?: string;
   readonly mimetype?: string;
   readonly size?: number;
@@ -22,14 +25,14 @@ interface UploadedFile {
   readonly path?: string;
   readonly filepath?: string;
   readonly tempFilePath?: string;
-  /** Of what an object store has taken. */
+  /** Identifies the content of a file that was sent on to an object store. */
   readonly etag?: string;
 }
 
-/** Where packages leave files and the fields beside them, besides `file`, `files` and `body`. */
+/** The places besides `file`, `files` and `body` where packages put files and the other fields of a form. */
 type UploadRequest = PlatformRequest & { readonly savedRequestFiles?: unknown; readonly fields?: unknown };
 
-/** Part of a body as `@fastify/multipart` leaves it there with `attachFieldsToBody`. */
+/** A part of a form as `@fastify/multipart` puts it into the body with `attachFieldsToBody`. */
 interface AttachedPart extends MultipartFileInternals {
   readonly type?: string;
   readonly filename?: string;
@@ -42,7 +45,7 @@ interface AttachedPart extends MultipartFileInternals {
 /** What distinguishes files: field, name, type, size and content. */
 export type FileDescription = Readonly<Record<'field' | 'name' | 'type' | 'size' | 'sha256', string | number | null>>;
 
-/** A file that an outer interceptor hands to the handler as a stream, as Nest's `FileStreamInterceptor` does. */
+/** Returns a file that an outer interceptor passes to the handler as a stream, as Nest's `FileStreamInterceptor` does. */
 export function streamedFile({ file }: PlatformRequest): { stream: Readable; description: object } | undefined {
   if (!isObject(file)) return undefined;
   const { stream, fieldname, originalname, mimetype } = file as UploadedFile & { readonly stream?: unknown };
@@ -50,38 +53,39 @@ export function streamedFile({ file }: PlatformRequest): { stream: Readable; des
   return { stream, description: { field: fieldname ?? null, name: originalname ?? null, type: mimetype ?? null } };
 }
 
-/** The names that Multer and Nest's interceptors give to files where the application gives none. */
+/** A name that Multer and Nest's interceptors choose when the application does not. */
 const RANDOM_NAME = /^[0-9a-f]{32}$/;
 
-/** The files that an outer interceptor has read from the request; `undefined` where none did. */
+/** Describes the files that an outer interceptor has read; `undefined` if none has. */
 export async function describeFiles(request: UploadRequest): Promise<FileDescription[] | undefined> {
-  return filesOf(request) && Promise.all(filesOf(request)!.map(([field, file]) => describeFile(field, file)));
+  const files = filesOf(request);
+  return files && Promise.all(files.map(([field, file]) => describeFile(field, file)));
 }
 
 /**
- * Removes the files that an outer interceptor has written for a request whose handler does not run, and would have removed
- * or kept them. Files with names of the application's own stay: under such a name, another request may have left its file.
+ * Removes the temporary files of a request whose handler does not run, because that handler would have removed them. Keeps files
+ * with names that the application has chosen: an earlier request may have written a file of that name.
  *
- * @returns `undefined` where there are none
+ * @returns `undefined` if the request has no files
  */
 export function removeTemporaryFiles(request: UploadRequest): Promise<void> | undefined {
   const files = filesOf(request);
-  return files && removeFiles(files.map(([, file]) => file));
+  return files && removeFiles(files);
 }
 
-async function removeFiles(files: readonly UploadedFile[]): Promise<void> {
-  for (const { path, filename = '', tempFilePath } of files) {
+async function removeFiles(files: readonly (readonly [field: unknown, file: UploadedFile])[]): Promise<void> {
+  for (const [, { path, filename = '', tempFilePath }] of files) {
     const temporary = RANDOM_NAME.test(filename) ? path : tempFilePath;
     if (temporary) await unlink(temporary).catch(() => undefined);
   }
 }
 
-/** Each file with its field, where the place of the file on the request says so. */
+/** Returns each file with its field, if its place on the request names the field. */
 function filesOf(request: UploadRequest): [field: string | undefined, file: UploadedFile][] | undefined {
   if (request.file === undefined && request.files === undefined && request.savedRequestFiles === undefined) {
     return undefined;
   }
-  // Functions on Fastify, with `@fastify/multipart`.
+  // With `@fastify/multipart`, `file` and `files` are functions.
   const kept = [request.file, request.files, request.savedRequestFiles].filter(isObject);
   if (kept.length === 0) return undefined;
   return kept.flatMap((one) => {
@@ -104,16 +108,16 @@ async function describeFile(field: string | undefined, file: UploadedFile): Prom
   };
 }
 
-/** `null`: not known. */
+/** Returns the digest of a file; `null` if its content was not kept. */
 async function contentOf({ buffer, data, path, filepath, tempFilePath, etag }: UploadedFile): Promise<string | null> {
   const onDisk = tempFilePath || filepath || path;
-  // express-fileupload leaves no bytes beside a file on disk, and an empty buffer.
+  // express-fileupload sets an empty buffer for a file that it has written to disk.
   const bytes = [buffer, data].find((one) => one instanceof Uint8Array && (one.length > 0 || !onDisk));
   if (bytes) return digest(bytes);
   return onDisk ? digestOfFile(onDisk) : (etag ?? null);
 }
 
-/** The body of a multipart request that was parsed already, with descriptions instead of the files' content. */
+/** Returns a parsed multipart body with descriptions instead of the files' content. */
 export async function withoutContent(body: object): Promise<unknown> {
   const described = Object.entries(body).map(async ([name, part]) => {
     const parts = await Promise.all([part].flat().map(describePart));
@@ -125,13 +129,13 @@ export async function withoutContent(body: object): Promise<unknown> {
 async function describePart(part: unknown): Promise<unknown> {
   if (part instanceof Uint8Array) return { sha256: digest(part) };
   if (!isObject(part)) return part;
-  // Of a class: what a client sends is of none, and must not name a file to be read.
+  // Only instances of a class are files of a package. A plain object is what a client sent, and could name any file to be read.
   if (isStored(part)) return describeFile(undefined, part);
   if (!('fieldname' in part)) return part;
   const attached = part as AttachedPart;
   const { type, filename, mimetype, value, file, _buf } = attached;
   if (type !== 'file') return value;
-  // An `onFile` of the application's may have read it, and kept nothing.
+  // An `onFile` of the application may have read the stream and kept nothing.
   const content = file && !_buf && !isUnread(file) ? undefined : await attached.toBuffer?.();
   return { name: filename, type: mimetype, sha256: content ? digest(content) : null };
 }
@@ -144,10 +148,6 @@ function isStored(part: object): part is UploadedFile {
 
 function isFile(upload: object): upload is UploadedFile {
   return 'fieldname' in upload && typeof upload.fieldname === 'string';
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
 }
 
 function digest(bytes: Uint8Array): string {

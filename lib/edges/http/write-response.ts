@@ -8,9 +8,9 @@ import { type Headers, isOfExchange, restoreHead, unpackHead } from '../content/
 export const REPLAYED_HEADER = 'Idempotent-Replayed';
 
 /**
- * Sets the response's headers back to what they were before the handler ran, except those of the present exchange.
+ * Resets the headers to what they were before the handler ran, except those that describe this exchange.
  *
- * @param keep another that stays as it is, in lower case
+ * @param keep one more header that is not reset, in lower case
  */
 export function resetHeaders(response: ServerResponse, before: OutgoingHttpHeaders, keep?: string): void {
   const stays = (name: string) => response.hasHeader(name) && (name === keep || isOfExchange(name));
@@ -20,19 +20,19 @@ export function resetHeaders(response: ServerResponse, before: OutgoingHttpHeade
   }
 }
 
-/** Writes a stored response: what went over the wire the first time. */
+/** Sends a stored response as it was sent the first time. */
 export function writeOutcome(response: ServerResponse, outcome: StoredOutcome): void {
   response.end(restoreOutcome(response, response, outcome));
 }
 
-/** The least status of a response that ends an exchange, and the greatest that node sends. */
+/** The statuses that end an exchange, and that node sends. Informational ones (RFC 9110, section 15.2) are no outcome. */
 const LEAST_STATUS = 200;
 const MOST_STATUS = 999;
 
 /**
- * Puts everything but the body of a stored response on one that has not been sent, and returns the body.
+ * Sets status and headers of a stored response, and returns its body.
  *
- * @throws UnreadableRecordError for what is no response, before anything of it is put there
+ * @throws UnreadableRecordError before anything is set, because the problem must not be sent with half of the stored headers
  */
 export function restoreOutcome(
   response: ServerResponse,
@@ -50,7 +50,7 @@ export function restoreOutcome(
   return body ? bodyFor(response.req, headers, body) : undefined;
 }
 
-/** The stored body, in a coding that the client accepts. */
+/** Returns the stored body in a content coding that the client accepts. */
 function bodyFor(request: IncomingMessage, headers: Headers, body: Buffer): Buffer {
   const coding = headers.getHeader('content-encoding');
   if (coding === undefined) return body;
@@ -59,12 +59,12 @@ function bodyFor(request: IncomingMessage, headers: Headers, body: Buffer): Buff
   headers.removeHeader('content-encoding');
   if (headers.getHeader('content-length') !== undefined) headers.setHeader('Content-Length', decoded.length);
   const etag = headers.getHeader('etag');
-  // It names other bytes of the same meaning.
+  // The decoded bytes are equivalent but not equal, which only a weak validator may say (RFC 9110, section 8.8.1).
   if (typeof etag === 'string' && !etag.startsWith('W/')) headers.setHeader('ETag', `W/${etag}`);
   return decoded;
 }
 
-/** A problem as it is sent: the same on both platforms. */
+/** Returns the headers of a problem (RFC 9457). */
 export function problemHeaders(problem: IdempotencyProblem): Record<string, string> {
   return {
     'Content-Type': 'application/problem+json; charset=utf-8',

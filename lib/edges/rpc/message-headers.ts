@@ -1,11 +1,11 @@
 import { canonicalJson } from '../content/canonical-json.js';
 
-/** What a message's header has been given: nothing, a text, or several. */
+/** Returns the values of a message's header. */
 export type MessageHeaders = (name: string) => readonly string[];
 
 type Headers = Readonly<Record<string, unknown>>;
 
-/** The parts of Nest's transport contexts that carry headers; each has one of them. */
+/** The methods by which contexts of Nest's transports give headers. Each context has one of them. */
 interface TransportContext {
   /** NATS */
   getHeaders?(): { keys(): Iterable<string>; values(name: string): string[] } | undefined;
@@ -19,7 +19,7 @@ interface TransportContext {
   getMap?(): Headers;
 }
 
-/** The headers of a message, whatever its transport calls them; names are compared without regard to case. */
+/** Returns the headers of a message on any transport. Names are case-insensitive. */
 export function messageHeaders(transport: unknown): MessageHeaders {
   const headers = headersOf((transport ?? {}) as TransportContext);
   return (name) =>
@@ -32,7 +32,7 @@ export function messageHeaders(transport: unknown): MessageHeaders {
 
 function textOf(value: unknown): string {
   if (value instanceof Uint8Array) return Buffer.from(value).toString();
-  // A 64-bit integer of AMQP may be a bigint.
+  // AMQP's 64-bit integers may be bigints.
   return typeof value === 'object' ? canonicalJson(value) : String(value as number | bigint | boolean);
 }
 

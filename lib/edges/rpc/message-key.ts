@@ -4,12 +4,13 @@ import type { Message } from './message.js';
 
 const MISSING: KeyReading = { kind: 'missing' };
 
-/** What comes before the names of CloudEvents attributes: NATS and HTTP, Kafka, AMQP (two forms), and MQTT 5. */
+/** The prefixes of CloudEvents attributes in headers: of NATS and HTTP, Kafka, AMQP (two forms), and MQTT 5 (none). */
 const PREFIXES = ['ce-', 'ce_', 'cloudEvents:', 'cloudEvents_', ''];
 
 /**
- * The key of a message: the header, such as `Idempotency-Key`; else the id of a CloudEvent (CloudEvents 1.0.2, section
- * 3.1.1: unique for its source, which therefore belongs to the key); else the AMQP `message-id`.
+ * Reads the key of a message: from the header (`Idempotency-Key`), or else from a CloudEvent, or else from the AMQP `message-id`.
+ *
+ * The key of a CloudEvent is its source and id, because an id is unique only within its source (CloudEvents 1.0.2, section 3.1.1).
  */
 export function readMessageKey(
   message: Message,
@@ -22,7 +23,7 @@ export function readMessageKey(
   return key === undefined ? MISSING : { kind: 'key', key };
 }
 
-/** Its attributes are headers, and its payload is the event's data. */
+/** Reads a CloudEvent in binary mode: the attributes are headers, and the payload is the data. */
 function binaryCloudEvent({ headers }: Message): string | undefined {
   for (const prefix of PREFIXES) {
     const [specversion, id, source] = ['specversion', 'id', 'source'].map((name) => headers(prefix + name)[0]);
@@ -31,14 +32,14 @@ function binaryCloudEvent({ headers }: Message): string | undefined {
   return undefined;
 }
 
-/** Its payload is the event, attributes and data. */
+/** Reads a CloudEvent in structured mode: the payload has attributes and data. */
 function structuredCloudEvent(payload: unknown): string | undefined {
   const { specversion, id, source } = (payload ?? {}) as Record<string, unknown>;
   if (typeof specversion !== 'string' || typeof id !== 'string' || typeof source !== 'string') return undefined;
   return specversion && id && source ? cloudEventKey(source, id) : undefined;
 }
 
-/** A source is a URI reference, and so without white space. */
+/** A source is a URI reference without white space, so that the space separates both unambiguously. */
 function cloudEventKey(source: string, id: string): string {
   return `${source} ${id}`;
 }

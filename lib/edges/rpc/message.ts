@@ -5,12 +5,12 @@ import { watchedBehind } from '../../handlers/watch-handler.js';
 import { type MessageHeaders, messageHeaders } from './message-headers.js';
 
 /**
- * What makes a subscription of MQTT a shared one (MQTT 5.0, section 4.8.2). It is a matter of who gets a message, not of
- * which: instances that subscribe with and without it, as while a new version is rolled out, do the same operation.
+ * The prefix of a shared MQTT subscription (MQTT 5.0, section 4.8.2). It is no part of the operation's name: during a rollout, some
+ * instances may subscribe with it and some without, for the same operation.
  */
 const SHARED_SUBSCRIPTION = /^\$share\/[^/]+\//;
 
-/** What the contexts of Nest's transports have in common, as far as they have it. */
+/** The methods by which contexts of Nest's transports name what a message was sent to. Each context has one of them. */
 interface TransportContext {
   getPattern?(): unknown;
   getSubject?(): unknown;
@@ -22,11 +22,11 @@ interface TransportContext {
 export interface Message {
   readonly isEvent: boolean;
   /**
-   * `RPC orders.create`; `EVENT order.placed Stock.onOrder` for an event, which every handler of its pattern is given, and
-   * each has to carry out once.
+   * `RPC orders.create`, or `EVENT order.placed Stock.onOrder`. An event's endpoint names the handler, because every handler of the
+   * pattern gets the event, and each has to run once.
    */
   readonly endpoint: string;
-  /** What the message was sent to, which a pattern with wildcards does not say. */
+  /** What the message was sent to. It is more exact than a pattern with wildcards. */
   readonly subject: string;
   readonly payload: unknown;
   readonly headers: MessageHeaders;
@@ -52,7 +52,7 @@ export function messageOf(context: ExecutionContext): Message {
   };
 }
 
-/** The endpoints that events for a handler may have. */
+/** Returns the endpoints that events for a handler may have. */
 export function eventEndpointsOf(controller: object, handler: object): string[] {
   const patterns = patternsOf(handler);
   return [...new Set([...patterns, patterns.join(' | ')])].map((one) => eventEndpoint(one, controller, handler));
@@ -63,12 +63,12 @@ function eventEndpoint(pattern: string, controller: object, handler: object): st
 }
 
 /**
- * Returns what the wildcards of a handler's pattern stand for in a subject: what is left of it where the operation has a
- * name, and patterns may change. The whole subject where no pattern says more.
+ * Returns what the wildcards of a handler's pattern match in a subject. With the option `operation`, this is compared instead of the
+ * subject, because patterns may change between releases. Returns the whole subject if no pattern matches it.
  */
 export function subjectParameters(handler: object, subject: string): readonly string[] {
   const patterns = patternsOf(handler);
-  // Where a transport does not say what a message was sent to, all patterns identify the operation.
+  // A transport that does not know the subject names all patterns.
   if (patterns.includes(subject) || subject === patterns.join(' | ')) return [];
   for (const pattern of patterns) {
     const values = wildcards(pattern).exec(subject)?.slice(1);
@@ -77,7 +77,7 @@ export function subjectParameters(handler: object, subject: string): readonly st
   return [subject];
 }
 
-/** `*` and `+` are one part of a subject, `>` and `#` the rest: in NATS, MQTT (between slashes) and AMQP. */
+/** In NATS, MQTT (between slashes) and AMQP, `*` and `+` match one part of a subject, `>` and `#` the rest. */
 function wildcards(pattern: string): RegExp {
   const separator = pattern.includes('/') ? '/' : '.';
   const parts = pattern.split(separator).map((part) => {
@@ -97,7 +97,7 @@ function subjectOf(transport: unknown): string | undefined {
   return typeof subject === 'string' ? textOf(parsed(subject)) : undefined;
 }
 
-/** Transports write patterns that are objects as JSON, with members in an order of their own. */
+/** Parses a pattern that is an object. Transports write it as JSON, with members in different orders. */
 function parsed(subject: string): unknown {
   if (!subject.startsWith('{')) return subject;
   try {

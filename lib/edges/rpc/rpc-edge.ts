@@ -1,16 +1,15 @@
-import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
-import type { Observable } from 'rxjs';
+import { Logger } from '@nestjs/common';
 import { isMarkedItself } from '../../handlers/marking.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
-import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
-import type { ValueEdge } from '../values/value-edge.js';
-import { type Message, messageOf, subjectParameters } from './message.js';
+import type { PipelineCall, ValueEdge } from '../values/value-edge.js';
+import { messageOf, subjectParameters } from './message.js';
 import { readMessageKey } from './message-key.js';
 
-const NOBODY = { scope: '' };
+/** Transports do not authenticate the sender of a message, so all senders share their keys. */
+const NO_PRINCIPAL = { scope: '' };
 
-/** `@MessagePattern()` and `@EventPattern()` handlers, on any of Nest's transports. */
+/** Makes `@MessagePattern()` and `@EventPattern()` handlers idempotent, on every transport of Nest. */
 export class RpcEdge {
   private static readonly logger = new Logger('Idempotency');
 
@@ -19,45 +18,31 @@ export class RpcEdge {
     private readonly operations: OperationOptions,
   ) {}
 
-  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
-    // On a controller, `@Idempotent()` covers what changes something over HTTP: a message does not say whether it does.
-    if (!isMarkedItself(context.getHandler()) || this.edge.isRunning(context)) return next.handle();
-    const options = this.operations.of(context.getClass(), context.getHandler());
-    if (!options) return next.handle();
+  handle(call: PipelineCall): void {
+    const { context, next, subscriber } = call;
+    const handler = context.getHandler();
+    // On a controller, `@Idempotent()` covers mutating HTTP methods. A message does not say whether it mutates.
+    const options = isMarkedItself(handler) ? this.operations.of(context.getClass(), handler) : undefined;
+    if (!options) return void next.handle().subscribe(subscriber);
     const message = messageOf(context);
-    try {
-      return await this.handle(context, next, options, message);
-    } catch (error) {
-      // Most transports drop what an event's handler throws.
-      if (message.isEvent && error instanceof IdempotencyProblem) {
-        RpcEdge.logger.warn(`${message.endpoint}: ${error.message}`);
-      }
-      throw error;
-    }
-  }
-
-  private async handle(
-    context: ExecutionContext,
-    next: CallHandler,
-    options: ResolvedOperationOptions,
-    message: Message,
-  ): Promise<Observable<unknown>> {
+    const { endpoint: route, subject, payload, headers } = message;
     const { module } = this.edge;
-    const expected = `This message needs the ${module.header} header, the id and source of a CloudEvent, or an AMQP message id.`;
-    const key = this.edge.readKey(context, options, () => readMessageKey(message, module), expected);
-    if (key === undefined) return next.handle();
-    const { operation } = options;
-    const { endpoint, subject } = message;
-    const head = { subject };
-    return this.edge.handle(context, next, options, key, {
-      endpoint: operation ?? endpoint,
-      route: operation === undefined ? null : endpoint,
+    const request = {
+      options,
+      endpoint: options.operation ?? route,
+      route,
       policy: options.policy,
-      head,
-      compared: operation === undefined ? head : subjectParameters(context.getHandler(), subject),
-      header: (name) => message.headers(name).join(', ') || undefined,
-      input: message.payload,
-      principal: () => NOBODY,
+      head: { subject },
+      parameters: () => subjectParameters(handler, subject),
+      keyExpected: `This message needs the ${module.header} header, the id and source of a CloudEvent, or an AMQP message id.`,
+      readKey: () => readMessageKey(message, module),
+      header: (name: string) => headers(name).join(', ') || undefined,
+      input: () => payload,
+      principal: () => NO_PRINCIPAL,
+    };
+    this.edge.handle(call, request, (error) => {
+      // Most transports drop what an event handler throws, so the log is the only trace of the refusal.
+      if (message.isEvent && error instanceof IdempotencyProblem) RpcEdge.logger.warn(`${route}: ${error.message}`);
     });
   }
 }

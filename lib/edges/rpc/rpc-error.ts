@@ -15,7 +15,7 @@ const GRPC_CODE: Record<ProblemCode, number> = {
   'record-unreadable': 15, // DATA_LOSS
 };
 
-/** gRPC's metadata, as far as it is made use of. */
+/** The members of gRPC's metadata that are used. */
 interface Metadata {
   readonly constructor: new () => Metadata;
   getMap(): unknown;
@@ -23,9 +23,8 @@ interface Metadata {
 }
 
 /**
- * What a client of a message handler gets of a problem: the members of problem details, and a message. Over gRPC, whose
- * errors have members of their own: a status code, the explanation, and the problem as JSON in the trailer
- * `idempotency-problem`.
+ * Returns what a client of a message handler gets for a problem: the members of problem details (RFC 9457) and a message. A gRPC client
+ * gets a status code, the message, and the problem as JSON in the trailer `idempotency-problem`.
  */
 export function rpcErrorOf(problem: IdempotencyProblem, host: ArgumentsHost): object {
   const { extensions, message, code } = problem;

@@ -6,7 +6,7 @@ export type KeyReading =
   | { readonly kind: 'missing' }
   | { readonly kind: 'invalid'; readonly problem: string };
 
-/** Optional white space around a value (RFC 9110, section 5.6.3): no other counts as such. */
+/** Optional white space around a value (RFC 9110, section 5.6.3). Other white space is part of a key. */
 const OUTER_SPACE = /^[ \t]+|[ \t]+$/g;
 
 const MISSING: KeyReading = { kind: 'missing' };
@@ -37,9 +37,9 @@ export function readRequestKey(
 }
 
 /**
- * Reads the key from the request's raw header lines: a String of RFC 8941 (`"abc"`), as the draft wants it
- * (draft-ietf-httpapi-idempotency-key-header-07, section 2.1), or the bare text (`abc`) that most clients send. Both are
- * the same key. Parameters behind a String are ignored, as the draft defines none.
+ * Reads the key from raw header lines. The key is a String of RFC 8941 (`"abc"`), as draft-ietf-httpapi-idempotency-key-header-07
+ * requires in section 2.1, or the bare text (`abc`) that most clients send. Both are the same key. Parameters after a String are
+ * ignored, because the draft defines none. A repeated header is invalid: proxies and frameworks differ in which line they read.
  */
 export function readKeyHeader(
   rawHeaders: readonly string[],
@@ -67,7 +67,7 @@ function readLines(
   return lines.length > 1 ? invalid(`The ${headerName} header is repeated.`) : readKeyText(line, headerName, format);
 }
 
-/** As {@link readKeyHeader}, for one value. */
+/** Reads the key from a header's value, as {@link readKeyHeader} does. */
 export function readKeyText(text: string, headerName: string, format: ResolvedModuleOptions['keyFormat']): KeyReading {
   const key = unquote(text.replace(OUTER_SPACE, ''));
   if (key === undefined) return invalid(`The ${headerName} header is neither a quoted string nor a bare token.`);
@@ -75,7 +75,7 @@ export function readKeyText(text: string, headerName: string, format: ResolvedMo
   return checkKey(key, headerName, format);
 }
 
-/** Checks a key that came from elsewhere than a header. */
+/** Checks a key's length and characters. */
 export function checkKey(key: string, name: string, format: ResolvedModuleOptions['keyFormat']): KeyReading {
   if (key.length < format.minLength || key.length > format.maxLength) {
     return invalid(`The ${name} has to have ${format.minLength} to ${format.maxLength} characters.`);

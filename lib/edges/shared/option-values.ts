@@ -1,4 +1,4 @@
-/** What the options of an operation that are functions have returned: types do not stop JavaScript, or an `async` one. */
+/** Checks what options that are functions return. Types stop neither JavaScript nor an `async` function. */
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
 import { checkKey, type KeyReading } from './key-header.js';
@@ -12,9 +12,9 @@ export function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']):
 }
 
 /**
- * The key that was read; `undefined` where there is none, and none is needed.
+ * Returns the key that was read; `undefined` if there is none and none is required.
  *
- * @param expected the detail of the problem for a request without a key
+ * @param expected the detail of the problem for a missing key
  * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
  */
 export function usableKey(
@@ -32,7 +32,7 @@ export function usableKey(
   }
 }
 
-/** @throws TypeError for a promise too: all callers of an `async` function would share their keys */
+/** @throws TypeError for any other value, also for a promise: as a text, it would give all callers one scope */
 export function scopeOf(scope: unknown): Principal {
   if (typeof scope !== 'string')
     throw new TypeError(`The option \`scope\` has to return a string, not ${kindOf(scope)}.`);
@@ -44,7 +44,7 @@ export function fingerprintOf(fingerprint: unknown): string | Uint8Array {
   throw new TypeError(`The option \`fingerprint\` has to return a string or bytes, not ${kindOf(fingerprint)}.`);
 }
 
-/** Its value may be a secret. */
+/** Returns the kind of a value for an error, without the value, which may be a secret. */
 function kindOf(value: unknown): string {
   if (value instanceof Promise) return 'a promise: it cannot be async, load what it needs in a guard';
   return value === null ? 'null' : typeof value;

@@ -2,8 +2,8 @@ import { parseDictionary } from 'structured-headers';
 import type { Policy } from '../../engine/policy.js';
 
 /**
- * The seconds of `Prefer: wait=N` (RFC 7240, section 4.3), in milliseconds: how long the client is ready to wait.
- * `undefined` where it does not say, or not in a way that can be understood, which RFC 7240 asks servers to ignore.
+ * Returns the seconds of `Prefer: wait=N` (RFC 7240, section 4.3) in milliseconds; `undefined` if it is absent or malformed. Section 2
+ * asks servers to ignore a preference that they do not understand.
  */
 function preferredWait(prefer: string | string[] | undefined): number | undefined {
   if (prefer === undefined) return undefined;
@@ -15,7 +15,7 @@ function preferredWait(prefer: string | string[] | undefined): number | undefine
   }
 }
 
-/** A client may wait for less than the operation allows, never for more. */
+/** Shortens the time that a duplicate waits to what its client prefers. A client cannot extend it. */
 export function withPreference(policy: Policy, prefer: string | string[] | undefined): Policy {
   const waitMs = preferredWait(prefer);
   return waitMs === undefined ? policy : { ...policy, waitTimeoutMs: Math.min(policy.waitTimeoutMs, waitMs) };

@@ -1,4 +1,4 @@
-/** What all edges decide alike when a run is over. */
+/** The decisions at the end of a run that are the same for all edges. */
 import { inspect } from 'node:util';
 import { HttpException, Logger } from '@nestjs/common';
 import type { CurrentExecution } from '../../engine/current-execution.js';
@@ -13,38 +13,36 @@ import type { OutcomeContext, OutcomeVerdict } from '../../options/idempotency-o
 import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { insteadOf } from '../../problems/from-engine.js';
 
-/** What the store knows of its own errors, and of those that handlers get from the same database. */
+/** Classifies errors of the database, of the store's own statements and of handlers. */
 export type StoreErrors = Pick<RecordStore, 'isRetryable' | 'explain'>;
 
 export interface RunSettings {
-  /** What the logs call the operation, such as `POST /payments/:id`. */
+  /** The operation in logs, such as `POST /payments/:id`. */
   readonly endpoint: string;
   readonly options: ResolvedOperationOptions;
   readonly documentation: string | undefined;
   readonly errors: StoreErrors;
-  /** The method that the request is for. */
   readonly handler: object;
-  /** Whether its calls are watched, as `@Idempotent()` sees to; else only the pipeline's view of it is known. */
+  /** Whether `@Idempotent()` watches the calls of the handler. Without it, a run only sees its pipeline end. */
   readonly watched: boolean;
 }
 
-/** The operation was carried out, and nothing of its response is kept. */
-export const CARRIED_OUT: HandlerResult = { kind: 'store', outcome: TOMBSTONE, failed: false };
+/** The operation succeeded, and a retry gets `replay-unavailable`. */
+export const STORE_WITHOUT_RESPONSE: HandlerResult = { kind: 'store', outcome: TOMBSTONE, failed: false };
 
 const logger = new Logger('Idempotency');
 
-/** What is made of a result. */
 export type Verdict =
   | 'store'
   | 'release'
-  /** The operation was carried out, and its response cannot be replayed. */
+  /** The operation succeeded, but its response cannot be replayed. */
   | 'storeWithoutResponse';
 
 /**
- * Asks the option `outcome` what is made of a result, and sets how long it is kept.
+ * Returns the verdict of the option `outcome`, and sets the retention that it returns.
  *
- * A failure that came after the handler had succeeded, such as a value that cannot be serialized, does not free the key: each
- * retry would carry the operation out again.
+ * A failure after the handler's success, such as a value that cannot be serialized, never releases the key: every retry would run the
+ * operation again.
  */
 export function verdictOf(
   { endpoint, options }: Pick<RunSettings, 'endpoint' | 'options'>,
@@ -59,7 +57,7 @@ export function verdictOf(
       execution.setRetention(duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS));
     }
   } catch (error) {
-    // A retention that cannot be used leaves the verdict as it is.
+    // An invalid retention does not change the verdict.
     verdict ??= OUTCOME_PRESETS.final(result);
     logger.error(`${endpoint}: the option \`outcome\` failed`, (error as Error)?.stack);
   }
@@ -68,28 +66,28 @@ export function verdictOf(
 }
 
 /**
- * The types of an application do not hold where it returns a promise or `any`. To take that for `'release'` would run the operation
- * again, and roll a transaction back behind a success.
+ * Checks what the option `outcome` returns, because types do not stop a promise or `any`. If a promise counted as `'release'`, a
+ * retry would run the operation again, and a transaction would roll back behind a success.
  */
 function checkedVerdict(verdict: unknown): OutcomeVerdict {
   if (verdict === 'store' || verdict === 'release') return verdict;
   if (typeof (verdict as { store?: unknown } | null | undefined)?.store === 'boolean') return verdict as OutcomeVerdict;
-  // There is no other listener, and an unhandled rejection would end the process.
+  // An unhandled rejection would end the process.
   if (verdict instanceof Promise) verdict.catch(() => undefined);
   const what = verdict instanceof Promise ? 'a promise' : inspect(verdict, { depth: 0 });
   throw new TypeError(`\`outcome\` has to return 'store', 'release' or { store: boolean }, and returned ${what}`);
 }
 
-/** Whether a value is a stream, or Nest's `StreamableFile`. */
+/** Returns whether a value is a stream, or Nest's `StreamableFile`. */
 export function isStream(value: unknown): boolean {
   const { pipe, getStream } = (value ?? {}) as { pipe?: unknown; getStream?: unknown };
   return typeof pipe === 'function' || typeof getStream === 'function';
 }
 
 /**
- * Returns whether what the handler returned is work that an interceptor is still to do, as ts-rest and oRPC have it: then a
- * failure of that interceptor is the handler's. Such a value holds functions, which no response can; those of a stream, and of a
- * value that serializes itself, are its own.
+ * Returns whether a handler's value is work that an interceptor does afterwards, as with ts-rest and oRPC. A failure of that
+ * interceptor is then the handler's. Such a value contains functions, which no response can; those of streams and of values with
+ * `toJSON()` do not count.
  */
 export function isWorkToBeDone(value: unknown, depth = 2): boolean {
   if (typeof value === 'function') return true;
@@ -98,8 +96,8 @@ export function isWorkToBeDone(value: unknown, depth = 2): boolean {
 }
 
 /**
- * Returns what a run answers with instead of its own outcome, and logs why: what is on record, a problem, or the error for
- * which the database refused its transaction. `undefined`: it may answer with its own.
+ * Returns what a run sends instead of its own outcome, and logs the reason: the outcome on record, a problem, or the error for which
+ * the database refused the transaction. Returns `undefined` if the run may send its own.
  *
  * @param error what the handler threw
  */
@@ -110,7 +108,7 @@ export function answerInstead(
 ): StoredOutcome | Error | undefined {
   if (recorded.kind === 'stored' && recorded.despite === undefined) return undefined;
   const isRetryable = (one: unknown) => errors.isRetryable(one);
-  // The database broke off the handler's transaction: what the handler made of that is no answer.
+  // The database ended the handler's transaction, for a deadlock for example. The response that the handler made of it is no outcome.
   const brokenOff = recorded.kind === 'freed' && options.policy.transactional && isRetryable(error);
   const end: RecordingResult = brokenOff ? { kind: 'rolledBack', error } : recorded;
   const instead = insteadOf(end, isRetryable, documentation);

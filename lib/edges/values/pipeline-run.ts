@@ -1,76 +1,74 @@
-import { Logger } from '@nestjs/common';
 import { Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
-import { TOMBSTONE } from '../../engine/outcome.js';
-import type { HandlerResult, RecordingResult, LeasedExecution } from '../../engine/leased-execution.js';
-import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
-import { outcomeToKeep } from '../content/response-to-keep.js';
-import { answerInstead, CARRIED_OUT, isWorkToBeDone, type RunSettings, verdictOf } from '../shared/run-end.js';
+import type { HandlerResult, LeasedExecution, RecordingResult } from '../../engine/leased-execution.js';
 import { toValueJson } from '../../engine/value-json.js';
-import { statusOfError } from '../../options/error-status.js';
-import { type Answer, packAnswer, unpackAnswer } from '../content/value-outcome.js';
+import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
+import { type Answer, unpackAnswer } from '../content/value-outcome.js';
+import { answerInstead, type RunSettings, STORE_WITHOUT_RESPONSE } from '../shared/run-end.js';
+import { resultOf } from './value-result.js';
 
 /**
- * Runs the rest of the pipeline for a request that won its record and is answered with values, not over HTTP: holds the
- * values until they are on record, and then lets them go.
+ * The states of a run.
  *
- * The handler is never unsubscribed from: an operation that began is followed to its end, though an interceptor has long
- * given up on it. What an interceptor inside has made of that is answered at once, and not kept.
+ * - `'holding'`: the inner pipeline runs, and its values are held. Left for `'ended'` when it completes or fails, and for
+ *   `'passing'` when its values are too large to store or take longer than the lease, and that is recorded.
+ * - `'ended'`: the inner pipeline has ended. Left for `'passing'` when the result is recorded.
+ * - `'passing'`: the outer interceptors get what was held, and later values as they come.
+ */
+type Phase = 'holding' | 'ended' | 'passing';
+
+/**
+ * Runs the inner pipeline of a message handler or a mutation for the request that owns the record. Holds its values until they are
+ * committed: a client that saw a value must get the same one from a retry.
+ *
+ * The run never unsubscribes from the handler. When an inner interceptor gives up on the handler, its own answer is sent at once and
+ * not stored, and the key is taken until the handler has ended.
  */
 export class PipelineRun {
-  private static readonly logger = new Logger('Idempotency');
-
   private readonly current: CurrentExecution;
   private readonly result: Promise<HandlerResult>;
   private settleResult!: (result: HandlerResult) => void;
-  private subscriber!: Subscriber<unknown>;
+  private phase: Phase = 'holding';
+  /** The answer so far. */
   private readonly values: unknown[] = [];
   private thrown: Answer['thrown'];
-  /** Whether pipes, inner interceptors and the handler have come to an end. */
-  private ended = false;
-  /** Whether values go out as they come. */
-  private open = false;
-  private size = 0;
-  private tooLong: NodeJS.Timeout | undefined;
+  private heldBytes = 0;
+  private holdTimer: NodeJS.Timeout | undefined;
 
+  /** @param subscriber the outer interceptors */
   constructor(
     private readonly leased: LeasedExecution,
     private readonly settings: RunSettings,
+    private readonly subscriber: Subscriber<unknown>,
   ) {
-    this.current = CurrentExecution.of(leased.execution, settings.handler, toItsEnd);
+    this.current = CurrentExecution.of(leased.execution, settings.handler, followStream);
     this.result = new Promise((resolve) => (this.settleResult = resolve));
   }
 
-  /** The pipeline's view of the run. Begins with the subscription. */
-  run(handle: () => Observable<unknown>, onEnd: () => void): Observable<unknown> {
-    return new Observable((subscriber) => {
-      this.subscriber = subscriber;
-      // An interceptor outside has given up.
-      if (subscriber.closed) this.settle({ kind: 'discard' });
-      void this.runToEnd(handle, onEnd);
-    });
-  }
-
-  private async runToEnd(handle: () => Observable<unknown>, onEnd: () => void): Promise<void> {
+  /**
+   * @param handle calls the inner pipeline
+   * @param onRecorded called before the subscriber gets its answer
+   */
+  async run(handle: () => Observable<unknown>, onRecorded: () => void): Promise<void> {
+    // An outer interceptor, such as a timeout, has already answered.
+    if (this.subscriber.closed) this.settle({ kind: 'discard' });
     try {
-      const recorded = await this.leased.runToEnd(() => {
+      const running = this.leased.runToEnd(() => {
         if (this.current.calls.state !== 'closed') runWithin(this.current, () => this.follow(handle));
         return this.result;
       });
-      onEnd();
-      await this.answer(recorded);
+      await this.answer(await running.finally(onRecorded));
     } catch (error) {
-      onEnd();
       this.subscriber.error(problemOfError(error, this.settings.documentation));
     }
   }
 
   private follow(handle: () => Observable<unknown>): void {
     const { calls } = this.current;
-    // Of a handler that is not watched, the pipeline's view is all there is.
+    // An unwatched handler counts as running until the pipeline ends.
     const call = this.settings.watched ? undefined : calls.begin();
     handle().subscribe({
-      next: (value) => this.collect(value),
+      next: (value) => this.onValue(value),
       error: (error: unknown) => {
         this.thrown = { error: errorOfHandler(error, this.settings.documentation) };
         if (call) calls.settle(call, 'failed', error);
@@ -83,101 +81,76 @@ export class PipelineRun {
     });
   }
 
-  private collect(value: unknown): void {
-    if (this.open) return this.subscriber.next(value);
+  private onValue(value: unknown): void {
+    if (this.phase === 'passing') return this.subscriber.next(value);
     this.values.push(value);
-    if (this.settings.options.policy.transactional) return;
-    this.tooLong ??= setTimeout(() => this.letGo(), this.settings.options.policy.leaseMs).unref();
+    const { policy, response } = this.settings.options;
+    if (policy.transactional) return;
+    this.holdTimer ??= setTimeout(() => this.stopHolding(), policy.leaseMs).unref();
     // A single value is measured when it is packed.
-    if (this.values.length === 2) this.size = sizeOf(this.values[0]);
-    if (this.values.length > 1) this.size += sizeOf(value);
-    if (this.size > this.settings.options.response.maxBytes) this.letGo();
+    if (this.values.length === 2) this.heldBytes = sizeOf(this.values[0]);
+    if (this.values.length > 1) this.heldBytes += sizeOf(value);
+    if (this.heldBytes > response.maxBytes) this.stopHolding();
   }
 
-  /** A stream that is too large to keep, or that perhaps has no end, passes through. A retry gets `replay-unavailable`. */
-  private letGo(): void {
-    clearTimeout(this.tooLong);
-    this.settleResult(CARRIED_OUT);
+  /** Gives up on a stream that is too large to store, or that may have no end. A retry gets `replay-unavailable`. */
+  private stopHolding(): void {
+    clearTimeout(this.holdTimer);
+    this.settleResult(STORE_WITHOUT_RESPONSE);
   }
 
   private async onEnd(): Promise<void> {
-    clearTimeout(this.tooLong);
-    this.ended = true;
-    if (this.open) return end(this.subscriber, this.thrown);
+    clearTimeout(this.holdTimer);
+    if (this.phase === 'passing') return end(this.subscriber, this.thrown);
+    this.phase = 'ended';
     const { calls } = this.current;
     if (calls.state === 'running') {
-      // An interceptor inside went on without the handler. Its answer says nothing of the operation.
-      this.letThrough();
+      // An inner interceptor went on without the handler. Its answer says nothing about the operation.
+      this.passThrough();
       await calls.idle();
-      return this.settle(this.isCarriedOut ? CARRIED_OUT : { kind: 'release' });
+      // The last call decides, which may have begun since.
+      const { state } = this.current.calls;
+      return this.settle(state === 'succeeded' ? STORE_WITHOUT_RESPONSE : { kind: 'release' });
     }
-    const result = this.safeResult();
-    // Another call may still run, though the last one has ended.
+    const result = resultOf({ values: this.values, thrown: this.thrown }, this.settings, this.current);
+    // An earlier call may still run. To free its key now would let a retry run beside it.
     if (result.kind !== 'store') await calls.idle();
     this.settle(result);
   }
 
-  private get isCarriedOut(): boolean {
-    return this.current.calls.state === 'succeeded';
-  }
-
-  /** Nothing begins after that. */
+  /** Ends the handler's part: no call of it begins after that. */
   private settle(result: HandlerResult): void {
     this.current.calls.close();
     this.settleResult(result);
   }
 
-  /** An answer that cannot be packed must not leave its record without an end. */
-  private safeResult(): HandlerResult {
-    try {
-      return this.resultOf();
-    } catch (error) {
-      PipelineRun.logger.error(`${this.settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
-      return { kind: 'store', outcome: TOMBSTONE, failed: this.thrown !== undefined };
-    }
-  }
-
-  private resultOf(): HandlerResult {
-    const { thrown, current } = this;
-    const { calls } = current;
-    if (thrown && calls.state === 'not begun') return { kind: 'discard' };
-    const handlerFailed = calls.state === 'failed' || (thrown !== undefined && isWorkToBeDone(calls.value));
-    const error = thrown ? thrown.error : calls.error;
-    const status = thrown ? statusOfError(error) : 200;
-    const verdict = verdictOf(this.settings, { status, error, handlerFailed }, current);
-    if (verdict === 'release') return { kind: 'release' };
-    if (verdict === 'storeWithoutResponse') return CARRIED_OUT;
-    const { response } = this.settings.options;
-    const outcome = packAnswer({ values: this.values, thrown }, response.maxBytes);
-    return { kind: 'store', outcome: outcomeToKeep(outcome, response), failed: thrown !== undefined || handlerFailed };
-  }
-
   private async answer(recorded: RecordingResult): Promise<void> {
-    const instead = answerInstead(recorded, this.thrown?.error, this.settings);
-    if (!instead) return this.letThrough();
-    this.open = true;
-    if (instead instanceof Error) return this.subscriber.error(instead);
-    tell(this.subscriber, await unpackAnswer(instead));
+    const replacement = answerInstead(recorded, this.thrown?.error, this.settings);
+    if (!replacement) return this.passThrough();
+    this.phase = 'passing';
+    if (replacement instanceof Error) return this.subscriber.error(replacement);
+    sendAnswer(this.subscriber, await unpackAnswer(replacement));
   }
 
-  private letThrough(): void {
-    this.open = true;
+  private passThrough(): void {
+    const hasEnded = this.phase === 'ended';
+    this.phase = 'passing';
     for (const value of this.values.splice(0)) this.subscriber.next(value);
-    if (this.ended) end(this.subscriber, this.thrown);
+    if (hasEnded) end(this.subscriber, this.thrown);
   }
 }
 
-/** Returns the answer that is on record. */
-export function tell(subscriber: Subscriber<unknown>, { values, thrown }: Answer): void {
+/** Sends a stored answer. */
+export function sendAnswer(subscriber: Subscriber<unknown>, { values, thrown }: Answer): void {
   for (const value of values) subscriber.next(value);
   end(subscriber, thrown);
 }
 
-/** The stream of a handler, for as long as it has values, even without a subscriber. */
-function toItsEnd(stream: unknown, current: CurrentExecution): Observable<unknown> {
+/** Returns a handler's stream as part of the call that returned it: the call ends when the stream does. */
+function followStream(stream: unknown, current: CurrentExecution): Observable<unknown> {
   return new Observable((subscriber) => {
     const { calls } = current;
-    // One that the handler itself listens to is part of it.
+    // A handler that subscribes to its own stream is still running, and its call covers the stream.
     const call = calls.state === 'running' ? undefined : calls.begin();
     const follower = {
       next: (value: unknown) => subscriber.next(value),

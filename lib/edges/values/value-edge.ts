@@ -1,50 +1,63 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
-import { from, mergeMap, Observable } from 'rxjs';
-import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
+import type { Subscriber } from 'rxjs';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
-import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Policy } from '../../engine/policy.js';
 import { storedLabel } from '../../engine/stored-text.js';
+import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
-import { admissionError, admit } from '../shared/admit.js';
-import { canonicalJson } from '../content/canonical-json.js';
-import { CredentialBinding } from '../caller/caller-digests.js';
-import { comparedContent } from '../content/json-pointer.js';
-import type { KeyReading } from '../shared/key-header.js';
+import { CredentialBinding, ScopeDigest } from '../caller/caller-digests.js';
 import type { Principal } from '../caller/principal.js';
-import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
-import { PipelineRun, tell } from './pipeline-run.js';
+import { canonicalJson } from '../content/canonical-json.js';
+import { comparedContent } from '../content/json-pointer.js';
 import { requestToKeep } from '../content/request-to-keep.js';
+import { unpackAnswer } from '../content/value-outcome.js';
+import { admissionError } from '../shared/admission-error.js';
+import type { KeyReading } from '../shared/key-header.js';
+import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
 import type { StoreErrors } from '../shared/run-end.js';
-import { ScopeDigest } from '../caller/caller-digests.js';
-import { type Answer, unpackAnswer } from '../content/value-outcome.js';
+import { PipelineRun, sendAnswer } from './pipeline-run.js';
 
-/** What an edge knows of a request that is answered with values. */
+/** A subscription to the pipeline, as Nest gives it to an interceptor. */
+export interface PipelineCall {
+  readonly context: ExecutionContext;
+  readonly next: CallHandler;
+  /** The outer interceptors. */
+  readonly subscriber: Subscriber<unknown>;
+}
+
+/** A request to a handler that answers with values: a message, or a field of a mutation. */
 export interface ValueRequest {
+  readonly options: ResolvedOperationOptions;
+  /** The option `operation`, or else `route`. */
   readonly endpoint: string;
-  /** What replaces `endpoint` where the operation has no name; `null` where it has none. */
-  readonly route: string | null;
+  /** What the transport calls the handler: `RPC orders.create`, `MUTATION pay`. */
+  readonly route: string;
   readonly policy: Policy;
-  /** What is stored of the request beside its input, where requests are. */
+  /** Stored with the input. Without the option `operation`, it is also compared. */
   readonly head: Readonly<Record<string, string>>;
-  /** The part that distinguishes this request from another one with the same key. */
-  readonly compared: Readonly<Record<string, string>> | readonly string[];
-  /** Names and values of `fingerprint.headers`. */
+  /** Returns what is compared instead of `head` with the option `operation`, because routes may change between releases. */
+  readonly parameters: () => readonly string[];
+  /** The detail of the problem for a missing key. */
+  readonly keyExpected: string;
+  /** Reads the key, unless the option `key` does. */
+  readonly readKey: () => KeyReading;
+  /** Returns a header for `fingerprint.headers`. */
   readonly header: (name: string) => string | undefined;
-  readonly input: unknown;
-  /** Where the operation has no option `scope`. */
+  /** Returns what the handler works on. */
+  readonly input: () => unknown;
+  /** Returns the caller, unless the option `scope` does. */
   readonly principal: () => Principal;
 }
 
-/** Bumped when the same request would be described otherwise: records of an older version then do not match. */
+/** The format of {@link fingerprintText}. A change of it needs a new version, or retries of older records are refused. */
 const FORMAT = 'values v1';
 
-/** What message handlers and GraphQL mutations have in common: they answer with values. */
+/** Admits requests that are answered with values, and runs, replays or refuses them: messages and mutations. */
 export class ValueEdge {
-  /** The arguments of the requests that are being run: an interceptor that is wired twice does its work once. */
+  /** The arguments of running requests. An interceptor that is wired twice would get 409 for its own request without them. */
   private readonly running = new WeakSet<object>();
   private readonly bindings: CredentialBinding;
   private readonly scopes: ScopeDigest;
@@ -58,75 +71,42 @@ export class ValueEdge {
     this.scopes = new ScopeDigest(module);
   }
 
-  isRunning(context: ExecutionContext): boolean {
-    return this.running.has(context.getArgs());
-  }
-
   /**
-   * The key of the option `key`, or where there is none, what `otherwise` reads; `undefined` where the request has none
-   * and needs none.
+   * Runs, replays or refuses a request. One without a key passes through where the operation does not require a key.
    *
-   * @param expected the detail of the problem for a request without a key
-   * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
+   * The admission continues when an outer interceptor unsubscribes meanwhile: the run must give back a record that it has claimed by
+   * then.
+   *
+   * @param onRefused called with the problem, before the subscriber gets it
    */
-  readKey(
-    context: ExecutionContext,
-    options: ResolvedOperationOptions,
-    otherwise: () => KeyReading,
-    expected: string,
-  ): string | undefined {
-    const { keyFormat, documentation } = this.module;
-    const reading = options.key ? keyOf(options.key(context), keyFormat) : otherwise();
-    return usableKey(reading, {
-      required: options.required,
-      expected: options.key ? undefined : expected,
-      documentation,
+  handle(call: PipelineCall, request: ValueRequest, onRefused?: (error: unknown) => void): void {
+    this.admit(call, request).catch((error: unknown) => {
+      onRefused?.(error);
+      // Nest joins the listeners of an event by forkJoin(). An error in the same turn would keep the later ones from being called.
+      setImmediate(() => call.subscriber.error(error));
     });
   }
 
-  /** Runs the request, answers it from the record, or refuses it. */
-  async handle(
-    context: ExecutionContext,
-    next: CallHandler,
-    options: ResolvedOperationOptions,
-    key: string,
-    request: ValueRequest,
-  ): Promise<Observable<unknown>> {
-    const { endpoint, route, policy } = request;
+  private async admit({ context, next, subscriber }: PipelineCall, request: ValueRequest): Promise<void> {
+    const args = context.getArgs();
+    const key = this.running.has(args) ? undefined : this.readKey(context, request);
+    if (key === undefined) return void next.handle().subscribe(subscriber);
     const { documentation } = this.module;
-    const { scope, credential } = options.scope ? scopeOf(options.scope(context)) : request.principal();
-    const identity = digestIdentity({ namespace: this.module.namespace, scope, endpoint, key });
-    const { fingerprint } = options;
-    const text =
-      typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : describe(request, fingerprint);
-    const operation: Operation = {
-      key,
-      recordId: identity.recordId,
-      endpoint: storedLabel(endpoint),
-      route: route === null ? null : storedLabel(route),
-      scopeDigest: this.scopes.of(scope),
-      fingerprint: bindFingerprint(identity, text),
-      ...this.bindings.of(identity, credential),
-      request: () =>
-        requestToKeep({ head: JSON.stringify(request.head), member: 'input', content: request.input }, options.request),
-      policy,
-    };
-    const admission = await admit(this.engine, operation, documentation);
+    const operation = await this.operationOf(context, request, key);
+    const admission = await this.orProblem(operation, () => this.engine.admit(operation));
     switch (admission.kind) {
       case 'refuse':
         throw problemOf(admission.refusal, documentation);
       case 'replay':
-        return from(this.read(operation, admission.outcome)).pipe(
-          mergeMap((answer) => new Observable((subscriber) => tell(subscriber, answer))),
-        );
+        return sendAnswer(subscriber, await this.orProblem(operation, () => unpackAnswer(admission.outcome)));
       case 'run': {
-        const args = context.getArgs();
         this.running.add(args);
+        const { endpoint, options } = request;
         const { errors } = this;
         const handler = watchedBehind(context.getHandler());
         const watched = isWatched(handler);
-        const run = new PipelineRun(admission.leased, { endpoint, options, documentation, errors, handler, watched });
-        return run.run(
+        const settings = { endpoint, options, documentation, errors, handler, watched };
+        return new PipelineRun(admission.leased, settings, subscriber).run(
           () => next.handle(),
           () => this.running.delete(args),
         );
@@ -134,29 +114,52 @@ export class ValueEdge {
     }
   }
 
-  private async read(operation: Operation, outcome: StoredOutcome): Promise<Answer> {
+  /** @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException */
+  private readKey(context: ExecutionContext, { options, readKey, keyExpected }: ValueRequest): string | undefined {
+    const { key, required } = options;
+    const { keyFormat, documentation } = this.module;
+    const reading = key ? keyOf(key(context), keyFormat) : readKey();
+    return usableKey(reading, { required, expected: key ? undefined : keyExpected, documentation });
+  }
+
+  private async operationOf(context: ExecutionContext, request: ValueRequest, key: string): Promise<Operation> {
+    const { options, endpoint, route, head, policy } = request;
+    const { scope, credential } = options.scope ? scopeOf(options.scope(context)) : request.principal();
+    const identity = digestIdentity({ namespace: this.module.namespace, scope, endpoint, key });
+    const input = await request.input();
+    return {
+      key,
+      recordId: identity.recordId,
+      endpoint: storedLabel(endpoint),
+      route: options.operation === undefined ? null : storedLabel(route),
+      scopeDigest: this.scopes.of(scope),
+      fingerprint: bindFingerprint(identity, fingerprintText(context, request, input)),
+      ...this.bindings.of(identity, credential),
+      request: () => requestToKeep({ head: JSON.stringify(head), member: 'input', content: input }, options.request),
+      policy,
+    };
+  }
+
+  /** Logs an error of the engine, and throws the problem for it. */
+  private async orProblem<T>(operation: Operation, ask: () => T | Promise<T>): Promise<T> {
     try {
-      return await unpackAnswer(outcome);
+      return await ask();
     } catch (error) {
       throw admissionError(this.engine, operation, error, this.module.documentation);
     }
   }
 }
 
-function describe(
-  { endpoint, compared, header, input }: ValueRequest,
-  fingerprint: Exclude<ResolvedOperationOptions['fingerprint'], (...args: never[]) => unknown>,
-): string | Uint8Array {
+function fingerprintText(context: ExecutionContext, request: ValueRequest, input: unknown): string | Uint8Array {
+  const { options, endpoint, head, parameters, header } = request;
+  const { fingerprint, operation } = options;
+  if (typeof fingerprint === 'function') return fingerprintOf(fingerprint(context));
   if (fingerprint === false) return '';
   const { headers = [] } = fingerprint;
-  const lines = [
-    FORMAT,
-    endpoint,
-    canonicalJson(compared),
-    ...headers.map((name) => `${name}: ${header(name) ?? ''}`),
-    '',
-  ];
+  const lines = [FORMAT, endpoint, canonicalJson(operation === undefined ? head : parameters())];
+  for (const name of headers) lines.push(`${name}: ${header(name) ?? ''}`);
+  const text = `${lines.join('\n')}\n\n`;
   return input instanceof Uint8Array
-    ? Buffer.concat([Buffer.from(`${lines.join('\n')}\nbytes `), input])
-    : `${lines.join('\n')}\njson ${canonicalJson(comparedContent(input, fingerprint))}`;
+    ? Buffer.concat([Buffer.from(`${text}bytes `), input])
+    : `${text}json ${canonicalJson(comparedContent(input, fingerprint))}`;
 }

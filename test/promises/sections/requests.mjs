@@ -20,8 +20,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: "return state === 'succeeded' && !this.handlerFailed(status) ? CARRIED_OUT : { kind: 'release' };",
-            replace: 'return this.handlerFailed(status) ? CARRIED_OUT : CARRIED_OUT;',
+            find: "return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };",
+            replace: 'return this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : STORE_WITHOUT_RESPONSE;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures', test: 'its late failure frees the key' }],
@@ -131,7 +131,7 @@ export const REQUESTS = [
           {
             file: 'lib/edges/http/http-run.ts',
             find: "if (!isKnown) return { kind: 'unknown' };",
-            replace: 'if (!isKnown) return CARRIED_OUT;',
+            replace: 'if (!isKnown) return STORE_WITHOUT_RESPONSE;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'callbacks without a sign of life' }],

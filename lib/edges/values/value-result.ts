@@ -1,0 +1,47 @@
+import { Logger } from '@nestjs/common';
+import type { CurrentExecution } from '../../engine/current-execution.js';
+import type { HandlerResult } from '../../engine/leased-execution.js';
+import { TOMBSTONE } from '../../engine/outcome.js';
+import { statusOfError } from '../../options/error-status.js';
+import { outcomeToKeep } from '../content/response-to-keep.js';
+import { type Answer, packAnswer } from '../content/value-outcome.js';
+import { isWorkToBeDone, type RunSettings, STORE_WITHOUT_RESPONSE, verdictOf } from '../shared/run-end.js';
+
+const logger = new Logger('Idempotency');
+
+/**
+ * Returns the result to record for an answer, as the option `outcome` decides.
+ *
+ * An answer that cannot be packed becomes a tombstone. An error would release the key, and a retry would run the operation again.
+ */
+export function resultOf(
+  answer: Answer,
+  settings: Pick<RunSettings, 'endpoint' | 'options'>,
+  current: CurrentExecution,
+): HandlerResult {
+  try {
+    return judge(answer, settings, current);
+  } catch (error) {
+    logger.error(`${settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
+    return { kind: 'store', outcome: TOMBSTONE, failed: answer.thrown !== undefined };
+  }
+}
+
+function judge(
+  answer: Answer,
+  settings: Pick<RunSettings, 'endpoint' | 'options'>,
+  current: CurrentExecution,
+): HandlerResult {
+  const { thrown } = answer;
+  const { calls } = current;
+  if (thrown && calls.state === 'not begun') return { kind: 'discard' };
+  const handlerFailed = calls.state === 'failed' || (thrown !== undefined && isWorkToBeDone(calls.value));
+  const error = thrown ? thrown.error : calls.error;
+  const status = thrown ? statusOfError(error) : 200;
+  const verdict = verdictOf(settings, { status, error, handlerFailed }, current);
+  if (verdict === 'release') return { kind: 'release' };
+  if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
+  const { response } = settings.options;
+  const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes), response);
+  return { kind: 'store', outcome, failed: thrown !== undefined || handlerFailed };
+}
