@@ -18,7 +18,7 @@ const INTERRUPTED = {
   verified: ['steps-verified', 'late in charge'],
   'verified-not': ['steps-verified', 'early in charge'],
   unknown: ['steps-held', 'early in charge'],
-  // The last: on SQLite, nobody else writes from then on.
+  // The last: on SQLite, no other process writes from then on.
   once: ['transactional', 'after the effect'],
 } as const;
 
