@@ -6,9 +6,6 @@ import { pages } from './code-blocks.mjs';
 /** A sentence with more words is read twice by people whose first language is another one. */
 const MAX_WORDS = 30;
 
-/** Entries and notes for contributors, which are looked up and not read from start to end. */
-const LOOKED_UP = new Set(['CHANGELOG.md', 'CONTRIBUTING.md']);
-
 const CODE = /^( *)(`{3,}).*\n[\s\S]*?^\1\2 *$/gm;
 const INDENTED_CODE = /(?<=\n\n)(?: {4}.*\n|\n(?= {4}))+/g;
 const COMMENT = /<!--[\s\S]*?-->/g;
@@ -21,9 +18,7 @@ const SENTENCE_END = /(?<=[.!?][)"*_`]*)\s+/;
 
 /** @returns {string[]} the sentences of all pages that are too long, as `file:line: message` */
 export function checkSentences() {
-  return pages()
-    .filter((page) => !LOOKED_UP.has(page))
-    .flatMap((page) => findLongSentences(page, readFileSync(join(root, page), 'utf8')));
+  return pages().flatMap((page) => findLongSentences(page, readFileSync(join(root, page), 'utf8')));
 }
 
 /**
