@@ -251,9 +251,9 @@ interface Sized {
 /** Of the library's, by their names: whatever of them is private. */
 interface Engine {
   readonly inFlight: Sized;
-  readonly running: Sized;
+  readonly running: number;
   readonly watchers: { readonly watchers: Sized };
-  readonly heartbeats: { readonly beating: Sized };
+  readonly heartbeats: { readonly due: Sized };
   readonly claiming: number;
 }
 
@@ -281,9 +281,9 @@ async function kept(app: INestApplication): Promise<Record<string, number>> {
   const { http } = await find<Edges>(app, 'edges/idempotency-edges', 'IdempotencyEdges');
   return {
     inFlight: engine.inFlight.size,
-    running: engine.running.size,
+    running: engine.running,
     watchers: engine.watchers.watchers.size,
-    heartbeats: engine.heartbeats.beating.size,
+    heartbeats: engine.heartbeats.due.size,
     claiming: engine.claiming,
     admitting: http.admitting.size,
     claims: store.claims.deadlines.due.size,

@@ -61,9 +61,18 @@ export class App {
    * @returns {Promise<any>}
    */
   async ask(question) {
-    this.#child.send(question);
-    const [answer] = await once(this.#child, 'message');
-    return answer;
+    const child = this.#child;
+    const over = new AbortController();
+    const answer = once(child, 'message', { signal: over.signal }).then(([message]) => message);
+    const exit = once(child, 'exit', { signal: over.signal }).then(([code]) => {
+      throw new Error(`The application ended with ${code}`);
+    });
+    child.send(question);
+    try {
+      return await Promise.race([answer, exit]);
+    } finally {
+      over.abort();
+    }
   }
 
   async stop() {
