@@ -49,12 +49,16 @@ export function readKeyHeader(
   return readLines(linesOf(rawHeaders, headerName.toLowerCase()), headerName, format);
 }
 
-function linesOf(rawHeaders: readonly string[], name: string): string[] {
-  const lines: string[] = [];
+const NO_LINES: readonly string[] = [];
+
+function linesOf(rawHeaders: readonly string[], name: string): readonly string[] {
+  let lines: string[] | undefined;
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i].length === name.length && rawHeaders[i].toLowerCase() === name) lines.push(rawHeaders[i + 1]);
+    if (rawHeaders[i].length !== name.length || rawHeaders[i].toLowerCase() !== name) continue;
+    if (lines) lines.push(rawHeaders[i + 1]);
+    else lines = [rawHeaders[i + 1]];
   }
-  return lines;
+  return lines ?? NO_LINES;
 }
 
 function readLines(
