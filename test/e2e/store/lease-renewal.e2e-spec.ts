@@ -154,6 +154,29 @@ describe('On PostgreSQL', () => {
   });
   afterAll(() => fixture?.close());
 
+  it('a record whose lease ran out is taken over once, by claims that have all found it expired', async () => {
+    const rivals = await Promise.all(Array.from({ length: 3 }, () => another(fixture)));
+    const claim = aClaim();
+    await other.claim(claim);
+    await fixture.age(claim.recordId, 'lease_until', HOUR);
+    const holder = fixture.dataSource.createQueryRunner();
+    await holder.startTransaction();
+    await holder.query('SELECT FROM idempotency_record WHERE id = $1 FOR UPDATE', [claim.recordId]);
+    const claiming = rivals.map((rival) => rival.claim(again(claim)));
+    await until(async () => {
+      const waiting = await fixture.dataSource.query<unknown[]>(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+      );
+      return waiting.length === rivals.length;
+    });
+    await holder.commitTransaction();
+    await holder.release();
+
+    const answers = await Promise.all(claiming);
+    expect(answers.map(({ token }) => token)).toEqual([2, 2, 2]);
+    expect(new Set(answers.map(({ owner }) => owner)).size).toBe(1);
+  });
+
   const at = (level: (typeof LEVELS)[number]): TransactionHost => ({
     run: (dataSource, work) => dataSource.transaction(level, work),
   });

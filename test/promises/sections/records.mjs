@@ -81,7 +81,7 @@ export const RECORDS = [
             replace: "AND r.status = 'processing'`",
           },
         ],
-        shownBy: [{ spec: 'test/e2e/store/lease-renewal', test: 'has one owner, though many want it' }],
+        shownBy: [{ spec: 'test/e2e/store/lease-renewal', test: 'is taken over once, by claims that' }],
       },
       {
         promise: 'a heartbeat at the moment of the take-over',
