@@ -3,7 +3,7 @@ import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import type { AnonymousCallers } from '../caller/anonymous-callers.js';
 import { type Principal, principalOf } from '../caller/principal.js';
-import { type KeyReading, readRequestKey } from '../shared/key-header.js';
+import { type KeyReading, readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import type { PipelineCall, ValueEdge } from '../values/value-edge.js';
 import { type GraphQLRequest, mutationFieldOf } from './field.js';
@@ -65,5 +65,5 @@ function keyOf(
 ): KeyReading {
   if (!request) return { kind: 'missing' };
   const { headers, rawHeaders = request.raw?.rawHeaders } = request;
-  return readRequestKey({ headers, rawHeaders }, header, keyFormat);
+  return readKeyHeader(headers, rawHeaders, header, keyFormat);
 }

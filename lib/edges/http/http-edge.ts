@@ -24,7 +24,7 @@ import { type ComparedRoute, describeBriefly, describeRequest, type RequestDescr
 import { type HttpOperation, HttpOperations } from './http-operations.js';
 import { HttpRun } from './http-run.js';
 import { dropProblem, keepProblem } from './kept-problem.js';
-import { readRequestKey } from '../shared/key-header.js';
+import { readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import { type Principal, principalOf } from '../caller/principal.js';
 import { replay } from './replay.js';
@@ -235,10 +235,9 @@ export class HttpEdge {
   private readKey({ context, exchange, operation }: Request): string | undefined {
     const { options } = operation;
     const { header, keyFormat, documentation } = this.module;
-    const sentHeaders = { headers: exchange.request.headers, rawHeaders: exchange.rawRequest.rawHeaders };
     const reading = options.key
       ? keyOf(options.key(context), keyFormat)
-      : readRequestKey(sentHeaders, header, keyFormat);
+      : readKeyHeader(exchange.request.headers, exchange.rawRequest.rawHeaders, header, keyFormat);
     if (reading.kind === 'key') return reading.key;
     const expected = options.key ? undefined : `This operation requires the ${header} header.`;
     return usableKey(reading, { required: options.required, expected, documentation });

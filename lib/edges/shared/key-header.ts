@@ -12,41 +12,27 @@ const OUTER_SPACE = /^[ \t]+|[ \t]+$/g;
 const MISSING: KeyReading = { kind: 'missing' };
 const invalid = (problem: string): KeyReading => ({ kind: 'invalid', problem });
 
-/** Headers of a request, and the lines that they were sent in. */
-interface SentHeaders {
-  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
-  readonly rawHeaders?: readonly string[] | undefined;
-}
-
 /**
- * Reads the key from a request's headers. The lines show whether the client has repeated the header, as node joins or drops
- * repeated ones. Middleware may set or remove the header, and adapters of serverless platforms set `headers` without any lines:
- * the value in `headers` counts, as for the rest of the application.
+ * Reads the key from a request's headers. The key is a String of RFC 8941 (`"abc"`), as draft-ietf-httpapi-idempotency-key-header-07
+ * requires in section 2.1, or the bare text (`abc`) that most clients send. Both are the same key. Parameters after a String are
+ * ignored, because the draft defines none. A repeated header is invalid: proxies and frameworks differ in which line they read.
+ *
+ * @param headers the value in them counts, as for the rest of the application: middleware may set or remove the header
+ * @param rawHeaders show whether the client has repeated the header, as node joins or drops repeated ones. Adapters of serverless
+ *   platforms set `headers` without them
  */
-export function readRequestKey(
-  { headers, rawHeaders = [] }: SentHeaders,
+export function readKeyHeader(
+  headers: Readonly<Record<string, string | readonly string[] | undefined>>,
+  rawHeaders: readonly string[] | undefined,
   headerName: string,
   format: ResolvedModuleOptions['keyFormat'],
 ): KeyReading {
   const name = headerName.toLowerCase();
   const value = headers[name];
   if (value === undefined) return MISSING;
-  const lines = linesOf(rawHeaders, name);
+  const lines = linesOf(rawHeaders ?? NO_LINES, name);
   const isAsSent = lines.length > 0 && (value === lines[0] || value === lines.join(', '));
   return readLines(isAsSent ? lines : [value].flat(), headerName, format);
-}
-
-/**
- * Reads the key from raw header lines. The key is a String of RFC 8941 (`"abc"`), as draft-ietf-httpapi-idempotency-key-header-07
- * requires in section 2.1, or the bare text (`abc`) that most clients send. Both are the same key. Parameters after a String are
- * ignored, because the draft defines none. A repeated header is invalid: proxies and frameworks differ in which line they read.
- */
-export function readKeyHeader(
-  rawHeaders: readonly string[],
-  headerName: string,
-  format: ResolvedModuleOptions['keyFormat'],
-): KeyReading {
-  return readLines(linesOf(rawHeaders, headerName.toLowerCase()), headerName, format);
 }
 
 const NO_LINES: readonly string[] = [];
