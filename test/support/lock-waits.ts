@@ -1,15 +1,15 @@
 import type { DataSource } from 'typeorm';
 
-/** Returns whether a statement waits for a row of this database that a transaction holds, on PostgreSQL or MariaDB. */
-export async function waitsForLock(dataSource: DataSource): Promise<boolean> {
+/** Returns whether as many statements wait for rows of this database that a transaction holds, on PostgreSQL or MariaDB. */
+export async function waitsForLock(dataSource: DataSource, count = 1): Promise<boolean> {
   const { type, database } = dataSource.options as { type: string; database: string };
   if (type === 'postgres') {
     const waiting = await dataSource.query<unknown[]>(
       "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
     );
-    return waiting.length > 0;
+    return waiting.length >= count;
   }
   // Not `innodb_trx`: MariaDB shows the first look at it for as long as anything reads it more often than every 100 ms.
   const [{ Status }] = await dataSource.query<{ Status: string }[]>('SHOW ENGINE INNODB STATUS');
-  return new RegExp(`of table \`${database}\`\\..* waiting`).test(Status);
+  return [...Status.matchAll(new RegExp(`of table \`${database}\`\\..* waiting`, 'g'))].length >= count;
 }

@@ -1,3 +1,4 @@
+import { waitsForLock } from '../../support/lock-waits.js';
 import { until } from '../../support/until.js';
 import { aClaim, again, backendOf, StoreFixture, COMPLETION, HOUR, ownership } from './support.js';
 
@@ -26,12 +27,7 @@ describe('A heartbeat that has the record while a claim wants it, on PostgreSQL'
       [claim.recordId],
     );
     const claiming = other.claim(again(claim));
-    await until(async () => {
-      const waiting = await fixture.dataSource.query<unknown[]>(
-        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-      );
-      return waiting.length > 0;
-    });
+    await until(() => waitsForLock(fixture.dataSource));
     await heartbeat.commitTransaction();
     await heartbeat.release();
 

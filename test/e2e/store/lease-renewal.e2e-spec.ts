@@ -2,6 +2,7 @@ import { IdempotencyService } from '../../../lib/service/idempotency.service.js'
 import type { RecordStore } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import type { TransactionHost } from '../../../lib/store/transactions/transaction-host.js';
+import { waitsForLock } from '../../support/lock-waits.js';
 import { until } from '../../support/until.js';
 import {
   aClaim,
@@ -163,12 +164,7 @@ describe('On PostgreSQL', () => {
     await holder.startTransaction();
     await holder.query('SELECT FROM idempotency_record WHERE id = $1 FOR UPDATE', [claim.recordId]);
     const claiming = rivals.map((rival) => rival.claim(again(claim)));
-    await until(async () => {
-      const waiting = await fixture.dataSource.query<unknown[]>(
-        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-      );
-      return waiting.length === rivals.length;
-    });
+    await until(() => waitsForLock(fixture.dataSource, rivals.length));
     await holder.commitTransaction();
     await holder.release();
 
