@@ -52,7 +52,7 @@ export interface LeasedExecutionHost {
   readonly store: RecordStore;
   readonly events: EventSink;
   readonly heartbeats: Heartbeats;
-  /** Called once, when the execution lets go of the record. `outcome` is what it recorded, `awaited` whether a request waits for it. */
+  /** Called once, when the execution ends its hold on the record, with the outcome that it recorded and whether a request waits. */
   onEnd(leased: LeasedExecution, outcome: StoredOutcome | undefined, awaited: boolean): void;
   /** Called at most once, before `onEnd`, when the lease is lost. */
   onLost(leased: LeasedExecution): void;

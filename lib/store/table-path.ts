@@ -37,11 +37,12 @@ const schemas = new WeakMap<DataSource, string>();
 /** Finds out in which schema PostgreSQL has the tables. To be called before the first statement of the store. */
 export async function findSchema(dataSource: DataSource, runner: QueryRunner): Promise<void> {
   const path = tablePathOf(dataSource, IdempotencyRecord);
+  if (path.includes('.')) return;
   const [found] = (await runner.query(
     'SELECT relnamespace::regnamespace::text AS schema FROM pg_class WHERE oid = to_regclass($1)',
     [quotedPath(dataSource, path)],
   )) as { schema: string }[];
-  if (found && !path.includes('.')) schemas.set(dataSource, found.schema);
+  if (found) schemas.set(dataSource, found.schema);
 }
 
 /**
@@ -49,7 +50,7 @@ export async function findSchema(dataSource: DataSource, runner: QueryRunner): P
  * move their connections there (`SET search_path`, `USE`), and a name without a schema would be looked up there: a
  * transaction could not complete its record.
  */
-export function tableOf(dataSource: DataSource, entity: typeof IdempotencyRecord | typeof IdempotencyStep): string {
+export function tableOf(dataSource: DataSource, entity: OurEntity): string {
   const path = tablePathOf(dataSource, entity);
   const table = quotedPath(dataSource, path);
   if (path.includes('.')) return table;
