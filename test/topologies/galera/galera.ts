@@ -47,11 +47,23 @@ export class Galera {
     return galera;
   }
 
-  /** Certification failures and transactions undone for another node's, over all nodes since they started. */
-  async conflicts(): Promise<number> {
+  /** Certification failures and transactions undone for another node's, since each of the nodes started. */
+  private conflictsOfNodes(): Promise<number[]> {
     const names = ['wsrep_local_cert_failures', 'wsrep_local_bf_aborts'];
-    const counts = this.nodes.flatMap((node) => names.map((name) => node.status(name).then(Number, () => 0)));
-    return (await Promise.all(counts)).reduce((one, other) => one + other, 0);
+    const of = async (node: GaleraNode) => {
+      const counts = await Promise.all(names.map((name) => node.status(name).then(Number, () => 0)));
+      return counts.reduce((one, other) => one + other, 0);
+    };
+    return Promise.all(this.nodes.map(of));
+  }
+
+  /** Counts conflicts from now on. A node that was restarted meanwhile counts from its start. */
+  async countConflicts(): Promise<() => Promise<number>> {
+    const before = await this.conflictsOfNodes();
+    return async () => {
+      const after = await this.conflictsOfNodes();
+      return after.reduce((sum, count, i) => sum + (count < before[i] ? count : count - before[i]), 0);
+    };
   }
 
   /** Waits until all nodes take statements again. */

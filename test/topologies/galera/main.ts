@@ -68,8 +68,8 @@ async function topology(
   const running = await Topology.start({ name: 'galera', databases, leaseMs: LEASE_MS, ...settings });
   await prepare();
   for (const [name, scenario] of asked) {
-    const before = await galera.conflicts();
-    const notes = async () => `${(await galera.conflicts()) - before} conflicts`;
+    const conflicts = await galera.countConflicts();
+    const notes = async () => `${await conflicts()} conflicts`;
     await running.run(name, { notes, ...scenario });
     await galera.heal();
   }

@@ -16,6 +16,10 @@ export const TTL = 10;
 const LOOP_WAIT = 1;
 /** How long a leader tries to reach etcd before it demotes itself, in seconds. */
 const RETRY_TIMEOUT = 3;
+/** Between two questions to Patroni, which has one thread for these and for its work, in milliseconds. */
+const POLL = 300;
+/** How long a standby may take to follow the primary by itself, in milliseconds. */
+const REINITIALIZE_AFTER = 30_000;
 
 const NAMES = ['pg1', 'pg2', 'pg3'] as const;
 export type NodeName = (typeof NAMES)[number];
@@ -67,7 +71,8 @@ export class Node {
           // A primary that has crashed is replaced, not started again.
           master_start_timeout: 0,
           synchronous_mode: true,
-          postgresql: { use_pg_rewind: true, parameters: { max_connections: 200 } },
+          // Without the texts of statements, which would leave no room for what Patroni says.
+          postgresql: { use_pg_rewind: true, parameters: { max_connections: 200, log_min_error_statement: 'panic' } },
         },
         initdb: [{ encoding: 'UTF8' }, { locale: 'C' }, { auth: 'trust' }, 'data-checksums'],
       },
@@ -84,8 +89,6 @@ export class Node {
         },
         pg_hba: ['host all all 127.0.0.1/32 trust', 'host replication all 127.0.0.1/32 trust'],
         parameters: { unix_socket_directories: folder },
-        remove_data_directory_on_rewind_failure: true,
-        remove_data_directory_on_diverged_timelines: true,
       },
     };
     const file = join(folder, 'patroni.json');
@@ -157,6 +160,9 @@ export class Node {
 
 /** Three nodes, etcd, and an HAProxy that leads applications to the primary. */
 export class PatroniCluster {
+  /** The nodes that were copied from the primary again since the last look. */
+  readonly reinitialized: NodeName[] = [];
+
   private constructor(
     private readonly etcd: Server,
     /** The second one leaves sessions alone that lead to a primary which is none any more. */
@@ -195,13 +201,13 @@ export class PatroniCluster {
   async synchronous(on: boolean): Promise<void> {
     const primary = await this.primary();
     await primary.rest('PATCH', '/config', { synchronous_mode: on });
-    await until(async () => (await this.isSynchronous()) === on, 30_000);
+    await until(async () => (await this.isSynchronous()) === on, 30_000, POLL);
     // PostgreSQL follows first. Patroni switches over only to a standby that it has written down as synchronous.
-    await until(async () => (await this.members()).some(({ role }) => role === 'sync_standby') === on, 30_000);
+    await until(async () => (await this.members()).some(({ role }) => role === 'sync_standby') === on, 30_000, POLL);
   }
 
   async primary(): Promise<Node> {
-    for (const giveUpAt = Date.now() + 90_000; Date.now() < giveUpAt; await sleep(50)) {
+    for (const giveUpAt = Date.now() + 90_000; Date.now() < giveUpAt; await sleep(POLL)) {
       for (const node of this.nodes) if (await node.isPrimary()) return node;
     }
     throw new Error(`there is no primary: ${JSON.stringify(await this.members())}`);
@@ -209,28 +215,45 @@ export class PatroniCluster {
 
   /** Waits until another node than this is the primary, and takes writes. */
   async successorOf(old: Node): Promise<Node> {
-    for (const giveUpAt = Date.now() + 90_000; Date.now() < giveUpAt; await sleep(50)) {
+    for (const giveUpAt = Date.now() + 90_000; Date.now() < giveUpAt; await sleep(POLL)) {
       for (const node of this.nodes) if (node !== old && (await node.isPrimary())) return node;
     }
     throw new Error(`${old.name} got no successor: ${JSON.stringify(await this.members())}`);
   }
 
-  /** Waits until there is one primary, and all others follow it. */
+  /**
+   * Waits until there is one primary, and all others follow it. A standby that does not is copied from the primary again, as an
+   * operator would have it. Patroni 3.0 may start PostgreSQL twice as it demotes it, so that pg_rewind fails for a server that
+   * runs: its options that remove the data directory then would take it from under that server.
+   */
   async whole(): Promise<void> {
-    await until(async () => {
-      const members = await this.members();
-      const leaders = members.filter(({ role }) => role === 'leader');
-      const following = members.filter(
-        ({ role, state }) => role !== 'leader' && ['running', 'streaming'].includes(state),
-      );
-      return (
-        members.length === NAMES.length &&
-        leaders.length === 1 &&
-        leaders[0].state === 'running' &&
-        following.length === NAMES.length - 1 &&
-        (await this.standbys()).length === NAMES.length - 1
-      );
-    }, 90_000);
+    let reinitializeAt = Date.now() + REINITIALIZE_AFTER;
+    await until(
+      async () => {
+        const members = await this.members();
+        const leaders = members.filter(({ role }) => role === 'leader');
+        const standbys = (await this.standbys()).map(({ name }) => name);
+        const isWhole =
+          members.length === NAMES.length &&
+          leaders.length === 1 &&
+          members.every(({ name, role, state }) =>
+            role === 'leader'
+              ? state === 'running'
+              : ['running', 'streaming'].includes(state) && standbys.includes(name),
+          );
+        if (!isWhole && leaders.length === 1 && Date.now() > reinitializeAt) {
+          reinitializeAt = Date.now() + REINITIALIZE_AFTER;
+          for (const node of this.nodes) {
+            if (node.name === leaders[0].name || standbys.includes(node.name)) continue;
+            this.reinitialized.push(node.name);
+            await node.rest('POST', '/reinitialize', { force: true }).catch(() => undefined);
+          }
+        }
+        return isWhole;
+      },
+      90_000,
+      POLL,
+    );
   }
 
   /** What Patroni printed last, to find out what has happened. */
@@ -245,19 +268,16 @@ export class PatroniCluster {
   }
 
   private async isSynchronous(): Promise<boolean> {
-    return (await this.standbys()).some((state) => state === 'sync');
+    return (await this.standbys()).some(({ state }) => state === 'sync');
   }
 
-  private async standbys(): Promise<string[]> {
-    const primary = await this.primary();
-    const rows = await query(
-      primary.postgresPort,
-      "SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'",
-      {
-        database: 'postgres',
-      },
-    ).catch(() => []);
-    return rows.map((row) => String(row.sync_state));
+  /** Those that follow the primary. */
+  private async standbys(): Promise<{ name: string; state: string }[]> {
+    const { postgresPort } = await this.primary();
+    const sql =
+      "SELECT application_name AS name, sync_state AS state FROM pg_stat_replication WHERE state = 'streaming'";
+    const rows = await query(postgresPort, sql, { database: 'postgres' }).catch(() => []);
+    return rows.map(({ name, state }) => ({ name: String(name), state: String(state) }));
   }
 
   private async members(): Promise<Member[]> {
@@ -308,7 +328,8 @@ async function startHaproxy(nodes: readonly Node[], onMarkedDown = ''): Promise<
         '  timeout check 1s',
         'listen primary',
         `  bind 127.0.0.1:${port}`,
-        '  option httpchk GET /primary',
+        // No body in its answer: HAProxy resets the connection after the status, and Patroni would log that as an exception.
+        '  option httpchk OPTIONS /primary',
         '  http-check expect status 200',
         `  default-server inter 1s fall 2 rise 1${onMarkedDown}`,
         ...nodes.map((node) => `  server ${node.name} 127.0.0.1:${node.postgresPort} check port ${node.restPort}`),

@@ -151,6 +151,12 @@ function scenario({ fault, losesPrimary, gapLimitMs }: Trial, asynchronous: bool
       isTakenBack = losesPrimary && (await cluster.primary()) === old;
       return isTakenBack ? { from, until: now() } : undefined;
     },
-    notes: async () => (isTakenBack ? 'Patroni put the old primary in the place of its successor' : ''),
+    notes: async () =>
+      [
+        isTakenBack && 'Patroni put the old primary in the place of its successor',
+        ...cluster.reinitialized.splice(0).map((name) => `${name} had to be copied again`),
+      ]
+        .filter(Boolean)
+        .join(', '),
   };
 }

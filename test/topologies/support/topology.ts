@@ -5,7 +5,7 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import { IDEMPOTENCY_ENTITIES } from 'nestjs-idempotency';
 import { AppProcess } from '../../support/app-process.js';
 import { until } from '../../support/until.js';
-import { check, type MayForget } from './check.js';
+import { check, type MayForget, type Verdict } from './check.js';
 import { Clients } from './clients.js';
 import { now } from './clock.js';
 import { EffectRow } from './effect-row.js';
@@ -134,13 +134,18 @@ export class Topology {
     const gap = longestGap(clients.served, begunAt);
     if (gap > gapLimitMs)
       violations.push(`nothing was served for ${Math.round(gap)} ms; the limit is ${gapLimitMs} ms`);
-    const verdict = check({
-      operations: clients.operations,
-      happenings: this.provider.happenings,
-      rows: await this.rows(),
-      leaseMs: this.leaseMs,
-      mayForget,
-    });
+    let verdict: Verdict = { violations: [], takenOver: 0, forgotten: [], repeated: 0 };
+    try {
+      verdict = check({
+        operations: clients.operations,
+        happenings: this.provider.happenings,
+        rows: await this.rows(),
+        leaseMs: this.leaseMs,
+        mayForget,
+      });
+    } catch (error) {
+      violations.push(`the effects could not be counted: ${String(error)}`);
+    }
     violations.push(...verdict.violations);
     const { takenOver, forgotten, repeated } = verdict;
     if (nothingDies && takenOver) violations.push(`${takenOver} operations ran again, though nothing had died`);
