@@ -1,10 +1,12 @@
 /**
  * `npm run test:mutation`: changes lib/engine, lib/edges and lib/store in one place at a time, and counts how many of
  * the changes a test notices. `npm run test:mutation -- lib/engine/leased-execution.ts` does so with one file, or with some lines of
- * it (`lib/engine/leased-execution.ts:20-40`). Fails below a score of 85 %.
+ * it (`lib/engine/leased-execution.ts:20-40`). With `--resume` it takes what reports/mutation has already, as after an
+ * interruption. Fails below a score of 85 %.
  */
-import { readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { parseArgs } from 'node:util';
 import { Stryker } from '@stryker-mutator/core';
 import globalSetup from '../test/support/global-setup.mjs';
 import globalTeardown from '../test/support/global-teardown.mjs';
@@ -15,7 +17,10 @@ import { root } from './workspace.mjs';
 
 const LOWEST_SCORE = 85;
 
-const asked = process.argv.slice(2);
+const { values: flags, positionals: asked } = parseArgs({
+  options: { resume: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
 process.chdir(root);
 await ensureDatabases();
 await globalSetup();
@@ -68,7 +73,9 @@ function identityOf(result) {
  * @param {string[]} mutate
  * @param {string[]} specs
  */
-function mutated(name, mutate, specs) {
+async function mutated(name, mutate, specs) {
+  const fileName = `reports/mutation/${name.replaceAll('/', '-')}.json`;
+  if (flags.resume && existsSync(fileName)) return resultsIn(fileName);
   process.env.MUTATION_SPECS = JSON.stringify(specs.flatMap(specsOf));
   return new Stryker({
     mutate: [...mutate, ...NOTHING_TO_MUTATE.map((pattern) => `!${pattern}`)],
@@ -86,9 +93,17 @@ function mutated(name, mutate, specs) {
     // Not below a folder whose name begins with a dot: Express sends no file from there.
     tempDirName: 'reports/mutation/sandboxes',
     reporters: ['progress-append-only', 'json'],
-    jsonReporter: { fileName: `reports/mutation/${name.replaceAll('/', '-')}.json` },
+    jsonReporter: { fileName },
     allowEmpty: true,
   }).runMutationTest();
+}
+
+/** @param {string} report @returns {Result[]} */
+function resultsIn(report) {
+  const { files } = JSON.parse(readFileSync(report, 'utf8'));
+  return Object.entries(files).flatMap(([fileName, { mutants }]) =>
+    mutants.map((/** @type {Result} */ mutant) => ({ ...mutant, fileName })),
+  );
 }
 
 /** @param {string} path the beginning of spec files' paths, or their folder */

@@ -43,6 +43,27 @@ describe('the command line, for a scope and for a name', () => {
     expect(JSON.parse((await run(['list', '--json'])).said)).toHaveLength(2);
   });
 
+  test('names a record by its namespace', async () => {
+    const service = serviceOn(fixture.dataSource, { timeout: '30s', namespace: 'billing' });
+    const record = { key: 'k', scope: 'ada', operation: 'charge' };
+    await service.run(record, () => 'done');
+    const { id } = (await service.find(record))!;
+    const named = ['--key', 'k', '--endpoint', 'charge', '--scope', 'ada', '--json'];
+    const shown = await run(['show', ...named, '--namespace', 'billing']);
+    expect(JSON.parse(shown.said)).toMatchObject({ recordId: id, status: 'done' });
+    expect(await run(['show', ...named])).toEqual({ code: 1, said: expect.stringContaining('There is no record') });
+    expect(await run(['show', ...named, '--namespace', ''])).toEqual({
+      code: 2,
+      said: expect.stringContaining('--namespace must be a name that is not empty\n'),
+    });
+    expect(await run(['forget', id, '--namespace', 'billing'])).toEqual({
+      code: 2,
+      said: expect.stringContaining('Give a record id, or --key with --endpoint, not both\n'),
+    });
+    expect((await run(['forget', ...named, '--namespace', 'billing'])).code).toBe(0);
+    expect(await service.find(record)).toBeNull();
+  });
+
   test('needs the keys where records are encrypted', async () => {
     const service = serviceOn(fixture.dataSource, { timeout: '30s', encryption });
     await service.run({ key: 'k', operation: 'charge', scope: '7' }, () => 1);

@@ -2,7 +2,6 @@ import { Module } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { IdempotencyModule, type IdempotencyModuleOptions, IdempotencyService } from '../../../lib/index.js';
-import { cli, urlOf } from '../cli/support.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
 let database: TestDatabase;
@@ -83,32 +82,4 @@ describe('namespace', () => {
     expect(await one.run(record, () => 1)).toBe(1);
     expect(await other.run(record, () => 2)).toBe(1);
   });
-
-  test('the command line names a record by it', async () => {
-    const service = await serviceWith({ namespace: 'billing' });
-    await service.run(record, () => 'done');
-    const { id } = (await service.find(record))!;
-    const env = { DATABASE_URL: urlOf(database.options) };
-    const named = ['--key', 'k', '--endpoint', 'charge', '--scope', 'ada', '--json'];
-    const show = await cli(['show', ...named, '--namespace', 'billing'], { env });
-    expect(JSON.parse(show.stdout)).toMatchObject({ recordId: id, status: 'done' });
-    const said = async (...args: string[]) => {
-      const { code, stdout, stderr } = await cli(args, { env });
-      return { code, said: stdout + stderr };
-    };
-    expect(await said('show', ...named)).toMatchObject({
-      code: 1,
-      said: expect.stringContaining('There is no record'),
-    });
-    expect(await said('show', ...named, '--namespace', '')).toEqual({
-      code: 2,
-      said: expect.stringContaining('--namespace must be a name that is not empty\n'),
-    });
-    expect(await said('forget', id, '--namespace', 'billing')).toEqual({
-      code: 2,
-      said: expect.stringContaining('Give a record id, or --key with --endpoint, not both\n'),
-    });
-    expect(await said('forget', ...named, '--namespace', 'billing')).toMatchObject({ code: 0 });
-    expect(await service.find(record)).toBeNull();
-  }, 60_000);
 });
