@@ -49,33 +49,15 @@ export class ShortLivedMap<K, V> {
   *[Symbol.iterator](): Generator<[K, V]> {
     for (const entry of this.entries) if (this.entries.has(entry[0])) yield entry;
   }
+
+  *keys(): Generator<K> {
+    for (const [key] of this) yield key;
+  }
 }
 
-/** A Set for items that come and go with requests, for the reason of {@link ShortLivedMap}. */
-export class ShortLivedSet<T> {
-  private readonly items = new ShortLivedMap<T, true>();
-
-  get size(): number {
-    return this.items.size;
-  }
-
-  has(item: T): boolean {
-    return this.items.has(item);
-  }
-
+/** A Set for items that come and go with requests: the keys of a {@link ShortLivedMap}. */
+export class ShortLivedSet<T> extends ShortLivedMap<T, true> {
   add(item: T): void {
-    this.items.set(item, true);
-  }
-
-  delete(item: T): boolean {
-    return this.items.delete(item);
-  }
-
-  clear(): void {
-    this.items.clear();
-  }
-
-  *[Symbol.iterator](): Generator<T> {
-    for (const [item] of this.items) yield item;
+    this.set(item, true);
   }
 }

@@ -42,7 +42,7 @@ export class HeldLocks {
 
   /** Stops all renewals. The locks expire. */
   close(): void {
-    for (const held of this.#held) this.#renewals.cancel(held);
+    for (const held of this.#held.keys()) this.#renewals.cancel(held);
     this.#held.clear();
   }
 

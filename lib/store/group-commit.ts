@@ -139,7 +139,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   private giveUp(waiting: Waiting<Item, Answer>): void {
     waiting.isGivenUp = true;
     this.fail(waiting, noAnswer(this.settings.patienceMs));
-    for (const batch of this.batchesInFlight) if (batch.every(({ isGivenUp }) => isGivenUp)) this.end(batch);
+    for (const batch of this.batchesInFlight.keys()) if (batch.every(({ isGivenUp }) => isGivenUp)) this.end(batch);
   }
 
   /** Ids are unique within a batch, because a statement can touch a row once. They are sorted to prevent deadlocks. */
