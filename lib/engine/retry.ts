@@ -17,19 +17,19 @@ export async function retryWhileUnavailable<T>(
   giveUpAt: number,
   firstFailure?: unknown,
 ): Promise<T> {
-  let failure = firstFailure;
-  let isTried = firstFailure !== undefined;
-  for (let pauseMs = FIRST_PAUSE_MS / 2; ; isTried = true) {
-    if (isTried) {
-      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-      const jitteredMs = pauseMs * (0.5 + Math.random() / 2);
-      if (!(failure instanceof StoreUnavailableError) || performance.now() + jitteredMs >= giveUpAt) throw failure;
-      await new Promise((resolve) => setTimeout(resolve, jitteredMs));
-    }
+  let longestMs = FIRST_PAUSE_MS;
+  const pauseAfter = async (failure: unknown) => {
+    const pauseMs = longestMs * (0.5 + Math.random() / 2);
+    if (!(failure instanceof StoreUnavailableError) || performance.now() + pauseMs >= giveUpAt) throw failure;
+    longestMs = Math.min(longestMs * 2, LONGEST_PAUSE_MS);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  };
+  if (firstFailure !== undefined) await pauseAfter(firstFailure);
+  for (;;) {
     try {
       return await work();
     } catch (error) {
-      failure = error;
+      await pauseAfter(error);
     }
   }
 }
