@@ -1,24 +1,16 @@
 import type { Policy } from './policy.js';
+import type { Claim } from './ports/record-store.js';
 import type { StreamedInput } from './ports/streamed-input.js';
 
 /** One request for an operation, as an edge hands it to the engine. */
-export interface Operation {
+export interface Operation extends Pick<
+  Claim,
+  'recordId' | 'endpoint' | 'route' | 'scopeDigest' | 'fingerprint' | 'binding'
+> {
   /** The client's key, for the handler; never stored or logged. */
   readonly key: string;
-  /** See {@link Claim.recordId}. */
-  readonly recordId: string;
-  /** See {@link Claim.endpoint}. */
-  readonly endpoint: string;
-  /** See {@link Claim.route}. */
-  readonly route: string | null;
-  /** See {@link Claim.scopeDigest}. */
-  readonly scopeDigest: Buffer | null;
-  /** See {@link Claim.fingerprint}. */
-  readonly fingerprint: Buffer;
   /** The part of the input that `fingerprint` does not cover, because the handler reads it as it arrives. */
   readonly input?: StreamedInput | undefined;
-  /** See {@link Claim.binding}. */
-  readonly binding: Buffer | null;
   /**
    * Returns whether `binding` is of the same credential, but computed with a former encryption key. Absent where there are no former
    * keys. Without it, a rotation of keys would refuse every retry as another caller's.
