@@ -130,14 +130,19 @@ export class HandlerCalls {
     }
   }
 
-  private follow<T>(call: HandlerCall, handler: () => T, read?: (value: unknown) => unknown): T {
+  private follow<T>(
+    call: HandlerCall,
+    work: (value: unknown) => T,
+    read?: (value: unknown) => unknown,
+    value?: unknown,
+  ): T {
     try {
-      const result: unknown = handler();
+      const result: unknown = work(value);
       if (!isThenable(result)) return this.resolve(call, result, read) as T;
       call.isAsync = true;
       // Some query builders send their statement at each call of `then`, so that only `Promise.resolve()` may call it.
       return Promise.resolve(result).then(
-        (value) => this.resolve(call, value, read),
+        (resolved) => this.resolve(call, resolved, read),
         (error: unknown) => {
           this.settle(call, 'failed', error);
           throw error;
@@ -149,21 +154,11 @@ export class HandlerCalls {
     }
   }
 
-  /** Settles a call with the value of its handler, unless `read` maps that to a promise. */
+  /** Settles a call with the value of its handler, or with what `read` maps that to. */
   private resolve(call: HandlerCall, value: unknown, read?: (value: unknown) => unknown): unknown {
-    if (!read) {
-      this.settle(call, 'succeeded', value);
-      return value;
-    }
-    try {
-      const mapped = read(value);
-      if (isThenable(mapped)) return this.follow(call, () => mapped);
-      this.settle(call, 'succeeded', mapped);
-      return mapped;
-    } catch (error) {
-      this.settle(call, 'failed', error);
-      throw error;
-    }
+    if (read) return this.follow(call, read, undefined, value);
+    this.settle(call, 'succeeded', value);
+    return value;
   }
 }
 
