@@ -241,7 +241,9 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     return sent.then(
       (record) => {
         if (isFree(record) && isFormerBinding(operation, record.binding)) {
-          return this.claimFormerBinding(flight, record, onClaimed);
+          // A claim compares one binding only, so that this one was refused. The next one names the record's own.
+          flight.claim = { ...flight.claim, binding: record.binding };
+          return this.sendAgain(flight, undefined, onClaimed);
         }
         if (isOverdue(flight, record)) return this.settleClaim(flight, Promise.resolve(record), onClaimed);
         return onClaimed(this.concludeClaim(flight, record));
@@ -279,15 +281,6 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     });
   }
 
-  /**
-   * Claims a free record that the same caller bound with a former encryption key. A claim compares one binding only, so that the first
-   * claim was refused: this one names the record's own.
-   */
-  private claimFormerBinding<T>(flight: Claiming, { binding }: RecordState, onClaimed: OnClaimed<T>): Promise<T> {
-    flight.claim = { ...flight.claim, binding };
-    return this.sendAgain(flight, undefined, onClaimed);
-  }
-
   /** @param error how the first try failed, if it did */
   private sendAgain<T>(flight: Claiming, error: unknown, onClaimed: OnClaimed<T>): Promise<T> {
     const send = () => this.send(flight);
@@ -301,9 +294,11 @@ export class IdempotencyEngine implements LeasedExecutionHost {
       let record = await sent;
       while (isOverdue(flight, record)) record = await this.renew(flight, record);
       claimed = this.concludeClaim(flight, record);
-    } catch (failure) {
-      this.failClaim(flight, failure);
-      throw failure;
+    } catch (error) {
+      this.endClaim(flight, { error });
+      this.discardLate(flight);
+      this.reportFailedClaim(flight.operation, error);
+      throw error;
     }
     return onClaimed(claimed);
   }
@@ -333,12 +328,6 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     }
     this.endClaim(flight, { record });
     return record;
-  }
-
-  private failClaim(flight: Claiming, error: unknown): void {
-    this.endClaim(flight, { error });
-    this.discardLate(flight);
-    this.reportFailedClaim(flight.operation, error);
   }
 
   private endClaim(flight: Claiming, how: Parameters<InFlight['settle']>[0]): void {

@@ -57,7 +57,7 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: '      this.failClaim(flight, failure);\n      throw failure;\n',
+            find: '      this.endClaim(flight, { error });\n      this.discardLate(flight);\n      this.reportFailedClaim(flight.operation, error);\n      throw error;\n',
             replace: `      const { recordId, owner, fingerprint, binding, leaseMs } = flight.claim;
       claimed = this.concludeClaim(flight, { recordId, owner, fingerprint, binding, status: 'processing', token: 1, attempt: 1, takenFrom: null, attemptsLeft: 1, leaseLeftMs: leaseMs, outcome: null });\n`,
           },
