@@ -63,7 +63,7 @@ export class CurrentExecution {
 
   /** Whether this is the last call of the handler and still runs. A handler that calls its own method must not count as called again. */
   get isRunningCall(): boolean {
-    return this.isCall && this.calls.state === 'running' && this.execution.isLastCall(this);
+    return this.isCall && this.calls.state === 'running' && this.execution.lastCall === this;
   }
 
   /** Returns whether `method` is the handler, and not another method that it calls. */

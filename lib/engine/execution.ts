@@ -30,14 +30,16 @@ export class Execution<Manager = unknown> {
   readonly token: number;
 
   private controller: AbortController | undefined;
-  private lost: Error | undefined;
   private aborted: Error | undefined;
-  private currentManager: Manager | undefined;
   private recording = RECORD;
   /** What interceptors had set before they called the handler. */
   private recordingBefore: RecordingSettings | undefined;
-  /** The call of the handler that began last. */
-  private call: object | undefined;
+  /** @internal The call of the handler that began last. */
+  lastCall: object | undefined;
+  /** @internal */
+  openTransaction: Manager | undefined;
+  /** @internal */
+  isLost = false;
 
   constructor(
     private readonly operation: Operation,
@@ -84,12 +86,12 @@ export class Execution<Manager = unknown> {
         'execution.manager is used by a call of the handler that has ended: its transaction is rolled back, and another one open',
       );
     }
-    if (!this.currentManager) {
+    if (!this.openTransaction) {
       throw new Error(
         'execution.manager is there in transactional operations only: @Idempotent({ transactional: true })',
       );
     }
-    return this.currentManager;
+    return this.openTransaction;
   }
 
   /**
@@ -153,11 +155,6 @@ export class Execution<Manager = unknown> {
   }
 
   /** @internal */
-  get openTransaction(): Manager | undefined {
-    return this.currentManager;
-  }
-
-  /** @internal */
   get storable(): boolean {
     return this.recording.store;
   }
@@ -171,27 +168,12 @@ export class Execution<Manager = unknown> {
   beginCall(call: object): void {
     this.recordingBefore ??= this.recording;
     this.recording = this.recordingBefore;
-    this.call = call;
-  }
-
-  /** @internal */
-  isLastCall(call: object): boolean {
-    return this.call === call;
-  }
-
-  /** @internal */
-  useManager(manager: Manager | undefined): void {
-    this.currentManager = manager;
-  }
-
-  /** @internal */
-  get isLost(): boolean {
-    return this.lost !== undefined;
+    this.lastCall = call;
   }
 
   /** @internal */
   lose(reason: Error): void {
-    this.lost = reason;
+    this.isLost = true;
     this.abort(reason);
   }
 
@@ -208,6 +190,6 @@ export class Execution<Manager = unknown> {
   /** Whether the caller belongs to an earlier call of the handler, which a later call has replaced. */
   private get isLeftBehind(): boolean {
     const call = callOf(this);
-    return call !== undefined && call !== this.call;
+    return call !== undefined && call !== this.lastCall;
   }
 }

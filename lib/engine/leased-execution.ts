@@ -6,7 +6,7 @@ import { isTombstone, type StoredOutcome, TOMBSTONE } from './outcome.js';
 import { type CallRunner, HandlerCalls } from './handler-calls.js';
 import type { Beating, Heartbeats } from './heartbeats.js';
 import type { HeldLock } from './ports/record-lock.js';
-import type { Completion, RecordStore, RecordState, StoreTransaction } from './ports/record-store.js';
+import type { Completion, RecordStore, RecordState, RecordStatus, StoreTransaction } from './ports/record-store.js';
 import { retryWhileUnavailable } from './retry.js';
 import { CommitUnknownError, StoreRefusedError, StoreUnavailableError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
@@ -128,7 +128,6 @@ export class LeasedExecution implements Beating {
   /** Created by the first step, because most operations have none. */
   get steps(): StepRunner {
     return (this.stepRunner ??= new StepRunner(this.host.store.steps, this.ownership, {
-      attempt: this.ownership.attempt,
       holdOnCrash: this.operation.policy.afterCrash === 'hold',
       transaction: () => this.transaction,
       leaseEnds: () => this.leaseEnds,
@@ -139,16 +138,17 @@ export class LeasedExecution implements Beating {
 
   /** Runs the handler, in a transaction where the operation is transactional, and records how it ended. */
   run(runner: Runner): void {
+    if (this.operation.policy.transactional) return this.runAsBody(runner);
     this.runner = runner;
-    const { transactional } = this.operation.policy;
-    if (!transactional) {
-      try {
-        return runner.begin();
-      } catch (error) {
-        void this.runToEnd(() => Promise.reject(error as Error)).catch(() => runner.onFailure(error));
-        return;
-      }
+    try {
+      runner.begin();
+    } catch (error) {
+      void this.runToEnd(() => Promise.reject(error as Error)).catch(() => runner.onFailure(error));
     }
+  }
+
+  /** As {@link run}, by {@link runToEnd}. */
+  runAsBody(runner: Runner): void {
     const body = () =>
       new Promise<HandlerResult>((resolve) => {
         this.endBody = resolve;
@@ -193,25 +193,18 @@ export class LeasedExecution implements Beating {
 
   /** Records how the handler ended. */
   record(result: HandlerResult): Promise<RecordingResult> {
-    const { input } = this.operation;
-    const isStored = result.kind === 'store' && !input && this.execution.storable && !this.unknownStep;
-    return isStored ? this.complete(result.outcome, undefined) : this.recordUncommon(result);
-  }
-
-  private async recordUncommon(result: HandlerResult): Promise<RecordingResult> {
-    const { input } = this.operation;
-    if (this.unknownStep) return this.hold();
-    if (result.kind === 'unknown') return this.abandon();
+    const { input, policy } = this.operation;
+    const isUnknown = result.kind === 'unknown';
+    if (this.stepRunner?.isUnknown || (isUnknown && policy.afterCrash === 'hold')) return this.hold();
+    // The lease runs out, as after a crash.
+    if (isUnknown) return this.lost(undefined);
     // A handler that failed on half of its input came to no outcome, whatever its status: a replay would refuse the whole input.
     const isCutShort = result.kind === 'store' && result.failed && input?.brokeOff;
     if (result.kind === 'store' && this.execution.storable && !isCutShort) {
-      return this.complete(result.outcome, input && (await input.fingerprint()));
+      if (!input) return this.complete(result.outcome, undefined);
+      return input.fingerprint().then((fingerprint) => this.complete(result.outcome, fingerprint));
     }
     return this.free(result.kind === 'discard' ? 'discard' : 'release');
-  }
-
-  private get unknownStep(): string | undefined {
-    return this.stepRunner?.unknown;
   }
 
   private complete(
@@ -257,7 +250,7 @@ export class LeasedExecution implements Beating {
       if (answer.held) return this.onCompleted(outcome, answer.awaited, startedAt);
       // Another owner has the record, or an earlier try recorded the outcome and its answer was lost.
       const recordState = await store.read(recordId);
-      return this.isOurOutcome(recordState) ? this.onCompleted(outcome, true, startedAt) : this.lost(recordState);
+      return this.isOurs(recordState, 'done') ? this.onCompleted(outcome, true, startedAt) : this.lost(recordState);
     };
     try {
       return await retryWhileUnavailable(tryAgain, leaseEnds, failure && (await asRefusal(failure)));
@@ -307,7 +300,7 @@ export class LeasedExecution implements Beating {
             reject(error as Error);
           });
         }).finally(() => (this.restart = undefined));
-        if (result.kind !== 'store' || result.failed || this.unknownStep || !this.execution.storable) {
+        if (result.kind !== 'store' || result.failed || this.stepRunner?.isUnknown || !this.execution.storable) {
           throw new RollBack(result);
         }
         outcome = result.outcome;
@@ -343,9 +336,7 @@ export class LeasedExecution implements Beating {
    * is still this execution's, and is freed.
    */
   private lostWithin(found: RecordState | undefined): Promise<RecordingResult> {
-    const { owner, token } = this.ownership;
-    const isOurs = found?.status === 'processing' && found.owner === owner && found.token === token;
-    if (!isOurs) return this.lost(found);
+    if (!this.isOurs(found, 'processing')) return this.lost(found);
     return this.rolledBack('release', new StoreUnavailableError({ cause: new LeaseLostError() }));
   }
 
@@ -367,7 +358,7 @@ export class LeasedExecution implements Beating {
         return this.rolledBack('release', cause);
       }
       const recordState = await store.read(this.ownership.recordId);
-      if (!this.isOurOutcome(recordState)) return this.lost(recordState);
+      if (!this.isOurs(recordState, 'done')) return this.lost(recordState);
       const stored = this.onCompleted(outcome, true, startedAt);
       return store.isRetryable(cause) ? stored : { kind: 'stored', despite: cause };
     };
@@ -379,7 +370,7 @@ export class LeasedExecution implements Beating {
   }
 
   private async rolledBack(how: 'release' | 'discard', error: unknown): Promise<RecordingResult> {
-    if (this.unknownStep) return this.hold(error);
+    if (this.stepRunner?.isUnknown) return this.hold(error);
     const freed = await this.free(how);
     return freed.kind === 'lost' ? freed : { kind: 'rolledBack', error };
   }
@@ -404,12 +395,6 @@ export class LeasedExecution implements Beating {
     await this.host.store.hold(this.ownership).catch(() => undefined);
     if (this.host.events.observed) this.host.events.next({ type: 'held', ...this.inEvents() });
     return { kind: 'held', error };
-  }
-
-  /** Leaves the record as a crash would: `afterCrash` decides what the next request does. */
-  private async abandon(): Promise<RecordingResult> {
-    if (this.operation.policy.afterCrash === 'hold') return this.hold();
-    return this.lost(undefined);
   }
 
   private onCompleted(outcome: StoredOutcome, awaited: boolean, startedAt: number): RecordingResult {
@@ -438,14 +423,14 @@ export class LeasedExecution implements Beating {
     return this.host.store.read(this.ownership.recordId).catch(() => undefined);
   }
 
-  private isOurOutcome(recordState: RecordState | undefined): boolean {
+  private isOurs(recordState: RecordState | undefined, status: RecordStatus): boolean {
     const { owner, token } = this.ownership;
-    return recordState?.status === 'done' && recordState.owner === owner && recordState.token === token;
+    return recordState?.status === status && recordState.owner === owner && recordState.token === token;
   }
 
   private useTransaction(transaction: StoreTransaction | undefined): void {
     this.transaction = transaction;
-    this.execution.useManager(transaction?.manager);
+    this.execution.openTransaction = transaction?.manager;
   }
 
   private scheduleHeartbeat(ms: number): void {

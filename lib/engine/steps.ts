@@ -1,7 +1,7 @@
 import { runInStep } from './current-step.js';
 import { StoreRefusedError, StoreUnavailableError } from './errors.js';
 import { retryWhileUnavailable } from './retry.js';
-import type { Ownership, RecordedStep, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
+import type { RecordedStep, RecordState, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
 import { packStepResult, RESULT_NOT_KEPT, storedStepName, unpackStepResult } from './step-result.js';
 
 /** Wraps a result of `verify`, where the step happened and its result is `null` or `undefined`. */
@@ -56,7 +56,6 @@ export class StepInTransactionError extends Error {
 }
 
 export interface StepRunnerSettings {
-  readonly attempt: number;
   readonly holdOnCrash: boolean;
   readonly transaction: () => StoreTransaction | undefined;
   /** Returns when the lease ends unless it is renewed, by `performance.now()`. */
@@ -84,20 +83,16 @@ export class StepRunner {
   private usedNames: WeakMap<object, Set<string>> | undefined;
   /** The results of this attempt, for a handler that is called again. */
   private results: Map<string, Promise<unknown>> | undefined;
-  private unknownStep: string | undefined;
+  /** Whether the outcome of a step is unknown. The record has to be held, even where the handler catches the error. */
+  isUnknown = false;
   /** What a rollback undoes, on a store that has a single connection. */
   private inTransaction: Map<string, StepEnd> | undefined;
 
   constructor(
     private readonly store: StepStore,
-    private readonly ownership: Ownership,
+    private readonly ownership: RecordState,
     private readonly settings: StepRunnerSettings,
   ) {}
-
-  /** A step whose outcome is unknown, if any. The record has to be held, even where the handler catches the error. */
-  get unknown(): string | undefined {
-    return this.unknownStep;
-  }
 
   /** @param call the call of the handler that runs the step */
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}, call: object = this): Promise<T> {
@@ -177,7 +172,7 @@ export class StepRunner {
     const isUnknown =
       recorded.status === 'done' || (recorded.status === 'begun' && !verify && this.settings.holdOnCrash);
     if (!isUnknown) return undefined;
-    this.unknownStep = name;
+    this.isUnknown = true;
     throw new StepUnknownError(name);
   }
 
@@ -192,7 +187,7 @@ export class StepRunner {
       if (error instanceof LeaseLostError || error instanceof StoreUnavailableError) throw error;
       const cause = error instanceof StoreRefusedError ? error.cause : error;
       await this.end(stored, { status: 'done', result: RESULT_NOT_KEPT }).catch((refused: unknown) => {
-        if (refused instanceof StoreRefusedError) this.unknownStep = name;
+        if (refused instanceof StoreRefusedError) this.isUnknown = true;
         throw refused instanceof StoreRefusedError ? new StepUnknownError(name, { cause }) : refused;
       });
       this.settings.onResultNotKept(name, cause);
@@ -207,7 +202,7 @@ export class StepRunner {
 
   /** Loads the recorded steps once. A first attempt has none, and asks nothing. */
   private load(): Promise<Map<string, RecordedStep>> {
-    if (this.settings.attempt === 1) return (this.recordedSteps ??= Promise.resolve(new Map<string, RecordedStep>()));
+    if (this.ownership.attempt === 1) return (this.recordedSteps ??= Promise.resolve(new Map<string, RecordedStep>()));
     if (!this.recordedSteps) {
       const load = () => this.store.load(this.ownership.recordId, this.settings.transaction());
       this.recordedSteps = this.retried(load).then((steps) => new Map(steps.map((step) => [step.name, step])));

@@ -96,22 +96,13 @@ export class Life {
           }),
         ),
       );
-    let end: (result: HandlerResult) => void;
-    const run = (runner: Runner): void => {
-      const body = () =>
-        new Promise<HandlerResult>((resolve) => {
-          end = resolve;
-          runner.begin();
-        });
-      runToEnd(body).then(
-        (recorded) => runner.onRecorded(recorded),
-        (error: unknown) => runner.onFailure(error),
-      );
-    };
     return Object.create(leased, {
       runToEnd: { value: runToEnd },
-      run: { value: run },
-      end: { value: (result: HandlerResult) => end(result) },
+      run: {
+        value(this: LeasedExecution, runner: Runner) {
+          this.runAsBody(runner);
+        },
+      },
     }) as LeasedExecution;
   }
 

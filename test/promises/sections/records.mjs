@@ -188,9 +188,8 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: "return recordState?.status === 'done' && recordState.owner === owner && recordState.token === token;",
-            replace:
-              "return recordState?.status === 'held' && recordState.owner === owner && recordState.token === token;",
+            find: 'return recordState?.status === status &&',
+            replace: "return status !== 'done' && recordState?.status === status &&",
           },
         ],
         shownBy: [{ spec: 'test/e2e/engine/leased-execution', test: 'is found to have happened' }],
@@ -321,8 +320,8 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/engine/execution.ts',
-            find: '    this.lost = reason;\n    this.abort(reason);\n',
-            replace: '    this.lost = reason;\n',
+            find: '    this.isLost = true;\n    this.abort(reason);\n',
+            replace: '    this.isLost = true;\n',
           },
         ],
         shownBy: [{ spec: 'test/e2e/protocol/lease', test: 'the lease on postgres a lost lease aborts the signal' }],

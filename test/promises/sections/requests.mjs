@@ -340,7 +340,7 @@ export const REQUESTS = [
             file: 'lib/engine/leased-execution.ts',
             find: "    return this.free(result.kind === 'discard' ? 'discard' : 'release');\n",
             replace: `    if (input && result.kind === 'release') {
-      return this.complete({ code: 503, head: null, body: null }, await input.fingerprint());
+      return input.fingerprint().then((read) => this.complete({ code: 503, head: null, body: null }, read));
     }
     return this.free(result.kind === 'discard' ? 'discard' : 'release');\n`,
           },

@@ -65,8 +65,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: "if (result.kind !== 'store' || result.failed || this.unknownStep",
-            replace: "if (result.kind !== 'store' || this.unknownStep",
+            find: "if (result.kind !== 'store' || result.failed || this.stepRunner",
+            replace: "if (result.kind !== 'store' || this.stepRunner",
           },
         ],
         shownBy: [{ spec: 'test/conformance/transactions', test: 'on SQLite' }],
