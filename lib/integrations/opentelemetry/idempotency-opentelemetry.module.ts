@@ -2,7 +2,7 @@ import { ConfigurableModuleBuilder, Inject, Module, type OnModuleInit, Optional 
 import { ModuleRef } from '@nestjs/core';
 import { type MeterProvider, metrics } from '@opentelemetry/api';
 import { IdempotencyService } from '../../service/idempotency.service.js';
-import { IdempotencyMetrics } from './metrics.js';
+import { metricsOf } from './metrics.js';
 import { noteOnSpan } from './span-attributes.js';
 
 /** Options of {@link IdempotencyOpenTelemetryModule}. */
@@ -45,8 +45,7 @@ export class IdempotencyOpenTelemetryModule extends ConfigurableModuleClass impl
     const { meterProvider = metrics.getMeterProvider(), maxEndpoints = 200, ...on } = this.options;
     const { events$ } = this.moduleRef.get(IdempotencyService, { strict: false });
     if (on.metrics ?? true) {
-      const recorder = new IdempotencyMetrics(meterProvider.getMeter('nestjs-idempotency'), maxEndpoints);
-      events$.subscribe((event) => recorder.record(event));
+      events$.subscribe(metricsOf(meterProvider.getMeter('nestjs-idempotency'), maxEndpoints));
     }
     if (on.spans ?? true) events$.subscribe(noteOnSpan);
   }

@@ -1,23 +1,11 @@
 import type { IdempotencyEvent } from '../../engine/events.js';
 
-/** The outcome of a request. Each request has exactly one. */
-export type RequestOutcome =
-  | 'fresh'
-  | 'taken_over'
-  | 'replayed'
-  | 'waited'
-  | 'conflict'
-  | 'mismatch'
-  | 'held'
-  | 'replay_unavailable'
-  | 'store_unavailable'
-  | 'lock_unavailable';
+/** Attributes of metrics and spans. */
+export const ATTR_ENDPOINT = 'idempotency.endpoint';
+export const ATTR_OUTCOME = 'idempotency.outcome';
 
-/** How an execution ended. */
-export type ExecutionOutcome = 'completed' | 'released' | 'held' | 'lease_lost' | 'unrecorded';
-
-/** Returns the request's outcome, or `undefined` where another event has it. */
-export function requestOutcome(event: IdempotencyEvent): RequestOutcome | undefined {
+/** Returns the request's outcome, of which each has exactly one, or `undefined` where another event has it. */
+export function requestOutcome(event: IdempotencyEvent): string | undefined {
   switch (event.type) {
     case 'claimed':
       return event.takenOver ? 'taken_over' : 'fresh';
@@ -39,8 +27,8 @@ export function requestOutcome(event: IdempotencyEvent): RequestOutcome | undefi
   }
 }
 
-/** Returns the execution's outcome, or `undefined` where the event is not its end. */
-export function executionOutcome(event: IdempotencyEvent): ExecutionOutcome | undefined {
+/** Returns how an execution ended, or `undefined` where the event is not its end. */
+export function executionOutcome(event: IdempotencyEvent): string | undefined {
   switch (event.type) {
     case 'completed':
     case 'released':
