@@ -1,26 +1,31 @@
 import { toMilliseconds } from './duration.js';
 import { IdempotencyOptionError } from './option-error.js';
 
+/** @throws IdempotencyOptionError naming the option */
+export function refuse(option: string, problem: string): never {
+  throw new IdempotencyOptionError(option, problem);
+}
+
 /** Refuses unknown names: a misspelt option would silently have its default. */
 export function checkNames(options: object, known: readonly string[], path = ''): void {
   checkObject(path.slice(0, -1) || 'options', options, known);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
-    throw new IdempotencyOptionError(path + name, `does not exist; there are ${known.join(', ')}`);
+    refuse(path + name, `does not exist; there are ${known.join(', ')}`);
   }
 }
 
 /** Refuses anything but an object. The message omits the value, which may be a secret such as an encryption key. */
 export function checkObject(option: string, value: unknown, known: readonly string[]): void {
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) return;
-  throw new IdempotencyOptionError(option, `must be an object of ${known.join(', ')}`);
+  refuse(option, `must be an object of ${known.join(', ')}`);
 }
 
 export function oneOf<T>(option: string, value: unknown, allowed: readonly T[], fallback: T): T {
   if (value === undefined) return fallback;
   if (allowed.includes(value as T)) return value as T;
   const names = allowed.map((one) => (typeof one === 'string' ? `'${one}'` : String(one)));
-  throw new IdempotencyOptionError(option, `must be ${names.join(' or ')}, not ${show(value)}`);
+  refuse(option, `must be ${names.join(' or ')}, not ${show(value)}`);
 }
 
 /** Returns a duration in whole milliseconds. */
@@ -28,12 +33,9 @@ export function duration(option: string, value: unknown, fallback: number, longe
   if (value === undefined) return fallback;
   const ms = toMilliseconds(value);
   if (ms === undefined) {
-    throw new IdempotencyOptionError(
-      option,
-      `must be milliseconds above zero or text such as '30s' (ms, s, m, h, d), not ${show(value)}`,
-    );
+    refuse(option, `must be milliseconds above zero or text such as '30s' (ms, s, m, h, d), not ${show(value)}`);
   }
-  if (ms > longest) throw new IdempotencyOptionError(option, `must be at most ${longest} ms, not ${show(value)}`);
+  if (ms > longest) refuse(option, `must be at most ${longest} ms, not ${show(value)}`);
   return Math.max(1, Math.round(ms));
 }
 
@@ -47,15 +49,15 @@ export function integer(
   if (value === undefined) return fallback;
   if (!Number.isSafeInteger(value) || (value as number) < least) {
     const range = least === 0 ? 'from zero on' : 'above zero';
-    throw new IdempotencyOptionError(option, `must be a whole number ${range}, not ${show(value)}`);
+    refuse(option, `must be a whole number ${range}, not ${show(value)}`);
   }
   if ((value as number) <= most) return value as number;
-  throw new IdempotencyOptionError(option, `must be at most ${most}, not ${show(value)}`);
+  refuse(option, `must be at most ${most}, not ${show(value)}`);
 }
 
 export function functionOr<T>(option: string, value: T): T {
   if (value === undefined || typeof value === 'function') return value;
-  throw new IdempotencyOptionError(option, `must be a function, not ${show(value)}`);
+  refuse(option, `must be a function, not ${show(value)}`);
 }
 
 /** A JSON pointer (RFC 6901, section 3), with `~2` for a member named `*`. */
@@ -69,7 +71,7 @@ export function jsonPointers(option: string, value: unknown, { query }: { query:
   const pointers = strings(option, value);
   for (const pointer of pointers) {
     const problem = problemOfPointer(pointer, query);
-    if (problem) throw new IdempotencyOptionError(option, problem);
+    if (problem) refuse(option, problem);
   }
   return pointers;
 }
@@ -91,7 +93,7 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Returns a field name (RFC 9110, section 5.1). */
 export function headerName(option: string, value: unknown): string {
   if (typeof value === 'string' && TOKEN.test(value)) return value;
-  throw new IdempotencyOptionError(option, `must be the name of a header, not ${show(value)}`);
+  refuse(option, `must be the name of a header, not ${show(value)}`);
 }
 
 export function headerNames(option: string, value: unknown): readonly string[] {
@@ -103,13 +105,13 @@ export function cookieNames(option: string, value: unknown): readonly string[] {
   const names = strings(option, value);
   const wrong = names.find((name) => !TOKEN.test(name));
   if (wrong === undefined) return names;
-  throw new IdempotencyOptionError(option, `must hold names of cookies, not ${show(wrong)}`);
+  refuse(option, `must hold names of cookies, not ${show(wrong)}`);
 }
 
 function strings(option: string, value: unknown): readonly string[] {
   if (value === undefined) return [];
   if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return value;
-  throw new IdempotencyOptionError(option, `must be an array of strings, not ${show(value)}`);
+  refuse(option, `must be an array of strings, not ${show(value)}`);
 }
 
 export function show(value: unknown): string {

@@ -4,7 +4,6 @@ import { assertRedisNodes } from '../lock/redis-client.js';
 import { REDLOCK_DEFAULTS, resolveRedlockSettings } from '../lock/redlock-settings.js';
 import * as check from './checks.js';
 import type { IdempotencyModuleOptions, IdempotentOptions } from './idempotency-options.js';
-import { IdempotencyOptionError } from './option-error.js';
 import { OUTCOME_PRESETS } from './outcome-presets.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
 
@@ -133,15 +132,12 @@ export function resolveModuleOptions(options: IdempotencyModuleOptions): Resolve
 /** @throws IdempotencyOptionError for anything else, such as the options of a TypeORM data source */
 export function dataSourceOrName(value: unknown): string | DataSource | undefined {
   if (value === undefined || typeof value === 'string' || InstanceChecker.isDataSource(value)) return value;
-  throw new IdempotencyOptionError(
-    'dataSource',
-    'must be a DataSource, or the `name` that TypeOrmModule.forRoot() has, as text',
-  );
+  check.refuse('dataSource', 'must be a DataSource, or the `name` that TypeOrmModule.forRoot() has, as text');
 }
 
 function namespaceOf(name: unknown): string | undefined {
   if (name === undefined || (typeof name === 'string' && name !== '')) return name;
-  throw new IdempotencyOptionError('namespace', `must be a name that is not empty, not ${check.show(name)}`);
+  check.refuse('namespace', `must be a name that is not empty, not ${check.show(name)}`);
 }
 
 /** Control characters and half surrogate pairs: one database refuses them, and another shows a different name. */
@@ -152,17 +148,14 @@ const LONGEST_NAME = 255;
 
 function operationName({ operation, shared }: IdempotentOptions): string | undefined {
   if (operation === undefined) {
-    if (shared) throw new IdempotencyOptionError('shared', 'goes with `operation`, the name that is shared');
+    if (shared) check.refuse('shared', 'goes with `operation`, the name that is shared');
     return undefined;
   }
   if (typeof operation !== 'string' || operation.trim() === '' || operation.length > LONGEST_NAME) {
-    throw new IdempotencyOptionError(
-      'operation',
-      `must be a name of 1 to ${LONGEST_NAME} characters, not ${check.show(operation)}`,
-    );
+    check.refuse('operation', `must be a name of 1 to ${LONGEST_NAME} characters, not ${check.show(operation)}`);
   }
   if (NOT_IN_A_NAME.test(operation)) {
-    throw new IdempotencyOptionError(
+    check.refuse(
       'operation',
       `must have no control characters and no half surrogate pairs, as ${check.show(operation)} has`,
     );
@@ -170,36 +163,29 @@ function operationName({ operation, shared }: IdempotentOptions): string | undef
   return operation;
 }
 
-const NAMES_ONE_HANDLER = 'names the operation of one handler: it belongs in the @Idempotent() of a method';
-
 /** Refuses a name on a class or module: several handlers would share their records. */
 export function checkNoName(options: IdempotentOptions): void {
   const naming = NAMING_OPTIONS.find((name) => options?.[name] !== undefined);
-  if (naming) throw new IdempotencyOptionError(naming, NAMES_ONE_HANDLER);
+  if (naming) check.refuse(naming, 'names the operation of one handler: it belongs in the @Idempotent() of a method');
 }
 
 /** Refuses unknown options, and those of the module. */
 export function checkOperationOptionNames(options: IdempotentOptions): void {
-  check.checkObject('options', options, OPERATION_OPTIONS);
-  for (const name of Object.keys(options)) {
-    if ((OPERATION_OPTIONS as readonly string[]).includes(name)) continue;
-    const known = (MODULE_OPTIONS as readonly string[]).includes(name);
-    throw new IdempotencyOptionError(
-      name,
-      known ? 'belongs in IdempotencyModule.forRoot()' : `does not exist; there are ${OPERATION_OPTIONS.join(', ')}`,
-    );
-  }
+  const isOfOperation = (name: string) => (OPERATION_OPTIONS as readonly string[]).includes(name);
+  const misplaced = MODULE_OPTIONS.find((name) => !isOfOperation(name) && Object.hasOwn(options ?? {}, name));
+  if (misplaced) check.refuse(misplaced, 'belongs in IdempotencyModule.forRoot()');
+  check.checkNames(options, OPERATION_OPTIONS);
 }
 
 function resolveFingerprint(value: IdempotentOptions['fingerprint']): ResolvedOperationOptions['fingerprint'] {
   if (value === undefined) return {};
   if (value === false || typeof value === 'function') return value;
   if (typeof value !== 'object' || value === null) {
-    throw new IdempotencyOptionError('fingerprint', `must be an object, a function or false, not ${check.show(value)}`);
+    check.refuse('fingerprint', `must be an object, a function or false, not ${check.show(value)}`);
   }
   check.checkNames(value, ['ignore', 'headers', 'only'], 'fingerprint.');
   if (Array.isArray(value.only) && value.only.length === 0) {
-    throw new IdempotencyOptionError('fingerprint.only', 'must not be empty: `fingerprint: false` compares nothing');
+    check.refuse('fingerprint.only', 'must not be empty: `fingerprint: false` compares nothing');
   }
   return {
     ignore: check.jsonPointers('fingerprint.ignore', value.ignore, { query: true }),
@@ -211,7 +197,7 @@ function resolveFingerprint(value: IdempotentOptions['fingerprint']): ResolvedOp
 function resolveOutcome(outcome: IdempotentOptions['outcome'] = 'final'): ResolvedOperationOptions['outcome'] {
   if (typeof outcome === 'function') return outcome;
   if (Object.hasOwn(OUTCOME_PRESETS, outcome)) return OUTCOME_PRESETS[outcome];
-  throw new IdempotencyOptionError('outcome', `must be 'final', 'success' or a function, not ${check.show(outcome)}`);
+  check.refuse('outcome', `must be 'final', 'success' or a function, not ${check.show(outcome)}`);
 }
 
 function resolveRedlock(redlock: IdempotencyModuleOptions['redlock'] = {}): ResolvedModuleOptions['redlock'] {
@@ -225,10 +211,7 @@ function resolveCredentials(credentials: IdempotencyModuleOptions['credentials']
   const { headers: named = ['Authorization', 'X-API-Key'] } = credentials;
   const headers = check.headerNames('credentials.headers', named);
   if (headers.includes('cookie')) {
-    throw new IdempotencyOptionError(
-      'credentials.headers',
-      'must not name Cookie: name yours in `credentials.cookies`',
-    );
+    check.refuse('credentials.headers', 'must not name Cookie: name yours in `credentials.cookies`');
   }
   const cookies = check.cookieNames('credentials.cookies', credentials.cookies);
   return { headers: [...new Set(headers)].sort(), cookies: [...new Set(cookies)].sort() };
@@ -238,10 +221,10 @@ function resolveKeyFormat(format: IdempotencyModuleOptions['keyFormat'] = {}): R
   check.checkNames(format, ['minLength', 'maxLength', 'pattern'], 'keyFormat.');
   const minLength = check.integer('keyFormat.minLength', format.minLength, 1);
   const maxLength = check.integer('keyFormat.maxLength', format.maxLength, 255);
-  if (minLength > maxLength) throw new IdempotencyOptionError('keyFormat.minLength', 'must not be above `maxLength`');
+  if (minLength > maxLength) check.refuse('keyFormat.minLength', 'must not be above `maxLength`');
   const { pattern = /^[\x21-\x7e]+$/ } = format;
   if (!(pattern instanceof RegExp) || pattern.global || pattern.sticky) {
-    throw new IdempotencyOptionError('keyFormat.pattern', 'must be a regular expression without the flags g and y');
+    check.refuse('keyFormat.pattern', 'must be a regular expression without the flags g and y');
   }
   return { minLength, maxLength, pattern };
 }
@@ -260,18 +243,18 @@ function resolveEncryption(encryption: IdempotencyModuleOptions['encryption']): 
   check.checkNames(encryption, ['keys', 'current'], 'encryption.');
   for (const [id, key] of Object.entries(encryption.keys ?? {})) {
     if (id.length === 0 || Buffer.byteLength(id) > 255) {
-      throw new IdempotencyOptionError('encryption.keys', 'must have ids of 1 to 255 bytes');
+      check.refuse('encryption.keys', 'must have ids of 1 to 255 bytes');
     }
     if (!(key instanceof Uint8Array) || key.length !== 32) {
       const has = key instanceof Uint8Array ? `${key.length} bytes` : `a ${typeof key}`;
-      throw new IdempotencyOptionError(
+      check.refuse(
         `encryption.keys.${id}`,
         `must be a Buffer of 32 bytes (AES-256), not ${has}: \`openssl rand -base64 32\` makes one, Buffer.from(text, 'base64') reads it`,
       );
     }
   }
   if (!Object.hasOwn(encryption.keys ?? {}, encryption.current)) {
-    throw new IdempotencyOptionError('encryption.current', 'must be the id of one of `encryption.keys`');
+    check.refuse('encryption.current', 'must be the id of one of `encryption.keys`');
   }
   return encryption;
 }
@@ -279,7 +262,7 @@ function resolveEncryption(encryption: IdempotencyModuleOptions['encryption']): 
 function resolveSweep(sweep: IdempotencyModuleOptions['sweep'] = {}): ResolvedModuleOptions['sweep'] {
   if (sweep === false) return undefined;
   if (typeof sweep !== 'object' || sweep === null) {
-    throw new IdempotencyOptionError('sweep', `must be an object or false, not ${check.show(sweep)}`);
+    check.refuse('sweep', `must be an object or false, not ${check.show(sweep)}`);
   }
   check.checkNames(sweep, ['every', 'batch'], 'sweep.');
   return {
@@ -290,12 +273,12 @@ function resolveSweep(sweep: IdempotencyModuleOptions['sweep'] = {}): ResolvedMo
 
 function resolveDocumentation(url: IdempotencyModuleOptions['documentation']): string | undefined {
   if (url === undefined || URL.canParse(url)) return url;
-  throw new IdempotencyOptionError('documentation', `must be an absolute URL, not ${check.show(url)}`);
+  check.refuse('documentation', `must be an absolute URL, not ${check.show(url)}`);
 }
 
 function resolveTransactionHost(
   host: IdempotencyModuleOptions['transactionHost'],
 ): ResolvedModuleOptions['transactionHost'] {
   if (host === undefined || typeof host?.run === 'function') return host;
-  throw new IdempotencyOptionError('transactionHost', 'must have a method `run`');
+  check.refuse('transactionHost', 'must have a method `run`');
 }
