@@ -72,27 +72,31 @@ export function watchWrappedHandlers(modules: Iterable<Classes>): void {
  * serve other controllers.
  */
 export function watchMethods(prototype: object): void {
-  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
-    for (const name of Object.getOwnPropertyNames(at)) {
-      const descriptor = Object.getOwnPropertyDescriptor(at, name)!;
-      if (name === 'constructor' || typeof descriptor.value !== 'function') continue;
-      if (Reflect.getOwnMetadataKeys(descriptor.value as object).length === 0) continue;
-      if (at !== prototype && Object.hasOwn(prototype, name)) continue;
-      const watched = watchHandler(descriptor.value as Method);
-      if (at !== prototype || (watched !== descriptor.value && descriptor.configurable))
-        Object.defineProperty(prototype, name, { ...descriptor, value: watched });
-    }
+  for (const { owner, name, descriptor, method } of methodsOf(prototype)) {
+    if (Reflect.getOwnMetadataKeys(method).length === 0) continue;
+    if (owner !== prototype && Object.hasOwn(prototype, name)) continue;
+    const watched = watchHandler(method);
+    if (owner !== prototype || (watched !== method && descriptor.configurable))
+      Object.defineProperty(prototype, name, { ...descriptor, value: watched });
   }
 }
 
 function watchWrapped(prototype: object): void {
-  for (let at = prototype; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
-    for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+  for (const { owner, name, descriptor, method } of methodsOf(prototype)) {
+    if (!isMarkedIdempotent(method)) continue;
+    const watched = watchHandler(method);
+    if (watched !== method && descriptor.configurable)
+      Object.defineProperty(owner, name, { ...descriptor, value: watched });
+  }
+}
+
+/** Iterates over the methods of a class, and then over those of its base classes. */
+function* methodsOf(prototype: object) {
+  for (let owner = prototype; owner && owner !== Object.prototype; owner = Object.getPrototypeOf(owner) as object) {
+    for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(owner))) {
       const method: unknown = descriptor.value;
-      if (name === 'constructor' || typeof method !== 'function' || !isMarkedIdempotent(method)) continue;
-      const watched = watchHandler(method as Method);
-      if (watched !== method && descriptor.configurable)
-        Object.defineProperty(at, name, { ...descriptor, value: watched });
+      if (name !== 'constructor' && typeof method === 'function')
+        yield { owner, name, descriptor, method: method as Method };
     }
   }
 }
