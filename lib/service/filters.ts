@@ -19,13 +19,7 @@ export interface ListOptions {
 
 const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held'];
 
-const LIST_FILTERS = [
-  'status',
-  'operation',
-  'scope',
-  'before',
-  'limit',
-] as const satisfies readonly (keyof ListOptions)[];
+const FILTERS = ['status', 'operation', 'scope', 'before', 'limit'] as const satisfies readonly (keyof ListOptions)[];
 
 /**
  * Refuses unknown filters: a misspelt one would list or delete every record.
@@ -54,7 +48,7 @@ export function scopeFilter(method: string, scope: unknown): string {
 
 /** @throws TypeError naming the filter */
 export function checkListOptions(options: ListOptions): void {
-  checkFilters('list', options, LIST_FILTERS);
+  checkFilters('list', options, FILTERS);
   // An explicit `scope: undefined` comes from a user without an id.
   if ('scope' in options) scopeFilter('list', options.scope);
   const { status, operation, before, limit } = options;

@@ -55,30 +55,29 @@ export class RecordView {
   }
 
   async stats(): Promise<RecordStats> {
-    const sum = (condition: string) => `SUM(CASE WHEN ${condition} THEN 1 ELSE 0 END)`;
+    const held = `(r.status = 'held' OR ${this.ownerDied})`;
+    const abandoned = `(r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed})`;
+    const ended = `r.status IN ('done', 'failed')`;
+    const expired = isPast(this.dataSource, 'r.expiresAt');
+    const counted = {
+      processing: `r.status = 'processing' AND NOT ${this.ownerDied}`,
+      done: `r.status = 'done'`,
+      failed: `r.status = 'failed'`,
+      held,
+      abandoned,
+      expired: `(${ended} OR ${abandoned}) AND ${expired}`,
+      expiring: `${ended} AND ${isPast(this.dataSource, 'r.expiresAt', HOUR_MS)} AND NOT (${expired})`,
+    };
+    const query = this.query().select('COUNT(*)', 'total');
+    for (const [name, condition] of Object.entries(counted)) {
+      query.addSelect(`SUM(CASE WHEN ${condition} THEN 1 ELSE 0 END)`, name);
+    }
     const bytes = ['request', 'responseHead', 'responseBody'].map((column) => `COALESCE(LENGTH(r.${column}), 0)`);
-    const gone = `(r.status IN ('done', 'failed') OR (r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed}))`;
-    const row = (await this.query()
-      .select('COUNT(*)', 'total')
-      .addSelect(sum(`r.status = 'processing' AND NOT ${this.ownerDied}`), 'processing')
-      .addSelect(sum(`r.status = 'done'`), 'done')
-      .addSelect(sum(`r.status = 'failed'`), 'failed')
-      .addSelect(sum(`r.status = 'held' OR ${this.ownerDied}`), 'held')
-      .addSelect(sum(`r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed}`), 'abandoned')
-      .addSelect(sum(`${gone} AND ${isPast(this.dataSource, 'r.expiresAt')}`), 'expired')
-      .addSelect(
-        sum(
-          `r.status IN ('done', 'failed') AND ${isPast(this.dataSource, 'r.expiresAt', HOUR_MS)}
-            AND NOT (${isPast(this.dataSource, 'r.expiresAt')})`,
-        ),
-        'expiring',
-      )
+    const age = millisecondsAgo(this.dataSource, 'r.createdAt');
+    const row = (await query
       .addSelect(`SUM(${bytes.join(' + ')})`, 'bytes')
-      .addSelect(`MAX(${millisecondsAgo(this.dataSource, 'r.createdAt')})`, 'oldest')
-      .addSelect(
-        `MAX(CASE WHEN r.status = 'held' OR ${this.ownerDied} THEN ${millisecondsAgo(this.dataSource, 'r.createdAt')} END)`,
-        'oldest_held',
-      )
+      .addSelect(`MAX(${age})`, 'oldest')
+      .addSelect(`MAX(CASE WHEN ${held} THEN ${age} END)`, 'oldest_held')
       .getRawOne<Record<string, string | number | null>>())!;
     const number = (name: string) => Number(row[name] ?? 0);
     const ago = (name: string) => (row[name] === null ? null : new Date(Date.now() - number(name)));
