@@ -79,14 +79,14 @@ export interface StepRunnerSettings {
 export class StepRunner {
   /** The steps that earlier attempts have recorded. */
   private recordedSteps: Promise<Map<string, RecordedStep>> | undefined;
-  /** The names in use, by call of the handler. Created by the first step, because most operations have none. */
-  private usedNames: WeakMap<object, Set<string>> | undefined;
+  /** The names in use, by call of the handler. */
+  private readonly usedNames = new WeakMap<object, Set<string>>();
   /** The results of this attempt, for a handler that is called again. */
-  private results: Map<string, Promise<unknown>> | undefined;
+  private readonly results = new Map<string, Promise<unknown>>();
   /** Whether the outcome of a step is unknown. The record has to be held, even where the handler catches the error. */
   isUnknown = false;
   /** What a rollback undoes, on a store that has a single connection. */
-  private inTransaction: Map<string, StepEnd> | undefined;
+  private inTransaction = new Map<string, StepEnd>();
 
   constructor(
     private readonly store: StepStore,
@@ -97,12 +97,11 @@ export class StepRunner {
   /** @param call the call of the handler that runs the step */
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}, call: object = this): Promise<T> {
     const stored = storedStepName(name);
-    this.usedNames ??= new WeakMap();
     const used = this.usedNames.get(call) ?? new Set();
     this.usedNames.set(call, used);
     if (used.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
     used.add(stored);
-    const results = (this.results ??= new Map());
+    const { results } = this;
     const run = () => this.runOnce(name, stored, fn, options);
     const result = results.get(stored)?.catch(run) ?? run();
     results.set(stored, result);
@@ -117,8 +116,8 @@ export class StepRunner {
 
   /** Records the steps again that a rollback has undone. Their effects elsewhere are there: a retry would repeat them. */
   async recordAgain(): Promise<void> {
-    const { inTransaction = [] } = this;
-    this.inTransaction = undefined;
+    const { inTransaction } = this;
+    this.inTransaction = new Map();
     for (const [stored, end] of inTransaction) await this.end(stored, end);
   }
 
@@ -197,7 +196,7 @@ export class StepRunner {
   private async end(stored: string, end: StepEnd): Promise<void> {
     const transaction = this.settings.transaction();
     assertHeld(await this.retried(() => this.store.end(this.ownership, stored, end, transaction)));
-    if (transaction && this.store.joinsTransaction) (this.inTransaction ??= new Map()).set(stored, end);
+    if (transaction && this.store.joinsTransaction) this.inTransaction.set(stored, end);
   }
 
   /** Loads the recorded steps once. A first attempt has none, and asks nothing. */

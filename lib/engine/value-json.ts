@@ -14,12 +14,7 @@ export interface ValueJson {
 
 type Holder = Record<string, unknown>;
 
-interface Type {
-  encode(value: never): unknown;
-  decode(json: never): unknown;
-}
-
-const TYPES: Record<TypeName, Type> = {
+const TYPES: Record<TypeName, { encode(value: never): unknown; decode(json: never): unknown }> = {
   date: {
     encode: (date: Date) => (Number.isNaN(date.getTime()) ? null : date.toISOString()),
     decode: (text: string | null) => new Date(text ?? Number.NaN),
