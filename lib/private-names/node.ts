@@ -1,14 +1,9 @@
 import type { ServerResponse } from 'node:http';
 
 /**
- * Undocumented names of Node that the library uses. `test/e2e/module/private-names.e2e-spec.ts` fails when it changes.
+ * Makes middleware that calls `_implicitHeader()` call `write` instead. That undocumented method of Node writes the head with the current
+ * status: express-session calls it once it has saved a session. `test/e2e/module/private-names.e2e-spec.ts` fails when its name changes.
  */
-interface PrivateResponse {
-  /** Writes the head with the current status. express-session calls it once it has saved a session. */
-  _implicitHeader?: () => void;
-}
-
-/** Makes middleware that calls `_implicitHeader()` call `write` instead. */
 export function replaceImplicitHeader(response: ServerResponse, write: () => void): void {
-  (response as PrivateResponse)._implicitHeader = write;
+  (response as { _implicitHeader?: () => void })._implicitHeader = write;
 }

@@ -5,11 +5,6 @@
  */
 import type { DataSource, QueryRunner } from 'typeorm';
 
-interface PostgresDriver<Pool> {
-  /** The primary's pool. A replica may not have a record yet. */
-  readonly master: Pool;
-}
-
 /** Has `poolCluster` where the data source replicates, and else `pool`. */
 export interface MysqlDriver<Pool> {
   /** The package `mysql2`, or the option `driver`. The store creates its own pool with it. */
@@ -25,13 +20,9 @@ export interface ConnectingDriver<Connection = unknown> {
   obtainMasterConnection(): Promise<Connection>;
 }
 
-interface SqliteDriver<Connection> {
-  /** The only connection of a data source. */
-  readonly databaseConnection: Connection;
-}
-
+/** Returns the primary's pool. A replica may not have a record yet. */
 export function postgresPoolOf<Pool>({ driver }: DataSource): Pool {
-  return (driver as unknown as PostgresDriver<Pool>).master;
+  return (driver as unknown as { readonly master: Pool }).master;
 }
 
 export function mysqlDriverOf<Pool>({ driver }: DataSource): MysqlDriver<Pool> {
@@ -42,8 +33,9 @@ export function connectingDriverOf<Connection>({ driver }: DataSource): Connecti
   return driver as unknown as ConnectingDriver<Connection>;
 }
 
+/** Returns the only connection of a data source. */
 export function sqliteConnectionOf<Connection>({ driver }: DataSource): Connection {
-  return (driver as unknown as SqliteDriver<Connection>).databaseConnection;
+  return (driver as unknown as { readonly databaseConnection: Connection }).databaseConnection;
 }
 
 /** Sets whether TypeORM assumes an open transaction, in which the next one would be a savepoint. */

@@ -128,11 +128,11 @@ export class FaultyRecordStore implements RecordStore {
   private async around<T>(call: FaultCall, details: Omit<FaultSite, 'point'>, work: () => Promise<T>): Promise<T> {
     await this.reach({ ...details, point: `before ${call}` });
     const answer = await work();
-    await this.reach({ ...details, point: `after ${call}`, answer: answerOf(answer) });
+    await this.reach({
+      ...details,
+      point: `after ${call}`,
+      answer: Array.isArray(answer) ? undefined : (answer as FaultSite['answer']),
+    });
     return answer;
   }
-}
-
-function answerOf(answer: unknown): FaultSite['answer'] {
-  return Array.isArray(answer) ? undefined : (answer as FaultSite['answer']);
 }

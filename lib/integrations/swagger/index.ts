@@ -47,7 +47,9 @@ export function createDocument(
     for (const operation of Object.values(path) as (Operation | undefined)[]) {
       if (!operation?.[EXTENSION]) continue;
       markReplays(operation.responses);
-      addProblems(operation.responses, operation[EXTENSION].problems);
+      for (const [status, codes] of byStatus(operation[EXTENSION].problems)) {
+        operation.responses[status] ??= problemResponse(status, codes);
+      }
     }
   }
   return document;
@@ -85,10 +87,6 @@ function markReplays(responses: Responses): void {
     if (!/^[23]/.test(status) || '$ref' in response) continue;
     responses[status] = { ...response, headers: { [REPLAYED_HEADER]: REPLAYED, ...response.headers } };
   }
-}
-
-function addProblems(responses: Responses, problems: readonly ProblemCode[]): void {
-  for (const [status, codes] of byStatus(problems)) responses[status] ??= problemResponse(status, codes);
 }
 
 function header({ header: name, keyFormat }: ResolvedModuleOptions, policy: Omit<OperationPolicy, 'handler' | 'kind'>) {
