@@ -124,6 +124,25 @@ export class StoreFixture {
   }
 }
 
+/** Opens a database and a store for the tests of a `describe`. */
+export function openStore(backend: Backend): { readonly fixture: StoreFixture; readonly store: SqlRecordStore } {
+  let fixture: StoreFixture;
+  let store: SqlRecordStore;
+  beforeAll(async () => {
+    fixture = await StoreFixture.open(backend);
+    store = fixture.store();
+  });
+  afterAll(() => fixture?.close());
+  return {
+    get fixture() {
+      return fixture;
+    },
+    get store() {
+      return store;
+    },
+  };
+}
+
 export function aClaim(terms: Partial<Claim> = {}): Claim {
   return {
     recordId: randomUUID(),
