@@ -1,13 +1,10 @@
 /**
- * `npm run test:faults`: the model, the spec of `nestjs-idempotency/testing`, and the fault lab, from a fresh clone to a verdict.
+ * `npm run test:faults`: the model and the fault lab, from a fresh clone to a verdict.
  * Arguments go to the lab (test/faults/main.ts), which then runs alone. `npm run soak -- --minutes 60`: the lab for that long.
  */
 import { randomBytes } from 'node:crypto';
 import { ensureDatabases } from './databases.mjs';
-import { jest } from './jest.mjs';
 import { buildLibrary, install, succeeds } from './workspace.mjs';
-
-const TESTS_LIMIT_MS = 10 * 60_000;
 
 const args = process.argv.slice(2);
 const soak = args[0] === 'soak';
@@ -23,18 +20,12 @@ const runLab = (/** @type {string[]} */ ...given) => succeeds(process.execPath, 
 process.env.SEED ??= randomBytes(4).toString('hex');
 // A lab waits for half of its time.
 const passed = await Promise.all(
-  args.length > 0
-    ? [runLab(...labArgs)]
-    : [checkModel(), testFaults(), runLab('--part', '1/2'), runLab('--part', '2/2')],
+  args.length > 0 ? [runLab(...labArgs)] : [checkModel(), runLab('--part', '1/2'), runLab('--part', '2/2')],
 );
 process.exit(passed.every(Boolean) ? 0 : 1);
 
 async function checkModel() {
   return process.env.LAB_MODEL === 'checked' || succeeds(process.execPath, ['scripts/model.mjs']);
-}
-
-async function testFaults() {
-  return (await jest(['--config', 'test/faults/jest.config.mjs'], TESTS_LIMIT_MS)).passed;
 }
 
 /** @param {string[]} given */

@@ -15,7 +15,7 @@ export const PARTS = [
       'test/conformance/return-values',
       'test/conformance/current-execution',
       'test/conformance/failures',
-      'test/faults/testing',
+      'test/e2e/testing/faults',
     ],
   },
   {
@@ -50,7 +50,7 @@ export const PARTS = [
       'test/e2e/transports/graphql',
       'test/e2e/module/boot-errors',
       'test/e2e/module/hybrid-application',
-      'test/faults/testing',
+      'test/e2e/testing/faults',
     ],
   },
   {
