@@ -1,12 +1,10 @@
+import { LONGEST_TIMER_MS } from './policy.js';
 import { ShortLivedMap } from './short-lived.js';
 
 /** An execution that renews its lease. */
 export interface Beating {
   beat(): void;
 }
-
-/** The longest delay of a timer, in milliseconds: Node fires a timer with a longer one at once. */
-const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
 /**
  * The heartbeats of all executions of a process, on one timer. A timer each would cost every request one, though most executions end
@@ -32,7 +30,7 @@ export class Heartbeats {
   private arm(at: number): void {
     clearTimeout(this.timer);
     this.firesAt = at;
-    const delayMs = Math.min(Math.max(at - performance.now(), 0), LONGEST_DELAY_MS);
+    const delayMs = Math.min(Math.max(at - performance.now(), 0), LONGEST_TIMER_MS);
     this.timer = setTimeout(this.fire, delayMs).unref();
   }
 

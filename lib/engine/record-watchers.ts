@@ -30,13 +30,11 @@ export class RecordWatchers {
    * @param transactional whether the record's operation is
    */
   join(recordId: string, transactional = false): RecordWatcher {
-    let watcher = this.watchers.get(recordId);
-    if (!watcher) {
-      const onEmpty = () => this.watchers.delete(recordId);
-      watcher = new RecordWatcher(recordId, transactional, this.store, this.wakeUp, onEmpty);
-      this.watchers.set(recordId, watcher);
-    }
-    watcher.enter();
+    const { watchers } = this;
+    const watcher =
+      watchers.get(recordId) ?? new RecordWatcher(watchers, recordId, transactional, this.store, this.wakeUp);
+    watchers.set(recordId, watcher);
+    watcher.waiterCount++;
     return watcher;
   }
 }
@@ -44,7 +42,8 @@ export class RecordWatchers {
 export class RecordWatcher {
   /** How often the record may have changed so far. A waiter notes it before it reads the record, and hands it to {@link changed}. */
   changes = 0;
-  private waiterCount = 0;
+  /** Raised by {@link RecordWatchers.join}. */
+  waiterCount = 0;
   private readonly waiters = new Waiters();
   private subscription: WakeUpSubscription | undefined;
   private pollTimer: NodeJS.Timeout | undefined;
@@ -60,11 +59,11 @@ export class RecordWatcher {
   private longestPauseMs: number;
 
   constructor(
+    private readonly watchers: Map<string, RecordWatcher>,
     private readonly recordId: string,
     private readonly transactional: boolean,
     private readonly store: RecordStore,
     private readonly wakeUp: WakeUp | undefined,
-    private readonly onEmpty: () => void,
   ) {
     this.pauseMs = wakeUp ? BACKSTOP_FIRST_MS : POLL_FIRST_MS;
     this.longestPauseMs = wakeUp ? BACKSTOP_LONGEST_MS : POLL_LONGEST_MS;
@@ -77,16 +76,12 @@ export class RecordWatcher {
     return isCurrent ? this.lastRecord : undefined;
   }
 
-  enter(): void {
-    this.waiterCount++;
-  }
-
   leave(): void {
     if (--this.waiterCount > 0) return;
     clearTimeout(this.pollTimer);
     clearTimeout(this.leaseTimer);
     this.subscription?.close();
-    this.onEmpty();
+    this.watchers.delete(this.recordId);
   }
 
   /**

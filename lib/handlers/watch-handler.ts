@@ -1,4 +1,4 @@
-import { isObservable, lastValueFrom, type Observable } from 'rxjs';
+import { isObservable, lastValueFrom } from 'rxjs';
 import { current, type CurrentExecution, runWithin } from '../engine/current-execution.js';
 import { isMarkedIdempotent } from './marking.js';
 
@@ -103,7 +103,8 @@ function* methodsOf(prototype: object) {
 
 /** Follows a stream to its end, and a function that the handler returns until it has run. */
 function watchValue(value: unknown, execution: CurrentExecution): unknown {
-  return isObservable(value) ? followed(value, execution) : watchWork(value, execution);
+  if (!isObservable(value)) return watchWork(value, execution);
+  return runWithin(execution, () => (execution.follow ? execution.follow(value, execution) : lastValueFrom(value)));
 }
 
 /** Watches functions that a handler returns for an interceptor to call, as ts-rest does: one, or an object of them. */
@@ -121,8 +122,4 @@ function watchedWork(work: Method, execution: CurrentExecution): Method {
   return function (this: unknown, ...args) {
     return execution.calls.runWork(() => runWithin(execution, () => work.apply(this, args)));
   };
-}
-
-function followed(stream: Observable<unknown>, execution: CurrentExecution): unknown {
-  return runWithin(execution, () => (execution.follow ? execution.follow(stream, execution) : lastValueFrom(stream)));
 }

@@ -70,21 +70,19 @@ const POINTER = /^(\/([^~/]|~[012])+)+$/;
 export function jsonPointers(option: string, value: unknown, { query }: { query: boolean }): readonly string[] {
   const pointers = strings(option, value);
   for (const pointer of pointers) {
-    const problem = problemOfPointer(pointer, query);
-    if (problem) refuse(option, problem);
+    const isOfQuery = pointer.startsWith('?');
+    if (!POINTER.test(isOfQuery ? `/${pointer.slice(1)}` : pointer)) {
+      const also = query ? `, or '?token' for a query parameter` : '';
+      refuse(option, `must hold JSON pointers such as '/card/number'${also}, not ${show(pointer)}`);
+    }
+    if (isOfQuery && !query) {
+      refuse(option, `must point into the body: a response has no query, as ${show(pointer)} says`);
+    }
+    if (pointer.split('/').includes('-')) {
+      refuse(option, `has '-' in ${show(pointer)}, which is past the end of any array: '*' is any item`);
+    }
   }
   return pointers;
-}
-
-function problemOfPointer(pointer: string, query: boolean): string | undefined {
-  const isOfQuery = pointer.startsWith('?');
-  if (!POINTER.test(isOfQuery ? `/${pointer.slice(1)}` : pointer)) {
-    const also = query ? `, or '?token' for a query parameter` : '';
-    return `must hold JSON pointers such as '/card/number'${also}, not ${show(pointer)}`;
-  }
-  if (isOfQuery && !query) return `must point into the body: a response has no query, as ${show(pointer)} says`;
-  if (!pointer.split('/').includes('-')) return undefined;
-  return `has '-' in ${show(pointer)}, which is past the end of any array: '*' is any item`;
 }
 
 /** A token (RFC 9110, section 5.6.2). */

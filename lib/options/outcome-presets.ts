@@ -15,13 +15,10 @@ export const OUTCOME_PRESETS = { final, success };
 function final({ status, error, handlerFailed }: OutcomeContext): OutcomeVerdict {
   // The handler called another idempotent operation, which may succeed at a retry.
   if (error instanceof IdempotencyProblem && error.retryable) return 'release';
-  return isFinal(handlerFailed && status < 400 ? statusOfError(error) : status) ? 'store' : 'release';
+  const decisive = handlerFailed && status < 400 ? statusOfError(error) : status;
+  return decisive < 500 && !TRY_AGAIN.has(decisive) ? 'store' : 'release';
 }
 
 function success({ status, handlerFailed }: OutcomeContext): OutcomeVerdict {
   return status < 400 && !handlerFailed ? 'store' : 'release';
-}
-
-function isFinal(status: number): boolean {
-  return status < 500 && !TRY_AGAIN.has(status);
 }

@@ -1,5 +1,5 @@
 import { type DataSource, InstanceChecker } from 'typeorm';
-import { LONGEST_RETENTION_MS } from '../engine/policy.js';
+import { LONGEST_RETENTION_MS, LONGEST_TIMER_MS } from '../engine/policy.js';
 import { assertRedisNodes } from '../lock/redis-client.js';
 import { REDLOCK_DEFAULTS, resolveRedlockSettings } from '../lock/redlock-settings.js';
 import * as check from './checks.js';
@@ -9,8 +9,6 @@ import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600 * SECOND_MS;
-/** The longest delay of a timer: Node fires a timer with a longer one at once. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const KIB = 1_024;
 /** The largest number of an integer column. */
 const MOST_ATTEMPTS = 2 ** 31 - 1;

@@ -10,8 +10,6 @@ import { reachOwnPoint } from './life.js';
 import { FaultyEngine, type FaultScene } from './faulty-engine.js';
 import type { FaultCall, FaultPoint, FaultSite } from './points.js';
 
-export type { FaultScene } from './faulty-engine.js';
-
 /** Which executions a fault strikes, of those that reach its point. */
 export interface FaultChoice {
   /** How many executions. Default: 1. */

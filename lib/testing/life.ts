@@ -72,13 +72,7 @@ export class Life {
 
   private orDeath<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const end =
-        <V>(settle: (value: V) => void) =>
-        (value: V) => {
-          this.pending.delete(reject);
-          settle(value);
-        };
-      work.then(end(resolve), end(reject));
+      work.finally(() => this.pending.delete(reject)).then(resolve, reject);
       if (this.dead) reject(new SimulatedCrashError());
       else this.pending.add(reject);
     });

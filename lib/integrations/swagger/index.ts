@@ -47,9 +47,7 @@ export function createDocument(
     for (const operation of Object.values(path) as (Operation | undefined)[]) {
       if (!operation?.[EXTENSION]) continue;
       markReplays(operation.responses);
-      for (const [status, codes] of byStatus(operation[EXTENSION].problems)) {
-        operation.responses[status] ??= problemResponse(status, codes);
-      }
+      addProblems(operation.responses, operation[EXTENSION].problems);
     }
   }
   return document;
@@ -109,13 +107,12 @@ function text(seconds: number): string {
   return `${seconds} s`;
 }
 
-function byStatus(codes: readonly ProblemCode[]): Map<number, ProblemCode[]> {
-  const statuses = new Map<number, ProblemCode[]>();
-  for (const code of codes) {
-    const { status } = PROBLEMS[code];
-    statuses.set(status, [...(statuses.get(status) ?? []), code]);
+function addProblems(responses: Responses, problems: readonly ProblemCode[]): void {
+  const statusOf = (code: ProblemCode) => PROBLEMS[code].status;
+  for (const status of new Set(problems.map(statusOf))) {
+    const codes = problems.filter((code) => statusOf(code) === status);
+    responses[status] ??= problemResponse(status, codes);
   }
-  return statuses;
 }
 
 function problemResponse(status: number, codes: readonly ProblemCode[]): object {

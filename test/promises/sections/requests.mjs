@@ -181,8 +181,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/options/outcome-presets.ts',
-            find: 'return isFinal(handlerFailed && status < 400 ? statusOfError(error) : status)',
-            replace: 'return isFinal(handlerFailed && status > 999 ? statusOfError(error) : status)',
+            find: 'handlerFailed && status < 400 ? statusOfError(error) : status;',
+            replace: 'handlerFailed && status > 999 ? statusOfError(error) : status;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'an outage frees the key' }],
@@ -192,8 +192,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/options/outcome-presets.ts',
-            find: 'return status < 500 && !TRY_AGAIN.has(status);',
-            replace: 'return status < 400 && !TRY_AGAIN.has(status);',
+            find: 'decisive < 500 && !TRY_AGAIN.has(decisive)',
+            replace: 'decisive < 400 && !TRY_AGAIN.has(decisive)',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures' }],
@@ -203,8 +203,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/options/outcome-presets.ts',
-            find: 'return status < 500 && !TRY_AGAIN.has(status);',
-            replace: 'return status < 500 || TRY_AGAIN.has(status);',
+            find: 'decisive < 500 && !TRY_AGAIN.has(decisive)',
+            replace: 'decisive < 500 || TRY_AGAIN.has(decisive)',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures' }],
