@@ -1,5 +1,4 @@
-import type { Execution } from './execution.js';
-import { executionContext } from './execution-context.js';
+import { type Execution, executionContext } from './execution.js';
 import type { HandlerCalls } from './handler-calls.js';
 import { LeaseLostError } from './steps.js';
 

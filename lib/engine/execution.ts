@@ -1,10 +1,22 @@
-import { callOf } from './execution-context.js';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { deriveUuid } from './identity.js';
 import { LONGEST_RETENTION_MS } from './policy.js';
 import type { StepRunner, StepOptions } from './steps.js';
 import type { RecordState } from './ports/record-store.js';
 import type { HandlerCalls } from './handler-calls.js';
 import type { Operation } from './operation.js';
+
+/** What this file needs of `CurrentExecution`, which imports it. */
+interface Context {
+  readonly execution: Execution;
+  /** The context whose handler started this execution. */
+  readonly outer: Context | undefined;
+  /** Whether this is the context of a single call of the handler. */
+  readonly isCall: boolean;
+}
+
+/** The execution that the running code belongs to. */
+export const executionContext = new AsyncLocalStorage<Context | undefined>();
 
 /** What a handler has set for the recording of its outcome. */
 interface RecordingSettings {
@@ -116,7 +128,7 @@ export class Execution<Manager = unknown> {
    * const charge = await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount));
    */
   step<T>(name: string, fn: () => Promise<T> | T, options?: StepOptions<T>): Promise<T> {
-    return this.leased.steps.run(name, fn, options, callOf(this));
+    return this.leased.steps.run(name, fn, options, this.callOfCaller);
   }
 
   /**
@@ -189,7 +201,14 @@ export class Execution<Manager = unknown> {
 
   /** Whether the caller belongs to an earlier call of the handler, which a later call has replaced. */
   private get isLeftBehind(): boolean {
-    const call = callOf(this);
+    const call = this.callOfCaller;
     return call !== undefined && call !== this.lastCall;
+  }
+
+  /** The call of the handler that the caller belongs to, if there is one. */
+  private get callOfCaller(): object | undefined {
+    let at = executionContext.getStore();
+    while (at && at.execution !== this) at = at.outer;
+    return at?.isCall ? at : undefined;
   }
 }

@@ -20,10 +20,8 @@ export class TooLateError extends Error {
 /** Runs a function in the async context that a call of the handler needs. */
 export type CallRunner = <T>(work: () => T) => T;
 
-type CallState = Extract<HandlerState, 'running' | 'succeeded' | 'failed'>;
-
 export interface HandlerCall {
-  state: CallState;
+  state: Extract<HandlerState, 'running' | 'succeeded' | 'failed'>;
   /** What the call returned or threw. */
   result?: unknown;
   isAsync?: boolean;

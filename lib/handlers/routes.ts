@@ -25,12 +25,10 @@ const MUTATING = new Set([
   RequestMethod.ALL,
 ]);
 
-/** What calls a handler. In a hybrid application, a method may have several. */
-export type RouteKind = 'http' | 'message' | 'event' | 'mutation' | 'field';
-
 /** A handler of the application that may have `@Idempotent()`. */
 export interface Route {
-  readonly kind: RouteKind;
+  /** What calls the handler. In a hybrid application, a method may have several. */
+  readonly kind: 'http' | 'message' | 'event' | 'mutation' | 'field';
   readonly controller: object;
   readonly handler: object;
   /** The handler's name in its class. */
