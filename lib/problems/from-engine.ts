@@ -10,30 +10,24 @@ import {
 import type { RecordingResult } from '../engine/leased-execution.js';
 import { isTombstone, type StoredOutcome } from '../engine/outcome.js';
 import type { IdempotencyProblem } from './problem.js';
-import {
-  IdempotencyInProgressException,
-  IdempotencyKeyForeignException,
-  IdempotencyKeyReusedException,
-  IdempotencyOutcomeNotRecordedException,
-  IdempotencyOutcomeUnknownException,
-  IdempotencyRecordUnreadableException,
-  IdempotencyReplayUnavailableException,
-  IdempotencyStoreUnavailableException,
-} from './problems.js';
+import * as problems from './problems.js';
 
 /** Returns the problem for a refusal of the engine. */
 export function problemOf(refusal: Refusal, documentation?: string): IdempotencyProblem {
   switch (refusal.reason) {
     case 'reused':
-      return new IdempotencyKeyReusedException({ documentation });
+      return new problems.IdempotencyKeyReusedException({ documentation });
     case 'foreign':
-      return new IdempotencyKeyForeignException({ documentation });
+      return new problems.IdempotencyKeyForeignException({ documentation });
     case 'running':
-      return new IdempotencyInProgressException({ documentation, retryAfter: Math.ceil(refusal.retryAfterMs / 1_000) });
+      return new problems.IdempotencyInProgressException({
+        documentation,
+        retryAfter: Math.ceil(refusal.retryAfterMs / 1_000),
+      });
     case 'held':
-      return new IdempotencyOutcomeUnknownException({ documentation });
+      return new problems.IdempotencyOutcomeUnknownException({ documentation });
     case 'gone':
-      return new IdempotencyReplayUnavailableException({ documentation });
+      return new problems.IdempotencyReplayUnavailableException({ documentation });
   }
 }
 
@@ -44,8 +38,8 @@ export function problemOf(refusal: Refusal, documentation?: string): Idempotency
 export function problemOfError(error: unknown, documentation?: string): Error {
   if (error instanceof NestedOperationError) return error;
   return error instanceof UnreadableRecordError
-    ? new IdempotencyRecordUnreadableException({ documentation, cause: error })
-    : new IdempotencyStoreUnavailableException({ documentation, cause: error });
+    ? new problems.IdempotencyRecordUnreadableException({ documentation, cause: error })
+    : new problems.IdempotencyStoreUnavailableException({ documentation, cause: error });
 }
 
 /** Returns whether an error of the engine is an outage, and not a mistake. */
@@ -64,10 +58,10 @@ export function isOutage(error: unknown): boolean {
 export function errorOfHandler(error: unknown, documentation?: string): unknown {
   // Nothing was done, and a retry may find a free connection. On SQLite it is a mistake, which a retry would repeat.
   if (error instanceof NestedOperationError && error.poolSize !== undefined) {
-    return new IdempotencyStoreUnavailableException({ documentation, cause: error });
+    return new problems.IdempotencyStoreUnavailableException({ documentation, cause: error });
   }
   return error instanceof StoreUnavailableError
-    ? new IdempotencyOutcomeNotRecordedException({ documentation, cause: error })
+    ? new problems.IdempotencyOutcomeNotRecordedException({ documentation, cause: error })
     : error;
 }
 
@@ -86,22 +80,22 @@ export function insteadOf(
       return undefined;
     case 'lost': {
       const { recordState } = recorded;
-      if (recordState?.status === 'held') return new IdempotencyOutcomeUnknownException({ documentation });
-      if (!recordState?.outcome) return new IdempotencyInProgressException({ documentation });
+      if (recordState?.status === 'held') return new problems.IdempotencyOutcomeUnknownException({ documentation });
+      if (!recordState?.outcome) return new problems.IdempotencyInProgressException({ documentation });
       return isTombstone(recordState.outcome)
-        ? new IdempotencyReplayUnavailableException({ documentation })
+        ? new problems.IdempotencyReplayUnavailableException({ documentation })
         : recordState.outcome;
     }
     case 'held':
       return recorded.error instanceof Error
         ? recorded.error
-        : new IdempotencyOutcomeUnknownException({ documentation });
+        : new problems.IdempotencyOutcomeUnknownException({ documentation });
     case 'rolledBack':
       return isRetryable(recorded.error)
-        ? new IdempotencyStoreUnavailableException({ documentation, cause: recorded.error })
+        ? new problems.IdempotencyStoreUnavailableException({ documentation, cause: recorded.error })
         : errorOfApplication(recorded.error);
     case 'unrecorded':
-      return new IdempotencyOutcomeNotRecordedException({ documentation, cause: recorded.error });
+      return new problems.IdempotencyOutcomeNotRecordedException({ documentation, cause: recorded.error });
   }
 }
 
