@@ -42,16 +42,10 @@ export interface EngineParts {
   readonly onLockUnavailable: 'degrade' | 'reject';
 }
 
-/**
- * How long a claim is repeated while the store fails, in milliseconds. Enough for a lost connection; in an outage, requests that wait
- * longer would pile up.
- */
+/** How long a claim is repeated while the store fails: enough for a lost connection. In an outage, requests that wait would pile up. */
 const ASK_AGAIN_FOR_MS = 1_000;
 
-/**
- * Bounds of `Retry-After` for a refused duplicate, in milliseconds. Without the upper one, a client would wait for a whole lease, though
- * most handlers end long before.
- */
+/** Bounds of `Retry-After` for a refused duplicate. Most handlers end long before the lease, for which a client would wait otherwise. */
 const SHORTEST_RETRY_AFTER_MS = 1_000;
 const LONGEST_RETRY_AFTER_MS = 5_000;
 
@@ -149,11 +143,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
       : this.refuseRunning(operation, claimed);
   }
 
-  /**
-   * Waits for an execution of the same operation, in this process or another one, together with its other duplicates.
-   *
-   * @param record what a claim of this request has found
-   */
+  /** Waits for the execution of the same operation, with its other duplicates. `record`: what a claim of this request has found. */
   private async join(operation: Operation, startedAt: number, record?: RecordState): Promise<Admission> {
     const { recordId, policy } = operation;
     const waitLimitMs = waitLimitMsOf(operation);
@@ -376,10 +366,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 }
 
-/**
- * Compares the caller and the fingerprint. This comes before everything else: a refusal must not reveal to another caller what state a
- * record is in.
- */
+/** Compares caller and fingerprint, before all else: a refusal must not reveal to another caller what state a record is in. */
 function mismatch(operation: Operation, found: Found): Refusal | undefined {
   const { binding } = found;
   const sameCaller = binding && operation.binding ? binding.equals(operation.binding) : binding === operation.binding;
@@ -402,10 +389,7 @@ function isFree(record: RecordState): boolean {
   return record.status === 'failed' || (record.status === 'processing' && record.leaseLeftMs <= 0);
 }
 
-/**
- * Returns whether a claim was won, but its lease has ended since: another execution may own the record by now. A commit that waits for
- * other servers takes that long, and so does a process that was stopped.
- */
+/** Returns whether a won claim's lease has ended, by a slow commit or a pause of this process: another execution may own the record. */
 function isOverdue({ claim, sentAt }: Claiming, { owner, status }: RecordState): boolean {
   return owner === claim.owner && status === 'processing' && performance.now() - sentAt >= claim.leaseMs;
 }

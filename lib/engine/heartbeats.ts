@@ -6,10 +6,7 @@ export interface Beating {
   beat(): void;
 }
 
-/**
- * The heartbeats of all executions of a process, on one timer. A timer each would cost every request one, though most executions end
- * before their first heartbeat.
- */
+/** The heartbeats of all executions, on one timer: one each would cost every request a timer, though most end before their first. */
 export class Heartbeats {
   /** When each beats next, by `performance.now()`. */
   private readonly due = new ShortLivedMap<Beating, number>();

@@ -55,10 +55,7 @@ export class InFlight {
     this.waiters?.wakeAll();
   }
 
-  /**
-   * Resolves once the phase changes, or after `ms` milliseconds. A claim may be waited for without `ms`, because the store's time
-   * limit ends it.
-   */
+  /** Resolves once the phase changes, or after `ms` milliseconds. The store's time limit ends a claim, so that it needs no `ms`. */
   changed(ms?: number): Promise<void> {
     if (this.isSettled) return Promise.resolve();
     return (this.waiters ??= new Waiters()).wait(ms);

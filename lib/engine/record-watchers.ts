@@ -24,11 +24,7 @@ export class RecordWatchers {
     return this.watchers.get(recordId);
   }
 
-  /**
-   * Adds a waiter to the record's watcher, until {@link RecordWatcher.leave}.
-   *
-   * @param transactional whether the record's operation is
-   */
+  /** Adds a waiter to the record's watcher, until {@link RecordWatcher.leave}. `transactional`: whether the record's operation is. */
   join(recordId: string, transactional = false): RecordWatcher {
     const { watchers } = this;
     const watcher =

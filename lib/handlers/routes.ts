@@ -91,10 +91,7 @@ export class Routes {
       .map(({ name }) => name);
   }
 
-  /**
-   * Returns the names of handlers that `@Idempotent()` at their class does not cover: message handlers, and handlers of other packages,
-   * which their decorators' metadata reveals.
-   */
+  /** Returns the names of message handlers, and of other packages' handlers, that `@Idempotent()` at their class does not cover. */
   passedOver(): string[] {
     return this.methodsOf(this.discovery.getControllers())
       .filter(({ marking, handler }) => marking !== undefined && marking !== 'exempt' && !isMarkedItself(handler))

@@ -67,10 +67,7 @@ export function watchWrappedHandlers(modules: Iterable<Classes>): void {
   }
 }
 
-/**
- * Watches the methods that have metadata, as every handler has. Those of a base class are watched on this class only: the base class may
- * serve other controllers.
- */
+/** Watches the methods with metadata, as handlers have. A base class stays as it is: it may serve other controllers. */
 export function watchMethods(prototype: object): void {
   for (const { owner, name, descriptor, method } of methodsOf(prototype)) {
     if (Reflect.getOwnMetadataKeys(method).length === 0) continue;

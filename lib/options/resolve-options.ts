@@ -58,11 +58,7 @@ export const MODULE_OPTIONS = [
   'transactionHost',
 ] as const satisfies readonly (keyof IdempotencyModuleOptions)[];
 
-/**
- * Validates the options of one operation, and adds their defaults.
- *
- * @throws IdempotencyOptionError naming the option
- */
+/** @throws IdempotencyOptionError naming the option */
 export function resolveOperationOptions(options: IdempotentOptions): ResolvedOperationOptions {
   const { response = {} } = options;
   check.checkNames(response, ['maxBytes', 'headers', 'store', 'redact', 'stream'], 'response.');

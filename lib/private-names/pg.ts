@@ -1,7 +1,4 @@
-/**
- * Undocumented names of `pg` that the library uses. `test/e2e/module/private-names.e2e-spec.ts` fails when one of these
- * names changes.
- */
+/** Undocumented names of `pg` that the library uses. `test/e2e/module/private-names.e2e-spec.ts` fails when one of them changes. */
 
 /** Messages of PostgreSQL's extended query protocol, which `pg` offers to cursors. They send a statement and its COMMIT in one packet. */
 export interface PgWire {

@@ -21,11 +21,7 @@ const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held
 
 const FILTERS = ['status', 'operation', 'scope', 'before', 'limit'] as const satisfies readonly (keyof ListOptions)[];
 
-/**
- * Refuses unknown filters: a misspelt one would list or delete every record.
- *
- * @throws TypeError
- */
+/** @throws TypeError for an unknown filter: a misspelt one would list or delete every record */
 export function checkFilters(method: string, filters: unknown, known: readonly string[]): void {
   const names = known.map((name) => `\`${name}\``).join(', ');
   if (typeof filters !== 'object' || filters === null || Array.isArray(filters)) {
@@ -36,11 +32,7 @@ export function checkFilters(method: string, filters: unknown, known: readonly s
   throw new TypeError(`IdempotencyService.${method}() has no \`${unknown}\`; there are ${names}`);
 }
 
-/**
- * Refuses a missing scope: that of a user without an id would match the records of all users.
- *
- * @throws TypeError
- */
+/** @throws TypeError for a missing scope: that of a user without an id would match the records of all users */
 export function scopeFilter(method: string, scope: unknown): string {
   if (typeof scope === 'string' && scope !== '') return scope;
   throw new TypeError(`IdempotencyService.${method}() takes \`scope\` as a string that is not empty`);

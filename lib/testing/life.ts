@@ -27,10 +27,7 @@ export async function reachOwnPoint(point: string): Promise<void> {
   await execution?.life.pass({ point, recordId: execution.recordId });
 }
 
-/**
- * One life of an engine. Once it is dead, it leaves what a killed process leaves: no call reaches the store, none is answered, and open
- * transactions roll back.
- */
+/** One life of an engine. Once it is dead, no call reaches the store, none is answered, and open transactions roll back. */
 export class Life {
   readonly engine: IdempotencyEngine;
   private dead = false;
