@@ -8,7 +8,6 @@ import { dialectNameOf } from './dialects/dialect-name.js';
 import { explainStore } from './missing-tables.js';
 import { unsupported, versionQuery } from './server-version.js';
 import type { SqlRecordStore } from './sql-record-store.js';
-import { findSchema } from './table-path.js';
 
 /**
  * Finds problems at boot that would otherwise be a 503 to the first client. A claim, a step and their deletion on the real
@@ -62,7 +61,6 @@ async function askServer(dataSource: DataSource): Promise<{ version: string; pre
     // TypeORM 0.3 prefers the package `mysql` where both are installed, and any version takes it as the option `driver`.
     const preparesStatements = dialect !== 'mysql' || typeof connection.execute === 'function';
     const [{ version }] = (await runner.query(versionQuery(dialect))) as { version: string }[];
-    if (dialect === 'postgres') await findSchema(dataSource, runner);
     return { version, preparesStatements };
   } finally {
     await runner.release();

@@ -257,10 +257,10 @@ export class SqlRecordStore implements RecordStore {
     const { connector } = this;
     const { dialect } = connector;
     const owner = { ...claim, token: 1 };
-    const steps = (on: unknown): RehearsalStep[] => [
-      ['claim a record', () => dialect.claim(on, [claim])],
-      ['record a step', () => dialect.putStep(on, owner, { name: 'boot check', status: 'begun', result: null })],
-      ['delete a record', () => dialect.discard(on, owner)],
+    const steps: RehearsalStep<unknown>[] = [
+      ['claim a record', (on) => dialect.claim(on, [claim])],
+      ['record a step', (on) => dialect.putStep(on, owner, { name: 'boot check', status: 'begun', result: null })],
+      ['delete a record', (on) => dialect.discard(on, owner)],
     ];
     return withDeadline(connector.rehearse(steps, reached), this.settings.timeoutMs);
   }

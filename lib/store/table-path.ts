@@ -1,5 +1,6 @@
-import { type DataSource, getMetadataArgsStorage, type QueryRunner } from 'typeorm';
+import { type DataSource, getMetadataArgsStorage } from 'typeorm';
 import { dialectNameOf } from './dialects/dialect-name.js';
+import type { PgConnection } from './dialects/postgres.js';
 import { IdempotencyRecord, type IdempotencyStep } from './entities/index.js';
 
 type OurEntity = typeof IdempotencyRecord | typeof IdempotencyStep;
@@ -34,15 +35,22 @@ export function quotedPath({ driver }: DataSource, path: string): string {
 /** The schemas in which PostgreSQL finds tables that the options name without one. */
 const schemas = new WeakMap<DataSource, string>();
 
-/** Finds out in which schema PostgreSQL has the tables. To be called before the first statement of the store. */
-export async function findSchema(dataSource: DataSource, runner: QueryRunner): Promise<void> {
-  const path = tablePathOf(dataSource, IdempotencyRecord);
-  if (path.includes('.')) return;
-  const [found] = (await runner.query(
-    'SELECT relnamespace::regnamespace::text AS schema FROM pg_class WHERE oid = to_regclass($1)',
-    [quotedPath(dataSource, path)],
-  )) as { schema: string }[];
-  if (found) schemas.set(dataSource, found.schema);
+/** Whether {@link tableOf} can name the schema of a table on PostgreSQL. */
+export function knowsSchema(dataSource: DataSource): boolean {
+  return schemas.has(dataSource) || tablePathOf(dataSource, IdempotencyRecord).includes('.');
+}
+
+/**
+ * Finds out in which schema PostgreSQL has the tables, on a connection that no handler has moved to another one.
+ *
+ * @throws the database's error where the table is missing
+ */
+export async function findSchema(dataSource: DataSource, on: PgConnection): Promise<void> {
+  const { rows } = await on.query({
+    text: 'SELECT relnamespace::regnamespace::text AS schema FROM pg_class WHERE oid = $1::regclass',
+    values: [quotedTable(dataSource, IdempotencyRecord)],
+  });
+  schemas.set(dataSource, rows[0].schema as string);
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Dialect } from '../dialects/dialect.js';
 import type { Nesting } from './nesting.js';
 
 /** A step of a rehearsal, and what it tries to do, as an error names it. */
-export type RehearsalStep = readonly [what: string, run: () => Promise<unknown>];
+export type RehearsalStep<Connection> = readonly [what: string, run: (on: Connection) => Promise<unknown>];
 
 /**
  * Begins and commits like TypeORM's query runner, in fewer round trips, for transactions that no subscriber observes.
@@ -47,9 +47,9 @@ export interface Connector<Connection = unknown> {
   /**
    * Runs the steps in order, in a transaction of their own that is rolled back.
    *
-   * @param reached called before each step, and again when all of them run on another connection
+   * @param reached called before each step, and before what the first one needs: a connection and a transaction
    */
-  rehearse(steps: (on: Connection) => readonly RehearsalStep[], reached: (what: string) => void): Promise<void>;
+  rehearse(steps: readonly RehearsalStep<Connection>[], reached: (what: string) => void): Promise<void>;
   /** Returns the connection of a TypeORM transaction. */
   within(manager: EntityManager): Promise<Connection>;
   /** Absent where TypeORM must begin and commit. */

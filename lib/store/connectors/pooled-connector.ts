@@ -72,11 +72,12 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     return this.inTransaction('COMMIT', work, lockPatienceMs);
   }
 
-  rehearse(steps: (on: On) => readonly RehearsalStep[], reached: (what: string) => void): Promise<void> {
+  rehearse(steps: readonly RehearsalStep<On>[], reached: (what: string) => void): Promise<void> {
+    reached(steps[0][0]);
     return this.inTransaction('ROLLBACK', async (on) => {
-      for (const [what, run] of steps(on)) {
+      for (const [what, run] of steps) {
         reached(what);
-        await run();
+        await run(on);
       }
     });
   }

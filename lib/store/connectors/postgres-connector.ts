@@ -4,6 +4,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { markStatement, type PgConnection } from '../dialects/postgres.js';
 import type { DirectTransactions } from './connector.js';
+import { findSchema, knowsSchema } from '../table-path.js';
 import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { type Pool, StorePools } from './pools.js';
@@ -17,19 +18,24 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   protected readonly begin = ['BEGIN ISOLATION LEVEL READ COMMITTED'];
   private readonly names = new Map<string, string>();
   private prepares = true;
+  private isPlaced = false;
   private readonly shared: Pool<PgClient>;
   private readonly directTransactions: DirectTransactions<PgConnection> = {
-    on: (client) => this.on(client as PgClient),
+    on: (client) => this.wrap(client as PgClient),
     begin: (runner, client, mark) => beginDirectly(runner, client, markStatement(mark)),
     commit: commitDirectly,
     last: (runner, client) => {
       const last = LastStatement.of(runner, client);
-      return last && { on: this.on(last), isRefused: () => last.isRefused };
+      return last && { on: this.wrap(last), isRefused: () => last.isRefused };
     },
   };
 
   /** @param connections how many of its own it may open; 0: it shares the data source's pool */
-  constructor(dataSource: DataSource, dialect: Dialect<PgConnection>, connections: number) {
+  constructor(
+    private readonly dataSource: DataSource,
+    dialect: Dialect<PgConnection>,
+    connections: number,
+  ) {
     const own = (limit: number) => ownPostgresPool(dataSource, limit);
     const shared = sharedPostgresPool(dataSource);
     super(dialect, new StorePools(shared, own, connections), nestingOf(dataSource, shared));
@@ -42,7 +48,14 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {
-    return this.on((await manager.queryRunner!.connect()) as PgClient);
+    return this.wrap((await manager.queryRunner!.connect()) as PgClient);
+  }
+
+  /** The first statement has to find the tables. It may come long after the boot, when the database was down then. */
+  protected on(client: PgClient): PgConnection | Promise<PgConnection> {
+    const on = this.wrap(client);
+    this.isPlaced ||= !this.direct || knowsSchema(this.dataSource);
+    return this.isPlaced ? on : findSchema(this.dataSource, on).then(() => on);
   }
 
   protected execute(on: PgConnection, statement: string): Promise<unknown> {
@@ -72,7 +85,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
    * before 1.21, or with `max_prepared_statements` at 0). Such a pooler's connections outlive ours. The name includes a hash
    * of the text: an older version of a statement must never run instead.
    */
-  protected on(client: Pick<PgClient, 'query'>): PgConnection {
+  private wrap(client: Pick<PgClient, 'query'>): PgConnection {
     return {
       query: ({ name, text, values }) =>
         new Promise((resolve, reject) => {

@@ -60,16 +60,12 @@ export class SqliteConnector implements Connector<SqliteConnection> {
   }
 
   /** Runs all steps synchronously: no statement of the application can become part of the transaction. */
-  async rehearse(
-    steps: (on: SqliteConnection) => readonly RehearsalStep[],
-    reached: (what: string) => void,
-  ): Promise<void> {
+  async rehearse(steps: readonly RehearsalStep<SqliteConnection>[], reached: (what: string) => void): Promise<void> {
     await this.untilFree();
     const on = this.connection;
-    const planned = steps(on);
-    reached(planned[0][0]);
+    reached(steps[0][0]);
     on.exec('BEGIN IMMEDIATE');
-    const results = planned.map(([what, run]) => ({ what, result: run() }));
+    const results = steps.map(([what, run]) => ({ what, result: run(on) }));
     if (on.inTransaction) on.exec('ROLLBACK');
     void Promise.allSettled(results.map(({ result }) => result));
     for (const { what, result } of results) {
