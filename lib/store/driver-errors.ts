@@ -162,7 +162,12 @@ export function reasonOf(error: unknown): string {
 }
 
 /** PostgreSQL; MySQL for a database, a table and a column; SQLite's authorizer. */
-const MISSING_RIGHT = ['42501', 1044, 1142, 1143, 'SQLITE_AUTH', 'SQLITE_PERM'];
+const MISSING_RIGHT: readonly unknown[] = ['42501', 1044, 1142, 1143, 'SQLITE_AUTH', 'SQLITE_PERM'];
+
+/** Returns whether the database refused a statement because its user may not do what it asks. */
+export function lacksRight(error: unknown): boolean {
+  return causes(error).some(({ code, errno }) => MISSING_RIGHT.includes(code) || MISSING_RIGHT.includes(errno));
+}
 
 /** PostgreSQL; MySQL's `--read-only`, read-only transaction and read-only mode; SQLite. */
 const READ_ONLY = ['25006', 1290, 1792, 1836, 'SQLITE_READONLY'];
@@ -172,12 +177,12 @@ const ADVICE = new Map<unknown, string>([
   ...MISSING_RIGHT.map((code): [unknown, string] => [
     code,
     "The database user lacks a right: it needs SELECT, INSERT, UPDATE and DELETE on both of the library's tables, and on " +
-      'PostgreSQL USAGE on their schema',
+      'PostgreSQL USAGE on their schema. A role that a handler takes (SET ROLE) needs them too',
   ]),
   ...READ_ONLY.map((code): [unknown, string] => [
     code,
-    'The database takes no writes: it is a replica, a primary that was demoted, or a file without write permission. ' +
-      'Connect to the primary',
+    'The database takes no writes: it is a replica, a primary that was demoted, a file without write permission, or the ' +
+      'session or the transaction was set to read only. Connect to the primary',
   ]),
   [
     '25P02',

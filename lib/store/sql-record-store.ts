@@ -295,7 +295,7 @@ export class SqlRecordStore implements RecordStore {
     row: CompletionRow,
   ): Promise<FencedAnswer> {
     const { dialect, direct } = this.connector;
-    const isDirect = !transaction.marking && !isObserved(this.dataSource);
+    const isDirect = !transaction.marking && !transaction.hasOtherRole && !isObserved(this.dataSource);
     const last = isDirect ? direct?.last(queryRunner!, transaction.client) : undefined;
     if (!last) return this.completeWithin(transaction, row);
     transaction.phase = 'ending';
@@ -316,9 +316,11 @@ export class SqlRecordStore implements RecordStore {
     isWanted: () => boolean,
   ): Promise<FencedAnswer | 'ended'> {
     const { dialect } = this.connector;
-    const { mark, marking } = transaction;
+    const { mark, marking, hasOtherRole } = transaction;
     if (marking) await marking;
+    if (hasOtherRole) await dialect.leaveRole?.(transaction.on);
     const completed = await dialect.completeWithin(transaction.on, mark, row, isWanted);
+    if (hasOtherRole) await dialect.returnToRole?.(transaction.on);
     // To check the mark may remove it (RELEASE SAVEPOINT), and another operation in the same transaction needs one.
     if (transaction.operations > 1 && completed !== 'ended') await dialect.markTransaction(transaction.on, mark);
     return completed;

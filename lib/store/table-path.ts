@@ -32,25 +32,30 @@ export function quotedPath({ driver }: DataSource, path: string): string {
     .join('.');
 }
 
-/** The schemas in which PostgreSQL finds tables that the options name without one. */
-const schemas = new WeakMap<DataSource, string>();
+/** Where PostgreSQL has the tables of a data source, and the role that its connections have when they are opened. */
+interface Place {
+  readonly schema: string;
+  readonly role: string;
+}
 
-/** Whether {@link tableOf} can name the schema of a table on PostgreSQL. */
-export function knowsSchema(dataSource: DataSource): boolean {
-  return schemas.has(dataSource) || tablePathOf(dataSource, IdempotencyRecord).includes('.');
+const places = new WeakMap<DataSource, Place>();
+
+export function placeOf(dataSource: DataSource): Place | undefined {
+  return places.get(dataSource);
 }
 
 /**
- * Finds out in which schema PostgreSQL has the tables, on a connection that no handler has moved to another one.
+ * Finds the tables on PostgreSQL, by a connection that no handler has moved to another schema or role.
  *
  * @throws the database's error where the table is missing
  */
-export async function findSchema(dataSource: DataSource, on: PgConnection): Promise<void> {
+export async function findPlace(dataSource: DataSource, on: PgConnection): Promise<void> {
   const { rows } = await on.query({
-    text: 'SELECT relnamespace::regnamespace::text AS schema FROM pg_class WHERE oid = $1::regclass',
+    text: `SELECT relnamespace::regnamespace::text AS schema, current_setting('role') AS role FROM pg_class
+      WHERE oid = $1::regclass`,
     values: [quotedTable(dataSource, IdempotencyRecord)],
   });
-  schemas.set(dataSource, rows[0].schema as string);
+  places.set(dataSource, rows[0] as unknown as Place);
 }
 
 /**
@@ -65,6 +70,6 @@ export function tableOf(dataSource: DataSource, entity: OurEntity): string {
   const { driver } = dataSource;
   if (dialectNameOf(dataSource) === 'mysql')
     return driver.database ? `${driver.escape(driver.database)}.${table}` : table;
-  const schema = schemas.get(dataSource);
-  return schema === undefined ? table : `${schema}.${table}`;
+  const place = placeOf(dataSource);
+  return place ? `${place.schema}.${table}` : table;
 }

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { checkAtBoot } from '../../store/boot-check.js';
 import { MYSQL_NOW } from '../../store/dialects/clock.js';
 import { type DialectName, dialectNameOf } from '../../store/dialects/dialect-name.js';
-import { causes } from '../../store/driver-errors.js';
+import { lacksRight } from '../../store/driver-errors.js';
 import { IDEMPOTENCY_ENTITIES, IdempotencyRecord } from '../../store/entities/index.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../store/migrations/index.js';
 import { saysMissingTables } from '../../store/missing-tables.js';
@@ -15,9 +15,6 @@ import type { Subject } from './subject.js';
 export const RUN_MIGRATIONS =
   'Run the migrations: npx nestjs-idempotency migrations run (`migrations print` shows the SQL). Where the tables are under ' +
   'another name, give --schema or --entity-prefix';
-
-/** SQLSTATE; refusals of MySQL and MariaDB for a database, a table and a column. */
-const MISSING_RIGHT = new Set<unknown>(['42501', 1044, 1142, 1143]);
 
 /** What the application itself does at boot: the server's version, a claim, a step and their deletion, rolled back. */
 export async function rehearsal({ dataSource, store, timeoutMs }: Subject): Promise<Finding[]> {
@@ -52,7 +49,7 @@ export async function version({ dataSource }: Subject): Promise<Finding[]> {
 
 function remedyFor(cause: unknown, dataSource: DataSource): string {
   if (saysMissingTables(cause)) return RUN_MIGRATIONS;
-  if (!causes(cause).some(({ code, errno }) => MISSING_RIGHT.has(code) || MISSING_RIGHT.has(errno))) {
+  if (!lacksRight(cause)) {
     return 'Requests get 503 for the same reason: see docs/troubleshooting.md#log-lines';
   }
   const tables = IDEMPOTENCY_ENTITIES.map((entity) => dataSource.getMetadata(entity).tablePath);

@@ -1,4 +1,4 @@
-import { causes, says } from '../driver-errors.js';
+import { causes, lacksRight, says } from '../driver-errors.js';
 
 /** An error after which its connection is broken for good and must be closed. */
 export interface Poison {
@@ -52,8 +52,14 @@ const ERRNO: PoisonTable = [
   [/^(1053|1152|1153|115[6-9]|116[01]|1184|1927|3169|2006|2013|2055)$/, BROKEN],
 ];
 
-/** Returns how an error, or one of its causes, broke its connection, or `undefined` if it did not. */
-export function poisonsConnection(error: unknown): Poison | undefined {
+/**
+ * Returns how an error, or one of its causes, broke its connection, or `undefined` if it did not.
+ *
+ * @param isShared whether the store shares the connection with handlers, which may have left it in a role (`SET ROLE`) that
+ *   may not write the store's tables. Such a handler has used most connections of the pool.
+ */
+export function poisonsConnection(error: unknown, isShared = false): Poison | undefined {
+  if (isShared && lacksRight(error)) return STALE;
   for (const cause of causes(error)) {
     const { code, errno, routine } = cause as { code?: unknown; errno?: unknown; routine?: unknown };
     if (code === STALE_PLAN.code && routine === STALE_PLAN.routine) return STALE;

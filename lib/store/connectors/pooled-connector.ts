@@ -54,7 +54,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
         const on = this.on(connection);
         return await work(on instanceof Promise ? await on : on);
       } catch (error) {
-        const poison = poisonsConnection(error);
+        const poison = poisonsConnection(error, this.sharesPool);
         if (poison?.others) this.dropIdle();
         const isPoisoned = poison && (!poison.ifLasting || this.isLasting(connection));
         if (isPoisoned || !this.isIntactAfter(error)) broken = error;

@@ -4,7 +4,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { markStatement, type PgConnection } from '../dialects/postgres.js';
 import type { DirectTransactions } from './connector.js';
-import { findSchema, knowsSchema } from '../table-path.js';
+import { findPlace, placeOf } from '../table-path.js';
 import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
 import { type Pool, StorePools } from './pools.js';
@@ -54,8 +54,8 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   /** The first statement has to find the tables. It may come long after the boot, when the database was down then. */
   protected on(client: PgClient): PgConnection | Promise<PgConnection> {
     const on = this.wrap(client);
-    this.isPlaced ||= !this.direct || knowsSchema(this.dataSource);
-    return this.isPlaced ? on : findSchema(this.dataSource, on).then(() => on);
+    this.isPlaced ||= !this.direct || placeOf(this.dataSource) !== undefined;
+    return this.isPlaced ? on : findPlace(this.dataSource, on).then(() => on);
   }
 
   protected execute(on: PgConnection, statement: string): Promise<unknown> {

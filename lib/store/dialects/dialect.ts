@@ -1,10 +1,12 @@
 import type { Claim, FencedAnswer, Ownership, RecordedStep, RecordState } from '../../engine/ports/record-store.js';
 import type { DialectName } from './dialect-name.js';
 
-/** The quoted names of the two tables. Read at first use: the data source may be configured later than the store is made. */
+/** The quoted names of the two tables, and who may write them. Read at first use: the data source may be configured later than the store is made. */
 export interface TableNames {
   readonly record: string;
   readonly step: string;
+  /** The role that connections to PostgreSQL have when they are opened. Absent until the first statement. */
+  readonly role?: string;
 }
 
 /** A record as a statement returns it. The bytes of its outcome are still sealed. */
@@ -94,6 +96,13 @@ export interface Dialect<Connection = unknown> {
     completion: CompletionRow,
     isWanted: () => boolean,
   ): Promise<FencedAnswer | 'ended'>;
+  /**
+   * Gives up the role that the handler has taken, in a marked transaction: the role may have no right to write the tables.
+   * Absent where a transaction cannot change its role.
+   */
+  leaveRole?(on: Connection): Promise<void>;
+  /** Takes the handler's role again. Deferred triggers run at COMMIT, and must not get more rights than the handler had. */
+  returnToRole?(on: Connection): Promise<void>;
   /** As {@link completeWithin}, by one statement that fails where it completes nothing: COMMIT may be sent with it. */
   completeLast?(on: Connection, mark: string, completion: CompletionRow): Promise<FencedAnswer | 'ended'>;
 

@@ -31,6 +31,18 @@ export function markStatement(mark: string): string {
   return `SET LOCAL ${MARK_NAME} = '${mark}'`;
 }
 
+/** Settings that are local to a transaction: the role that its handler has taken. */
+const USER = 'nestjs_idempotency.user';
+const ROLE = 'nestjs_idempotency.role';
+
+const local = (name: string, value: string) => `set_config('${name}', ${value}, true)`;
+
+const LEAVE_ROLE = `SELECT ${local(USER, "current_setting('session_authorization')")}, ${local(ROLE, "current_setting('role')")};
+SET LOCAL SESSION AUTHORIZATION DEFAULT`;
+
+const RETURN_TO_ROLE = `SELECT ${local('session_authorization', `current_setting('${USER}')`)};
+SELECT ${local('role', `current_setting('${ROLE}')`)}`;
+
 /** invalid_text_representation, the error of {@link orFail}. */
 const NO_BOOLEAN = '22P02';
 
@@ -353,6 +365,15 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
       if (answer.held) return answer;
       const found = await run(on, 'mark', []);
       return found.rows[0].mark === mark ? NOT_HELD : 'ended';
+    },
+
+    async leaveRole(on) {
+      await on.query({ text: LEAVE_ROLE });
+      await on.query({ text: `SELECT ${local('role', '$1')}`, values: [tables.role ?? 'none'] });
+    },
+
+    async returnToRole(on) {
+      await on.query({ text: RETURN_TO_ROLE });
     },
 
     async completeLast(on, mark, c) {

@@ -11,6 +11,10 @@ const TRANSACTION_CONTROL =
 const IMPLICIT_COMMIT =
   /^(?:(?:create|drop)\s+(?!temporary\b)|(?:alter|truncate|rename|grant|revoke|analyze|optimize|repair|flush|install|uninstall)\s|(?:un)?lock\s+tables?\b)/i;
 
+/** PostgreSQL's. May match a setting of another name, which then costs two statements more and changes nothing. */
+const ROLE_CHANGE =
+  /(?:^|;)\s*set\b[^;]*\b(?:role|authorization)\b|\bset_config\s*\(\s*'(?:role|session_authorization)'/i;
+
 const WRITE = /^(?:insert|update|delete|merge|replace|truncate|call|copy|load\s+data|create|alter|drop)\b/i;
 const WRITE_BEHIND_WITH = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)\b/i;
 
@@ -18,6 +22,11 @@ const WRITE_BEHIND_WITH = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)
 export function endsTransaction(sql: string, dialect: DialectName): boolean {
   const statement = sql.replace(LEADING, '');
   return TRANSACTION_CONTROL.test(statement) || (dialect === 'mysql' && IMPLICIT_COMMIT.test(statement));
+}
+
+/** Returns whether a statement makes the rest of a PostgreSQL transaction run as another role, as far as its text shows. */
+export function changesRole(sql: string): boolean {
+  return ROLE_CHANGE.test(sql);
 }
 
 /** Returns whether a statement writes, as far as its text shows: a SELECT may call a function that writes. */

@@ -10,7 +10,7 @@ import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
 import { kindOf, says } from '../driver-errors.js';
-import { endsTransaction, isWrite } from './statements.js';
+import { changesRole, endsTransaction, isWrite } from './statements.js';
 
 /** A driver's connection. One over a network emits an error when it is lost. */
 interface RawConnection {
@@ -63,6 +63,8 @@ export class WatchedTransaction {
   on: unknown;
   /** Resolves once the transaction is marked. Its rejection is handled. Absent where BEGIN has marked it. */
   marking: Promise<void> | undefined;
+  /** Whether the handler took another role, which may have no right to write the store's tables. */
+  hasOtherRole = false;
   /** Whether the completion has committed it. */
   isCommitted = false;
   /** The driver's connection. */
@@ -175,6 +177,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     if (!transaction || transaction.phase === 'ending') return this.warnOfForeignWrite(query);
     if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });
     if (endsTransaction(query, this.connector.dialect.name)) throw new TransactionControlError(query);
+    if (changesRole(query)) transaction.hasOtherRole = true;
     const step = currentStep();
     const isOfStep = step && (step.transaction.manager as EntityManager).queryRunner === queryRunner;
     if (isOfStep && isWrite(query)) throw new StepInTransactionError(step.name);

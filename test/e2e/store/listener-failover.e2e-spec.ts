@@ -13,7 +13,11 @@ describe('a primary that was demoted and stays up', () => {
 
   beforeAll(async () => {
     database = await createDatabase('postgres');
-    dataSource = await new DataSource({ ...database.options, entities: [...IDEMPOTENCY_ENTITIES] }).initialize();
+    dataSource = await new DataSource({
+      ...database.options,
+      entities: [...IDEMPOTENCY_ENTITIES],
+      synchronize: true,
+    }).initialize();
     connector = connectorFor(dataSource, 4) as Connector<PgConnection>;
   });
   afterAll(async () => {

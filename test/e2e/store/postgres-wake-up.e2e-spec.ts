@@ -46,6 +46,7 @@ beforeAll(async () => {
   database = await createDatabase('postgres');
   proxy = await TcpProxy.listen(database.options.port!);
   direct = await open();
+  await direct.synchronize();
   throughProxy = await open(proxy.port);
   there = wakeUpOf(direct);
 });
