@@ -49,15 +49,4 @@ export class ShortLivedMap<K, V> {
   *[Symbol.iterator](): Generator<[K, V]> {
     for (const entry of this.entries) if (this.entries.has(entry[0])) yield entry;
   }
-
-  *keys(): Generator<K> {
-    for (const [key] of this) yield key;
-  }
-}
-
-/** A Set for items that come and go with requests: the keys of a {@link ShortLivedMap}. */
-export class ShortLivedSet<T> extends ShortLivedMap<T, true> {
-  add(item: T): void {
-    this.set(item, true);
-  }
 }

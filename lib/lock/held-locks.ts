@@ -3,13 +3,13 @@ import type { Lock } from 'redlock';
 
 import { type Beating, Heartbeats } from '../engine/heartbeats.js';
 import type { HeldLock } from '../engine/ports/record-lock.js';
-import { ShortLivedSet } from '../engine/short-lived.js';
 
 /** The longest pause before a failed renewal is tried again: short enough to try several times before the lock expires. */
 const RETRY_WITHIN_MS = 250;
 
 interface Held extends HeldLock, Beating {
   lock: Lock;
+  isReleased: boolean;
 }
 
 /**
@@ -19,8 +19,8 @@ interface Held extends HeldLock, Beating {
  * before it expires is released without an error: the database decides who may complete the record.
  */
 export class HeldLocks {
-  readonly #held = new ShortLivedSet<Held>();
   readonly #renewals = new Heartbeats();
+  #isClosed = false;
 
   /** @param giveBack releases a lock on the nodes, in the background */
   constructor(
@@ -30,23 +30,22 @@ export class HeldLocks {
 
   hold(lock: Lock, ttlMs: number): HeldLock {
     const release = () => {
-      this.#held.delete(held);
+      held.isReleased = true;
       this.#renewals.cancel(held);
       this.giveBack(held.lock);
     };
-    const held: Held = { lock, beat: () => void this.#renew(held, ttlMs), release };
-    this.#held.add(held);
+    const held: Held = { lock, isReleased: false, beat: () => void this.#renew(held, ttlMs), release };
     this.#renewals.schedule(held, ttlMs / 3);
     return held;
   }
 
   /** Stops all renewals. The locks expire. */
   close(): void {
-    for (const held of this.#held.keys()) this.#renewals.cancel(held);
-    this.#held.clear();
+    this.#isClosed = true;
   }
 
   async #renew(held: Held, ttlMs: number): Promise<void> {
+    if (this.#isClosed) return;
     // After its expiry, the lock may be another process's.
     if (held.lock.expiration <= Date.now()) return held.release();
     let pauseMs = ttlMs / 3;
@@ -55,6 +54,6 @@ export class HeldLocks {
     } catch {
       pauseMs = Math.min(ttlMs / 10, RETRY_WITHIN_MS);
     }
-    if (this.#held.has(held)) this.#renewals.schedule(held, pauseMs);
+    if (!held.isReleased) this.#renewals.schedule(held, pauseMs);
   }
 }

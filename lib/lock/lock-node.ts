@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { ShortLivedSet } from '../engine/short-lived.js';
+import { ShortLivedMap } from '../engine/short-lived.js';
 import { type GuardedClient, isReply, NodeFailure } from './guarded-client.js';
 import type { RedisLike } from './redis-client.js';
 
@@ -70,7 +70,7 @@ const OPERATIONS = new Map(Object.values(REDLOCK_SCRIPTS).map((name) => [sha1(na
  * - A lock that the node grants after its request gave up is released at once, and does not block others until it expires.
  */
 export class LockNode {
-  readonly #mayHold = new ShortLivedSet<string>();
+  readonly #mayHold = new ShortLivedMap<string, true>();
   #waiting: Request[] = [];
   #sendsSoon: NodeJS.Immediate | undefined;
   #releasesSoon = false;
@@ -134,7 +134,7 @@ export class LockNode {
   #request(operation: Operation, names: readonly string[], value: string, ttlMs: number): Promise<number> {
     const refusal = this.refusal();
     if (refusal !== undefined) return Promise.reject(new NodeFailure(refusal));
-    if (operation === 'acquire') for (const name of names) this.#mayHold.add(lockOf(name, value));
+    if (operation === 'acquire') for (const name of names) this.#mayHold.set(lockOf(name, value), true);
     this.#sendsSoon ??= setImmediate(() => this.flush());
     return new Promise((resolve, reject) => {
       this.#waiting.push({ operation, names, value, ttlMs, resolve, reject });

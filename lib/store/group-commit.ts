@@ -1,4 +1,4 @@
-import { ShortLivedSet } from '../engine/short-lived.js';
+import { ShortLivedMap } from '../engine/short-lived.js';
 import { Deadlines, noAnswer, storeError } from './deadline.js';
 import { LockedRows, saysLocked } from './locked-rows.js';
 
@@ -38,7 +38,7 @@ export interface GroupCommitSettings {
  */
 export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer = Row> {
   private queue: Waiting<Item, Answer>[] = [];
-  private readonly batchesInFlight = new ShortLivedSet<readonly Waiting<Item, Answer>[]>();
+  private readonly batchesInFlight = new ShortLivedMap<readonly Waiting<Item, Answer>[], true>();
   private isScheduled = false;
   private readonly deadlines: Deadlines<Waiting<Item, Answer>>;
   private readonly locked: LockedItems<Item, Answer>;
@@ -86,7 +86,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
     while (this.batchesInFlight.size < this.settings.inFlight) {
       const batch = this.takeBatch();
       if (batch.length === 0) return;
-      this.batchesInFlight.add(batch);
+      this.batchesInFlight.set(batch, true);
       void this.send(batch).then(() => this.end(batch));
     }
   };
@@ -139,7 +139,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   private giveUp(waiting: Waiting<Item, Answer>): void {
     waiting.isGivenUp = true;
     this.fail(waiting, noAnswer(this.settings.patienceMs));
-    for (const batch of this.batchesInFlight.keys()) if (batch.every(({ isGivenUp }) => isGivenUp)) this.end(batch);
+    for (const [batch] of this.batchesInFlight) if (batch.every(({ isGivenUp }) => isGivenUp)) this.end(batch);
   }
 
   /** Ids are unique within a batch, because a statement can touch a row once. They are sorted to prevent deadlocks. */

@@ -1,6 +1,6 @@
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { ShortLivedMap, ShortLivedSet } from '../../../lib/engine/short-lived.js';
+import { ShortLivedMap } from '../../../lib/engine/short-lived.js';
 
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as (options: { type: 'minor' | 'major' }) => void;
@@ -78,18 +78,5 @@ describe('ShortLivedMap', () => {
       for (let i = key; i < key + 150; i++) map.delete(i);
     }
     expect(met).toEqual([0, 150]);
-  });
-});
-
-describe('ShortLivedSet', () => {
-  it('has each item once', () => {
-    const set = new ShortLivedSet<string>();
-    set.add('a');
-    set.add('b');
-    set.add('a');
-    expect([set.size, [...set.keys()], set.has('a')]).toEqual([2, ['a', 'b'], true]);
-    expect([set.delete('a'), set.delete('a'), set.has('a')]).toEqual([true, false, false]);
-    set.clear();
-    expect(set.size).toBe(0);
   });
 });
