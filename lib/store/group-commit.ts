@@ -1,6 +1,7 @@
 import { ShortLivedMap } from '../engine/short-lived.js';
 import { Deadlines, noAnswer, storeError } from './deadline.js';
-import { LockedRows, saysLocked } from './locked-rows.js';
+import { says } from './driver-errors.js';
+import { LockedRows } from './locked-rows.js';
 
 interface Waiting<Item, Answer> {
   readonly item: Item;
@@ -100,7 +101,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
       const rows = await this.run(batch.map(({ item }) => item));
       for (let i = 0; i < batch.length; i++) this.answer(batch[i], rows[i]);
     } catch (error) {
-      const isLocked = saysLocked(error);
+      const isLocked = says(error, 'locked');
       if (batch.length === 1 && isLocked) return this.waitForLock(batch[0]);
       if (batch.length === 1 || (!isLocked && this.settings.isCommon(error))) {
         for (const waiting of batch) this.fail(waiting, error);

@@ -4,11 +4,6 @@ import { says } from './driver-errors.js';
 /** The pause between two attempts at locked rows: without one, a statement would hold a connection all the time. */
 const PAUSE_MS = 50;
 
-/** Returns whether a statement waited too long for a row that another transaction has locked. It had no effect. */
-export function saysLocked(error: unknown): boolean {
-  return says(error, 'locked');
-}
-
 /**
  * Retries statements whose rows are locked, one at a time: for any number of locked rows, they hold one connection at most.
  */
@@ -22,14 +17,14 @@ export class LockedRows {
       try {
         return await this.inTurn(ask);
       } catch (error) {
-        if (!saysLocked(error) || performance.now() >= giveUpAt) throw error;
+        if (!says(error, 'locked') || performance.now() >= giveUpAt) throw error;
       }
     }
   }
 
   private inTurn<T>(ask: () => Promise<T>): Promise<T> {
     const turn = this.lastTurn.then(ask);
-    this.lastTurn = turn.catch((error: unknown) => (saysLocked(error) ? sleep(PAUSE_MS) : undefined));
+    this.lastTurn = turn.catch((error: unknown) => (says(error, 'locked') ? sleep(PAUSE_MS) : undefined));
     return turn;
   }
 }

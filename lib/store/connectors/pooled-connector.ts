@@ -1,6 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
-import { LockedRows, saysLocked } from '../locked-rows.js';
+import { says } from '../driver-errors.js';
+import { LockedRows } from '../locked-rows.js';
 import { Deadlines } from '../deadline.js';
 import type { Connector, RehearsalStep } from './connector.js';
 import { poisonsConnection } from './poisoned-connections.js';
@@ -59,7 +60,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
         const isPoisoned = poison && (!poison.ifLasting || this.isLasting(connection));
         if (isPoisoned || !this.isIntactAfter(error)) broken = error;
         // Not awaited: the connection is released first.
-        if (lockPatienceMs > 0 && saysLocked(error)) return this.whenUnlocked(work, error, lockPatienceMs);
+        if (lockPatienceMs > 0 && says(error, 'locked')) return this.whenUnlocked(work, error, lockPatienceMs);
         if (again || !(poison?.refused || this.isRepairedAfter(error))) throw error;
       } finally {
         this.inUse.delete(connection);

@@ -1,5 +1,5 @@
 import { GroupCommit } from '../../../lib/store/group-commit.js';
-import { saysLocked } from '../../../lib/store/locked-rows.js';
+import { says } from '../../../lib/store/driver-errors.js';
 import { until } from '../../support/until.js';
 
 interface Item {
@@ -55,7 +55,7 @@ describe('GroupCommit, of rows that others have locked', () => {
   it('keeps a row that is known to be locked out of batches, until it is found free', async () => {
     database.locked.set('b', Infinity);
     const [{ status, reason }] = (await add('b')) as PromiseRejectedResult[];
-    expect({ status, locked: saysLocked((reason as Error).cause) }).toEqual({ status: 'rejected', locked: true });
+    expect({ status, locked: says((reason as Error).cause, 'locked') }).toEqual({ status: 'rejected', locked: true });
     const from = database.batches.length;
     database.locked.clear();
     expect(await add('abc')).toMatchObject([{ value: 'a' }, { value: 'b' }, { value: 'c' }]);
