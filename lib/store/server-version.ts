@@ -8,32 +8,23 @@ interface Product {
   readonly since: readonly [major: number, minor: number];
 }
 
-/** For each dialect, the query for the version, and the products that may answer. The first pattern that matches decides. */
-const SERVERS: Record<DialectName, { readonly query: string; readonly products: readonly Product[] }> = {
-  postgres: {
-    query: 'SELECT version() AS version',
-    products: [{ name: 'PostgreSQL', version: /^PostgreSQL (\d+)(?:\.(\d+))?/, since: [13, 0] }],
-  },
-  mysql: {
-    query: 'SELECT VERSION() AS version',
-    products: [
-      { name: 'MariaDB', version: /(\d+)\.(\d+)[\d.]*-MariaDB/, since: [10, 6] },
-      { name: 'MySQL', version: /^(\d+)\.(\d+)/, since: [8, 0] },
-    ],
-  },
-  sqlite: {
-    query: 'SELECT sqlite_version() AS version',
-    products: [{ name: 'SQLite', version: /^(\d+)\.(\d+)/, since: [3, 35] }],
-  },
+/** The products that may answer. The first pattern that matches decides. */
+const PRODUCTS: Record<DialectName, readonly Product[]> = {
+  postgres: [{ name: 'PostgreSQL', version: /^PostgreSQL (\d+)(?:\.(\d+))?/, since: [13, 0] }],
+  mysql: [
+    { name: 'MariaDB', version: /(\d+)\.(\d+)[\d.]*-MariaDB/, since: [10, 6] },
+    { name: 'MySQL', version: /^(\d+)\.(\d+)/, since: [8, 0] },
+  ],
+  sqlite: [{ name: 'SQLite', version: /^(\d+)\.(\d+)/, since: [3, 35] }],
 };
 
 export function versionQuery(dialect: DialectName): string {
-  return SERVERS[dialect].query;
+  return `SELECT ${dialect === 'sqlite' ? 'sqlite_version' : 'version'}() AS version`;
 }
 
 /** Returns a message if a server's version is older than the supported ones. */
 export function unsupported(dialect: DialectName, version: string): string | undefined {
-  for (const product of SERVERS[dialect].products) {
+  for (const product of PRODUCTS[dialect]) {
     const found = product.version.exec(version);
     if (!found) continue;
     const [major, minor] = [Number(found[1]), Number(found[2] ?? 0)];
