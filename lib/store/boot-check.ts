@@ -30,27 +30,17 @@ export async function checkAtBoot(
   }
   assertEntities(dataSource);
   let attempt = 'ask for the version';
-  try {
-    const { version, preparesStatements } = await withDeadline(askServer(dataSource), timeoutMs);
-    if (!preparesStatements) throw new MysqlPackageError();
-    const problem = unsupported(dialectNameOf(dataSource), version);
-    if (problem) return logger.error(problem);
-    await store.rehearse(aClaim(), (next) => (attempt = next));
-  } catch (error) {
-    if (error instanceof MysqlPackageError) throw error;
-    logger.error(`The boot check could not ${attempt}: ${explainStore(error)}`);
-  }
-}
-
-class MysqlPackageError extends Error {
-  override readonly name = 'MysqlPackageError';
-
-  constructor() {
-    super(
+  const log = (error: unknown) => logger.error(`The boot check could not ${attempt}: ${explainStore(error)}`);
+  const server = await withDeadline(askServer(dataSource), timeoutMs).catch(log);
+  if (!server) return;
+  if (!server.preparesStatements)
+    throw new Error(
       'IdempotencyModule: the data source uses the package `mysql`, which cannot prepare statements. Install `mysql2`, ' +
         'and remove `mysql`, or `driver` from the options of TypeOrmModule.forRoot()',
     );
-  }
+  const problem = unsupported(dialectNameOf(dataSource), server.version);
+  if (problem) return logger.error(problem);
+  await store.rehearse(aClaim(), (next) => (attempt = next)).catch(log);
 }
 
 async function askServer(dataSource: DataSource): Promise<{ version: string; preparesStatements: boolean }> {
