@@ -114,7 +114,8 @@ export class SqlRecordStore implements RecordStore {
 
   claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState> {
     const { connector } = this;
-    if (waitsForItself(connector)) return Promise.reject(nested(claim.endpoint));
+    const nested = nestedIn(connector, claim.endpoint);
+    if (nested) return Promise.reject(nested);
     const { recordId, request } = claim;
     const sealed = request && this.settings.sealer.seal(request, { recordId, field: 'request' });
     const item = sealed === request ? claim : { ...claim, request: sealed };
@@ -336,7 +337,8 @@ export class SqlRecordStore implements RecordStore {
 
   /** @param what the operation, as errors name it */
   private async askAtomically<T>(what: string, work: Work<T>): Promise<T> {
-    assertNotNested(this.connector, what);
+    const nested = nestedIn(this.connector, what);
+    if (nested) throw nested;
     const { timeoutMs } = this.settings;
     return besideTransaction(this.connector, what, () => ask(this.connector, timeoutMs, work, 'atomically'));
   }
@@ -417,7 +419,8 @@ class SqlStepStore implements StepStore {
     if (within && this.joinsTransaction) {
       return withDeadline(connector.within(within.manager as EntityManager).then(work), patienceMs);
     }
-    assertNotNested(connector, what);
+    const nested = nestedIn(connector, what);
+    if (nested) throw nested;
     return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within);
   }
 }
@@ -461,15 +464,9 @@ function patienceOf({ singleConnection }: Connector, { timeoutMs }: SqlRecordSto
   return singleConnection ? Math.max(timeoutMs, SINGLE_CONNECTION_PATIENCE_MS) : timeoutMs;
 }
 
-function assertNotNested(connector: Connector, what: string): void {
-  if (waitsForItself(connector)) throw nested(what);
-}
-
-function waitsForItself(connector: Connector): boolean {
-  return connector.waitsForItself?.() === true;
-}
-
-function nested(what: string): NestedOperationError {
+/** Returns an error where a statement would wait for the transaction that it is part of. */
+function nestedIn(connector: Connector, what: string): NestedOperationError | undefined {
+  if (!connector.waitsForItself?.()) return undefined;
   const outer = current()?.execution;
   return new NestedOperationError(what, outer?.openTransaction ? outer.endpoint : "the application's own transaction");
 }
