@@ -28,7 +28,6 @@ import {
   type CompletionRow,
   type ForgottenBatch,
   NOT_HELD,
-  type OutcomeRow,
   type RecordRow,
   type Unchanged,
 } from './dialects/dialect.js';
@@ -358,7 +357,7 @@ export class SqlRecordStore implements RecordStore {
   }
 
   /** Returns the outcome with its bytes sealed, or opened. */
-  private withBytes(how: keyof Sealer, recordId: string, outcome: StoredOutcome): OutcomeRow {
+  private withBytes(how: keyof Sealer, recordId: string, outcome: StoredOutcome): StoredOutcome {
     if (!this.isSealing) return outcome;
     const { sealer } = this.settings;
     const { code, head, body } = outcome;

@@ -1,3 +1,4 @@
+import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Claim, FencedAnswer, Ownership, RecordedStep, RecordState } from '../../engine/ports/record-store.js';
 import type { DialectName } from './dialect-name.js';
 
@@ -21,14 +22,8 @@ export interface StepRow {
   readonly result: Buffer | null;
 }
 
-export interface OutcomeRow {
-  readonly code: number;
-  readonly head: Buffer | null;
-  readonly body: Buffer | null;
-}
-
 /** A completion, its bytes sealed. */
-export interface CompletionRow extends Ownership, OutcomeRow {
+export interface CompletionRow extends Ownership, StoredOutcome {
   readonly retentionMs: number;
   /** `null` keeps the claim's. */
   readonly fingerprint: Buffer | null;
@@ -133,7 +128,7 @@ export interface Dialect<Connection = unknown> {
   resolveHeld(
     on: Connection,
     recordId: string,
-    outcome: OutcomeRow | null,
+    outcome: StoredOutcome | null,
     retentionMs: number | null,
     token: number | null,
   ): Promise<boolean>;
