@@ -72,6 +72,8 @@ export interface Connector<Connection = unknown> {
   readonly nesting?: Nesting;
   /** Whether the store's own statements use the data source's pool at present. */
   readonly sharesPool?: boolean;
+  /** Closes idle connections, after an error which says that all of those opened so far are stale. */
+  dropIdle?(): void;
   /** Calls `listener` when all connections opened so far turn out to be stale, as after a failover. */
   onStale?(listener: () => void): void;
   /** Closes the store's own connections. */

@@ -1,8 +1,6 @@
-import type { DataSource, QueryRunner } from 'typeorm';
-import { dialectNameOf } from '../dialects/dialect-name.js';
-import { sharedMysqlPool } from './mysql-pool.js';
+import type { QueryRunner } from 'typeorm';
+import type { Connector } from './connector.js';
 import { poisonsConnection } from './poisoned-connections.js';
-import { sharedPostgresPool } from './postgres-pool.js';
 
 /** A driver's connection. The `end` of mysql2 returns it to its pool. SQLite's has neither method, and stays open. */
 interface RawConnection {
@@ -16,12 +14,12 @@ const poisoned = new WeakSet<QueryRunner>();
  * Notes an error of a transaction's statement, because a handler may catch it or throw another one. After a failover, closes
  * idle connections at once.
  */
-export function noteError(runner: QueryRunner, error: unknown): void {
+export function noteError(connector: Connector, runner: QueryRunner, error: unknown): void {
   const poison = poisonsConnection(error);
   // A handler's own slow statement does not mean that its connection is broken.
   if (!poison || poison.ifLasting) return;
   poisoned.add(runner);
-  if (poison.others) closeIdle(runner.connection);
+  if (poison.others) connector.dropIdle?.();
 }
 
 export function isPoisoned(runner: QueryRunner): boolean {
@@ -29,8 +27,8 @@ export function isPoisoned(runner: QueryRunner): boolean {
 }
 
 /** Returns a transaction's connection to the data source's pool after an error, or closes it if it is broken for good. */
-export async function releaseAfter(error: unknown, runner: QueryRunner): Promise<void> {
-  noteError(runner, error);
+export async function releaseAfter(error: unknown, connector: Connector, runner: QueryRunner): Promise<void> {
+  noteError(connector, runner, error);
   if (isPoisoned(runner)) await discardConnection(runner);
   await runner.release();
 }
@@ -40,10 +38,4 @@ export async function discardConnection(runner: QueryRunner): Promise<void> {
   const connection = (await runner.connect().catch(() => undefined)) as RawConnection | undefined;
   if (connection?.destroy) connection.destroy();
   else void connection?.end?.().catch(() => undefined);
-}
-
-function closeIdle(dataSource: DataSource): void {
-  const dialect = dialectNameOf(dataSource);
-  if (dialect === 'postgres') sharedPostgresPool(dataSource).closeIdle();
-  if (dialect === 'mysql') sharedMysqlPool(dataSource).closeIdle();
 }

@@ -113,6 +113,13 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     return this.turns.run(Math.max(1, this.pools.shared.limit - 1), patienceMs, work);
   }
 
+  dropIdle(): void {
+    this.pools.closeIdle();
+    if (performance.now() - this.reportedAt < REPORT_EVERY_MS) return;
+    this.reportedAt = performance.now();
+    for (const listener of this.staleListeners) listener();
+  }
+
   onStale(listener: () => void): void {
     this.staleListeners.add(listener);
   }
@@ -150,12 +157,5 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     const since = this.limitedSince.get(connection) ?? now;
     this.limitedSince.set(connection, since);
     return now - since > LASTING_AFTER_MS;
-  }
-
-  private dropIdle(): void {
-    this.pools.closeIdle();
-    if (performance.now() - this.reportedAt < REPORT_EVERY_MS) return;
-    this.reportedAt = performance.now();
-    for (const listener of this.staleListeners) listener();
   }
 }

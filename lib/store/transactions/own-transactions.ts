@@ -78,6 +78,6 @@ export class OwnTransactions {
       // query runner, every later statement would wait for its end forever.
       await runner.rollbackTransaction().catch(() => setTransactionState(runner, false));
     }
-    await releaseAfter(error, runner);
+    await releaseAfter(error, this.connector, runner);
   }
 }

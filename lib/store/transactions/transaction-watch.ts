@@ -193,7 +193,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
       transaction.mayBeCommitted = true;
       return undefined;
     }
-    noteError(queryRunner, error);
+    noteError(this.connector, queryRunner, error);
     if (!says(error, 'endsTransaction')) return this.checkTransaction(queryRunner, transaction, error);
     // Synchronously, because TypeORM before 1.0 does not await this method.
     transaction.phase = 'undone';
