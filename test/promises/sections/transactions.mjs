@@ -174,7 +174,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/store/sql-record-store.ts',
-            find: '    if (waitsForItself(connector)) return Promise.reject(nested(claim.endpoint));\n',
+            find: '    if (nested) return Promise.reject(nested);\n',
             replace: '',
           },
         ],
