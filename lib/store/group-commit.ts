@@ -42,7 +42,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   private readonly batchesInFlight = new ShortLivedMap<readonly Waiting<Item, Answer>[], true>();
   private isScheduled = false;
   private readonly deadlines: Deadlines<Waiting<Item, Answer>>;
-  private readonly locked: LockedItems<Item, Answer>;
+  private readonly locked = new LockedItems();
 
   /**
    * @param run executes a batch, whose ids are distinct and sorted, and returns one row for each item, in order
@@ -54,10 +54,6 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
     private readonly read: (row: Row) => Answer,
   ) {
     this.deadlines = new Deadlines(settings.patienceMs, (waiting) => this.giveUp(waiting));
-    this.locked = new LockedItems(async (waiting) => {
-      if (!this.isWaitedFor(waiting)) throw noAnswer(settings.patienceMs);
-      return read((await run([waiting.item]))[0]);
-    });
   }
 
   /**
@@ -113,16 +109,14 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
 
   private answer(waiting: Waiting<Item, Answer>, row: Row): void {
     try {
-      this.settle(waiting, this.read(row));
+      const answer = this.read(row);
+      if (waiting.isGivenUp) return waiting.onLate?.(answer);
+      this.deadlines.delete(waiting);
+      waiting.resolve(answer);
     } catch (error) {
+      // What `onLate` throws has no caller to handle it: a rejection would end the process.
       this.fail(waiting, error);
     }
-  }
-
-  private settle(waiting: Waiting<Item, Answer>, answer: Answer): void {
-    if (waiting.isGivenUp) return deliverLate(waiting, answer);
-    this.deadlines.delete(waiting);
-    waiting.resolve(answer);
   }
 
   private fail(waiting: Waiting<Item, Answer>, error: unknown): void {
@@ -131,8 +125,12 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   }
 
   private waitForLock(waiting: Waiting<Item, Answer>): void {
-    this.locked.answerOf(waiting).then(
-      (answer) => this.settle(waiting, answer),
+    const ask = async () => {
+      if (!this.isWaitedFor(waiting)) throw noAnswer(this.settings.patienceMs);
+      return (await this.run([waiting.item]))[0];
+    };
+    this.locked.waitFor(waiting.item.recordId, ask).then(
+      (row) => this.answer(waiting, row),
       (error: unknown) => this.fail(waiting, error),
     );
   }
@@ -154,7 +152,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
       const { recordId } = waiting.item;
       if (waiting.isGivenUp) continue;
       if (!this.isWaitedFor(waiting)) this.giveUp(waiting);
-      else if (this.locked.has(waiting)) this.waitForLock(waiting);
+      else if (this.locked.has(recordId)) this.waitForLock(waiting);
       else if (batch.length === maxBatch || ids?.has(recordId)) this.queue.push(waiting);
       else {
         ids?.add(recordId);
@@ -166,15 +164,6 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
 
   private isWaitedFor({ since, isGivenUp }: Waiting<Item, Answer>): boolean {
     return !isGivenUp && performance.now() - since < this.settings.patienceMs;
-  }
-}
-
-/** The item's request was answered long ago, so no caller can handle what `onLate` throws. */
-function deliverLate<Item, Answer>({ onLate }: Waiting<Item, Answer>, answer: Answer): void {
-  try {
-    onLate?.(answer);
-  } catch {
-    // An unhandled rejection would end the process.
   }
 }
 
@@ -192,31 +181,22 @@ const LOCKED_PATIENCE_MS = 500;
  * Items whose rows other transactions have locked. They stay out of batches: a batch would wait for the locked row and
  * then fail, each time.
  */
-class LockedItems<Item extends { readonly recordId: string }, Answer> {
+class LockedItems {
   private readonly rows = new LockedRows();
   private readonly lockedUntil = new Map<string, number>();
 
-  constructor(private readonly ask: (waiting: Waiting<Item, Answer>) => Promise<Answer>) {}
-
   /** Returns whether the item's row was found locked, and has not been found free since. */
-  has({ item }: Waiting<Item, Answer>): boolean {
-    return this.lockedUntil.size > 0 && performance.now() < (this.lockedUntil.get(item.recordId) ?? 0);
+  has(recordId: string): boolean {
+    return this.lockedUntil.size > 0 && performance.now() < (this.lockedUntil.get(recordId) ?? 0);
   }
 
-  answerOf(waiting: Waiting<Item, Answer>): Promise<Answer> {
-    const { recordId } = waiting.item;
-    this.remember(recordId);
-    const ask = async () => {
-      const answer = await this.ask(waiting);
-      this.lockedUntil.delete(recordId);
-      return answer;
-    };
-    return this.rows.waitFor(ask, LOCKED_PATIENCE_MS);
-  }
-
-  private remember(recordId: string): void {
+  /** Runs `ask` in turn with those of other locked items, until the row is free. */
+  async waitFor<Row>(recordId: string, ask: () => Promise<Row>): Promise<Row> {
     const now = performance.now();
     for (const [id, until] of this.lockedUntil) if (until <= now) this.lockedUntil.delete(id);
     this.lockedUntil.set(recordId, now + REMEMBER_FOR_MS);
+    const row = await this.rows.waitFor(ask, LOCKED_PATIENCE_MS);
+    this.lockedUntil.delete(recordId);
+    return row;
   }
 }
