@@ -40,11 +40,6 @@ export class ShortLivedMap<K, V> {
     return true;
   }
 
-  clear(): void {
-    this.entries = new Map();
-    this.deletions = 0;
-  }
-
   /** Iterates in insertion order, without entries that are deleted meanwhile. */
   *[Symbol.iterator](): Generator<[K, V]> {
     for (const entry of this.entries) if (this.entries.has(entry[0])) yield entry;

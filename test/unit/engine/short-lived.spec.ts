@@ -65,8 +65,6 @@ describe('ShortLivedMap', () => {
     const tens = Array.from({ length: 100 }, (_, i) => [i * 10, `value ${i * 10}`]);
     expect([...map]).toEqual([...tens.filter(([i]) => i !== 10), [10, 'value 10']]);
     expect([map.get(990), map.has(990), map.get(991), map.has(991)]).toEqual(['value 990', true, undefined, false]);
-    map.clear();
-    expect([...map]).toEqual([]);
   });
 
   it('leaves out what is deleted while it is iterated over, and goes on after it has moved', () => {
