@@ -1,9 +1,10 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
-import { isInTransactionAfter, type MysqlAnswer, type MysqlConnection } from '../dialects/mysql.js';
+import { isInTransactionAfter, isUncommitted, type MysqlAnswer, type MysqlConnection } from '../dialects/mysql.js';
 import { type Mysql2Connection, ownMysqlPool, sharedMysqlPool } from './mysql-pool.js';
 import { nestingOf } from './nesting.js';
 import { PooledConnector } from './pooled-connector.js';
+import { NOT_COMMITTED } from './poisoned-connections.js';
 import { StorePools } from './pools.js';
 
 /** The result of a statement without rows. */
@@ -52,8 +53,8 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   protected on(connection: Mysql2Connection): MysqlConnection | Promise<MysqlConnection> {
     const { server } = this;
     if (!server) return this.learn(connection).then(() => this.on(connection));
-    const on = wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '');
-    return server.isGaleraNode ? { ...on, synced: wrap(connection, server, MARIADB_SYNCED) } : on;
+    const on = wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '', 'alone');
+    return server.isGaleraNode ? { ...on, synced: wrap(connection, server, MARIADB_SYNCED, 'alone') } : on;
   }
 
   protected execute(on: MysqlConnection, statement: string): Promise<unknown> {
@@ -88,12 +89,15 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   }
 }
 
-function wrap(connection: Mysql2Connection, server: Server, prefix = ''): MysqlConnection {
+/** Where a statement runs: in a handler's transaction, or alone, where its session has to commit it. */
+type Place = 'within' | 'alone';
+
+function wrap(connection: Mysql2Connection, server: Server, prefix = '', place: Place = 'within'): MysqlConnection {
   return {
     returning: server.isMariadb,
     currentRead: server.hasSnapshotIsolation ? WITHOUT_SNAPSHOT : '',
-    execute: (sql, values) => answerOf(connection, 'execute', prefix + sql, values),
-    query: (sql, values) => answerOf(connection, 'query', sql, values),
+    execute: (sql, values) => answerOf(connection, 'execute', prefix + sql, values, place),
+    query: (sql, values) => answerOf(connection, 'query', sql, values, place),
   };
 }
 
@@ -102,10 +106,13 @@ function answerOf(
   method: 'execute' | 'query',
   sql: string,
   values: readonly unknown[],
+  place: Place = 'within',
 ): Promise<MysqlAnswer> {
   return new Promise((resolve, reject) =>
     connection[method](sql, values, (error, result) => {
       if (error) return reject(error);
+      if (place === 'alone' && isUncommitted(result))
+        return reject(Object.assign(new Error('autocommit is off'), { code: NOT_COMMITTED }));
       if (Array.isArray(result)) return resolve({ rows: result, affectedRows: 0, insertId: 0, inTransaction: false });
       const { affectedRows, insertId } = result as ResultSetHeader;
       resolve({

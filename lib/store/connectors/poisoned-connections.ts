@@ -19,6 +19,9 @@ const BROKEN: Poison = { ifLasting: false, others: false, refused: false };
 /** A time limit for statements. A session keeps the limit after it was lifted for new ones. */
 const LIMITED: Poison = { ifLasting: true, others: false, refused: false };
 
+/** The code of our own error where a session does not commit statements, because a handler has left `autocommit` off. */
+export const NOT_COMMITTED = 'NOT_COMMITTED';
+
 type PoisonTable = readonly (readonly [codes: RegExp, poison: Poison])[];
 
 /** PostgreSQL, by SQLSTATE. */
@@ -62,6 +65,7 @@ export function poisonsConnection(error: unknown, isShared = false): Poison | un
   if (isShared && lacksRight(error)) return STALE;
   for (const cause of causes(error)) {
     const { code, errno, routine } = cause as { code?: unknown; errno?: unknown; routine?: unknown };
+    if (code === NOT_COMMITTED) return STALE;
     if (code === STALE_PLAN.code && routine === STALE_PLAN.routine) return STALE;
     const [table, key] = typeof errno === 'number' ? [ERRNO, errno] : [SQLSTATE, code];
     const entry = table.find(([codes]) => codes.test(String(key)));

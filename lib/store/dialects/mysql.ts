@@ -34,13 +34,21 @@ export interface MysqlAnswer {
   readonly inTransaction: boolean;
 }
 
-/** SERVER_STATUS_IN_TRANS, in the flags that MySQL sends with each result that has no rows. */
+/** SERVER_STATUS_IN_TRANS and SERVER_STATUS_AUTOCOMMIT, in the flags that MySQL sends with each result that has no rows. */
 const IN_TRANSACTION = 1;
+const AUTOCOMMIT = 2;
 
 /** Returns whether the session is in a transaction after a statement, or `undefined` where its result does not say. */
 export function isInTransactionAfter(result: unknown): boolean | undefined {
   const { serverStatus } = (result ?? {}) as Mysql2ResultInternals;
   return serverStatus === undefined ? undefined : (serverStatus & IN_TRANSACTION) !== 0;
+}
+
+/** Returns whether a statement of the store stays uncommitted, because `autocommit` is off in its session. */
+export function isUncommitted(result: unknown): boolean {
+  if (Array.isArray(result)) return Number((result[0] as { autocommit?: unknown } | undefined)?.autocommit ?? 1) === 0;
+  const { serverStatus = 0 } = (result ?? {}) as Mysql2ResultInternals;
+  return (serverStatus & (IN_TRANSACTION | AUTOCOMMIT)) === IN_TRANSACTION;
 }
 
 /** ER_SP_DOES_NOT_EXIST, which MySQL also reports for a savepoint. */
@@ -99,7 +107,8 @@ function statements(tables: TableNames) {
       ${ifWon('response_code', 'NULL')}, ${ifWon('response_head', 'NULL')}, ${ifWon('response_body', 'NULL')},
       ${ifWon('fingerprint')}, ${ifWon('binding')}, ${ifWon('hold_on_crash')}, ${ifWon('attempts_left', ATTEMPTS_LEFT)},
       ${ifWon('lease_until')}, ${ifWon('expires_at')}, ${ifWon('retention_ms')}`,
-    returning: ` RETURNING ${shared.columns}`,
+    /** A result with rows has no flags: see {@link isUncommitted}. */
+    returning: ` RETURNING ${shared.columns}, @@autocommit AS autocommit`,
     readMany: (count: number) => `SELECT ${shared.columns} FROM ${record} WHERE id IN (${parameters(count)})`,
     /** The steps are those of an earlier operation that had expired. */
     discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
