@@ -27,7 +27,7 @@ export const LOOKUP_HEADER = 'x-idempotency-lookup';
 /** How many records one request may change. */
 export const MAX_BULK = 100;
 
-/** How many records one page of the list has at the most. */
+/** The largest number of records on one page of the list. */
 export const MAX_PAGE = 200;
 
 export interface Info {

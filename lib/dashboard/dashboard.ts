@@ -165,7 +165,7 @@ function timelineOf(
   const isSeen = timed.some((entry) => entry.kind === 'attempt' && entry.attempt === attempt);
   if (attempt > 1 && !isSeen) {
     const takenOver = record.takenFrom === 'processing' || record.takenFrom === 'held';
-    // Its own steps, and what came of it, are after it.
+    // Its own steps and its outcome come after it.
     const after = timed.findIndex((entry) => entry.kind === 'step' && entry.token === record.token);
     timed.splice(after === -1 ? timed.length : after, 0, { kind: 'attempt', at: null, source, attempt, takenOver });
   }

@@ -17,11 +17,6 @@ const WORDS = new Map([
   ['what stands', 'the existing record'],
   ['load-bearing', 'needed for correctness'],
   ['in the dark', 'automatically'],
-]);
-
-/** The same, which comments still have. */
-const WORDS_OF_PAGES = new Map([
-  ...WORDS,
   ['somebody', 'the request, handler, process, operator or person'],
   ['came of it', 'whether it happened, the outcome'],
   ['for want of', 'because it is missing'],
@@ -31,8 +26,7 @@ const WORDS_OF_PAGES = new Map([
 /** Dependencies, and what tools have written. */
 const NOT_OURS = /node_modules|\/generated\/|\/\.built\//;
 
-const PATTERN = patternOf(WORDS);
-const PATTERN_OF_PAGES = patternOf(WORDS_OF_PAGES);
+const PATTERN = new RegExp(`\\b(?:${[...WORDS.keys()].join('|').replaceAll(' ', '\\s+(?:\\*\\s+)?')})\\b`, 'gi');
 
 /**
  * Looks for {@link WORDS} in all pages, in the comments of lib, scripts and test, and in the titles of tests.
@@ -47,7 +41,7 @@ export function checkWords() {
     .filter((file) => /\.m?[jt]s$/.test(file) && !NOT_OURS.test(file));
   const textOf = (/** @type {string} */ file) => readFileSync(join(root, file), 'utf8');
   return [
-    ...pages().flatMap((file) => findWords(file, textOf(file), PATTERN_OF_PAGES)),
+    ...pages().flatMap((file) => findWords(file, textOf(file))),
     ...sources.flatMap((file) => findWords(file, proseOf(textOf(file)))),
   ];
 }
@@ -55,18 +49,12 @@ export function checkWords() {
 /**
  * @param {string} file
  * @param {string} text
- * @param {RegExp} [pattern]
  */
-export function findWords(file, text, pattern = PATTERN) {
-  return [...text.matchAll(pattern)].map(({ 0: found, index }) => {
+export function findWords(file, text) {
+  return [...text.matchAll(PATTERN)].map(({ 0: found, index }) => {
     const word = found.toLowerCase().replaceAll(/[\s*]+/g, ' ');
-    return `${file}:${text.slice(0, index).split('\n').length}: "${word}": write ${WORDS_OF_PAGES.get(word)}`;
+    return `${file}:${text.slice(0, index).split('\n').length}: "${word}": write ${WORDS.get(word)}`;
   });
-}
-
-/** @param {ReadonlyMap<string, string>} words */
-function patternOf(words) {
-  return new RegExp(`\\b(?:${[...words.keys()].join('|').replaceAll(' ', '\\s+(?:\\*\\s+)?')})\\b`, 'gi');
 }
 
 /**

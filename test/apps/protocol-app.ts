@@ -32,7 +32,7 @@ interface Task {
   piped?: number;
   /** Throws after its effect. */
   fail?: boolean;
-  /** Where its first attempt ends the process, or waits for somebody to end it: `before charge`, `early in charge`, `late in charge`. */
+  /** Where its first attempt ends the process, or waits until a test ends it: `before charge`, `early in charge`, `late in charge`. */
   dieIn?: string;
   stayIn?: string;
   /** Notes that the signal was aborted. */

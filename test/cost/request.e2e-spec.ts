@@ -6,7 +6,7 @@ import { createDatabase, type TestDatabase } from '../support/database.js';
 type Platform = 'fastify' | 'express';
 
 /**
- * What a request may make at the most, at 32 connections: what was counted, and 5 % more. Counts are the same on a busy machine;
+ * The most that a request may make at 32 connections: what was counted, and 5 % more. Counts are the same on a busy machine;
  * only the number of requests that share a statement varies a little, and with it the immediates, of which each statement
  * makes one. `npm run bench:anatomy` prints the same counts beside those of the bare handler and of the floor.
  */

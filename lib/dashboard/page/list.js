@@ -96,7 +96,7 @@ export async function reload({ gently = false } = {}) {
   isLoading = true;
   if (page === null) showState(h('p.loading', { role: 'status' }, 'Loading records…'));
   try {
-    // A key or an id has one record at the most.
+    // A key or an id has at most one record.
     const limit = query.key || query.id ? undefined : WIDE.matches ? PAGE_SIZE : PHONE_PAGE_SIZE;
     const next = await getRecords({ ...query, limit }, mine.signal);
     if (mine.signal.aborted) return;

@@ -227,7 +227,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     expect(await scriptsRun(0)).toBe(scripts + 10);
   });
 
-  it('a lock that was refused for want of a quorum is left on no node', async () => {
+  it('a lock that got no quorum is left on no node', async () => {
     for (const server of servers.slice(0, 3)) server.pause();
     const id = anId();
     expect((await lock.acquire(id, 60_000)).kind).toBe('unavailable');
@@ -348,7 +348,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
     const id = anId();
     const lost = await take(lock, id, 3_000);
     for (const server of servers.slice(0, 3)) server.pause();
-    // The nodes that are left renew it until it has expired for want of a quorum, and then give it up.
+    // The nodes that are left renew it until it has expired without a quorum, and then give it up.
     await sleep(2_400);
     for (const witness of witnesses.slice(3)) expect(await witness.pttl(nameOf(id))).toBeGreaterThan(600);
     await until(

@@ -27,7 +27,7 @@ export interface Terms {
   readonly leaseMs: number;
   /** How long an application may take to say anything, for a handler of no length. */
   readonly answerWithinMs: number;
-  /** How long a handler of this operation takes at the most. */
+  /** The longest time that a handler of this operation takes. */
   readonly workMs: (operation: Operation) => number;
 }
 

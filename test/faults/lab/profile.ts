@@ -2,7 +2,7 @@
 export interface Pace {
   /** Between two faults, in milliseconds. */
   readonly pauseMs: readonly [number, number];
-  /** How long outages last, as a part of what they last at the most. */
+  /** How long outages last, as a part of their longest duration. */
   readonly outages: number;
   /** How often faults of some kinds come, where it is not as usual. */
   readonly weights: Readonly<Record<string, number>>;
@@ -18,7 +18,7 @@ export interface Profile {
   readonly storeTimeoutMs: number;
   /** How long a process may take to say anything, for a handler of no length: lock, claim, completion and look-ups, with their tries. */
   readonly answerWithinMs: number;
-  /** How many operations are asked for at a time, at the most. */
+  /** The largest number of operations that are requested at a time. */
   readonly workers: number;
   /** Of clients, from 0 to 1. */
   readonly clients: {
