@@ -34,15 +34,19 @@ export interface HttpRunHost {
 /**
  * The states of a run.
  *
- * - `'holding'`: the pipeline runs, and the capture holds what it writes to the response. Left for `'recording'` by the operation's
- *   own response, or after a disconnect once the operation has settled. Left for `'passing'` by a foreign response (a timeout
- *   middleware's), or by one that is too long to hold.
- * - `'passing'`: the response is sent as it is written. Left for `'recording'` when the operation has settled.
+ * - `'running'`: the pipeline runs. The run is open until the capture reports a response, of which `writer` says whose it is. That
+ *   response is held, or sent as it is written. Left for `'recording'` when the operation has settled.
  * - `'recording'`: the handler's result is final, and the store records it. The handler is not called again. Left for `'over'` when
  *   the store has answered.
  * - `'over'`: the result is recorded, and the response is sent.
  */
-type Phase = 'holding' | 'passing' | 'recording' | 'over';
+type Phase = 'running' | 'recording' | 'over';
+
+/**
+ * Who wrote a response: the handler (by `@Res()`), an inner interceptor, or code outside of the execution, which is the framework or a
+ * foreign writer such as a timeout middleware.
+ */
+type Writer = 'handler' | 'interceptor' | 'outside';
 
 /**
  * Runs the inner pipeline for the request that owns the record. Holds the response until its outcome is committed, and then sends
@@ -63,17 +67,13 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private readonly outerContext = current();
   private readonly capture: ResponseCapture;
   private readonly headersBefore: OutgoingHttpHeaders;
-  private phase: Phase = 'holding';
+  private phase: Phase = 'running';
+  /** Set when the capture reports a response. A run may end without one. */
+  private writer: Writer | undefined;
   private next!: CallHandler;
   /** The latest pass. It decides the result. */
   private pass!: PipelinePass;
   private openPasses = 0;
-  /** Whether the capture has reported a response, of the operation or a foreign one. */
-  private responded = false;
-  /** Whether an inner interceptor has written the response itself. */
-  private writtenInside = false;
-  /** Whether the handler writes the response: by a native `@Res()`, or by one with `passthrough`, to redirect for example. */
-  private isNative: boolean;
   /** Whether the handler failed after its response, which rolls its transaction back. The response must not be sent then. */
   private failedAfterResponse = false;
   private onChange: (() => void) | undefined;
@@ -86,7 +86,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     private readonly operation: HttpOperation,
   ) {
     const { response, policy } = operation.options;
-    this.isNative = operation.native;
     this.current = CurrentExecution.of(leased.execution, operation.handler);
     interceptorOf(exchange.rawResponse).run = this;
     this.headersBefore = exchange.headers();
@@ -114,7 +113,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   /** Whether another pass may still decide the outcome, because there is no response yet. */
   get isOpen(): boolean {
-    return this.phase === 'holding' && !this.responded;
+    return this.phase === 'running' && !this.writer;
   }
 
   /** Whether the caller runs inside the latest pass. */
@@ -124,7 +123,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   /** Whether the run ended without a response. */
   get isOverUnanswered(): boolean {
-    return this.phase === 'over' && !this.responded;
+    return this.phase === 'over' && !this.writer;
   }
 
   /** Runs the inner pipeline once more within the same execution, for an outer interceptor that retries. */
@@ -203,14 +202,21 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   /** See {@link CaptureListener.onResponse}. */
   onResponse(captured: CapturedResponse): void {
-    if (this.phase !== 'holding') return;
-    this.responded = true;
+    if (this.phase !== 'running') return;
+    this.writer = this.currentWriter();
     this.onChange?.();
     if (this.neverBegan() && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
     if (!this.isOfOperation(captured)) return void this.sendForeign(captured.status);
     if (captured.isStreamed) return void this.sendStreamed(captured);
     if (!captured.body && (this.isBusy || this.isNative)) return void this.sendUnstorable(captured);
     void this.endWith(captured);
+  }
+
+  private currentWriter(): Writer {
+    const writer = current();
+    if (writer?.execution !== this.current.execution) return 'outside';
+    if (this.operation.native || (writer.isCall && this.current.calls.state === 'running')) return 'handler';
+    return this.openPasses > 0 ? 'interceptor' : 'outside';
   }
 
   /**
@@ -220,15 +226,18 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
    * does.
    */
   private isOfOperation({ status }: CapturedResponse): boolean {
-    const writer = current();
-    const isWithinExecution = writer?.execution === this.current.execution;
-    if (isWithinExecution && writer.isCall && this.current.calls.state === 'running') this.isNative = true;
-    if (isWithinExecution && this.isNative) return true;
-    this.writtenInside = isWithinExecution && this.openPasses > 0;
-    if (this.writtenInside) return this.current.calls.state === 'succeeded';
-    if (!this.operation.native) return !this.isBusy && !this.pass.isGivenUp;
+    const { state } = this.current.calls;
+    if (this.writer === 'handler') return true;
+    if (this.writer === 'interceptor') return state === 'succeeded';
+    if (this.isBusy) return false;
+    if (!this.operation.native) return !this.pass.isGivenUp;
     // A callback may have lost the async context, so an error response may be the handler's own or a foreign one.
-    return !this.isBusy && (status < 400 || this.pass.thrown !== undefined || this.current.calls.state !== 'succeeded');
+    return status < 400 || this.pass.thrown !== undefined || state !== 'succeeded';
+  }
+
+  /** Whether the handler writes the response: by a native `@Res()`, or by one with `passthrough`, to redirect for example. */
+  private get isNative(): boolean {
+    return this.operation.native || this.writer === 'handler';
   }
 
   /** Whether the handler, or an interceptor that does its work, may still change the result. */
@@ -260,7 +269,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   /** Sends the response as it is written, except its end, which waits for the commit. */
   private async sendStreamed(captured: CapturedResponse): Promise<void> {
-    this.phase = 'passing';
     if ((await this.capture.stream()) === 'ended') return this.endWith(captured);
     const isSettled = await this.settled();
     // With `response: { stream: true }` the operation outlives its client. A silent one may still run: its outcome is unknown.
@@ -288,7 +296,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   private async passThrough(): Promise<void> {
-    this.phase = 'passing';
     // A writer attaches its 'drain' listener after `write()` has returned false. An earlier 'drain' would leave it waiting for ever.
     await Promise.resolve();
     this.capture.release();
@@ -412,7 +419,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (calls.state === 'failed') return true;
     if (this.pass.thrown) return isWorkToBeDone(calls.value);
     if (status === undefined || status < 400) return false;
-    if (this.writtenInside) return isWorkToBeDone(calls.value);
+    if (this.writer === 'interceptor') return isWorkToBeDone(calls.value);
     // Any other status than the handler's comes from a failure after it. ts-rest keeps the handler's status in its value.
     const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
     return this.isNative || status === this.pass.status || status === inValue;

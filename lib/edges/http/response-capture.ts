@@ -8,7 +8,7 @@ export interface CapturedResponse {
   /** `undefined` if the response cannot be stored, because it is too large or does not end in time. */
   readonly body: Buffer | undefined;
   /** Whether the listener has to call {@link ResponseCapture.stream}. */
-  readonly isStreamed?: boolean;
+  readonly isStreamed?: boolean | undefined;
 }
 
 /** Options of `@Idempotent({ response })` that bound what is held. */
@@ -41,6 +41,16 @@ type WriteCallback = (error?: Error | null) => void;
 type Phase = 'holding' | 'streaming' | 'open';
 
 /**
+ * How far the writer of a response is.
+ *
+ * - `'nothing'`: no response has begun. Left for `'begun'` by the first write, and for `'ended'` by `end()`.
+ * - `'begun'`: nothing is reported. Left for `'reported'` by a response that is streamed, too large or too slow, and for `'ended'`.
+ * - `'reported'`: the listener knows that the response cannot be stored. Left for `'ended'` by `end()`.
+ * - `'ended'`: the response is complete, and reported.
+ */
+type Progress = 'nothing' | 'begun' | 'reported' | 'ended';
+
+/**
  * Holds a response at node's own `ServerResponse`, whether the framework, a filter or the handler writes it. When the outcome is
  * committed, the held response is sent, or a different one.
  *
@@ -52,11 +62,7 @@ export class ResponseCapture implements WriteHandler {
   private phase: Phase = 'holding';
   private chunks: Buffer[] | undefined;
   private heldBytes = 0;
-  /** Whether the writer has begun the response, and whether it has ended it. */
-  private begun = false;
-  private ended = false;
-  /** Whether the listener was called. */
-  private reported = false;
+  private progress: Progress = 'nothing';
   private callbacks: WriteCallback[] | undefined;
   private holdTimer: NodeJS.Timeout | undefined;
   private readonly interceptor: ResponseInterceptor;
@@ -83,7 +89,7 @@ export class ResponseCapture implements WriteHandler {
 
   /** Whether the writer has begun a response. */
   get hasResponse(): boolean {
-    return this.begun;
+    return this.progress !== 'nothing';
   }
 
   /** The number of bytes of the body so far. */
@@ -92,7 +98,7 @@ export class ResponseCapture implements WriteHandler {
   }
 
   get hasEnded(): boolean {
-    return this.ended;
+    return this.progress === 'ended';
   }
 
   /**
@@ -120,14 +126,14 @@ export class ResponseCapture implements WriteHandler {
     if (wasStreaming) return this.streaming!.finish();
     const { response } = this;
     const { original } = this.interceptor;
-    if (this.ended) {
+    if (this.hasEnded) {
       // Node sends the length of a whole body instead of chunks, as it does for the replay. Only a header that is present may be
       // removed: after compression has removed Content-Length, node would otherwise send neither and close the connection.
       if (response.hasHeader('Transfer-Encoding')) response.removeHeader('Transfer-Encoding');
       response.removeHeader('Trailer');
       if (this.callbacks) response.once('finish', () => this.runCallbacks());
       original.end.call(response, this.heldBody(), 'utf8');
-    } else if (this.begun) {
+    } else if (this.hasResponse) {
       if (this.chunks) original.write.call(response, this.heldBody(), 'utf8');
       else original.flushHeaders.call(response);
       this.runCallbacks();
@@ -199,29 +205,33 @@ export class ResponseCapture implements WriteHandler {
 
   write(args: readonly unknown[]): boolean {
     checkChunk(args[0]);
-    if (this.ended) return false;
+    if (this.hasEnded) return false;
     checkHead(this.response);
     this.begin();
     if (this.streaming) return this.streaming.write(args);
     this.hold(args);
-    return this.heldBytes <= this.limits.maxBytes;
+    const mayContinue = this.heldBytes <= this.limits.maxBytes;
+    if (!mayContinue) this.reportUnstorable();
+    // Nothing is sent before the end. A writer that waits for each chunk to be sent would never reach it.
+    if (this.progress === 'begun' && this.callbacks) queueMicrotask(() => this.runCallbacks());
+    return mayContinue;
   }
 
   end(args: readonly unknown[]): void {
-    if (this.ended) return;
+    const { progress } = this;
+    if (progress === 'ended') return;
     checkChunk(args[0]);
     checkHead(this.response);
-    this.ended = true;
+    this.progress = 'ended';
     if (this.streaming) return this.streaming.end(args);
-    if (!this.begun) this.markAsSent();
-    this.begun = true;
+    if (progress === 'nothing') this.markAsSent();
     this.hold(args);
-    this.report();
+    if (progress !== 'reported') this.report(this.heldBytes <= this.limits.maxBytes ? this.heldBody() : undefined);
   }
 
   /** @throws Error with node's code `ERR_HTTP_HEADERS_SENT`, once the writer has begun the response */
   mayChangeHeaders(): boolean {
-    if (!this.begun || this.streaming) return true;
+    if (!this.hasResponse || this.streaming) return true;
     throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
       code: 'ERR_HTTP_HEADERS_SENT',
     });
@@ -232,8 +242,8 @@ export class ResponseCapture implements WriteHandler {
   }
 
   private begin(isFlushed = false): void {
-    if (this.begun) return;
-    this.begun = true;
+    if (this.hasResponse) return;
+    this.progress = 'begun';
     this.markAsSent();
     const { limits, listener, maxMs } = this;
     const { stream } = limits;
@@ -253,21 +263,16 @@ export class ResponseCapture implements WriteHandler {
   private hold([chunk, encoding, callback]: readonly unknown[]): void {
     if (typeof chunk === 'function') callback = chunk;
     else if (typeof encoding === 'function') callback = encoding;
-    if (typeof chunk === 'string') {
-      this.append(Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8'));
-    } else if (chunk instanceof Uint8Array) {
-      // A copy, because a writer may reuse its memory after `write()`.
-      this.append(Buffer.from(chunk));
+    const isText = typeof chunk === 'string';
+    if (isText || chunk instanceof Uint8Array) {
+      // Bytes are copied, because a writer may reuse its memory after `write()`.
+      const bytes = isText
+        ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
+        : Buffer.from(chunk);
+      (this.chunks ??= []).push(bytes);
+      this.heldBytes += bytes.length;
     }
     if (typeof callback === 'function') (this.callbacks ??= []).push(callback as WriteCallback);
-    // Nothing is sent before the end. A writer that waits for each chunk to be sent would never reach it.
-    if (!this.reported && !this.ended && this.callbacks) queueMicrotask(() => this.runCallbacks());
-  }
-
-  private append(chunk: Buffer): void {
-    (this.chunks ??= []).push(chunk);
-    this.heldBytes += chunk.length;
-    if (this.heldBytes > this.limits.maxBytes) this.reportUnstorable();
   }
 
   private heldBody(): Buffer {
@@ -276,18 +281,15 @@ export class ResponseCapture implements WriteHandler {
     return this.chunks![0];
   }
 
-  private report(): void {
-    if (this.reported) return;
-    this.reported = true;
-    clearTimeout(this.holdTimer);
-    this.listener.onResponse({ status: this.response.statusCode, body: this.heldBody() });
+  private reportUnstorable(isStreamed?: boolean): void {
+    if (this.progress !== 'begun') return;
+    this.progress = 'reported';
+    this.report(undefined, isStreamed);
   }
 
-  private reportUnstorable(isStreamed = false): void {
-    if (this.reported) return;
-    this.reported = true;
+  private report(body: Buffer | undefined, isStreamed?: boolean): void {
     clearTimeout(this.holdTimer);
-    this.listener.onResponse({ status: this.response.statusCode, body: undefined, ...(isStreamed && { isStreamed }) });
+    this.listener.onResponse({ status: this.response.statusCode, body, isStreamed });
   }
 
   private runCallbacks(): void {

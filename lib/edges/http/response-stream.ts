@@ -41,9 +41,9 @@ export type StreamEnd =
  * - `'sending'`: chunks are sent as they are written. Left for `'ended'` by `end()`.
  * - `'ended'`: the writer has ended the response, and `finish()` sends the end.
  *
- * Beside that, the client may disconnect at any time (`isClosed`). The operation still runs, and its chunks are dropped. Platforms
- * react to `'close'` by destroying the stream that they pipe to the response. With `outlivesClient`, that event is withheld until
- * the writer has ended or is silent.
+ * Beside that, the client is `'connected'`, or has disconnected: the operation still runs, and its chunks are dropped. Platforms react to
+ * `'close'` by destroying the stream that they pipe to the response. With `outlivesClient`, that event is `'withheld'` until the writer
+ * has ended or is silent. Then the client is `'gone'`, as it is at once without that setting.
  */
 export class ResponseStream {
   readonly ended: Promise<StreamEnd>;
@@ -51,9 +51,7 @@ export class ResponseStream {
   private phase: 'waiting' | 'sending' | 'ended' = 'waiting';
   /** The arguments of `end()`. */
   private endArgs: readonly unknown[] = [];
-  private isClosed: boolean;
-  /** Whether the `'close'` event was withheld from the platform. */
-  private isCloseWithheld = false;
+  private client: 'connected' | 'withheld' | 'gone';
   private silenceTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -62,17 +60,17 @@ export class ResponseStream {
     private readonly settings: { readonly outlivesClient: boolean; readonly silenceMs: number },
   ) {
     this.ended = new Promise((resolve) => (this.settle = resolve));
-    this.isClosed = response.destroyed;
+    this.client = response.destroyed ? 'gone' : 'connected';
     this.watchClient();
   }
 
   begin(): void {
     this.phase = 'sending';
-    if (this.isClosed) this.awaitSilence();
+    if (this.client !== 'connected') this.awaitSilence();
   }
 
   write(args: readonly unknown[]): boolean {
-    if (!this.isClosed) return this.original.write.apply(this.response, args as never);
+    if (this.client === 'connected') return this.original.write.apply(this.response, args as never);
     this.silenceTimer?.refresh();
     callBack(args);
     return true;
@@ -88,8 +86,8 @@ export class ResponseStream {
   /** Sends the end, if the writer has ended the response. */
   finish(): void {
     if (this.phase === 'ended') {
-      if (this.isClosed) callBack(this.endArgs);
-      else this.original.end.apply(this.response, this.endArgs as never);
+      if (this.client === 'connected') this.original.end.apply(this.response, this.endArgs as never);
+      else callBack(this.endArgs);
     }
     this.leaveClient();
   }
@@ -106,8 +104,9 @@ export class ResponseStream {
     clearTimeout(this.silenceTimer);
     delete (response as Partial<ServerResponse>).emit;
     delete (response as Partial<ServerResponse>).destroy;
-    if (this.isCloseWithheld) response.emit('close');
-    this.isCloseWithheld = false;
+    if (this.client !== 'withheld') return;
+    this.client = 'gone';
+    response.emit('close');
   }
 
   private watchClient(): void {
@@ -116,13 +115,12 @@ export class ResponseStream {
     const { emit, destroy } = response;
     if (settings.outlivesClient) response.on('pipe', (source) => keepSource(source, response));
     response.emit = (event: string | symbol, ...args: unknown[]) => {
-      if (event !== 'close' || this.isClosed) return emit.call(response, event, ...args);
-      this.isClosed = true;
+      if (event !== 'close' || this.client !== 'connected') return emit.call(response, event, ...args);
+      this.client = settings.outlivesClient ? 'withheld' : 'gone';
       if (this.phase !== 'ended') this.awaitSilence();
       // A writer that waits for 'drain' would wait for ever.
       emit.call(response, 'drain');
-      this.isCloseWithheld = settings.outlivesClient;
-      return this.isCloseWithheld || emit.call(response, 'close');
+      return settings.outlivesClient || emit.call(response, 'close');
     };
     // The writer calls this, or the platform when its stream fails.
     response.destroy = (error?: Error) => {
