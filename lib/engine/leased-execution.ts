@@ -97,6 +97,23 @@ interface Restart {
   reject(error: unknown): void;
 }
 
+/** A transaction of a handler, and what is known of it. */
+interface TransactionAttempt {
+  readonly body: () => Promise<HandlerResult>;
+  /** The call that waits for this transaction, where it is not the first one. */
+  readonly asked: Restart | undefined;
+  /** Whether the transaction was open. */
+  began: boolean;
+  /** The result of the handler. */
+  ended?: Promise<HandlerResult>;
+  bodyFailed: boolean;
+  /** The outcome that the transaction completes its record with, and the time when that began. */
+  outcome?: StoredOutcome;
+  completingSince: number;
+  /** The call that waits for the next transaction, where the handler asked for one. */
+  next?: Restart;
+}
+
 export class LeasedExecution implements Beating {
   readonly execution: Execution;
   private phase: Phase = 'held';
@@ -277,58 +294,71 @@ export class LeasedExecution implements Beating {
 
   /** @param asked the call that waits for this transaction, where it is not the first one */
   private async inTransaction(body: () => Promise<HandlerResult>, asked?: Restart): Promise<RecordingResult> {
-    let startedAt = performance.now();
-    let outcome: StoredOutcome | undefined;
-    let began = false;
-    let bodyFailed = false;
-    let ended: Promise<HandlerResult> | undefined;
-    let next: Restart | undefined;
+    const attempt: TransactionAttempt = { body, asked, began: false, bodyFailed: false, completingSince: 0 };
     try {
-      const answer = await this.host.store.transaction(async (transaction) => {
-        began = true;
-        this.useTransaction(transaction);
-        asked?.resolve(transaction.inside);
-        const result = await new Promise<HandlerResult>((resolve, reject) => {
-          this.restart = (restart) => {
-            this.restart = undefined;
-            next = restart;
-            reject(new RollBack({ kind: 'release' }));
-          };
-          ended = body();
-          ended.then(resolve, (error: unknown) => {
-            bodyFailed = true;
-            reject(error as Error);
-          });
-        }).finally(() => (this.restart = undefined));
-        if (result.kind !== 'store' || result.failed || this.stepRunner?.isUnknown || !this.execution.storable) {
-          throw new RollBack(result);
-        }
-        outcome = result.outcome;
-        const { input } = this.operation;
-        const fingerprint = input && (await input.fingerprint());
-        startedAt = performance.now();
-        const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
-        const fenced = await (transaction.completeLast?.(this.ownership, completion) ??
-          transaction.complete(this.ownership, completion));
-        if (!fenced.held) throw new LeaseLostError();
-        return fenced;
-      }, this.operation.endpoint);
-      return this.onCompleted(outcome!, answer.awaited, startedAt);
+      const { awaited } = await this.host.store.transaction(
+        (transaction) => this.runAndComplete(transaction, attempt),
+        this.operation.endpoint,
+      );
+      return this.onCompleted(attempt.outcome!, awaited, attempt.completingSince);
     } catch (error) {
       this.useTransaction(undefined);
-      if (!began && asked) await this.refuseRestart(asked, error, body());
+      if (!attempt.began && asked) await this.refuseRestart(asked, error, body());
       await this.stepRunner?.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
-      const isHeld = error instanceof TransactionEndedError;
-      // The rollback was asked for, so that its errors, such as a broken connection, do not count.
-      if (next && !isHeld && !this.execution.isLost) return this.inTransaction(() => ended!, next);
-      if (next) await this.refuseRestart(next, isHeld ? error : new LeaseLostError(), ended!);
-      if (isHeld) return this.hold(error);
-      if (next || error instanceof LeaseLostError) return await this.lostWithin(await this.readRecord());
-      if (bodyFailed) throw error;
-      if (error instanceof RollBack) return this.record(error.result);
-      if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);
-      return this.rolledBack(began || asked ? 'release' : 'discard', error);
+      return this.onNotCommitted(attempt, error);
     }
+  }
+
+  /** Runs the handler in an open transaction, and completes its record there. Throws to roll the transaction back. */
+  private async runAndComplete(transaction: StoreTransaction, attempt: TransactionAttempt) {
+    attempt.began = true;
+    this.useTransaction(transaction);
+    attempt.asked?.resolve(transaction.inside);
+    const result = await this.runBody(attempt).finally(() => (this.restart = undefined));
+    if (result.kind !== 'store' || result.failed || this.stepRunner?.isUnknown || !this.execution.storable) {
+      throw new RollBack(result);
+    }
+    const { outcome } = result;
+    attempt.outcome = outcome;
+    const { input } = this.operation;
+    const fingerprint = input && (await input.fingerprint());
+    attempt.completingSince = performance.now();
+    const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
+    const fenced = await (transaction.completeLast?.(this.ownership, completion) ??
+      transaction.complete(this.ownership, completion));
+    if (!fenced.held) throw new LeaseLostError();
+    return fenced;
+  }
+
+  /** Rejects when the handler fails, and when it asks for another transaction. */
+  private runBody(attempt: TransactionAttempt): Promise<HandlerResult> {
+    return new Promise((resolve, reject) => {
+      this.restart = (restart) => {
+        this.restart = undefined;
+        attempt.next = restart;
+        reject(new RollBack({ kind: 'release' }));
+      };
+      attempt.ended = attempt.body();
+      attempt.ended.then(resolve, (error: unknown) => {
+        attempt.bodyFailed = true;
+        reject(error as Error);
+      });
+    });
+  }
+
+  /** Records the end of a transaction that was rolled back, or whose COMMIT is unknown. */
+  private async onNotCommitted(attempt: TransactionAttempt, error: unknown): Promise<RecordingResult> {
+    const { began, asked, next, ended, bodyFailed, outcome, completingSince } = attempt;
+    const isHeld = error instanceof TransactionEndedError;
+    // The rollback was asked for, so that its errors, such as a broken connection, do not count.
+    if (next && !isHeld && !this.execution.isLost) return this.inTransaction(() => ended!, next);
+    if (next) await this.refuseRestart(next, isHeld ? error : new LeaseLostError(), ended!);
+    if (isHeld) return this.hold(error);
+    if (next || error instanceof LeaseLostError) return this.lostWithin(await this.readRecord());
+    if (bodyFailed) throw error;
+    if (error instanceof RollBack) return this.record(error.result);
+    if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, completingSince, error.cause ?? error);
+    return this.rolledBack(began || asked ? 'release' : 'discard', error);
   }
 
   /**

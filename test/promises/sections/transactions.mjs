@@ -9,7 +9,7 @@ export const TRANSACTIONS = [
           {
             file: 'lib/engine/leased-execution.ts',
             find: `await (transaction.completeLast?.(this.ownership, completion) ??
-          transaction.complete(this.ownership, completion));`,
+      transaction.complete(this.ownership, completion));`,
             replace: `await (this.host.store.steps.joinsTransaction
           ? transaction.complete(this.ownership, completion)
           : this.host.store.complete(this.ownership, completion));`,
@@ -49,7 +49,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: 'if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, startedAt, error.cause ?? error);\n',
+            find: 'if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, completingSince, error.cause ?? error);\n',
             replace: '',
           },
         ],
