@@ -19,29 +19,21 @@ export function resultOf(
   settings: Pick<RunSettings, 'endpoint' | 'options'>,
   current: CurrentExecution,
 ): HandlerResult {
-  try {
-    return judge(answer, settings, current);
-  } catch (error) {
-    logger.error(`${settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
-    return { kind: 'store', outcome: TOMBSTONE, failed: answer.thrown !== undefined };
-  }
-}
-
-function judge(
-  answer: Answer,
-  settings: Pick<RunSettings, 'endpoint' | 'options'>,
-  current: CurrentExecution,
-): HandlerResult {
   const { thrown } = answer;
   const { calls } = current;
-  if (thrown && calls.state === 'not begun') return { kind: 'discard' };
-  const handlerFailed = calls.state === 'failed' || (thrown !== undefined && isWorkToBeDone(calls.value));
-  const error = thrown ? thrown.error : calls.error;
-  const status = thrown ? statusOfError(error) : 200;
-  const verdict = verdictOf(settings, { status, error, handlerFailed }, current);
-  if (verdict === 'release') return { kind: 'release' };
-  if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
-  const { response } = settings.options;
-  const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes), response);
-  return { kind: 'store', outcome, failed: thrown !== undefined || handlerFailed };
+  try {
+    if (thrown && calls.state === 'not begun') return { kind: 'discard' };
+    const handlerFailed = calls.state === 'failed' || (thrown !== undefined && isWorkToBeDone(calls.value));
+    const error = thrown ? thrown.error : calls.error;
+    const status = thrown ? statusOfError(error) : 200;
+    const verdict = verdictOf(settings, { status, error, handlerFailed }, current);
+    if (verdict === 'release') return { kind: 'release' };
+    if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
+    const { response } = settings.options;
+    const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes), response);
+    return { kind: 'store', outcome, failed: thrown !== undefined || handlerFailed };
+  } catch (error) {
+    logger.error(`${settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
+    return { kind: 'store', outcome: TOMBSTONE, failed: thrown !== undefined };
+  }
 }
