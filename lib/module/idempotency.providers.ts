@@ -72,7 +72,7 @@ function createParts(
   const values = new ValueEdge(engine, options, store);
   const filters = new ApplicationFilters(modules, application, adapterHost);
   const edges = new IdempotencyEdges(
-    new HttpEdge(engine, options, operations, { errors: store, filters, anonymous }),
+    new HttpEdge(engine, options, operations, store, filters, anonymous),
     new RpcEdge(values, operations),
     new GraphQLEdge(values, operations, anonymous),
   );

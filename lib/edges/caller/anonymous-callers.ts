@@ -1,5 +1,5 @@
-import { Logger } from '@nestjs/common';
 import type { ApplicationConfig } from '@nestjs/core';
+import { EndpointWarnings } from '../shared/endpoint-warnings.js';
 import type { CallerRequest, Principal } from './principal.js';
 
 /**
@@ -7,8 +7,7 @@ import type { CallerRequest, Principal } from './principal.js';
  * share their keys, although the application may distinguish them by a session.
  */
 export class AnonymousCallers {
-  private readonly logger = new Logger('Idempotency');
-  private readonly warned = new Set<string>();
+  private readonly warnings = new EndpointWarnings();
 
   constructor(private readonly application: ApplicationConfig) {}
 
@@ -18,26 +17,21 @@ export class AnonymousCallers {
     operation: { readonly endpoint: string; readonly hasGuards: boolean },
   ): void {
     const { endpoint } = operation;
-    if (scope !== '' || credential !== undefined || this.warned.has(endpoint)) return;
+    if (scope !== '' || credential !== undefined || this.warnings.has(endpoint)) return;
     if (headers.cookie) {
-      this.warn(
+      this.warnings.warn(
         endpoint,
         'a request with cookies has neither a principal (request.user) nor a credential: such callers share their keys. Name ' +
           'the cookie that identifies them in the option `credentials.cookies`; or set `scope`, to a constant if they are anonymous',
       );
     } else if (operation.hasGuards || this.hasGlobalGuards) {
-      this.warn(
+      this.warnings.warn(
         endpoint,
         'guards let a request in that has neither a principal (request.user) nor a credential: such callers share their keys. ' +
           'Name the header or cookie that identifies them in the option `credentials`; or set `scope`, to a constant if they ' +
           'are anonymous',
       );
     }
-  }
-
-  private warn(endpoint: string, what: string): void {
-    this.warned.add(endpoint);
-    this.logger.warn(`${endpoint}: ${what}`);
   }
 
   private get hasGlobalGuards(): boolean {

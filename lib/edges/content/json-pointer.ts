@@ -4,6 +4,7 @@
  *
  * All options that take pointers use the matcher of this file (`below`), so that a pointer means the same in each of them.
  */
+import type { FingerprintOptions } from '../../options/idempotency-options.js';
 import { plain } from './canonical-json.js';
 
 const ANY = Symbol('any member or index');
@@ -19,11 +20,7 @@ export function withoutPointers(value: unknown, pointers: readonly string[], rep
   return without(value, pathsOf('/', pointers), replacement);
 }
 
-/** `fingerprint.ignore` and `fingerprint.only`. */
-export interface Comparison {
-  readonly ignore?: readonly string[];
-  readonly only?: readonly string[];
-}
+export type Comparison = Pick<FingerprintOptions, 'ignore' | 'only'>;
 
 /**
  * Returns the part of a request's content that is compared: what `only` points to, without what `ignore` points to. If `only` leads

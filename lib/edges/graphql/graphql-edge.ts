@@ -1,13 +1,26 @@
+import type { ExecutionContext } from '@nestjs/common';
 import { hasGuards } from '../../handlers/nest-decorators.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import type { AnonymousCallers } from '../caller/anonymous-callers.js';
-import { type Principal, principalOf } from '../caller/principal.js';
+import { type CallerRequest, type Principal, principalOf } from '../caller/principal.js';
 import { type KeyReading, readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import type { PipelineCall, ValueEdge } from '../values/value-edge.js';
-import { type GraphQLRequest, mutationFieldOf } from './field.js';
 import { describedArguments } from './uploads.js';
+
+/** The members of graphql's GraphQLResolveInfo that are read. */
+interface ResolveInfo {
+  readonly fieldName: string;
+  readonly path: { readonly prev: unknown; readonly key: string | number };
+  readonly operation: { readonly operation: string };
+}
+
+/** An Express or a Fastify request. */
+interface GraphQLRequest extends CallerRequest {
+  readonly rawHeaders?: readonly string[];
+  readonly raw?: { readonly rawHeaders?: readonly string[] };
+}
 
 /** Makes GraphQL mutations idempotent. Each root field of a mutation is an operation. */
 export class GraphQLEdge {
@@ -37,7 +50,7 @@ export class GraphQLEdge {
       policy: withPreference(options.policy, request?.headers.prefer),
       head: { mutation: name },
       parameters: () => [],
-      keyExpected: `This mutation requires the ${module.header} header.`,
+      keyExpected: (header) => `This mutation requires the ${header} header.`,
       readKey: () => keyOf(request, module),
       header: (header) => request?.headers[header]?.toString(),
       input: () => describedArguments(args, typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),
@@ -57,6 +70,17 @@ export class GraphQLEdge {
     this.anonymous.note(principal, request, operation);
     return principal;
   }
+}
+
+/** Returns a root field of a mutation; `undefined` for a query, a subscription, or a field below the root. */
+function mutationFieldOf(context: ExecutionContext) {
+  const [, args, graphql, info] = context.getArgs<[unknown, unknown, Record<string, unknown>?, ResolveInfo?]>();
+  if (info?.operation?.operation !== 'mutation' || info.path.prev !== undefined) return undefined;
+  // The HTTP request, if the GraphQL context has it.
+  const request = (graphql?.req ?? graphql?.request) as GraphQLRequest | undefined;
+  // An alias of the client replaces the name in the response.
+  const responseName = String(info.path.key);
+  return { name: info.fieldName, responseName, args, request: request?.headers ? request : undefined };
 }
 
 function keyOf(

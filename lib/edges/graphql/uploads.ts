@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { plain, writeCanonical } from '../content/canonical-json.js';
+import { digestOfStream } from '../content/digest.js';
 import { comparedContent, type Comparison, pointInto } from '../content/json-pointer.js';
 
 /** A file as graphql-upload passes it to resolvers. It is stored in a temporary file, so it can be read more than once. */
@@ -82,23 +81,17 @@ async function describe({ names, value }: Place, endpoint: string): Promise<unkn
   }
   if (isUpload(value) && value.capacitor) {
     const { filename, mimetype, encoding } = value;
-    return { filename, mimetype, encoding, sha256: await digest(value.createReadStream()) };
+    return { filename, mimetype, encoding, sha256: await digestOfStream(value.createReadStream()) };
   }
   if (value instanceof Blob) {
     const { name, type, size } = value as Blob & { readonly name?: string };
-    return { filename: name, mimetype: type, size, sha256: await digest(Readable.from(value.stream())) };
+    return { filename: name, mimetype: type, size, sha256: await digestOfStream(Readable.from(value.stream())) };
   }
   const pointer = ['', ...names].join('/');
   throw new Error(
     `Idempotency cannot compare the argument ${pointer} of ${endpoint}: it can be read only once, and its resolver has to. Take ` +
       'uploads by graphql-upload, which keeps them, or leave the argument out of the fingerprint by `fingerprint.ignore`.',
   );
-}
-
-async function digest(content: Readable): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(content, hash);
-  return hash.digest('base64');
 }
 
 function isUnplain(value: unknown): value is object {

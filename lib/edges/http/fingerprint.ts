@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FingerprintOptions } from '../../options/idempotency-options.js';
 import { canonicalJson } from '../content/canonical-json.js';
 import type { Exchange, PlatformRequest } from './exchange.js';
+import type { HttpOperation } from './http-operations.js';
+import { digestOf } from '../content/digest.js';
 import { comparedContent, reachesParameter } from '../content/json-pointer.js';
 import { announcesBody, unreadBodyOf } from './streamed-body.js';
-import { describeFiles, type FileDescription, streamedFile, withoutContent } from './uploads.js';
+import { describeFiles, streamedFile, withoutContent } from './uploads.js';
 
 /** The format of fingerprints. A change of it needs a new version, or retries of older records are refused. */
 const FORMAT = 'v1';
@@ -30,14 +31,6 @@ export interface RequestDescription extends Omit<BodyDescription, 'text'> {
   readonly mediaType: string;
 }
 
-/** The part of a request's route that is compared. */
-export interface ComparedRoute {
-  /** The handler's version, or an empty text. It may come from a header instead of the route. */
-  readonly version: string;
-  /** With the option `operation`: its name, and the method if the route takes several, otherwise an empty text. */
-  readonly named?: { readonly operation: string; readonly method: string } | undefined;
-}
-
 /**
  * Describes a request by method, route, version, parameters, sorted query, media type, chosen headers and body.
  *
@@ -47,10 +40,10 @@ export interface ComparedRoute {
 export function describeRequest(
   exchange: Exchange,
   options: FingerprintOptions,
-  route: ComparedRoute,
+  operation: Pick<HttpOperation, 'named' | 'version'>,
 ): RequestDescription | Promise<RequestDescription> {
   const mediaType = mediaTypeOf(exchange.request.headers['content-type']);
-  const head = `${headOf(exchange, options, route, mediaType)}\n\n`;
+  const head = `${headOf(exchange, options, operation, mediaType)}\n\n`;
   const described = ({ text, stream, isIncomplete, content, json }: BodyDescription): RequestDescription => ({
     fingerprint: head + text,
     stream,
@@ -66,12 +59,13 @@ export function describeRequest(
 function headOf(
   { endpoint, request, rawRequest }: Exchange,
   options: FingerprintOptions,
-  { named, version }: ComparedRoute,
+  { named, version }: Pick<HttpOperation, 'named' | 'version'>,
   mediaType: string,
 ): string {
-  const where = named
-    ? `${named.operation}\n${named.method}\n${parameterValues(request.params)}`
-    : `${endpoint}\n${version}\n${parameters(request.params)}`;
+  const where =
+    named !== undefined
+      ? `${named}\n${parameterValues(request.params)}`
+      : `${endpoint}\n${version}\n${parameters(request.params)}`;
   let head = `${FORMAT}\n${where}\n${sortedQuery(rawRequest.url ?? '', options)}\n${mediaType}`;
   for (const name of options.headers ?? []) head += `\n${name}: ${String(request.headers[name] ?? '')}`;
   return head;
@@ -119,14 +113,14 @@ function describeReadBody(exchange: Exchange, options: FingerprintOptions): Body
   if (body === undefined || body === null) {
     return { text: 'none', isIncomplete: body === undefined && announcesBody(exchange) };
   }
-  if (body instanceof Uint8Array) return { text: `bytes ${createHash('sha256').update(body).digest('base64')}` };
+  if (body instanceof Uint8Array) return { text: `bytes ${digestOf(body)}` };
   if (typeof body === 'string') return { text: `text ${body}` };
   return describeContent(body, options);
 }
 
 async function describeForm(
   { body, fields }: PlatformRequest & { readonly fields?: unknown },
-  files: FileDescription[] | undefined,
+  files: object[] | undefined,
   options: FingerprintOptions,
 ): Promise<BodyDescription> {
   const form = body ?? fields ?? {};

@@ -1,4 +1,4 @@
-import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
+import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import type { Subscriber } from 'rxjs';
 import type { Admission } from '../../engine/admission.js';
@@ -13,14 +13,14 @@ import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { admissionError } from '../shared/admission-error.js';
-import { CredentialBinding } from '../caller/caller-digests.js';
+import { EndpointWarnings } from '../shared/endpoint-warnings.js';
+import { CredentialBinding, ScopeDigest } from '../caller/caller-digests.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
 import type { StoreErrors } from '../shared/run-end.js';
-import { ScopeDigest } from '../caller/caller-digests.js';
 import type { AnonymousCallers } from '../caller/anonymous-callers.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { type Exchange, exchangeOf } from './exchange.js';
-import { type ComparedRoute, describeBriefly, describeRequest, type RequestDescription } from './fingerprint.js';
+import { describeBriefly, describeRequest, type RequestDescription } from './fingerprint.js';
 import { type HttpOperation, HttpOperations } from './http-operations.js';
 import { HttpRun } from './http-run.js';
 import { dropProblem, keepProblem } from './kept-problem.js';
@@ -31,19 +31,13 @@ import { replay } from './replay.js';
 import { runOf } from './response-interceptor.js';
 import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from '../content/request-to-keep.js';
-import { StreamHints } from './stream-hints.js';
 import { streamedBodyOf } from './streamed-body.js';
 import { removeTemporaryFiles } from './uploads.js';
 
 /** Safe methods (RFC 9110, section 9.2.1). Their requests pass through, as a retry of them needs no protection. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
-/** The collaborators of {@link HttpEdge} besides the engine. */
-export interface HttpEdgeParts {
-  readonly errors: StoreErrors;
-  readonly filters: ApplicationFilters;
-  readonly anonymous: AnonymousCallers;
-}
+const keyExpected = (header: string) => `This operation requires the ${header} header.`;
 
 /** A subscription to the pipeline for a covered handler. */
 interface Request {
@@ -66,27 +60,23 @@ interface Identified {
 
 /** Admits HTTP requests on Express and Fastify, and runs, replays or refuses them. */
 export class HttpEdge {
-  private static readonly logger = new Logger('Idempotency');
-
-  readonly streams = new StreamHints();
-  readonly filters: ApplicationFilters;
+  readonly undecidedStreams = new EndpointWarnings();
+  private readonly lostUploads = new EndpointWarnings();
   /** Admissions in flight. Without them, an outer interceptor that subscribes twice would get 409 for its own request. */
   private readonly admitting = new ShortLivedMap<IncomingMessage, Promise<unknown>>();
-  private readonly operations: HttpOperations;
-  /** Endpoints that were warned of. */
-  private readonly endpointsWithLostUploads = new Set<string>();
-  private readonly bindings: CredentialBinding;
   private readonly nonces = new StaleNonces();
+  private readonly operations: HttpOperations;
+  private readonly bindings: CredentialBinding;
   private readonly scopes: ScopeDigest;
 
   constructor(
     private readonly engine: IdempotencyEngine,
     private readonly module: ResolvedModuleOptions,
     options: OperationOptions,
-    private readonly parts: HttpEdgeParts,
+    errors: StoreErrors,
+    readonly filters: ApplicationFilters,
+    private readonly anonymous: AnonymousCallers,
   ) {
-    const { errors, filters } = parts;
-    this.filters = filters;
     this.operations = new HttpOperations(options, { documentation: module.documentation, errors });
     this.bindings = new CredentialBinding(module.encryption);
     this.scopes = new ScopeDigest(module);
@@ -144,14 +134,12 @@ export class HttpEdge {
     const { namespace, credentials } = this.module;
     const { endpoint } = operation;
     const principal = scope ? scopeOf(scope(context)) : principalOf(exchange.request, credentials, endpoint);
-    if (!scope) this.parts.anonymous.note(principal, exchange.request, operation);
+    if (!scope) this.anonymous.note(principal, exchange.request, operation);
     const host = operation.hasHosts ? (exchange.request.hostname ?? '') : undefined;
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
     const identified = { key, principal, host, identity };
     const description =
-      typeof fingerprint === 'object'
-        ? describeRequest(exchange, fingerprint, comparedRoute(operation, exchange))
-        : describeBriefly(exchange);
+      typeof fingerprint === 'object' ? describeRequest(exchange, fingerprint, operation) : describeBriefly(exchange);
     return description instanceof Promise
       ? description.then((described) => this.submit(request, identified, described))
       : this.submit(request, identified, description);
@@ -167,7 +155,14 @@ export class HttpEdge {
     const { fingerprint } = options;
     const { stream, mediaType, content } = description;
     let { json } = description;
-    if (description.isIncomplete) this.warnOfLostUpload(operation.endpoint);
+    if (description.isIncomplete) {
+      this.lostUploads.warn(
+        operation.endpoint,
+        'an upload cannot be compared with that of a retry: its content was read before @Idempotent(), and is neither in memory nor ' +
+          'in a file. Two that differ by it alone count as one request. Let the interceptor that reads it stand after ' +
+          '@Idempotent(), or set the option `fingerprint`',
+      );
+    }
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
     const bound = bindFingerprint(identity, text);
     const { binding, isFormerBinding } = this.bindings.of(identity, principal.credential);
@@ -234,30 +229,10 @@ export class HttpEdge {
 
   private readKey({ context, exchange, operation }: Request): string | undefined {
     const { options } = operation;
-    const { header, keyFormat, documentation } = this.module;
+    const { header, keyFormat } = this.module;
     const reading = options.key
       ? keyOf(options.key(context), keyFormat)
       : readKeyHeader(exchange.request.headers, exchange.rawRequest.rawHeaders, header, keyFormat);
-    if (reading.kind === 'key') return reading.key;
-    const expected = options.key ? undefined : `This operation requires the ${header} header.`;
-    return usableKey(reading, { required: options.required, expected, documentation });
+    return usableKey(reading, options, this.module, keyExpected);
   }
-
-  /** Logs a warning, once for each endpoint. */
-  private warnOfLostUpload(endpoint: string): void {
-    if (this.endpointsWithLostUploads.has(endpoint)) return;
-    this.endpointsWithLostUploads.add(endpoint);
-    HttpEdge.logger.warn(
-      `${endpoint}: an upload cannot be compared with that of a retry: its content was read before @Idempotent(), and is neither ` +
-        'in memory nor in a file. Two that differ by it alone count as one request. Let the interceptor that reads it stand ' +
-        'after @Idempotent(), or set the option `fingerprint`',
-    );
-  }
-}
-
-/** With `@All()` and a named operation, the method is compared: otherwise a DELETE would get the replay of a PUT. */
-function comparedRoute({ options, version, hasMethods }: HttpOperation, { method }: Exchange): ComparedRoute {
-  return options.operation === undefined
-    ? { version }
-    : { version, named: { operation: options.operation, method: hasMethods ? method : '' } };
 }

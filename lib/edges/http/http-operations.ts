@@ -17,8 +17,11 @@ export interface HttpOperation extends RunSettings {
   readonly template: string;
   /** The handler's version, or an empty text. It may come from a header instead of the route. */
   readonly version: string;
-  /** Whether the route takes several methods, as `@All()` does. A PUT and a DELETE are different operations. */
-  readonly hasMethods: boolean;
+  /**
+   * With the option `operation`: its name, and the method if the route takes several, as `@All()` does. Without the method, a DELETE would
+   * get the replay of a PUT.
+   */
+  readonly named?: string | undefined;
   /** Whether the route is limited to hosts. The host is then part of the identity. */
   readonly hasHosts: boolean;
   /** Whether `@UseGuards()` covers the handler. */
@@ -57,16 +60,18 @@ export class HttpOperations {
   }
 
   private read(options: ResolvedOperationOptions, controller: Type, handler: object, template: string): HttpOperation {
-    const endpoint = options.operation ?? template;
+    const { operation } = options;
+    const endpoint = operation ?? template;
+    const method = requestMethodOf(handler) === RequestMethod.ALL ? template.split(' ', 1)[0] : '';
     return {
       ...this.common,
       options,
       endpoint,
       label: storedLabel(endpoint),
-      route: options.operation === undefined ? null : storedLabel(template),
+      route: operation === undefined ? null : storedLabel(template),
       template,
       version: versionOf(controller, handler),
-      hasMethods: requestMethodOf(handler) === RequestMethod.ALL,
+      named: operation === undefined ? undefined : `${operation}\n${method}`,
       hasHosts: isOfHosts(controller, handler),
       hasGuards: hasGuards(controller, handler),
       handler,

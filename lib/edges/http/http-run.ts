@@ -10,6 +10,7 @@ import { REJECTED_BY_PIPES } from '../../private-names/nest.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
+import type { EndpointWarnings } from '../shared/endpoint-warnings.js';
 import { answerInstead, STORE_WITHOUT_RESPONSE, isStream, isWorkToBeDone, verdictOf } from '../shared/run-end.js';
 import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
@@ -19,7 +20,6 @@ import { type CapturedResponse, type CaptureListener, ResponseCapture } from './
 import { interceptorOf, discardWrites } from './response-interceptor.js';
 import { headSince, packHead } from '../content/response-head.js';
 import { keepSource } from './response-stream.js';
-import type { StreamHints } from './stream-hints.js';
 import { writeOutcome, writeProblem } from './write-response.js';
 
 /** How long a run waits for an unlikely response after its client has disconnected. */
@@ -28,7 +28,7 @@ const GRACE_AFTER_CLOSE_MS = 1_000;
 /** The parts of `HttpEdge` that a run uses. */
 export interface HttpRunHost {
   readonly filters: ApplicationFilters;
-  readonly streams: StreamHints;
+  readonly undecidedStreams: EndpointWarnings;
 }
 
 /**
@@ -92,14 +92,12 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.capture = new ResponseCapture(exchange.rawResponse, response, policy.leaseMs, this);
   }
 
-  /** Runs the inner pipeline for the outer interceptors. */
   start(next: CallHandler, subscriber: Subscriber<unknown>): void {
     this.next = next;
     this.pass = new PipelinePass(this.current, subscriber, this);
     this.leased.run(this);
   }
 
-  /** See {@link Runner}. */
   begin(): void {
     const { subscriber } = this.pass;
     // An outer interceptor, such as a timeout, has already answered.
@@ -116,17 +114,14 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return this.phase === 'running' && !this.writer;
   }
 
-  /** Whether the caller runs inside the latest pass. */
   get isWithin(): boolean {
     return this.pass.phase !== 'ended' && current()?.pass === this.pass.current;
   }
 
-  /** Whether the run ended without a response. */
   get isOverUnanswered(): boolean {
     return this.phase === 'over' && !this.writer;
   }
 
-  /** Runs the inner pipeline once more within the same execution, for an outer interceptor that retries. */
   runAgain(next: CallHandler, subscriber: Subscriber<unknown>): void {
     if (!this.isOpen) return subscriber.error(new TooLateError());
     this.next = next;
@@ -141,7 +136,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       .catch((error: unknown) => subscriber.error(error));
   }
 
-  /** Subscribes a pass to the inner pipeline. */
   follow(pass: PipelinePass): void {
     this.openPasses++;
     // An unwatched handler counts as running until its pass ends.
@@ -195,12 +189,14 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return isGone && (error as { code?: unknown } | null | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
   }
 
-  /** See {@link CaptureListener.onUndecided}. */
   onUndecided(): void {
-    this.host.streams.note(this.operation.template);
+    this.host.undecidedStreams.warn(
+      this.operation.template,
+      'the response is a stream, by its type or by flushHeaders(): after a second at most it passes, and is not replayed. Set ' +
+        '`response: { stream: true }` to send it as it is written, or `false` to hold it until its end',
+    );
   }
 
-  /** See {@link CaptureListener.onResponse}. */
   onResponse(captured: CapturedResponse): void {
     if (this.phase !== 'running') return;
     this.writer = this.currentWriter();
@@ -248,13 +244,13 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private async endWith(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
     const { transactional } = this.operation.options.policy;
-    const result = this.safeResultOf(captured);
+    const result = this.resultOf(captured);
     // While a call runs, a release would let a retry run beside it, and a COMMIT would cut its writes in two.
     if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);
     // A handler that waits for its own response to be sent is done. To wait for that handler would be a deadlock.
     await (this.isNative ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
     this.failedAfterResponse = transactional && calls.state === 'failed' && captured.status < 400;
-    this.end(this.failedAfterResponse ? { kind: 'release' } : this.safeResultOf(captured));
+    this.end(this.failedAfterResponse ? { kind: 'release' } : this.resultOf(captured));
   }
 
   /** Sends the operation's own response as it is written, and records the result when it has ended. */
@@ -264,7 +260,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     await this.passThrough();
     await this.settled();
     await sent;
-    this.end(this.safeResultOf(captured));
+    this.end(this.resultOf(captured));
   }
 
   /** Sends the response as it is written, except its end, which waits for the commit. */
@@ -367,16 +363,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.leased.end(result);
   }
 
-  /** Returns a tombstone if the response cannot be packed, because an error would leave the record in `processing` until its lease ends. */
-  private safeResultOf(captured: CapturedResponse): HandlerResult {
-    try {
-      return this.resultOf(captured);
-    } catch (error) {
-      HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
-      return { kind: 'store', outcome: TOMBSTONE, failed: captured.status >= 400 };
-    }
-  }
-
   /**
    * @param isKnown whether the run has seen the operation end
    * @param status of the response that a native handler wrote, although it was not sent
@@ -389,24 +375,30 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
   }
 
+  /** Returns a tombstone if the response cannot be packed, because an error would leave the record in `processing` until its lease ends. */
   private resultOf({ status, body }: CapturedResponse): HandlerResult {
     if (this.pass.isBrokenOff) return STORE_WITHOUT_RESPONSE;
     const { calls } = this.current;
     const { thrown } = this.pass;
-    const handlerFailed = this.handlerFailed(status);
-    const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
-    const verdict = verdictOf(this.operation, { status, error, handlerFailed }, this.current);
-    if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
-    if (verdict === 'release') {
-      // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
-      const brokenOff = this.exchange.rawResponse.closed && !thrown;
-      return brokenOff ? this.resultWithoutResponse(true) : { kind: 'release' };
-    }
-    const failed = thrown !== undefined || handlerFailed || status >= 400;
-    if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
     const { response } = this.operation.options;
-    const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, response));
-    return { kind: 'store', outcome: outcomeToKeep({ code: status, head, body }, response), failed };
+    try {
+      const handlerFailed = this.handlerFailed(status);
+      const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
+      const verdict = verdictOf(this.operation, { status, error, handlerFailed }, this.current);
+      if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
+      if (verdict === 'release') {
+        // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
+        const brokenOff = this.exchange.rawResponse.closed && !thrown;
+        return brokenOff ? this.resultWithoutResponse(true) : { kind: 'release' };
+      }
+      const failed = thrown !== undefined || handlerFailed || status >= 400;
+      if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
+      const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, response));
+      return { kind: 'store', outcome: outcomeToKeep({ code: status, head, body }, response), failed };
+    } catch (error) {
+      HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
+      return { kind: 'store', outcome: TOMBSTONE, failed: status >= 400 };
+    }
   }
 
   /**
@@ -432,7 +424,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return !this.operation.watched && request[REJECTED_BY_PIPES] === true;
   }
 
-  /** See {@link Runner}. */
   onRecorded(recorded: RecordingResult): void {
     try {
       this.answer(recorded);
@@ -442,7 +433,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     }
   }
 
-  /** See {@link Runner}. */
   onFailure(error: unknown): void {
     this.phase = 'over';
     this.capture.release();

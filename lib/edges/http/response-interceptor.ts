@@ -20,7 +20,7 @@ interface Run {
   readonly isOverUnanswered: boolean;
   /** Whether the caller runs inside the latest pass, as a second `@Idempotent()` on the same request does. */
   readonly isWithin: boolean;
-  /** Runs the inner pipeline again, for an outer interceptor that retries. */
+  /** Runs the inner pipeline again within the same execution, for an outer interceptor that retries. */
   runAgain(next: CallHandler, subscriber: Subscriber<unknown>): void;
 }
 

@@ -1,7 +1,7 @@
-import { Logger } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import { decodedFor } from '../content/content-coding.js';
+import { EndpointWarnings } from '../shared/endpoint-warnings.js';
 
 const POLICIES = ['content-security-policy', 'content-security-policy-report-only'];
 
@@ -16,21 +16,20 @@ const USED = /\snonce\s*=\s*["']?([\w+/=-]+)/gi;
  * this exchange: browsers then block the page's scripts.
  */
 export class StaleNonces {
-  private readonly logger = new Logger('Idempotency');
-  private readonly warned = new Set<string>();
+  private readonly warnings = new EndpointWarnings();
 
   note(endpoint: string, response: ServerResponse, { body }: StoredOutcome): void {
-    if (!body || this.warned.has(endpoint)) return;
+    if (!body || this.warnings.has(endpoint)) return;
     const header = (name: string) => String(response.getHeader(name) ?? '');
     if (!header('content-type').includes('html')) return;
     const allowed = POLICIES.flatMap((name) => matches(ALLOWED, header(name)));
     if (allowed.length === 0) return;
     const page = decodedFor('', header('content-encoding'), body) ?? body;
     if (matches(USED, page.toString()).every((nonce) => allowed.includes(nonce))) return;
-    this.warned.add(endpoint);
-    this.logger.warn(
-      `${endpoint}: the Content-Security-Policy of a replay allows another nonce than its stored page uses, so browsers block ` +
-        'its scripts. Set that header in the handler, allow the scripts by hash, or redirect to a GET',
+    this.warnings.warn(
+      endpoint,
+      'the Content-Security-Policy of a replay allows another nonce than its stored page uses, so browsers block its scripts. Set ' +
+        'that header in the handler, allow the scripts by hash, or redirect to a GET',
     );
   }
 }

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { digestOf, digestOfStream } from '../content/digest.js';
 import type { MultipartFileInternals } from '../../private-names/fastify-multipart.js';
 import { isObject, type PlatformRequest } from './exchange.js';
 import { isUnread } from './streamed-body.js';
@@ -42,9 +41,6 @@ interface AttachedPart extends MultipartFileInternals {
   toBuffer?(): Promise<Buffer>;
 }
 
-/** What distinguishes files: field, name, type, size and content. */
-export type FileDescription = Readonly<Record<'field' | 'name' | 'type' | 'size' | 'sha256', string | number | null>>;
-
 /** Returns a file that an outer interceptor passes to the handler as a stream, as Nest's `FileStreamInterceptor` does. */
 export function streamedFile({ file }: PlatformRequest): { stream: Readable; description: object } | undefined {
   if (!isObject(file)) return undefined;
@@ -57,7 +53,7 @@ export function streamedFile({ file }: PlatformRequest): { stream: Readable; des
 const RANDOM_NAME = /^[0-9a-f]{32}$/;
 
 /** Describes the files that an outer interceptor has read; `undefined` if none has. */
-export async function describeFiles(request: UploadRequest): Promise<FileDescription[] | undefined> {
+export async function describeFiles(request: UploadRequest): Promise<object[] | undefined> {
   const files = filesOf(request);
   return files && Promise.all(files.map(([field, file]) => describeFile(field, file)));
 }
@@ -97,7 +93,8 @@ function filesOf(request: UploadRequest): [field: string | undefined, file: Uplo
   });
 }
 
-async function describeFile(field: string | undefined, file: UploadedFile): Promise<FileDescription> {
+/** Returns what distinguishes files: field, name, type, size and content. */
+async function describeFile(field: string | undefined, file: UploadedFile): Promise<object> {
   const { fieldname, originalname, originalFilename, name, filename, mimetype, size } = file;
   return {
     field: fieldname ?? field ?? null,
@@ -113,8 +110,8 @@ async function contentOf({ buffer, data, path, filepath, tempFilePath, etag }: U
   const onDisk = tempFilePath || filepath || path;
   // express-fileupload sets an empty buffer for a file that it has written to disk.
   const bytes = [buffer, data].find((one) => one instanceof Uint8Array && (one.length > 0 || !onDisk));
-  if (bytes) return digest(bytes);
-  return onDisk ? digestOfFile(onDisk) : (etag ?? null);
+  if (bytes) return digestOf(bytes);
+  return onDisk ? digestOfStream(createReadStream(onDisk)).catch(() => null) : (etag ?? null);
 }
 
 /** Returns a parsed multipart body with descriptions instead of the files' content. */
@@ -127,7 +124,7 @@ export async function withoutContent(body: object): Promise<unknown> {
 }
 
 async function describePart(part: unknown): Promise<unknown> {
-  if (part instanceof Uint8Array) return { sha256: digest(part) };
+  if (part instanceof Uint8Array) return { sha256: digestOf(part) };
   if (!isObject(part)) return part;
   // Only instances of a class are files of a package. A plain object is what a client sent, and could name any file to be read.
   if (isStored(part)) return describeFile(undefined, part);
@@ -137,7 +134,7 @@ async function describePart(part: unknown): Promise<unknown> {
   if (type !== 'file') return value;
   // An `onFile` of the application may have read the stream and kept nothing.
   const content = file && !_buf && !isUnread(file) ? undefined : await attached.toBuffer?.();
-  return { name: filename, type: mimetype, sha256: content ? digest(content) : null };
+  return { name: filename, type: mimetype, sha256: content ? digestOf(content) : null };
 }
 
 function isStored(part: object): part is UploadedFile {
@@ -148,18 +145,4 @@ function isStored(part: object): part is UploadedFile {
 
 function isFile(upload: object): upload is UploadedFile {
   return 'fieldname' in upload && typeof upload.fieldname === 'string';
-}
-
-function digest(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('base64');
-}
-
-async function digestOfFile(path: string): Promise<string | null> {
-  const hash = createHash('sha256');
-  try {
-    await pipeline(createReadStream(path), hash);
-    return hash.digest('base64');
-  } catch {
-    return null;
-  }
 }

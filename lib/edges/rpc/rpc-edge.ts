@@ -34,7 +34,8 @@ export class RpcEdge {
       policy: options.policy,
       head: { subject },
       parameters: () => subjectParameters(handler, subject),
-      keyExpected: `This message needs the ${module.header} header, the id and source of a CloudEvent, or an AMQP message id.`,
+      keyExpected: (header: string) =>
+        `This message needs the ${header} header, the id and source of a CloudEvent, or an AMQP message id.`,
       readKey: () => readMessageKey(message, module),
       header: (name: string) => headers(name).join(', ') || undefined,
       input: () => payload,

@@ -1,5 +1,5 @@
 /** Checks what options that are functions return. Types stop neither JavaScript nor an `async` function. */
-import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
+import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
 import { checkKey, type KeyReading } from './key-header.js';
 import type { Principal } from '../caller/principal.js';
@@ -14,12 +14,14 @@ export function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']):
 /**
  * Returns the key that was read; `undefined` if there is none and none is required.
  *
- * @param expected the detail of the problem for a missing key
+ * @param expected returns the detail of the problem for a missing key, unless the option `key` reads it
  * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
  */
 export function usableKey(
   reading: KeyReading,
-  { required, expected, documentation }: { required: boolean; expected?: string; documentation?: string },
+  { key, required }: Pick<ResolvedOperationOptions, 'key' | 'required'>,
+  { header, documentation }: Pick<ResolvedModuleOptions, 'header' | 'documentation'>,
+  expected: (header: string) => string,
 ): string | undefined {
   switch (reading.kind) {
     case 'key':
@@ -28,7 +30,7 @@ export function usableKey(
       throw new IdempotencyKeyInvalidException({ detail: reading.problem, documentation });
     case 'missing':
       if (!required) return undefined;
-      throw new IdempotencyKeyMissingException({ detail: expected, documentation });
+      throw new IdempotencyKeyMissingException({ detail: key ? undefined : expected(header), documentation });
   }
 }
 

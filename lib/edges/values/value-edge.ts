@@ -40,8 +40,8 @@ export interface ValueRequest {
   readonly head: Readonly<Record<string, string>>;
   /** Returns what is compared instead of `head` with the option `operation`, because routes may change between releases. */
   readonly parameters: () => readonly string[];
-  /** The detail of the problem for a missing key. */
-  readonly keyExpected: string;
+  /** Returns the detail of the problem for a missing key. */
+  readonly keyExpected: (header: string) => string;
   /** Reads the key, unless the option `key` does. */
   readonly readKey: () => KeyReading;
   /** Returns a header for `fingerprint.headers`. */
@@ -89,7 +89,7 @@ export class ValueEdge {
 
   private async admit({ context, next, subscriber }: PipelineCall, request: ValueRequest): Promise<void> {
     const args = context.getArgs();
-    const key = this.running.has(args) ? undefined : this.readKey(context, request);
+    const key = this.running.has(args) ? undefined : this.keyOf(context, request);
     if (key === undefined) return void next.handle().subscribe(subscriber);
     const { documentation } = this.module;
     const operation = await this.operationOf(context, request, key);
@@ -115,11 +115,9 @@ export class ValueEdge {
   }
 
   /** @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException */
-  private readKey(context: ExecutionContext, { options, readKey, keyExpected }: ValueRequest): string | undefined {
-    const { key, required } = options;
-    const { keyFormat, documentation } = this.module;
-    const reading = key ? keyOf(key(context), keyFormat) : readKey();
-    return usableKey(reading, { required, expected: key ? undefined : keyExpected, documentation });
+  private keyOf(context: ExecutionContext, { options, readKey, keyExpected }: ValueRequest): string | undefined {
+    const reading = options.key ? keyOf(options.key(context), this.module.keyFormat) : readKey();
+    return usableKey(reading, options, this.module, keyExpected);
   }
 
   private async operationOf(context: ExecutionContext, request: ValueRequest, key: string): Promise<Operation> {
