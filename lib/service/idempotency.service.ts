@@ -5,7 +5,7 @@ import { type DataSource, Not } from 'typeorm';
 import { requestToKeep } from '../edges/content/request-to-keep.js';
 import { ScopeDigest } from '../edges/caller/caller-digests.js';
 import { runForValue } from './value-run.js';
-import { packValue, unpackValue } from '../edges/content/value-outcome.js';
+import { packAnswer, unpackValue } from '../edges/content/value-outcome.js';
 import { comparedContent } from '../edges/content/json-pointer.js';
 import { packHead } from '../edges/content/response-head.js';
 import { current } from '../engine/current-execution.js';
@@ -283,7 +283,7 @@ export function partsOf(service: IdempotencyService): IdempotencyServiceParts {
 /** Returns the outcome to record, or `null` for a release. */
 export function outcomeOf(resolution: Resolution): StoredOutcome | null {
   if (resolution === 'release') return null;
-  if ('value' in resolution) return packValue(resolution.value, Infinity);
+  if ('value' in resolution) return packAnswer({ values: [resolution.value] }, Infinity);
   const { status, headers = {}, body } = resolution;
   return {
     code: status,

@@ -47,7 +47,6 @@ export function reachesParameter(pointers: readonly string[], name: string): boo
   return reach(paths, [name]) || reach(paths, name.replaceAll(']', '').split('['));
 }
 
-/** Returns whether there are pointers into the content. */
 export function pointIntoContent(pointers: readonly string[]): boolean {
   return pointers.some((pointer) => pointer.startsWith('/'));
 }
@@ -91,7 +90,6 @@ function isMember(members: Members, name: string): boolean {
   return Object.getOwnPropertyDescriptor(members, name)?.enumerable === true;
 }
 
-/** Returns the names of the members that paths lead to or through. */
 function namesOf(members: Members, paths: readonly Path[]): string[] {
   const firsts = new Set(paths.map(([first]) => first));
   if (firsts.has(ANY)) return Object.keys(members);

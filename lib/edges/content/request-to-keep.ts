@@ -29,26 +29,17 @@ export function requestToKeep(
   return withinLimit(content === '' ? head : `${head.slice(0, -1)},"${member}":${content}}`, maxBytes);
 }
 
-/** The members of an HTTP request that are stored. */
-interface HttpRequest {
-  readonly method: string;
-  readonly rawRequest: { readonly url?: string };
-}
-
-/** The body of an HTTP request. */
-interface HttpContent {
-  readonly mediaType: string;
-  readonly content?: unknown;
-  readonly json?: string | undefined;
-}
-
 /**
  * Returns the JSON that a record stores of an HTTP request: method, host if it is part of the identity, path, media type, and a body
  * of JSON or the fields of a form. It has no headers, and so neither credentials nor cookies.
  */
 export function storedRequest(
-  { method, rawRequest }: HttpRequest,
-  { mediaType, content, json }: HttpContent,
+  { method, rawRequest }: { readonly method: string; readonly rawRequest: { readonly url?: string } },
+  {
+    mediaType,
+    content,
+    json,
+  }: { readonly mediaType: string; readonly content?: unknown; readonly json?: string | undefined },
   settings: ResolvedOperationOptions['request'],
   host?: string,
 ): Buffer | null {

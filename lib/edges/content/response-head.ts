@@ -110,7 +110,6 @@ export function headSince(
     : { headers };
 }
 
-/** Sets the headers of a stored head on a response. */
 export function restoreHead(response: Headers, { headers, removed = [] }: ResponseHead): void {
   for (const name of removed) response.removeHeader(name);
   for (const [name, stored] of headers) {
@@ -171,7 +170,6 @@ export function unpackHead(packed: Buffer | null): ResponseHead {
   }
 }
 
-/** @throws TypeError */
 function checkHead({ headers, removed = [], statusMessage = '' }: ResponseHead): void {
   for (const line of arrayOf(headers)) {
     const [name, value] = arrayOf(line);

@@ -27,11 +27,6 @@ export function packAnswer({ values, thrown }: Answer, maxBytes: number): Stored
   return pack({ kind: 'values', types, error }, json, maxBytes);
 }
 
-/** Packs one value, as {@link packAnswer} does. */
-export function packValue(value: unknown, maxBytes: number): StoredOutcome {
-  return packAnswer({ values: [value] }, maxBytes);
-}
-
 /**
  * Unpacks a stored answer.
  *

@@ -1,10 +1,9 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { hasGuards } from '../../handlers/nest-decorators.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
-import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import type { AnonymousCallers } from '../caller/anonymous-callers.js';
 import { type CallerRequest, type Principal, principalOf } from '../caller/principal.js';
-import { type KeyReading, readKeyHeader } from '../shared/key-header.js';
+import { readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import type { PipelineCall, ValueEdge } from '../values/value-edge.js';
 import { describedArguments } from './uploads.js';
@@ -51,7 +50,13 @@ export class GraphQLEdge {
       head: { mutation: name },
       parameters: () => [],
       keyExpected: (header) => `This mutation requires the ${header} header.`,
-      readKey: () => keyOf(request, module),
+      readKey: () =>
+        readKeyHeader(
+          request?.headers ?? {},
+          request?.rawHeaders ?? request?.raw?.rawHeaders,
+          module.header,
+          module.keyFormat,
+        ),
       header: (header) => request?.headers[header]?.toString(),
       input: () => describedArguments(args, typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),
       principal: () => this.principalIn(call, request, endpoint),
@@ -81,13 +86,4 @@ function mutationFieldOf(context: ExecutionContext) {
   // An alias of the client replaces the name in the response.
   const responseName = String(info.path.key);
   return { name: info.fieldName, responseName, args, request: request?.headers ? request : undefined };
-}
-
-function keyOf(
-  request: GraphQLRequest | undefined,
-  { header, keyFormat }: Pick<ResolvedModuleOptions, 'header' | 'keyFormat'>,
-): KeyReading {
-  if (!request) return { kind: 'missing' };
-  const { headers, rawHeaders = request.raw?.rawHeaders } = request;
-  return readKeyHeader(headers, rawHeaders, header, keyFormat);
 }

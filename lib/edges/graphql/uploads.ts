@@ -107,7 +107,6 @@ function isUpload(value: object): value is FileUpload {
   return 'createReadStream' in value && typeof value.createReadStream === 'function';
 }
 
-/** Returns whether a value is a stream of node or of the web. */
 function isStream(value: object): boolean {
   return ('pipe' in value && typeof value.pipe === 'function') || Symbol.asyncIterator in value;
 }

@@ -73,9 +73,7 @@ export abstract class Exchange {
 
   /** Method and route template, such as `POST /payments/:id`. */
   abstract get endpoint(): string;
-  /** The status that is set on the response. */
   abstract get status(): number;
-  /** Returns the headers that are set on the response. */
   abstract headers(): OutgoingHttpHeaders;
   /** Resets the headers to what they were before the handler ran. */
   abstract resetHeaders(before: OutgoingHttpHeaders): void;

@@ -4,7 +4,7 @@ import type { Subscriber } from 'rxjs';
 import type { Admission } from '../../engine/admission.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import { UnreadableRecordError } from '../../engine/errors.js';
-import { bindFingerprint, digestIdentity, type IdentityDigest } from '../../engine/identity.js';
+import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
@@ -26,7 +26,7 @@ import { HttpRun } from './http-run.js';
 import { dropProblem, keepProblem } from './kept-problem.js';
 import { readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
-import { type Principal, principalOf } from '../caller/principal.js';
+import { principalOf } from '../caller/principal.js';
 import { replay } from './replay.js';
 import { runOf } from './response-interceptor.js';
 import { StaleNonces } from './stale-nonces.js';
@@ -48,14 +48,6 @@ interface Request {
   readonly subscriber: Subscriber<unknown>;
   /** Set when the engine is asked to admit the operation. */
   asked?: Operation;
-}
-
-/** A key, the principal that it belongs to, and the record that both identify. */
-interface Identified {
-  readonly key: string;
-  readonly principal: Principal;
-  readonly host: string | undefined;
-  readonly identity: IdentityDigest;
 }
 
 /** Admits HTTP requests on Express and Fastify, and runs, replays or refuses them. */
@@ -129,35 +121,29 @@ export class HttpEdge {
   }
 
   private admission(request: Request, key: string): Admission | Promise<Admission> {
+    const { exchange, operation } = request;
+    const { fingerprint } = operation.options;
+    const description =
+      typeof fingerprint === 'object' ? describeRequest(exchange, fingerprint, operation) : describeBriefly(exchange);
+    return description instanceof Promise
+      ? description.then((described) => this.submit(request, key, described))
+      : this.submit(request, key, description);
+  }
+
+  private submit(request: Request, key: string, description: RequestDescription): Admission | Promise<Admission> {
     const { context, exchange, operation } = request;
-    const { fingerprint, scope } = operation.options;
+    const { endpoint, options } = operation;
+    const { fingerprint, scope } = options;
     const { namespace, credentials } = this.module;
-    const { endpoint } = operation;
     const principal = scope ? scopeOf(scope(context)) : principalOf(exchange.request, credentials, endpoint);
     if (!scope) this.anonymous.note(principal, exchange.request, operation);
     const host = operation.hasHosts ? (exchange.request.hostname ?? '') : undefined;
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
-    const identified = { key, principal, host, identity };
-    const description =
-      typeof fingerprint === 'object' ? describeRequest(exchange, fingerprint, operation) : describeBriefly(exchange);
-    return description instanceof Promise
-      ? description.then((described) => this.submit(request, identified, described))
-      : this.submit(request, identified, description);
-  }
-
-  private submit(
-    request: Request,
-    { key, principal, host, identity }: Identified,
-    description: RequestDescription,
-  ): Admission | Promise<Admission> {
-    const { context, exchange, operation } = request;
-    const { options } = operation;
-    const { fingerprint } = options;
     const { stream, mediaType, content } = description;
     let { json } = description;
     if (description.isIncomplete) {
       this.lostUploads.warn(
-        operation.endpoint,
+        endpoint,
         'an upload cannot be compared with that of a retry: its content was read before @Idempotent(), and is neither in memory nor ' +
           'in a file. Two that differ by it alone count as one request. Let the interceptor that reads it stand after ' +
           '@Idempotent(), or set the option `fingerprint`',

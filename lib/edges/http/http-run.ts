@@ -25,7 +25,6 @@ import { writeOutcome, writeProblem } from './write-response.js';
 /** How long a run waits for an unlikely response after its client has disconnected. */
 const GRACE_AFTER_CLOSE_MS = 1_000;
 
-/** The parts of `HttpEdge` that a run uses. */
 export interface HttpRunHost {
   readonly filters: ApplicationFilters;
   readonly undecidedStreams: EndpointWarnings;

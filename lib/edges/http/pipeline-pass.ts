@@ -2,7 +2,6 @@ import type { Observer, Subscriber } from 'rxjs';
 import type { HandlerCall } from '../../engine/handler-calls.js';
 import type { CurrentExecution } from '../../engine/current-execution.js';
 
-/** Receives the values and the end of a pass. */
 export interface PassListener {
   onValue(pass: PipelinePass, value: unknown): void;
   onError(pass: PipelinePass, error: unknown): void;

@@ -61,7 +61,8 @@ type Progress = 'nothing' | 'begun' | 'reported' | 'ended';
 export class ResponseCapture implements WriteHandler {
   private phase: Phase = 'holding';
   private chunks: Buffer[] | undefined;
-  private heldBytes = 0;
+  /** The number of bytes of the body so far. */
+  size = 0;
   private progress: Progress = 'nothing';
   private callbacks: WriteCallback[] | undefined;
   private holdTimer: NodeJS.Timeout | undefined;
@@ -84,17 +85,11 @@ export class ResponseCapture implements WriteHandler {
     this.interceptor = interceptorOf(response);
     this.interceptor.handler = this;
     this.listenersBefore = response.listenerCount('finish');
-    if (limits.stream) this.optedStream = this.newStream(true, maxMs);
+    if (limits.stream) this.optedStream = new ResponseStream(response, this.interceptor.original, true, maxMs);
   }
 
-  /** Whether the writer has begun a response. */
   get hasResponse(): boolean {
     return this.progress !== 'nothing';
-  }
-
-  /** The number of bytes of the body so far. */
-  get size(): number {
-    return this.heldBytes;
   }
 
   get hasEnded(): boolean {
@@ -149,7 +144,7 @@ export class ResponseCapture implements WriteHandler {
   stream(): Promise<StreamEnd> {
     const { original } = this.interceptor;
     this.phase = 'streaming';
-    this.streaming = this.optedStream ?? this.newStream(false, UNDECIDED_HOLD_MS);
+    this.streaming = this.optedStream ?? new ResponseStream(this.response, original, false, UNDECIDED_HOLD_MS);
     this.streaming.begin();
     if (this.head) Object.assign(this.response, this.head);
     if (this.size > 0) original.write.call(this.response, this.heldBody(), 'utf8');
@@ -210,7 +205,7 @@ export class ResponseCapture implements WriteHandler {
     this.begin();
     if (this.streaming) return this.streaming.write(args);
     this.hold(args);
-    const mayContinue = this.heldBytes <= this.limits.maxBytes;
+    const mayContinue = this.size <= this.limits.maxBytes;
     if (!mayContinue) this.reportUnstorable();
     // Nothing is sent before the end. A writer that waits for each chunk to be sent would never reach it.
     if (this.progress === 'begun' && this.callbacks) queueMicrotask(() => this.runCallbacks());
@@ -226,7 +221,7 @@ export class ResponseCapture implements WriteHandler {
     if (this.streaming) return this.streaming.end(args);
     if (progress === 'nothing') this.markAsSent();
     this.hold(args);
-    if (progress !== 'reported') this.report(this.heldBytes <= this.limits.maxBytes ? this.heldBody() : undefined);
+    if (progress !== 'reported') this.report(this.size <= this.limits.maxBytes ? this.heldBody() : undefined);
   }
 
   /** @throws Error with node's code `ERR_HTTP_HEADERS_SENT`, once the writer has begun the response */
@@ -235,10 +230,6 @@ export class ResponseCapture implements WriteHandler {
     throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
       code: 'ERR_HTTP_HEADERS_SENT',
     });
-  }
-
-  private newStream(outlivesClient: boolean, silenceMs: number): ResponseStream {
-    return new ResponseStream(this.response, this.interceptor.original, { outlivesClient, silenceMs });
   }
 
   private begin(isFlushed = false): void {
@@ -270,7 +261,7 @@ export class ResponseCapture implements WriteHandler {
         ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
         : Buffer.from(chunk);
       (this.chunks ??= []).push(bytes);
-      this.heldBytes += bytes.length;
+      this.size += bytes.length;
     }
     if (typeof callback === 'function') (this.callbacks ??= []).push(callback as WriteCallback);
   }

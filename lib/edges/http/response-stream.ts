@@ -49,7 +49,6 @@ export class ResponseStream {
   readonly ended: Promise<StreamEnd>;
   private settle!: (end: StreamEnd) => void;
   private phase: 'waiting' | 'sending' | 'ended' = 'waiting';
-  /** The arguments of `end()`. */
   private endArgs: readonly unknown[] = [];
   private client: 'connected' | 'withheld' | 'gone';
   private silenceTimer: NodeJS.Timeout | undefined;
@@ -57,7 +56,8 @@ export class ResponseStream {
   constructor(
     private readonly response: ServerResponse,
     private readonly original: ResponseInterceptor['original'],
-    private readonly settings: { readonly outlivesClient: boolean; readonly silenceMs: number },
+    private readonly outlivesClient: boolean,
+    private readonly silenceMs: number,
   ) {
     this.ended = new Promise((resolve) => (this.settle = resolve));
     this.client = response.destroyed ? 'gone' : 'connected';
@@ -110,17 +110,17 @@ export class ResponseStream {
   }
 
   private watchClient(): void {
-    const { response, settings } = this;
+    const { response, outlivesClient } = this;
     // oxlint-disable-next-line typescript/unbound-method -- called on the response
     const { emit, destroy } = response;
-    if (settings.outlivesClient) response.on('pipe', (source) => keepSource(source, response));
+    if (outlivesClient) response.on('pipe', (source) => keepSource(source, response));
     response.emit = (event: string | symbol, ...args: unknown[]) => {
       if (event !== 'close' || this.client !== 'connected') return emit.call(response, event, ...args);
-      this.client = settings.outlivesClient ? 'withheld' : 'gone';
+      this.client = outlivesClient ? 'withheld' : 'gone';
       if (this.phase !== 'ended') this.awaitSilence();
       // A writer that waits for 'drain' would wait for ever.
       emit.call(response, 'drain');
-      return settings.outlivesClient || emit.call(response, 'close');
+      return outlivesClient || emit.call(response, 'close');
     };
     // The writer calls this, or the platform when its stream fails.
     response.destroy = (error?: Error) => {
@@ -135,6 +135,6 @@ export class ResponseStream {
     this.silenceTimer = setTimeout(() => {
       if (this.phase !== 'waiting') this.settle('silent');
       this.leaveClient();
-    }, this.settings.silenceMs).unref();
+    }, this.silenceMs).unref();
   }
 }

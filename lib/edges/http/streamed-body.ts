@@ -77,7 +77,7 @@ export class StreamedBody implements StreamedInput {
   }
 
   fingerprint(): Promise<Buffer> {
-    return (this.complete ??= this.rest().then(() => packed(this.digest, this.ended)));
+    return (this.complete ??= this.rest().then(() => this.digest.packed(this.ended)));
   }
 
   async matches(recorded: Buffer): Promise<boolean> {
@@ -88,7 +88,7 @@ export class StreamedBody implements StreamedInput {
     const { length, whole } = unpacked(recorded);
     this.digest = new BodyDigest(this.head, this.delimiter, length);
     await this.read(() => this.digest.exceeded || (!whole && this.digest.length === length));
-    return packed(this.digest, whole && this.ended && !this.digest.exceeded).equals(recorded);
+    return this.digest.packed(whole && this.ended && !this.digest.exceeded).equals(recorded);
   }
 
   /** Hashes what the stream emits. A 'data' listener would start the stream before its handler listens. */
@@ -193,8 +193,12 @@ class BodyDigest {
     this.add(this.held);
   }
 
-  sum(): Buffer {
-    return this.hash.copy().digest();
+  /** Returns the fingerprint of what was hashed. */
+  packed(whole: boolean): Buffer {
+    const fingerprint = this.hash.copy().digest();
+    fingerprint[SUM_BYTES] = whole ? 1 : 0;
+    fingerprint.writeUIntBE(this.length, SUM_BYTES + 1, LENGTH_BYTES);
+    return fingerprint;
   }
 
   private add(bytes: Buffer): void {
@@ -209,13 +213,6 @@ class BodyDigest {
 /** A fingerprint has 32 bytes: 25 of the digest, one for whether the body ended there, and six for its length. */
 const SUM_BYTES = 25;
 const LENGTH_BYTES = 6;
-
-function packed(digest: BodyDigest, whole: boolean): Buffer {
-  const fingerprint = digest.sum();
-  fingerprint[SUM_BYTES] = whole ? 1 : 0;
-  fingerprint.writeUIntBE(digest.length, SUM_BYTES + 1, LENGTH_BYTES);
-  return fingerprint;
-}
 
 function unpacked(fingerprint: Buffer): { readonly length: number; readonly whole: boolean } {
   return { length: fingerprint.readUIntBE(SUM_BYTES + 1, LENGTH_BYTES), whole: fingerprint[SUM_BYTES] === 1 };

@@ -53,7 +53,7 @@ export function streamedFile({ file }: PlatformRequest): { stream: Readable; des
 const RANDOM_NAME = /^[0-9a-f]{32}$/;
 
 /** Describes the files that an outer interceptor has read; `undefined` if none has. */
-export async function describeFiles(request: UploadRequest): Promise<object[] | undefined> {
+export async function describeFiles(request: UploadRequest): Promise<Record<string, unknown>[] | undefined> {
   const files = filesOf(request);
   return files && Promise.all(files.map(([field, file]) => describeFile(field, file)));
 }
@@ -94,7 +94,7 @@ function filesOf(request: UploadRequest): [field: string | undefined, file: Uplo
 }
 
 /** Returns what distinguishes files: field, name, type, size and content. */
-async function describeFile(field: string | undefined, file: UploadedFile): Promise<object> {
+async function describeFile(field: string | undefined, file: UploadedFile): Promise<Record<string, unknown>> {
   const { fieldname, originalname, originalFilename, name, filename, mimetype, size } = file;
   return {
     field: fieldname ?? field ?? null,

@@ -25,10 +25,6 @@ export function writeOutcome(response: ServerResponse, outcome: StoredOutcome): 
   response.end(restoreOutcome(response, response, outcome));
 }
 
-/** The statuses that end an exchange, and that node sends. Informational ones (RFC 9110, section 15.2) are no outcome. */
-const LEAST_STATUS = 200;
-const MOST_STATUS = 999;
-
 /**
  * Sets status and headers of a stored response, and returns its body.
  *
@@ -40,7 +36,8 @@ export function restoreOutcome(
   { code, head, body }: StoredOutcome,
   stored = unpackHead(head),
 ): Buffer | undefined {
-  if (!(code >= LEAST_STATUS && code <= MOST_STATUS)) {
+  // Node sends no others, and informational ones (RFC 9110, section 15.2) are no outcome.
+  if (!(code >= 200 && code <= 999)) {
     throw new UnreadableRecordError({ cause: new Error(`${code} is no status of a response`) });
   }
   response.statusCode = code;

@@ -1,6 +1,5 @@
 import { canonicalJson } from '../content/canonical-json.js';
 
-/** Returns the values of a message's header. */
 export type MessageHeaders = (name: string) => readonly string[];
 
 type Headers = Readonly<Record<string, unknown>>;

@@ -52,7 +52,6 @@ export function messageOf(context: ExecutionContext): Message {
   };
 }
 
-/** Returns the endpoints that events for a handler may have. */
 export function eventEndpointsOf(controller: object, handler: object): string[] {
   const patterns = patternsOf(handler);
   return [...new Set([...patterns, patterns.join(' | ')])].map((one) => eventEndpoint(one, controller, handler));

@@ -15,7 +15,6 @@ const GRPC_CODE: Record<ProblemCode, number> = {
   'record-unreadable': 15, // DATA_LOSS
 };
 
-/** The members of gRPC's metadata that are used. */
 interface Metadata {
   readonly constructor: new () => Metadata;
   getMap(): unknown;

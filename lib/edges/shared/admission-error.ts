@@ -17,10 +17,10 @@ export function admissionError(
   documentation: string | undefined,
 ): Error {
   if (error instanceof HttpException) return error;
-  if (!isOutage(error)) logger.error(`${operation.endpoint}: ${engine.store.explain(error)}`, stackOf(error as Error));
+  if (!isOutage(error)) {
+    const { cause, stack } = error as Error;
+    const origin = cause instanceof Error ? cause.stack : stack;
+    logger.error(`${operation.endpoint}: ${engine.store.explain(error)}`, origin);
+  }
   return problemOfError(error, documentation);
-}
-
-function stackOf({ cause, stack }: Error): string | undefined {
-  return cause instanceof Error ? cause.stack : stack;
 }

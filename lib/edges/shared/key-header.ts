@@ -65,7 +65,6 @@ export function readKeyText(text: string, headerName: string, format: ResolvedMo
   return checkKey(key, headerName, format);
 }
 
-/** Checks a key's length and characters. */
 export function checkKey(key: string, name: string, format: ResolvedModuleOptions['keyFormat']): KeyReading {
   if (key.length < format.minLength || key.length > format.maxLength) {
     return invalid(`The ${name} has to have ${format.minLength} to ${format.maxLength} characters.`);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { IdempotencyService } from '../../../lib/index.js';
 import { jest } from '@jest/globals';
 import { packHead } from '../../../lib/edges/content/response-head.js';
-import { packValue } from '../../../lib/edges/content/value-outcome.js';
+import { packAnswer } from '../../../lib/edges/content/value-outcome.js';
 import { digestIdentity } from '../../../lib/engine/identity.js';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
@@ -239,7 +239,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     const [valued, rerun] = [await record('hold'), await abandoned()];
     expect((await run(['resolve', valued.recordId, '--value', '{"sent":true}'])).code).toBe(FINE);
     const { outcome } = await fixture.store().claim(again(valued.claim));
-    expect(outcome).toEqual(packValue({ sent: true }, Infinity));
+    expect(outcome).toEqual(packAnswer({ values: [{ sent: true }] }, Infinity));
     expect(await run(['resolve', rerun.recordId, '--rerun', '--json'])).toMatchObject({ code: FINE });
     expect(await fixture.store().claim(again(rerun.claim))).toMatchObject({ status: 'processing', attempt: 2 });
     expect((await run(['resolve', randomUUID(), '--rerun'])).code).toBe(REFUSED);

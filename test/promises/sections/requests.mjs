@@ -273,9 +273,9 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/http/streamed-body.ts',
-            find: 'return packed(this.digest, whole && this.ended && !this.digest.exceeded).equals(recorded);',
+            find: 'return this.digest.packed(whole && this.ended && !this.digest.exceeded).equals(recorded);',
             replace:
-              'return packed(this.digest, whole && this.ended && !this.digest.exceeded).length === recorded.length;',
+              'return this.digest.packed(whole && this.ended && !this.digest.exceeded).length === recorded.length;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/streamed-requests', test: 'files that differ anywhere are two requests' }],
