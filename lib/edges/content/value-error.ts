@@ -46,9 +46,7 @@ function payloadOf(error: RpcExceptionLike): ValueJson {
   return toValueJson(payload === error ? error.message : payload);
 }
 
-interface RpcExceptionConstructor {
-  new (error: string | object): RpcExceptionLike;
-}
+type RpcExceptionConstructor = new (error: string | object) => RpcExceptionLike;
 
 /** Returns an RpcException, which the filters of Nest and of applications recognise. */
 async function rpcExceptionOf(payload: unknown, message: string): Promise<RpcExceptionLike> {

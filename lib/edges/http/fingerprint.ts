@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FingerprintOptions } from '../../options/idempotency-options.js';
 import { canonicalJson } from '../content/canonical-json.js';
-import type { Exchange, PlatformRequest } from './exchange.js';
+import { type Exchange, isObject, type PlatformRequest } from './exchange.js';
 import type { HttpOperation } from './http-operations.js';
 import { digestOf } from '../content/digest.js';
 import { comparedContent, reachesParameter } from '../content/json-pointer.js';
@@ -100,12 +100,13 @@ function describeBody(
 }
 
 async function describeMultipart(exchange: Exchange, options: FingerprintOptions): Promise<BodyDescription> {
-  const { request } = exchange;
-  const { body } = request;
-  const files = await describeFiles(request);
-  return files || (typeof body === 'object' && body !== null)
-    ? describeForm(request, files, options)
-    : describeReadBody(exchange, options);
+  const { body, fields }: PlatformRequest & { readonly fields?: unknown } = exchange.request;
+  const files = await describeFiles(exchange.request);
+  if (!files && !isObject(body)) return describeReadBody(exchange, options);
+  const form = body ?? fields ?? {};
+  const { text, ...content } = describeContent(files ? form : await withoutContent(form), options);
+  const whole = files ? `${text}\nfiles ${canonicalJson(files)}` : text;
+  return { text: whole, isIncomplete: whole.includes('"sha256":null'), ...content };
 }
 
 function describeReadBody(exchange: Exchange, options: FingerprintOptions): BodyDescription {
@@ -116,17 +117,6 @@ function describeReadBody(exchange: Exchange, options: FingerprintOptions): Body
   if (body instanceof Uint8Array) return { text: `bytes ${digestOf(body)}` };
   if (typeof body === 'string') return { text: `text ${body}` };
   return describeContent(body, options);
-}
-
-async function describeForm(
-  { body, fields }: PlatformRequest & { readonly fields?: unknown },
-  files: object[] | undefined,
-  options: FingerprintOptions,
-): Promise<BodyDescription> {
-  const form = body ?? fields ?? {};
-  const { text, ...content } = describeContent(files ? form : await withoutContent(form), options);
-  const whole = files ? `${text}\nfiles ${canonicalJson(files)}` : text;
-  return { text: whole, isIncomplete: whole.includes('"sha256":null'), ...content };
 }
 
 function describeContent(content: unknown, options: FingerprintOptions): BodyDescription {

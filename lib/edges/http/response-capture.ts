@@ -11,18 +11,16 @@ export interface CapturedResponse {
   readonly isStreamed?: boolean | undefined;
 }
 
-/** Options of `@Idempotent({ response })` that bound what is held. */
-export interface CaptureLimits {
-  /** The largest body that is held, in bytes. */
+/** The options `response.maxBytes` and `response.stream`, which bound what is held. */
+interface CaptureLimits {
   readonly maxBytes: number;
-  /** Whether the response is sent as it is written. `undefined`: only if its head marks it as a stream, and after a second. */
   readonly stream?: boolean | undefined;
 }
 
 export interface CaptureListener {
   /** Called once, when the response has ended or when it cannot be stored. Nothing was sent until then. */
   onResponse(captured: CapturedResponse): void;
-  /** Called when the head marks the response as a stream and {@link CaptureLimits.stream} is not set. */
+  /** Called when the head marks the response as a stream and the option `stream` is not set. */
   onUndecided(): void;
 }
 
