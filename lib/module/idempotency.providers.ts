@@ -1,7 +1,7 @@
 import type { InjectionToken, Provider } from '@nestjs/common';
 import { ApplicationConfig, DiscoveryService, HttpAdapterHost, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
-import { AnonymousCallers } from '../edges/caller/anonymous-callers.js';
+import { Callers } from '../edges/caller/callers.js';
 import { GraphQLEdge } from '../edges/graphql/graphql-edge.js';
 import { ApplicationFilters } from '../edges/http/application-filters.js';
 import { HttpEdge } from '../edges/http/http-edge.js';
@@ -68,13 +68,13 @@ function createParts(
   // Here all classes are known, and Nest has not yet registered their routes.
   watchWrappedHandlers(modules.values());
   const routes = new Routes(discovery, scanner);
-  const anonymous = new AnonymousCallers(application);
-  const values = new ValueEdge(engine, options, store);
+  const callers = new Callers(options, application);
+  const values = new ValueEdge(engine, options, store, callers);
   const filters = new ApplicationFilters(modules, application, adapterHost);
   const edges = new IdempotencyEdges(
-    new HttpEdge(engine, options, operations, store, filters, anonymous),
+    new HttpEdge(engine, options, operations, store, filters, callers),
     new RpcEdge(values, operations),
-    new GraphQLEdge(values, operations, anonymous),
+    new GraphQLEdge(values, operations),
   );
 
   const policy = () => policyOf(options, operations, routes);

@@ -1,8 +1,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { hasGuards } from '../../handlers/nest-decorators.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
-import type { AnonymousCallers } from '../caller/anonymous-callers.js';
-import { type CallerRequest, type Principal, principalOf } from '../caller/principal.js';
+import type { CallerRequest, Principal } from '../caller/principal.js';
 import { readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import type { PipelineCall, ValueEdge } from '../values/value-edge.js';
@@ -26,7 +25,6 @@ export class GraphQLEdge {
   constructor(
     private readonly edge: ValueEdge,
     private readonly operations: OperationOptions,
-    private readonly anonymous: AnonymousCallers,
   ) {}
 
   handle(call: PipelineCall): void {
@@ -70,10 +68,7 @@ export class GraphQLEdge {
         `${endpoint}: idempotency cannot tell callers apart: the GraphQL context has no request as \`req\`. Set the option \`scope\``,
       );
     }
-    const principal = principalOf(request, this.edge.module.credentials, endpoint);
-    const operation = { endpoint, hasGuards: hasGuards(context.getClass(), context.getHandler()) };
-    this.anonymous.note(principal, request, operation);
-    return principal;
+    return this.edge.callers.of(request, { endpoint, hasGuards: hasGuards(context.getClass(), context.getHandler()) });
   }
 }
 

@@ -14,10 +14,9 @@ import { problemOf } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { admissionError } from '../shared/admission-error.js';
 import { EndpointWarnings } from '../shared/endpoint-warnings.js';
-import { CredentialBinding, ScopeDigest } from '../caller/caller-digests.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
 import type { StoreErrors } from '../shared/run-end.js';
-import type { AnonymousCallers } from '../caller/anonymous-callers.js';
+import type { Callers } from '../caller/callers.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { describeBriefly, describeRequest, type RequestDescription } from './fingerprint.js';
@@ -26,7 +25,6 @@ import { HttpRun } from './http-run.js';
 import { dropProblem, keepProblem } from './kept-problem.js';
 import { readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
-import { principalOf } from '../caller/principal.js';
 import { replay } from './replay.js';
 import { runOf } from './response-interceptor.js';
 import { StaleNonces } from './stale-nonces.js';
@@ -58,8 +56,6 @@ export class HttpEdge {
   private readonly admitting = new ShortLivedMap<IncomingMessage, Promise<unknown>>();
   private readonly nonces = new StaleNonces();
   private readonly operations: HttpOperations;
-  private readonly bindings: CredentialBinding;
-  private readonly scopes: ScopeDigest;
 
   constructor(
     private readonly engine: IdempotencyEngine,
@@ -67,11 +63,9 @@ export class HttpEdge {
     options: OperationOptions,
     errors: StoreErrors,
     readonly filters: ApplicationFilters,
-    private readonly anonymous: AnonymousCallers,
+    private readonly callers: Callers,
   ) {
     this.operations = new HttpOperations(options, { documentation: module.documentation, errors });
-    this.bindings = new CredentialBinding(module.encryption);
-    this.scopes = new ScopeDigest(module);
   }
 
   /**
@@ -134,9 +128,8 @@ export class HttpEdge {
     const { context, exchange, operation } = request;
     const { endpoint, options } = operation;
     const { fingerprint, scope } = options;
-    const { namespace, credentials } = this.module;
-    const principal = scope ? scopeOf(scope(context)) : principalOf(exchange.request, credentials, endpoint);
-    if (!scope) this.anonymous.note(principal, exchange.request, operation);
+    const { namespace } = this.module;
+    const principal = scope ? scopeOf(scope(context)) : this.callers.of(exchange.request, operation);
     const host = operation.hasHosts ? (exchange.request.hostname ?? '') : undefined;
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
     const { stream, mediaType, content } = description;
@@ -151,13 +144,13 @@ export class HttpEdge {
     }
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
     const bound = bindFingerprint(identity, text);
-    const { binding, isFormerBinding } = this.bindings.of(identity, principal.credential);
+    const { binding, isFormerBinding } = this.callers.bindings.of(identity, principal.credential);
     request.asked = {
       key,
       recordId: identity.recordId,
       endpoint: operation.label,
       route: operation.route,
-      scopeDigest: this.scopes.of(principal.scope),
+      scopeDigest: this.callers.scopes.of(principal.scope),
       fingerprint: bound,
       input: stream && streamedBodyOf(stream, bound, exchange),
       binding,

@@ -8,7 +8,7 @@ import { storedLabel } from '../../engine/stored-text.js';
 import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
-import { CredentialBinding, ScopeDigest } from '../caller/caller-digests.js';
+import type { Callers } from '../caller/callers.js';
 import type { Principal } from '../caller/principal.js';
 import { canonicalJson } from '../content/canonical-json.js';
 import { comparedContent } from '../content/json-pointer.js';
@@ -59,17 +59,13 @@ const FORMAT = 'values v1';
 export class ValueEdge {
   /** The arguments of running requests. An interceptor that is wired twice would get 409 for its own request without them. */
   private readonly running = new WeakSet<object>();
-  private readonly bindings: CredentialBinding;
-  private readonly scopes: ScopeDigest;
 
   constructor(
     private readonly engine: IdempotencyEngine,
     readonly module: ResolvedModuleOptions,
     private readonly errors: StoreErrors,
-  ) {
-    this.bindings = new CredentialBinding(module.encryption);
-    this.scopes = new ScopeDigest(module);
-  }
+    readonly callers: Callers,
+  ) {}
 
   /**
    * Runs, replays or refuses a request. One without a key passes through where the operation does not require a key.
@@ -130,9 +126,9 @@ export class ValueEdge {
       recordId: identity.recordId,
       endpoint: storedLabel(endpoint),
       route: options.operation === undefined ? null : storedLabel(route),
-      scopeDigest: this.scopes.of(scope),
+      scopeDigest: this.callers.scopes.of(scope),
       fingerprint: bindFingerprint(identity, fingerprintText(context, request, input)),
-      ...this.bindings.of(identity, credential),
+      ...this.callers.bindings.of(identity, credential),
       request: () => requestToKeep({ head: JSON.stringify(head), member: 'input', content: input }, options.request),
       policy,
     };
