@@ -109,7 +109,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   /** Whether another pass may still decide the outcome, because there is no response yet. */
-  get isOpen(): boolean {
+  private get isOpen(): boolean {
     return this.phase === 'running' && !this.writer;
   }
 
@@ -154,8 +154,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   onError(pass: PipelinePass, thrown: unknown): void {
     const error = errorOfHandler(thrown, this.operation.documentation);
     if (pass.call) this.current.calls.settle(pass.call, 'failed', error);
-    pass.thrown = { error };
-    pass.isBrokenOff = this.isOfGoneClient(error);
+    pass.thrown = { error, isBrokenOff: this.isOfGoneClient(error) };
     this.onPassed(pass);
     runWithin(this.outerContext, fail, pass.subscriber, error);
   }
@@ -370,13 +369,13 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const { state } = this.current.calls;
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
-    if (this.pass.isBrokenOff) return STORE_WITHOUT_RESPONSE;
+    if (this.pass.thrown?.isBrokenOff) return STORE_WITHOUT_RESPONSE;
     return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
   }
 
   /** Returns a tombstone if the response cannot be packed, because an error would leave the record in `processing` until its lease ends. */
   private resultOf({ status, body }: CapturedResponse): HandlerResult {
-    if (this.pass.isBrokenOff) return STORE_WITHOUT_RESPONSE;
+    if (this.pass.thrown?.isBrokenOff) return STORE_WITHOUT_RESPONSE;
     const { calls } = this.current;
     const { thrown } = this.pass;
     const { response } = this.operation.options;

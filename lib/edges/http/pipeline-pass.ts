@@ -18,8 +18,11 @@ export interface PassListener {
  */
 export class PipelinePass implements Observer<unknown> {
   phase: 'running' | 'emitted' | 'ended' = 'running';
-  /** The error of a pipe, an inner interceptor or the handler. */
-  thrown: { readonly error: unknown } | undefined;
+  /**
+   * The error of a pipe, an inner interceptor or the handler. `isBrokenOff`: a native handler failed only because its client disconnected,
+   * which makes `pipeline()` throw.
+   */
+  thrown: { readonly error: unknown; readonly isBrokenOff: boolean } | undefined;
   /** The status of the response at the first value or at the end: the handler's, or Nest's default for the route. */
   status = 0;
   /** Whether the value is a stream, whose work happens while it is sent. */
@@ -28,8 +31,6 @@ export class PipelinePass implements Observer<unknown> {
   call: HandlerCall | undefined;
   /** Whether an inner interceptor gave up on the handler, or an outer one unsubscribed. */
   isGivenUp = false;
-  /** Whether a native handler failed only because its client disconnected, which makes `pipeline()` throw. */
-  isBrokenOff = false;
 
   /** @param subscriber the outer interceptors */
   constructor(

@@ -85,7 +85,7 @@ export class ValueEdge {
 
   private async admit({ context, next, subscriber }: PipelineCall, request: ValueRequest): Promise<void> {
     const args = context.getArgs();
-    const key = this.running.has(args) ? undefined : this.keyOf(context, request);
+    const key = this.running.has(args) ? undefined : this.readKey(context, request);
     if (key === undefined) return void next.handle().subscribe(subscriber);
     const { documentation } = this.module;
     const operation = await this.operationOf(context, request, key);
@@ -111,7 +111,7 @@ export class ValueEdge {
   }
 
   /** @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException */
-  private keyOf(context: ExecutionContext, { options, readKey, keyExpected }: ValueRequest): string | undefined {
+  private readKey(context: ExecutionContext, { options, readKey, keyExpected }: ValueRequest): string | undefined {
     const reading = options.key ? keyOf(options.key(context), this.module.keyFormat) : readKey();
     return usableKey(reading, options, this.module, keyExpected);
   }
