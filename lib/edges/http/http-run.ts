@@ -19,7 +19,7 @@ import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
 import { interceptorOf, discardWrites } from './response-interceptor.js';
 import { headSince, packHead } from '../content/response-head.js';
-import { keepSource } from './response-stream.js';
+import { keepSource, sourceOf } from './response-stream.js';
 import { writeOutcome, writeProblem } from './write-response.js';
 
 /** How long a run waits for an unlikely response after its client has disconnected. */
@@ -148,6 +148,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (streams) keepSource(value, rawResponse);
     pass.advance('emitted', status, this.isHandlerRunning);
     pass.isStream = !streams && isStream(value);
+    pass.source = sourceOf(value);
     runWithin(this.outerContext, next, pass.subscriber, value);
   }
 
@@ -201,7 +202,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.onChange?.();
     if (this.neverBegan() && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
     if (!this.isOfOperation(captured)) return void this.sendForeign(captured.status);
-    if (captured.isStreamed) return void this.sendStreamed(captured);
+    if (captured.isStreamed || this.worksInTransaction(captured)) return void this.sendStreamed(captured);
     if (!captured.body && (this.isBusy || this.isNative)) return void this.sendUnstorable(captured);
     void this.endWith(captured);
   }
@@ -234,6 +235,15 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return this.operation.native || this.writer === 'handler';
   }
 
+  /**
+   * Whether a response that cannot be held to its end is written by work in the transaction: by the handler, or by its stream. An
+   * early COMMIT would cut that work in two, and its end must not reach the client before COMMIT.
+   */
+  private worksInTransaction({ body }: CapturedResponse): boolean {
+    if (body || !this.operation.options.policy.transactional) return false;
+    return this.pass.source !== undefined || this.isBusy || this.isNative;
+  }
+
   /** Whether the handler, or an interceptor that does its work, may still change the result. */
   private get isBusy(): boolean {
     return this.pass.phase !== 'ended' || this.current.calls.state === 'running';
@@ -242,6 +252,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private async endWith(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
     const { transactional } = this.operation.options.policy;
+    if (transactional && captured.status < 400 && this.pass.isCutShort) return this.endCutShort();
     const result = this.resultOf(captured);
     // While a call runs, a release would let a retry run beside it, and a COMMIT would cut its writes in two.
     if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);
@@ -249,6 +260,17 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     await (this.isNative ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
     this.failedAfterResponse = transactional && calls.state === 'failed' && captured.status < 400;
     this.end(this.failedAfterResponse ? { kind: 'release' } : this.resultOf(captured));
+  }
+
+  /** Rolls back what a stream has done before it broke off. Nest 11 ends its response as if it were whole. */
+  private endCutShort(): void {
+    const { pass } = this;
+    pass.thrown ??= {
+      error: pass.source!.errored ?? new Error('The stream was destroyed before its end'),
+      isBrokenOff: false,
+    };
+    this.failedAfterResponse = true;
+    this.end({ kind: 'release' });
   }
 
   /** Sends the operation's own response as it is written, and records the result when it has ended. */
@@ -263,7 +285,9 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   /** Sends the response as it is written, except its end, which waits for the commit. */
   private async sendStreamed(captured: CapturedResponse): Promise<void> {
-    if ((await this.capture.stream()) === 'ended') return this.endWith(captured);
+    // See passThrough(). The writer may end a response that is too large in the same turn.
+    if (!captured.isStreamed) await Promise.resolve();
+    if (this.capture.hasEnded || (await this.capture.stream()) === 'ended') return this.endWith(captured);
     const isSettled = await this.settled();
     // With `response: { stream: true }` the operation outlives its client. A silent one may still run: its outcome is unknown.
     this.end(this.resultWithoutResponse(isSettled && !this.operation.options.response.stream));
@@ -370,6 +394,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
     if (this.pass.thrown?.isBrokenOff) return STORE_WITHOUT_RESPONSE;
+    if (this.pass.isCutShort && this.operation.options.policy.transactional) return { kind: 'release' };
     return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
   }
 

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Observer, Subscriber } from 'rxjs';
 import type { HandlerCall } from '../../engine/handler-calls.js';
 import type { CurrentExecution } from '../../engine/current-execution.js';
@@ -27,10 +28,17 @@ export class PipelinePass implements Observer<unknown> {
   status = 0;
   /** Whether the value is a stream, whose work happens while it is sent. */
   isStream = false;
+  /** The stream that the handler has returned. Its work happens while it is read. */
+  source: Readable | undefined;
   /** Stands for the call of an unwatched handler. */
   call: HandlerCall | undefined;
   /** Whether an inner interceptor gave up on the handler, or an outer one unsubscribed. */
   isGivenUp = false;
+
+  /** Whether the handler's stream failed, or was destroyed before its end, as platforms do when the client disconnects. */
+  get isCutShort(): boolean {
+    return this.source !== undefined && this.source.destroyed && !this.source.readableEnded;
+  }
 
   /** @param subscriber the outer interceptors */
   constructor(

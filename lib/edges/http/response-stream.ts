@@ -14,13 +14,19 @@ export function streamedTypeOf(response: ServerResponse): string | undefined {
   return STREAMED.test(name) ? name : undefined;
 }
 
+/** Returns the stream that a handler has returned, if it has. */
+export function sourceOf(value: unknown): Readable | undefined {
+  const source: unknown = value instanceof StreamableFile ? value.getStream() : value;
+  return source instanceof Readable ? source : undefined;
+}
+
 /**
  * Keeps a stream that is piped to `response` alive when the client disconnects. Platforms destroy it then, which would stop an
  * operation half way whose work happens while its stream is read.
  */
 export function keepSource(value: unknown, response: ServerResponse): void {
-  const source: unknown = value instanceof StreamableFile ? value.getStream() : value;
-  if (!(source instanceof Readable)) return;
+  const source = sourceOf(value);
+  if (!source) return;
   // oxlint-disable-next-line typescript/unbound-method -- called on the source
   const { destroy } = source;
   source.destroy = (error?: Error) =>
