@@ -30,6 +30,12 @@ export function versionOf(controller: Type, handler: object): string {
   return [version ?? []].flat().map(String).join();
 }
 
+/** Returns the names, in lower case, of the headers that `@Header()` computes for each request by a function. */
+export function computedHeadersOf(handler: object): readonly string[] {
+  const headers = (Reflect.getMetadata(nest.HEADERS, handler) ?? []) as { name: string; value: unknown }[];
+  return headers.filter(({ value }) => typeof value === 'function').map(({ name }) => name.toLowerCase());
+}
+
 /** Returns whether a handler or its controller has `@UseGuards()`. */
 export function hasGuards(controller: object, handler: object): boolean {
   return [handler, controller].some((target) => Reflect.hasMetadata(nest.GUARDS, target));

@@ -21,6 +21,9 @@ export const VERSION = '__version__';
 /** `@Sse()`: server-sent events cannot be replayed, which the boot audit refuses. */
 export const SSE = '__sse__';
 
+/** `@Header()`: a list of names and values. Values that are functions are computed for each request. */
+export const HEADERS = '__headers__';
+
 /** `@UseGuards()`: the library warns of guarded routes whose callers have no principal. */
 export const GUARDS = '__guards__';
 

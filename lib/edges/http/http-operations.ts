@@ -1,5 +1,12 @@
 import { type ExecutionContext, RequestMethod, type Type } from '@nestjs/common';
-import { hasGuards, isNative, isOfHosts, requestMethodOf, versionOf } from '../../handlers/nest-decorators.js';
+import {
+  computedHeadersOf,
+  hasGuards,
+  isNative,
+  isOfHosts,
+  requestMethodOf,
+  versionOf,
+} from '../../handlers/nest-decorators.js';
 import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import { storedLabel } from '../../engine/stored-text.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
@@ -28,6 +35,8 @@ export interface HttpOperation extends RunSettings {
   readonly hasGuards: boolean;
   /** Whether the handler writes the response itself, through a native `@Res()` or `@Next()`. */
   readonly native: boolean;
+  /** Headers that the handler's `@Header()` computes for each request, in lower case. Nest sets them before interceptors run. */
+  readonly computedHeaders: readonly string[];
 }
 
 /** The operations of an application. Each is read at its first request and kept, because metadata is expensive to read. */
@@ -77,6 +86,7 @@ export class HttpOperations {
       handler,
       watched: isWatched(handler),
       native: isNative(controller, handler),
+      computedHeaders: computedHeadersOf(handler),
     };
   }
 }

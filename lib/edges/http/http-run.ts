@@ -416,12 +416,21 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       }
       const failed = thrown !== undefined || handlerFailed || status >= 400;
       if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
-      const head = packHead(headSince(this.exchange.rawResponse, this.headersBefore, response));
+      const head = packHead(headSince(this.exchange.rawResponse, this.headersOfOthers, response));
       return { kind: 'store', outcome: outcomeToKeep({ code: status, head, body }, response), failed };
     } catch (error) {
       HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
       return { kind: 'store', outcome: TOMBSTONE, failed: status >= 400 };
     }
+  }
+
+  /** The headers before the pipeline, except those of the handler's own `@Header()`: a replay must have the values of the first. */
+  private get headersOfOthers(): OutgoingHttpHeaders {
+    const { computedHeaders } = this.operation;
+    if (computedHeaders.length === 0) return this.headersBefore;
+    const others = { ...this.headersBefore };
+    for (const name of computedHeaders) delete others[name];
+    return others;
   }
 
   /**

@@ -5,6 +5,7 @@ import {
   Controller,
   type ExceptionFilter,
   Get,
+  Header,
   Next,
   RequestMethod,
   Res,
@@ -22,7 +23,11 @@ import { ServerResponse } from 'node:http';
 import { DataSource } from 'typeorm';
 import * as nest from '../../../lib/private-names/nest.js';
 import type { MultipartFileInternals } from '../../../lib/private-names/fastify-multipart.js';
-import type { Mysql2PoolInternals, Mysql2ResultInternals } from '../../../lib/private-names/mysql2.js';
+import type {
+  Mysql2ConnectionInternals,
+  Mysql2PoolInternals,
+  Mysql2ResultInternals,
+} from '../../../lib/private-names/mysql2.js';
 import type { PgClientInternals, PgPoolInternals } from '../../../lib/private-names/pg.js';
 import {
   connectingDriverOf,
@@ -49,6 +54,7 @@ class Interceptor {
 class Handlers {
   @All('any')
   @Version('2')
+  @Header('X-One', 'one')
   @RouteConstraints({ host: 'two.localhost' })
   any() {}
 
@@ -108,6 +114,7 @@ describe('private names of other packages', () => {
       versions: [Reflect.getMetadata(nest.VERSION, Handlers), metadata(nest.VERSION, 'any')],
       constraints: metadata(nest.ROUTE_CONSTRAINTS, 'any'),
       sse: metadata(nest.SSE, 'events'),
+      headers: metadata(nest.HEADERS, 'any'),
       guards: Reflect.getMetadata(nest.GUARDS, Handlers),
       interceptors: Reflect.getMetadata(nest.INTERCEPTORS, Handlers),
       catches: Reflect.getMetadata(nest.FILTER_CATCHES, Filter),
@@ -122,6 +129,7 @@ describe('private names of other packages', () => {
       versions: ['1', '2'],
       constraints: { host: 'two.localhost' },
       sse: true,
+      headers: [{ name: 'X-One', value: 'one' }],
       guards: [Guard],
       interceptors: [Interceptor],
       catches: [TypeError],
@@ -225,6 +233,9 @@ describe('private names of other packages', () => {
     expect(pool!._freeConnections!.length).toBeGreaterThan(0);
     const result = (await dataSource.query('SET @a = 1')) as Mysql2ResultInternals;
     expect(result.serverStatus).toEqual(expect.any(Number));
+    const runner = dataSource.createQueryRunner();
+    expect(((await runner.connect()) as Mysql2ConnectionInternals).config).toHaveProperty('typeCast');
+    await runner.release();
 
     const { options } = dataSource;
     const replicating = new DataSource({ ...options, replication: { master: options, slaves: [options] } } as never);
