@@ -9,6 +9,11 @@ export interface Mysql2PoolInternals {
   readonly _allConnections?: { readonly length: number };
 }
 
+/** The settings of a connection. A function as `typeCast` gets values that it cannot read from statements that are prepared. */
+export interface Mysql2ConnectionInternals {
+  readonly config?: { readonly typeCast?: unknown };
+}
+
 /** The status flags at the end of every packet. `SERVER_STATUS_IN_TRANS` reveals an implicit commit. */
 export interface Mysql2ResultInternals {
   readonly serverStatus?: number;

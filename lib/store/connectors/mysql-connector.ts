@@ -89,6 +89,9 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   }
 }
 
+/** Reads a value as `mysql2` does by itself. */
+const byDriver = (_field: unknown, next: () => unknown) => next();
+
 /** Where a statement runs: in a handler's transaction, or alone, where its session has to commit it. */
 type Place = 'within' | 'alone';
 
@@ -108,8 +111,10 @@ function answerOf(
   values: readonly unknown[],
   place: Place = 'within',
 ): Promise<MysqlAnswer> {
+  // The application's `typeCast` is for its own statements.
+  const statement = typeof connection.config?.typeCast === 'function' ? { sql, typeCast: byDriver } : sql;
   return new Promise((resolve, reject) =>
-    connection[method](sql, values, (error, result) => {
+    connection[method](statement, values, (error, result) => {
       if (error) return reject(error);
       if (place === 'alone' && isUncommitted(result))
         return reject(Object.assign(new Error('autocommit is off'), { code: NOT_COMMITTED }));

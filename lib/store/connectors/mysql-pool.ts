@@ -1,18 +1,23 @@
 import type { DataSource } from 'typeorm';
-import type { Mysql2PoolInternals } from '../../private-names/mysql2.js';
+import type { Mysql2ConnectionInternals, Mysql2PoolInternals } from '../../private-names/mysql2.js';
 import { connectingDriverOf, mysqlDriverOf } from '../../private-names/typeorm.js';
 import { initialized } from '../data-source.js';
 import { ended, type Pool } from './pools.js';
 
 /** A `mysql2` connection with callbacks, as TypeORM returns it. */
-export interface Mysql2Connection {
-  execute(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
-  query(sql: string, values: readonly unknown[], done: Mysql2Callback): void;
+export interface Mysql2Connection extends Mysql2ConnectionInternals {
+  execute(sql: string | Mysql2Statement, values: readonly unknown[], done: Mysql2Callback): void;
+  query(sql: string | Mysql2Statement, values: readonly unknown[], done: Mysql2Callback): void;
   release(): void;
   /** Closes the connection, and removes it from its pool. */
   destroy(): void;
   on(event: 'error' | 'end', listener: () => void): void;
   readonly stream?: { ref?(): void; unref?(): void };
+}
+
+export interface Mysql2Statement {
+  readonly sql: string;
+  readonly typeCast: (field: unknown, next: () => unknown) => unknown;
 }
 
 export type Mysql2Callback = (error: Error | null, result: unknown) => void;

@@ -14,6 +14,21 @@ import { beginDirectly, commitDirectly, LastStatement } from './postgres-transac
 /** PostgreSQL's errors for a prepared statement that is on another connection than the client assumes. */
 const MISPLACED = new Set<unknown>(['26000', '42P05']);
 
+/** The types of columns whose text the store does not take as it is, by PostgreSQL's ids. Numbers are converted by `Number()`. */
+const PARSERS: Readonly<Record<number, (text: string) => unknown>> = {
+  16: (text) => text === 't',
+  17: (text) => (text.startsWith('\\x') ? Buffer.from(text.slice(2), 'hex') : unescaped(text)),
+};
+
+/** How the store reads rows. Applications replace the parsers of `pg`, as for bytes, for numbers or for dates. */
+const TYPES = { getTypeParser: (type: number) => PARSERS[type] ?? String };
+
+/** Reads bytes of a database with `bytea_output = 'escape'`. */
+function unescaped(text: string): Buffer {
+  const byteOf = (_: string, byte: string) => (byte === '\\' ? byte : String.fromCharCode(Number.parseInt(byte, 8)));
+  return Buffer.from(text.replace(/\\(\\|[0-7]{3})/g, byteOf), 'latin1');
+}
+
 export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   protected readonly begin = ['BEGIN ISOLATION LEVEL READ COMMITTED'];
   private readonly names = new Map<string, string>();
@@ -91,7 +106,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
         new Promise((resolve, reject) => {
           const prepared = name && this.prepares ? this.nameOf(name, text) : undefined;
           // By callback: with promises, `pg` would create a second one for each statement.
-          client.query({ name: prepared, text, values }, (error, answer) => {
+          client.query({ name: prepared, text, values, types: TYPES }, (error, answer) => {
             if (!error) return resolve(answer);
             if (isMisplaced(error)) this.stopPreparing();
             reject(error);

@@ -28,6 +28,7 @@ export interface PgClient {
       readonly name: string | undefined;
       readonly text: string;
       readonly values: unknown[] | undefined;
+      readonly types?: { getTypeParser(type: number): (text: string) => unknown };
     },
     done: (error: Error | null, answer: PgAnswer) => void,
   ): void;

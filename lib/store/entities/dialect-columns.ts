@@ -1,7 +1,7 @@
 import { BaseEntity, Column, type ColumnOptions, type DataSource, type ValueTransformer } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { dialectNameOf, type DialectName, isSupported } from '../dialects/dialect-name.js';
-import { asMilliseconds } from './transformers.js';
+import { asBuffer, asDate, asMilliseconds } from './transformers.js';
 
 /** A type of column for which the databases have no common name. */
 export type DialectType = 'id' | 'name' | 'label' | 'digest' | 'bytes' | 'instant';
@@ -20,9 +20,9 @@ export const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> 
     id: { type: 'uuid' },
     name: { type: 'varchar', length: '191' },
     label: { type: 'varchar', length: '255' },
-    digest: { type: 'bytea' },
-    bytes: { type: 'bytea' },
-    instant: { type: 'timestamp with time zone' },
+    digest: { type: 'bytea', transformer: asBuffer },
+    bytes: { type: 'bytea', transformer: asBuffer },
+    instant: { type: 'timestamp with time zone', transformer: asDate },
   },
   mysql: {
     id: { type: 'char', length: '36', charset: 'ascii', collation: 'ascii_bin' },

@@ -6,6 +6,19 @@ export const asNumber: ValueTransformer = {
   from: (value: string | number | bigint | null) => (value === null ? null : Number(value)),
 };
 
+/** Bytes, which an application's own type parser may return as a `Uint8Array`. */
+export const asBuffer: ValueTransformer = {
+  to: (value: unknown) => value,
+  from: (value: unknown) =>
+    value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value,
+};
+
+/** Instants, which an application's own type parser may return as an object of Luxon or Day.js. */
+export const asDate: ValueTransformer = {
+  to: (value: unknown) => value,
+  from: (value: Date | number | null) => (value === null || value instanceof Date ? value : new Date(value)),
+};
+
 /** Instants that are stored as milliseconds since 1970, UTC. */
 export const asMilliseconds: ValueTransformer = {
   to: (value: unknown) => (value instanceof Date ? value.getTime() : value),

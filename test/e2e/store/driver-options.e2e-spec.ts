@@ -25,6 +25,8 @@ const OPTIONS: readonly (readonly [dialect: TestDialect, label: string, options:
   ['postgres', 'pipeline', { extra: { pipeline: true } }],
   ['postgres', 'parseInt8', { parseInt8: true }],
   ['postgres', 'types', { extra: { types: numbersAsBigInt() } }],
+  ['postgres', 'bytes as Uint8Array, and numbers as BigInt', { extra: { types: othersOf() } }],
+  ['postgres', 'bytes that are escaped', { extra: { options: '-c bytea_output=escape' } }],
   ['postgres', 'poolSize: 1', { poolSize: 1 }],
   [
     'postgres',
@@ -40,6 +42,7 @@ const OPTIONS: readonly (readonly [dialect: TestDialect, label: string, options:
   ['mariadb', 'no flags', { flags: ['-FOUND_ROWS'] }],
   ['mariadb', 'multipleStatements', { multipleStatements: true }],
   ['mariadb', 'typeCast', { extra: { typeCast: tinyAsBoolean } }],
+  ['mariadb', 'typeCast of all', { extra: { typeCast: castAll } }],
   ['mariadb', 'namedPlaceholders', { extra: { namedPlaceholders: true } }],
   ['mariadb', 'decimalNumbers', { extra: { decimalNumbers: true } }],
   ['mariadb', 'poolSize: 2', { poolSize: 2 }],
@@ -62,15 +65,44 @@ function numbersAsBigInt() {
   return { getTypeParser: (oid: number, format: 'text') => own[oid] ?? pg.types.getTypeParser(oid, format) };
 }
 
+/** As of an application that replaces the parsers of `pg` for its own values. */
+function othersOf() {
+  const bytes = (text: string) => new Uint8Array(Buffer.from(text.slice(2), 'hex'));
+  // As of Luxon and Day.js.
+  const instant = (text: string) => ({ valueOf: () => Date.parse(text) });
+  const own: Record<number, (text: string) => unknown> = {
+    17: bytes,
+    20: BigInt,
+    21: BigInt,
+    701: String,
+    1184: instant,
+  };
+  return { getTypeParser: (oid: number, format: 'text') => own[oid] ?? pg.types.getTypeParser(oid, format) };
+}
+
 interface MysqlField {
   readonly type: string;
   readonly length: number;
   string(): string | null;
+  buffer(): Buffer | null;
 }
 
 /** As the driver's own documentation has it. */
 function tinyAsBoolean(field: MysqlField, next: () => unknown): unknown {
   return field.type === 'TINY' && field.length === 1 ? field.string() === '1' : next();
+}
+
+/** Works for statements of the text protocol, which TypeORM uses. */
+function castAll(field: MysqlField, next: () => unknown): unknown {
+  switch (field.type) {
+    case 'TINY':
+      return field.string() === '1';
+    case 'LONG':
+    case 'LONGLONG':
+      return Number(field.string());
+    default:
+      return next();
+  }
 }
 
 describe.each(OPTIONS)('%s with %s', (dialect, _label, options) => {
