@@ -1,27 +1,17 @@
-import type { ExecutionContext } from '@nestjs/common';
 import { hasGuards } from '../../handlers/nest-decorators.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
-import type { CallerRequest, Principal } from '../caller/principal.js';
+import type { Principal } from '../caller/principal.js';
 import { readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import type { PipelineCall, ValueEdge } from '../values/value-edge.js';
+import { Batches } from './batches.js';
+import { type GraphQLRequest, mutationFieldOf } from './field.js';
 import { describedArguments } from './uploads.js';
-
-/** The members of graphql's GraphQLResolveInfo that are read. */
-interface ResolveInfo {
-  readonly fieldName: string;
-  readonly path: { readonly prev: unknown; readonly key: string | number };
-  readonly operation: { readonly operation: string };
-}
-
-/** An Express or a Fastify request. */
-interface GraphQLRequest extends CallerRequest {
-  readonly rawHeaders?: readonly string[];
-  readonly raw?: { readonly rawHeaders?: readonly string[] };
-}
 
 /** Makes GraphQL mutations idempotent. Each root field of a mutation is an operation. */
 export class GraphQLEdge {
+  private readonly batches = new Batches();
+
   constructor(
     private readonly edge: ValueEdge,
     private readonly operations: OperationOptions,
@@ -40,9 +30,11 @@ export class GraphQLEdge {
     // The header's key is for the whole request, which may contain a mutation twice, under two aliases. The option `key` returns a key
     // for this field alone.
     const isAliased = options.key === undefined && responseName !== name;
+    const before = options.key === undefined ? this.batches.before(field) : 0;
+    const named = isAliased ? `${endpoint} as ${responseName}` : endpoint;
     this.edge.handle(call, {
       options,
-      endpoint: isAliased ? `${endpoint} as ${responseName}` : endpoint,
+      endpoint: before > 0 ? `${named} after ${before}` : named,
       route,
       policy: withPreference(options.policy, request?.headers.prefer),
       head: { mutation: name },
@@ -70,15 +62,4 @@ export class GraphQLEdge {
     }
     return this.edge.callers.of(request, { endpoint, hasGuards: hasGuards(context.getClass(), context.getHandler()) });
   }
-}
-
-/** Returns a root field of a mutation; `undefined` for a query, a subscription, or a field below the root. */
-function mutationFieldOf(context: ExecutionContext) {
-  const [, args, graphql, info] = context.getArgs<[unknown, unknown, Record<string, unknown>?, ResolveInfo?]>();
-  if (info?.operation?.operation !== 'mutation' || info.path.prev !== undefined) return undefined;
-  // The HTTP request, if the GraphQL context has it.
-  const request = (graphql?.req ?? graphql?.request) as GraphQLRequest | undefined;
-  // An alias of the client replaces the name in the response.
-  const responseName = String(info.path.key);
-  return { name: info.fieldName, responseName, args, request: request?.headers ? request : undefined };
 }
