@@ -13,7 +13,7 @@ const IMPLICIT_COMMIT =
 
 /** PostgreSQL's. May match a setting of another name, which then costs two statements more and changes nothing. */
 const ROLE_CHANGE =
-  /(?:^|;)\s*set\b[^;]*\b(?:role|authorization)\b|\bset_config\s*\(\s*'(?:role|session_authorization)'/i;
+  /(?:^|;|\*\/)\s*set\b[^;]*\b(?:role|authorization)\b|\bset_config\s*\(\s*'(?:role|session_authorization)'/i;
 
 const WRITE = /^(?:insert|update|delete|merge|replace|truncate|call|copy|load\s+data|create|alter|drop)\b/i;
 const WRITE_BEHIND_WITH = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)\b/i;
