@@ -1,4 +1,6 @@
+import type { Provider } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
+import { isPromise } from 'node:util/types';
 import { DataSource } from 'typeorm';
 import type {
   IdempotencyModuleAsyncOptions,
@@ -6,7 +8,28 @@ import type {
   IdempotencyModuleOptions,
 } from '../options/idempotency-options.js';
 import { IdempotencyOptionError } from '../options/option-error.js';
-import { IDEMPOTENCY_OPTIONS } from './idempotency.tokens.js';
+import { IDEMPOTENCY_DATA_SOURCE, IDEMPOTENCY_OPTIONS } from './idempotency.tokens.js';
+
+/**
+ * Providers of the bare class, which `forRoot()` replaces. Without them Nest says that it cannot resolve a symbol, which names no remedy.
+ */
+export const WITHOUT_FOR_ROOT: Provider[] = [IDEMPOTENCY_OPTIONS, IDEMPOTENCY_DATA_SOURCE].map((provide) => ({
+  provide,
+  useFactory: () => {
+    throw new Error(
+      'IdempotencyModule is imported without forRoot(). Import IdempotencyModule.forRoot() in the root module; it is global, ' +
+        'and no other module needs an import.',
+    );
+  },
+}));
+
+/** @throws Error for a promise, whose options would silently be the defaults: encryption would be off */
+export function assertNoPromise(options: object): void {
+  if (!isPromise(options)) return;
+  throw new Error(
+    'IdempotencyModule.forRoot() takes options, not a promise of them: forRootAsync({ useFactory }) waits for one',
+  );
+}
 
 /** @throws Error without any source of the options */
 export function assertFactory({ useFactory, useClass, useExisting }: IdempotencyModuleAsyncOptions): void {

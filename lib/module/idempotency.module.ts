@@ -8,7 +8,7 @@ import type {
 } from '../options/idempotency-options.js';
 import { resolveModuleOptions } from '../options/resolve-options.js';
 import { IdempotencyService } from '../service/idempotency.service.js';
-import { assertFactory, assertOptions } from './boot-checks.js';
+import { assertFactory, assertNoPromise, assertOptions, WITHOUT_FOR_ROOT } from './boot-checks.js';
 import { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } from './idempotency.module-definition.js';
 import { PROVIDERS } from './idempotency.providers.js';
 import { IDEMPOTENCY_OPTIONS } from './idempotency.tokens.js';
@@ -24,13 +24,14 @@ import { IDEMPOTENCY_OPTIONS } from './idempotency.tokens.js';
  */
 @Module({
   imports: [DiscoveryModule],
-  providers: PROVIDERS,
+  providers: [...WITHOUT_FOR_ROOT, ...PROVIDERS],
   exports: [IdempotencyService, IdempotencyEdges],
 })
 // Does not extend ConfigurableModuleClass, whose instances are `any`: so would be this class to its users.
 export class IdempotencyModule {
   /** @throws IdempotencyOptionError for an option that cannot be used */
   static forRoot(options: IdempotencyModuleOptions & IdempotencyModuleExtras = {}): DynamicModule {
+    assertNoPromise(options);
     const { isGlobal: _, ...given } = options;
     // Not a factory: the stack of an error shows the caller, and Nest runs no factories under `preview: true`.
     const resolved = { provide: IDEMPOTENCY_OPTIONS, useValue: resolveModuleOptions(given) };

@@ -2,6 +2,7 @@
 export { Test } from '@nestjs/testing';
 
 export declare class AppModule {}
+export declare class Payment {}
 
 export declare function leaseHasRunOut(): Promise<void>;
 
