@@ -80,9 +80,16 @@ const DEFAULTS: Readonly<Record<NumericOption, number>> = {
 /** The longest delay of a timer, in milliseconds: a longer one fires at once. */
 const LONGEST_DELAY_MS = 2 ** 31 - 1;
 
+const OPTIONS = [...Object.keys(DEFAULTS), 'key', 'storage', 'operation', 'onRetry', 'header', 'fetch'];
+
 /** @throws TypeError, RangeError for options that cannot be used, naming them */
 export function resolveOptions(options: IdempotentFetchOptions): Settings {
   const { key, storage, operation, onRetry, header = 'Idempotency-Key', fetch = globalThis.fetch } = options;
+  // A key under a misspelt name would be a new one on each call, and the operation would run again.
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
+  if (unknown !== undefined) {
+    throw new TypeError(`idempotentFetch: the option \`${unknown}\` does not exist; there are ${OPTIONS.join(', ')}`);
+  }
   if (key === '') throw new TypeError('idempotentFetch: the option `key` is empty');
   if ((storage === undefined) !== (operation === undefined)) {
     throw new TypeError('idempotentFetch: the options `storage` and `operation` go together');
@@ -90,7 +97,7 @@ export function resolveOptions(options: IdempotentFetchOptions): Settings {
   const numbers = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as NumericOption[]) {
     const value = options[name] ?? DEFAULTS[name];
-    if (!(value >= 1 && value <= LONGEST_DELAY_MS)) {
+    if (typeof value !== 'number' || !(value >= 1 && value <= LONGEST_DELAY_MS)) {
       throw new RangeError(`idempotentFetch: the option \`${name}\` must be a number from 1 to ${LONGEST_DELAY_MS}`);
     }
     numbers[name] = value;
