@@ -7,10 +7,10 @@ export { IdempotencyProblemFilter } from './edges/idempotency-problem.filter.js'
 export {
   IdempotencyService,
   type RecordIdentity,
-  type Resolution,
   type ResolveOptions,
   type RunOptions,
 } from './service/idempotency.service.js';
+export type { Resolution } from './service/resolution.js';
 export type { ListOptions } from './service/filters.js';
 export type { RecordStats } from './service/record-view.js';
 export type { IdempotencyPolicy, OperationPolicy } from './service/policy.js';

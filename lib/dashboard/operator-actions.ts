@@ -1,8 +1,7 @@
 import { Logger } from '@nestjs/common';
-import { mediaTypeOf } from '../cli/commands/resolve.js';
 import { NEVER } from '../edges/content/response-head.js';
 import { OF_THE_BYTES } from '../edges/content/response-to-keep.js';
-import { outcomeOf, type Resolution } from '../service/idempotency.service.js';
+import { outcomeOf, type Resolution } from '../service/resolution.js';
 import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { DashboardError } from './dashboard-error.js';
@@ -184,10 +183,9 @@ function readOutcome(outcome: unknown): Resolution {
     if (!isOfMessage(name)) continue;
     throw new DashboardError('bad-request', `\`outcome.headers\` cannot have \`${name}\`: each replay has its own`);
   }
-  const isTyped = body === undefined || given.some(([name]) => name.toLowerCase() === 'content-type');
   return {
     status: status as number,
-    headers: { ...(!isTyped && { 'Content-Type': mediaTypeOf(body) }), ...(Object.fromEntries(given) as object) },
+    headers: Object.fromEntries(given) as Record<string, string>,
     ...(body !== undefined && { body }),
   };
 }

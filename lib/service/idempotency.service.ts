@@ -5,16 +5,14 @@ import { type DataSource, Not } from 'typeorm';
 import { requestToKeep } from '../edges/content/request-to-keep.js';
 import { ScopeDigest } from '../edges/caller/caller-digests.js';
 import { runForValue } from './value-run.js';
-import { packAnswer, unpackValue } from '../edges/content/value-outcome.js';
+import { unpackValue } from '../edges/content/value-outcome.js';
 import { comparedContent } from '../edges/content/json-pointer.js';
-import { packHead } from '../edges/content/response-head.js';
 import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
 import { UnreadableRecordError } from '../engine/errors.js';
 import type { IdempotencyEvent } from '../engine/events.js';
 import type { Execution as EngineExecution } from '../engine/execution.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
-import type { StoredOutcome } from '../engine/outcome.js';
 import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import { storedLabel } from '../engine/stored-text.js';
 import type { Execution } from '../store/typeorm-execution.js';
@@ -34,6 +32,7 @@ import type { IdempotencyPolicy } from './policy.js';
 import type { EventStream } from './event-stream.js';
 import { checkFilters, scopeFilter, type ListOptions } from './filters.js';
 import { type RecordStats, RecordView } from './record-view.js';
+import { outcomeOf, type Resolution } from './resolution.js';
 
 /** The pause between two batches of a deletion, in milliseconds. Without it, requests would wait behind the deletion. */
 const BATCH_PAUSE_MS = 20;
@@ -66,19 +65,6 @@ export interface ForgetOptions {
   /** The tenant or principal: what `request.user` has as its id, or what the option `scope` returns. */
   readonly scope: string;
 }
-
-/** The outcome of a held operation, as an operator has found out. */
-export type Resolution =
-  /** It did not happen: the next request with its key may run. */
-  | 'release'
-  /** It happened, with this HTTP response. */
-  | {
-      readonly status: number;
-      readonly headers?: Readonly<Record<string, string>>;
-      readonly body?: string | Uint8Array;
-    }
-  /** It happened, with this value of {@link IdempotencyService.run}. */
-  | { readonly value: unknown };
 
 /** Options of {@link IdempotencyService.resolve}. */
 export interface ResolveOptions {
@@ -234,6 +220,7 @@ export class IdempotencyService {
    * operation's retention from now on, unless `options` set another one.
    *
    * @throws IdempotencyOptionError for a retention that is not a duration
+   * @throws TypeError for a resolution that is none of these
    *
    * @example
    * await idempotency.resolve(record.id, { status: 201, body: JSON.stringify(payment) });
@@ -278,16 +265,4 @@ export class IdempotencyService {
 /** Returns what the dashboard needs of a service beyond its public methods. */
 export function partsOf(service: IdempotencyService): IdempotencyServiceParts {
   return service['parts'];
-}
-
-/** Returns the outcome to record, or `null` for a release. */
-export function outcomeOf(resolution: Resolution): StoredOutcome | null {
-  if (resolution === 'release') return null;
-  if ('value' in resolution) return packAnswer({ values: [resolution.value] }, Infinity);
-  const { status, headers = {}, body } = resolution;
-  return {
-    code: status,
-    head: packHead({ headers: Object.entries(headers) }),
-    body: body === undefined ? null : Buffer.from(body as Uint8Array),
-  };
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
-import type { IdempotencyService, Resolution } from '../../service/idempotency.service.js';
+import type { IdempotencyService } from '../../service/idempotency.service.js';
+import type { Resolution } from '../../service/resolution.js';
 import type { IdempotencyRecord } from '../../store/entities/index.js';
 import type { Command, Invocation } from '../command.js';
 import { encryptionFrom, isSealed, keysMissing } from '../encryption-keys.js';
@@ -89,7 +90,7 @@ async function resolutionOf(invocation: Invocation): Promise<Resolution> {
   const code = Number(status);
   if (!/^[2-5]\d\d$/.test(status)) throw usageError('--status must be an HTTP status from 200 to 599');
   const body = await bodyOf(invocation);
-  return { status: code, headers: headersOf(text('header'), body), ...(body !== undefined && { body }) };
+  return { status: code, headers: headersOf(text('header')), ...(body !== undefined && { body }) };
 }
 
 function valueOf(json: string): unknown {
@@ -111,9 +112,9 @@ async function bodyOf({ text }: Invocation): Promise<string | Buffer | undefined
 }
 
 /** Several headers stand in one option, a line each. */
-function headersOf(text: string | undefined, body: string | Buffer | undefined): Record<string, string> {
-  const headers = Object.fromEntries(
-    (text ?? '')
+function headersOf(text = ''): Record<string, string> {
+  return Object.fromEntries(
+    text
       .split('\n')
       .filter((line) => line.trim() !== '')
       .map((line) => {
@@ -122,16 +123,4 @@ function headersOf(text: string | undefined, body: string | Buffer | undefined):
         return [name, value];
       }),
   );
-  const typed = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type');
-  return body === undefined || typed ? headers : { 'Content-Type': mediaTypeOf(body), ...headers };
-}
-
-/** What a body is, where nothing says so. */
-export function mediaTypeOf(body: string | Buffer): string {
-  try {
-    JSON.parse(body.toString());
-    return 'application/json; charset=utf-8';
-  } catch {
-    return 'text/plain; charset=utf-8';
-  }
 }
