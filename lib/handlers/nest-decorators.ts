@@ -103,6 +103,19 @@ export function isResolvedField(handler: object): boolean {
   return Boolean(Reflect.getMetadata(nest.GRAPHQL_RESOLVED_FIELD, handler));
 }
 
+/** Returns whether a class has `@Injectable()`. */
+export function isInjectable(metatype: object): boolean {
+  return Reflect.hasMetadata(nest.INJECTABLE, metatype);
+}
+
+/** Returns the events that a method listens to by `@OnEvent()`, which @nestjs/event-emitter calls. */
+export function listensTo(method: object): string[] {
+  const listens = (Reflect.getMetadata(nest.EVENT_LISTENER, method) ?? []) as readonly { readonly event?: unknown }[];
+  return listens
+    .flatMap(({ event }) => (Array.isArray(event) ? event : [event]))
+    .filter((event) => typeof event === 'string');
+}
+
 /** Returns whether another package's decorator makes a method its handler, as those of queues and schedules do. */
 export function isForeignHandler(handler: object): boolean {
   return Reflect.getMetadataKeys(handler).some(

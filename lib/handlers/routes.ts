@@ -47,6 +47,9 @@ export interface Route {
   readonly marking: Marking | undefined;
 }
 
+/** Nest's record of a controller or provider. */
+export type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
+
 type Method = Omit<Route, 'kind' | 'unfit'>;
 
 /** Finds the HTTP routes and message handlers of all controllers, and the mutations of all resolvers. */
@@ -99,7 +102,12 @@ export class Routes {
       .map(({ name }) => name);
   }
 
-  private methodsOf(wrappers: ReturnType<DiscoveryService['getProviders']>): Method[] {
+  /** Returns all controllers and providers. */
+  wrappers(): Wrapper[] {
+    return [...this.discovery.getControllers(), ...this.discovery.getProviders()];
+  }
+
+  private methodsOf(wrappers: Wrapper[]): Method[] {
     return [...new Set(wrappers.map(({ metatype }) => metatype))].flatMap((metatype) => {
       const prototype = (metatype as { prototype?: object } | null)?.prototype;
       if (!metatype || !prototype) return [];

@@ -3,6 +3,7 @@ import { isMarkedItself, markingOf } from '../handlers/marking.js';
 import { eventEndpointsOf } from '../edges/rpc/message.js';
 import type { OperationOptions } from '../handlers/operation-options.js';
 import { isCovered, type Route, type Routes } from '../handlers/routes.js';
+import { type Finding, HandlerEffects } from './handler-effects.js';
 
 /** The shortest lease without a warning, in milliseconds. Garbage collection, or the move of a virtual machine, stops a process as long. */
 const SHORTEST_SAFE_LEASE_MS = 1_000;
@@ -10,7 +11,7 @@ const SHORTEST_SAFE_LEASE_MS = 1_000;
 /**
  * Checks every handler when the application boots. `@Idempotent()` fails the boot where it cannot work, where nothing calls the method
  * through Nest's pipeline, or where two handlers would share records. The audit logs mutating routes and mutations without a decision,
- * `@Idempotent()` without an effect, and leases that a short pause would end.
+ * `@Idempotent()` without an effect, leases that a short pause would end, and handlers with effects that an operation cannot hold.
  */
 export class BootAudit {
   constructor(
@@ -38,8 +39,10 @@ export class BootAudit {
       ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
     );
     const optionsOf = ({ controller, handler }: Route) => this.operations.of(controller, handler)!;
-    const brief = covered.filter((route) => optionsOf(route).policy.leaseMs < SHORTEST_SAFE_LEASE_MS);
-    const optional = covered.filter((route) => !optionsOf(route).required && optionsOf(route).policy.transactional);
+    const audited = covered.filter((route) => optionsOf(route).isAudited);
+    const brief = audited.filter((route) => optionsOf(route).policy.leaseMs < SHORTEST_SAFE_LEASE_MS);
+    const transactional = audited.filter((route) => optionsOf(route).policy.transactional);
+    const optional = transactional.filter((route) => !optionsOf(route).required);
     const mayFail = this.mode === 'error';
     this.warn(
       'GET, HEAD and OPTIONS change nothing and are never touched: remove @Idempotent() from',
@@ -52,8 +55,8 @@ export class BootAudit {
       brief.map(labelOf),
       mayFail,
     );
-    // These two never fail the boot. The first is a legitimate choice, but its handler fails where it uses `execution.manager` without a
-    // key; the second may be message handlers that change nothing.
+    // These never fail the boot. The first is a legitimate choice, but its handler fails where it uses `execution.manager` without a key;
+    // the second may be message handlers that change nothing; the others are read from source text.
     this.warn(
       'Under `required: false` a request without a key runs outside a transaction, and its @IdempotentExecution() is undefined:',
       optional.map(({ name }) => name),
@@ -62,6 +65,30 @@ export class BootAudit {
       '@Idempotent() on a class covers what changes something over HTTP, and not its other handlers. Put it on the method of a ' +
         'message handler, call IdempotencyService.run() in those of other packages, or say @NotIdempotent():',
       this.routes.passedOver(),
+    );
+    if (this.mode === 'off') return;
+    const effects = new HandlerEffects(this.routes.wrappers());
+    const found = new Map(audited.map((route) => [route, effects.of(route)]));
+    const named = (kind: Finding['kind'], routes: readonly Route[]) =>
+      routes.flatMap((route) => {
+        const texts = found.get(route)!.filter((finding) => finding.kind === kind);
+        return texts.length > 0 ? [`${labelOf(route)} (${texts.map(({ text }) => text).join('; ')})`] : [];
+      });
+    this.warn(
+      '`transactional` covers what is written through execution.manager. A rollback does not undo what these write through another ' +
+        "client, and a retry writes it again. Write on the transaction's connection, under a key of execution.deriveKey(), or in " +
+        'execution.step():',
+      named('database', transactional),
+    );
+    this.warn(
+      'A rollback does not undo what these transactional handlers send before they commit, and a retry sends it again. Send it in ' +
+        'execution.step(), with a key of execution.deriveKey(), or from an outbox:',
+      named('messenger', transactional),
+    );
+    this.warn(
+      'These handlers do not wait for work that they start: it is lost if the process dies after the outcome is on record, and its ' +
+        'failure changes no answer. Await it, or put it into a queue or an outbox:',
+      named('unawaited', audited),
     );
   }
 

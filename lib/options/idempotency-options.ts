@@ -123,6 +123,15 @@ export interface IdempotentOptions {
   readonly request?: RequestOptions;
   /** What a record keeps of a response. An operation overrides single members; its `redact` adds to that of the module. */
   readonly response?: ResponseOptions;
+  /**
+   * `'off'`: the boot audit logs nothing about this handler, or the handlers of this class. For findings that you know and accept. What
+   * fails the boot under any `audit` still does. Default: the option `audit` of `forRoot()`.
+   *
+   * @example
+   * // Its mail may come twice.
+   * @Idempotent({ transactional: true, audit: 'off' })
+   */
+  readonly audit?: 'off';
 }
 
 /** What a record keeps of a response. */
@@ -214,7 +223,7 @@ export interface SweepOptions {
 }
 
 /** Options of `IdempotencyModule.forRoot()`. */
-export interface IdempotencyModuleOptions extends Omit<IdempotentOptions, 'operation' | 'shared'> {
+export interface IdempotencyModuleOptions extends Omit<IdempotentOptions, 'operation' | 'shared' | 'audit'> {
   /**
    * The data source that holds the records: its name in @nestjs/typeorm, or a `DataSource` with `IDEMPOTENCY_ENTITIES` that the
    * application initializes. Default: the default data source of @nestjs/typeorm.
@@ -251,8 +260,8 @@ export interface IdempotencyModuleOptions extends Omit<IdempotentOptions, 'opera
   /** When expired records are deleted; `false`: never. Default: every 60 s, 1000 a batch. */
   readonly sweep?: SweepOptions | false;
   /**
-   * At boot, reports mutating routes without `@Idempotent()` and `@NotIdempotent()`, and `@Idempotent()` where it has no effect. `'error'`
-   * fails the boot. Default: `'warn'`.
+   * At boot, reports mutating routes without `@Idempotent()` and `@NotIdempotent()`, `@Idempotent()` where it has no effect, and handlers
+   * with effects that an operation cannot hold. `'error'` fails the boot, except for the latter. Default: `'warn'`.
    */
   readonly audit?: 'off' | 'warn' | 'error';
   /** URL of your documentation of idempotency, for the `type` of problems and their `Link` header. Default: none. */

@@ -36,7 +36,7 @@ const DEFAULT_OPTIONS = [
 const NAMING_OPTIONS = ['operation', 'shared'] as const satisfies readonly (keyof IdempotentOptions)[];
 
 /** The options of `@Idempotent()`. */
-export const OPERATION_OPTIONS = [...DEFAULT_OPTIONS, ...NAMING_OPTIONS] as const;
+export const OPERATION_OPTIONS = [...DEFAULT_OPTIONS, ...NAMING_OPTIONS, 'audit'] as const;
 
 /** The options of `IdempotencyModule.forRoot()`. */
 export const MODULE_OPTIONS = [
@@ -79,6 +79,7 @@ export function resolveOperationOptions(options: IdempotentOptions): ResolvedOpe
     },
     operation: operationName(options),
     shared: check.oneOf('shared', options.shared, [true, false], false),
+    isAudited: check.oneOf<'off' | undefined>('audit', options.audit, ['off'], undefined) === undefined,
     required: check.oneOf('required', options.required, [true, false], true),
     key: check.functionOr('key', options.key),
     scope: check.functionOr('scope', options.scope),
@@ -158,7 +159,7 @@ function operationName({ operation, shared }: IdempotentOptions): string | undef
 }
 
 /** Refuses a name on a class or module: several handlers would share their records. */
-export function checkNoName(options: IdempotentOptions): void {
+export function checkNoName(options: Omit<IdempotentOptions, 'audit'>): void {
   const naming = NAMING_OPTIONS.find((name) => options?.[name] !== undefined);
   if (naming) check.refuse(naming, 'names the operation of one handler: it belongs in the @Idempotent() of a method');
 }

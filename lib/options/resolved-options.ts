@@ -11,6 +11,8 @@ export interface ResolvedOperationOptions {
   readonly policy: Policy;
   readonly operation: string | undefined;
   readonly shared: boolean;
+  /** Whether the boot audit reports findings about the handler. */
+  readonly isAudited: boolean;
   readonly required: boolean;
   readonly key: IdempotentOptions['key'];
   readonly scope: IdempotentOptions['scope'];

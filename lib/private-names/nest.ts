@@ -66,5 +66,11 @@ export const GRAPHQL_RESOLVER_TYPE = 'graphql:resolver_type';
 /** `@ResolveField()`: Nest runs no interceptors for it, so that the boot audit refuses `@Idempotent()`. */
 export const GRAPHQL_RESOLVED_FIELD = 'graphql:resolve_property';
 
+/** `@Injectable()`. */
+export const INJECTABLE = '__injectable__';
+
+/** `@OnEvent()` of @nestjs/event-emitter, at the method: a list of objects with `event`. */
+export const EVENT_LISTENER = 'EVENT_LISTENER_METADATA';
+
 /** Metadata keys of decorators that do not make a handler: guards, pipes, documentation. */
 export const OF_ANY_METHOD = /^(__|swagger\/|design:)/;

@@ -52,7 +52,7 @@ export interface RecordIdentity {
 export interface RunOptions
   extends
     RecordIdentity,
-    Omit<IdempotentOptions, 'operation' | 'shared' | 'required' | 'key' | 'scope' | 'fingerprint'> {
+    Omit<IdempotentOptions, 'operation' | 'shared' | 'audit' | 'required' | 'key' | 'scope' | 'fingerprint'> {
   /**
    * The input of the operation, as JSON. Another input under the same key gets 422 `key-reused`. The option `request` says whether the
    * record keeps it. Default: none, and nothing is compared.

@@ -6,6 +6,7 @@ import {
   type ExceptionFilter,
   Get,
   Header,
+  Injectable,
   Next,
   RequestMethod,
   Res,
@@ -80,6 +81,9 @@ class Handlers {
   payer() {}
 }
 
+@Injectable()
+class Injected {}
+
 @Catch(TypeError)
 class Filter implements ExceptionFilter {
   catch() {}
@@ -115,6 +119,7 @@ describe('private names of other packages', () => {
       constraints: metadata(nest.ROUTE_CONSTRAINTS, 'any'),
       sse: metadata(nest.SSE, 'events'),
       headers: metadata(nest.HEADERS, 'any'),
+      injectable: Reflect.hasMetadata(nest.INJECTABLE, Injected),
       guards: Reflect.getMetadata(nest.GUARDS, Handlers),
       interceptors: Reflect.getMetadata(nest.INTERCEPTORS, Handlers),
       catches: Reflect.getMetadata(nest.FILTER_CATCHES, Filter),
@@ -130,6 +135,7 @@ describe('private names of other packages', () => {
       constraints: { host: 'two.localhost' },
       sse: true,
       headers: [{ name: 'X-One', value: 'one' }],
+      injectable: true,
       guards: [Guard],
       interceptors: [Interceptor],
       catches: [TypeError],

@@ -87,6 +87,17 @@ describe.each(['drizzle', 'prisma', 'mikro-orm'])('%s', (application) => {
     expect(await retry('/probes/apart')).toEqual({ status: 201, payments: 4, charged: 10 });
   });
 
+  /** What the recipes write is in the transaction, and reads are not writes. */
+  test('the handler whose write is not in the transaction is named at boot, and no other', () => {
+    const [, by] = /\(([^()]*) in ProbesController\.apart\)/.exec(survivor.output)!;
+    expect(by).toBe(
+      { drizzle: 'Drizzle by this.db', prisma: 'Prisma by this.prisma', 'mikro-orm': 'MikroORM by this.em' }[
+        application
+      ],
+    );
+    expect(survivor.output.match(/\w+Controller\.\w+ \(/g)).toEqual(['ProbesController.apart (']);
+  });
+
   const openTransactions = async () => {
     const { rows } = await sql.query<{ open: number }>(
       `SELECT count(*)::int AS open FROM pg_stat_activity

@@ -107,6 +107,12 @@ test('errors narrow', () => {
   expect(refused).toThrow(expect.objectContaining({ option: 'lease' }));
 });
 
+test('a handler can only leave the audit', () => {
+  expect(resolveOperationOptions({}).isAudited).toBe(true);
+  expect(resolveOperationOptions({ audit: 'off' }).isAudited).toBe(false);
+  expect(() => resolveOperationOptions({ audit: 'error' as never })).toThrow("option `audit` must be 'off'");
+});
+
 test('defaults', () => {
   expect(resolveOperationOptions({})).toMatchObject({
     required: true,

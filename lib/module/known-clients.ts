@@ -1,0 +1,96 @@
+import { Repository } from 'typeorm';
+import type { Chain } from './method-source.js';
+
+/** A client whose effects do not belong to a transaction of TypeORM. */
+export interface KnownClient {
+  readonly name: string;
+  /** `database`: its writes could be in a transaction. `messenger`: what it sends cannot be called back. */
+  readonly kind: 'database' | 'messenger';
+  /** Whether a use may have an effect. */
+  readonly acts: (use: Chain) => boolean;
+}
+
+interface Sign extends KnownClient {
+  /** The members by which it is known. Packages rename their classes, and minifiers do. */
+  readonly members: readonly string[];
+}
+
+const WRITES = /^(insert|update|upsert|delete|create|save|bulk|replace|merge)/;
+
+/** Methods of ORMs, query builders and drivers that only read: `findOneAndUpdate` and `findOrCreate` do not. */
+const READS =
+  /^(find(?!\w*(And[A-Z]|OrCreate))\w*|select\w*|count\w*|exists|first|distinct|aggregate|groupBy|sum|avg|min|max|estimatedDocumentCount|\$queryRaw|\$count|\$connect)$/;
+
+/** The arguments of a statement that only reads. */
+const READING_SQL =
+  /^\(\s*(?:\{\s*(?:text|sql)\s*:\s*)?["'`]\s*(select|with|show)\b(?![^]*\b(insert|update|delete|merge)\b)/i;
+
+function writes({ names, args }: Chain): boolean {
+  const called = names.slice(1);
+  return (
+    called.some((name) => WRITES.test(name)) || !(called.some((name) => READS.test(name)) || READING_SQL.test(args))
+  );
+}
+
+function database(name: string, ...members: string[]): Sign {
+  return { name, kind: 'database', members, acts: writes };
+}
+
+function messenger(name: string, members: string[], acts: RegExp): Sign {
+  return { name, kind: 'messenger', members, acts: ({ names }) => names.slice(1).some((one) => acts.test(one)) };
+}
+
+const HTTP_METHODS = /^(post|put|patch|delete)(Form)?$/;
+
+const SIGNS: readonly Sign[] = [
+  database('Prisma', '$transaction', '$connect'),
+  database('MikroORM', 'getUnitOfWork', 'persist', 'flush'),
+  database('MikroORM', 'em', 'schema', 'getMetadata'),
+  database('MikroORM', 'getEntityManager', 'nativeUpdate', 'upsert'),
+  database('Kysely', 'selectFrom', 'insertInto'),
+  database('Knex', 'raw', 'batchInsert', 'migrate'),
+  database('Sequelize', 'define', 'authenticate', 'transaction'),
+  database('Sequelize', 'bulkCreate', 'findByPk'),
+  database('Mongoose', 'hydrate', 'bulkWrite', 'insertMany'),
+  database('Mongoose', 'models', 'startSession', 'dropDatabase'),
+  database('MongoDB', 'startSession', 'db', 'watch'),
+  database('MongoDB', 'collection', 'command', 'dropDatabase'),
+  database('MongoDB', 'insertOne', 'bulkWrite', 'aggregate'),
+  database('a pool of pg', 'query', 'totalCount', 'idleCount'),
+  database('a client of pg', 'query', 'escapeIdentifier', 'escapeLiteral'),
+  database('a pool of mysql2', 'getConnection', 'query', 'execute'),
+  database('postgres', 'unsafe', 'begin', 'reserve'),
+  database('better-sqlite3', 'prepare', 'pragma', 'loadExtension'),
+  // A call by `send` may be one that only reads.
+  messenger('a ClientProxy', ['emit', 'send', 'dispatchEvent'], /^emit$/),
+  messenger('a queue', ['add', 'getJob', 'obliterate'], /^(add|addBulk)$/),
+  messenger('a producer of Kafka', ['send', 'sendBatch', 'transaction'], /^send(Batch)?$/),
+  messenger('a channel of AMQP', ['publish', 'sendToQueue'], /^(publish|sendToQueue)$/),
+  messenger('RabbitMQ', ['publish', 'createRpc', 'managedChannel'], /^publish$/),
+  messenger('mail', ['sendMail', 'transporter'], /^sendMail$/),
+  messenger('HTTP', ['axiosRef', 'post', 'patch'], HTTP_METHODS),
+  messenger('HTTP', ['interceptors', 'post', 'getUri'], HTTP_METHODS),
+  messenger(
+    'Stripe',
+    ['paymentIntents', 'charges'],
+    /^(create|update|del|cancel|capture|confirm|finalizeInvoice|pay)$/,
+  ),
+];
+
+/** Set by Drizzle on its classes. */
+const DRIZZLE_KIND = Symbol.for('drizzle:entityKind');
+const DRIZZLE = database('Drizzle');
+
+/** Returns the known client that a value is. */
+export function knownClient(value: unknown): KnownClient | undefined {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return undefined;
+  if (value instanceof Repository) return undefined;
+  try {
+    const kind = (value.constructor as unknown as Record<symbol, unknown>)?.[DRIZZLE_KIND];
+    if (String(kind).endsWith('Database')) return DRIZZLE;
+    return SIGNS.find(({ members }) => members.every((name) => name in value));
+  } catch {
+    // A proxy may refuse to be asked, as one of a request that has not come.
+    return undefined;
+  }
+}

@@ -1,0 +1,333 @@
+import { randomUUID } from 'node:crypto';
+import { Body, Controller, Inject, Injectable, Post, Scope, SetMetadata } from '@nestjs/common';
+import { ClientProxy } from '@nestjs/microservices';
+import { Queue } from 'bullmq';
+import { Pool } from 'pg';
+import { type Execution, Idempotent, IdempotentExecution, NotIdempotent } from '../../lib/index.js';
+import { PLATFORMS, startApp } from './support/app.js';
+
+/** Like the client of Prisma: a model is a member, and methods are found by a proxy. */
+class PrismaService {
+  readonly payment = { create: async (_row: object) => {}, findMany: async () => [], findUnique: async () => null };
+  $connect() {}
+  async $transaction(work: (tx: this) => Promise<unknown>) {
+    await work(this);
+  }
+}
+
+class Http {
+  readonly axiosRef = {};
+  async get(_url: string) {}
+  async post(_url: string, _body?: object, _config?: object) {}
+  async patch() {}
+}
+
+class Client extends ClientProxy {
+  connect = () => Promise.resolve();
+  close() {}
+  unwrap = <T>() => this as unknown as T;
+  protected publish = () => () => {};
+  protected dispatchEvent = async <T>() => undefined as T;
+}
+
+function Traced(): MethodDecorator {
+  return (_target, _name, descriptor: PropertyDescriptor) => {
+    const method = descriptor.value as (...args: unknown[]) => unknown;
+    descriptor.value = function (...args: unknown[]) {
+      return method.apply(this, args);
+    };
+  };
+}
+
+@Injectable()
+class Ledger {
+  constructor(private readonly prisma: PrismaService) {}
+
+  /** Two calls below the handler. */
+  async book(amount: number) {
+    await this.insert(amount);
+  }
+
+  async list() {
+    // this.prisma.payment.create({}) would write.
+    return this.prisma.payment.findMany();
+  }
+
+  private async insert(amount: number) {
+    const { prisma } = this;
+    await prisma.$transaction((tx) => tx.payment.create({ data: { amount } }));
+  }
+}
+
+@Injectable()
+class Mails {
+  async send(_to: string) {}
+  log(_line: string) {}
+}
+
+@Injectable()
+class Bank {
+  constructor(private readonly http: Http) {}
+
+  async charge(reference: string) {
+    await this.http.post('https://bank.test/charges', { reference });
+  }
+
+  async rates() {
+    await this.http.get('https://bank.test/rates');
+  }
+}
+
+@Idempotent({ transactional: true })
+@Controller('found')
+class FoundController {
+  @Inject(Pool) private readonly pool!: Pool;
+
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly prisma: PrismaService,
+    private readonly bank: Bank,
+    private readonly client: ClientProxy,
+    @Inject(Queue) private readonly queue: Queue,
+  ) {}
+
+  @Post('direct')
+  async direct(@Body() data: object) {
+    return this.prisma.payment.create({ data });
+  }
+
+  @Post('below')
+  @Traced()
+  async below() {
+    await this.ledger.book(1);
+  }
+
+  @Post('sql')
+  async sql() {
+    const pool = this.pool;
+    await pool.query('SELECT 1');
+    await pool.query('UPDATE balance SET amount = 0');
+  }
+
+  @Post('charge')
+  async charge() {
+    await this.bank.charge(randomUUID());
+  }
+
+  @Post('fetched')
+  async fetched() {
+    await fetch('https://bank.test/charges', { method: 'POST' });
+  }
+
+  @Post('published')
+  async published() {
+    this.client.emit('paid', {});
+    await this.queue.add('mail', {});
+  }
+}
+
+@Controller({ path: 'scoped', scope: Scope.REQUEST })
+class ScopedController {
+  readonly #prisma: PrismaService;
+
+  constructor(prisma: PrismaService) {
+    this.#prisma = prisma;
+  }
+
+  @Idempotent({ transactional: true })
+  @Post()
+  async write() {
+    await this.#prisma.payment.create({});
+  }
+}
+
+@Controller('quiet')
+class QuietController {
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly prisma: PrismaService,
+    private readonly bank: Bank,
+    private readonly http: Http,
+    private readonly pool: Pool,
+    private readonly queue: Queue,
+    private readonly client: ClientProxy,
+    private readonly mails: Mails,
+  ) {}
+
+  @Idempotent({ transactional: true })
+  @Post('reads')
+  async reads() {
+    await this.ledger.list();
+    await this.bank.rates();
+    await this.pool.query({ text: 'SELECT 1' });
+    await fetch('https://bank.test/rates');
+    return this.prisma.payment.findUnique();
+  }
+
+  @Idempotent({ transactional: true })
+  @Post('steps')
+  async steps(@IdempotentExecution() execution: Execution) {
+    await execution.step('charge', () => this.bank.charge('a'), { verify: () => undefined });
+    await execution.step('mail', async () => void (await this.queue.add('mail (again)', {})));
+  }
+
+  @Idempotent({ transactional: true })
+  @Post('keys')
+  async keys(@IdempotentExecution() execution: Execution) {
+    const reference = execution.deriveKey('charge');
+    const headers = { 'X-Reference': reference };
+    await this.bank.charge(reference);
+    await this.http.post('https://bank.test/charges', {}, { headers });
+    await this.queue.add('mail', {}, { jobId: execution.deriveKey('mail') });
+    await this.prisma.payment.create({ data: { id: reference } });
+  }
+
+  /** As docs/mikro-orm.md has it: what is given the execution may put the work on its connection. */
+  @Idempotent({ transactional: true })
+  @Post('within')
+  async within(@IdempotentExecution() execution: Execution) {
+    await this.run(execution, () => this.ledger.book(1));
+  }
+
+  @Idempotent({ transactional: true, audit: 'off' })
+  @Post('known')
+  async known() {
+    await this.ledger.book(1);
+    void this.mails.send('alice');
+  }
+
+  /** Not in a transaction: nothing says that these exist once. */
+  @Idempotent()
+  @Post('plain')
+  async plain() {
+    await this.ledger.book(1);
+    this.client.emit('paid', {});
+    await Promise.all([this.mails.send('alice'), this.mails.send('bob')]);
+    this.mails.log('sent');
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
+  @NotIdempotent()
+  @Post('exempt')
+  exempt() {
+    void this.ledger.book(1);
+  }
+
+  private async run<T>(_execution: Execution, work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+}
+
+@Injectable()
+class PaidListener {
+  // As @OnEvent('paid') does.
+  @SetMetadata('EVENT_LISTENER_METADATA', [{ event: 'paid' }])
+  async mail() {}
+}
+
+class EventEmitter {
+  emit(_event: string, _value?: unknown) {}
+}
+
+@Idempotent()
+@Controller('unawaited')
+class UnawaitedController {
+  constructor(
+    private readonly mails: Mails,
+    private readonly events: EventEmitter,
+  ) {}
+
+  @Post('floating')
+  floating() {
+    // oxlint-disable-next-line typescript/no-floating-promises
+    this.mails.send('alice');
+  }
+
+  @Post('voided')
+  voided() {
+    void this.mails.send('alice');
+  }
+
+  @Post('caught')
+  caught(@Body() to: string) {
+    if (to) this.mails.send(to).catch(() => this.mails.log('failed'));
+  }
+
+  @Post('timed')
+  timed() {
+    setImmediate(() => this.mails.log('later'));
+  }
+
+  @Post('looped')
+  looped(@Body() all: string[]) {
+    // oxlint-disable-next-line typescript/no-misused-promises
+    all.forEach(async (to) => {
+      await this.mails.send(to);
+    });
+  }
+
+  @Post('raced')
+  async raced(@Body() late: Promise<never>) {
+    await Promise.race([this.mails.send('alice'), late]);
+  }
+
+  @Post('emitted')
+  emitted() {
+    this.events.emit('paid', 1);
+    this.events.emit('unheard', 1);
+  }
+}
+
+const providers = [
+  Ledger,
+  Mails,
+  Bank,
+  PaidListener,
+  PrismaService,
+  EventEmitter,
+  Http,
+  { provide: ClientProxy, useClass: Client },
+  { provide: Pool, useFactory: () => new Pool() },
+  // Connects to nothing.
+  { provide: Queue, useFactory: () => Object.create(Queue.prototype) as Queue },
+];
+
+test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, on %s', async (platform) => {
+  const boot = async (audit: 'off' | 'error', controllers: (new (...args: never[]) => object)[]) => {
+    const app = await startApp(platform, { controllers, providers, options: { audit } });
+    await app.close();
+    return app.log.lines;
+  };
+  const all = [FoundController, ScopedController, QuietController, UnawaitedController];
+  // `audit: 'error'` does not fail the boot for them.
+  const lines = await boot('error', all);
+  const found = lines.map((line) => /^WARN (\W?\w+)[^]*?: (\w+Controller\..*) Idempotency$/.exec(line)?.slice(1));
+  expect(found).toEqual([
+    [
+      '`transactional',
+      'FoundController.direct (Prisma by this.prisma in FoundController.direct), ' +
+        'FoundController.below (Prisma by this.prisma in Ledger.insert), ' +
+        'FoundController.sql (a pool of pg by this.pool in FoundController.sql), ' +
+        'ScopedController.write (Prisma by this.#prisma in ScopedController.write)',
+    ],
+    [
+      'A',
+      'FoundController.charge (HTTP by this.http in Bank.charge), ' +
+        'FoundController.fetched (HTTP in FoundController.fetched), ' +
+        'FoundController.published (a ClientProxy by this.client in FoundController.published; ' +
+        'a queue by this.queue in FoundController.published)',
+    ],
+    [
+      'These',
+      ['floating', 'voided', 'caught']
+        .map((name) => `UnawaitedController.${name} (this.mails.send() in UnawaitedController.${name}), `)
+        .join('') +
+        'UnawaitedController.timed (setImmediate() in UnawaitedController.timed), ' +
+        'UnawaitedController.looped (forEach() with an async function in UnawaitedController.looped), ' +
+        'UnawaitedController.raced (Promise.race() in UnawaitedController.raced), ' +
+        'UnawaitedController.emitted (this.events.emit() in UnawaitedController.emitted, for PaidListener.mail)',
+    ],
+  ]);
+  expect(await boot('off', all)).toEqual([]);
+  expect(await boot('error', [QuietController])).toEqual([]);
+});
