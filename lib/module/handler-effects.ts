@@ -1,7 +1,17 @@
-import { isInjectable, listensTo } from '../handlers/nest-decorators.js';
+import type { Type } from '@nestjs/common';
+import { DataSource, EntityManager, Repository } from 'typeorm';
+import { isInjectable, isNative, listensTo } from '../handlers/nest-decorators.js';
 import type { Route, Wrapper } from '../handlers/routes.js';
 import { type KnownClient, knownClient } from './known-clients.js';
-import { chainsIn, endOf, LEFT_OUT, methodSource, parameterNames, withoutArguments } from './method-source.js';
+import {
+  type Chain,
+  chainsIn,
+  endOf,
+  LEFT_OUT,
+  methodSource,
+  parameterNames,
+  withoutArguments,
+} from './method-source.js';
 
 /** How many calls deep a handler is followed: from it into services, and into what these call. */
 const DEPTH = 6;
@@ -24,6 +34,9 @@ const UNAWAITED_LOOP = /\.\s*forEach\s*\(\s*async\b/;
 /** The loser goes on, mostly beside a time-out that has freed the key. */
 const RACE = /\bPromise\s*\.\s*(race|any)\s*\(/g;
 
+/** A handler with a native `@Res()` ends when its response does: a callback that answers is waited for. */
+const ANSWERS = /\.\s*(?:send|json|jsonp|end|redirect|render|sendFile|sendStatus|download)\s*\(/;
+
 /** What a handler does, or a method that it calls. */
 export interface Finding {
   readonly kind: KnownClient['kind'] | 'unawaited';
@@ -38,6 +51,8 @@ interface Call {
   readonly depth: number;
   /** Whether the caller gave it a key. */
   readonly isByKey: boolean;
+  /** Whether callbacks that answer are waited for. */
+  readonly answers: boolean;
 }
 
 /**
@@ -62,22 +77,24 @@ export class HandlerEffects {
   }
 
   /** Returns the findings of a handler, each once. */
-  of({ controller, method }: Route): Finding[] {
+  of({ controller, handler, method }: Route): Finding[] {
+    const answers = isNative(controller as Type, handler);
     const found = new Map<string, Finding>();
     const target = [...this.wrappers].find(([, { metatype }]) => metatype === controller)?.[0] as object | undefined;
     const seen = new Map<object, Set<string>>();
-    const calls: Call[] = target ? [{ target, method, depth: DEPTH, isByKey: false }] : [];
+    const calls: Call[] = target ? [{ target, method, depth: DEPTH, isByKey: false, answers }] : [];
     for (let call = calls.pop(); call; call = calls.pop()) {
       const methods = seen.get(call.target) ?? new Set();
-      if (call.depth === 0 || methods.has(call.method)) continue;
-      seen.set(call.target, methods.add(call.method));
+      const visit = `${call.method} ${call.isByKey}`;
+      if (call.depth === 0 || methods.has(visit)) continue;
+      seen.set(call.target, methods.add(visit));
       for (const finding of this.visit(call, calls)) found.set(`${finding.kind} ${finding.text}`, finding);
     }
     return [...found.values()];
   }
 
   /** @param calls receives what the method calls */
-  private *visit({ target, method, depth, isByKey }: Call, calls: Call[]): Iterable<Finding> {
+  private *visit({ target, method, depth, isByKey, answers }: Call, calls: Call[]): Iterable<Finding> {
     const whole = methodSource(target, method);
     if (whole === undefined) return;
     const place = `in ${target.constructor.name}.${method}`;
@@ -90,7 +107,7 @@ export class HandlerEffects {
       const [name, called] = chain.names;
       const value = this.member(target, name);
       const client = knownClient(value);
-      const next = { depth: depth - 1, isByKey: hasKey(chain.args) };
+      const next = { depth: depth - 1, isByKey: hasKey(chain.args), answers };
       if (client) {
         if (!next.isByKey && client.acts(chain)) {
           yield { kind: client.kind, text: `${client.name} by this.${name} ${place}` };
@@ -109,40 +126,43 @@ export class HandlerEffects {
       if ((call.startsWith('fetch') && !CHANGING.test(args)) || hasKey(args)) continue;
       yield { kind: 'messenger', text: `HTTP ${place}` };
     }
-    for (const text of this.unawaited(target, whole)) yield { kind: 'unawaited', text: `${text} ${place}` };
+    for (const { text, args } of this.unawaited(target, whole)) {
+      if (!(answers && ANSWERS.test(args))) yield { kind: 'unawaited', text: `${text} ${place}` };
+    }
   }
 
   /** Returns the calls in a method that it does not wait for. */
-  private *unawaited(target: object, source: string): Iterable<string> {
+  private *unawaited(target: object, source: string): Iterable<{ text: string; args: string }> {
     for (const chain of chainsIn(source)) {
-      const before = source.slice(0, chain.start).trimEnd();
-      const isVoid = /\bvoid$/.test(before);
-      if (!chain.endsInCall || !(isVoid || /[;{})]$|\belse$/.test(before))) continue;
-      if (!/^\s*[;}]/.test(source.slice(chain.end)) && !isVoid) continue;
+      const waits = waitsFor(source, chain);
+      if (waits === 'waited for') continue;
       const names = chain.names.filter((name) => !/^(then|catch|finally)$/.test(name));
       const isHandled = names.length < chain.names.length;
-      const callee = this.callee(target, names);
-      if (callee && (isVoid || isHandled || isAsync(callee))) yield `this.${names.join('.')}()`;
+      const owner = this.member(target, names[0]);
+      const callee = names.slice(1).reduce(read, owner);
+      if (typeof callee !== 'function') continue;
+      if (waits === 'void' || isHandled || isAsync(callee) || isWriteOfTypeOrm(owner, names[1])) {
+        yield { text: `this.${names.join('.')}()`, args: chain.args };
+      }
+    }
+    for (const chain of chainsIn(source, 'execution')) {
+      const [manager, method = ''] = chain.names;
+      if (manager !== 'manager' || !WRITES_OF_TYPEORM.test(method) || waitsFor(source, chain) === 'waited for')
+        continue;
+      yield { text: `execution.manager.${method}()`, args: chain.args };
     }
     for (const { 0: call, index } of source.matchAll(LATER)) {
       const open = index + call.length - 1;
       const args = source.slice(open, endOf(source, open));
       if (/[;{})]$/.test(source.slice(0, index).trimEnd()) && hasCall(args)) {
-        yield `${call.slice(0, -1).replace(/\s/g, '')}()`;
+        yield { text: `${call.slice(0, -1).replace(/\s/g, '')}()`, args };
       }
     }
-    if (UNAWAITED_LOOP.test(source)) yield 'forEach() with an async function';
+    if (UNAWAITED_LOOP.test(source)) yield { text: 'forEach() with an async function', args: '' };
     for (const { 0: call, 1: name, index } of source.matchAll(RACE)) {
       const open = index + call.length - 1;
-      if (hasCall(source.slice(open, endOf(source, open)))) yield `Promise.${name}()`;
+      if (hasCall(source.slice(open, endOf(source, open)))) yield { text: `Promise.${name}()`, args: '' };
     }
-  }
-
-  /** Returns the method that `this.a()` or `this.a.b()` calls. */
-  private callee(target: object, [name, method, ...rest]: readonly string[]): unknown {
-    if (name === undefined || rest.length > 0) return undefined;
-    const value = this.member(target, name);
-    return method === undefined ? value : read(value, method);
   }
 
   /** Returns a member of an instance. Where each request gets an instance, Nest keeps an empty one, with the dependencies beside it. */
@@ -166,8 +186,24 @@ function keysIn(source: string): Set<string> {
   return keys;
 }
 
+/** Whether a call is a statement by itself. */
+function waitsFor(source: string, { start, end, endsInCall }: Chain): 'waited for' | 'void' | 'not' {
+  const before = source.slice(0, start).trimEnd();
+  if (!endsInCall) return 'waited for';
+  if (/\bvoid$/.test(before)) return 'void';
+  return /([;{})]|\belse)$/.test(before) && /^\s*[;}]/.test(source.slice(end)) ? 'not' : 'waited for';
+}
+
+/** Methods of TypeORM that are not declared `async`, and return promises. */
+const WRITES_OF_TYPEORM = /^(save|insert|update|upsert|delete|remove|soft\w+|increment|decrement|query|transaction)$/;
+
+function isWriteOfTypeOrm(owner: unknown, method: string | undefined): boolean {
+  const isOurs = owner instanceof Repository || owner instanceof EntityManager || owner instanceof DataSource;
+  return isOurs && method !== undefined && WRITES_OF_TYPEORM.test(method);
+}
+
 function hasCall(source: string): boolean {
-  return chainsIn(source).some(({ endsInCall }) => endsInCall);
+  return [...chainsIn(source), ...chainsIn(source, 'execution')].some(({ endsInCall }) => endsInCall);
 }
 
 function isAsync(value: unknown): value is object {

@@ -107,17 +107,18 @@ export function withoutArguments(source: string, opening: RegExp): string {
   return kept + rest;
 }
 
-/** Returns what the source does with `this`. Those in arguments of others come too. */
-export function chainsIn(source: string): Chain[] {
-  return [...source.matchAll(/(?<![\w$.])this(?=\s*\??\.\s*[#\w$])/g)].map(({ index }) => chainAt(source, index));
+/** Returns what the source does with `this`, or the variable `root`. Those in arguments of others come too. */
+export function chainsIn(source: string, root = 'this'): Chain[] {
+  const roots = source.matchAll(new RegExp(`(?<![\\w$.])${root}(?=\\s*\\??\\.\\s*[#\\w$])`, 'g'));
+  return [...roots].map(({ index }) => chainAt(source, index, root));
 }
 
-function chainAt(source: string, start: number): Chain {
+function chainAt(source: string, start: number, root: string): Chain {
   const names: string[] = [];
   let args = '';
-  let isCall = /\bnew\s+$/.test(source.slice(0, start));
+  let isCall = /\bnew\s+$/.test(source.slice(Math.max(0, start - 10), start));
   let endsInCall = false;
-  let end = start + 'this'.length;
+  let end = start + root.length;
   for (;;) {
     const next = /^\s*(?:\?\.\s*(?=[([]))?(?:\??\.\s*([#\w$]+)|([([]))/.exec(source.slice(end, end + 200));
     if (!next) return { names, args, start, end, isCall, endsInCall };

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { Body, Controller, Inject, Injectable, Post, Scope, SetMetadata } from '@nestjs/common';
+import { Body, Controller, Inject, Injectable, Post, Res, Scope, SetMetadata } from '@nestjs/common';
 import { ClientProxy } from '@nestjs/microservices';
 import { Queue } from 'bullmq';
 import { Pool } from 'pg';
+import { DataSource } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution, NotIdempotent } from '../../lib/index.js';
 import { PLATFORMS, startApp } from './support/app.js';
 
@@ -207,6 +208,14 @@ class QuietController {
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
+  /** Ends when its response does. */
+  @Idempotent()
+  @Post('native')
+  native(@Res() response: { end(): void }) {
+    void this.mails.send('alice').then(() => response.end());
+    setImmediate(() => this.mails.send('bob').then(() => response.end()));
+  }
+
   @NotIdempotent()
   @Post('exempt')
   exempt() {
@@ -235,6 +244,7 @@ class UnawaitedController {
   constructor(
     private readonly mails: Mails,
     private readonly events: EventEmitter,
+    private readonly dataSource: DataSource,
   ) {}
 
   @Post('floating')
@@ -264,6 +274,17 @@ class UnawaitedController {
     all.forEach(async (to) => {
       await this.mails.send(to);
     });
+  }
+
+  @Post('saved')
+  saved() {
+    // oxlint-disable-next-line typescript/no-floating-promises
+    this.dataSource.query('SELECT 1');
+  }
+
+  @Post('within')
+  within(@IdempotentExecution() execution: Execution) {
+    setTimeout(() => execution.manager.query('SELECT 1'), 1);
   }
 
   @Post('raced')
@@ -324,6 +345,8 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
         .join('') +
         'UnawaitedController.timed (setImmediate() in UnawaitedController.timed), ' +
         'UnawaitedController.looped (forEach() with an async function in UnawaitedController.looped), ' +
+        'UnawaitedController.saved (this.dataSource.query() in UnawaitedController.saved), ' +
+        'UnawaitedController.within (setTimeout() in UnawaitedController.within), ' +
         'UnawaitedController.raced (Promise.race() in UnawaitedController.raced), ' +
         'UnawaitedController.emitted (this.events.emit() in UnawaitedController.emitted, for PaidListener.mail)',
     ],
