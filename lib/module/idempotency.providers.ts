@@ -1,7 +1,7 @@
 import type { InjectionToken, Provider } from '@nestjs/common';
 import { ApplicationConfig, DiscoveryService, HttpAdapterHost, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
-import { Callers } from '../edges/caller/callers.js';
+import { Callers } from '../edges/shared/callers.js';
 import { GraphQLEdge } from '../edges/graphql/graphql-edge.js';
 import { ApplicationFilters } from '../edges/http/application-filters.js';
 import { HttpEdge } from '../edges/http/http-edge.js';

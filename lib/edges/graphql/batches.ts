@@ -8,7 +8,7 @@ interface Entry {
 }
 
 /**
- * Tells the operations of a batched HTTP request apart. They have one key header, so that two mutations of one field would be one
+ * Distinguishes the operations of a batched HTTP request. They have one key header, so that two mutations of one field would be one
  * operation, and the second would get the outcome of the first.
  */
 export class Batches {

@@ -16,7 +16,7 @@ import { admissionError } from '../shared/admission-error.js';
 import { EndpointWarnings } from '../shared/endpoint-warnings.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
 import type { StoreErrors } from '../shared/run-end.js';
-import type { Callers } from '../caller/callers.js';
+import type { Callers } from '../shared/callers.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { type Exchange, exchangeOf } from './exchange.js';
 import { describeBriefly, describeRequest, type RequestDescription } from './fingerprint.js';

@@ -8,7 +8,7 @@ import { storedLabel } from '../../engine/stored-text.js';
 import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
-import type { Callers } from '../caller/callers.js';
+import type { Callers } from '../shared/callers.js';
 import type { Principal } from '../caller/principal.js';
 import { canonicalJson } from '../content/canonical-json.js';
 import { comparedContent } from '../content/json-pointer.js';

@@ -1,8 +1,8 @@
 import type { ApplicationConfig } from '@nestjs/core';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
-import { EndpointWarnings } from '../shared/endpoint-warnings.js';
-import { CredentialBinding, ScopeDigest } from './caller-digests.js';
-import { type CallerRequest, type Principal, principalOf } from './principal.js';
+import { EndpointWarnings } from './endpoint-warnings.js';
+import { CredentialBinding, ScopeDigest } from '../caller/caller-digests.js';
+import { type CallerRequest, type Principal, principalOf } from '../caller/principal.js';
 
 /** The callers of requests. Both edges share one object. */
 export class Callers {
