@@ -25,7 +25,7 @@ process.chdir(root);
 await ensureDatabases();
 await globalSetup();
 // Fewer cases of what is random.
-Object.assign(process.env, { PROPERTY_RUNS: '8', FUZZ_RUNS: '300' });
+Object.assign(process.env, { PROPERTY_RUNS: '8', FUZZ_RUNS: '100' });
 try {
   const counts = [];
   for (const part of PARTS) {
