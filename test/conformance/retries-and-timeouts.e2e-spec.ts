@@ -114,7 +114,7 @@ describe.each([
       expect([(await ask(request)).status, script.calls, await rowsOf(request)]).toEqual([201, 4, 1]);
     });
 
-    test.each(['retry-inside', 'retry-outside'])(
+    test.each(['retry-inside', 'retry-outside', 'retry-outside-slow'])(
       '%s, for a client that has gone: nothing runs beside it',
       async (path) => {
         const script = play({ waits: [1, 2], fails: [1] });

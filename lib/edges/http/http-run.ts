@@ -328,10 +328,12 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const isSettled = await this.settled();
     const patienceMs = this.isResponseUnlikely ? GRACE_AFTER_CLOSE_MS : this.operation.options.policy.leaseMs;
     let heldBytes: number;
+    let hasChanged = false;
     do {
       heldBytes = this.capture.size;
-      if (this.isOpen) await this.waitForChange(patienceMs);
-    } while (this.isOpen && this.capture.size > heldBytes);
+      // The change may be the end of an outer interceptor's retry, whose response comes later.
+      if (this.isOpen) hasChanged = await this.waitForChange(patienceMs);
+    } while (this.isOpen && (hasChanged || this.capture.size > heldBytes));
     if (!this.isOpen) return;
     // An outer interceptor has retried.
     if (isSettled && this.isBusy) return this.endUnanswered();

@@ -92,6 +92,10 @@ export const stage = { script: new Script() };
 
 const retrying: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(retry({ count: 2, delay: 5 })) };
 const retryingAtOnce: NestInterceptor = { intercept: (_context, next) => next.handle().pipe(retry(2)) };
+/** Answers later than the handler, as an interceptor does that asks elsewhere first. */
+const retryingAndSlow: NestInterceptor = {
+  intercept: (_context, next) => next.handle().pipe(retry({ count: 2, delay: 5 }), delay(100)),
+};
 /** As in Nest's documentation, and once more; but its time begins with a call, however long it takes to come to that. */
 const impatient = (calls: () => number): NestInterceptor => ({
   intercept: (_context, next) => {
@@ -171,6 +175,13 @@ export class RetriesController {
   @Idempotent()
   @UseInterceptors(retrying)
   retryOutside() {
+    return call();
+  }
+
+  @Post('retry-outside-slow')
+  @Idempotent()
+  @UseInterceptors(retryingAndSlow)
+  retryOutsideSlow() {
     return call();
   }
 
