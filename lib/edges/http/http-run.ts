@@ -252,7 +252,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private async endWith(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
     const { transactional } = this.operation.options.policy;
-    if (transactional && captured.status < 400 && this.pass.isCutShort) return this.endCutShort();
+    if (this.isCutShort && captured.status < 400) return this.endCutShort();
     const result = this.resultOf(captured);
     // While a call runs, a release would let a retry run beside it, and a COMMIT would cut its writes in two.
     if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);
@@ -262,7 +262,15 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     this.end(this.failedAfterResponse ? { kind: 'release' } : this.resultOf(captured));
   }
 
-  /** Rolls back what a stream has done before it broke off. Nest 11 ends its response as if it were whole. */
+  /**
+   * Whether the handler's stream broke off in a transaction: it failed, or its client has disconnected. Only a part of its work is done,
+   * and it can be rolled back. Outside of a transaction, the handler has succeeded, and a retry must not run it again.
+   */
+  private get isCutShort(): boolean {
+    return this.operation.options.policy.transactional && this.pass.isCutShort;
+  }
+
+  /** Nest 11 ends the response of a stream that fails as if it were whole. It must not be sent. */
   private endCutShort(): void {
     const { pass } = this;
     pass.thrown ??= {
@@ -396,7 +404,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
     if (this.pass.thrown?.isBrokenOff) return STORE_WITHOUT_RESPONSE;
-    if (this.pass.isCutShort && this.operation.options.policy.transactional) return { kind: 'release' };
     return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
   }
 
@@ -442,7 +449,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
    */
   private handlerFailed(status: number | undefined): boolean {
     const { calls } = this.current;
-    if (calls.state === 'failed') return true;
+    if (calls.state === 'failed' || this.isCutShort) return true;
     if (this.pass.thrown) return isWorkToBeDone(calls.value);
     if (status === undefined || status < 400) return false;
     if (this.writer === 'interceptor') return isWorkToBeDone(calls.value);
