@@ -4,41 +4,35 @@ import type { ServiceSettings } from './database/connection.js';
 import type { ExitCode } from './exit-codes.js';
 import type { Terminal } from './output/terminal.js';
 
-export interface Option {
-  readonly type: 'string' | 'boolean';
-  /** Placeholder of the value in the help, such as `<n>`. */
-  readonly value?: string;
-  readonly description: string;
-}
-
-export type Options = Readonly<Record<string, Option>>;
+/** Descriptions by usage: `limit <n>` takes a value, `held` takes none. */
+export type Options = Readonly<Record<string, string>>;
 
 export interface Command {
   readonly name: string;
-  /** What follows the name in the help, such as `<recordId>`. */
-  readonly operands: string;
+  /** At most one: empty, required as in `print|run`, or optional as in `[<recordId>]`. */
+  readonly operand: string;
   readonly summary: string;
   readonly options: Options;
-  /** What its exit codes mean, where it has its own. */
+  /** Default: the exit codes that most commands have. */
   readonly exitCodes?: string;
-  /** How many operands it takes. */
-  readonly arity: readonly [least: number, most: number];
   run(invocation: Invocation): Promise<ExitCode>;
 }
 
 /** One call of a command. */
 export interface Invocation {
-  readonly operands: readonly string[];
+  readonly operand: string | undefined;
   readonly env: NodeJS.ProcessEnv;
   readonly terminal: Terminal;
   readonly json: boolean;
   readonly text: (option: string) => string | undefined;
   readonly flag: (option: string) => boolean;
-  /** Whether a database is named, by an option or in the environment. */
+  /** Prints `value` with `--json`, and otherwise `text`, if there is one. */
+  readonly result: (value: unknown, text: string) => void;
+  /** Whether an option or the environment names a database. */
   readonly hasDatabase: boolean;
-  /** The database of this call, connected when first asked for. */
+  /** Connects at the first call. `create`: makes an SQLite file that does not exist. */
   readonly dataSource: (create?: boolean) => Promise<DataSource>;
-  /** The same, not connected. */
+  /** For its dialect: a data source that is never connected. */
   readonly unconnected: () => DataSource;
   readonly service: (settings?: Partial<ServiceSettings>) => Promise<IdempotencyService>;
 }

@@ -3,24 +3,24 @@ import { AesGcmSealer, type EncryptionOptions, keyIdOf } from '../store/sealer.j
 import { isSealed, KEYS_VARIABLE } from './encryption-keys.js';
 import { messageOf } from './database/connection.js';
 
-/** What is kept, or why it cannot be shown. */
+/** Stored content, or why it cannot be shown. */
 export type Content =
   { readonly kind: 'plain'; readonly bytes: Buffer } | { readonly kind: 'sealed'; readonly why: string };
 
-/** Opens what is kept of one record, where there are keys. */
+/** Reads the content of one record, and opens what is sealed if there are keys. */
 export class ContentReader {
   constructor(
     private readonly recordId: string,
     private readonly encryption: EncryptionOptions | undefined,
   ) {}
 
-  /** Reads what is JSON where it is not sealed. */
+  /** @param bytes JSON, unless it is sealed */
   read(bytes: Buffer | null, field: string): Content | null {
     if (!bytes) return null;
     return isSealed({ request: bytes, responseHead: null }) ? this.open(bytes, field) : { kind: 'plain', bytes };
   }
 
-  /** A body can begin with any byte: it is sealed if its head is. */
+  /** A body can begin with any byte, so its head shows whether it is sealed. */
   readBody({ responseBody, responseHead, request }: IdempotencyRecord): Content | null {
     if (!responseBody) return null;
     if (!isSealed({ request, responseHead })) return { kind: 'plain', bytes: responseBody };
@@ -32,10 +32,8 @@ export class ContentReader {
     if (!this.encryption)
       return { kind: 'sealed', why: `encrypted with key "${keyId}"; give keys in ${KEYS_VARIABLE}` };
     try {
-      return {
-        kind: 'plain',
-        bytes: new AesGcmSealer(this.encryption).open(bytes, { recordId: this.recordId, field }),
-      };
+      const opened = new AesGcmSealer(this.encryption).open(bytes, { recordId: this.recordId, field });
+      return { kind: 'plain', bytes: opened };
     } catch (error) {
       const reason = messageOf((error as Error).cause ?? error);
       return { kind: 'sealed', why: `encrypted with key "${keyId}", and cannot be read: ${reason}` };

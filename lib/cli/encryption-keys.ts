@@ -7,12 +7,10 @@ export const KEYS_VARIABLE = 'IDEMPOTENCY_KEYS';
 export const CURRENT_VARIABLE = 'IDEMPOTENCY_CURRENT_KEY';
 
 /**
- * The application's `encryption` out of the environment: `IDEMPOTENCY_KEYS` is a JSON object of base64 by key id, and
- * `IDEMPOTENCY_CURRENT_KEY` the id that new values are sealed with, where there are several.
+ * Reads the application's `encryption` from the environment: `IDEMPOTENCY_KEYS` is a JSON object of base64 by key id, and
+ * `IDEMPOTENCY_CURRENT_KEY` the id of the key that seals new values. With several keys, only `'write'` needs it.
  *
- * @param env the environment
- * @param use for reading, any key will do as the current one
- * @throws CliError naming the variable, without its content
+ * @throws CliError naming the variable, without its content, which is secret
  */
 export function encryptionFrom(env: NodeJS.ProcessEnv, use: 'read' | 'write'): EncryptionOptions | undefined {
   const text = env[KEYS_VARIABLE];
@@ -44,22 +42,22 @@ function entriesOf(text: string): [string, string][] {
   return entries as [string, string][];
 }
 
-/** What is kept plain begins as JSON does; what is sealed, with its version, which is a control character. */
+/** The version that a sealed value begins with. A plain one begins as JSON does, never with a control character. */
 const SEALED = 1;
 
 /**
- * Whether what is kept of a record is sealed; `undefined` where it keeps nothing that would tell. A body alone can hold
- * anything, but never comes without a head.
+ * Returns whether the content of a record is sealed; `undefined` if it has none. Does not look at bodies, which can begin with
+ * any byte: a body never comes without a head.
  */
 export function isSealed(
   record: Pick<IdempotencyRecord, 'request' | 'responseHead'>,
   steps: readonly Pick<IdempotencyStep, 'result'>[] = [],
 ): boolean | undefined {
-  const kept = [record.responseHead, record.request, ...steps.map((step) => step.result)].find(Boolean);
-  return kept ? kept[0] === SEALED : undefined;
+  const content = [record.responseHead, record.request, ...steps.map((step) => step.result)].find(Boolean);
+  return content ? content[0] === SEALED : undefined;
 }
 
-/** @throws CliError where one of the records is sealed */
+/** @throws CliError if one of the records is sealed */
 export function assertNoneSealed(records: readonly IdempotencyRecord[]): void {
   if (records.some((record) => isSealed(record) === true)) throw keysMissing();
 }

@@ -1,12 +1,12 @@
-/** What scripts see. Documented in docs/cli.md. */
+/** The exit codes of the program. Scripts depend on them: docs/cli.md documents them. */
 export const ExitCode = {
   fine: 0,
-  /** There is no such record, or it is not in a state to be dealt with so. */
+  /** No record was found, or its state does not allow the command. */
   refused: 1,
   usage: 2,
   /** The database cannot be reached, or its driver is not installed. */
   unreachable: 3,
-  /** The database was reached and reported an error: a table is missing, say. */
+  /** The database answered with an error, such as a missing table. */
   database: 4,
 } as const;
 
@@ -17,13 +17,13 @@ export class CliError extends Error {
   constructor(
     readonly exitCode: ExitCode,
     message: string,
-    /** What to type next. */
+    /** The command to type next. */
     readonly next?: string,
   ) {
     super(message);
   }
 }
 
-/** @param next what to type next; by default the help of the command */
+/** @param next the command to type next. Default: the command's help */
 export const usageError = (message: string, next?: string) => new CliError(ExitCode.usage, message, next);
 export const refusal = (message: string) => new CliError(ExitCode.refused, message);

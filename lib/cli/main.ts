@@ -2,7 +2,12 @@
 import 'reflect-metadata';
 import { Terminal } from './output/terminal.js';
 
-// TypeORM may not be installed yet where `init` is called.
+// `list | head` closes the pipe: the rest of the output is not wanted, and the exit code is the command's.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
+// A dynamic import: where `init` is called, TypeORM may not be installed yet.
 const { run } = await import('./run.js').catch((error: Error) => {
   const missing = /Cannot find package '([^']+)'/.exec(error.message)?.[1];
   if (!missing) throw error;
@@ -15,6 +20,6 @@ process.exitCode = await run(
   process.env,
   new Terminal(process.stdout, process.stderr, process.env),
 );
-// A statement that never ends, and an application that the doctor has loaded and calls no hook of, would keep this process. What
-// was printed is waited for.
+// A statement without an answer, or an application that the doctor loaded, would keep the process alive. The empty write waits for
+// the output: `process.exit()` would cut it off in a pipe.
 process.stdout.write('', () => setTimeout(() => process.exit(), 100).unref());

@@ -1,7 +1,6 @@
 import type { IdempotencyRecord } from '../store/entities/index.js';
-import { asText } from './output/format.js';
 
-/** A record without its content, as `--json` prints it. */
+/** A record without its content, as `--json` prints it. Scripts read these names: they do not follow the columns. */
 export function summaryOf(record: IdempotencyRecord): Record<string, unknown> {
   return {
     recordId: record.id,
@@ -19,11 +18,4 @@ export function summaryOf(record: IdempotencyRecord): Record<string, unknown> {
     completedAt: record.completedAt,
     expiresAt: record.expiresAt,
   };
-}
-
-/** Content as `--json` prints it: text, or an object that says why not. */
-export type ContentJson = string | null | { readonly base64: string } | { readonly encrypted: string };
-
-export function contentOf(content: Buffer): ContentJson {
-  return asText(content) ?? { base64: content.toString('base64') };
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
@@ -6,7 +6,7 @@ import { StoreUnavailableError } from '../engine/errors.js';
 import { toMilliseconds } from '../options/duration.js';
 import { isRetryable } from '../store/driver-errors.js';
 import { saysMissingTables } from '../store/missing-tables.js';
-import type { Command, Invocation, Options } from './command.js';
+import type { Command, Invocation } from './command.js';
 import { COMMANDS } from './commands/index.js';
 import { connect, disconnect, messageOf, newDataSource, serviceOn } from './database/connection.js';
 import type { DatabaseSettings } from './database/data-source-options.js';
@@ -16,28 +16,32 @@ import { COMMON_OPTIONS, generalHelp, helpOf } from './help.js';
 import type { Terminal } from './output/terminal.js';
 import { durationOf } from './values.js';
 
-const LONGEST_CONNECT = 10_000;
+const { version } = createRequire(import.meta.url)('../../package.json') as { readonly version: string };
 
-/** Carries out one call. Never rejects. */
+/** A host that drops packets answers nothing: the operator should not wait for the time limit of a long statement. */
+const MAX_CONNECT_MS = 10_000;
+
+/** Runs one call of the program. Never rejects. */
 export async function run(args: readonly string[], env: NodeJS.ProcessEnv, terminal: Terminal): Promise<ExitCode> {
   Logger.overrideLogger(false);
   let out = terminal;
   let command: Command | undefined;
   const opened: DataSource[] = [];
   try {
-    const [name, ...rest] = args;
-    if (name === undefined) throw usageError(generalHelp(COMMANDS), '');
-    if (name === '--version') return say(out, version());
-    if (name === '--help' || name === 'help') return say(out, generalHelp(COMMANDS));
+    const [name, ...rest] = args[0] === 'help' && args.length > 1 ? [args[1], '--help'] : args;
+    const help = () => generalHelp(COMMANDS, out.columns);
+    if (name === undefined) throw usageError(help(), '');
+    if (name === '--version') return say(out, version);
+    if (['--help', '-h', 'help'].includes(name)) return say(out, help());
     command = COMMANDS.find((one) => one.name === name);
     if (!command)
       throw usageError(`There is no command "${name}"; there are ${COMMANDS.map((one) => one.name).join(', ')}`);
     const { values, positionals } = parse(command, rest);
-    if (values.help) return say(out, helpOf(command));
+    if (values.help) return say(out, helpOf(command, out.columns));
     const url = (values['database-url'] as string | undefined) ?? env.DATABASE_URL;
     out = terminal.redacting(redacting(url ?? ''));
-    checkArity(command, positionals);
-    return await command.run(invocationOf(values, positionals, url, env, out, opened));
+    checkOperands(command, positionals);
+    return await command.run(invocationOf(values, positionals[0], url, env, out, opened));
   } catch (error) {
     return fail(out, error, command);
   } finally {
@@ -46,14 +50,15 @@ export async function run(args: readonly string[], env: NodeJS.ProcessEnv, termi
 }
 
 function invocationOf(
-  values: Readonly<Record<string, string | boolean | undefined>>,
-  operands: readonly string[],
+  values: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>,
+  operand: string | undefined,
   url: string | undefined,
   env: NodeJS.ProcessEnv,
   terminal: Terminal,
   opened: DataSource[],
 ): Invocation {
-  const text = (option: string) => values[option] as string | undefined;
+  const text = (option: string) =>
+    (Array.isArray(values[option]) ? values[option].join('\n') : values[option]) as string | undefined;
   const timeout = durationOf('timeout', text('timeout')) ?? '30s';
   const settings = (create = false): DatabaseSettings => {
     if (!url)
@@ -66,7 +71,7 @@ function invocationOf(
       schema: text('schema'),
       entityPrefix: text('entity-prefix'),
       migrationsTable: text('migrations-table'),
-      connectTimeoutMs: Math.min(toMilliseconds(timeout)!, LONGEST_CONNECT),
+      connectTimeoutMs: Math.min(toMilliseconds(timeout)!, MAX_CONNECT_MS),
       create,
     };
   };
@@ -76,13 +81,18 @@ function invocationOf(
       opened.push(one);
       return one;
     }));
+  const json = values.json === true;
   return {
-    operands,
+    operand,
     env,
     terminal,
-    json: values.json === true,
+    json,
     text,
     flag: (option) => values[option] === true,
+    result: (value, said) => {
+      if (json) terminal.json(value);
+      else if (said !== '') terminal.print(said);
+    },
     hasDatabase: Boolean(url),
     dataSource,
     unconnected: () => newDataSource(settings()),
@@ -92,7 +102,11 @@ function invocationOf(
 
 function parse({ options }: Command, args: readonly string[]) {
   const config = Object.fromEntries(
-    Object.entries({ ...COMMON_OPTIONS, ...options } satisfies Options).map(([name, { type }]) => [name, { type }]),
+    Object.keys({ ...COMMON_OPTIONS, ...options }).map((usage) => {
+      const [name, value] = usage.split(' ');
+      const type: 'string' | 'boolean' = value ? 'string' : 'boolean';
+      return [name, { type, multiple: usage.endsWith('...'), ...(name === 'help' && { short: 'h' }) }];
+    }),
   );
   try {
     return parseArgs({ args: [...args], options: config, allowPositionals: true });
@@ -101,16 +115,17 @@ function parse({ options }: Command, args: readonly string[]) {
   }
 }
 
-/** Node explains at length how to pass an operand that begins with a dash, which no command takes. */
+/** Node's own message explains how to pass an operand that begins with a dash: no command has one. */
 function parsingError({ code, message }: Error & { code?: string }): string {
   const option = /'(-[^' ]*)/.exec(message)?.[1];
   if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return `There is no option ${option}`;
   return message.endsWith('argument missing') ? `${option} needs a value` : message;
 }
 
-function checkArity({ operands, arity: [least, most] }: Command, given: readonly string[]): void {
-  if (given.length < least) throw usageError(`Missing: ${operands}`);
+function checkOperands({ operand }: Command, given: readonly string[]): void {
+  const most = operand === '' ? 0 : 1;
   if (given.length > most) throw usageError(`Too many arguments: ${given.slice(most).join(' ')}`);
+  if (given.length < most && !operand.startsWith('[')) throw usageError(`Missing: ${operand}`);
 }
 
 function say(terminal: Terminal, text: string): ExitCode {
@@ -137,9 +152,4 @@ function fail(terminal: Terminal, error: unknown, command: Command | undefined):
   }
   const isGone = isRetryable(cause) || messageOf(cause).startsWith('no answer within');
   return isGone ? ExitCode.unreachable : ExitCode.database;
-}
-
-function version(): string {
-  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(manifest) as { version: string }).version;
 }

@@ -1,41 +1,29 @@
 import { digestIdentity } from '../engine/identity.js';
 import type { Invocation, Options } from './command.js';
-import { usageError } from './exit-codes.js';
+import { type CliError, refusal, usageError } from './exit-codes.js';
 
 /** Options that name one record by what the client sent, instead of by its id. */
 export const WHICH_RECORD: Options = {
-  key: { type: 'string', value: '<key>', description: 'the idempotency key, instead of a record id' },
-  endpoint: {
-    type: 'string',
-    value: '<endpoint>',
-    description: "with --key: 'POST /payments/:id', or the operation's name",
-  },
-  scope: {
-    type: 'string',
-    value: '<scope>',
-    description: "with --key: the user's id, or what the option `scope` returns",
-  },
-  host: {
-    type: 'string',
-    value: '<host>',
-    description: 'with --key: host of the request, if its controller names one',
-  },
-  namespace: {
-    type: 'string',
-    value: '<name>',
-    description: "with --key: the application's `namespace`, if it has one",
-  },
+  'key <key>': 'the idempotency key, instead of a record id',
+  'endpoint <endpoint>': "with --key: 'POST /payments/:id', or the operation's name",
+  'scope <scope>': "with --key: the user's id, or what the option `scope` returns",
+  'host <host>': 'with --key: host of the request, if its controller names one',
+  'namespace <name>': "with --key: the application's `namespace`, if it has one",
 };
 
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** @returns the id in lower case; `undefined` for a text that is no record id */
+export function parseRecordId(text: string): string | undefined {
+  const id = text.toLowerCase();
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id) ? id : undefined;
+}
 
-export function recordIdOf({ operands, text }: Invocation): string {
+export function recordIdOf({ operand, text }: Invocation): string {
   const [key, endpoint, scope, host, namespace] = ['key', 'endpoint', 'scope', 'host', 'namespace'].map(text);
-  if (operands.length > 0) {
+  if (operand !== undefined) {
     if (key ?? endpoint ?? scope ?? host ?? namespace)
       throw usageError('Give a record id, or --key with --endpoint, not both');
-    const id = operands[0].toLowerCase();
-    if (ID.test(id)) return id;
+    const id = parseRecordId(operand);
+    if (id !== undefined) return id;
     throw usageError(
       'A record id looks like 0f8fad5b-d9cb-469f-a165-70867728950e; for a key, use --key',
       "the same command with --key <key> --endpoint 'POST /payments'",
@@ -49,4 +37,12 @@ export function recordIdOf({ operands, text }: Invocation): string {
   }
   if (namespace === '') throw usageError('--namespace must be a name that is not empty');
   return digestIdentity({ namespace, host, scope: scope ?? '', endpoint, key }).recordId;
+}
+
+/** Keys are not stored: the digest of a wrong endpoint or scope names another record, and its id would say nothing. */
+export function noSuchRecord(id: string, { operand }: Invocation): CliError {
+  if (operand !== undefined) return refusal(`There is no record ${id}`);
+  return refusal(
+    `There is no record of this key (its id would be ${id}): --endpoint, --scope, --host and --namespace have to be those of its request`,
+  );
 }

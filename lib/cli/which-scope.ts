@@ -3,21 +3,13 @@ import type { Invocation, Options } from './command.js';
 import { assertNoneSealed, encryptionFrom } from './encryption-keys.js';
 import { usageError } from './exit-codes.js';
 
-/** Options of commands that deal with all records of a scope. */
+/** Options of the commands that take all records of a scope. */
 export const OF_SCOPE: Options = {
-  scope: {
-    type: 'string',
-    value: '<scope>',
-    description: "only of this caller: the user's id, or what the option `scope` returns",
-  },
-  namespace: {
-    type: 'string',
-    value: '<name>',
-    description: "with --scope: the application's `namespace`, if it has one",
-  },
+  'scope <scope>': "only of this caller: the user's id, or what the option `scope` returns",
+  'namespace <name>': "with --scope: the application's `namespace`, if it has one",
 };
 
-/** @throws CliError for a scope or a namespace that is empty, or a namespace alone */
+/** @throws CliError for an empty scope or namespace, and for a namespace without a scope */
 export function scopeOf({ text }: Invocation): string | undefined {
   const [scope, namespace] = [text('scope'), text('namespace')];
   if (scope === '') throw usageError('--scope must not be empty: records without a scope belong to no caller');
@@ -27,10 +19,10 @@ export function scopeOf({ text }: Invocation): string | undefined {
 }
 
 /**
- * The service that finds what the application has recorded of a scope, by its namespace and its keys.
+ * Returns a service that digests scopes as the application does, with its namespace and its keys.
  *
- * @throws CliError where the records are encrypted and there are no keys: nothing would be found, and a person's records would
- *   be taken for erased
+ * @throws CliError if records are encrypted and the keys are missing. The digest would match no record, and an operator would
+ *   report a person's records as erased.
  */
 export async function serviceOfScope(invocation: Invocation): Promise<IdempotencyService> {
   const encryption = encryptionFrom(invocation.env, 'read');

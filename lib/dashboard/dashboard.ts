@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import type { OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
 import { ScopeDigest } from '../edges/caller/caller-digests.js';
@@ -14,9 +14,7 @@ import type { ResolvedDashboardOptions } from './options.js';
 import { readPageFiles } from './page-files.js';
 import { type JudgedRecord, type PageQuery, recordId, RecordPages, summaryOf } from './record-pages.js';
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  readonly version: string;
-};
+const { version } = createRequire(import.meta.url)('../../package.json') as { readonly version: string };
 
 /** How many searches may run at a time: each may hold a connection of the application's pool. */
 const MOST_SEARCHES = 4;

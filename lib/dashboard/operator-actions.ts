@@ -1,6 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { NEVER } from '../edges/content/response-head.js';
-import { OF_THE_BYTES } from '../edges/content/response-to-keep.js';
+import { headerFault } from '../cli/header-fault.js';
 import { outcomeOf, type Resolution } from '../service/resolution.js';
 import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
@@ -13,10 +12,6 @@ const LONGEST_REASON = 500;
 /** 2xx to 5xx: what a client can take for the end of its request. */
 const LEAST_STATUS = 200;
 const MOST_STATUS = 599;
-
-/** RFC 9110, sections 5.1 and 5.5. */
-const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 const ACTIONS: readonly ActionName[] = ['resolve', 'release', 'forget'];
 
@@ -175,25 +170,17 @@ function readOutcome(outcome: unknown): Resolution {
   if (body !== undefined && typeof body !== 'string') {
     throw new DashboardError('bad-request', '`outcome.body` has to be a text');
   }
-  const given = Object.entries(membersOf(headers, '`outcome.headers`'));
-  for (const [name, text] of given) {
-    if (!HEADER_NAME.test(name) || typeof text !== 'string' || !HEADER_VALUE.test(text)) {
+  const given = membersOf(headers, '`outcome.headers`') as Record<string, string>;
+  for (const [name, text] of Object.entries(given)) {
+    const fault = headerFault(name, text);
+    if (fault === 'malformed') {
       throw new DashboardError('bad-request', '`outcome.headers` has to be an object of header values by their names');
     }
-    if (!isOfMessage(name)) continue;
-    throw new DashboardError('bad-request', `\`outcome.headers\` cannot have \`${name}\`: each replay has its own`);
+    if (fault) {
+      throw new DashboardError('bad-request', `\`outcome.headers\` cannot have \`${name}\`: each replay has its own`);
+    }
   }
-  return {
-    status: status as number,
-    headers: Object.fromEntries(given) as Record<string, string>,
-    ...(body !== undefined && { body }),
-  };
-}
-
-/** Returns whether a header is of one message, or of its bytes: recorded, it would break each replay, or log its reader in. */
-function isOfMessage(name: string): boolean {
-  const lower = name.toLowerCase();
-  return NEVER.has(lower) || OF_THE_BYTES.has(lower);
+  return { status: status as number, headers: given, ...(body !== undefined && { body }) };
 }
 
 function membersOf(value: unknown, what = 'The body'): Partial<Record<string, unknown>> {

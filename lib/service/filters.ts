@@ -17,7 +17,7 @@ export interface ListOptions {
   readonly limit?: number;
 }
 
-const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held'];
+export const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held'];
 
 const FILTERS = ['status', 'operation', 'scope', 'before', 'limit'] as const satisfies readonly (keyof ListOptions)[];
 

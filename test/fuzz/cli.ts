@@ -51,9 +51,9 @@ const value = fc.oneof(
   fc.uuid(),
 );
 const call = fc.constantFrom(...TRIED).chain((command) => {
-  const names = Object.keys({ ...COMMON_OPTIONS, ...command.options }).filter(
-    (name) => name !== 'database-url' && name !== 'body-file',
-  );
+  const names = Object.keys({ ...COMMON_OPTIONS, ...command.options })
+    .map((usage) => usage.split(' ')[0])
+    .filter((name) => name !== 'database-url' && name !== 'body-file');
   const option = fc
     .tuple(fc.oneof(fc.constantFrom(...names), textOf('abcde-', 6)), fc.option(value), fc.boolean())
     .map(([name, text, joined]) =>
@@ -80,8 +80,8 @@ async function called(args: readonly string[], url: string | undefined) {
 }
 
 /** An invocation with these options alone. */
-const invocation = (operands: readonly string[], options: Readonly<Record<string, string | undefined>>) =>
-  ({ operands, text: (name: string) => options[name] }) as unknown as Invocation;
+const invocation = ([operand]: readonly string[], options: Readonly<Record<string, string | undefined>>) =>
+  ({ operand, text: (name: string) => options[name] }) as unknown as Invocation;
 
 /** What a usage error says, or what was returned. */
 function outcomeOf<T>(work: () => T): T | 'refused' {

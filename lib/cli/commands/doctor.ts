@@ -1,35 +1,36 @@
-import { isInitialized } from '../../store/data-source.js';
 import { connectorFor } from '../../store/connectors/index.js';
+import { isInitialized } from '../../store/data-source.js';
 import { type DialectName, dialectNameOf } from '../../store/dialects/dialect-name.js';
-import { toMilliseconds } from '../../options/duration.js';
 import { noSealer } from '../../store/sealer.js';
 import { SqlRecordStore } from '../../store/sql-record-store.js';
+import { toMilliseconds } from '../../options/duration.js';
 import type { Command, Invocation } from '../command.js';
 import { disconnect } from '../database/connection.js';
 import { withoutSecrets } from '../database/redact.js';
 import { redisClients, redisUrls } from '../database/redis-clients.js';
 import { type Application, examineApplication, findApplication } from '../doctor/application.js';
-import { type Check, examine, UNREACHABLE, unreachable } from '../doctor/examine.js';
-import { failure, type Finding, hint, type Level, LEVELS, worstOf } from '../doctor/finding.js';
+import { type Checks, examine, UNREACHABLE, unreachable } from '../doctor/examine.js';
+import { collect, failure, type Finding, hint, type Level, LEVELS, worstOf } from '../doctor/finding.js';
 import { mysqlConnections, mysqlSettings, mysqlTables } from '../doctor/mysql.js';
+import { inOwnProcess } from '../doctor/own-process.js';
 import { postgresConnections, postgresSettings, postgresTable } from '../doctor/postgres.js';
 import { records } from '../doctor/records.js';
 import { redis } from '../doctor/redis.js';
 import { clock, rehearsal, tables, version } from '../doctor/server.js';
 import { sqliteSettings } from '../doctor/sqlite.js';
-import { inOwnProcess } from '../doctor/own-process.js';
 import { DEFAULT_SETTINGS, type Subject } from '../doctor/subject.js';
 import { CliError, ExitCode, usageError } from '../exit-codes.js';
+import { pairs } from '../output/table.js';
 import type { Style, Terminal } from '../output/terminal.js';
 import { durationOf, wholeNumber } from '../values.js';
 
 const CHECK_WITHIN_MS = 10_000;
 const LOAD_WITHIN_MS = 30_000;
-/** The boot check asks twice within one check, and says more of what went wrong than the end of the check. */
+/** The share of a check's time that one statement gets: the boot check sends two, and its error says more than the check's. */
 const STATEMENT_SHARE = 0.4;
 
-/** Of what a database is examined, beside what all have. */
-const SETTINGS: Record<DialectName, Readonly<Record<string, (subject: Subject) => Promise<Finding[]>>>> = {
+/** The checks that only one kind of database has. */
+const OF_DIALECT: Record<DialectName, Checks> = {
   postgres: {
     'postgres.settings': postgresSettings,
     'postgres.table': postgresTable,
@@ -40,38 +41,27 @@ const SETTINGS: Record<DialectName, Readonly<Record<string, (subject: Subject) =
 };
 
 const STYLES: Record<Level, Style> = { ok: 'green', note: 'cyan', warning: 'yellow', failure: 'red' };
-const WIDEST_LEVEL = Math.max(...LEVELS.map(({ length }) => length));
 
 export const doctor: Command = {
   name: 'doctor',
-  operands: '',
+  operand: '',
   summary: 'Checks the database, Redis and the routes of the application, and says what to do',
   options: {
-    app: {
-      type: 'string',
-      value: '<file>',
-      description:
-        'compiled root module; default: dist/app.module.js. Creates its providers; does not listen or call hooks',
-    },
-    'no-app': { type: 'boolean', description: 'do not load the application; examine the database and --redis alone' },
-    redis: {
-      type: 'string',
-      value: '<urls>',
-      description: 'redis:// URLs, separated by commas; default: the nodes of the loaded application',
-    },
-    processes: { type: 'string', value: '<n>', description: 'how many processes the application runs in; default: 1' },
+    'app <file>':
+      'compiled root module; default: dist/app.module.js. Creates its providers; does not listen or call hooks',
+    'no-app': 'do not load the application; examine the database and --redis alone',
+    'redis <urls>': 'redis:// URLs, separated by commas; default: the nodes of the loaded application',
+    'processes <n>': 'how many processes the application runs in; default: 1',
   },
   exitCodes:
     'Exit codes: 0 nothing but ok and notes; 1 a warning; 2 wrong usage; 3 database unreachable; 4 another failure',
-  arity: [0, 0],
   async run(invocation) {
-    const { terminal, json, flag, text } = invocation;
+    const { terminal, flag, text, result } = invocation;
     const loads = !flag('no-app') && findApplication(text('app')) !== undefined;
     const findings = await (loads ? inOwnProcess(() => findingsOf(invocation)) : findingsOf(invocation));
-    // Why there are none stands on stderr.
+    // The other process has printed why it has no findings.
     if (!Array.isArray(findings)) return findings;
-    if (json) terminal.json({ worst: worstOf(findings), findings });
-    else terminal.print(textOf(terminal, findings));
+    result({ worst: worstOf(findings), findings }, asLines(terminal, findings));
     return exitCodeOf(findings);
   },
 };
@@ -92,35 +82,30 @@ async function findingsOf(invocation: Invocation): Promise<Finding[]> {
   }
   const findings: Finding[] = [];
   const secrets = [...(urls ?? [])];
-  const withoutThem = (said: string) => withoutSecrets(terminal.clean(said), secrets);
-  const clean = (some: readonly Finding[]) =>
-    findings.push(
-      ...some.map(({ remedy, ...one }) => ({
-        ...one,
-        message: withoutThem(one.message),
-        ...(remedy !== undefined && { remedy: withoutThem(remedy) }),
-      })),
-    );
   let application: Application | undefined;
   if (file === undefined) {
-    findings.push(
-      hint('application', 'The routes were not examined', 'Name the compiled root module: --app dist/app.module.js'),
-    );
+    const remedy = 'Name the compiled root module: --app dist/app.module.js';
+    findings.push(hint('application', 'The routes were not examined', remedy));
   } else {
     terminal.note(`Loading ${file}: creates its providers, without listening and without lifecycle hooks`);
     const examined = await examineApplication(file, given ?? LOAD_WITHIN_MS);
     application = examined.application;
     secrets.push(...examined.secrets);
-    clean(examined.findings);
+    findings.push(...examined.findings);
   }
   const timeoutMs = given ?? CHECK_WITHIN_MS;
   if (application !== undefined || hasDatabase)
-    clean(await examineDatabase(invocation, application, processes, timeoutMs));
-  clean(await examineRedis(urls, application, timeoutMs));
-  return findings;
+    findings.push(...(await examineDatabase(invocation, application, processes, timeoutMs)));
+  findings.push(...(await examineRedis(urls, application, timeoutMs)));
+  const clean = (said: string) => withoutSecrets(terminal.clean(said), secrets);
+  return findings.map(({ message, remedy, ...one }) => ({
+    ...one,
+    message: clean(message),
+    remedy: remedy && clean(remedy),
+  }));
 }
 
-/** The application's own data source, unless another database is named beside it. */
+/** Examines the application's own data source, unless the operator names another database. */
 async function examineDatabase(
   { text, dataSource: connect }: Invocation,
   application: Application | undefined,
@@ -132,8 +117,8 @@ async function examineDatabase(
   try {
     dataSource = isTheirs ? application.dataSource : await connect();
   } catch (error) {
-    if (error instanceof CliError && error.exitCode === ExitCode.unreachable) return [unreachable(error.message)];
-    throw error;
+    if (!(error instanceof CliError) || error.exitCode !== ExitCode.unreachable) throw error;
+    return [unreachable(error.message, error.next)];
   }
   if (!isInitialized(dataSource)) {
     const message = "The application's data source is not initialized, and was not examined";
@@ -149,16 +134,15 @@ async function examineDatabase(
       processes,
       application: isTheirs ? application.settings : DEFAULT_SETTINGS,
     };
-    const checks: Record<string, (subject: Subject) => Promise<Finding[]>> = {
+    const checks: Checks = {
       'database.version': version,
       'database.writes': rehearsal,
       tables,
-      ...SETTINGS[dialectNameOf(dataSource)],
+      ...OF_DIALECT[dialectNameOf(dataSource)],
       clock,
       records,
     };
-    const all = Object.entries(checks).map(([name, check]): Check => ({ name, run: () => check(subject) }));
-    return await examine(all, timeoutMs);
+    return await examine(checks, subject, timeoutMs);
   } finally {
     if (isTheirs) await disconnect(dataSource);
   }
@@ -170,36 +154,32 @@ async function examineRedis(
   timeoutMs: number,
 ): Promise<Finding[]> {
   const isRequired = application?.options.onLockUnavailable === 'reject';
-  if (urls === undefined) {
-    const own = application?.options.redis ?? [];
-    return own.length > 0 ? redis(own, isRequired, timeoutMs) : [];
-  }
   let end = () => {};
   try {
-    const { clients, ...made } = await redisClients(urls, timeoutMs);
-    end = made.end;
-    return await redis(clients, isRequired, timeoutMs);
+    const named = urls && (await redisClients(urls, timeoutMs));
+    end = named?.end ?? end;
+    const clients = named?.clients ?? application?.options.redis ?? [];
+    return clients.length > 0 ? await collect(redis(clients, isRequired, timeoutMs)) : [];
   } catch (error) {
     if (!(error instanceof CliError)) throw error;
-    return [failure('redis.client', error.message, "Install it beside the application, in this folder's project")];
+    return [failure('redis.client', error.message, error.next)];
   } finally {
     end();
   }
 }
 
-function textOf(terminal: Terminal, findings: readonly Finding[]): string {
-  const indent = ' '.repeat(WIDEST_LEVEL + 2);
-  const lines = findings.flatMap(({ level, message, remedy }) => [
-    `${terminal.style(STYLES[level], level)}${' '.repeat(WIDEST_LEVEL + 2 - level.length)}${message}`,
-    ...(remedy === undefined ? [] : [`${indent}→ ${remedy}`]),
+function asLines(terminal: Terminal, findings: readonly Finding[]): string {
+  const lines = findings.flatMap(({ level, message, remedy }): [string, string][] => [
+    [terminal.style(STYLES[level], level), message],
+    ...(remedy === undefined ? [] : ([['', `→ ${remedy}`]] as [string, string][])),
   ]);
-  const counts = [...LEVELS]
-    .reverse()
-    .map((level) => `${findings.filter((finding) => finding.level === level).length} ${level}`);
-  return [...lines, '', counts.join(', ')].join('\n');
+  const counts = LEVELS.toReversed().map(
+    (level) => `${findings.filter((finding) => finding.level === level).length} ${level}`,
+  );
+  return `${pairs(lines, terminal.columns)}\n\n${counts.join(', ')}`;
 }
 
-/** By the worst finding. */
+/** Follows the worst finding. */
 function exitCodeOf(findings: readonly Finding[]): ExitCode {
   switch (worstOf(findings)) {
     case 'failure':

@@ -1,7 +1,7 @@
 import type { Command } from '../command.js';
+import { init } from '../init/index.js';
 import { doctor } from './doctor.js';
 import { forget } from './forget.js';
-import { init } from '../init/index.js';
 import { list } from './list.js';
 import { migrations } from './migrations.js';
 import { purge } from './purge.js';

@@ -1,31 +1,25 @@
 import type { RecordStatus } from '../../engine/ports/record-store.js';
+import { STATUSES } from '../../service/filters.js';
 import type { Command } from '../command.js';
-import { ExitCode, usageError } from '../exit-codes.js';
+import { ExitCode, refusal, usageError } from '../exit-codes.js';
 import { outcome, status, when } from '../output/format.js';
 import { table } from '../output/table.js';
 import { summaryOf } from '../record-json.js';
-import { OF_SCOPE, scopeOf, serviceOfScope } from '../which-scope.js';
 import { wholeNumber } from '../values.js';
-
-const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held'];
+import { OF_SCOPE, scopeOf, serviceOfScope } from '../which-scope.js';
 
 export const list: Command = {
   name: 'list',
-  operands: '',
+  operand: '',
   summary: 'Lists records, newest first',
   options: {
-    status: { type: 'string', value: '<status>', description: `only with this status: ${STATUSES.join(', ')}` },
-    held: { type: 'boolean', description: 'the same as --status held' },
-    endpoint: {
-      type: 'string',
-      value: '<endpoint>',
-      description: "only of this endpoint: 'POST /payments/:id', or the operation's name",
-    },
+    'status <status>': `only with this status: ${STATUSES.join(', ')}`,
+    held: 'the same as --status held',
+    'endpoint <endpoint>': "only of this endpoint: 'POST /payments/:id', or the operation's name",
     ...OF_SCOPE,
-    before: { type: 'string', value: '<time>', description: 'created before this time (ISO 8601): the next page' },
-    limit: { type: 'string', value: '<n>', description: 'how many records at most; default: 50' },
+    'before <time>': 'created before this time (ISO 8601): the next page',
+    'limit <n>': 'how many records at most; default: 50',
   },
-  arity: [0, 0],
   async run(invocation) {
     const { terminal, json, text } = invocation;
     const scope = scopeOf(invocation);
@@ -39,21 +33,19 @@ export const list: Command = {
     const service = scope === undefined ? await invocation.service() : await serviceOfScope(invocation);
     const records = await service.list(query);
     if (json) terminal.json(records.map(summaryOf));
-    else if (records.length > 0) {
-      const rows = records.map((record) => [
-        record.id,
-        status(terminal, record.status),
-        outcome(record.responseCode),
-        String(record.attempt),
-        when(record.createdAt),
-        record.status === 'held' ? '' : when(record.expiresAt),
-        record.route === null ? record.endpoint : `${record.endpoint} (${record.route})`,
-      ]);
-      terminal.print(table(['RECORD ID', 'STATUS', 'OUTCOME', 'ATTEMPT', 'CREATED', 'EXPIRES', 'ENDPOINT'], rows));
-    }
-    if (records.length > 0) return ExitCode.fine;
-    terminal.note('No records found');
-    return ExitCode.refused;
+    if (records.length === 0) throw refusal('No records found');
+    if (json) return ExitCode.fine;
+    const rows = records.map((record) => [
+      record.id,
+      status(terminal, record.status),
+      outcome(record.responseCode),
+      String(record.attempt),
+      when(record.createdAt),
+      record.status === 'held' ? '' : when(record.expiresAt),
+      record.route === null ? record.endpoint : `${record.endpoint} (${record.route})`,
+    ]);
+    terminal.print(table(['RECORD ID', 'STATUS', 'OUTCOME', 'ATTEMPT', 'CREATED', 'EXPIRES', 'ENDPOINT'], rows));
+    return ExitCode.fine;
   },
 };
 

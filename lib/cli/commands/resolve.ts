@@ -6,63 +6,47 @@ import type { IdempotencyRecord } from '../../store/entities/index.js';
 import type { Command, Invocation } from '../command.js';
 import { encryptionFrom, isSealed, keysMissing } from '../encryption-keys.js';
 import { ExitCode, refusal, usageError } from '../exit-codes.js';
+import { headerFault } from '../header-fault.js';
 import { durationOf } from '../values.js';
-import { recordIdOf, WHICH_RECORD } from '../which-record.js';
+import { noSuchRecord, recordIdOf, WHICH_RECORD } from '../which-record.js';
 
 export const resolve: Command = {
   name: 'resolve',
-  operands: '[<recordId>]',
+  operand: '[<recordId>]',
   summary: 'Settles a held record: with its outcome, or to run again',
   options: {
-    rerun: { type: 'boolean', description: 'it did not happen: the next request with its key runs' },
-    status: { type: 'string', value: '<code>', description: 'it happened: HTTP status of the response to replay' },
-    body: { type: 'string', value: '<text>', description: 'with --status: body of the response' },
-    'body-file': {
-      type: 'string',
-      value: '<file>',
-      description: 'with --status: read the body from this file; - is stdin',
-    },
-    header: {
-      type: 'string',
-      value: '<name: value>',
-      description: 'with --status: headers, one per line; Content-Type defaults to JSON or text',
-    },
-    value: {
-      type: 'string',
-      value: '<json>',
-      description: 'it happened: the value that IdempotencyService.run() returns',
-    },
-    retention: {
-      type: 'string',
-      value: '<time>',
-      description: "how long the outcome is replayed; default: the operation's own retention",
-    },
+    rerun: 'it did not happen: the next request with its key runs',
+    'status <code>': 'it happened: HTTP status of the response to replay',
+    'body <text>': 'with --status: body of the response',
+    'body-file <file>': 'with --status: read the body from this file; - is stdin',
+    'header <name: value>...': 'with --status: a header; can be given again. Content-Type defaults to JSON or text',
+    'value <json>': 'it happened: the value that IdempotencyService.run() returns',
+    'retention <time>': "how long the outcome is replayed; default: the operation's own retention",
     ...WHICH_RECORD,
   },
-  arity: [0, 1],
   async run(invocation) {
-    const { terminal, json, text } = invocation;
+    const { text, result } = invocation;
     const id = recordIdOf(invocation);
     const resolution = await resolutionOf(invocation);
     const retention = durationOf('retention', text('retention'));
     const reading = await invocation.service();
     const record = await reading.find(id);
-    if (!record) throw refusal(`There is no record ${id}`);
+    if (!record) throw noSuchRecord(id, invocation);
     const encryption = resolution === 'release' ? undefined : await sealedLike(record, reading, invocation);
     const writing = await invocation.service({ encryption });
     if (!(await writing.resolve(id, resolution, { retention }))) {
       const { status = 'deleted' } = (await reading.find(id)) ?? {};
       throw refusal(`The record is not held, but ${status}: ${id}`);
     }
-    if (json) terminal.json({ recordId: id, resolved: true, status: resolution === 'release' ? 'failed' : 'done' });
-    else terminal.print(`Resolved: ${id} ${resolution === 'release' ? 'runs again' : 'is done'}`);
+    const [status, said] = resolution === 'release' ? ['failed', 'runs again'] : ['done', 'is done'];
+    result({ recordId: id, resolved: true, status }, `Resolved: ${id} ${said}`);
     return ExitCode.fine;
   },
 };
 
 /**
- * An outcome has to be kept as the application keeps its own, or it could not be read back: sealed if the record is, and
- * where the record does not tell, if its neighbours are.
+ * Returns the keys to seal an outcome with, if the application seals its own: it could not read an outcome of the other kind. The record
+ * shows which it is, or, if it stores nothing yet, recent records do.
  */
 async function sealedLike(record: IdempotencyRecord, service: IdempotencyService, { env }: Invocation) {
   const own = isSealed(record, await service.steps(record.id));
@@ -87,10 +71,10 @@ async function resolutionOf(invocation: Invocation): Promise<Resolution> {
   if (status === undefined && ofResponse) throw usageError(`--${ofResponse} goes with --status`);
   if (value !== undefined) return { value: valueOf(value) };
   if (status === undefined) return 'release';
-  const code = Number(status);
   if (!/^[2-5]\d\d$/.test(status)) throw usageError('--status must be an HTTP status from 200 to 599');
+  const headers = headersOf(text('header') ?? '');
   const body = await bodyOf(invocation);
-  return { status: code, headers: headersOf(text('header')), ...(body !== undefined && { body }) };
+  return { status: Number(status), headers, ...(body !== undefined && { body }) };
 }
 
 function valueOf(json: string): unknown {
@@ -111,16 +95,15 @@ async function bodyOf({ text }: Invocation): Promise<string | Buffer | undefined
   });
 }
 
-/** Several headers stand in one option, a line each. */
-function headersOf(text = ''): Record<string, string> {
-  return Object.fromEntries(
-    text
-      .split('\n')
-      .filter((line) => line.trim() !== '')
-      .map((line) => {
-        const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*?)\s*$/.exec(line) ?? [];
-        if (name === undefined) throw usageError("--header must look like 'Location: /payments/1'");
-        return [name, value];
-      }),
-  );
+/** @param lines a header on each, as they were first given: in one option */
+function headersOf(lines: string): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const line of lines.split('\n').filter((one) => one.trim() !== '')) {
+    const [, name, value] = /^([^:]+):\s*(.*?)\s*$/.exec(line) ?? ['', ''];
+    const fault = headerFault(name, value);
+    if (fault === 'malformed') throw usageError("--header must look like 'Location: /payments/1'");
+    if (fault) throw usageError(`--header cannot have ${name}: each replay has its own`);
+    headers[name] = value;
+  }
+  return headers;
 }

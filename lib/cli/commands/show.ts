@@ -5,32 +5,26 @@ import type { Command } from '../command.js';
 import { ContentReader, type Content } from '../content-reader.js';
 import { encryptionFrom } from '../encryption-keys.js';
 import { ExitCode } from '../exit-codes.js';
-import { instant, outcome, printable, status } from '../output/format.js';
+import { asText, instant, outcome, printable, status } from '../output/format.js';
 import { pairs, table } from '../output/table.js';
 import type { Terminal } from '../output/terminal.js';
-import { contentOf, type ContentJson, summaryOf } from '../record-json.js';
-import { recordIdOf, WHICH_RECORD } from '../which-record.js';
+import { summaryOf } from '../record-json.js';
+import { noSuchRecord, recordIdOf, WHICH_RECORD } from '../which-record.js';
 
 export const show: Command = {
   name: 'show',
-  operands: '[<recordId>]',
+  operand: '[<recordId>]',
   summary: 'Shows one record with its request, outcome and steps',
   options: WHICH_RECORD,
-  arity: [0, 1],
   async run(invocation) {
-    const { terminal, json, env } = invocation;
+    const { terminal, env, result } = invocation;
     const id = recordIdOf(invocation);
     const encryption = encryptionFrom(env, 'read');
     const service = await invocation.service();
     const record = await service.find(id);
-    if (!record) {
-      terminal.note(`There is no record ${id}`);
-      return ExitCode.refused;
-    }
-    const steps = await service.steps(id);
-    const shown = read(record, steps, new ContentReader(id, encryption));
-    if (json) terminal.json(asJson(record, shown));
-    else terminal.print(asText(terminal, record, shown));
+    if (!record) throw noSuchRecord(id, invocation);
+    const shown = read(record, await service.steps(id), new ContentReader(id, encryption));
+    result(asJson(record, shown), asLines(terminal, record, shown));
     return ExitCode.fine;
   },
 };
@@ -67,17 +61,19 @@ function asJson(record: IdempotencyRecord, { request, head, body, steps }: Shown
   };
 }
 
-function toJson(content: Content | null): ContentJson {
+/** Returns text, or an object that says why it is none. */
+function toJson(content: Content | null): string | object | null {
   if (!content) return null;
-  return content.kind === 'plain' ? contentOf(content.bytes) : { encrypted: content.why };
+  if (content.kind === 'sealed') return { encrypted: content.why };
+  return asText(content.bytes) ?? { base64: content.bytes.toString('base64') };
 }
 
-/** What the library itself keeps as JSON. */
+/** For content that the library itself stores as JSON. */
 function parsed(content: Content | null): unknown {
   return content?.kind === 'plain' ? (JSON.parse(content.bytes.toString()) as unknown) : toJson(content);
 }
 
-function asText(terminal: Terminal, record: IdempotencyRecord, { request, head, body, steps }: Shown): string {
+function asLines(terminal: Terminal, record: IdempotencyRecord, { request, head, body, steps }: Shown): string {
   const { status: of, attempt, takenFrom, completedAt } = record;
   const facts: [string, string][] = [
     ['record id', record.id],
@@ -86,15 +82,16 @@ function asText(terminal: Terminal, record: IdempotencyRecord, { request, head, 
     ['status', status(terminal, of)],
     ['attempt', takenFrom ? `${attempt} (token ${record.token}, taken from ${takenFrom})` : String(attempt)],
     ['created', instant(record.createdAt)],
-    ...(of === 'processing' || of === 'held' ? ([['lease until', instant(record.leaseUntil)]] as const) : []),
-    ...(completedAt ? ([['completed', instant(completedAt)]] as const) : []),
+    ['lease until', of === 'processing' || of === 'held' ? instant(record.leaseUntil) : ''],
+    ['completed', completedAt ? instant(completedAt) : ''],
     ['expires', of === 'held' ? 'not before it is resolved' : instant(record.expiresAt)],
     ['outcome', outcome(record.responseCode)],
-  ].filter(([, value]) => value !== '') as [string, string][];
-  const parts = [pairs(facts)];
-  if (request) parts.push(section(terminal, 'request', textOf(request)));
-  if (head) parts.push(section(terminal, 'response head', headText(record, head)));
-  if (body) parts.push(section(terminal, 'response body', textOf(body)));
+  ];
+  const parts = [pairs(facts.filter(([, value]) => value !== ''))];
+  const add = (title: string, text: string) => parts.push(`${terminal.style('bold', title)}\n${text}`);
+  if (request) add('request', textOf(request));
+  if (head) add('response head', headText(record, head));
+  if (body) add('response body', textOf(body));
   if (steps.length > 0) {
     const rows = steps.map(({ step, result }) => [
       step.name,
@@ -102,13 +99,9 @@ function asText(terminal: Terminal, record: IdempotencyRecord, { request, head, 
       instant(step.updatedAt),
       result ? textOf(result) : '',
     ]);
-    parts.push(section(terminal, 'steps', table(['NAME', 'STATUS', 'WRITTEN', 'RESULT'], rows)));
+    add('steps', table(['NAME', 'STATUS', 'WRITTEN', 'RESULT'], rows));
   }
   return parts.join('\n\n');
-}
-
-function section(terminal: Terminal, title: string, text: string): string {
-  return `${terminal.style('bold', title)}\n${text}`;
 }
 
 function headText({ responseCode }: IdempotencyRecord, head: Content): string {

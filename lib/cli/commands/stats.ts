@@ -6,18 +6,12 @@ import { pairs } from '../output/table.js';
 
 export const stats: Command = {
   name: 'stats',
-  operands: '',
+  operand: '',
   summary: 'Counts records by state, with their age and size; reads the whole table',
   options: {},
-  arity: [0, 0],
-  async run(invocation) {
-    const { terminal, json } = invocation;
-    const counted = await (await invocation.service()).stats();
-    const onDisk = await sizeOnDisk(await invocation.dataSource());
-    if (json) {
-      terminal.json({ ...counted, bytesOnDisk: onDisk });
-      return ExitCode.fine;
-    }
+  async run({ terminal, dataSource, service, result }) {
+    const counted = await (await service()).stats();
+    const onDisk = await sizeOnDisk(await dataSource());
     const { byStatus } = counted;
     const lines: [string, string][] = [
       ['records', String(counted.total)],
@@ -32,7 +26,7 @@ export const stats: Command = {
       ['content', bytes(counted.storedBytes)],
       ['on disk', onDisk === null ? '' : `${bytes(onDisk)} with indexes and steps`],
     ];
-    terminal.print(pairs(lines.filter(([, value]) => value !== '')));
+    result({ ...counted, bytesOnDisk: onDisk }, pairs(lines.filter(([, value]) => value !== '')));
     return ExitCode.fine;
   },
 };

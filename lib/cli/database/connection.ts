@@ -11,49 +11,51 @@ import { SqlRecordStore } from '../../store/sql-record-store.js';
 import { CliError, ExitCode } from '../exit-codes.js';
 import { type DatabaseSettings, dataSourceOptions, driverOf } from './data-source-options.js';
 
-/** @throws CliError where the database cannot be reached, or its driver is not installed */
+/** @throws CliError if the database cannot be reached, or its driver is not installed */
 export async function connect(settings: DatabaseSettings): Promise<DataSource> {
   const dataSource = newDataSource(settings);
   try {
     return await dataSource.initialize();
   } catch (error) {
-    throw new CliError(ExitCode.unreachable, `The database cannot be reached: ${messageOf(error)}`);
+    const [reason] = messageOf(error).split('\n');
+    if (!reason.startsWith('Could not locate the bindings file'))
+      throw new CliError(ExitCode.unreachable, `The database cannot be reached: ${reason}`);
+    // A package manager that asks before it runs install scripts leaves the native part of the driver out.
+    throw new CliError(ExitCode.unreachable, 'The driver for this database is not built', 'npm rebuild better-sqlite3');
   }
 }
 
-/** A data source that is not connected yet. @throws CliError where its driver is not installed */
+/** Makes a data source without connecting it. @throws CliError if its driver is not installed */
 export function newDataSource(settings: DatabaseSettings): DataSource {
   const driver = driverOf(settings.url);
   try {
     return new DataSource(dataSourceOptions(settings));
   } catch (error) {
     if ((error as Error).name !== 'DriverPackageNotInstalledError') throw error;
-    throw new CliError(
-      ExitCode.unreachable,
-      `The driver for this database is not installed: npm install ${driver.package}`,
-    );
+    const next = `npm install ${driver.package}`;
+    throw new CliError(ExitCode.unreachable, 'The driver for this database is not installed', next);
   }
 }
 
 /** How long closing waits for a statement that has no answer yet, in milliseconds. */
 const CLOSE_WITHIN_MS = 1_000;
 
-/** Closes a data source. A statement that never ends does not keep it open. */
+/** Closes a data source, even if a statement never ends. */
 export async function disconnect(dataSource: DataSource): Promise<void> {
   await settleWithin(dataSource.destroy(), CLOSE_WITHIN_MS).catch(() => undefined);
 }
 
 export interface ServiceSettings {
   readonly timeout: Duration;
-  /** What outcomes are sealed with, and the digests of scopes made. */
+  /** Seals outcomes, and digests scopes. */
   readonly encryption?: EncryptionOptions;
-  /** Within which scopes are looked for. */
+  /** The application's option: scopes are digested with it. */
   readonly namespace?: string;
   /** Records deleted in one statement. */
   readonly batch?: number;
 }
 
-/** The application's service, on a data source of our own. It runs nothing, and waits for no request. */
+/** Makes the service of the application on a data source of this program. It does not sweep, listen, or check tables. */
 export function serviceOn(dataSource: DataSource, settings: ServiceSettings): IdempotencyService {
   const options = resolveModuleOptions({
     storeTimeout: settings.timeout,
@@ -71,7 +73,7 @@ export function serviceOn(dataSource: DataSource, settings: ServiceSettings): Id
   return new IdempotencyService({ engine, store, dataSource, options, events, policy });
 }
 
-/** What an error says; drivers leave the message of several failed attempts empty. */
+/** Returns the message of an error. Of an address with several failed attempts (`localhost`), drivers leave it empty. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
   if (!(error instanceof Error)) return String(error);

@@ -5,13 +5,13 @@ import { usageError } from '../exit-codes.js';
 
 export interface DatabaseSettings {
   readonly url: string;
-  /** As in the application's data source. */
+  /** This and the next two: as in the application's data source. */
   readonly schema?: string;
   readonly entityPrefix?: string;
   readonly migrationsTable?: string;
   /** How long connecting may take, in milliseconds. */
   readonly connectTimeoutMs: number;
-  /** Whether an SQLite file that does not exist is made. */
+  /** Whether to make an SQLite file that does not exist. For `migrations run`: elsewhere, a misspelt path would give an empty database. */
   readonly create: boolean;
 }
 
@@ -25,7 +25,7 @@ const DRIVERS: Readonly<Record<string, Driver>> = {
   'sqlite:': { type: 'better-sqlite3', package: 'better-sqlite3' },
 };
 
-/** @throws CliError for a URL that names no database of ours; its message does not repeat the URL */
+/** @throws CliError for a URL of another database, without the URL, which may contain a password */
 export function driverOf(url: string): Driver {
   const driver = DRIVERS[/^[a-z0-9]+:/i.exec(url)?.[0].toLowerCase() ?? ''];
   if (driver) return driver;
@@ -56,7 +56,7 @@ export function dataSourceOptions(settings: DatabaseSettings): DataSourceOptions
   return { ...common, ...mysqlOptions(new URL(url)), type, connectTimeout: settings.connectTimeoutMs };
 }
 
-/** `?ssl=true` asks for TLS with a certificate that can be verified. */
+/** With `?ssl=true`, connects by TLS and verifies the certificate. */
 function mysqlOptions({ hostname, port, username, password, pathname, searchParams }: URL) {
   const unknown = [...searchParams.keys()].find((name) => name !== 'ssl');
   if (unknown !== undefined) throw usageError(`The database URL has a parameter that is not known: ${unknown}`);
@@ -70,7 +70,7 @@ function mysqlOptions({ hostname, port, username, password, pathname, searchPara
   };
 }
 
-/** `sqlite:file`, `sqlite:./file`, `sqlite:/file` and `sqlite:///file`. */
+/** Takes `sqlite:file`, `sqlite:./file`, `sqlite:/file` and `sqlite:///file`. */
 function sqliteFile(url: string): string {
   const file = decodeURIComponent(url.slice('sqlite:'.length).replace(/^\/\/(?=[^/]|\/)/, ''));
   if (file === '') throw usageError('The database URL names no file: sqlite:path/to/file');

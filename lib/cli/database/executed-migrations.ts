@@ -1,22 +1,24 @@
 import type { DataSource } from 'typeorm';
 import { IDEMPOTENCY_MIGRATIONS } from '../../store/migrations/index.js';
 
-/** Names of our migrations that have run, the last one last. */
+/** Returns the names of the library's migrations that have run, in that order. */
 export async function executedMigrations(dataSource: DataSource): Promise<string[]> {
-  const table = dataSource.options.migrationsTableName ?? 'migrations';
+  const { migrationsTableName = 'migrations', schema } = dataSource.options as {
+    migrationsTableName?: string;
+    schema?: string;
+  };
+  const path = dataSource.driver.buildTableName(migrationsTableName, schema);
   const runner = dataSource.createQueryRunner();
   try {
-    const { schema } = dataSource.options as { schema?: string };
-    const path = dataSource.driver.buildTableName(table, schema);
     if (!(await runner.hasTable(path))) return [];
-    const rows = (await dataSource
+    const rows = await dataSource
       .createQueryBuilder(runner)
       .select('m.name', 'name')
       .from(path, 'm')
       .orderBy('m.id', 'ASC')
-      .getRawMany<{ name: string }>())!;
-    const ours = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
-    return rows.map(({ name }) => name).filter((name) => ours.includes(name as (typeof ours)[number]));
+      .getRawMany<{ name: string }>();
+    const ours = new Set<string>(IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name));
+    return rows.map(({ name }) => name).filter((name) => ours.has(name));
   } finally {
     await runner.release();
   }

@@ -21,13 +21,13 @@ import { keepSchemas, type Watched } from './unchanged-schema.js';
 /** Where `nest build` puts the root module. */
 const USUAL_FILES = ['dist/app.module.js', 'dist/src/app.module.js'];
 
-/** Either makes the application. Nothing listens. */
+/** Either is enough, because nothing listens. */
 const ADAPTERS = [
   ['@nestjs/platform-express', 'ExpressAdapter'],
   ['@nestjs/platform-fastify', 'FastifyAdapter'],
 ] as const;
 
-/** An application whose modules are there. Its lifecycle hooks have not been called. */
+/** A loaded application. Its lifecycle hooks have not been called. */
 export interface Application {
   readonly dataSource: DataSource;
   readonly options: ResolvedModuleOptions;
@@ -37,20 +37,20 @@ export interface Application {
 export interface Examined {
   readonly application?: Application;
   readonly findings: readonly Finding[];
-  /** Passwords and URLs of its data sources and Redis clients, which an error may repeat. */
+  /** Passwords and URLs of its data sources and Redis clients: errors may repeat them. */
   readonly secrets: readonly string[];
 }
 
-/** The file of the root module: the given one, or where it usually is. @throws CliError where the given one is not there */
+/** Returns the file of the root module: the given one, or the usual one. @throws CliError if the given one does not exist */
 export function findApplication(given: string | undefined): string | undefined {
   if (given !== undefined && !existsSync(given)) throw usageError(`There is no file ${given}`, 'npx nest build');
   return given ?? USUAL_FILES.find((file) => existsSync(file));
 }
 
 /**
- * Makes the application's modules and providers, and asks for its routes. It does not listen, and its lifecycle hooks
- * (`onModuleInit`, `onApplicationBootstrap`) are not called, so that it takes no messages, runs no jobs and sweeps nothing; what
- * constructors and factories of providers do happens, such as connecting to databases. Their schemas stay as they are.
+ * Creates the modules and providers of an application, and examines its routes. The application does not listen, and no lifecycle
+ * hook (`onModuleInit`, `onApplicationBootstrap`) is called, so it takes no messages, runs no jobs and sweeps nothing. Constructors and
+ * factories run, and may connect to databases, whose schemas they do not change ({@link keepSchemas}).
  */
 export async function examineApplication(file: string, timeoutMs: number): Promise<Examined> {
   const path = resolve(file);
@@ -66,17 +66,12 @@ export async function examineApplication(file: string, timeoutMs: number): Promi
     const reason = [reasonOf((error as Error).cause ?? error), ...logged.slice(-1)].join(
       '; the last error that it logged: ',
     );
-    return {
-      findings: [
-        failure(
-          'application',
-          `${file} could not be loaded: ${reason}`,
-          'Build the application (npx nest build), and run this in its folder with its environment. --timeout 60s gives it longer',
-        ),
-        ...schemas.findings(),
-      ],
-      secrets: secretsOf(schemas),
-    };
+    const finding = failure(
+      'application',
+      `${file} could not be loaded: ${reason}`,
+      'Build the application (npx nest build), and run this in its folder with its environment. --timeout 60s gives it longer',
+    );
+    return { findings: [finding, ...schemas.findings()], secrets: secretsOf(schemas) };
   }
 }
 
@@ -93,7 +88,7 @@ async function load(path: string, logged: string[]): Promise<INestApplication> {
   return NestFactory.create(module, await adapterFor(path), { logger, abortOnError: false });
 }
 
-/** `AppModule`, or the only module that the file exports. */
+/** Returns `AppModule`, or else the first module that the file exports. */
 function rootModuleOf(exported: Record<string, unknown>): Type {
   const all = { ...(exported.default as Record<string, unknown> | undefined), ...exported };
   const modules = [...new Set(Object.values(all))].filter(isModule);
@@ -130,15 +125,12 @@ function examined(app: INestApplication, file: string): Omit<Examined, 'secrets'
   try {
     options = app.get<ResolvedModuleOptions>(IDEMPOTENCY_OPTIONS, from);
   } catch {
-    return {
-      findings: [
-        failure(
-          'application',
-          `${file} does not import IdempotencyModule, or takes it from another copy of this package`,
-          'Import IdempotencyModule.forRoot() in the root module, and run the command that is installed beside the application',
-        ),
-      ],
-    };
+    const finding = failure(
+      'application',
+      `${file} does not import IdempotencyModule, or takes it from another copy of this package`,
+      'Import IdempotencyModule.forRoot() in the root module, and run the command that is installed beside the application',
+    );
+    return { findings: [finding] };
   }
   const [routes, operations] = [app.get(Routes, from), app.get(OperationOptions, from)];
   const sizes = routes
@@ -160,9 +152,11 @@ function examined(app: INestApplication, file: string): Omit<Examined, 'secrets'
   };
 }
 
-/** What the application itself would say of its handlers at boot. */
+/** Runs the audit that the application runs at boot. */
 function audit(routes: Routes, operations: OperationOptions): Finding[] {
   const findings: Finding[] = [];
+  const remedyFor = (message: string) =>
+    message.startsWith('Mutating routes') ? 'Put @Idempotent() or @NotIdempotent() on each' : undefined;
   const report = { warn: (message: string) => findings.push(warning('routes', message, remedyFor(message))) };
   try {
     new BootAudit(routes, operations, 'warn', report).run();
@@ -175,8 +169,4 @@ function audit(routes: Routes, operations: OperationOptions): Finding[] {
   if (covered.length === 0) findings.push(hint('routes', message, 'Put @Idempotent() on those that may not run twice'));
   else if (findings.length === 0) findings.push(ok('routes', message));
   return findings;
-}
-
-function remedyFor(message: string): string | undefined {
-  return message.startsWith('Mutating routes') ? 'Put @Idempotent() or @NotIdempotent() on each' : undefined;
 }

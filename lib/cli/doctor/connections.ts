@@ -4,27 +4,22 @@ import { dialectNameOf } from '../../store/dialects/dialect-name.js';
 import { failure, type Finding, hint, ok, warning } from './finding.js';
 import type { Subject } from './subject.js';
 
-/** From which share of what the server allows there is no room left for anything else. */
-const CROWDED = 0.8;
+/** Above this share of the server's limit, a deployment that starts new processes before it ends old ones exceeds it. */
+const CROWDED_SHARE = 0.8;
 
 /**
- * Compares the connections that all processes may open with those that the server allows.
+ * Compares the connections that all processes may open with the limit of the server.
  *
  * @param allowed how many the server leaves to this user and database
- * @param by the setting that says so
+ * @param by the setting that limits them
  */
-export function connections(subject: Subject, allowed: number, by: string): Finding[] {
+export function connections(subject: Subject, allowed: number, by: string): Finding {
   const { dataSource, application, processes } = subject;
   const isPostgres = dialectNameOf(dataSource) === 'postgres';
   const pool = (isPostgres ? sharedPostgresPool : sharedMysqlPool)(dataSource).limit;
   if (!Number.isFinite(pool)) {
-    return [
-      hint(
-        'connections',
-        'The pool of the data source has no limit',
-        "Give it one, by `poolSize` in the data source's options",
-      ),
-    ];
+    const remedy = "Give it one, by `poolSize` in the data source's options";
+    return hint('connections', 'The pool of the data source has no limit', remedy);
   }
   const own = Math.min(application.storeConnections, pool);
   const listening = isPostgres && !application.usesRedis ? 1 : 0;
@@ -41,8 +36,8 @@ export function connections(subject: Subject, allowed: number, by: string): Find
   const remedy =
     `Raise ${by}, or lower \`poolSize\` of the data source or the option \`storeConnections\`, or put a pooler in front ` +
     '(docs/operations.md#poolers)';
-  if (needed > allowed) return [failure('connections', message, remedy)];
-  if (needed > allowed * CROWDED) return [warning('connections', message, remedy)];
-  const room = `: room for ${Math.floor(allowed / each)} processes`;
-  return [ok('connections', `${message}${room}${processes === 1 ? '; --processes <n> reckons with yours' : ''}`)];
+  if (needed > allowed) return failure('connections', message, remedy);
+  if (needed > allowed * CROWDED_SHARE) return warning('connections', message, remedy);
+  const room = `${message}: room for ${Math.floor(allowed / each)} processes`;
+  return ok('connections', processes === 1 ? `${room}; --processes <n> calculates for n of them` : room);
 }

@@ -4,14 +4,14 @@ export const LEVELS = ['ok', 'note', 'warning', 'failure'] as const;
 /**
  * - `ok`: as it should be.
  * - `note`: works, and is worth knowing.
- * - `warning`: works today, and will not under load, after a crash, or in time.
- * - `failure`: requests are refused, or keys are not safe, as things are.
+ * - `warning`: works today, but not under load, after a crash or in the long run.
+ * - `failure`: requests are refused, or keys are not safe.
  */
 export type Level = (typeof LEVELS)[number];
 
-/** One thing that the doctor found out. */
+/** One result of the doctor. */
 export interface Finding {
-  /** What was examined, such as `postgres.fillfactor`: a stable name for scripts. */
+  /** What was examined, such as `postgres.fillfactor`. Scripts depend on these names. */
   readonly check: string;
   readonly level: Level;
   readonly message: string;
@@ -19,17 +19,24 @@ export interface Finding {
   readonly remedy?: string;
 }
 
-export const ok = (check: string, message: string): Finding => ({ check, level: 'ok', message });
-export const hint = (check: string, message: string, remedy?: string): Finding => made(check, 'note', message, remedy);
-export const warning = (check: string, message: string, remedy?: string): Finding =>
-  made(check, 'warning', message, remedy);
-export const failure = (check: string, message: string, remedy?: string): Finding =>
-  made(check, 'failure', message, remedy);
+/** A check of a server. It yields while it asks, so that it reads as a list of questions and findings. */
+export type Findings = AsyncGenerator<Finding, void>;
+
+const of =
+  (level: Level) =>
+  (check: string, message: string, remedy?: string): Finding => ({ check, level, message, remedy });
+
+export const ok = of('ok');
+export const hint = of('note');
+export const warning = of('warning');
+export const failure = of('failure');
+
+export async function collect(findings: AsyncIterable<Finding>): Promise<Finding[]> {
+  const all: Finding[] = [];
+  for await (const finding of findings) all.push(finding);
+  return all;
+}
 
 export function worstOf(findings: readonly Finding[]): Level {
   return LEVELS[Math.max(0, ...findings.map(({ level }) => LEVELS.indexOf(level)))];
-}
-
-function made(check: string, level: Level, message: string, remedy: string | undefined): Finding {
-  return { check, level, message, ...(remedy !== undefined && { remedy }) };
 }

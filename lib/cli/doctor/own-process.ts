@@ -2,19 +2,19 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { ExitCode } from '../exit-codes.js';
 
-/** Says to the command's second process which of the two it is. */
+/** The environment variable that marks the second process. */
 const MARK = 'NESTJS_IDEMPOTENCY_DOCTOR';
 
 /**
- * Does work that loads an application in a second process of this command. That process has stderr as its stdout, so that nothing that
- * the application prints gets into the result: pino, for example, writes to the file descriptor itself. The result comes by message.
+ * Runs `work`, which loads an application, in a second process of this program. That process has stderr as its stdout: pino, for
+ * example, writes to file descriptor 1 itself, and would break the JSON of the result. The result comes as a message.
  *
- * @returns in the first process, the result, or the exit code where there is none; in the second, an exit code
+ * @returns in the first process the result, or the exit code if there is none; in the second an exit code
  */
 export async function inOwnProcess<T extends object>(work: () => Promise<T>): Promise<T | ExitCode> {
   const send = process.send?.bind(process);
   if (send && process.env[MARK] !== undefined) {
-    // Applications tell process managers by it that they are ready.
+    // Applications call `process.send('ready')` for process managers. It would be taken for the result.
     process.send = undefined;
     delete process.env[MARK];
     process.once('disconnect', () => process.exit());

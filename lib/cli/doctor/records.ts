@@ -3,48 +3,42 @@ import { RecordView } from '../../service/record-view.js';
 import { millisecondsAgo } from '../../store/dialects/clock.js';
 import { dialectNameOf } from '../../store/dialects/dialect-name.js';
 import { IdempotencyRecord } from '../../store/entities/index.js';
-import { quotedPath } from '../../store/table-path.js';
-import { type Finding, hint, ok, warning } from './finding.js';
-import { recordTable } from './server.js';
+import { quotedTable } from '../../store/table-path.js';
+import { type Findings, hint, ok, warning } from './finding.js';
 import type { Subject } from './subject.js';
 
-/** Counting reads the whole table: not where that takes more than a moment. */
-const MOST_TO_COUNT = 1_000_000;
-/** The sweeper runs every minute. What is older waits for something else. */
+/** Counting reads the whole table. Above this, it would take longer than a check may. */
+const MAX_ROWS_TO_COUNT = 1_000_000;
+/** The sweeper runs every minute: a record that has been expired for longer shows that it does not keep up. */
 const LATE_SWEEP_MS = 3_600_000;
 
-/** What waits for a person, or for the sweeper. */
-export async function records(subject: Subject): Promise<Finding[]> {
-  const { dataSource } = subject;
-  const findings = await sweeping(subject);
+/** Checks for records that an operator has to resolve, and that the sweeper has not deleted. */
+export async function* records(subject: Subject): Findings {
+  yield* sweeping(subject);
   const rows = await estimatedRows(subject);
-  if (rows > MOST_TO_COUNT) {
+  if (rows > MAX_ROWS_TO_COUNT) {
     const message = `About ${rows} records: held and abandoned ones are not counted, as that reads the whole table`;
-    return [...findings, hint('records', message, 'npx nestjs-idempotency stats, at a quiet time')];
+    yield hint('records', message, 'npx nestjs-idempotency stats, at a quiet time');
+    return;
   }
-  const { total, byStatus, abandoned } = await new RecordView(dataSource, new ScopeDigest({})).stats();
-  findings.push(
-    byStatus.held > 0
-      ? warning(
-          'records.held',
-          `Held records: ${byStatus.held}. Their clients get 409 outcome-unknown until a person has decided`,
-          'npx nestjs-idempotency list --held, then show and resolve (docs/operations.md#held-records)',
-        )
-      : ok('records.held', `No record of ${total} is held`),
-  );
+  const { total, byStatus, abandoned } = await new RecordView(subject.dataSource, new ScopeDigest({})).stats();
+  if (byStatus.held > 0) {
+    yield warning(
+      'records.held',
+      `Held records: ${byStatus.held}. Their clients get 409 outcome-unknown until an operator resolves them`,
+      'npx nestjs-idempotency list --held, then show and resolve (docs/operations.md#held-records)',
+    );
+  } else yield ok('records.held', `No record of ${total} is held`);
   if (abandoned > 0) {
-    findings.push(
-      hint(
-        'records.abandoned',
-        `Executions that died, and no retry has come: ${abandoned}. No client knows their outcome`,
-        'npx nestjs-idempotency list --status processing, and compare with the other side',
-      ),
+    yield hint(
+      'records.abandoned',
+      `Executions that died, and no retry has come: ${abandoned}. No client knows their outcome`,
+      'npx nestjs-idempotency list --status processing, and compare with the other side',
     );
   }
-  return findings;
 }
 
-async function sweeping({ dataSource, application }: Subject): Promise<Finding[]> {
+async function* sweeping({ dataSource, application }: Subject): Findings {
   const oldest = await dataSource
     .createQueryBuilder(IdempotencyRecord, 'r')
     .select(millisecondsAgo(dataSource, 'r.expiresAt'), 'ago')
@@ -53,23 +47,23 @@ async function sweeping({ dataSource, application }: Subject): Promise<Finding[]
     .limit(1)
     .getRawOne<{ ago: string | number }>();
   const ago = Number(oldest?.ago ?? 0);
-  if (ago < LATE_SWEEP_MS) return [ok('records.sweeping', 'Sweeping keeps up: nothing has been expired for an hour')];
+  if (ago < LATE_SWEEP_MS) {
+    yield ok('records.sweeping', 'Sweeping keeps up: no record has been expired for an hour');
+    return;
+  }
   const cause = application.sweeps
     ? 'sweeping does not keep up, or no process runs'
     : 'the option `sweep` is false, and no job deletes them';
-  return [
-    warning(
-      'records.sweeping',
-      `The oldest expired record has been so for ${Math.round(ago / 60_000)} minutes: ${cause}`,
-      'npx nestjs-idempotency purge deletes them now; then a shorter `sweep.every`, or purge from a scheduled job',
-    ),
-  ];
+  yield warning(
+    'records.sweeping',
+    `The oldest expired record has been so for ${Math.round(ago / 60_000)} minutes: ${cause}`,
+    'npx nestjs-idempotency purge deletes them now; then a shorter `sweep.every`, or purge from a scheduled job',
+  );
 }
 
-/** As the database's statistics have it: counting is what this is to spare. */
+/** Reads the database's statistics, because counting may take minutes. */
 async function estimatedRows({ dataSource }: Subject): Promise<number> {
-  const path = recordTable(dataSource);
-  const quoted = quotedPath(dataSource, path);
+  const quoted = quotedTable(dataSource, IdempotencyRecord);
   const ask = async (sql: string, parameters: unknown[]) => {
     const [{ estimate }] = await dataSource.query<{ estimate: string | number | null }[]>(sql, parameters);
     return Math.round(Number(estimate ?? 0));
@@ -84,7 +78,7 @@ async function estimatedRows({ dataSource }: Subject): Promise<number> {
     case 'mysql':
       return ask(
         `SELECT table_rows AS estimate FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
-        [path.split('.').at(-1)],
+        [dataSource.getMetadata(IdempotencyRecord).tableName],
       );
     case 'sqlite':
       return ask(`SELECT max(rowid) AS estimate FROM ${quoted}`, []);

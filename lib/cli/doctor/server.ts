@@ -4,21 +4,21 @@ import { checkAtBoot } from '../../store/boot-check.js';
 import { MYSQL_NOW } from '../../store/dialects/clock.js';
 import { type DialectName, dialectNameOf } from '../../store/dialects/dialect-name.js';
 import { lacksRight } from '../../store/driver-errors.js';
-import { IDEMPOTENCY_ENTITIES, IdempotencyRecord } from '../../store/entities/index.js';
+import { IDEMPOTENCY_ENTITIES } from '../../store/entities/index.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../store/migrations/index.js';
 import { saysMissingTables } from '../../store/missing-tables.js';
 import { versionQuery } from '../../store/server-version.js';
 import { executedMigrations } from '../database/executed-migrations.js';
-import { failure, type Finding, hint, ok, warning } from './finding.js';
+import { failure, type Finding, type Findings, hint, ok, warning } from './finding.js';
 import type { Subject } from './subject.js';
 
 export const RUN_MIGRATIONS =
   'Run the migrations: npx nestjs-idempotency migrations run (`migrations print` shows the SQL). Where the tables are under ' +
   'another name, give --schema or --entity-prefix';
 
-/** What the application itself does at boot: the server's version, a claim, a step and their deletion, rolled back. */
-export async function rehearsal({ dataSource, store, timeoutMs }: Subject): Promise<Finding[]> {
-  const said: Finding[] = [];
+/** Runs the boot check of the application: the server's version, a claim, a step and their deletion, which it rolls back. */
+export async function* rehearsal({ dataSource, store, timeoutMs }: Subject): Findings {
+  const logged: Finding[] = [];
   let cause: unknown;
   const rehearsing: Pick<typeof store, 'rehearse'> = {
     rehearse: (claim, reached) =>
@@ -27,24 +27,26 @@ export async function rehearsal({ dataSource, store, timeoutMs }: Subject): Prom
         throw error;
       }),
   };
-  const report = {
-    warn: (message: string) => said.push(warning('database.writes', message)),
-    error: (message: string) => said.push(failure('database.writes', message, remedyFor(cause, dataSource))),
+  const logger = {
+    warn: (message: string) => logged.push(warning('database.writes', message)),
+    error: (message: string) => logged.push(failure('database.writes', message, remedyFor(cause, dataSource))),
   } as unknown as Logger;
   try {
-    await checkAtBoot(dataSource, rehearsing, { logger: report, timeoutMs });
+    await checkAtBoot(dataSource, rehearsing, { logger, timeoutMs });
   } catch (error) {
-    return [failure('database.writes', (error as Error).message)];
+    yield failure('database.writes', (error as Error).message);
+    return;
   }
-  if (said.length > 0) return said;
-  return [ok('database.writes', 'A record can be claimed, and a step recorded: tables and rights suffice')];
+  yield* logged;
+  if (logged.length === 0)
+    yield ok('database.writes', 'A record can be claimed, and a step recorded: tables and rights suffice');
 }
 
-export async function version({ dataSource }: Subject): Promise<Finding[]> {
+export async function* version({ dataSource }: Subject): Findings {
   const dialect = dialectNameOf(dataSource);
   const [row] = await dataSource.query<{ version: string }[]>(versionQuery(dialect));
   const name = dialect === 'sqlite' ? 'SQLite ' : dialect === 'mysql' && !/MariaDB/.test(row.version) ? 'MySQL ' : '';
-  return [ok('database.version', `${name}${row.version}`.split(' on ')[0])];
+  yield ok('database.version', `${name}${row.version}`.split(' on ')[0]);
 }
 
 function remedyFor(cause: unknown, dataSource: DataSource): string {
@@ -60,41 +62,33 @@ function remedyFor(cause: unknown, dataSource: DataSource): string {
     : tables.map((table) => `${rights} ${table} TO <${user}>;`).join(' ');
 }
 
-/** Columns and indexes that the entities have and the tables lack, and migrations that have not run. */
-export async function tables({ dataSource }: Subject): Promise<Finding[]> {
+/** Checks for columns and indexes that the tables lack, and for migrations that have not run. */
+export async function* tables({ dataSource }: Subject): Findings {
   const executed = await executedMigrations(dataSource);
-  const pending = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name).filter(
-    (name) => !executed.includes(name),
-  );
+  const names: string[] = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
+  const pending = names.filter((name) => !executed.includes(name)).join(', ');
   const missing = await missingParts(dataSource);
   if (missing.columns.length > 0) {
-    const behind = pending.length > 0 ? `; migrations that have not run: ${pending.join(', ')}` : '';
-    return [failure('tables.columns', `Missing: ${missing.columns.join(', ')}${behind}`, RUN_MIGRATIONS)];
+    const behind = pending && `; migrations that have not run: ${pending}`;
+    yield failure('tables.columns', `Missing: ${missing.columns.join(', ')}${behind}`, RUN_MIGRATIONS);
+    return;
   }
-  const findings = [ok('tables.columns', 'All tables and columns of this version are there')];
+  yield ok('tables.columns', 'All tables and columns of this version are there');
   if (missing.indexes.length > 0) {
-    findings.push(
-      warning(
-        'tables.indexes',
-        `No index on ${missing.indexes.join(', ')}: sweeping, and erasing a person, read the whole table`,
-        'Create it, without blocking writes where the database can; `migrations print` shows the SQL',
-      ),
+    yield warning(
+      'tables.indexes',
+      `No index on ${missing.indexes.join(', ')}: sweeping, and erasing a person, read the whole table`,
+      'Create it, without blocking writes where the database can; `migrations print` shows the SQL',
     );
   }
   if (executed.length === 0) {
-    findings.push(
-      hint(
-        'tables.migrations',
-        'No migration of this library is on record: the tables were made by `synchronize` or by hand',
-        'Use the migrations in production. Where the table of migrations has another name, give --migrations-table',
-      ),
+    yield hint(
+      'tables.migrations',
+      'No migration of this library is on record: the tables were made by `synchronize` or by hand',
+      'Use the migrations in production. Where the table of migrations has another name, give --migrations-table',
     );
-  } else if (pending.length > 0) {
-    findings.push(warning('tables.migrations', `Migrations that have not run: ${pending.join(', ')}`, RUN_MIGRATIONS));
-  } else {
-    findings.push(ok('tables.migrations', `${executed.length} migrations have run, and none is missing`));
-  }
-  return findings;
+  } else if (pending) yield warning('tables.migrations', `Migrations that have not run: ${pending}`, RUN_MIGRATIONS);
+  else yield ok('tables.migrations', `${executed.length} migrations have run, and none is missing`);
 }
 
 async function missingParts(dataSource: DataSource): Promise<{ columns: string[]; indexes: string[] }> {
@@ -125,7 +119,7 @@ async function missingParts(dataSource: DataSource): Promise<{ columns: string[]
   return { columns, indexes };
 }
 
-/** The server's time, in milliseconds since 1970. */
+/** The server's time, in milliseconds since 1970. SQLite has no server. */
 const NOW: Record<Exclude<DialectName, 'sqlite'>, string> = {
   postgres: 'extract(epoch FROM clock_timestamp()) * 1000',
   mysql: MYSQL_NOW,
@@ -138,24 +132,24 @@ const CLOCK_OF_DATABASE =
   "Leases and expiry run on the database's clock alone and stay right; dates in logs, and those that your code takes from " +
   'both, do not compare';
 
-export async function clock({ dataSource }: Subject): Promise<Finding[]> {
+export async function* clock({ dataSource }: Subject): Findings {
   const dialect = dialectNameOf(dataSource);
-  if (dialect === 'sqlite') return [];
-  // The first answer may have waited for a connection.
+  if (dialect === 'sqlite') return;
+  // The first query may wait for a connection, which would count as skew.
   await dataSource.query('SELECT 1');
   const startedAt = performance.now();
   const sentAt = Date.now();
   const [{ now }] = await dataSource.query<{ now: string }[]>(`SELECT ${NOW[dialect]} AS now`);
-  return [
-    skewFinding('clock', "the database's", CLOCK_OF_DATABASE, Number(now) - sentAt, performance.now() - startedAt),
-  ];
+  yield skewFinding('clock', "the database's", CLOCK_OF_DATABASE, Number(now) - sentAt, performance.now() - startedAt);
 }
 
 /**
+ * Compares another clock with the one of this machine.
+ *
  * @param whose the other clock, such as `the database's`
  * @param effect what a difference means
- * @param aheadMs how far that clock is ahead of ours
- * @param withinMs how long it took to be asked: the answer is from some time in it
+ * @param aheadMs how far the other clock is ahead
+ * @param withinMs how long the question took. The clock was read at some time in between, so this much is no skew
  */
 export function skewFinding(check: string, whose: string, effect: string, aheadMs: number, withinMs: number): Finding {
   const skew = Math.max(-aheadMs, aheadMs - withinMs, 0);
@@ -164,9 +158,4 @@ export function skewFinding(check: string, whose: string, effect: string, aheadM
   const message = `The clock here is ${seconds} ${aheadMs > 0 ? 'behind' : 'ahead of'} ${whose}. ${effect}`;
   const make = skew < LARGE_SKEW_MS ? hint : warning;
   return make(check, message, 'Synchronize both by NTP (chrony, systemd-timesyncd)');
-}
-
-/** The path of the table of records. */
-export function recordTable(dataSource: DataSource): string {
-  return dataSource.getMetadata(IdempotencyRecord).tablePath;
 }

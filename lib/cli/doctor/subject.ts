@@ -7,7 +7,7 @@ export interface Subject {
   readonly store: SqlRecordStore;
   /** How long one statement may take, in milliseconds. */
   readonly timeoutMs: number;
-  /** How many processes of the application there are. */
+  /** In how many processes the application runs. */
   readonly processes: number;
   readonly application: ApplicationSettings;
 }
@@ -17,13 +17,13 @@ export interface ApplicationSettings {
   readonly isKnown: boolean;
   readonly storeConnections: number;
   readonly usesRedis: boolean;
-  /** The largest response that an operation keeps. */
+  /** The largest response that an operation stores. */
   readonly responseMaxBytes: number;
   /** Whether its processes sweep. */
   readonly sweeps: boolean;
 }
 
-/** Of an application that is not known. */
+/** The library's defaults, for an application that was not loaded. */
 export const DEFAULT_SETTINGS: ApplicationSettings = {
   isKnown: false,
   storeConnections: 4,

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { DataSource } from 'typeorm';
 import { type Finding, hint } from './finding.js';
 
-/** Methods by which a data source changes its schema, and how a finding names what each does. */
+/** Methods that change a schema, and what a finding says of each. */
 const CHANGES = {
   dropDatabase: 'drops the schema',
   runMigrations: 'runs migrations',
@@ -10,25 +10,25 @@ const CHANGES = {
   synchronize: 'synchronizes the schema',
 } as const;
 
-/** An extension is installed by `initialize()` itself, which has an option for it. */
+/** `initialize()` itself installs extensions, unless an option says no. */
 const EXTENSIONS = 'installs extensions';
 
 type Schema = Record<keyof typeof CHANGES | 'initialize', (...args: unknown[]) => Promise<unknown>>;
 
-/** What is known of the data sources of an application. */
+/** The data sources of an application. */
 export interface Watched {
-  /** A finding for each that would have changed its schema. */
+  /** Returns a finding for each that would have changed its schema. */
   readonly findings: () => Finding[];
-  /** All that were to connect. */
+  /** All that were asked to connect. */
   readonly dataSources: ReadonlySet<DataSource>;
 }
 
 /**
- * Keeps data sources of this process from changing a schema. Options such as `migrationsRun` and `synchronize` make
+ * Prevents data sources of this process from changing a schema. Options such as `migrationsRun` and `synchronize` make
  * `DataSource.initialize()` call the methods of {@link CHANGES}, and a `dataSourceFactory` may call them itself. The methods stay
- * replaced: an application that was not loaded in time goes on loading, and would drop its schema afterwards.
+ * replaced: an application that is not loaded in time goes on loading, and would drop its schema after the doctor's answer.
  *
- * @param application the file of its root module: its TypeORM may be another copy than the command's
+ * @param application the file of its root module: it may use another copy of TypeORM than this program
  */
 export function keepSchemas(application: string): Watched {
   const dataSources = new Set<DataSource>();
@@ -55,7 +55,7 @@ export function keepSchemas(application: string): Watched {
   return { dataSources, findings: () => [...kept].map(([one, changes]) => finding(one, [...changes])) };
 }
 
-/** The copies of TypeORM that the application and @nestjs/typeorm use. */
+/** Returns those of the copies of TypeORM that the application and @nestjs/typeorm use. */
 function prototypesOf(application: string): DataSource[] {
   const require = createRequire(application);
   const from = ['@nestjs/typeorm', 'nestjs-idempotency'].flatMap((name) => {
@@ -79,13 +79,13 @@ interface ExtensionOptions {
   readonly extensions?: readonly string[];
 }
 
-/** Whether the options ask for it: by default, every data source of PostgreSQL installs what its columns need. */
+/** Returns whether the options ask for it. By default, a data source of PostgreSQL also installs what its columns need: not a finding. */
 function installsExtensions({ options }: DataSource): boolean {
   const { installExtensions, extensions = [] } = options as ExtensionOptions;
   return installExtensions === true || (installExtensions !== false && extensions.length > 0);
 }
 
-/** The options are the application's own object, which may be frozen or shared: the driver gets a copy. */
+/** The driver gets a copy of the options: the application's own object may be frozen, or shared. */
 function withoutExtensions({ driver }: DataSource): void {
   if (driver.options.type !== 'postgres') return;
   driver.options = { ...driver.options, installExtensions: false } as typeof driver.options;

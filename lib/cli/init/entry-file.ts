@@ -6,7 +6,7 @@ const FACTORIES = /^NestFactory\s*\.\s*create(ApplicationContext|Microservice)?$
 /** A call that creates the application. */
 export interface Creation {
   readonly call: ts.CallExpression;
-  /** The statement that keeps it in a variable, and the variable's name. */
+  /** The variable that the application is assigned to, and the statement of the assignment. */
   readonly kept?: { readonly statement: ts.Statement; readonly name: string };
 }
 
@@ -38,12 +38,12 @@ function keptIn(typescript: typeof ts, call: ts.CallExpression): Creation['kept'
     : undefined;
 }
 
-/** Adds `app.enableShutdownHooks()` behind what creates the application. */
+/** Adds `app.enableShutdownHooks()` after the creation: without it, Nest calls no shutdown hook on SIGTERM. */
 export function addShutdownHooks(draft: Draft): void {
   const { graph, project } = draft;
   const isEnabled = ({ expression }: ts.CallExpression) =>
     graph.ts.isPropertyAccessExpression(expression) && expression.name.text === 'enableShutdownHooks';
-  if (graph.telling().some((file) => graph.nodesOf(file, graph.ts.isCallExpression).some(isEnabled))) return;
+  if (graph.relevant().some((file) => graph.nodesOf(file, graph.ts.isCallExpression).some(isEnabled))) return;
   const [creation, ...others] = creationsIn(draft);
   if (creation?.kept && others.length === 0) {
     graph.parse(project.entry).editor.addAfter(creation.kept.statement, `${creation.kept.name}.enableShutdownHooks();`);

@@ -21,11 +21,11 @@ export interface FileChange {
   readonly after: string;
 }
 
-/** The files of a project, by paths relative to its root and with `/`: on disk, or in the tree of a schematic. */
+/** The files of a project, on disk or in the tree of a schematic. Paths are relative to its root, and have `/`. */
 export interface ProjectFiles {
-  /** Returns the text of a file, or `undefined` where there is none. */
+  /** Returns the text of a file; `undefined` if it does not exist. */
   read(path: string): string | undefined;
-  /** Returns the names in a folder, or nothing where there is no such folder. */
+  /** Returns the names in a folder; none if it does not exist. */
   list(folder: string): { readonly files: readonly string[]; readonly folders: readonly string[] };
 }
 
@@ -46,7 +46,7 @@ export class DiskFiles implements ProjectFiles {
     };
   }
 
-  /** @throws CliError where a file is not UTF-8: what its bytes stand for would be lost with the first change */
+  /** @throws CliError for a file that is not UTF-8: writing its text would change its other bytes */
   assertText(changes: readonly FileChange[]): void {
     for (const { path, before } of changes) {
       if (!this.has(path, before)) throw refusal(`${path} is not UTF-8. Nothing was changed`);
@@ -54,10 +54,10 @@ export class DiskFiles implements ProjectFiles {
   }
 
   /**
-   * Replaces the text of files. Every text is written beside its file before the first file is replaced, so that a folder or a disk
-   * that takes no more leaves all of them as they are.
+   * Replaces the text of files. Writes every text beside its file before it replaces the first one: a full disk or a read-only folder
+   * would otherwise leave a project that is changed in part and does not compile.
    *
-   * @throws CliError where a file is not what the change was made from, or cannot be written
+   * @throws CliError if a file has changed since the plan was made, or cannot be written
    */
   replace(changes: readonly FileChange[]): void {
     const written: { path: string; file: string; temporary: string }[] = [];
@@ -75,7 +75,7 @@ export class DiskFiles implements ProjectFiles {
         if (!this.has(path, before))
           throw refusal(`${path} has changed meanwhile. Nothing was changed: run this again`);
         attempt(path, () => {
-          // What a link leads to is replaced, and the link stays.
+          // Replaces the target of a symbolic link. Renaming onto the link itself would replace it by a file.
           const file = realpathSync(join(this.root, path));
           accessSync(file, constants.W_OK);
           const temporary = `${file}.${process.pid}.tmp`;

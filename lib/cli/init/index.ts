@@ -9,21 +9,16 @@ import { typeScriptOf } from './typescript.js';
 
 export const init: Command = {
   name: 'init',
-  operands: '',
+  operand: '',
   summary: 'Sets the library up in the Nest project of this folder: shows what it would change, and asks',
   options: {
-    yes: { type: 'boolean', description: 'apply the changes without asking' },
-    'dry-run': { type: 'boolean', description: 'only show the changes' },
-    check: { type: 'boolean', description: 'only show them, and exit with 1 where there is something to do' },
-    redis: { type: 'boolean', description: 'with Redis: a client, and what listens to its errors' },
-    database: {
-      type: 'string',
-      value: '<name>',
-      description: `set TypeORM up too, where it is not: ${Object.keys(DATABASES).join(', ')}`,
-    },
-    project: { type: 'string', value: '<name>', description: 'the project of nest-cli.json, where there are several' },
+    yes: 'apply the changes without asking',
+    'dry-run': 'only show the changes',
+    check: 'only show them, and exit with 1 where there is something to do',
+    redis: 'with Redis: a client, and what listens to its errors',
+    'database <name>': `set TypeORM up too, where it is not: ${Object.keys(DATABASES).join(', ')}`,
+    'project <name>': 'the project of nest-cli.json, where there are several',
   },
-  arity: [0, 0],
   async run(invocation) {
     const { terminal, json, flag, text } = invocation;
     const folder = process.cwd();
@@ -58,7 +53,6 @@ function show({ terminal }: Invocation, plan: Plan): void {
   terminal.note(`Found: ${plan.found.join('; ')}`);
   if (plan.changes.length > 0) terminal.print(coloured(terminal, diffOf(plan)));
   for (const remark of remarksOn(plan)) terminal.note(remark);
-  if (plan.changes.length === 0 && plan.manual.length === 0) terminal.note('Nothing to do');
 }
 
 function coloured(terminal: Invocation['terminal'], diff: string): string {
@@ -71,7 +65,7 @@ function coloured(terminal: Invocation['terminal'], diff: string): string {
   return diff.split('\n').map(paint).join('\n');
 }
 
-/** Whether the changes may be applied: by `--yes`, or by an answer from the terminal. */
+/** Returns whether `--yes`, or the answer at the terminal, allows the changes. */
 async function isAgreed({ terminal, flag }: Invocation): Promise<boolean> {
   if (flag('dry-run') || flag('check')) return false;
   if (flag('yes')) return true;
@@ -81,7 +75,7 @@ async function isAgreed({ terminal, flag }: Invocation): Promise<boolean> {
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    // Ctrl-C and Ctrl-D are a no.
+    // Ctrl-C and Ctrl-D mean no.
     const answer = await prompt.question('Apply these changes? [y/N] ').catch(() => '');
     if (/^y(es)?$/i.test(answer.trim())) return true;
     terminal.note('Nothing was changed');
@@ -91,7 +85,7 @@ async function isAgreed({ terminal, flag }: Invocation): Promise<boolean> {
   }
 }
 
-/** 1 where something is left to do, unless it was only to be shown. */
+/** 1 if something is left to do, except with `--dry-run`. */
 function exitCodeOf({ changes, manual }: Plan, isApplied: boolean, isDryRun: boolean): ExitCode {
   if (isDryRun) return ExitCode.fine;
   return manual.length > 0 || (changes.length > 0 && !isApplied) ? ExitCode.refused : ExitCode.fine;

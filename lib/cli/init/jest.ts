@@ -7,14 +7,14 @@ import { dependsOn } from './project.js';
 
 const PATTERN = '/node_modules/(?!.pnpm/|nestjs-idempotency/)';
 
-/** Has Jest compile the package: before Node 24.9, Jest cannot `require` an ES module. */
+/** Makes Jest compile the package: before Node 24.9, Jest cannot `require` an ES module. */
 export function configureJest(draft: Draft): void {
   const { project, found } = draft;
   const { manifest } = project;
   const hasJest = dependsOn(manifest, 'jest') || manifest.jest !== undefined;
   if (dependsOn(manifest, 'vitest')) found.push('Vitest');
   if (!hasJest) return;
-  // As ES modules, Jest imports what others have to `require`.
+  // With ES modules, Jest imports the package as it is.
   const isNative = /experimental-vm-modules/.test(JSON.stringify(manifest.scripts ?? {}));
   found.push(isNative ? 'Jest with ES modules' : 'Jest');
   if (isNative) return;
@@ -52,7 +52,7 @@ function jsonOf({ source }: SourceFile): ts.ObjectLiteralExpression {
   return (source as ts.JsonSourceFile).statements[0].expression as ts.ObjectLiteralExpression;
 }
 
-/** What a file exports by `export default` or `module.exports`. */
+/** Returns the value of `export default` or `module.exports`. */
 function exported({ graph: { ts } }: Draft, { source }: SourceFile): ts.Node | undefined {
   for (const statement of source.statements) {
     if (ts.isExportAssignment(statement)) return statement.expression;
@@ -81,7 +81,7 @@ function configure(
   });
 }
 
-/** The patterns by which a transformer is chosen. */
+/** Returns the patterns of `transform`. */
 function keysOf(typescript: typeof ts, node: ts.Node): string {
   if (!typescript.isObjectLiteralExpression(node)) return '';
   return node.properties.map(({ name }) => (name && typescript.isStringLiteral(name) ? name.text : '')).join(' ');

@@ -4,10 +4,10 @@ import type { ProjectFiles } from './files.js';
 import { hostOf, type Project } from './project.js';
 import { SourceEditor, type TypeScript } from './source-editor.js';
 
-/** Names that make a file worth a look at its syntax tree. */
-const TELLING = /TypeOrmModule|IdempotencyModule|IDEMPOTENCY_|DataSource|enableShutdownHooks|autoLoadEntities/;
+/** Only files with one of these names are parsed: parsing all files of a large application takes seconds. */
+const RELEVANT = /TypeOrmModule|IdempotencyModule|IDEMPOTENCY_|DataSource|enableShutdownHooks|autoLoadEntities/;
 
-/** A declaration, and the file that it is in. */
+/** A node, and its file. */
 export interface Found<T extends ts.Node> {
   readonly node: T;
   readonly file: SourceFile;
@@ -29,7 +29,7 @@ export class SourceFile {
   }
 }
 
-/** The source files of an application: what its entry file imports, and what these import. */
+/** The source files of an application, from its entry file along the imports. */
 export class ModuleGraph {
   private readonly parsed = new Map<string, SourceFile>();
   private readonly host;
@@ -43,7 +43,7 @@ export class ModuleGraph {
     this.host = hostOf(files);
   }
 
-  /** @throws CliError where the file has a syntax error */
+  /** @throws CliError for a syntax error: the tree after it would be wrong, and an insertion in the wrong place */
   parse(path: string): SourceFile {
     const existing = this.parsed.get(path);
     if (existing) return existing;
@@ -58,13 +58,13 @@ export class ModuleGraph {
     return file;
   }
 
-  /** The files that were parsed so far, and so may have been edited. */
+  /** Returns the files that were parsed so far: only these may have been edited. */
   get all(): readonly SourceFile[] {
     return [...this.parsed.values()];
   }
 
-  /** The application's files that mention what this command looks for, the entry file first. */
-  telling(): readonly SourceFile[] {
+  /** Returns the files of the application that `init` has to look at, the entry file first. */
+  relevant(): readonly SourceFile[] {
     return (this.found ??= this.walk());
   }
 
@@ -77,7 +77,7 @@ export class ModuleGraph {
       seen.add(path);
       const text = this.files.read(path);
       if (text === undefined) continue;
-      if (path === this.project.entry || TELLING.test(text)) found.push(this.parse(path));
+      if (path === this.project.entry || RELEVANT.test(text)) found.push(this.parse(path));
       for (const { fileName } of this.ts.preProcessFile(text).importedFiles) {
         const next = this.resolve(fileName, path);
         if (next) queue.push(next);
@@ -86,7 +86,7 @@ export class ModuleGraph {
     return found;
   }
 
-  /** What an import leads to, unless that is a package. */
+  /** Returns the file of an import; `undefined` for a package. */
   resolve(specifier: string, from: string): string | undefined {
     const { compilerOptions: options } = this.project;
     const { resolvedModule } = this.ts.resolveModuleName(specifier, `/${from}`, options, this.host);
@@ -97,7 +97,7 @@ export class ModuleGraph {
       : undefined;
   }
 
-  /** The declaration of a name at the top of a file, or of the file that it is imported from. */
+  /** Returns the top-level declaration of a name, in this file or in the one that it is imported from. */
   declarationOf(name: string, file: SourceFile, depth = 0): Found<ts.Declaration> | undefined {
     const { ts } = this;
     if (depth > 8) return undefined;
@@ -146,7 +146,7 @@ export class ModuleGraph {
     return specifier && (specifier.propertyName ?? specifier.name).text;
   }
 
-  /** All nodes of a file of one kind. */
+  /** Returns all nodes of a kind. */
   nodesOf<T extends ts.Node>(file: SourceFile, is: (node: ts.Node) => node is T): T[] {
     const found: T[] = [];
     const visit = (node: ts.Node): void => {
@@ -157,9 +157,9 @@ export class ModuleGraph {
     return found;
   }
 
-  /** Calls of `forRoot()` and `forRootAsync()` of a module class, by the name that each file imports it by. */
+  /** Returns the calls of `forRoot()` and `forRootAsync()` of a module class, whatever name a file imports it by. */
   registrationsOf(module: string, name: string): Found<ts.CallExpression>[] {
-    return this.telling().flatMap((file) => {
+    return this.relevant().flatMap((file) => {
       const local = file.editor.importedAs(module, name) ?? name;
       const callees = [local, name].flatMap((one) => [`${one}.forRoot`, `${one}.forRootAsync`]);
       return this.nodesOf(file, this.ts.isCallExpression)

@@ -4,7 +4,7 @@ import { DATABASES, type DatabaseName } from './plan.js';
 import { remarksOn } from './report.js';
 import { typeScriptOf } from './typescript.js';
 
-/** What is used of the tree that @angular-devkit/schematics gives a schematic. */
+/** The part that is used of the tree of @angular-devkit/schematics. */
 interface Tree {
   readText(path: string): string;
   exists(path: string): boolean;
@@ -23,7 +23,7 @@ export interface NestAddOptions {
   readonly database?: string;
 }
 
-/** The schematic that `nest add nestjs-idempotency` runs: `init`, on the schematic's tree. */
+/** The schematic of `nest add nestjs-idempotency`: `init` on the schematic's tree. Writes without asking, as schematics do. */
 export function nestAdd({ redis = false, database, ...selection }: NestAddOptions) {
   return (tree: Tree, { logger }: Context): Tree => {
     const name = database !== undefined && Object.hasOwn(DATABASES, database) ? (database as DatabaseName) : undefined;
@@ -38,7 +38,6 @@ export function nestAdd({ redis = false, database, ...selection }: NestAddOption
     for (const { path, after } of plan.changes) tree.overwrite(path, after);
     logger.info(`Found: ${plan.found.join('; ')}`);
     for (const remark of remarksOn(plan)) logger.warn(remark);
-    if (plan.changes.length === 0 && plan.manual.length === 0) logger.info('Nothing to do');
     return tree;
   };
 }

@@ -1,11 +1,12 @@
 import type ts from 'typescript';
 import type { Found, ModuleGraph, SourceFile } from './module-graph.js';
+import type { TypeScript } from './source-editor.js';
 
-/** The object that a call is given, as far as it can be read without running the program. */
+/** The object that an expression stands for, as far as it can be read without running the program. */
 export interface ReadOptions {
-  /** The object, then those that it spreads. */
+  /** The object, followed by those that it spreads. */
   readonly literals: readonly Found<ts.ObjectLiteralExpression>[];
-  /** Whether everything that it spreads was read. */
+  /** Whether all that it spreads was read. If not, it may have any option. */
   readonly isComplete: boolean;
 }
 
@@ -50,7 +51,7 @@ export class OptionsReader {
     return declared && ts.isFunctionDeclaration(declared.node) ? next(declared.node, declared.file) : UNKNOWN;
   }
 
-  /** What `forRootAsync()` is given makes. */
+  /** Reads the object that the factory or the class of a `forRootAsync()` returns. */
   readAsync(argument: ts.Node | undefined, file: SourceFile): ReadOptions {
     const { ts } = this;
     const { literals } = this.read(argument, file);
@@ -65,7 +66,7 @@ export class OptionsReader {
     return this.read(method, declared.file);
   }
 
-  /** The array that an expression stands for. */
+  /** Returns the array that an expression stands for. */
   array(expression: ts.Node, file: SourceFile): Found<ts.ArrayLiteralExpression> | undefined {
     const { ts } = this;
     const node = this.unwrap(expression);
@@ -91,7 +92,7 @@ export class OptionsReader {
     return inner;
   }
 
-  /** What a function returns, where it returns at one place. */
+  /** Returns the value that a function returns; `undefined` if it returns in several places. */
   private returnedBy({ body }: ts.FunctionLikeDeclaration): ts.Node | undefined {
     const { ts } = this;
     if (!body || !ts.isBlock(body)) return body;
@@ -113,11 +114,9 @@ export class OptionsReader {
   }
 }
 
-type Ts = ModuleGraph['ts'];
-
-/** A property by its name, in the first of the objects that has it. */
+/** Returns a property by its name, from the first object that has it. */
 export function property(
-  ts: Ts,
+  ts: TypeScript,
   literals: readonly Found<ts.ObjectLiteralExpression>[],
   name: string,
 ): Found<ts.ObjectLiteralElementLike> | undefined {
@@ -128,11 +127,11 @@ export function property(
   return undefined;
 }
 
-export function valueOf(ts: Ts, node: ts.ObjectLiteralElementLike): ts.Node {
+export function valueOf(ts: TypeScript, node: ts.ObjectLiteralElementLike): ts.Node {
   if (ts.isPropertyAssignment(node)) return node.initializer;
   return ts.isShorthandPropertyAssignment(node) ? node.name : node;
 }
 
-function textOf(ts: Ts, name: ts.PropertyName): string | undefined {
+function textOf(ts: TypeScript, name: ts.PropertyName): string | undefined {
   return ts.isIdentifier(name) || ts.isStringLiteral(name) ? name.text : undefined;
 }

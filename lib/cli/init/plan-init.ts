@@ -9,9 +9,9 @@ import type { TypeScript } from './source-editor.js';
 import { connectTypeOrm, installCommand } from './typeorm.js';
 
 /**
- * Works out what the library needs in a project, and changes nothing.
+ * Plans what the library needs in a project, and changes nothing.
  *
- * @throws CliError where it cannot: no Nest project, no TypeORM, a syntax error
+ * @throws CliError without a Nest project or TypeORM, and for a syntax error
  */
 export function planInit(ts: TypeScript, files: ProjectFiles, options: InitOptions & Selection): Plan {
   const project = locateProject(ts, files, options);
@@ -27,7 +27,7 @@ export function planInit(ts: TypeScript, files: ProjectFiles, options: InitOptio
     placed: new Set(),
   };
   for (const [name, adapter] of ADAPTERS) if (dependsOn(project.manifest, name)) draft.found.push(adapter);
-  // A syntax error in it would hide what it imports.
+  // First, because a syntax error in it would hide the modules that it imports.
   const root = rootModuleOf(draft);
   const needsTypeOrm = connectTypeOrm(draft);
   addModules(draft, root, needsTypeOrm ? options.database : undefined);
@@ -47,7 +47,7 @@ const ADAPTERS = [
   ['@nestjs/platform-fastify', 'Fastify'],
 ] as const;
 
-/** Settings under which TypeScript does not find the package's subpaths, or refuses to import an ES module. */
+/** Advises to change settings with which TypeScript does not find the package's subpaths, or refuses to import an ES module. */
 function askForNodeNext(ts: TypeScript, { project, manual }: Draft): void {
   const { module, moduleResolution } = project.compilerOptions;
   const { ModuleKind, ModuleResolutionKind } = ts;

@@ -2,7 +2,7 @@ import type { FileChange, ProjectFiles } from './files.js';
 import type { ModuleGraph } from './module-graph.js';
 import type { Project } from './project.js';
 
-/** Databases that `--database` sets up, by the `type` of TypeORM's driver. */
+/** Databases that `--database` sets up: the `type` of TypeORM, and the package of the driver. */
 export const DATABASES = {
   sqlite: { type: 'better-sqlite3', driver: 'better-sqlite3@12' },
   postgres: { type: 'postgres', driver: 'pg@8' },
@@ -17,24 +17,24 @@ export interface InitOptions {
   readonly database?: DatabaseName;
 }
 
-/** Lines for the user to place, because the command is not certain where they belong. */
+/** Lines for the user to add, because `init` is not certain where they belong. */
 export interface ManualStep {
   readonly where: string;
   readonly lines: string;
 }
 
 export interface Plan {
-  /** What the project was found to be. */
+  /** What `init` recognized in the project. */
   readonly found: readonly string[];
   readonly changes: readonly FileChange[];
   readonly manual: readonly ManualStep[];
-  /** What to know or to do that is no line of code. */
+  /** Advice that is no line of code. */
   readonly notes: readonly string[];
   /** The command that installs what is missing. */
   readonly install?: string;
 }
 
-/** What the steps read, and where they put what they found out. */
+/** A plan in the making: what its steps read, and what they add to. */
 export interface Draft {
   readonly files: ProjectFiles;
   readonly project: Project;
@@ -45,6 +45,6 @@ export interface Draft {
   readonly notes: string[];
   /** Packages that have to be installed, such as `pg@8`. */
   readonly packages: Set<string>;
-  /** Lists that were added to already: two data sources may share one. */
+  /** Lists that were added to: two data sources may share one, and would get the migrations twice. */
   readonly placed: Set<unknown>;
 }

@@ -27,7 +27,7 @@ interface NestConfig extends NestProject {
 export interface Selection {
   /** The name of a project in `nest-cli.json`. */
   readonly project?: string;
-  /** As `nest add` gives it: the source folder of the project that was chosen. */
+  /** The source folder of the project that was chosen: `nest add` gives it instead of the name. */
   readonly sourceRoot?: string;
 }
 
@@ -35,7 +35,7 @@ export interface Project {
   readonly manifest: Manifest;
   readonly nestMajor: number;
   readonly sourceRoot: string;
-  /** Where the project is within the repository; empty for the repository itself. */
+  /** The project's folder in the repository; empty for the repository itself. */
   readonly folder: string;
   /** The file that starts the application. */
   readonly entry: string;
@@ -44,10 +44,9 @@ export interface Project {
 
 const SUPPORTED = [11, 12];
 
-/** @throws CliError where this is no Nest project that the library works with, or it is not clear which of several is meant */
+/** @throws CliError if this is no Nest project that the library works with, or if one of several has to be named */
 export function locateProject(ts: TypeScript, files: ProjectFiles, selection: Selection): Project {
-  const manifest = readJson<Manifest>(ts, files, 'package.json');
-  if (!manifest) throw refusal('There is no package.json here: run this in the folder of a Nest project');
+  const manifest = readJson<Manifest>(ts, files, 'package.json') ?? {};
   const config = readJson<NestConfig>(ts, files, 'nest-cli.json');
   const nestMajor = majorOf(ts, files, manifest, '@nestjs/core');
   if (nestMajor === undefined && !config) {
@@ -86,7 +85,7 @@ function projectIn(config: NestConfig, { project, sourceRoot }: Selection): Nest
   return applications[0]?.[1] ?? {};
 }
 
-/** The major version of a package: the one that package.json names, or the installed one. */
+/** Returns the major version of a package: the one that package.json names, or the installed one. */
 export function majorOf(ts: TypeScript, files: ProjectFiles, manifest: Manifest, name: string): number | undefined {
   const range = manifest.dependencies?.[name] ?? manifest.devDependencies?.[name];
   const named = /^[\^~>=v\s]*(\d+)/.exec(range ?? '')?.[1];
@@ -107,7 +106,7 @@ function readJson<T>(ts: TypeScript, files: ProjectFiles, path: string): T | und
   return config;
 }
 
-/** Reads the project's files for TypeScript, which asks for absolute paths. */
+/** Reads the project's files for TypeScript, which names them by absolute paths. */
 export function hostOf(files: ProjectFiles) {
   const relative = (path: string) => path.replace(/^\/+/, '');
   return {

@@ -15,7 +15,7 @@ import { Redis } from 'ioredis';
 
 ${clientLines('redis')}`;
 
-/** Adds a client beside a module's class, which closes it; returns its name. */
+/** Adds a client above the class of a module, which closes it. Returns the name of the client. */
 export function addRedisClient(draft: Draft, { node, file }: Found<ts.ClassDeclaration>): string {
   const { editor, source } = file;
   const name = /\bredis\b/.test(source.text) ? 'idempotencyRedis' : 'redis';
@@ -40,7 +40,7 @@ export function addRedisClient(draft: Draft, { node, file }: Found<ts.ClassDecla
   return name;
 }
 
-/** Where and how a class says that it implements one more interface. */
+/** Returns the position and the text by which a class implements one more interface. */
 function implementing(
   name: string,
   typescript: typeof ts,
@@ -58,7 +58,7 @@ function implementing(
   return [before, ` implements ${name}`];
 }
 
-/** Has a client of the application's report its errors, where it is certain which that is and that it does not. */
+/** Adds a listener for errors to a client of the application, if it certainly has none. */
 export function addRedisListener({ graph }: Draft, client: ts.Node, file: SourceFile): void {
   const { ts } = graph;
   if (!ts.isIdentifier(client)) return;

@@ -5,12 +5,14 @@ export function diffOf({ changes }: Plan): string {
   return changes.map(({ path, before, after }) => unifiedDiff(path, before, after)).join('\n');
 }
 
-/** What is left to do by hand, and what to know: nothing for a project that has everything. */
-export function remarksOn({ manual, notes, install }: Plan): string[] {
+/** Returns what is left to do by hand, and what to know. */
+export function remarksOn({ changes, manual, notes, install }: Plan): string[] {
+  const isDone = changes.length === 0 && manual.length === 0 && !install;
   return [
     ...manual.map(({ where, lines }) => `To add by hand, ${where}:\n\n${indented(lines)}\n`),
     ...notes.map((text) => `Note: ${text.replace(/\n(?=.)/g, '\n  ')}`),
     ...(install ? [`To install: ${install}`] : []),
+    ...(isDone ? ['Nothing to do'] : []),
   ];
 }
 

@@ -4,8 +4,9 @@ import type { Found } from './module-graph.js';
 import { OptionsReader, property, valueOf } from './options-reader.js';
 import { DATABASES, type DatabaseName, type Draft } from './plan.js';
 import { addRedisClient, addRedisListener, REDIS_LINES } from './redis.js';
+import type { TypeScript } from './source-editor.js';
 
-export type RootModule = Found<ts.ClassDeclaration>;
+type RootModule = Found<ts.ClassDeclaration>;
 
 /** Adds IdempotencyModule to the root module, and with `--database` TypeOrmModule before it. */
 export function addModules(draft: Draft, root: RootModule | undefined, database: DatabaseName | undefined): void {
@@ -44,7 +45,7 @@ export function addModules(draft: Draft, root: RootModule | undefined, database:
 
 const redisOption = (client: string) => (client === 'redis' ? '{ redis }' : `{ redis: ${client} }`);
 
-/** The set-up of README's quick start. */
+/** Returns the set-up of the README's quick start. */
 function typeOrmModule(database: DatabaseName): string {
   const { type } = DATABASES[database];
   const options =
@@ -64,7 +65,7 @@ const TYPEORM_IMPORTS = (database: DatabaseName): [module: string, name: string]
   ...(database === 'sqlite' ? [] : [['nestjs-idempotency/migrations', 'IDEMPOTENCY_MIGRATIONS'] as [string, string]]),
 ];
 
-/** The module that the application is created from. */
+/** Returns the module that the application is created from. */
 export function rootModuleOf(draft: Draft): RootModule | undefined {
   const { ts } = draft.graph;
   const names = creationsIn(draft).map((creation) => moduleNameIn(ts, creation));
@@ -74,14 +75,14 @@ export function rootModuleOf(draft: Draft): RootModule | undefined {
   return declared && ts.isClassDeclaration(declared.node) ? { node: declared.node, file: declared.file } : undefined;
 }
 
-/** The name in `create(AppModule)` or `create(AppModule.register())`. */
-function moduleNameIn(ts: Draft['graph']['ts'], { call }: Creation): string | undefined {
+/** Returns the name in `create(AppModule)` or `create(AppModule.register())`. */
+function moduleNameIn(ts: TypeScript, { call }: Creation): string | undefined {
   let node: ts.Node | undefined = call.arguments[0];
   while (node && (ts.isCallExpression(node) || ts.isPropertyAccessExpression(node))) node = node.expression;
   return node && ts.isIdentifier(node) ? node.text : undefined;
 }
 
-/** What adds to the `imports` of a module; `undefined` where it is not certain how. */
+/** Returns a function that adds to the `imports` of a module; `undefined` if it is not certain how. */
 function importsOf(
   { graph }: Draft,
   { node, file }: Found<ts.ClassDeclaration>,
@@ -99,7 +100,7 @@ function importsOf(
   if (!ts.isObjectLiteralExpression(metadata)) return undefined;
   const imports = property(ts, [{ node: metadata, file }], 'imports');
   if (!imports) {
-    // `imports` may be among what is spread.
+    // A spread may bring `imports`.
     if (metadata.properties.some((one) => ts.isSpreadAssignment(one))) return undefined;
     return (texts) => file.editor.prepend(metadata, importsProperty(texts).replace(/,$/, ''));
   }
@@ -123,7 +124,7 @@ function addRedisTo(draft: Draft, { node, file }: Found<ts.CallExpression>): voi
   const owner = enclosingClass(ts, node);
   const isPlain = node.expression.getText(file.source).endsWith('forRoot') && owner !== undefined;
   if (!isPlain || (options && !ts.isObjectLiteralExpression(options))) {
-    // With a client somewhere, there is nothing to say.
+    // The options may have a client already.
     if (file.source.text.includes('redis')) return;
     draft.manual.push({
       where: `in the options of IdempotencyModule in ${file.path}`,
@@ -137,7 +138,7 @@ function addRedisTo(draft: Draft, { node, file }: Found<ts.CallExpression>): voi
   else file.editor.insertStyled(node.end - 1, redisOption(client));
 }
 
-function enclosingClass(ts: Draft['graph']['ts'], node: ts.Node): ts.ClassDeclaration | undefined {
+function enclosingClass(ts: TypeScript, node: ts.Node): ts.ClassDeclaration | undefined {
   let at: ts.Node | undefined = node;
   while (at && !ts.isClassDeclaration(at)) at = at.parent;
   return at;

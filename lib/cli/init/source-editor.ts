@@ -2,7 +2,7 @@ import type ts from 'typescript';
 
 export type TypeScript = typeof ts;
 
-/** A list in brackets: the elements of an array, the properties of an object, the names of an import. */
+/** A list in brackets: an array, an object, or the names of an import. */
 export type ListNode =
   ts.ArrayLiteralExpression | ts.ObjectLiteralExpression | ts.NamedImports | ts.JsonObjectExpression;
 
@@ -17,7 +17,7 @@ interface Insertion {
 }
 
 /**
- * Adds text to a source file at positions of its syntax tree. What is there keeps its bytes; what is added takes the file's
+ * Adds text to a source file at positions of its syntax tree. Existing text keeps its bytes, and comments. Added text takes the file's
  * own quotes, indentation, semicolons and line ends.
  */
 export class SourceEditor {
@@ -41,7 +41,7 @@ export class SourceEditor {
     this.unit = /^(\t| {2,8})\S/m.exec(text)?.[1] ?? '  ';
   }
 
-  /** Text as it is written here: given with `'`, two spaces and `\n`. */
+  /** Converts text with `'`, two spaces and `\n` to the style of the file. */
   private styled(text: string, indent: string): string {
     return text
       .replaceAll("'", this.quote)
@@ -75,14 +75,14 @@ export class SourceEditor {
     return local;
   }
 
-  /** What the file calls a name of a module; `undefined` where it does not import it, or a value as a type only. */
+  /** Returns what the file calls a name of a module; `undefined` if it does not import it, or imports a value only as a type. */
   importedAs(module: string, name: string): string | undefined {
     const { ts } = this;
     const wanted = bare(name);
     const isType = wanted !== name;
     for (const { importClause: clause } of this.importsOf(module)) {
       if (!clause || (clause.isTypeOnly && !isType)) continue;
-      // `import Redis from 'ioredis'`: a default import by the wanted name is taken for the same.
+      // `import Redis from 'ioredis'` is the same class.
       if (clause.name?.text === wanted) return wanted;
       const named = clause.namedBindings;
       if (!named || !ts.isNamedImports(named)) continue;
@@ -101,7 +101,7 @@ export class SourceEditor {
     this.insertions.push({ at, text });
   }
 
-  /** The same of text that is written with `'`, two spaces and `\n`, and continues the line of the position. */
+  /** As {@link insert}, for text with `'`, two spaces and `\n` that continues the line of the position. */
   insertStyled(at: number, text: string): void {
     this.insert(at, this.styled(text, this.indentAt(at)));
   }
@@ -118,7 +118,7 @@ export class SourceEditor {
     this.insert(at, this.eol + indent + text + (inside.includes('\n') ? '' : this.eol + outer));
   }
 
-  /** Adds a line behind a statement, indented as the statement is. */
+  /** Adds a line after a statement, with its indentation. */
   addAfter(statement: ts.Node, line: string): void {
     const { ts, source } = this;
     const start = statement.getStart(source);
@@ -131,7 +131,7 @@ export class SourceEditor {
     this.insert(end, this.eol + indent + this.styled(code, indent));
   }
 
-  /** Adds lines behind the imports, with an empty line before and after them. */
+  /** Adds lines after the imports, between empty lines. */
   addBelowImports(lines: string): void {
     const last = this.source.statements.findLast((one) => this.isImport(one));
     const text = this.withSemicolons(this.styled(lines, ''));
@@ -153,7 +153,7 @@ export class SourceEditor {
     return text;
   }
 
-  /** The indentation of the line of a position. */
+  /** Returns the indentation of the line of a position. */
   indentAt(at: number): string {
     const { text } = this.source;
     const start = text.lastIndexOf('\n', at - 1) + 1;
@@ -230,7 +230,7 @@ export class SourceEditor {
     const isRelative = (one: ts.Statement) => ts.isImportDeclaration(one) && /^.\./.test(one.moduleSpecifier.getText());
     const last = imports.findLast((one) => !isRelative(one));
     if (last) {
-      // Before what else is added there, such as lines below the imports.
+      // Before other additions at this position, such as lines below the imports.
       to.unshift({ at: this.behindComments(last.end), text: lines.map((line) => this.eol + line).join('') });
     } else {
       const at = imports.length > 0 ? imports[0].getStart(source) : this.prologueEnd();
@@ -250,13 +250,13 @@ export class SourceEditor {
       .filter(({ moduleSpecifier: one }) => ts.isStringLiteral(one) && one.text === module);
   }
 
-  /** The names in braces of an import that brings values. */
+  /** Returns the names in braces of an import that is not `import type`. */
   private namedIn({ importClause }: ts.ImportDeclaration): ts.NamedImports | undefined {
     const named = importClause?.namedBindings;
     return named && this.ts.isNamedImports(named) && !importClause.isTypeOnly ? named : undefined;
   }
 
-  /** All names that the file declares at its top, imports among them. */
+  /** Returns all top-level names of the file, with those of imports. */
   private declaredNames(): string[] {
     const { ts } = this;
     const bound = (name: ts.BindingName): string[] =>
@@ -275,7 +275,7 @@ export class SourceEditor {
     });
   }
 
-  /** Such as `NestjsLogger` for the `Logger` of @nestjs/common. */
+  /** Returns a name such as `NestjsLogger` for the `Logger` of @nestjs/common. */
   private freeName(module: string, name: string): string {
     const [word] = /[a-z]+/.exec(module)!;
     let free = word[0].toUpperCase() + word.slice(1) + name;
@@ -283,7 +283,7 @@ export class SourceEditor {
     return free;
   }
 
-  /** Behind a shebang, directives and the comments at the head of the file. */
+  /** Returns the position after a shebang, directives and the comments at the head of the file. */
   private prologueEnd(): number {
     const { ts, source } = this;
     const first = source.statements.find(
@@ -292,9 +292,9 @@ export class SourceEditor {
     return first ? first.getStart(source, true) : source.text.length;
   }
 
-  /** Behind the comments that follow a position on its line. */
-  private behindComments(at: number, whole = true): number {
-    if (!whole) return at;
+  /** Returns the position after the comments that follow on the same line. */
+  private behindComments(at: number, isMultiline = true): number {
+    if (!isMultiline) return at;
     return this.ts.getTrailingCommentRanges(this.source.text, at)?.at(-1)?.end ?? at;
   }
 }

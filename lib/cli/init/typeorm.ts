@@ -5,11 +5,10 @@ import type { Found } from './module-graph.js';
 import { OptionsReader, property, type ReadOptions, valueOf } from './options-reader.js';
 import { DATABASES, type Draft } from './plan.js';
 import { dependsOn, majorOf } from './project.js';
+import type { TypeScript } from './source-editor.js';
 
-/** The `type` of a data source, and the package of its driver. */
-const DRIVERS = new Map(
-  Object.values(DATABASES).map(({ type, driver }) => [type as string, driver] as [type: string, driver: string]),
-);
+/** The packages of drivers, by the `type` of a data source. */
+const DRIVERS = new Map<string, string>(Object.values(DATABASES).map(({ type, driver }) => [type, driver]));
 
 const MIGRATION_LINES = `import { IDEMPOTENCY_MIGRATIONS } from 'nestjs-idempotency/migrations';
 
@@ -20,9 +19,9 @@ const ENTITY_LINES = `autoLoadEntities: true, // or, with a list of entities:
 entities: [...IDEMPOTENCY_ENTITIES], // from 'nestjs-idempotency', and yours`;
 
 /**
- * Has TypeORM know the library's entities and migrations. Returns whether TypeORM has yet to be set up.
+ * Adds the library's entities and migrations to TypeORM. Returns whether TypeORM itself has to be set up.
  *
- * @throws CliError where there is no TypeORM and no `--database`, or a driver that the library does not support
+ * @throws CliError if there is neither TypeORM nor `--database`, or for a driver that the library does not support
  */
 export function connectTypeOrm(draft: Draft): boolean {
   const { graph } = draft;
@@ -59,7 +58,7 @@ function addPackages({ packages, project, graph, files }: Draft): void {
   }
 }
 
-/** The application has no TypeOrmModule: it makes its data source itself, or has to have one. */
+/** For an application without TypeOrmModule: it makes its data source itself, or needs one. */
 function withoutModule(draft: Draft): boolean {
   const { graph, options } = draft;
   if (options.database) {
@@ -67,7 +66,7 @@ function withoutModule(draft: Draft): boolean {
     draft.found.push('no TypeORM yet');
     return true;
   }
-  const own = graph.telling().find(({ source }) => /\bnew DataSource\s*\(/.test(source.text));
+  const own = graph.relevant().find(({ source }) => /\bnew DataSource\s*\(/.test(source.text));
   if (own) {
     draft.manual.push({
       where: `where ${own.path} makes its data source, and in the options of IdempotencyModule`,
@@ -82,7 +81,7 @@ function withoutModule(draft: Draft): boolean {
   );
 }
 
-/** The command of the project's own package manager. */
+/** Returns the command of the project's own package manager. */
 export function installCommand({ files }: Draft, packages: readonly string[]): string {
   const names = packages.join(' ');
   if (files.read('pnpm-lock.yaml') !== undefined) return `pnpm add ${names}`;
@@ -91,11 +90,9 @@ export function installCommand({ files }: Draft, packages: readonly string[]): s
   return `npm install ${names}`;
 }
 
-type Reader = OptionsReader;
-type Ts = Draft['graph']['ts'];
 type Call = Found<ts.CallExpression>;
 
-function isNamed(ts: Ts, reader: Reader, { node, file }: Call): boolean {
+function isNamed(ts: TypeScript, reader: OptionsReader, { node, file }: Call): boolean {
   const name = property(ts, reader.read(node.arguments[0], file).literals, 'name');
   if (!name) return false;
   const value = valueOf(ts, name.node);
@@ -120,14 +117,14 @@ function addDriver({ project, packages }: Draft, driver: string): void {
   if (!dependsOn(project.manifest, driver.replace(/@\d+$/, ''))) packages.add(driver);
 }
 
-function addEntities(draft: Draft, reader: Reader, read: ReadOptions, call: Call): void {
+function addEntities(draft: Draft, reader: OptionsReader, read: ReadOptions, call: Call): void {
   const { graph } = draft;
   const { ts } = graph;
   const auto = property(ts, read.literals, 'autoLoadEntities');
   const isTrue = auto && valueOf(ts, auto.node).kind === ts.SyntaxKind.TrueKeyword;
-  const mentions = (pattern: RegExp) => graph.telling().some(({ source }) => pattern.test(source.text));
+  const mentions = (pattern: RegExp) => graph.relevant().some(({ source }) => pattern.test(source.text));
   if (isTrue || mentions(/\bIDEMPOTENCY_ENTITIES\b/)) return;
-  // Options that cannot be read, in a project that says this somewhere.
+  // The options cannot be read here, and may be those that another file sets.
   if (!read.isComplete && mentions(/\bautoLoadEntities['"]?\s*:\s*true\b/)) return;
   const entities = property(ts, read.literals, 'entities');
   const list = entities && reader.array(valueOf(ts, entities.node), entities.file);
@@ -145,8 +142,8 @@ function addEntities(draft: Draft, reader: Reader, read: ReadOptions, call: Call
   }
 }
 
-/** Where migrations make the tables, the library's go beside the application's. */
-function addMigrations(draft: Draft, reader: Reader, read: ReadOptions, call: Call): void {
+/** Adds the library's migrations to those of the application, if migrations make its tables. */
+function addMigrations(draft: Draft, reader: OptionsReader, read: ReadOptions, call: Call): void {
   const { graph } = draft;
   const { ts } = graph;
   const synchronize = property(ts, read.literals, 'synchronize');
@@ -156,7 +153,7 @@ function addMigrations(draft: Draft, reader: Reader, read: ReadOptions, call: Ca
   let isPlaced = false;
   for (const { literals } of places) {
     const migrations = property(ts, literals, 'migrations');
-    // What `synchronize` has made, a migration cannot make again.
+    // A migration fails on tables that `synchronize` has made.
     if (!migrations || (isSynchronized && literals === read.literals)) continue;
     isPlaced = true;
     if (literals !== read.literals) draft.found.push(`a data source with migrations in ${literals[0].file.path}`);
@@ -177,7 +174,7 @@ function addMigrations(draft: Draft, reader: Reader, read: ReadOptions, call: Ca
     return;
   }
   if (isPlaced) return void draft.found.push('tables by migrations');
-  if (graph.telling().some(({ source }) => mentionsMigrations(source.text))) return;
+  if (graph.relevant().some(({ source }) => mentionsMigrations(source.text))) return;
   draft.notes.push(
     `Nothing in ${call.file.path} says that migrations make the tables. Unless \`synchronize\` does, run \`npx nestjs-idempotency migrations run\`, or add to the options of TypeORM:\n\n${MIGRATION_LINES}`,
   );
@@ -187,7 +184,7 @@ function mentionsMigrations(text: string): boolean {
   return /\bIDEMPOTENCY_MIGRATIONS\b/.test(text);
 }
 
-/** `new DataSource({…})` of the files that TypeORM's command line is given. */
+/** Returns the `new DataSource({…})` of files for TypeORM's command line. */
 function dataSources({ files, graph, project }: Draft): Found<ts.NewExpression>[] {
   const { ts } = graph;
   const folders = ['', project.folder, project.sourceRoot].flatMap((folder) => [

@@ -5,7 +5,7 @@ interface Line {
   readonly text: string;
 }
 
-/** The difference of two texts, as `patch` and `git apply` read it. */
+/** Returns the difference of two texts, as `patch` and `git apply` read it. */
 export function unifiedDiff(path: string, before: string, after: string): string {
   const lines = compare(linesOf(before), linesOf(after));
   const hunks = hunksOf(lines).map(([from, to]) => hunk(lines, from, to));
@@ -18,7 +18,7 @@ function linesOf(text: string): string[] {
   return lines;
 }
 
-/** By a longest common subsequence of the lines between what both texts begin and end with. */
+/** Compares by a longest common subsequence, after the lines that both texts begin and end with. */
 function compare(before: readonly string[], after: readonly string[]): Line[] {
   const shortest = Math.min(before.length, after.length);
   let head = 0;
@@ -56,7 +56,7 @@ function compareMiddle(old: readonly string[], young: readonly string[]): Line[]
   return lines;
 }
 
-/** Ranges of lines: each change with its context, those that touch as one. */
+/** Returns ranges of lines: each change with its context, merged with the next if they touch. */
 function hunksOf(lines: readonly Line[]): [from: number, to: number][] {
   const hunks: [number, number][] = [];
   lines.forEach(({ mark }, at) => {

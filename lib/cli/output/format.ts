@@ -15,7 +15,7 @@ const UNITS: readonly [number, string][] = [
   [1_000, 's'],
 ];
 
-/** Such as `3h ago` or `in 20m`. */
+/** Formats a time as its distance: `3h ago`, `in 20m`. */
 export function when(instant: Date, now = Date.now()): string {
   const ms = instant.getTime() - now;
   const [unit, name] = UNITS.find(([size]) => Math.abs(ms) >= size) ?? [1_000, 's'];
@@ -40,7 +40,7 @@ export function outcome(code: number | null): string {
   }
 }
 
-/** 1024-based, as databases count. */
+/** Formats a number of bytes in units of 1024, as databases count. */
 export function bytes(count: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, count)) / 10));
@@ -48,7 +48,7 @@ export function bytes(count: number): string {
   return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
 }
 
-/** Text as it is, other bytes as base64. Control characters of the text would be the terminal's, so they are escaped. */
+/** Returns text, or other bytes as base64. Escapes control characters: a client's body could otherwise command the terminal. */
 export function printable(content: Buffer): string {
   const text = asText(content);
   if (text === undefined) return `base64:${content.toString('base64')}`;
@@ -59,7 +59,7 @@ export function printable(content: Buffer): string {
   );
 }
 
-/** The text that the bytes are in UTF-8, if they are. */
+/** Returns `undefined` for bytes that are not UTF-8. */
 export function asText(content: Uint8Array): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(content);

@@ -2,7 +2,7 @@ import type { Terminal } from './terminal.js';
 
 const WIDTH = 30;
 
-/** A bar on stderr, where that is a terminal, for what takes longer than a moment. */
+/** Draws a progress bar on stderr, if that is a terminal. */
 export class Progress {
   private drawn = false;
   private readonly startedAt = performance.now();
@@ -15,6 +15,7 @@ export class Progress {
   show(done: number): void {
     const stream = this.terminal.drawable;
     if (!stream) return;
+    // The total was counted before: records that expire meanwhile are deleted too.
     const share = this.total > 0 ? Math.min(1, done / this.total) : 1;
     const filled = Math.round(share * WIDTH);
     const rate = Math.round(done / ((performance.now() - this.startedAt) / 1_000));

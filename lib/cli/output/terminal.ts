@@ -3,13 +3,13 @@ import type { WriteStream } from 'node:tty';
 
 export type Style = Parameters<typeof styleText>[0];
 
-/** Where a call's output goes: results to stdout, everything else to stderr. */
+/** The output of one call: results go to stdout, everything else to stderr, so that scripts can parse stdout. */
 export class Terminal {
   constructor(
     private readonly stdout: NodeJS.WriteStream,
     private readonly stderr: NodeJS.WriteStream,
     private readonly env: NodeJS.ProcessEnv,
-    /** Takes secrets out of a text that is not our own. */
+    /** Takes secrets out of the messages of drivers and applications. */
     readonly clean: (text: string) => string = (text) => text,
   ) {}
 
@@ -29,12 +29,17 @@ export class Terminal {
     this.stderr.write(`${this.clean(text)}\n`);
   }
 
-  /** Colours are for people: none into files and pipes, nor where NO_COLOR (no-color.org) is set. */
+  /** Colours a text, unless stdout is a file or a pipe, or NO_COLOR (no-color.org) is set. */
   style(format: Style, text: string): string {
     return this.stdout.isTTY && !this.env.NO_COLOR ? styleText(format, text, { validateStream: false }) : text;
   }
 
-  /** The terminal that progress can be drawn on, if stderr is one. */
+  /** The width of stdout; infinite where it is no terminal, so that what is searched for is on one line. */
+  get columns(): number {
+    return this.stdout.isTTY ? this.stdout.columns : Infinity;
+  }
+
+  /** Returns the terminal to draw progress on, if stderr is one. */
   get drawable(): WriteStream | undefined {
     return this.stderr.isTTY ? this.stderr : undefined;
   }

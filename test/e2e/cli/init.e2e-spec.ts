@@ -174,7 +174,13 @@ test('init sets a CommonJS application of Nest 11 up, having shown what it would
   expect(applied.stderr).toContain('Changed: src/main.ts, src/app.module.ts, package.json, test/jest-e2e.json');
   const again = await cli(['init', '--check'], { cwd });
   expect(again).toMatchObject({ code: 0, stdout: '' });
-  expect(again.stderr).toContain('Nothing to do');
+  const packages = ['nestjs-idempotency', '@nestjs/typeorm', 'typeorm', 'better-sqlite3'];
+  expect(again.stderr).toMatch(/\nTo install: npm install nestjs-idempotency .*\n$/);
+  const manifest = JSON.parse(await read(cwd, 'package.json')) as { dependencies: Record<string, string> };
+  for (const name of packages) manifest.dependencies[name] = '*';
+  await writeFile(join(cwd, 'package.json'), JSON.stringify(manifest));
+  const complete = await cli(['init', '--check'], { cwd });
+  expect(complete).toMatchObject({ code: 0, stderr: expect.stringMatching(/\nNothing to do\n$/) as string });
   await paysOnce(cwd);
 });
 
