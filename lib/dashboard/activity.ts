@@ -3,15 +3,15 @@ import type { Activity, ActivityBucket, ChangeType, Counts, TimelineEntry } from
 
 const BUCKET_SECONDS = 10;
 const BUCKET_MS = BUCKET_SECONDS * 1_000;
-/** An hour. */
-const MOST_BUCKETS = 360;
+/** One hour. */
+const MAX_BUCKETS = 360;
 
-/** Records whose last events are remembered, and how many of each. */
-const MOST_RECORDS = 2_000;
-const MOST_ENTRIES = 50;
+/** How many records are remembered, and how many events of each: the memory of a busy process must not grow with its traffic. */
+const MAX_RECORDS = 2_000;
+const MAX_ENTRIES = 50;
 
-/** Names of operations that are remembered. */
-const MOST_OPERATIONS = 200;
+/** How many names of operations are remembered. */
+const MAX_OPERATIONS = 200;
 
 const NONE: Counts = {
   claims: 0,
@@ -26,7 +26,7 @@ const NONE: Counts = {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** What an event counts as. */
+/** Returns the counts that an event adds to. */
 function countedAs(event: IdempotencyEvent): readonly (keyof Counts)[] {
   switch (event.type) {
     case 'claimed':
@@ -40,7 +40,7 @@ function countedAs(event: IdempotencyEvent): readonly (keyof Counts)[] {
     case 'completed':
       return ['completions'];
     case 'held':
-      // A duplicate that was refused has no token.
+      // Without a token, it is a refused duplicate.
       return event.token === undefined ? [] : ['held', 'failures'];
     case 'released':
     case 'leaseLost':
@@ -53,7 +53,7 @@ function countedAs(event: IdempotencyEvent): readonly (keyof Counts)[] {
   }
 }
 
-/** An event as an entry of its record's timeline. */
+/** Returns the entry of an event in its record's timeline. */
 function entryOf(event: IdempotencyEvent): TimelineEntry | undefined {
   const source = 'memory';
   const at = new Date().toISOString();
@@ -86,19 +86,19 @@ export interface Change {
   readonly type: ChangeType;
 }
 
-/** Counts and remembers what happens in this process, within bounds: for a plot, not for accounts. */
+/** Counts and remembers what happens in this process, within bounds: for a plot, not for accounting. */
 export class ActivityMemory {
   private readonly since = new Date();
   private readonly totals: Mutable<Counts> = { ...NONE };
   private readonly buckets: Mutable<ActivityBucket>[] = [];
   private readonly entries = new Map<string, TimelineEntry[]>();
   private readonly seen = new Set<string>();
-  /** Called with each change; at most one is interested. */
+  /** Called with each change. There is at most one listener. */
   onChange: ((change: Change) => void) | undefined;
 
   record(event: IdempotencyEvent): void {
     const { recordId: id, endpoint: operation, type } = event;
-    if (this.seen.size < MOST_OPERATIONS) this.seen.add(operation);
+    if (this.seen.size < MAX_OPERATIONS) this.seen.add(operation);
     const counted = countedAs(event);
     if (counted.length > 0) {
       const bucket = this.current();
@@ -115,7 +115,7 @@ export class ActivityMemory {
     return [...this.seen].sort();
   }
 
-  /** What is remembered of a record, oldest first. */
+  /** Returns the remembered entries of a record, oldest first. */
   of(recordId: string): readonly TimelineEntry[] {
     return this.entries.get(recordId) ?? [];
   }
@@ -135,7 +135,7 @@ export class ActivityMemory {
     return { ...this.totals };
   }
 
-  /** Buckets that were counting at that time, or later. */
+  /** Returns the buckets that were counting at that time, or later. */
   bucketsSince(ms: number): ActivityBucket[] {
     return this.buckets.filter(({ at }) => Date.parse(at) + BUCKET_MS > ms).map((bucket) => ({ ...bucket }));
   }
@@ -144,27 +144,27 @@ export class ActivityMemory {
     const begin = Math.floor(Date.now() / BUCKET_MS) * BUCKET_MS;
     const last = this.buckets.at(-1);
     const lastBegin = last ? Date.parse(last.at) : begin - BUCKET_MS;
-    // A clock that was set back goes on in the last bucket.
+    // After the clock was set back, the last bucket continues.
     if (last && lastBegin >= begin) return last;
-    const from = Math.max(lastBegin + BUCKET_MS, begin - (MOST_BUCKETS - 1) * BUCKET_MS);
+    const from = Math.max(lastBegin + BUCKET_MS, begin - (MAX_BUCKETS - 1) * BUCKET_MS);
     for (let at = from; at <= begin; at += BUCKET_MS) this.buckets.push({ at: new Date(at).toISOString(), ...NONE });
-    this.buckets.splice(0, this.buckets.length - MOST_BUCKETS);
+    this.buckets.splice(0, this.buckets.length - MAX_BUCKETS);
     return this.buckets.at(-1)!;
   }
 
   private remember(id: string, entry: TimelineEntry | undefined): void {
     if (!entry) return;
     const entries = this.entries.get(id) ?? [];
-    // The record that something happened to last is forgotten last.
+    // Re-inserted, so that the record with the oldest event is forgotten first.
     this.entries.delete(id);
     this.entries.set(id, entries);
-    if (this.entries.size > MOST_RECORDS) this.entries.delete(this.entries.keys().next().value!);
+    if (this.entries.size > MAX_RECORDS) this.entries.delete(this.entries.keys().next().value!);
     const last = entries.at(-1);
     if (last && 'count' in last && 'count' in entry && last.kind === entry.kind) {
       entries[entries.length - 1] = { ...entry, count: last.count + 1 };
       return;
     }
     entries.push(entry);
-    if (entries.length > MOST_ENTRIES) entries.shift();
+    if (entries.length > MAX_ENTRIES) entries.shift();
   }
 }

@@ -1,20 +1,20 @@
-/** By what an operator is known in the log, in the order in which it is looked for. */
+/** The members with an operator's name, in the order of preference. */
 const NAMES = ['username', 'email', 'name'] as const;
 
-/** Who it is: a name may be one that the operator has chosen, or can change. */
+/** The members with an id. The log has both, because operators may choose or change their names. */
 const IDS = ['id', 'sub', 'userId', 'uid', '_id'] as const;
 
-const LONGEST = 200;
+const MAX_LENGTH = 200;
 
-/** Who a guard says is asking, `ada (id 17)`: `request.user`, or the claims in `request.auth`; `null` where none does. */
+/** Returns the operator as `ada (id 17)`, from `request.user` or the claims in `request.auth`; `null` if no guard has set them. */
 export function actorOf(request: object): string | null {
   const { user, auth, raw } = request as { readonly user?: unknown; readonly auth?: unknown; readonly raw?: object };
-  // On Fastify, middleware such as Passport's gets node's own request.
+  // On Fastify, middleware such as Passport's sets them on Node's own request.
   return nameOf(user) ?? nameOf(auth) ?? (raw ? actorOf(raw) : null);
 }
 
 function nameOf(user: unknown): string | null {
-  if (typeof user === 'string' && user !== '') return user.slice(0, LONGEST);
+  if (typeof user === 'string' && user !== '') return user.slice(0, MAX_LENGTH);
   if (typeof user !== 'object' || user === null) return null;
   const name = textOf(user, NAMES);
   const id = textOf(user, IDS);
@@ -26,7 +26,7 @@ function textOf(user: object, members: readonly string[]): string | null {
     const value = (user as Record<string, unknown>)[member];
     const isText =
       (typeof value === 'string' && value !== '') || typeof value === 'number' || typeof value === 'bigint';
-    if (isText) return String(value).slice(0, LONGEST);
+    if (isText) return String(value).slice(0, MAX_LENGTH);
   }
   return null;
 }

@@ -13,25 +13,25 @@ import type { IdempotencyRecord, IdempotencyStep } from '../store/entities/index
 import type { EncryptionOptions } from '../store/sealer.js';
 import type { Content, RequestView, ResponseView } from './contract.js';
 
-/** What of one content goes to the page, in characters of text and bytes of anything else. */
-const MOST_TEXT = 262_144;
-const MOST_BYTES = 4_096;
+/** How much of one content goes to the page: characters of text, or bytes of anything else. */
+const MAX_TEXT = 262_144;
+const MAX_BINARY = 4_096;
 
-/** A compressed body is not unpacked beyond this: a small one may become gigabytes. */
-const MOST_UNPACKED = 4_194_304;
+/** The largest size of a decompressed body, in bytes: a small body may become gigabytes. */
+const MAX_DECOMPRESSED = 4_194_304;
 
-/** JSON that is nested deeper is not indented: a client decides how deep it is, and each line would begin with spaces for it. */
-const MOST_INDENTED = 64;
+/** The deepest level that is indented. Clients decide how deep JSON is, and each line of deep JSON would begin with thousands of spaces. */
+const MAX_INDENTED = 64;
 
 export interface ContentOptions {
   readonly encryption: EncryptionOptions | undefined;
   /** Pointers into requests, responses and results of steps, or with `?` to parameters of a request's query. */
   readonly redact: readonly string[];
-  /** Whether content is shown at all. */
+  /** Whether content is shown. */
   readonly content: boolean;
 }
 
-/** Shows what is kept of one record: decrypted, decoded, indented, and without what must not be seen. */
+/** Shows the content of one record: decrypted, decompressed, indented and redacted. */
 export class ContentView {
   private readonly reader: ContentReader;
 
@@ -48,10 +48,10 @@ export class ContentView {
     if (kept.kind === 'sealed') return this.sealed(kept.why);
     const { bytes } = kept;
     const text = bytes.toString();
-    const request = (jsonOf(text) ?? {}) as Record<string, unknown>;
+    const request = (parsed(text)?.value ?? {}) as Record<string, unknown>;
     const isHttp = typeof request.method === 'string' && typeof request.path === 'string';
     if (!isHttp) {
-      // Of a message or a mutation, the content is a member of what is kept; of `run()`, it is all of it.
+      // Messages and mutations are stored with their content as the member `input`, and calls of `run()` as their content.
       const body = this.show(bytes, { redact: [...this.options.redact, ...this.pointersBelow('/input')] });
       return { method: null, host: null, path: null, mediaType: null, body };
     }
@@ -75,18 +75,18 @@ export class ContentView {
     const shown = (how?: HowToShow) =>
       body && (body.kind === 'sealed' ? this.sealed(body.why) : this.show(body.bytes, how));
     if (code === VALUE_CODE) {
-      const packed = jsonOf(head?.bytes.toString() ?? '{"kind":"value"}') as Head | null | undefined;
+      const packed = parsed(head?.bytes.toString() ?? '{"kind":"value"}')?.value as Head | null | undefined;
       if (!packed) return unreadable();
       const error = packed.kind === 'value' ? undefined : packed.error;
       if (error) return { kind: 'error', status: null, headers: [], body: this.showError(error) };
-      // Each of several values is redacted as one alone would be.
+      // The pointers lead into each of several values.
       const how = packed.kind === 'values' ? { redact: this.pointersBelow('/*') } : undefined;
       return { kind: 'value', status: null, headers: [], body: shown(how) };
     }
     const headers = headersOf(head?.bytes ?? null);
     if (!headers) return unreadable();
     const encoding = headers.find(([name]) => name.toLowerCase() === 'content-encoding')?.[1];
-    // Headers carry content as well: a `Location` with a token.
+    // Headers have content too, such as a `Location` with a token.
     return { kind: 'http', status: code, headers: this.options.content ? headers : [], body: shown({ encoding }) };
   }
 
@@ -96,7 +96,7 @@ export class ContentView {
     if (kept.kind === 'sealed') return this.sealed(kept.why);
     const text = kept.bytes.toString();
     if (text === RESULT_NOT_KEPT) return withheld('The result was not kept', 0);
-    // Before the JSON stands a line with the types of what JSON cannot carry.
+    // A line that begins with # has the types that JSON cannot express.
     return this.show(text.startsWith('#') ? Buffer.from(text.slice(text.indexOf('\n') + 1)) : kept.bytes);
   }
 
@@ -105,15 +105,15 @@ export class ContentView {
     return { kind: 'sealed', reason: encryption ? why : 'encrypted, and the application has no option `encryption`' };
   }
 
-  /** @returns the path without what of its query must not be seen */
+  /** @returns the path, with its query redacted or removed */
   private pathOf(path: string): string {
     return this.options.content ? redactedUrl(path, this.options.redact) : path.split('?', 1)[0];
   }
 
-  /** As storage redacts an error: the three members that the client sees. */
+  /** Redacts an error as the store does: in the three members that the client sees. */
   private showError(error: StoredError): Content {
     const json = error.payload?.json;
-    // JSON within JSON, which no pointer would reach into.
+    // Parsed, because no pointer leads into JSON within JSON.
     const payload = json === undefined ? undefined : (parsed(json)?.value ?? json);
     const redact = ['/response', '/extensions', '/payload'].flatMap((member) => this.pointersBelow(member));
     return this.show(Buffer.from(JSON.stringify({ ...error, payload })), { redact });
@@ -135,11 +135,11 @@ export class ContentView {
       return withheld('It is not JSON, and the options `redact` cannot reach into it', stored.length);
     }
     if (text === undefined) {
-      const shown = stored.subarray(0, MOST_BYTES);
+      const shown = stored.subarray(0, MAX_BINARY);
       const truncated = shown.length < stored.length;
       return { kind: 'binary', base64: shown.toString('base64'), bytes: stored.length, truncated };
     }
-    return { kind: 'text', text: text.slice(0, MOST_TEXT), bytes: stored.length, truncated: text.length > MOST_TEXT };
+    return { kind: 'text', text: text.slice(0, MAX_TEXT), bytes: stored.length, truncated: text.length > MAX_TEXT };
   }
 }
 
@@ -149,7 +149,7 @@ interface HowToShow {
   readonly redact?: readonly string[];
 }
 
-/** @returns `undefined` for what is nested deeper than it can be written down */
+/** @returns `undefined` for JSON that is nested too deeply for JSON.stringify() */
 function showJson(
   source: string,
   value: unknown,
@@ -160,22 +160,22 @@ function showJson(
   if (text === undefined) return undefined;
   return {
     kind: 'json',
-    text: text.slice(0, MOST_TEXT),
+    text: text.slice(0, MAX_TEXT),
     bytes,
     redacted: rest !== value || source.includes(`"${REDACTED}"`),
-    truncated: text.length > MOST_TEXT,
+    truncated: text.length > MAX_TEXT,
   };
 }
 
 /**
- * As `JSON.stringify(value, null, 2)`, which would write a small body with deep nesting as a hundred megabytes: ends soon after
- * {@link MOST_TEXT} characters, and does not indent beyond {@link MOST_INDENTED} levels.
+ * Writes JSON as `JSON.stringify(value, null, 2)` does, but ends soon after {@link MAX_TEXT} characters and does not indent below
+ * {@link MAX_INDENTED} levels: a small, deeply nested body would become a hundred megabytes.
  */
 function indented(value: unknown): string | undefined {
   let text = '';
   const write = (one: unknown, depth: number): void => {
     const isFlat = typeof one !== 'object' || one === null || isRawJSON?.(one) || Object.keys(one).length === 0;
-    if (isFlat || depth > MOST_INDENTED) {
+    if (isFlat || depth > MAX_INDENTED) {
       text += JSON.stringify(one);
       return;
     }
@@ -184,7 +184,7 @@ function indented(value: unknown): string | undefined {
     text += isArray ? '[' : '{';
     let separator = '';
     for (const [name, member] of Object.entries(one)) {
-      if (text.length > MOST_TEXT) return;
+      if (text.length > MAX_TEXT) return;
       text += `${separator}${space}  ${isArray ? '' : `${JSON.stringify(name)}: `}`;
       write(member, depth + 1);
       separator = ',';
@@ -203,21 +203,12 @@ function withheld(reason: string, bytes: number): Content {
   return { kind: 'withheld', reason, bytes };
 }
 
-/** Others may write to the table: the page shows what else the record has. */
+/** For content of another writer: the page shows the rest of the record. */
 function unreadable(): Content {
   return withheld('It cannot be read: the library has not written it', 0);
 }
 
-/** @returns `undefined` for what is no JSON */
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
-}
-
-/** @returns `undefined` for what is no head */
+/** @returns `undefined` for bytes that are no head of a response */
 function headersOf(head: Buffer | null): (readonly [name: string, value: string])[] | undefined {
   try {
     return unpackHead(head).headers.flatMap(([name, value]) => [value].flat().map((one) => [name, one] as const));
@@ -226,9 +217,9 @@ function headersOf(head: Buffer | null): (readonly [name: string, value: string]
   }
 }
 
-/** @returns `undefined` for what is not packed as it says, or would be too large */
+/** @returns `undefined` for an unknown or wrong encoding, and for a body that is too large */
 function decoded(bytes: Buffer, encoding = 'identity'): Buffer | undefined {
-  const options = { maxOutputLength: MOST_UNPACKED };
+  const options = { maxOutputLength: MAX_DECOMPRESSED };
   try {
     switch (encoding.trim().toLowerCase()) {
       case 'gzip':
@@ -248,7 +239,7 @@ function decoded(bytes: Buffer, encoding = 'identity'): Buffer | undefined {
   }
 }
 
-/** Control characters that text does not have. */
+/** Control characters that show that bytes are no text. */
 // oxlint-disable-next-line no-control-regex
 const CONTROL = /[\0-\x08\x0e-\x1a\x1c-\x1f]/;
 
@@ -257,14 +248,14 @@ function textOf(bytes: Buffer): string | undefined {
   return text === undefined || CONTROL.test(text) ? undefined : text;
 }
 
-/** Node 22's: the text that a value was parsed from, and JSON that is written as it is. */
+/** Node 22 gives revivers the source text of a value, and has JSON that is written as it is. */
 type Reviver = (this: unknown, key: string, value: unknown, context?: { readonly source?: string }) => unknown;
 const { rawJSON, isRawJSON } = JSON as {
   rawJSON?: (text: string) => unknown;
   isRawJSON?: (value: unknown) => boolean;
 };
 
-/** Numbers keep their text, where Node can: 51.50, and ids beyond 2^53. */
+/** Keeps the text of numbers, from Node 22 on: 51.50, and ids above 2^53, which a double cannot hold. */
 const keepNumbers: Reviver = (_key, value, context) =>
   typeof value === 'number' && rawJSON && context?.source !== undefined && String(value) !== context.source
     ? rawJSON(context.source)
@@ -278,7 +269,7 @@ function parsed(text: string): { readonly value: unknown } | undefined {
   }
 }
 
-/** A member of what the library wrote as an object, as JSON; all of it where it is nested too deep to be taken apart. */
+/** Returns a member of a stored object as JSON, or all of the object if it is nested too deeply to be parsed. */
 function memberText(text: string, name: string): string | undefined {
   try {
     const { value } = parsed(text)!;

@@ -1,6 +1,6 @@
 /**
- * What the operators' page and its server say to each other. Every path is relative to the page,
- * `<path>/index.html`, to which `<path>` redirects: the page works behind any prefix, and never knows its own.
+ * The API between the operators' page and its server. Every path is relative to the page, `<path>/index.html`, to which `<path>`
+ * redirects: the page works behind any prefix, and never knows its own.
  *
  *     GET  ./index.html                  the page
  *     GET  ./app.js, ./style.css, …      its files
@@ -13,15 +13,16 @@
  *     POST ./api/bulk                    BulkResult      see BulkRequest
  *
  * A POST has `Content-Type: application/json` and `X-Idempotency-Dashboard: 1`: other origins cannot send either without a
- * preflight. What goes wrong is an {@link ApiError}, except what a guard of the application throws: that has its own form.
+ * preflight. Errors are an {@link ApiError}, except those of the application's guards, which have the application's form.
  * Instants are ISO 8601 in UTC.
  */
+import type { IdempotencyEvent } from '../engine/events.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 
 /** The header that every POST has, with the value `1`. */
 export const REQUEST_HEADER = 'x-idempotency-dashboard';
 
-/** The header of `./api/records` with `key`, `scope` and `host`, as in a query: access logs have URLs, and not this. */
+/** The header of `./api/records` that has `key`, `scope` and `host` in the form of a query: access logs have URLs. */
 export const LOOKUP_HEADER = 'x-idempotency-lookup';
 
 /** How many records one request may change. */
@@ -37,17 +38,17 @@ export interface Info {
   readonly operations: readonly string[];
   readonly maxBulk: number;
   readonly maxPage: number;
-  /** Who the application's guards say the operator is (`request.user`); `null` where they say nothing. */
+  /** The operator, from `request.user`, which guards set; `null` without one. */
   readonly actor: string | null;
-  /** Whether the records of the module are encrypted from now on. */
+  /** Whether the module encrypts new records. */
   readonly encrypted: boolean;
   /** The version of the package. */
   readonly version: string;
-  /** The clock of the application, to show ages by. */
+  /** The time of the application: the page shows ages by it, as an operator's clock may be wrong. */
   readonly now: string;
 }
 
-/** Query parameters of `./api/records`; all are optional. `key`, `scope` and `host` go into {@link LOOKUP_HEADER} instead. */
+/** Query parameters of `./api/records`, all optional. `key`, `scope` and `host` go into {@link LOOKUP_HEADER} instead. */
 export interface RecordQuery {
   /** `held` includes records whose owner died under `afterCrash: 'hold'`. */
   readonly status?: RecordStatus;
@@ -61,15 +62,15 @@ export interface RecordQuery {
   readonly host?: string;
   /** A record's id; finds one record or none. */
   readonly id?: string;
-  /** Only records that are at least so many seconds old. */
+  /** Only records that are at least this old, in seconds. */
   readonly minAge?: string;
-  /** Only records that are at most so many seconds old. */
+  /** Only records that are at most this old, in seconds. */
   readonly maxAge?: string;
   /** Default: `newest`. */
   readonly order?: 'newest' | 'oldest';
   /** 1 to 200. Default: 50. */
   readonly limit?: string;
-  /** `cursor` of the page before, with the same filters. */
+  /** The `cursor` of the page before, which had the same filters. */
   readonly cursor?: string;
 }
 
@@ -78,46 +79,46 @@ export interface RecordSummary {
   readonly operation: string;
   /** The route of an operation that has a name of its own. */
   readonly route: string | null;
-  /** As a request with this key would find it. */
+  /** The state in which a request with this key would find it. */
   readonly status: RecordStatus;
   /** A `processing` record whose lease has run out: the next request takes over. */
   readonly abandoned: boolean;
-  /** Past its retention, and not yet deleted. */
+  /** Past its retention, but not yet deleted. */
   readonly expired: boolean;
   readonly attempt: number;
   readonly token: number;
-  /** HTTP status; 1 for a value, 0 where the answer was not kept, `null` without an outcome. */
+  /** HTTP status; 1 for a value, 0 for an outcome without its response, `null` without an outcome. */
   readonly responseCode: number | null;
   readonly createdAt: string;
   readonly leaseUntil: string;
   readonly completedAt: string | null;
-  /** Held records do not expire, whatever it says. */
+  /** Without a meaning for held records, which do not expire. */
   readonly expiresAt: string;
-  /** Whether `resolve` takes an HTTP response, or a value: of a message, a mutation or `run()`. */
+  /** What `resolve` takes: an HTTP response, or the value of a message, a mutation or `run()`. */
   readonly resolvesWith: 'response' | 'value';
 }
 
 export interface RecordPage {
   readonly records: readonly RecordSummary[];
-  /** For the next page; `null`: there is none. A page may be short, or empty, and still have a cursor: see `partial`. */
+  /** For the next page; `null` on the last one. A short or empty page may have a cursor: see `partial`. */
   readonly cursor: string | null;
   /**
-   * The search stopped at its limit before the page was full: `cursor` goes on from there. Of a large table, filters that no
-   * index serves are looked for in a bounded number of records a request.
+   * The search stopped at its limit before the page was full, and `cursor` continues it. In a large table, one request reads a bounded
+   * number of records for filters that have no index.
    */
   readonly partial: boolean;
-  /** How many records this request has looked at. */
+  /** How many records this request has read. */
   readonly scanned: number;
   /**
-   * `created`: exactly by creation. `expiry`: of a large table, by when records expire (an index has that order), which is by
-   * creation where all operations have one retention.
+   * `created`: by creation. `expiry`: a large table, by the time when records expire, for which there is an index. Both are the same
+   * if all operations have one retention.
    */
   readonly orderedBy: 'created' | 'expiry';
 }
 
-/** What is kept of a request, a response or a step, as it may be shown. */
+/** Stored content of a request, a response or a step, as far as it may be shown. */
 export type Content =
-  /** JSON, indented. `redacted`: something of it was replaced by `"[redacted]"`. */
+  /** Indented JSON. `redacted`: `"[redacted]"` has replaced a part of it. */
   | {
       readonly kind: 'json';
       readonly text: string;
@@ -128,13 +129,13 @@ export type Content =
   | { readonly kind: 'text'; readonly text: string; readonly bytes: number; readonly truncated: boolean }
   /** The first bytes, in base64. */
   | { readonly kind: 'binary'; readonly base64: string; readonly bytes: number; readonly truncated: boolean }
-  /** Encrypted, and no key of the application opens it. */
+  /** Encrypted with a key that the application does not have. */
   | { readonly kind: 'sealed'; readonly reason: string }
-  /** The option `redact` or `content` keeps it from the page. */
+  /** Withheld by the option `redact` or `content`. */
   | { readonly kind: 'withheld'; readonly reason: string; readonly bytes: number };
 
 export interface RequestView {
-  /** `null` for what did not come over HTTP. */
+  /** `null` if the request did not come over HTTP. */
   readonly method: string | null;
   readonly host: string | null;
   readonly path: string | null;
@@ -143,20 +144,20 @@ export interface RequestView {
 }
 
 export interface ResponseView {
-  /** `http`: with status and headers. `value`, `error`: of a message, a mutation or `run()`. `none`: the answer was not kept. */
+  /** `http`: with status and headers. `value`, `error`: of a message, a mutation or `run()`. `none`: the response was not kept. */
   readonly kind: 'http' | 'value' | 'error' | 'none';
   readonly status: number | null;
-  /** Some names come more than once. */
+  /** A name may occur several times. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: Content | null;
 }
 
-/** `record`: it is in the table. `memory`: this process saw it, and forgets it. */
+/** `record`: from the table. `memory`: this process saw it, and forgets it when it restarts. */
 type Source = 'record' | 'memory';
 
 export type TimelineEntry =
   | { readonly kind: 'created'; readonly at: string; readonly source: Source }
-  /** An execution won the record, after the first. `takenOver`: from one that fell silent. */
+  /** An execution after the first won the record. `takenOver`: the lease of the former owner had run out. */
   | {
       readonly kind: 'attempt';
       readonly at: string | null;
@@ -169,7 +170,7 @@ export type TimelineEntry =
       readonly at: string;
       readonly source: Source;
       readonly name: string;
-      /** `begun` without an execution that runs: whether it happened is unknown. */
+      /** `begun`, without a running execution: it is unknown whether the step happened. */
       readonly status: 'begun' | 'done' | 'failed';
       readonly token: number;
       readonly result: Content | null;
@@ -188,23 +189,23 @@ export type TimelineEntry =
       readonly source: Source;
       readonly responseCode: number | null;
     }
-  /** When the lease ends, or ended, of a record without an outcome. */
+  /** The end of the lease, of a record without an outcome. */
   | { readonly kind: 'lease'; readonly at: string; readonly source: Source; readonly past: boolean }
   | { readonly kind: 'expires'; readonly at: string; readonly source: Source; readonly past: boolean };
 
 export interface RecordDetail extends RecordSummary {
   readonly takenFrom: RecordStatus | null;
-  /** Whether an owner that dies leaves the outcome unknown (`afterCrash: 'hold'`). */
+  /** Whether a crash of the owner leaves the outcome unknown (`afterCrash: 'hold'`). */
   readonly holdOnCrash: boolean;
   /** Whether a request waits for the outcome. */
   readonly awaited: boolean;
   readonly retentionMs: number;
-  /** `null` where nothing was kept of it. A {@link Content} where it cannot be read. */
+  /** `null` if it was not stored; a {@link Content} if it cannot be read. */
   readonly request: RequestView | Content | null;
   readonly response: ResponseView | Content | null;
-  /** By time; entries without one stand where they belong. */
+  /** In the order of time. Entries without a time are placed by what they mean. */
   readonly timeline: readonly TimelineEntry[];
-  /** What may be done with it; empty where the option `actions` is off. */
+  /** What an operator may do with it; empty without the option `actions`. */
   readonly actions: readonly ActionName[];
 }
 
@@ -214,42 +215,42 @@ export interface RecordDetail extends RecordSummary {
  */
 export type ActionName = 'resolve' | 'release' | 'forget';
 
-/** What a held operation came to. */
+/** The outcome of a held operation. */
 export type OutcomeRequest =
   | {
       /** 200 to 599. */
       readonly status: number;
       readonly headers?: Readonly<Record<string, string>>;
-      /** `Content-Type` is JSON where it parses as such, and text otherwise, unless `headers` has it. */
+      /** Unless `headers` has a `Content-Type`, it is JSON if the body parses as such, and otherwise text. */
       readonly body?: string;
     }
   | { readonly value: unknown };
 
 /** The body of `./api/records/:id/resolve`, `…/release` and `…/forget`. */
 export interface ActionRequest {
-  /** Why: 1 to 500 characters. It is logged, with who asked. */
+  /** Why: 1 to 500 characters. It is logged with the operator. */
   readonly reason: string;
-  /** Of `resolve`, where it is required. */
+  /** Required for `resolve`, and refused otherwise. */
   readonly outcome?: OutcomeRequest;
-  /** Of `forget`: also a record that an execution holds a lease on. It would run twice, so it is refused without this. */
+  /** For `forget`: allows to delete the record of a running execution. The next request then runs beside it, so the default is `false`. */
   readonly evenIfRunning?: boolean;
-  /** The record's `token` as it was shown: what was found out about one attempt settles no other. Default: as it is now. */
+  /** The `token` that the operator saw. A decision about one attempt must not settle a later one. Default: not compared. */
   readonly token?: number;
 }
 
 export interface ActionResult {
   readonly id: string;
   readonly action: ActionName;
-  /** The record after it; `null` where it is gone, or where the database could not be asked any more. */
+  /** The record afterwards; `null` if it is deleted, or if the database did not answer. */
   readonly record: RecordSummary | null;
 }
 
 /** The body of `./api/bulk`. */
 export interface BulkRequest extends Omit<ActionRequest, 'token'> {
   readonly action: ActionName;
-  /** 1 to {@link MAX_BULK}, each once. */
+  /** 1 to {@link MAX_BULK} ids. Duplicates count once. */
   readonly ids: readonly string[];
-  /** By id, as `token` of one record. */
+  /** The `token` of each record, by its id. */
   readonly tokens?: Readonly<Record<string, number>>;
 }
 
@@ -263,103 +264,84 @@ export interface BulkResult {
   ))[];
 }
 
-/** What is counted. Each process counts what it does itself, since it started. */
+/** Counts of one process since it started. */
 export interface Counts {
-  /** Requests that won a record and ran, those that took over included. */
+  /** Requests that won a record and ran, including those that took over. */
   readonly claims: number;
   readonly replays: number;
   /** Duplicates of a running request that were refused. */
   readonly conflicts: number;
   readonly takeOvers: number;
-  /** Executions that ended without an outcome on record, and requests that were refused as store or lock were lost. */
+  /** Executions that ended without a recorded outcome, and requests that were refused because the store or the lock was unavailable. */
   readonly failures: number;
   readonly completions: number;
-  /** Outcomes that are unknown until someone resolves them. */
+  /** Outcomes that are unknown until an operator resolves them. */
   readonly held: number;
-  /** Keys that came with another request, or from another caller. */
+  /** Requests that reused a key for something else, or used another caller's key. */
   readonly mismatches: number;
 }
 
 export interface ActivityBucket extends Counts {
-  /** When it begins. */
+  /** The beginning. */
   readonly at: string;
 }
 
 export interface Activity {
   /** When this process began to count. */
   readonly since: string;
-  /** Always true: it is what one process saw, and a restart forgets it. */
+  /** A restart forgets it. */
   readonly inMemory: true;
   readonly bucketSeconds: number;
-  /** All that were counted since `since`. */
+  /** Counts since `since`. */
   readonly totals: Counts;
-  /** Oldest first, without gaps, the last one still counting; at most 360 (an hour of 10 seconds each). */
+  /** Oldest first, without gaps; the last one is still counting. At most 360: an hour of 10 seconds each. */
   readonly buckets: readonly ActivityBucket[];
 }
 
-/** The first server-sent event, `hello`: what was missed is to be asked for. */
+/** The first server-sent event, `hello`. The page then asks for what it has missed. */
 export interface HelloEvent {
   readonly now: string;
 }
 
-/** The server-sent event `tick`: once a second, where something happened in this process. */
+/** The server-sent event `tick`: once a second, if something happened in this process. */
 export interface TickEvent {
   readonly now: string;
   readonly totals: Counts;
-  /** Buckets that have changed since the last tick, whole. */
+  /** The buckets that have changed since the last tick. */
   readonly buckets: readonly ActivityBucket[];
-  /** Records that changed, each once, with what happened last; at most 50. */
+  /** At most 50 records that changed, each with its last change. */
   readonly records: readonly { readonly id: string; readonly operation: string; readonly type: ChangeType }[];
-  /** How many more records changed than `records` has. */
+  /** How many further records changed. */
   readonly more: number;
 }
 
-/** What happened to a record: the `type` of an `IdempotencyEvent`, or what an operator did through this process. */
-export type ChangeType =
-  | 'claimed'
-  | 'takenOver'
-  | 'replayed'
-  | 'replayUnavailable'
-  | 'conflict'
-  | 'waited'
-  | 'mismatch'
-  | 'leaseLost'
-  | 'completed'
-  | 'released'
-  | 'notKept'
-  | 'overran'
-  | 'unrecorded'
-  | 'held'
-  | 'storeUnavailable'
-  | 'lockDegraded'
-  | 'lockUnavailable'
-  | 'resolved'
-  | 'forgotten';
+/** What happened to a record: an event of the engine, or what an operator did through this process. */
+export type ChangeType = IdempotencyEvent['type'] | 'resolved' | 'forgotten';
 
 export type ApiErrorCode =
   /** 400: a parameter or a body that cannot be used; `message` names it. */
   | 'bad-request'
-  /** 400: a cursor of other filters, or of a table that has grown since: ask for the first page again. */
+  /** 400: a cursor of other filters, or of a table that has grown since. The page asks for the first page again. */
   | 'bad-cursor'
-  /** 403: the request comes from another site, or a POST has not the header {@link REQUEST_HEADER}. */
+  /** 403: the request comes from another site, or a POST lacks the header {@link REQUEST_HEADER}. */
   | 'cross-site'
   /** 403: the option `actions` is off. */
   | 'actions-off'
   /** 404: there is no such record. */
   | 'not-found'
-  /** 409: the record is not held (any more). */
+  /** 409: the record is not held, or no longer. */
   | 'not-held'
-  /** 409: another attempt has begun, or something else has changed, since the record was shown. */
+  /** 409: the record has changed since it was shown, for example by another attempt. */
   | 'changed'
   /** 409: an execution holds a lease on the record: see `evenIfRunning`. */
   | 'running'
   /** 415: a POST that is not JSON. */
   | 'not-json'
-  /** 503: too many pages listen already, or the application is ending. */
+  /** 503: too many pages listen, too many searches run, or the application is shutting down. */
   | 'too-many-clients'
-  /** 503: the database could not be asked. */
+  /** 503: the database did not answer, or answered with an error. */
   | 'store-unavailable'
-  /** 500: a defect. The log has its stack. */
+  /** 500: a defect. The log has the stack. */
   | 'failed';
 
 export interface ApiError {

@@ -15,7 +15,7 @@ const STATUS: Record<ApiErrorCode, number> = {
   failed: 500,
 };
 
-/** A request to the page's server that cannot be answered. */
+/** A request of the page that is refused, or that failed. */
 export class DashboardError extends Error {
   override readonly name = 'DashboardError';
 
@@ -34,3 +34,6 @@ export class DashboardError extends Error {
     return { error: { code: this.code, message: this.message } };
   }
 }
+
+/** Returns the error for a parameter or a member that cannot be used. @param message names it */
+export const invalid = (message: string) => new DashboardError('bad-request', message);

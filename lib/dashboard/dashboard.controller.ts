@@ -1,25 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Get, Inject, Post, Req, Res } from '@nestjs/common';
 import type { RecordStatus } from '../engine/ports/record-store.js';
+import { STATUSES } from '../service/filters.js';
 import type { ApiErrorCode, Info, RecordQuery } from './contract.js';
 import { LOOKUP_HEADER, MAX_BULK, MAX_PAGE } from './contract.js';
 import { actorOf } from './actor.js';
 import { Dashboard } from './dashboard.js';
 import { EVENTS_TYPE } from './event-streams.js';
-import { DashboardError } from './dashboard-error.js';
-import { refusalOf } from './operator-actions.js';
-import { PAGE, type PageFile } from './page-files.js';
+import { DashboardError, invalid } from './dashboard-error.js';
+import { type OperatorActions, refusalOf } from './operator-actions.js';
+import { PAGE } from './page-files.js';
 import type { PageQuery } from './record-pages.js';
 import { assertDeliberate, assertSameOrigin } from './same-origin.js';
 
-/** A request of Express, or of Fastify, where node's own is `raw`. */
+/** A request of Express or Fastify. */
 type PlatformRequest = IncomingMessage & {
   readonly originalUrl?: string;
   readonly params: Readonly<Record<string, string>>;
   readonly body?: unknown;
 };
 
-/** What Express and Fastify have in common. Express's response is node's own. */
+/** A response of Express, which is Node's own, or of Fastify, which has Node's as `raw`. */
 interface PlatformResponse {
   readonly raw?: ServerResponse;
   hijack?(): void;
@@ -28,7 +29,7 @@ interface PlatformResponse {
   send(body: string | Buffer): unknown;
 }
 
-/** What the page may load and do: its own files, and requests to its own server. */
+/** Limits the page to its own files, and to requests to its own server. Stored content comes from clients: it could be markup. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -52,14 +53,13 @@ const HEADERS = {
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-const STATUSES: readonly RecordStatus[] = ['processing', 'done', 'failed', 'held'];
 const ORDERS = ['newest', 'oldest'] as const;
 const LONGEST_AGE_S = 10 * 366 * 86_400;
 const FILTERS = ['status', 'operation', 'scope', 'minAge', 'maxAge'] as const;
 
 /**
- * Routes of the page. Each writes its response itself, so that pipes, interceptors and filters of the application, which would
- * wrap or transform it, do not change what the page reads. Guards of the application decide as they do elsewhere.
+ * Routes of the page. Each writes its response itself: interceptors and filters of the application would wrap or transform what the page
+ * reads. Guards of the application apply.
  */
 export class DashboardController {
   constructor(@Inject(Dashboard) private readonly dashboard: Dashboard) {}
@@ -70,8 +70,8 @@ export class DashboardController {
       assertSameOrigin(request.headers, { mayNavigate: true });
       const path = urlOf(request).pathname;
       if (path.endsWith('/')) return this.file(PAGE);
-      // Relative, as is every URL of the page: a proxy may have taken a prefix away.
-      // To the file: behind a path that ends with a slash, Fastify finds nothing.
+      // Relative, as every URL of the page, because a proxy may have removed a prefix. To the file, because Fastify finds no route for
+      // a path that ends with a slash.
       const place = `${path.slice(path.lastIndexOf('/') + 1)}/${PAGE}`;
       return { status: 302, headers: { Location: place }, body: '' };
     });
@@ -79,23 +79,19 @@ export class DashboardController {
 
   @Get('api/info')
   info(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
-    return this.json(response, () => {
-      assertSameOrigin(request.headers);
-      const info: Info = {
-        ...this.dashboard.info(),
-        maxBulk: MAX_BULK,
-        maxPage: MAX_PAGE,
-        actor: actorOf(request),
-        now: new Date().toISOString(),
-      };
-      return info;
+    const info = (): Info => ({
+      ...this.dashboard.info(),
+      maxBulk: MAX_BULK,
+      maxPage: MAX_PAGE,
+      actor: actorOf(request),
+      now: new Date().toISOString(),
     });
+    return this.read(request, response, info);
   }
 
   @Get('api/records')
   records(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
-    return this.json(response, () => {
-      assertSameOrigin(request.headers);
+    return this.read(request, response, () => {
       const { key, id, ...query } = recordQuery(request);
       if (id !== undefined) return this.dashboard.listOne({ id });
       if (key !== undefined) return this.dashboard.listOne({ key, ...query });
@@ -105,18 +101,12 @@ export class DashboardController {
 
   @Get('api/records/:id')
   record(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
-    return this.json(response, () => {
-      assertSameOrigin(request.headers);
-      return this.dashboard.detail(request.params.id);
-    });
+    return this.read(request, response, () => this.dashboard.detail(request.params.id));
   }
 
   @Get('api/activity')
   activity(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
-    return this.json(response, () => {
-      assertSameOrigin(request.headers);
-      return this.dashboard.activity();
-    });
+    return this.read(request, response, () => this.dashboard.activity());
   }
 
   @Get('api/events')
@@ -125,7 +115,7 @@ export class DashboardController {
       assertSameOrigin(request.headers);
       this.dashboard.streams.assertRoom();
     } catch (error) {
-      return this.json(response, () => Promise.reject(error as Error));
+      return this.answer(response, () => Promise.reject(error as Error));
     }
     // A stream without a reader would occupy a place for as long as streams live.
     if (request.method === 'HEAD') {
@@ -137,19 +127,13 @@ export class DashboardController {
 
   @Post('api/bulk')
   bulk(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
-    return this.json(response, () => {
-      assertDeliberate(request.headers);
-      return this.dashboard.actions().bulk(request.body, actorOf(request));
-    });
+    return this.change(request, response, (actions, actor) => actions.bulk(request.body, actor));
   }
 
   @Post('api/records/:id/:action')
   act(@Req() request: PlatformRequest, @Res() response: PlatformResponse): Promise<void> {
-    return this.json(response, () => {
-      assertDeliberate(request.headers);
-      const { id, action } = request.params;
-      return this.dashboard.actions().one(action, id, request.body, actorOf(request));
-    });
+    const { id, action } = request.params;
+    return this.change(request, response, (actions, actor) => actions.one(action, id, request.body, actor));
   }
 
   @Get(':file')
@@ -162,17 +146,31 @@ export class DashboardController {
   }
 
   private file(name: string): Reply {
-    const file: PageFile | undefined = this.dashboard.files.get(name);
+    const file = this.dashboard.files.get(name);
     if (!file) throw new DashboardError('not-found', 'The page has no such file');
     return { status: 200, headers: { 'Content-Type': file.type }, body: file.content };
   }
 
-  private json(response: PlatformResponse, make: () => object | Promise<object>): Promise<void> {
-    return this.answer(response, async () => jsonReply(200, await make()));
+  private read(request: PlatformRequest, response: PlatformResponse, make: () => object): Promise<void> {
+    return this.answer(response, async () => {
+      assertSameOrigin(request.headers);
+      return jsonReply(200, (await make()) as object);
+    });
+  }
+
+  private change(
+    request: PlatformRequest,
+    response: PlatformResponse,
+    work: (actions: OperatorActions, actor: string | null) => Promise<object>,
+  ): Promise<void> {
+    return this.answer(response, async () => {
+      assertDeliberate(request.headers);
+      return jsonReply(200, await work(this.dashboard.actions(), actorOf(request)));
+    });
   }
 
   private async answer(response: PlatformResponse, make: () => Reply | Promise<Reply>): Promise<void> {
-    // An error that `make` throws at once is one that it rejects with.
+    // Inside of the promise, so that it also rejects with what `make` throws.
     const reply = await new Promise<Reply>((resolve) => resolve(make())).catch((error: unknown) => {
       const refusal = refusalOf(error);
       return jsonReply(refusal.status, refusal, refusal.code);
@@ -194,20 +192,19 @@ function jsonReply(status: number, body: object, code?: ApiErrorCode): Reply {
   return { status, headers, body: JSON.stringify(body) };
 }
 
-/** Middleware of Express that is mounted at a path takes that away from `url`. */
+/** Not from `url` alone: middleware of Express that is mounted at a path removes the path from it. */
 function urlOf({ originalUrl, url }: PlatformRequest): URL {
   return new URL(originalUrl ?? url ?? '/', 'http://page');
 }
 
-/** What is never in a URL: who a customer is, and the key that their retries have. */
+/** Parameters that are refused in a URL, because access logs have URLs: who a customer is, and the key of their retries. */
 const HIDDEN = ['key', 'scope', 'host'];
 
-/** @throws DashboardError for what would be in access logs */
+/** @throws DashboardError for a {@link HIDDEN} parameter */
 function recordQuery(request: PlatformRequest): RecordQuery {
   const { searchParams } = urlOf(request);
   if (HIDDEN.some((name) => searchParams.has(name))) {
-    throw new DashboardError(
-      'bad-request',
+    throw invalid(
       '`key`, `scope` and `host` go into the header X-Idempotency-Lookup, in the form of a query: logs have URLs',
     );
   }
@@ -221,16 +218,16 @@ function pageQuery(query: Readonly<Record<string, string | undefined>>): PageQue
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) {
     const known = [...FILTERS, 'order', 'limit', 'cursor', 'id', 'key'].join(', ');
-    throw new DashboardError('bad-request', `There is no parameter of that name; there are ${known}`);
+    throw invalid(`There is no parameter of that name; there are ${known}`);
   }
   if (status !== undefined && !STATUSES.includes(status as RecordStatus)) {
-    throw new DashboardError('bad-request', `\`status\` has to be one of ${STATUSES.join(', ')}`);
+    throw invalid(`\`status\` has to be one of ${STATUSES.join(', ')}`);
   }
   if (!ORDERS.includes(order as (typeof ORDERS)[number])) {
-    throw new DashboardError('bad-request', `\`order\` has to be one of ${ORDERS.join(', ')}`);
+    throw invalid(`\`order\` has to be one of ${ORDERS.join(', ')}`);
   }
   for (const [name, text] of Object.entries({ operation, scope })) {
-    if (text === '') throw new DashboardError('bad-request', `\`${name}\` has to be a text that is not empty`);
+    if (text === '') throw invalid(`\`${name}\` has to be a text that is not empty`);
   }
   return {
     status: status as RecordStatus | undefined,
@@ -251,5 +248,5 @@ function millisecondsOf(name: string, seconds: string | undefined): number | und
 function wholeNumber(name: string, text: string, least: number, most: number): number {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : -1;
   if (value >= least && value <= most) return value;
-  throw new DashboardError('bad-request', `\`${name}\` has to be a whole number from ${least} to ${most}`);
+  throw invalid(`\`${name}\` has to be a whole number from ${least} to ${most}`);
 }

@@ -27,7 +27,7 @@ const EXTRAS: Required<IdempotencyDashboardExtras> = {
   decorators: [],
 };
 
-/** The key by which `@nestjs/swagger` knows controllers that are no part of an API. */
+/** The key of `@ApiExcludeController()` of `@nestjs/swagger`, which need not be installed. */
 const NOT_IN_OPENAPI = 'swagger/apiExcludeController';
 
 const OPTIONS = Symbol('IDEMPOTENCY_DASHBOARD_OPTIONS');
@@ -57,11 +57,11 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<IdempotencyDas
   .build();
 
 /**
- * A page for operators: the list of records, one record as a timeline, what happens at the moment, and what to do about held
- * ones. Import it beside `IdempotencyModule`, with `forRoot({ ... })`, or `forRootAsync({ ... })`, in which `path`, `guards`,
- * `public`, `imports` and `decorators` stand beside `useFactory`.
+ * A page for operators: the list of records, the timeline of each, live activity, and actions for held records. Import it beside
+ * `IdempotencyModule`, with `forRoot({ ... })`, or with `forRootAsync({ ... })`, which takes `path`, `guards`, `public`, `imports` and
+ * `decorators` beside `useFactory`.
  *
- * @throws IdempotencyOptionError without a guard, unless `public: true`; for an option that cannot be used, naming it
+ * @throws IdempotencyOptionError without a guard, unless `public: true`, and for an invalid option, naming it
  *
  * @example
  * IdempotencyDashboardModule.forRoot({ path: '/idempotency', guards: [AdminGuard], actions: true })
@@ -77,7 +77,7 @@ export class IdempotencyDashboardModule extends ConfigurableModuleClass {
   }
 }
 
-/** A class for each import: Nest keeps path and guards at the class. */
+/** Makes a class for each import, because Nest stores path and guards as metadata of the class. */
 function controllerAt({ path, guards = [], decorators = [] }: IdempotencyDashboardExtras) {
   class IdempotencyDashboardController extends DashboardController {}
   const all = [

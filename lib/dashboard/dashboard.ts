@@ -7,7 +7,7 @@ import type { IdempotencyStep } from '../store/entities/index.js';
 import { ActivityMemory } from './activity.js';
 import { ContentView, type ContentOptions } from './content.js';
 import type { Activity, Info, RecordDetail, RecordPage, RecordQuery, TimelineEntry } from './contract.js';
-import { DashboardError } from './dashboard-error.js';
+import { DashboardError, invalid } from './dashboard-error.js';
 import { EventStreams } from './event-streams.js';
 import { actionsOn, notFound, OperatorActions } from './operator-actions.js';
 import type { ResolvedDashboardOptions } from './options.js';
@@ -16,10 +16,10 @@ import { type JudgedRecord, type PageQuery, recordId, RecordPages, summaryOf } f
 
 const { version } = createRequire(import.meta.url)('../../package.json') as { readonly version: string };
 
-/** How many searches may run at a time: each may hold a connection of the application's pool. */
-const MOST_SEARCHES = 4;
+/** How many searches may run at a time. Each may hold a connection of the application's pool, which requests need. */
+const MAX_SEARCHES = 4;
 
-/** What the page shows and does, without HTTP. */
+/** What the page shows and does, independent of HTTP. */
 export class Dashboard implements OnModuleInit, OnModuleDestroy {
   readonly files = readPageFiles();
   private readonly memory = new ActivityMemory();
@@ -28,7 +28,7 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
   private readonly content: ContentOptions;
   private readonly operators: OperatorActions;
   private listening: Subscription | undefined;
-  /** What runs, by what was asked for: pages that are open all ask for the same. */
+  /** Running searches by their query: all open pages ask for the same. */
   private readonly searches = new Map<string, Promise<RecordPage>>();
   private searching = 0;
 
@@ -48,7 +48,7 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
       store: parts.store,
       pages: this.pages,
       onChange: (id, operation, type) => {
-        // They may have read the record as it was.
+        // A running search may have read the record before the change.
         this.searches.clear();
         this.streams.note({ id, operation, type });
       },
@@ -59,7 +59,7 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
     this.listening = this.service.events$.subscribe((event) => this.memory.record(event));
   }
 
-  /** Before the application waits for what runs: an open stream is a request that never ends. */
+  /** Here, because the application next waits for open requests, and an open stream never ends. */
   onModuleDestroy(): void {
     this.listening?.unsubscribe();
     this.streams.close();
@@ -74,13 +74,13 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
     return this.memory.activity();
   }
 
-  /** @throws DashboardError where too many run: a page that goes away does not stop its search */
+  /** @throws DashboardError if too many searches run: a page that closes does not stop its search */
   async list(query: PageQuery): Promise<RecordPage> {
     const what = JSON.stringify(query);
     const running = this.searches.get(what);
     if (running) return running;
-    if (this.searching >= MOST_SEARCHES) {
-      throw new DashboardError('too-many-clients', `${MOST_SEARCHES} searches run already: the database is slow`);
+    if (this.searching >= MAX_SEARCHES) {
+      throw new DashboardError('too-many-clients', `${MAX_SEARCHES} searches run already: the database is slow`);
     }
     this.searching++;
     const search = this.pages.page(query).finally(() => {
@@ -91,14 +91,14 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
     return search;
   }
 
-  /** The record of an id or of a client's key, as a list. */
+  /** Returns the record of an id or of a client's key, as a list. */
   async listOne(which: Pick<RecordQuery, 'id' | 'key' | 'operation' | 'scope' | 'host'>): Promise<RecordPage> {
     const id = which.id === undefined ? await this.idOf(which) : recordId(which.id);
     const records = id === undefined ? [] : await this.pages.summaries([id]);
     return { records, cursor: null, partial: false, scanned: records.length, orderedBy: 'created' };
   }
 
-  /** @throws DashboardError where there is no such record */
+  /** @throws DashboardError if the record does not exist */
   async detail(id: string): Promise<RecordDetail> {
     const judged = await this.pages.whole(recordId(id));
     if (!judged) throw notFound(id);
@@ -117,7 +117,7 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
     };
   }
 
-  /** @throws DashboardError where they are off */
+  /** @throws DashboardError without the option `actions` */
   actions(): OperatorActions {
     if (this.options.actions) return this.operators;
     throw new DashboardError('actions-off', 'The page only shows: the option `actions` of the dashboard is off');
@@ -125,17 +125,14 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
 
   private async idOf({ key, operation, scope, host }: Omit<RecordQuery, 'id'>): Promise<string | undefined> {
     if (!key || !operation) {
-      throw new DashboardError(
-        'bad-request',
-        '`key` needs `operation`: the records have digests of both, not their text',
-      );
+      throw invalid('`key` needs `operation`: the records have digests of both, not their text');
     }
     const record = await this.service.find({ key, operation, ...(scope && { scope }), ...(host && { host }) });
     return record?.id;
   }
 }
 
-/** What the record says of itself, and between that what this process remembers. */
+/** Returns the timeline from the record and its steps, with the events that this process remembers. */
 function timelineOf(
   { record, abandoned, expired }: JudgedRecord,
   steps: readonly IdempotencyStep[],
@@ -156,14 +153,14 @@ function timelineOf(
       token: step.token,
       result: view.step(step),
     })),
-    // The record has an outcome of its own to show for these.
+    // A failed record shows its release itself.
     ...remembered.filter(({ kind }) => kind !== 'released' || status !== 'failed'),
   ];
   timed.sort((a, b) => (a.at! < b.at! ? -1 : a.at! > b.at! ? 1 : 0));
   const isSeen = timed.some((entry) => entry.kind === 'attempt' && entry.attempt === attempt);
   if (attempt > 1 && !isSeen) {
     const takenOver = record.takenFrom === 'processing' || record.takenFrom === 'held';
-    // Its own steps and its outcome come after it.
+    // The record has no time for it: it came before its own steps.
     const after = timed.findIndex((entry) => entry.kind === 'step' && entry.token === record.token);
     timed.splice(after === -1 ? timed.length : after, 0, { kind: 'attempt', at: null, source, attempt, takenOver });
   }
@@ -185,7 +182,7 @@ function timelineOf(
   return placed(timed, last);
 }
 
-/** Replays come after the outcome that they replay. */
+/** Inserts entries by their time. Replays come after the outcome that they replay, even at the same millisecond. */
 function placed(timed: readonly TimelineEntry[], last: readonly TimelineEntry[]): TimelineEntry[] {
   const timeline = [...timed];
   for (const entry of last) {

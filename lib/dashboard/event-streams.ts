@@ -4,31 +4,32 @@ import { DashboardError } from './dashboard-error.js';
 import type { HelloEvent, TickEvent } from './contract.js';
 
 /** How many pages may listen to one process. Each holds a connection. */
-const MOST_STREAMS = 50;
+const MAX_STREAMS = 50;
 
 const TICK_MS = 1_000;
 const HEARTBEAT_MS = 15_000;
 
-/** A stream ends after so long, and the page asks for another one: the application's guards decide again. */
+/** A stream ends after this time and the page opens another one, so that guards refuse an operator whose session has ended. */
 const LIFETIME_MS = 300_000;
 
-/** What a client may leave unread, in bytes, before its stream is ended. */
-const MOST_UNREAD = 65_536;
+/** A client that has more than this unread is disconnected: it would fill the memory of the process. */
+const MAX_UNREAD_BYTES = 65_536;
 
-const MOST_RECORDS = 50;
-/** Beyond that, records are no longer distinguished. */
-const MOST_CHANGED = 1_000;
+/** How many records a tick names. */
+const MAX_RECORDS = 50;
+/** How many records are distinguished between two ticks. Further ones are only counted. */
+const MAX_CHANGED = 1_000;
 
 export const EVENTS_TYPE = 'text/event-stream; charset=utf-8';
 
 const HEADERS = {
   'Content-Type': EVENTS_TYPE,
-  // `no-transform` keeps compression from holding events back, and `X-Accel-Buffering` nginx.
+  // Otherwise compression and nginx would hold events back: `no-transform`, `X-Accel-Buffering`.
   'Cache-Control': 'no-store, no-transform',
   'X-Accel-Buffering': 'no',
 } as const;
 
-/** Sends what happens in this process to the pages that listen, once a second: a busy process has thousands of events. */
+/** Sends the changes of this process to the pages that listen. Once a second, because a busy process has thousands of events. */
 export class EventStreams {
   private readonly streams = new Set<ServerResponse>();
   private readonly changed = new Map<string, Change>();
@@ -40,16 +41,16 @@ export class EventStreams {
 
   constructor(private readonly memory: ActivityMemory) {}
 
-  /** @throws DashboardError where there are too many, or the application ends */
+  /** @throws DashboardError if there are too many streams, or the application is shutting down */
   assertRoom(): void {
     if (this.isClosed) throw new DashboardError('too-many-clients', 'The application is shutting down');
-    if (this.streams.size < MOST_STREAMS) return;
-    throw new DashboardError('too-many-clients', `${MOST_STREAMS} pages listen to this process already`);
+    if (this.streams.size < MAX_STREAMS) return;
+    throw new DashboardError('too-many-clients', `${MAX_STREAMS} pages listen to this process already`);
   }
 
-  /** Writes to node's own response: what interceptors of the application do to streams of events is not for this one. */
+  /** Writes to Node's own response, so that interceptors of the application do not change the stream. */
   open(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
-    // Gone while a guard decided: its `close` has been, and does not come again.
+    // The client went away while a guard decided. `close` was emitted before, and the stream would never be removed.
     if (response.destroyed) return;
     response.writeHead(200, { ...headers, ...HEADERS });
     const hello: HelloEvent = { now: new Date().toISOString() };
@@ -60,7 +61,7 @@ export class EventStreams {
       if (this.streams.delete(response) && this.streams.size === 0) this.rest();
     };
     const lifetime = setTimeout(() => {
-      // A client that does not read keeps the end from being sent, and `close` from coming.
+      // Not at `close`: with a client that does not read, the end is never sent, and `close` never emitted.
       leave();
       response.end();
     }, LIFETIME_MS).unref();
@@ -72,7 +73,7 @@ export class EventStreams {
 
   note(change: Change): void {
     if (this.streams.size === 0) return;
-    if (this.changed.has(change.id) || this.changed.size < MOST_CHANGED) this.changed.set(change.id, change);
+    if (this.changed.has(change.id) || this.changed.size < MAX_CHANGED) this.changed.set(change.id, change);
     else this.more++;
   }
 
@@ -103,8 +104,8 @@ export class EventStreams {
       now: new Date(now).toISOString(),
       totals: this.memory.counts(),
       buckets: this.memory.bucketsSince(since),
-      records: changes.slice(-MOST_RECORDS),
-      more: Math.max(0, changes.length - MOST_RECORDS) + this.more,
+      records: changes.slice(-MAX_RECORDS),
+      more: Math.max(0, changes.length - MAX_RECORDS) + this.more,
     };
     this.changed.clear();
     this.more = 0;
@@ -114,7 +115,7 @@ export class EventStreams {
   private send(text: string): void {
     this.lastSent = Date.now();
     for (const stream of this.streams) {
-      if (stream.writableLength > MOST_UNREAD) stream.destroy();
+      if (stream.writableLength > MAX_UNREAD_BYTES) stream.destroy();
       else stream.write(text);
     }
   }

@@ -3,13 +3,13 @@ import { headerFault } from '../cli/header-fault.js';
 import { outcomeOf, type Resolution } from '../service/resolution.js';
 import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
-import { DashboardError } from './dashboard-error.js';
+import { DashboardError, invalid } from './dashboard-error.js';
 import { answersOverHttp, type JudgedRecord, recordId, type RecordPages } from './record-pages.js';
 
-/** In characters: it is one line of a log. */
-const LONGEST_REASON = 500;
+/** In characters. A reason is one line of the log. */
+const MAX_REASON_LENGTH = 500;
 
-/** 2xx to 5xx: what a client can take for the end of its request. */
+/** 2xx to 5xx: a client takes any other status for no final response. */
 const LEAST_STATUS = 200;
 const MOST_STATUS = 599;
 
@@ -17,16 +17,16 @@ const ACTIONS: readonly ActionName[] = ['resolve', 'release', 'forget'];
 
 const CHANGES: Record<ActionName, ChangeType> = { resolve: 'resolved', release: 'released', forget: 'forgotten' };
 
-/** What the log says that someone did. */
+/** The verbs of the log. */
 const DID: Record<ActionName, string> = { resolve: 'resolved', release: 'released', forget: 'forgot' };
 
-/** What an operator asks for, checked. */
+/** A validated request of an operator. */
 interface Order {
   readonly action: ActionName;
   readonly reason: string;
   readonly resolution: Resolution | undefined;
   readonly evenIfRunning: boolean;
-  /** As the operator saw the record. */
+  /** The token that the operator saw. */
   readonly token: number | undefined;
 }
 
@@ -36,17 +36,17 @@ export interface OperatorParts {
   readonly onChange: (id: string, operation: string, type: ChangeType) => void;
 }
 
-/** Settles and deletes records for an operator, and logs who did so and why. */
+/** Settles and deletes records for an operator, and logs who did so, and why. */
 export class OperatorActions {
   private readonly logger = new Logger('IdempotencyDashboard');
 
   constructor(private readonly parts: OperatorParts) {}
 
-  /** @throws DashboardError where it is not done */
+  /** @throws DashboardError if nothing was changed */
   async one(action: string, id: string, body: unknown, actor: string | null): Promise<ActionResult> {
     const order = readOrder(action, body);
-    await this.carryOut(order, recordId(id), actor);
-    // It is done. An operator who gets an error would do it again, or look for a fault.
+    await this.apply(order, recordId(id), actor);
+    // The record is changed: an error of this query would make the operator try again, or look for a fault.
     const [record = null] = await this.parts.pages.summaries([recordId(id)]).catch((error: unknown) => {
       refusalOf(error);
       return [];
@@ -54,18 +54,18 @@ export class OperatorActions {
     return { id: recordId(id), action: order.action, record };
   }
 
-  /** Record by record, so that one that cannot be settled keeps no other from it. */
+  /** Settles records one by one, so that a refused one does not prevent the others. */
   async bulk(body: unknown, actor: string | null): Promise<BulkResult> {
     const { action, ids, tokens = {} } = membersOf(body);
     const order = readOrder(action, body);
     const tokenOf = membersOf(tokens, '`tokens`');
     if (!Array.isArray(ids) || ids.length === 0 || ids.length > MAX_BULK) {
-      throw new DashboardError('bad-request', `\`ids\` has to be an array of 1 to ${MAX_BULK} record ids`);
+      throw invalid(`\`ids\` has to be an array of 1 to ${MAX_BULK} record ids`);
     }
     const results: BulkResult['results'][number][] = [];
     for (const id of new Set(ids.map(recordId))) {
       try {
-        await this.carryOut({ ...order, token: readToken(tokenOf[id]) }, id, actor);
+        await this.apply({ ...order, token: readToken(tokenOf[id]) }, id, actor);
         results.push({ id, ok: true });
       } catch (error) {
         results.push({ id, ok: false, error: refusalOf(error).toJSON().error });
@@ -75,14 +75,14 @@ export class OperatorActions {
     return { action: order.action, done, failed: results.length - done, results };
   }
 
-  private async carryOut(order: Order, id: string, actor: string | null): Promise<void> {
+  private async apply(order: Order, id: string, actor: string | null): Promise<void> {
     const { store, pages, onChange } = this.parts;
     const { action, reason, resolution, evenIfRunning } = order;
     const judged = await pages.brief(id);
     if (!judged) throw notFound(id);
     check(order, judged);
     const { endpoint, token } = judged.record;
-    // Compared again by the statement: between the two, a retry may take the record over.
+    // The statement compares the token again: meanwhile, a retry may have taken the record over.
     const isDone =
       resolution === undefined
         ? await store.forget(id, { token, evenIfRunning })
@@ -94,18 +94,18 @@ export class OperatorActions {
       throw changed();
     }
     const who = actor === null ? 'Someone' : quoted(actor);
-    // A warning: with `logger: ['error', 'warn']`, too, it has to be known who repeated an effect.
+    // A warning, so that it is logged with `logger: ['error', 'warn']`: who repeated an effect has to be known.
     this.logger.warn(`${who} ${DID[action]} ${id} (${quoted(endpoint)})${saidOf(resolution)}: ${quoted(reason)}`);
     onChange(id, endpoint, CHANGES[action]);
   }
 }
 
-/** What an operator may do with a record. */
+/** Returns what an operator may do with a record. */
 export function actionsOn({ record }: JudgedRecord): readonly ActionName[] {
   return record.status === 'held' ? ACTIONS : ['forget'];
 }
 
-/** @throws DashboardError */
+/** @throws DashboardError if the record is not in a state for the order */
 function check({ action, resolution, evenIfRunning, token }: Order, judged: JudgedRecord): void {
   const { status } = judged.record;
   if (action !== 'forget' && status !== 'held') throw notHeld(status);
@@ -113,10 +113,8 @@ function check({ action, resolution, evenIfRunning, token }: Order, judged: Judg
   if (typeof resolution === 'object') {
     const isValue = 'value' in resolution;
     if (isValue !== answersOverHttp(judged.record)) return;
-    const message = isValue
-      ? 'The operation answers over HTTP: `outcome` has to have a `status`'
-      : 'The operation answers with a value: `outcome` has to have a `value`';
-    throw new DashboardError('bad-request', message);
+    if (isValue) throw invalid('The operation answers over HTTP: `outcome` has to have a `status`');
+    throw invalid('The operation answers with a value: `outcome` has to have a `value`');
   }
   if (action !== 'forget' || status !== 'processing' || judged.abandoned || evenIfRunning) return;
   throw new DashboardError('running', 'An execution holds a lease on the record: the next request would run beside it');
@@ -125,28 +123,23 @@ function check({ action, resolution, evenIfRunning, token }: Order, judged: Judg
 /** @throws DashboardError naming the member that cannot be used */
 function readOrder(action: unknown, body: unknown): Order {
   if (!ACTIONS.includes(action as ActionName)) {
-    throw new DashboardError('bad-request', `There is no such action; there are ${ACTIONS.join(', ')}`);
+    throw invalid(`There is no such action; there are ${ACTIONS.join(', ')}`);
   }
   const { reason, outcome, evenIfRunning = false, token } = membersOf(body);
   const text = typeof reason === 'string' ? reason.trim() : '';
-  if (text === '' || text.length > LONGEST_REASON) {
-    throw new DashboardError('bad-request', `\`reason\` has to be a text of 1 to ${LONGEST_REASON} characters`);
+  if (text === '' || text.length > MAX_REASON_LENGTH) {
+    throw invalid(`\`reason\` has to be a text of 1 to ${MAX_REASON_LENGTH} characters`);
   }
   if (typeof evenIfRunning !== 'boolean') {
-    throw new DashboardError('bad-request', '`evenIfRunning` has to be true or false');
+    throw invalid('`evenIfRunning` has to be true or false');
   }
   if (action !== 'resolve' && outcome !== undefined) {
-    throw new DashboardError('bad-request', '`outcome` goes with the action `resolve`');
+    throw invalid('`outcome` goes with the action `resolve`');
   }
-  const resolutions = {
-    resolve: () => readOutcome(outcome),
-    release: () => 'release' as const,
-    forget: () => undefined,
-  };
   return {
     action: action as ActionName,
     reason: text,
-    resolution: resolutions[action as ActionName](),
+    resolution: action === 'resolve' ? readOutcome(outcome) : action === 'release' ? 'release' : undefined,
     evenIfRunning,
     token: readToken(token),
   };
@@ -154,7 +147,7 @@ function readOrder(action: unknown, body: unknown): Order {
 
 function readToken(token: unknown): number | undefined {
   if (token === undefined || Number.isSafeInteger(token)) return token as number | undefined;
-  throw new DashboardError('bad-request', '`token` has to be the whole number that the record was shown with');
+  throw invalid('`token` has to be the whole number that the record was shown with');
 }
 
 /** @throws DashboardError naming the member that cannot be used */
@@ -162,22 +155,19 @@ function readOutcome(outcome: unknown): Resolution {
   const { status, headers = {}, body, value } = membersOf(outcome, '`outcome`');
   if (value !== undefined && status === undefined) return { value };
   if (!Number.isInteger(status) || (status as number) < LEAST_STATUS || (status as number) > MOST_STATUS) {
-    throw new DashboardError(
-      'bad-request',
-      `\`outcome\` has to have a \`value\`, or a \`status\` from ${LEAST_STATUS} to ${MOST_STATUS}`,
-    );
+    throw invalid(`\`outcome\` has to have a \`value\`, or a \`status\` from ${LEAST_STATUS} to ${MOST_STATUS}`);
   }
   if (body !== undefined && typeof body !== 'string') {
-    throw new DashboardError('bad-request', '`outcome.body` has to be a text');
+    throw invalid('`outcome.body` has to be a text');
   }
   const given = membersOf(headers, '`outcome.headers`') as Record<string, string>;
   for (const [name, text] of Object.entries(given)) {
     const fault = headerFault(name, text);
     if (fault === 'malformed') {
-      throw new DashboardError('bad-request', '`outcome.headers` has to be an object of header values by their names');
+      throw invalid('`outcome.headers` has to be an object of header values by their names');
     }
     if (fault) {
-      throw new DashboardError('bad-request', `\`outcome.headers\` cannot have \`${name}\`: each replay has its own`);
+      throw invalid(`\`outcome.headers\` cannot have \`${name}\`: each replay has its own`);
     }
   }
   return { status: status as number, headers: given, ...(body !== undefined && { body }) };
@@ -185,7 +175,7 @@ function readOutcome(outcome: unknown): Resolution {
 
 function membersOf(value: unknown, what = 'The body'): Partial<Record<string, unknown>> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-  throw new DashboardError('bad-request', `${what} has to be a JSON object`);
+  throw invalid(`${what} has to be a JSON object`);
 }
 
 function saidOf(resolution: Resolution | undefined): string {
@@ -201,7 +191,7 @@ function changed(): DashboardError {
   return new DashboardError('changed', 'The record has changed since it was shown: look at it again');
 }
 
-/** As JSON of visible characters: nothing in an operator's or a customer's text begins another line of the log. */
+/** Returns JSON of visible characters: a line break in a customer's text could otherwise forge a line of the log. */
 function quoted(text: string): string {
   return JSON.stringify(text).replace(
     // oxlint-disable-next-line no-control-regex
@@ -214,10 +204,13 @@ export function notFound(id: string): DashboardError {
   return new DashboardError('not-found', `There is no record ${id}`);
 }
 
-/** What JavaScript throws where a program is wrong. Drivers and TypeORM throw errors of their own. */
+/** Errors of a wrong program. Drivers and TypeORM throw classes of their own. */
 const DEFECTS = [TypeError, RangeError, ReferenceError, SyntaxError];
 
-/** What goes wrong beside what is refused, is the database, or a defect. Its own words are for the log. */
+/**
+ * Returns the error for the page. What is no refusal is a defect or an outage of the database, and its message is only logged: it may
+ * contain content of records.
+ */
 export function refusalOf(error: unknown): DashboardError {
   if (error instanceof DashboardError) return error;
   const logger = new Logger('IdempotencyDashboard');

@@ -5,46 +5,43 @@ import { IdempotencyOptionError } from '../options/option-error.js';
 /** Options of `IdempotencyDashboardModule`; in `forRootAsync()`, the factory returns them. */
 export interface IdempotencyDashboardOptions {
   /**
-   * Whether operators may resolve, release and forget records on the page. A guard decides about each of these requests as well:
-   * they are `POST`. Default: `false`, the page shows and changes nothing.
+   * Whether operators may resolve, release and forget records on the page. These requests are `POST`, and the guards also decide about
+   * each of them. Default: `false`, the page is read-only.
    */
   readonly actions?: boolean;
   /**
-   * JSON pointers (RFC 6901, `*` is any member or index) to what the page must not show of requests, responses and results of
-   * steps, such as `['/card/number', '/card/iban']`. A pointer that begins with `?` leads to a parameter of the query. Content
-   * that is not JSON, or nested too deep, is then not shown at all. Added to what the module's own `request.redact` and `response.redact` say. Default: none.
+   * JSON pointers (RFC 6901, `*` is any member or index) to parts of requests, responses and results of steps that the page must not
+   * show, such as `['/card/number', '/card/iban']`. A pointer that begins with `?` names a parameter of the query. With pointers,
+   * content that is not JSON, or nested too deeply, is not shown at all. The module's own `request.redact` and `response.redact` apply as
+   * well. Default: none.
    */
   readonly redact?: readonly string[];
   /**
-   * Whether the page shows the content of requests, responses and steps at all, the query of a URL and the headers of a
-   * response included. Default: `true`.
+   * Whether the page shows the content of requests, responses and steps, including the query of a URL and the headers of a response.
+   * Default: `true`.
    */
   readonly content?: boolean;
 }
 
-/** Options that stand beside `useFactory` in `forRootAsync()`: they decide how the controller is made. */
+/** Options beside `useFactory` in `forRootAsync()`: Nest needs them before it calls a factory. */
 export interface IdempotencyDashboardExtras {
   /** Where the page is, below the global prefix: letters, digits, `-`, `_`, `.`, `~` and `/`. Default: `/idempotency`. */
   readonly path?: string;
   /**
-   * Guards that decide who sees the page, classes or instances, at least one: the page shows what customers sent and were
-   * answered. Nest makes those that are classes, in the module of the dashboard: what they inject has to be global or among
-   * `imports`.
+   * Guards that decide who sees the page, as classes or instances. At least one is required, because the page shows customers' requests
+   * and responses. Nest creates the classes in the dashboard's module: their dependencies have to be global, or exported by a module
+   * among `imports`.
    */
   readonly guards?: readonly (Type<CanActivate> | CanActivate)[];
-  /** `true`: there is no guard, and everyone who reaches the port sees the page. Something in front of the application protects it. */
+  /** `true` allows no guard: everyone who reaches the port sees the page. For applications behind a proxy that protects it. Default: `false`. */
   readonly public?: boolean;
-  /** Modules that export what the guards inject; and a module with `IdempotencyService`, where that is not global. */
+  /** Modules that export the guards' dependencies, and `IdempotencyService` if that is not global. Default: none. */
   readonly imports?: ModuleMetadata['imports'];
-  /** Decorators for the controller, such as one by which a global guard knows that it is not to decide: `[Public()]`. */
+  /** Decorators for the controller, such as `[Public()]`, which makes a global guard skip it. Default: none. */
   readonly decorators?: readonly ClassDecorator[];
 }
 
-export interface ResolvedDashboardOptions {
-  readonly actions: boolean;
-  readonly redact: readonly string[];
-  readonly content: boolean;
-}
+export type ResolvedDashboardOptions = Required<IdempotencyDashboardOptions>;
 
 const MODULE = 'IdempotencyDashboardModule';
 const PATH = /^\/?[\w.~-]+(\/[\w.~-]+)*\/?$/;
@@ -92,7 +89,7 @@ function isGuard(guard: unknown): boolean {
   return typeof canActivate === 'function';
 }
 
-/** The checks are those of `IdempotencyModule`, which their errors would name. */
+/** The checks are shared with `IdempotencyModule`, and their errors would name that module. */
 function ofDashboard<T>(check: () => T): T {
   try {
     return check();

@@ -7,8 +7,6 @@ const TYPES: Readonly<Record<string, string>> = {
   '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
-  '.png': 'image/png',
-  '.ico': 'image/x-icon',
 };
 
 export const PAGE = 'index.html';
@@ -18,8 +16,9 @@ export interface PageFile {
   readonly content: Buffer;
 }
 
-/** The files of the page, read once: a name in a request never becomes a path. */
-export function readPageFiles(folder = fileURLToPath(new URL('./page', import.meta.url))): Map<string, PageFile> {
+/** Reads the files of the page, once: a name in a request never becomes a path. */
+export function readPageFiles(): Map<string, PageFile> {
+  const folder = fileURLToPath(new URL('./page', import.meta.url));
   const files = new Map<string, PageFile>();
   for (const name of readdirSync(folder)) {
     const type = TYPES[extname(name)];

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DataSource, SelectQueryBuilder } from 'typeorm';
+import { parseRecordId } from '../cli/which-record.js';
 import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
@@ -7,9 +8,9 @@ import { RecordView } from '../service/record-view.js';
 import { instantFrom, isPast, wholeInstant } from '../store/dialects/clock.js';
 import type { IdempotencyRecord } from '../store/entities/index.js';
 import type { RecordPage, RecordSummary } from './contract.js';
-import { DashboardError } from './dashboard-error.js';
+import { DashboardError, invalid } from './dashboard-error.js';
 
-/** Which records a page of the list has. */
+/** The records of one page of the list. */
 export interface PageQuery {
   readonly status?: RecordStatus;
   readonly operation?: string;
@@ -22,17 +23,17 @@ export interface PageQuery {
 }
 
 export interface PageLimits {
-  /** Up to so many records, all of them are sorted by creation: no index has that order. */
+  /** The largest table that is sorted by creation, which no index orders. */
   readonly sorted: number;
-  /** How many records of a larger table a statement looks through. */
+  /** How many records of a larger table one statement reads. */
   readonly window: number;
-  /** How long a request goes on with the next window, in milliseconds. */
+  /** How long one request reads further windows, in milliseconds. */
   readonly patienceMs: number;
 }
 
 const LIMITS: PageLimits = { sorted: 10_000, window: 5_000, patienceMs: 250 };
 
-/** What a list shows: neither request nor response, which may be megabytes. */
+/** The columns of a list, without request and response, which may be megabytes. */
 const SUMMARY = [
   'id',
   'endpoint',
@@ -70,7 +71,7 @@ interface Found {
   readonly scanned: number;
 }
 
-/** A record with what only the database's clock can tell. */
+/** A record, with two facts that depend on the database's clock. */
 export interface JudgedRecord {
   readonly record: IdempotencyRecord;
   readonly abandoned: boolean;
@@ -78,9 +79,10 @@ export interface JudgedRecord {
 }
 
 /**
- * Pages of records for operators, by keyset, without counting and without an index of their own: an index on the creation would
- * cost every claim. A small table, or the records of a scope that has few, is sorted by creation. A large one is walked along
- * the index on `expires_at`, a bounded number of records a request.
+ * Pages of records by keyset. They count nothing and need no index of their own: an index on the creation would cost every claim.
+ *
+ * A small table, or the few records of a scope, is sorted by creation. A large table is read along the index on `expires_at`, a bounded
+ * number of records a request.
  */
 export class RecordPages extends RecordView {
   constructor(
@@ -99,10 +101,9 @@ export class RecordPages extends RecordView {
     const from = readCursor(query, by);
     const filters = this.filtersOf(query);
     const parameters = { status: query.status, operation: query.operation && storedLabel(query.operation), digests };
-    const walk = new Walk(by, query.order, parameters);
-    const found = isSmall
-      ? await this.sorted(walk, filters, query.limit, from)
-      : await this.walked(walk, filters, query.limit, from);
+    const walk: Walk = { by, direction: query.order === 'newest' ? 'DESC' : 'ASC', parameters };
+    const read = isSmall || filters.length === 0 ? this.sorted : this.walked;
+    const found = await read.call(this, walk, filters, query.limit, from);
     const records = await this.summaries(found.positions.map(({ id }) => id));
     const sign = query.order === 'newest' ? -1 : 1;
     return {
@@ -114,20 +115,20 @@ export class RecordPages extends RecordView {
     };
   }
 
-  /** The records that are there, in any order. */
+  /** Returns those of the records that exist, in any order. */
   async summaries(ids: readonly string[]): Promise<RecordSummary[]> {
     if (ids.length === 0) return [];
     const records = await this.judged(this.summary(), ids);
     return records.map(summaryOf);
   }
 
-  /** One record without its content. */
+  /** Returns one record without its content. */
   async brief(id: string): Promise<JudgedRecord | undefined> {
     const [record] = await this.judged(this.summary(), [id]);
     return record;
   }
 
-  /** One record with its content. */
+  /** Returns one record with its content. */
   async whole(id: string): Promise<JudgedRecord | undefined> {
     const [record] = await this.judged(this.query(), [id]);
     return record;
@@ -179,12 +180,11 @@ export class RecordPages extends RecordView {
     limit: number,
     from: Position | undefined,
   ): Promise<Found> {
-    if (filters.length === 0) return this.sorted(walk, filters, limit, from);
     const found: Position[] = [];
     const { window, patienceMs } = this.limits;
     const giveUpAt = performance.now() + patienceMs;
     for (let scanned = window; ; scanned += window) {
-      // The end first: rows that are swept before the second statement must not move it beyond what that reads.
+      // The end first: if rows were swept after the other statement, a later end would skip records that it has not read.
       const end = await this.windowEnd(walk, from);
       found.push(...(await this.hits(walk, filters, { from, to: end }, limit + 1 - found.length)));
       if (found.length > limit) return { ...cut(found, limit), partial: false, scanned };
@@ -203,7 +203,7 @@ export class RecordPages extends RecordView {
     return end;
   }
 
-  /** What of the next window the filters let through. The window is cut first: a plan must not filter the table. */
+  /** Returns the records of the next window that match the filters. The subquery bounds the window: filtering first could read the whole table. */
   private hits(
     walk: Walk,
     filters: readonly string[],
@@ -211,7 +211,7 @@ export class RecordPages extends RecordView {
     limit: number,
   ): Promise<Position[]> {
     const window = this.along(walk, from)
-      // In parentheses: TypeORM gives a property that is selected twice the same name.
+      // In parentheses, because TypeORM gives a property that is selected twice one name.
       .addSelect(`(r.${walk.by})`, 'place')
       .addSelect(`CASE WHEN ${filters.join(' AND ')} THEN 1 ELSE 0 END`, 'hit')
       .limit(this.limits.window);
@@ -233,7 +233,7 @@ export class RecordPages extends RecordView {
       .getRawMany<Position>();
   }
 
-  /** Ids and places in the order of a walk, from a position on. */
+  /** Selects ids and positions in the order of a walk, after a position. */
   private along(walk: Walk, from: Position | undefined): SelectQueryBuilder<IdempotencyRecord> {
     const query = this.query()
       .select('r.id', 'id')
@@ -244,7 +244,7 @@ export class RecordPages extends RecordView {
     if (!from) return query;
     const beyond = walk.direction === 'DESC' ? '<' : '>';
     const at = instantFrom(this.dataSource, ':at');
-    // The first condition is what an index is entered by: MySQL does not see it in the second.
+    // MySQL enters the index by the first condition, and does not by the second.
     return query
       .where(`r.${walk.by} ${beyond}= ${at}`)
       .andWhere(`(r.${walk.by} ${beyond} ${at} OR r.id ${beyond} :id)`)
@@ -271,19 +271,12 @@ export class RecordPages extends RecordView {
   }
 }
 
-class Walk {
+interface Walk {
+  readonly by: Order;
   readonly direction: 'ASC' | 'DESC';
-
-  constructor(
-    readonly by: Order,
-    order: PageQuery['order'],
-    readonly parameters: Readonly<Record<string, unknown>>,
-  ) {
-    this.direction = order === 'newest' ? 'DESC' : 'ASC';
-  }
+  readonly parameters: Readonly<Record<string, unknown>>;
 }
 
-/** @returns the record as lists show it */
 export function summaryOf({ record, abandoned, expired }: JudgedRecord): RecordSummary {
   return {
     id: record.id,
@@ -304,8 +297,8 @@ export function summaryOf({ record, abandoned, expired }: JudgedRecord): RecordS
 }
 
 /**
- * Whether an operation answers over HTTP, as its route says: a retry there cannot be answered with a value. An operation of
- * another kind has none, and its retry reads what is recorded as JSON.
+ * Returns whether an operation answers over HTTP: only there do records have routes. Its retries cannot be answered with a value, and
+ * those of other operations read the recorded outcome as JSON.
  */
 export function answersOverHttp({ route, endpoint }: IdempotencyRecord): boolean {
   return route !== null || /^[A-Z]+ \//.test(endpoint);
@@ -320,7 +313,7 @@ function cut(found: readonly Position[], limit: number): Pick<Found, 'positions'
   return { positions, next: found.length > limit ? positions[limit - 1] : null };
 }
 
-/** What a cursor belongs to: with other filters, its position means nothing. */
+/** Digests the filters of a cursor: with others, its position would skip records. */
 function digestOf({ status, operation, scope, minAgeMs, maxAgeMs, order }: PageQuery): string {
   const text = JSON.stringify([status, operation, scope, minAgeMs, maxAgeMs, order]);
   return createHash('sha256').update(text).digest('base64url').slice(0, 12);
@@ -330,12 +323,12 @@ function writeCursor(query: PageQuery, { by, at, id }: Cursor): string {
   return Buffer.from(JSON.stringify([digestOf(query), by, at, id])).toString('base64url');
 }
 
-/** @throws DashboardError where it cannot be gone on from */
+/** @throws DashboardError for a cursor of other filters, of another order, or one that this class has not written */
 function readCursor(query: PageQuery, by: Order): Position | undefined {
   if (query.cursor === undefined) return undefined;
   try {
     const [digest, of, at, id] = JSON.parse(Buffer.from(query.cursor, 'base64url').toString()) as unknown[];
-    if (digest === digestOf(query) && of === by && isPlace(at) && typeof id === 'string' && ID.test(id))
+    if (digest === digestOf(query) && of === by && isPlace(at) && typeof id === 'string' && parseRecordId(id) === id)
       return { at, id };
   } catch {
     // Refused below.
@@ -346,18 +339,16 @@ function readCursor(query: PageQuery, by: Order): Position | undefined {
 /** Milliseconds, or what PostgreSQL writes of a timestamp. */
 const TIMESTAMP = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/;
 
-/** What the database would refuse, it would refuse as if it were in trouble. */
+/** An error of the database would be reported as an outage, so a forged position is refused before. */
 function isPlace(at: unknown): at is string | number {
   if (typeof at !== 'string') return Number.isSafeInteger(at);
-  // Text of a number: how drivers of MySQL and SQLite may return a large one.
+  // Drivers of MySQL and SQLite may return a large number as text.
   return /^\d{1,15}$/.test(at) || (TIMESTAMP.test(at) && !Number.isNaN(Date.parse(at.slice(0, 19))));
 }
 
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-/** @throws DashboardError for what is no id of a record */
+/** @throws DashboardError for a text that is no record id */
 export function recordId(text: unknown): string {
-  const id = typeof text === 'string' ? text.toLowerCase() : '';
-  if (ID.test(id)) return id;
-  throw new DashboardError('bad-request', 'A record id looks like 0f8fad5b-d9cb-469f-a165-70867728950e');
+  const id = typeof text === 'string' ? parseRecordId(text) : undefined;
+  if (id !== undefined) return id;
+  throw invalid('A record id looks like 0f8fad5b-d9cb-469f-a165-70867728950e');
 }

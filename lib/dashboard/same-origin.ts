@@ -3,24 +3,24 @@ import { REQUEST_HEADER } from './contract.js';
 import { DashboardError } from './dashboard-error.js';
 
 /**
- * Refuses what another site makes a browser send: with an operator's cookies, it would read or settle records.
+ * Refuses requests that another site makes a browser send: with the operator's cookies, they would read or settle records.
  *
  * Browsers say in `Sec-Fetch-Site` (W3C Fetch Metadata) where a request comes from, and pages cannot set it. Over plain HTTP
- * they leave it out; there, `Origin` has to name the host that was asked. Programs send neither, and have no cookies of others.
+ * they omit it, and `Origin` has to name the requested host. Programs send neither, and have no operator's cookies.
  *
- * @param mayNavigate whether following a link from another site is fine: it shows the page, and its site sees nothing of it
+ * @param mayNavigate whether links on other sites may lead here: the operator sees the page, and the other site does not
  * @throws DashboardError `cross-site`
  */
 export function assertSameOrigin(headers: IncomingHttpHeaders, { mayNavigate = false } = {}): void {
   const { 'sec-fetch-site': site, 'sec-fetch-mode': mode, origin } = headers;
   if (mayNavigate && mode === 'navigate') return;
   if (site !== undefined) {
-    // `none`: typed into the address bar.
+    // `none`: the operator typed the address.
     if (site === 'same-origin' || site === 'none') return;
   } else if (origin === undefined) {
     return;
   } else {
-    // Over HTTP/2, the authority may take the place of the header.
+    // HTTP/2 may have `:authority` instead.
     const asked = headers.host ?? headers[':authority'];
     const host = hostOf(origin);
     if (host !== undefined && host === asked) return;
@@ -29,8 +29,8 @@ export function assertSameOrigin(headers: IncomingHttpHeaders, { mayNavigate = f
 }
 
 /**
- * As {@link assertSameOrigin}, of what changes something. The header and the media type cannot be sent across origins without a
- * preflight that the application would have to allow.
+ * As {@link assertSameOrigin}, for requests that change something. Other origins cannot send the header or the media type without a
+ * preflight, which the application would have to allow.
  *
  * @throws DashboardError `cross-site`, `not-json`
  */

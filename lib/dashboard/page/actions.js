@@ -1,11 +1,13 @@
-/** The dialog that asks before anything is changed, and says afterwards what came of each record. */
+/** The dialog that asks before anything is changed, and shows the result of each record afterwards. */
 import { changeRecord, changeRecords, RequestError } from './api.js';
 import { announce, byId, h } from './dom.js';
 import { plural, relativeTime, shortId } from './format.js';
 import { ACTIONS, stateOf } from './words.js';
 
-const MOST_NAMED = 4;
-const LONGEST_REASON = 500;
+/** How many of the selected records the dialog lists. */
+const MAX_NAMED = 4;
+/** The server's limit. */
+const MAX_REASON_LENGTH = 500;
 
 export const bulkActions = () =>
   Object.entries(ACTIONS).map(([action, { label, risky }]) => ({ action, label, risky }));
@@ -38,7 +40,7 @@ export function openDialog(action, records) {
       id: 'reason',
       name: 'reason',
       rows: 2,
-      maxlength: LONGEST_REASON,
+      maxlength: MAX_REASON_LENGTH,
       required: true,
       autofocus: fields === null,
       'aria-describedby': 'reason-hint',
@@ -145,7 +147,7 @@ export function openDialog(action, records) {
     const { past, after } = ACTIONS[action];
     const operationOf = (id) => records.find((record) => record.id === id)?.operation ?? '';
     const title = failed === 0 ? `${past} all ${done}` : `${past} ${done} of ${results.length}`;
-    // Those that failed first: they are why one reads on.
+    // Refused ones first, because the operator has to look at these.
     const sorted = results.toSorted((a, b) => Number(a.ok) - Number(b.ok));
     return h(
       'div',
@@ -177,12 +179,12 @@ function withResolvers() {
 }
 
 function named(records) {
-  const rest = records.length - MOST_NAMED;
+  const rest = records.length - MAX_NAMED;
   return h(
     'ul.named',
     null,
     ...records
-      .slice(0, rest === 1 ? MOST_NAMED + 1 : MOST_NAMED)
+      .slice(0, rest === 1 ? MAX_NAMED + 1 : MAX_NAMED)
       .map((record) =>
         h(
           'li',
@@ -197,7 +199,7 @@ function named(records) {
   );
 }
 
-/** What a held operation came to: an HTTP response, or the value of `IdempotencyService.run()`. */
+/** Fields for the outcome of a held operation: an HTTP response, or the value of `IdempotencyService.run()`. */
 function outcomeFields(records) {
   const isValue = records[0].resolvesWith === 'value';
   const status = h('input', {

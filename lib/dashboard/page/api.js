@@ -1,11 +1,11 @@
-/** What the server says, and how it fails. URLs are relative: the page does not know the prefix that it is mounted behind. */
+/** Requests to the server, and its errors. URLs are relative: the page does not know the prefix that it is mounted behind. */
 
 const TIMEOUT_MS = 35_000;
 
-/** What must not be in access logs: the server takes it in a header alone. */
+/** Parameters that must not be in access logs. The server takes them only in a header. */
 const HIDDEN = ['key', 'scope', 'host'];
 
-/** An answer that is no success. `status` is 0 where there was none. */
+/** An unsuccessful response. `status` is 0 without a response. */
 export class RequestError extends Error {
   constructor(status, code, message) {
     super(message);
@@ -57,7 +57,7 @@ async function request(path, options = {}) {
   }
   const body = await response.json().catch(() => undefined);
   if (response.ok && body !== undefined) return body;
-  // A guard answers in the application's own form, which may be a login page.
+  // Responses of guards have the application's form, and may be a login page.
   const { code = 'unknown', message = ofStatus(response.status) } = body?.error ?? {};
   throw new RequestError(response.ok ? 401 : response.status, code, message);
 }
@@ -69,7 +69,7 @@ function ofStatus(status) {
   return `The application answered ${status}.`;
 }
 
-/** A title and what to do, for an error that takes the place of content. */
+/** Returns a title and what to do, for an error that is shown instead of content. */
 export function explain(error) {
   if (!(error instanceof RequestError)) return { title: 'Something went wrong in this page', text: String(error) };
   if (error.status === 0) {
@@ -86,5 +86,5 @@ export function explain(error) {
   return { title: 'The application could not answer', text: error.message };
 }
 
-/** Whether asking again can help. */
+/** Returns whether a retry may succeed. */
 export const isTransient = (error) => !(error instanceof RequestError) || error.status === 0 || error.status >= 500;

@@ -1,4 +1,4 @@
-/** Starts the page: who may do what, which view the hash asks for, and what changes while one looks at it. */
+/** Starts the page: rights of the operator, the view that the hash names, and live updates. */
 import { explain, getActivity, getInfo, isTransient } from './api.js';
 import { byId, h } from './dom.js';
 import { now, refreshTimes, relativeTime, setClock } from './format.js';
@@ -9,17 +9,17 @@ import { leaveRecord, openRecord, reloadRecord, setUpRecord } from './record.js'
 import { currentRoute, listHref } from './route.js';
 
 const RETRY_MS = 3_000;
-/** A busy process ticks each second; the list need not be asked for that often. */
+/** A busy process ticks each second. Each reload of the list is a query. */
 const LIST_EVERY_MS = 2_000;
-/** Events come from one process: what others do, and a process that dies without a word, is found by asking. */
+/** Events come from one process only. Changes by others, and by a process that crashes, are found by polling. */
 const ASK_EVERY_MS = 10_000;
 const PLOT_MINUTES = 60;
 const MINUTE = 60_000;
-/** What makes more or fewer records held. */
+/** Changes of the number of held records. */
 const HELD_CHANGES = ['held', 'resolved', 'released', 'forgotten'];
 const COUNTED = ['claims', 'replays', 'conflicts', 'takeOvers', 'failures'];
 
-/** @type {Map<number, any>} what is counted, by when its bucket begins */
+/** @type {Map<number, any>} counts, by the time when their bucket begins */
 const buckets = new Map();
 let listDue = 0;
 let listShownAt = -LIST_EVERY_MS;
@@ -112,7 +112,7 @@ async function refreshActivity() {
     );
     draw();
   } catch {
-    // The list says that the application does not answer.
+    // The list shows the error.
   }
 }
 
@@ -133,7 +133,7 @@ function scheduleList() {
   listDue = setTimeout(() => {
     listDue = 0;
     listShownAt = performance.now();
-    // Who looks at the page again is shown what there is now: see `visibilitychange`.
+    // A hidden page is refreshed when it becomes visible: see `visibilitychange`.
     if (!document.hidden) void reload({ gently: true });
   }, wait);
 }
@@ -142,7 +142,7 @@ function count(changed) {
   for (const bucket of changed) buckets.set(Date.parse(bucket.at), bucket);
 }
 
-/** Ten seconds are too little to be a column: adds up to minutes. */
+/** Adds buckets up to minutes: the columns of ten seconds would be too narrow. */
 function draw() {
   const last = Math.floor(now() / MINUTE) * MINUTE;
   const first = last - (PLOT_MINUTES - 1) * MINUTE;

@@ -3,14 +3,14 @@ import { h } from './dom.js';
 import { size } from './format.js';
 
 const REDACTED = '"[redacted]"';
-/** Names of members, texts, and the rest that has a colour, in JSON that is indented. */
+/** Tokens of indented JSON that have a colour: names of members, strings, and other literals. */
 const TOKENS = /("(?:\\.|[^"\\])*")(\s*:)?|\b(?:true|false|null)\b|-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b/g;
-/** What is longer is shown without colours: each coloured token is an element. */
-const MOST_COLOURED = 40_000;
+/** The longest text with colours. Each coloured token is an element, and many of them make the page slow. */
+const MAX_COLOURED = 40_000;
 
 /**
  * @param {any} content as the server describes it
- * @param {string} label what it is, for a screen reader
+ * @param {string} label for screen readers
  */
 export function contentView(content, label) {
   if (content === null) return h('p.hint', null, 'Empty.');
@@ -38,7 +38,7 @@ export function contentView(content, label) {
 export const isContent = (view) =>
   view !== null && ['json', 'text', 'binary', 'sealed', 'withheld'].includes(view.kind);
 
-// It scrolls, so the keyboard has to be able to reach it.
+// It scrolls, so it has to be reachable by keyboard.
 const block = (children, label) => h('pre', { tabindex: '0', role: 'region', 'aria-label': label }, ...children);
 
 function notes({ bytes, redacted, truncated }, kind) {
@@ -53,7 +53,7 @@ function notes({ bytes, redacted, truncated }, kind) {
 
 /** @param {string} text */
 function json(text) {
-  if (text.length > MOST_COLOURED) return [text];
+  if (text.length > MAX_COLOURED) return [text];
   const parts = [];
   let last = 0;
   for (const match of text.matchAll(TOKENS)) {

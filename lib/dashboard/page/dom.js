@@ -39,7 +39,7 @@ function setData(element, data) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Sets a text only where it differs: a live region announces every write. */
+/** Sets a text only if it differs, because a live region announces every write. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -73,7 +73,7 @@ export function show(list, items, render) {
   row?.querySelectorAll('a, button, input')[place]?.focus({ preventScroll: true });
 }
 
-/** Says something to a screen reader, once. */
+/** Announces a text to screen readers, once. */
 export function announce(text) {
   const region = byId('announcer');
   // The same text twice is announced twice only if the region was empty in between.

@@ -13,7 +13,7 @@ const UNITS = [
 /** How far the clock of the application is ahead of the browser's, in milliseconds. */
 let aheadMs = 0;
 
-/** Ages are by the clock of the application: an operator's own may be wrong. @param {string} iso what it says now */
+/** Ages follow the clock of the application, because an operator's may be wrong. @param {string} iso its present time */
 export function setClock(iso) {
   aheadMs = Date.parse(iso) - Date.now();
 }
@@ -40,13 +40,13 @@ const two = (value) => String(value).padStart(2, '0');
 
 const dayOf = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 
-/** `14:02`, local: the label of an axis. @param {number} ms */
+/** Formats a local time for an axis: `14:02`. @param {number} ms */
 export function clock(ms) {
   const at = new Date(ms);
   return `${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
-/** `2026-11-29 02:14:07`, local: sorts as text, and the month cannot be mistaken for the day. */
+/** Formats a local time: `2026-11-29 02:14:07` sorts as text, and the month cannot be mistaken for the day. */
 export function absolute(ms, milliseconds = false) {
   const at = new Date(ms);
   const rest = milliseconds ? `.${String(at.getMilliseconds()).padStart(3, '0')}` : '';
@@ -86,7 +86,7 @@ export function absoluteTime(iso, milliseconds = false) {
   return h('time', { datetime: iso }, absolute(Date.parse(iso), milliseconds));
 }
 
-/** Relative times grow old. */
+/** Updates the relative times on the page. */
 export function refreshTimes() {
   for (const element of document.querySelectorAll('time[data-relative]')) {
     element.textContent = relative(Date.parse(element.dateTime));

@@ -1,4 +1,4 @@
-/** The list of records: filters, pages, selection. What is asked for is the hash; see route.js. */
+/** The list of records: filters, pages, selection. The hash has the query: see route.js. */
 import { explain, getRecords, isTransient } from './api.js';
 import { bulkActions, openDialog } from './actions.js';
 import { announce, byId, h, setText, show } from './dom.js';
@@ -7,12 +7,12 @@ import { listHref, recordHref } from './route.js';
 import { outcomeOf, stateOf, STATUSES } from './words.js';
 
 const PAGE_SIZE = 50;
-/** A phone shows a record on two lines: a page is to be thumbed through, not to be endless. */
+/** A phone shows each record on two lines, and a longer page would be tedious to scroll. */
 const PHONE_PAGE_SIZE = 20;
-/** Records that are held are counted up to here: a count of all would read the whole table. */
-const MOST_HELD = 100;
+/** Held records are counted up to this number: an exact count would read the whole table. */
+const MAX_HELD = 100;
 const RETRY_MS = 3_000;
-/** To look for what is held may read thousands of records, and each page that is open asks. */
+/** A search for held records may read thousands of records, and each open page asks. */
 const HELD_EVERY_MS = 15_000;
 const WIDE = matchMedia('(min-width: 720px)');
 
@@ -21,15 +21,15 @@ let info;
 let query = {};
 /** @type {any[]} */
 let records = [];
-/** The page as the server gave it last. */
+/** The last response of the server. */
 let page = null;
 let isShown = false;
 let loading = new AbortController();
 let isLoading = false;
-/** Cursors of the pages that were left by "Older", for "Newer". */
+/** Cursors of the pages that the operator left by "Older", for "Newer". */
 const trail = [];
 const picked = new Set();
-/** Records that arrived and are not shown, as the operator is at work in the list. */
+/** New records that are not shown yet, because the operator is at work in the list. */
 let waiting = null;
 let retry = 0;
 
@@ -85,7 +85,7 @@ export function leaveList() {
   byId('selection').hidden = true;
 }
 
-/** @param {{ gently?: boolean }} [options] `gently`: without moving rows under an operator who is at work in them */
+/** @param {{ gently?: boolean }} [options] `gently`: does not move rows that the operator is at work in */
 export async function reload({ gently = false } = {}) {
   void showHeld(gently);
   if (!isShown) return;
@@ -116,7 +116,7 @@ export async function reload({ gently = false } = {}) {
 
 const isAtWork = () => picked.size > 0 || query.cursor !== undefined || byId('rows').contains(document.activeElement);
 
-/** Rows that are shown get their new state; records that are new wait behind a button. */
+/** Updates the rows that are shown. New records wait behind a button. */
 function update(next) {
   const byNewId = new Map(next.records.map((record) => [record.id, record]));
   const fresh = next.records.filter(({ id }) => !records.some((record) => record.id === id));
@@ -253,7 +253,7 @@ function showError(error) {
   if (document.querySelector('.failure')?.dataset.text === text) return;
   const again = h('button', { type: 'button', onclick: () => void reload() }, 'Try again');
   showState(h('div.empty.failure', { role: 'alert', data: { text } }, h('b', null, title), h('p', null, text), again));
-  // What was shown stays, as the last that is known; the state above it says that it may be old.
+  // The last known records stay; the error above them says that they may be old.
   byId('records').hidden = records.length === 0 || page === null;
   byId('pages').hidden = page === null;
 }
@@ -324,18 +324,18 @@ function showKeyHint() {
   if (!isMissing) operation.removeAttribute('aria-invalid');
 }
 
-/* Held records: counted, and told to a screen reader */
+/* Held records: counted, and announced to screen readers */
 
 let lastHeld = 0;
 let heldAskedAt = -HELD_EVERY_MS;
 let isAskingHeld = false;
 
-/** The next look at the list asks, however soon it is. */
+/** Makes the next reload ask for held records, however soon it is. */
 export function heldChanged() {
   heldAskedAt = -HELD_EVERY_MS;
 }
 
-/** @param {boolean} gently not more often than {@link HELD_EVERY_MS} */
+/** @param {boolean} gently at most once in {@link HELD_EVERY_MS} */
 async function showHeld(gently) {
   if (isAskingHeld) {
     if (!gently) heldChanged();
@@ -345,7 +345,7 @@ async function showHeld(gently) {
   isAskingHeld = true;
   heldAskedAt = performance.now();
   const section = byId('held');
-  const found = await getRecords({ status: 'held', order: 'oldest', limit: MOST_HELD }).catch(() => null);
+  const found = await getRecords({ status: 'held', order: 'oldest', limit: MAX_HELD }).catch(() => null);
   isAskingHeld = false;
   if (found === null) return;
   const count = found.records.length;

@@ -7,7 +7,7 @@
  */
 import { byId, setText } from './dom.js';
 
-/** After an answer that is no stream, such as 503 for too many pages or a guard's 401, EventSource gives up. */
+/** EventSource itself gives up after a response that is no stream, such as 503 for too many pages or a guard's 401. */
 const RETRY_MS = 15_000;
 
 const STATES = {
@@ -17,7 +17,7 @@ const STATES = {
 };
 
 /**
- * @param {{ onHello: () => void, onTick: (tick: any) => void }} listener `onHello`: what is shown may be out of date
+ * @param {{ onHello: () => void, onTick: (tick: any) => void }} listener `onHello`: the page may be out of date
  */
 export function listen({ onHello, onTick }) {
   showState('connecting');

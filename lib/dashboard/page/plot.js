@@ -5,7 +5,7 @@ const WIDTH = 240;
 const HEIGHT = 40;
 const GAP = 1;
 
-/** What a tile counts; what an operator should look into comes first. */
+/** The tiles. Counts that an operator should look into come first. */
 const SERIES = [
   { name: 'failures', label: 'Failures', what: 'executions ended without an outcome on record, or were refused' },
   { name: 'takeOvers', label: 'Take-overs', what: 'claims took over from a process that died or paused' },
@@ -15,8 +15,8 @@ const SERIES = [
 ];
 
 /**
- * Draws one small column chart for each series, all over the same minutes. Each has a scale of its own: one take-over beside
- * a thousand claims has to be visible.
+ * Draws a small column chart for each series, all over the same minutes. Each has its own scale: one take-over has to be visible
+ * beside a thousand claims.
  *
  * @param {HTMLElement} list
  * @param {{ at: number }[]} buckets the oldest first, each with a count by the name of a series
@@ -62,7 +62,7 @@ function chart(counts, buckets, peak, description) {
   );
 }
 
-/** The same numbers for those who do not see the plot, or want them exact. */
+/** Shows the same numbers as a table, for screen readers and for exact values. */
 export function showPlotTable(body, buckets) {
   const eventful = buckets.filter((bucket) => SERIES.some(({ name }) => bucket[name] > 0)).toReversed();
   body.replaceChildren(

@@ -1,4 +1,4 @@
-/** One record: what happened, what can be done about it, and what is on record. */
+/** One record: what happened, what the operator can do, and what is stored. */
 import { openDialog } from './actions.js';
 import { explain, getRecord, isTransient } from './api.js';
 import { contentView, isContent } from './content.js';
@@ -30,7 +30,7 @@ export async function openRecord(id, backHref) {
   document.title = `${id.slice(0, 8)} · Idempotency records`;
   view.replaceChildren(back(), h('p.loading', { role: 'status' }, 'Loading the record…'));
   await reloadRecord();
-  // One who came by a link is at the top of a new page, as after a navigation.
+  // As after a navigation: the focus and the scroll position are at the top.
   if (shownId === id) view.querySelector('h1')?.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
@@ -123,7 +123,7 @@ function recordView(record) {
 }
 
 function copyButton(id) {
-  // Only where the page is served over HTTPS, or from localhost.
+  // Browsers have a clipboard only over HTTPS and on localhost.
   if (!navigator.clipboard) return null;
   const button = h('button.quiet.small', { type: 'button', id: 'copy-id' }, 'Copy id');
   const say = (text) => (button.textContent = text);

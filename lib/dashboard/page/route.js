@@ -1,4 +1,4 @@
-/** What is shown is in the hash, so that a link to it can be sent to a colleague: `#/?status=held`, `#/records/<id>`. */
+/** The hash has all that a view needs, so that an operator can send its link to a colleague: `#/?status=held`, `#/records/<id>`. */
 
 const FILTERS = ['status', 'operation', 'scope', 'key', 'host', 'id', 'minAge', 'maxAge', 'order', 'cursor'];
 
@@ -15,7 +15,7 @@ export function currentRoute() {
   return { view: 'list', query };
 }
 
-/** Someone may have cut a link in the middle of a `%20`. */
+/** A copied link may be cut in the middle of a `%20`. */
 function decoded(text) {
   try {
     return decodeURIComponent(text);

@@ -1,4 +1,4 @@
-/** What states mean and what actions do, in the words of an operator. */
+/** The meaning of states and actions, in the words of an operator. */
 import { absolute, relative } from './format.js';
 
 export const STATUSES = ['held', 'processing', 'done', 'failed'];
@@ -16,7 +16,7 @@ export function outcomeOf({ status, responseCode }) {
   return responseCode === 1 ? 'a value' : String(responseCode);
 }
 
-/** What happened, in one or two sentences: the first thing that is read on a record. */
+/** Returns what happened and what follows, in one or two sentences: operators read them first. */
 export function story(record) {
   const { status, operation, attempt, createdAt, expiresAt, leaseUntil } = record;
   const began = absolute(Date.parse(createdAt));
@@ -58,7 +58,7 @@ export function story(record) {
   ];
 }
 
-/** Each action: what it is for, and what it does, in one sentence each. */
+/** For each action: when to take it, and what it does. */
 export const ACTIONS = {
   resolve: {
     label: 'Resolve…',
@@ -90,7 +90,7 @@ export const ACTIONS = {
   },
 };
 
-/** Where to look for what happened. */
+/** Returns where the operator can find out whether the effect happened. */
 export function advice(record) {
   const steps = record.timeline.filter(({ kind }) => kind === 'step');
   const open = steps.filter(({ status }) => status === 'begun').map(({ name }) => name);
@@ -115,7 +115,7 @@ export function advice(record) {
 
 const times = (count) => (count === 1 ? 'once' : `${count} times`);
 
-/** An entry of the timeline: a title, and what it means. */
+/** Returns the title of a timeline's entry, and what it means. */
 export function entryWords(entry, record) {
   switch (entry.kind) {
     case 'created':
