@@ -58,7 +58,7 @@ export async function examineApplication(file: string, timeoutMs: number): Promi
   const schemas = keepSchemas(path);
   try {
     const app = await withDeadline(load(path, logged), timeoutMs);
-    const { application, findings } = examined(app, file);
+    const { application, findings } = examined(app, file, schemas);
     const clients = (application?.options.redis ?? []) as readonly { readonly options?: unknown }[];
     const secrets = [...secretsOf(schemas), ...clients.flatMap(({ options }) => secretsIn(options))];
     return { application, findings: [...findings, ...schemas.findings()], secrets };
@@ -119,7 +119,7 @@ async function adapterFor(path: string): Promise<AbstractHttpAdapter> {
   throw new Error(`neither ${ADAPTERS.map(([name]) => name).join(' nor ')} is installed`);
 }
 
-function examined(app: INestApplication, file: string): Omit<Examined, 'secrets'> {
+function examined(app: INestApplication, file: string, schemas: Watched): Omit<Examined, 'secrets'> {
   const from = { strict: false };
   let options: ResolvedModuleOptions;
   try {
@@ -136,15 +136,17 @@ function examined(app: INestApplication, file: string): Omit<Examined, 'secrets'
   const sizes = routes
     .idempotent()
     .map(({ controller, handler }) => operations.of(controller, handler)!.response.maxBytes);
+  const dataSource = app.get<DataSource>(IDEMPOTENCY_DATA_SOURCE, from);
   return {
     application: {
-      dataSource: app.get<DataSource>(IDEMPOTENCY_DATA_SOURCE, from),
+      dataSource,
       options,
       settings: {
         isKnown: true,
         storeConnections: options.storeConnections,
         usesRedis: options.redis.length > 0,
         responseMaxBytes: Math.max(operations.ofModule.response.maxBytes, ...sizes),
+        changesSchema: schemas.changesSchema(dataSource),
         sweeps: options.sweep !== undefined,
       },
     },

@@ -12,12 +12,16 @@ import { executedMigrations } from '../database/executed-migrations.js';
 import { failure, type Finding, type Findings, hint, ok, warning } from './finding.js';
 import type { Subject } from './subject.js';
 
-export const RUN_MIGRATIONS =
-  'Run the migrations: npx nestjs-idempotency migrations run (`migrations print` shows the SQL). Where the tables are under ' +
-  'another name, give --schema or --entity-prefix';
+/** An application with `synchronize` would not expect the tables that a migration has made. */
+const howToMakeTables = ({ application }: Subject) =>
+  application.changesSchema
+    ? 'Start the application once: it makes the tables, which the doctor does not. Then run the doctor again'
+    : 'Run the migrations: npx nestjs-idempotency migrations run (`migrations print` shows the SQL). Where the tables are under ' +
+      'another name, give --schema or --entity-prefix';
 
 /** Runs the boot check of the application: the server's version, a claim, a step and their deletion, which it rolls back. */
-export async function* rehearsal({ dataSource, store, timeoutMs }: Subject): Findings {
+export async function* rehearsal(subject: Subject): Findings {
+  const { dataSource, store, timeoutMs } = subject;
   const logged: Finding[] = [];
   let cause: unknown;
   const rehearsing: Pick<typeof store, 'rehearse'> = {
@@ -29,7 +33,7 @@ export async function* rehearsal({ dataSource, store, timeoutMs }: Subject): Fin
   };
   const logger = {
     warn: (message: string) => logged.push(warning('database.writes', message)),
-    error: (message: string) => logged.push(failure('database.writes', message, remedyFor(cause, dataSource))),
+    error: (message: string) => logged.push(failure('database.writes', message, remedyFor(cause, subject))),
   } as unknown as Logger;
   try {
     await checkAtBoot(dataSource, rehearsing, { logger, timeoutMs });
@@ -49,11 +53,10 @@ export async function* version({ dataSource }: Subject): Findings {
   yield ok('database.version', `${name}${row.version}`.split(' on ')[0]);
 }
 
-function remedyFor(cause: unknown, dataSource: DataSource): string {
-  if (saysMissingTables(cause)) return RUN_MIGRATIONS;
-  if (!lacksRight(cause)) {
-    return 'Requests get 503 for the same reason: see docs/troubleshooting.md#log-lines';
-  }
+function remedyFor(cause: unknown, subject: Subject): string {
+  if (saysMissingTables(cause)) return howToMakeTables(subject);
+  if (!lacksRight(cause)) return 'Requests get 503 for the same reason: see docs/troubleshooting.md#log-lines';
+  const { dataSource } = subject;
   const tables = IDEMPOTENCY_ENTITIES.map((entity) => dataSource.getMetadata(entity).tablePath);
   const rights = 'GRANT SELECT, INSERT, UPDATE, DELETE ON';
   const user = "the application's user";
@@ -63,14 +66,15 @@ function remedyFor(cause: unknown, dataSource: DataSource): string {
 }
 
 /** Checks for columns and indexes that the tables lack, and for migrations that have not run. */
-export async function* tables({ dataSource }: Subject): Findings {
+export async function* tables(subject: Subject): Findings {
+  const { dataSource } = subject;
   const executed = await executedMigrations(dataSource);
   const names: string[] = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
   const pending = names.filter((name) => !executed.includes(name)).join(', ');
   const missing = await missingParts(dataSource);
   if (missing.columns.length > 0) {
     const behind = pending && `; migrations that have not run: ${pending}`;
-    yield failure('tables.columns', `Missing: ${missing.columns.join(', ')}${behind}`, RUN_MIGRATIONS);
+    yield failure('tables.columns', `Missing: ${missing.columns.join(', ')}${behind}`, howToMakeTables(subject));
     return;
   }
   yield ok('tables.columns', 'All tables and columns of this version are there');
@@ -87,7 +91,8 @@ export async function* tables({ dataSource }: Subject): Findings {
       'No migration of this library is on record: the tables were made by `synchronize` or by hand',
       'Use the migrations in production. Where the table of migrations has another name, give --migrations-table',
     );
-  } else if (pending) yield warning('tables.migrations', `Migrations that have not run: ${pending}`, RUN_MIGRATIONS);
+  } else if (pending)
+    yield warning('tables.migrations', `Migrations that have not run: ${pending}`, howToMakeTables(subject));
   else yield ok('tables.migrations', `${executed.length} migrations have run, and none is missing`);
 }
 

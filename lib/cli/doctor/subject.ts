@@ -19,6 +19,8 @@ export interface ApplicationSettings {
   readonly usesRedis: boolean;
   /** The largest response that an operation stores. */
   readonly responseMaxBytes: number;
+  /** Whether it creates missing tables when it starts: by `synchronize`, or by running migrations. */
+  readonly changesSchema: boolean;
   /** Whether its processes sweep. */
   readonly sweeps: boolean;
 }
@@ -29,5 +31,6 @@ export const DEFAULT_SETTINGS: ApplicationSettings = {
   storeConnections: 4,
   usesRedis: false,
   responseMaxBytes: 1_024 ** 2,
+  changesSchema: false,
   sweeps: true,
 };

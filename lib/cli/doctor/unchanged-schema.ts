@@ -17,6 +17,7 @@ type Schema = Record<keyof typeof CHANGES | 'initialize', (...args: unknown[]) =
 
 /** The data sources of an application. */
 export interface Watched {
+  readonly changesSchema: (dataSource: DataSource) => boolean;
   /** Returns a finding for each that would have changed its schema. */
   readonly findings: () => Finding[];
   /** All that were asked to connect. */
@@ -52,7 +53,11 @@ export function keepSchemas(application: string): Watched {
       return initialize.call(this);
     };
   }
-  return { dataSources, findings: () => [...kept].map(([one, changes]) => finding(one, [...changes])) };
+  return {
+    dataSources,
+    changesSchema: (one) => kept.has(one),
+    findings: () => [...kept].map(([one, changes]) => finding(one, [...changes])),
+  };
 }
 
 /** Returns those of the copies of TypeORM that the application and @nestjs/typeorm use. */

@@ -38,7 +38,9 @@ export const init: Command = {
     if (isApplied) {
       apply();
       terminal.note(`Changed: ${plan.changes.map(({ path }) => path).join(', ')}`);
-      terminal.note('Next: put @Idempotent() on a handler, build, and run npx nestjs-idempotency doctor');
+      terminal.note(
+        'Next: put @Idempotent() on a handler, start the application, and run npx nestjs-idempotency doctor',
+      );
     }
     return exitCodeOf(plan, isApplied, flag('dry-run'));
   },

@@ -12,6 +12,7 @@ interface Finding {
   readonly check: string;
   readonly level: string;
   readonly message: string;
+  readonly remedy?: string;
 }
 
 const PRECIOUS = 'CREATE TABLE precious (id integer)';
@@ -55,7 +56,10 @@ test('the doctor loads an application that drops, migrates and synchronizes, and
     const found = await doctor();
     expect(await all()).toBe(untouched);
     expect(leftOut(found).sort()).toEqual(expected);
-    expect(found.find(({ check }) => check === 'tables.columns')?.message).toContain('table idempotency_record');
+    const missing = found.find(({ check }) => check === 'tables.columns');
+    expect(missing?.message).toContain('table idempotency_record');
+    // Tables of a migration run by hand would be in the way of the application's own.
+    expect(missing?.remedy).toMatch(/^Start the application once: it makes the tables/);
 
     const broken = await doctor({ FAILS: '1' });
     expect(await all()).toBe(untouched);
