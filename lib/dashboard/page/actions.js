@@ -235,7 +235,7 @@ function outcomeFields(records) {
   const element = h(
     'fieldset',
     null,
-    h('legend', null, 'What the client is told'),
+    h('legend', null, 'Response for the client'),
     !isValue && httpFields,
     field('outcome-body', 'Body', body),
     hint,
