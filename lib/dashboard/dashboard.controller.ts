@@ -151,10 +151,14 @@ export class DashboardController {
     return { status: 200, headers: { 'Content-Type': file.type }, body: file.content };
   }
 
-  private read(request: PlatformRequest, response: PlatformResponse, make: () => object): Promise<void> {
+  private read(
+    request: PlatformRequest,
+    response: PlatformResponse,
+    make: () => object | Promise<object>,
+  ): Promise<void> {
     return this.answer(response, async () => {
       assertSameOrigin(request.headers);
-      return jsonReply(200, (await make()) as object);
+      return jsonReply(200, await make());
     });
   }
 

@@ -102,8 +102,8 @@ export class RecordPages extends RecordView {
     const filters = this.filtersOf(query);
     const parameters = { status: query.status, operation: query.operation && storedLabel(query.operation), digests };
     const walk: Walk = { by, direction: query.order === 'newest' ? 'DESC' : 'ASC', parameters };
-    const read = isSmall || filters.length === 0 ? this.sorted : this.walked;
-    const found = await read.call(this, walk, filters, query.limit, from);
+    const isSorted = isSmall || filters.length === 0;
+    const found = await this[isSorted ? 'sorted' : 'walked'](walk, filters, query.limit, from);
     const records = await this.summaries(found.positions.map(({ id }) => id));
     const sign = query.order === 'newest' ? -1 : 1;
     return {
