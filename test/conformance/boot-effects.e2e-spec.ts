@@ -213,7 +213,7 @@ class QuietController {
   @Post('native')
   native(@Res() response: { end(): void }) {
     void this.mails.send('alice').then(() => response.end());
-    setImmediate(() => this.mails.send('bob').then(() => response.end()));
+    setImmediate(() => void this.mails.send('bob').then(() => response.end()));
   }
 
   @NotIdempotent()
@@ -284,7 +284,7 @@ class UnawaitedController {
 
   @Post('within')
   within(@IdempotentExecution() execution: Execution) {
-    setTimeout(() => execution.manager.query('SELECT 1'), 1);
+    setTimeout(() => void execution.manager.query('SELECT 1'), 1);
   }
 
   @Post('raced')

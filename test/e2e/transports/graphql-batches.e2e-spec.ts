@@ -94,7 +94,7 @@ describe.each(PLATFORMS)('batched mutations with one key header, on %s', (platfo
     const batch = [{ query: '{ payments(amount: 1) }' }, operation('pay', 1), operation('pay', 1)];
     const first = await ask(key, batch);
     expect([runs, new Set(first.slice(1)).size]).toEqual([2, 2]);
-    expect((await ask(key, batch)).slice(1).sort()).toEqual(first.slice(1).sort());
+    expect(new Set((await ask(key, batch)).slice(1))).toEqual(new Set(first.slice(1)));
     expect(runs).toBe(2);
     // An operation that is sent alone has the name of the first.
     expect(first.slice(1)).toContain((await ask(key, [operation('pay', 1)]))[0]);
