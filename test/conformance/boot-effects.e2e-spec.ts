@@ -346,7 +346,7 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
         'UnawaitedController.timed (setImmediate() in UnawaitedController.timed), ' +
         'UnawaitedController.looped (forEach() with an async function in UnawaitedController.looped), ' +
         'UnawaitedController.saved (this.dataSource.query() in UnawaitedController.saved), ' +
-        'UnawaitedController.within (setTimeout() in UnawaitedController.within), ' +
+        'UnawaitedController.within (execution.manager.query() in UnawaitedController.within; setTimeout() in UnawaitedController.within), ' +
         'UnawaitedController.raced (Promise.race() in UnawaitedController.raced), ' +
         'UnawaitedController.emitted (this.events.emit() in UnawaitedController.emitted, for PaidListener.mail)',
     ],
