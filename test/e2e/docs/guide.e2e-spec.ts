@@ -24,7 +24,7 @@ const REPLACED: readonly (readonly [page: RegExp, here: string])[] = [
   [/^npx @nestjs\/cli@12 new (.*)$/m, `'${join(MODULES, '.bin/nest')}' new $1 --skip-install < /dev/null`],
   [/^npm install nestjs-idempotency .*$/m, 'link_modules'],
   [/^npm install pg@8 ioredis@5$/m, ''],
-  [/^export DATABASE_URL=\S+( REDIS_URL=\S+)?$/m, 'export DATABASE_URL=$TEST_DATABASE_URL'],
+  [/^export DATABASE_URL=\S+( REDIS_URL=\S+)?( #.*)?$/m, 'export DATABASE_URL=$TEST_DATABASE_URL'],
   [/^npm start$/m, 'restart'],
   [/^curl ((?!.*-sS).*)$/m, 'curl -sS $1; echo'],
 ];
@@ -108,7 +108,8 @@ function compose(blocks: ReturnType<typeof codeBlocks>, folder: string) {
     'exec 2>&1',
     'trap \'kill -9 "${server:-}" 2> /dev/null\' EXIT',
     'restart() { if [ -n "${server:-}" ]; then kill $server; wait $server; fi; npm run build && start; }',
-    'start() { node dist/main.js > server.log 2>&1 & server=$!; until curl -s localhost:$PORT > /dev/null; do sleep 0.2; done; }',
+    'start() { node dist/main.js > server.log 2>&1 & server=$!; until curl -s localhost:$PORT > /dev/null; do awaited; done; }',
+    'awaited() { kill -0 $server || { cat server.log; exit 1; }; sleep 0.2; }',
     `link_modules() { ln -s '${join(folder, 'node_modules')}' node_modules; }`,
   ];
   const add = (command: Command) => {

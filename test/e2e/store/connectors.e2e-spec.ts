@@ -52,7 +52,7 @@ describe('A connection to PostgreSQL', () => {
       await on.query({ text: 'INSERT INTO effect VALUES (2)' });
       return (await on.query({ text: 'SELECT id FROM effect ORDER BY id' })).rows;
     });
-    expect(seen).toEqual([{ id: 1 }, { id: 2 }]);
+    expect(seen).toEqual([{ id: '1' }, { id: '2' }]);
     const doubled = fresh.atomically(async (on) => {
       await on.query({ text: 'INSERT INTO effect VALUES (3)' });
       await on.query({ text: 'INSERT INTO effect VALUES (1)' });
@@ -61,7 +61,7 @@ describe('A connection to PostgreSQL', () => {
     expect(await other.query('SELECT id FROM effect ORDER BY id')).toEqual([{ id: 1 }, { id: 2 }]);
     // The connection was left without a transaction.
     const { rows } = await fresh.alone((on) => on.query({ text: 'SELECT count(*)::int AS n FROM effect' }));
-    expect(rows).toEqual([{ n: 2 }]);
+    expect(rows).toEqual([{ n: '2' }]);
     await other.query('ALTER ROLE CURRENT_USER RESET ALL');
   });
 
@@ -71,8 +71,8 @@ describe('A connection to PostgreSQL', () => {
     await store.claim(aClaim());
     expect(await prepared()).toEqual([expect.stringMatching(/^nestjs_idempotency_claim1_[0-9a-f]{12}$/)]);
     const ask = (text: string) => connector.alone((on) => on.query({ name: 'same', text, values: [] }));
-    expect((await ask('SELECT 1 AS n')).rows).toEqual([{ n: 1 }]);
-    expect((await ask('SELECT 2 AS n')).rows).toEqual([{ n: 2 }]);
+    expect((await ask('SELECT 1 AS n')).rows).toEqual([{ n: '1' }]);
+    expect((await ask('SELECT 2 AS n')).rows).toEqual([{ n: '2' }]);
   });
 
   it('whose prepared statements a pooler has lost does without them, and says so once', async () => {

@@ -186,7 +186,7 @@ describe('Filters', () => {
 async function insertAsBefore(dataSource: DataSource): Promise<{ id: string }> {
   const { type } = dataSource.options;
   const id = randomUUID();
-  const instant = type === 'postgres' ? `now() + interval '1 hour'` : String(Date.now() + HOUR);
+  const instant = type === 'postgres' ? `now() + interval '30 minutes'` : String(Date.now() + HOUR / 2);
   const bytes = type === 'postgres' ? `'\\x00'::bytea` : `x'00'`;
   const no = type === 'postgres' ? 'false' : '0';
   await dataSource.query(`INSERT INTO idempotency_record (id, endpoint, fingerprint, status, owner, token, attempt,
