@@ -181,6 +181,39 @@ export const TRANSACTIONS = [
         shownBy: [{ spec: 'test/conformance/sqlite-single-connection' }],
       },
       {
+        promise: 'a stream that breaks off is rolled back',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: '    return this.operation.options.policy.transactional && this.pass.isCutShort;\n',
+            replace: '    return false;\n',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/transactional-streams', test: 'whose client goes away' }],
+      },
+      {
+        promise: 'a stream that is too long to keep commits at its end',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: 'if (captured.isStreamed || this.worksInTransaction(captured))',
+            replace: 'if (captured.isStreamed)',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/transactional-streams', test: 'failing: no row' }],
+      },
+      {
+        promise: 'a handler in another role',
+        broken: [
+          {
+            file: 'lib/store/transactions/transaction-watch.ts',
+            find: '    if (changesRole(query)) transaction.hasOtherRole = true;\n',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/roles', test: 'the outcome commits with what the tenant wrote' }],
+      },
+      {
         promise: 'a warning of writes elsewhere',
         broken: [
           {
