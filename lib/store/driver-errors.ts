@@ -51,6 +51,12 @@ const ERRNO: DriverErrorTable = {
   tooManyConnections: /^(1040|1203|1226)$/,
 };
 
+/**
+ * Galera's replication, by its message: MariaDB's number 1180 (an error during COMMIT) stands for a node that has lost its cluster, and
+ * also for a write that is too large. Only the latter fails again.
+ */
+const REPLICATION_OUTAGE = /\bprovider status: (?!Transaction size exceeded)/;
+
 /** SQLite, by result code. */
 const SQLITE: DriverErrorTable = {
   conflict: /^SQLITE_(BUSY|LOCKED)/,
@@ -97,7 +103,8 @@ function ownKindOf(error: DriverError): DriverErrorKind {
   const { table, code } = entryOf(error);
   if (!table) return NETWORK.test(code) || NETWORK_MESSAGE.test(error.message) ? 'outage' : 'refusal';
   if (table.conflict.test(code)) return 'conflict';
-  return table.outage.test(code) ? 'outage' : 'refusal';
+  const isOutage = table.outage.test(code) || (code === '1180' && REPLICATION_OUTAGE.test(error.message));
+  return isOutage ? 'outage' : 'refusal';
 }
 
 /** Returns the table that an error's code belongs to; none for codes of the network, and for errors without a code. */

@@ -261,7 +261,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/store/driver-errors.ts',
-            find: "return table.outage.test(code) ? 'outage' : 'refusal';",
+            find: "return isOutage ? 'outage' : 'refusal';",
             replace: "return 'outage';",
           },
         ],

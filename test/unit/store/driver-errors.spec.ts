@@ -50,6 +50,15 @@ describe('kindOf', () => {
     }
   });
 
+  it("distinguishes Galera's lost cluster from a write that is too large, which have one number", () => {
+    const says = (status: string) => Object.assign(new Error(`Error (provider status: ${status})`), { errno: 1180 });
+    expect(kindOf(says('Not connected to Primary Component'))).toBe('outage');
+    expect(kindOf(says('Transaction size exceeded'))).toBe('refusal');
+    expect(kindOf(Object.assign(new Error('Got error 90 "Message too long" during COMMIT'), { errno: 1180 }))).toBe(
+      'refusal',
+    );
+  });
+
   it('takes an error without a code for a refusal', () => {
     expect(kindOf(new TypeError('Do not know how to serialize a BigInt'))).toBe('refusal');
     expect(kindOf(undefined)).toBe('refusal');
