@@ -162,6 +162,7 @@ export class Node {
 export class PatroniCluster {
   /** The nodes that were copied from the primary again since the last look. */
   readonly reinitialized: NodeName[] = [];
+  private isSynchronousAsked = false;
 
   private constructor(
     private readonly etcd: Server,
@@ -199,6 +200,7 @@ export class PatroniCluster {
 
   /** Switches between synchronous and asynchronous replication. */
   async synchronous(on: boolean): Promise<void> {
+    this.isSynchronousAsked = on;
     const primary = await this.primary();
     await primary.rest('PATCH', '/config', { synchronous_mode: on });
     await until(async () => (await this.isSynchronous()) === on, 30_000, POLL);
@@ -236,6 +238,8 @@ export class PatroniCluster {
         const isWhole =
           members.length === NAMES.length &&
           leaders.length === 1 &&
+          // Without one on record, no standby may become the primary.
+          (!this.isSynchronousAsked || members.some(({ role }) => role === 'sync_standby')) &&
           members.every(({ name, role, state }) =>
             role === 'leader'
               ? state === 'running'
