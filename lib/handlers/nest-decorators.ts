@@ -103,9 +103,9 @@ export function isResolvedField(handler: object): boolean {
   return Boolean(Reflect.getMetadata(nest.GRAPHQL_RESOLVED_FIELD, handler));
 }
 
-/** Returns whether a class has `@Injectable()`. */
-export function isInjectable(metatype: object): boolean {
-  return Reflect.hasMetadata(nest.INJECTABLE, metatype);
+/** Returns whether a value is a class with `@Injectable()`. */
+export function isInjectable(metatype: unknown): boolean {
+  return typeof metatype === 'function' && Reflect.hasMetadata(nest.INJECTABLE, metatype);
 }
 
 /** Returns the events that a method listens to by `@OnEvent()`, which @nestjs/event-emitter calls. */

@@ -55,8 +55,8 @@ export class BootAudit {
       brief.map(labelOf),
       mayFail,
     );
-    // These never fail the boot. The first is a legitimate choice, but its handler fails where it uses `execution.manager` without a key;
-    // the second may be message handlers that change nothing; the others are read from source text.
+    // These two never fail the boot. The first is a legitimate choice, but its handler fails where it uses `execution.manager` without a
+    // key; the second may be message handlers that change nothing.
     this.warn(
       'Under `required: false` a request without a key runs outside a transaction, and its @IdempotentExecution() is undefined:',
       optional.map(({ name }) => name),
@@ -66,7 +66,11 @@ export class BootAudit {
         'message handler, call IdempotencyService.run() in those of other packages, or say @NotIdempotent():',
       this.routes.passedOver(),
     );
-    if (this.mode === 'off') return;
+    if (this.mode !== 'off' && audited.length > 0) this.warnOfEffects(audited, transactional);
+  }
+
+  /** Never fails the boot, because it reads source text. */
+  private warnOfEffects(audited: readonly Route[], transactional: readonly Route[]): void {
     const effects = new HandlerEffects(this.routes.wrappers());
     const found = new Map(audited.map((route) => [route, effects.of(route)]));
     const named = (kind: Finding['kind'], routes: readonly Route[]) =>

@@ -61,6 +61,8 @@ interface Call {
  */
 export class HandlerEffects {
   private readonly wrappers = new Map<unknown, Wrapper>();
+  /** By their classes. */
+  private readonly instances = new Map<unknown, object>();
   /** The asynchronous listeners of each event of @nestjs/event-emitter. */
   private readonly listeners = new Map<string, string>();
 
@@ -69,6 +71,7 @@ export class HandlerEffects {
       const { instance, metatype } = wrapper;
       if (!instance || typeof instance !== 'object') continue;
       this.wrappers.set(instance, wrapper);
+      if (!this.instances.has(metatype)) this.instances.set(metatype, instance);
       if (typeof metatype !== 'function' || !metatype.prototype) continue;
       for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(metatype.prototype as object))) {
         if (isAsync(value)) listensTo(value).forEach((event) => this.listeners.set(event, `${metatype.name}.${name}`));
@@ -80,7 +83,7 @@ export class HandlerEffects {
   of({ controller, handler, method }: Route): Finding[] {
     const answers = isNative(controller as Type, handler);
     const found = new Map<string, Finding>();
-    const target = [...this.wrappers].find(([, { metatype }]) => metatype === controller)?.[0] as object | undefined;
+    const target = this.instances.get(controller);
     const seen = new Map<object, Set<string>>();
     const calls: Call[] = target ? [{ target, method, depth: DEPTH, isByKey: false, answers }] : [];
     for (let call = calls.pop(); call; call = calls.pop()) {
@@ -114,7 +117,7 @@ export class HandlerEffects {
         }
       } else if (chain.isCall && typeof value === 'function') {
         calls.push({ target, method: name, ...next });
-      } else if (called !== undefined && this.wrappers.has(value) && isInjectable((value as object).constructor)) {
+      } else if (called !== undefined && this.wrappers.has(value) && isInjectable(read(value, 'constructor'))) {
         calls.push({ target: value as object, method: called, ...next });
       } else if (called === 'emit') {
         const listener = this.listeners.get(/^\(\s*['"`]([^'"`]+)/.exec(chain.args)?.[1] ?? '');
@@ -122,7 +125,7 @@ export class HandlerEffects {
       }
     }
     for (const { 0: call, index } of source.matchAll(FETCH)) {
-      const args = source.slice(index + call.length - 1, endOf(source, index + call.length - 1));
+      const args = argumentsAt(source, index + call.length - 1);
       if ((call.startsWith('fetch') && !CHANGING.test(args)) || hasKey(args)) continue;
       yield { kind: 'messenger', text: `HTTP ${place}` };
     }
@@ -152,16 +155,14 @@ export class HandlerEffects {
       yield { text: `execution.manager.${method}()`, args: chain.args };
     }
     for (const { 0: call, index } of source.matchAll(LATER)) {
-      const open = index + call.length - 1;
-      const args = source.slice(open, endOf(source, open));
+      const args = argumentsAt(source, index + call.length - 1);
       if (/[;{})]$/.test(source.slice(0, index).trimEnd()) && hasCall(args)) {
         yield { text: `${call.slice(0, -1).replace(/\s/g, '')}()`, args };
       }
     }
     if (UNAWAITED_LOOP.test(source)) yield { text: 'forEach() with an async function', args: '' };
     for (const { 0: call, 1: name, index } of source.matchAll(RACE)) {
-      const open = index + call.length - 1;
-      if (hasCall(source.slice(open, endOf(source, open)))) yield { text: `Promise.${name}()`, args: '' };
+      if (hasCall(argumentsAt(source, index + call.length - 1))) yield { text: `Promise.${name}()`, args: '' };
     }
   }
 
@@ -200,6 +201,11 @@ const WRITES_OF_TYPEORM = /^(save|insert|update|upsert|delete|remove|soft\w+|inc
 function isWriteOfTypeOrm(owner: unknown, method: string | undefined): boolean {
   const isOurs = owner instanceof Repository || owner instanceof EntityManager || owner instanceof DataSource;
   return isOurs && method !== undefined && WRITES_OF_TYPEORM.test(method);
+}
+
+/** Returns the arguments that begin with the parenthesis at `open`. */
+function argumentsAt(source: string, open: number): string {
+  return source.slice(open, endOf(source, open));
 }
 
 function hasCall(source: string): boolean {

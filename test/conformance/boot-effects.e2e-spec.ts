@@ -142,6 +142,9 @@ class ScopedController {
   }
 }
 
+/** Without a class, as an object that JSON or a configuration library makes. */
+const FEES = Object.assign(Object.create(null) as object, { of: (amount: number) => amount / 100 });
+
 @Controller('quiet')
 class QuietController {
   constructor(
@@ -153,11 +156,13 @@ class QuietController {
     private readonly queue: Queue,
     private readonly client: ClientProxy,
     private readonly mails: Mails,
+    @Inject('FEES') private readonly fees: typeof FEES,
   ) {}
 
   @Idempotent({ transactional: true })
   @Post('reads')
   async reads() {
+    this.fees.of(1);
     await this.ledger.list();
     await this.bank.rates();
     await this.pool.query({ text: 'SELECT 1' });
@@ -307,6 +312,7 @@ const providers = [
   PrismaService,
   EventEmitter,
   Http,
+  { provide: 'FEES', useValue: FEES },
   { provide: ClientProxy, useClass: Client },
   { provide: Pool, useFactory: () => new Pool() },
   // Connects to nothing.
