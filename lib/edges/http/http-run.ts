@@ -145,10 +145,10 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   onValue(pass: PipelinePass, value: unknown): void {
     const { rawResponse, status } = this.exchange;
     const streams = this.operation.options.response.stream;
-    if (streams) keepSource(value, rawResponse);
     pass.advance('emitted', status, this.isHandlerRunning);
     pass.isStream = !streams && isStream(value);
     pass.source = sourceOf(value);
+    if (streams && pass.source) keepSource(pass.source, rawResponse);
     runWithin(this.outerContext, next, pass.subscriber, value);
   }
 

@@ -24,9 +24,7 @@ export function sourceOf(value: unknown): Readable | undefined {
  * Keeps a stream that is piped to `response` alive when the client disconnects. Platforms destroy it then, which would stop an
  * operation half way whose work happens while its stream is read.
  */
-export function keepSource(value: unknown, response: ServerResponse): void {
-  const source = sourceOf(value);
-  if (!source) return;
+export function keepSource(source: Readable, response: ServerResponse): void {
   // oxlint-disable-next-line typescript/unbound-method -- called on the source
   const { destroy } = source;
   source.destroy = (error?: Error) =>
@@ -119,7 +117,8 @@ export class ResponseStream {
     const { response, outlivesClient } = this;
     // oxlint-disable-next-line typescript/unbound-method -- called on the response
     const { emit, destroy } = response;
-    if (outlivesClient) response.on('pipe', (source) => keepSource(source, response));
+    // A writer may pipe a stream of another package, which stays as it is.
+    if (outlivesClient) response.on('pipe', (source) => source instanceof Readable && keepSource(source, response));
     response.emit = (event: string | symbol, ...args: unknown[]) => {
       if (event !== 'close' || this.client !== 'connected') return emit.call(response, event, ...args);
       this.client = outlivesClient ? 'withheld' : 'gone';
