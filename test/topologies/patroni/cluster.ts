@@ -18,8 +18,8 @@ const LOOP_WAIT = 1;
 const RETRY_TIMEOUT = 3;
 /** Between two questions to Patroni, which has one thread for these and for its work, in milliseconds. */
 const POLL = 300;
-/** How long a standby may take to follow the primary by itself, in milliseconds. */
-const REINITIALIZE_AFTER = 30_000;
+/** How long the cluster may take to become whole by itself, in milliseconds. */
+const REPAIR_AFTER = 30_000;
 
 const NAMES = ['pg1', 'pg2', 'pg3'] as const;
 export type NodeName = (typeof NAMES)[number];
@@ -160,8 +160,8 @@ export class Node {
 
 /** Three nodes, etcd, and an HAProxy that leads applications to the primary. */
 export class PatroniCluster {
-  /** The nodes that were copied from the primary again since the last look. */
-  readonly reinitialized: NodeName[] = [];
+  /** What an operator had to do since the last look. */
+  readonly repairs: string[] = [];
   private isSynchronousAsked = false;
 
   private constructor(
@@ -223,41 +223,57 @@ export class PatroniCluster {
     throw new Error(`${old.name} got no successor: ${JSON.stringify(await this.members())}`);
   }
 
-  /**
-   * Waits until there is one primary, and all others follow it. A standby that does not is copied from the primary again, as an
-   * operator would have it. Patroni 3.0 may start PostgreSQL twice as it demotes it, so that pg_rewind fails for a server that
-   * runs: its options that remove the data directory then would take it from under that server.
-   */
+  /** Waits until there is one primary, and all others follow it. Repairs what does not become so by itself. */
   async whole(): Promise<void> {
-    let reinitializeAt = Date.now() + REINITIALIZE_AFTER;
+    let repairAt = Date.now() + REPAIR_AFTER;
     await until(
       async () => {
         const members = await this.members();
         const leaders = members.filter(({ role }) => role === 'leader');
         const standbys = (await this.standbys()).map(({ name }) => name);
-        const isWhole =
+        const isRunning =
           members.length === NAMES.length &&
           leaders.length === 1 &&
-          // Without one on record, no standby may become the primary.
-          (!this.isSynchronousAsked || members.some(({ role }) => role === 'sync_standby')) &&
           members.every(({ name, role, state }) =>
             role === 'leader'
               ? state === 'running'
               : ['running', 'streaming'].includes(state) && standbys.includes(name),
           );
-        if (!isWhole && leaders.length === 1 && Date.now() > reinitializeAt) {
-          reinitializeAt = Date.now() + REINITIALIZE_AFTER;
-          for (const node of this.nodes) {
-            if (node.name === leaders[0].name || standbys.includes(node.name)) continue;
-            this.reinitialized.push(node.name);
-            await node.rest('POST', '/reinitialize', { force: true }).catch(() => undefined);
-          }
+        // Without one on record, no standby may become the primary.
+        const isWhole = isRunning && (!this.isSynchronousAsked || members.some(({ role }) => role === 'sync_standby'));
+        if (!isWhole && leaders.length === 1 && Date.now() > repairAt) {
+          const [{ name: leader }] = leaders;
+          if (isRunning) await this.restartPatroni(leader);
+          else await this.reinitialize(NAMES.filter((name) => name !== leader && !standbys.includes(name)));
+          repairAt = Date.now() + REPAIR_AFTER;
         }
         return isWhole;
       },
-      90_000,
+      120_000,
       POLL,
     );
+  }
+
+  /**
+   * Copies standbys from the primary again. Patroni 3.0 may start PostgreSQL twice as it demotes it, so that pg_rewind fails for a
+   * server that runs: its options that remove the data directory then would take it from under that server.
+   */
+  private async reinitialize(names: readonly NodeName[]): Promise<void> {
+    for (const node of this.nodes.filter(({ name }) => names.includes(name))) {
+      this.repairs.push(`${node.name} had to be copied again`);
+      await node.rest('POST', '/reinitialize', { force: true }).catch(() => undefined);
+    }
+  }
+
+  /**
+   * A Patroni 3.0 that stood still may keep what it has read of etcd before: it finds for ever that the record of its synchronous
+   * standby was `updated by someone else`. Its PostgreSQL goes on meanwhile.
+   */
+  private async restartPatroni(name: NodeName): Promise<void> {
+    this.repairs.push(`Patroni of ${name} had to be started again`);
+    const { patroni } = this.nodes.find((node) => node.name === name)!;
+    await patroni.kill();
+    await patroni.start();
   }
 
   /** What Patroni printed last, to find out what has happened. */

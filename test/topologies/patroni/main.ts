@@ -98,11 +98,12 @@ const LASTING_SESSIONS: Trial = {
   gapLimitMs: AFTER_TTL,
   fault: async (cluster, primary) => {
     primary.signalPatroni('SIGSTOP');
-    await cluster.successorOf(primary);
+    const successor = await cluster.successorOf(primary);
     await sleep(10_000);
     const { postmaster } = primary;
     primary.signalPatroni('SIGCONT');
-    await until(() => primary.postmaster !== postmaster, 60_000);
+    // Demoted, or put in the place of its successor: see `isTakenBack`.
+    await until(async () => primary.postmaster !== postmaster || !(await successor.isPrimary()), 60_000);
   },
 };
 
@@ -152,10 +153,7 @@ function scenario({ fault, losesPrimary, gapLimitMs }: Trial, asynchronous: bool
       return isTakenBack ? { from, until: now() } : undefined;
     },
     notes: async () =>
-      [
-        isTakenBack && 'Patroni put the old primary in the place of its successor',
-        ...cluster.reinitialized.splice(0).map((name) => `${name} had to be copied again`),
-      ]
+      [isTakenBack && 'Patroni put the old primary in the place of its successor', ...cluster.repairs.splice(0)]
         .filter(Boolean)
         .join(', '),
   };
