@@ -480,6 +480,7 @@ export class LeasedExecution implements Beating {
     if (maxDurationMs !== undefined && performance.now() - this.startedAt >= maxDurationMs) {
       return this.overrun(maxDurationMs);
     }
+    this.lock?.renew();
     try {
       const held = await this.extendLease();
       if (this.phase === 'over') return;

@@ -67,10 +67,11 @@ const OPERATIONS = new Map(Object.values(REDLOCK_SCRIPTS).map((name) => [sha1(na
  *
  * It remembers which locks the node may hold:
  * - A lock is extended and released only on nodes that granted it, so that a lost race costs no second command.
- * - A lock that the node grants after its request gave up is released at once, and does not block others until it expires.
+ * - Locks that the node grants after their request gave up are released at once, and do not block others until they expire.
  */
 export class LockNode {
-  readonly #mayHold = new ShortLivedMap<string, true>();
+  /** How many locks by each owner's value, as the locks of one vote share it. */
+  readonly #mayHold = new ShortLivedMap<string, number>();
   #waiting: Request[] = [];
   #sendsSoon: NodeJS.Immediate | undefined;
   #releasesSoon = false;
@@ -103,13 +104,17 @@ export class LockNode {
       for (const name of names) this.release(name, value);
       return Promise.resolve(count);
     }
-    if (operation === 'extend' && !this.#mayHold.has(lockOf(names[0] as string, value))) return Promise.resolve(0);
+    if (operation === 'extend' && !this.#mayHold.has(value)) return Promise.resolve(0);
     return this.#request(operation, names, value, args[count + 1] as number);
   }
 
   /** Releases a lock in the background. Also on a node that is lost: its client sends the release when it is back. */
   release(name: string, value: string): void {
-    if (this.#mayHold.delete(lockOf(name, value))) this.#sendRelease(name, value);
+    const held = this.#mayHold.get(value);
+    if (held === undefined) return;
+    if (held > 1) this.#mayHold.set(value, held - 1);
+    else this.#mayHold.delete(value);
+    this.#sendRelease(name, value);
   }
 
   /**
@@ -134,7 +139,7 @@ export class LockNode {
   #request(operation: Operation, names: readonly string[], value: string, ttlMs: number): Promise<number> {
     const refusal = this.refusal();
     if (refusal !== undefined) return Promise.reject(new NodeFailure(refusal));
-    if (operation === 'acquire') for (const name of names) this.#mayHold.set(lockOf(name, value), true);
+    if (operation === 'acquire') this.#mayHold.set(value, names.length);
     this.#sendsSoon ??= setImmediate(() => this.flush());
     return new Promise((resolve, reject) => {
       this.#waiting.push({ operation, names, value, ttlMs, resolve, reject });
@@ -160,13 +165,12 @@ export class LockNode {
   }
 
   async #evaluate(client: RedisLike, requests: readonly Request[]): Promise<void> {
-    const names = requests.flatMap((request) => request.names);
-    const args = requests.flatMap(({ operation, value, ttlMs, names: { length } }) => [
-      operation,
-      value,
-      ttlMs,
-      length,
-    ]);
+    const names: string[] = [];
+    const args: (string | number)[] = [];
+    for (const request of requests) {
+      names.push(...request.names);
+      args.push(request.operation, request.value, request.ttlMs, request.names.length);
+    }
     try {
       const done = await client.evalsha(SCRIPT_HASH, names.length, ...names, ...args).catch((error: unknown) => {
         if (!isReply(error) || !error.message.startsWith('NOSCRIPT')) throw error;
@@ -186,26 +190,19 @@ export class LockNode {
         }
         return;
       }
-      for (const request of requests) if (request.operation === 'acquire') this.#forget(request);
+      for (const { operation, value } of requests) if (operation === 'acquire') this.#mayHold.delete(value);
       throw error;
     }
   }
 
   #settle(request: Request, done: number): void {
     const { operation, names, value, resolve } = request;
-    if (operation === 'acquire' && !done) this.#forget(request);
-    if (operation === 'acquire' && done)
-      for (const name of names) if (!this.#mayHold.has(lockOf(name, value))) this.#sendRelease(name, value);
+    if (operation === 'acquire') {
+      if (!done) this.#mayHold.delete(value);
+      else if (!this.#mayHold.has(value)) for (const name of names) this.#sendRelease(name, value);
+    }
     resolve(done * names.length);
   }
-
-  #forget({ names, value }: Request): void {
-    for (const name of names) this.#mayHold.delete(lockOf(name, value));
-  }
-}
-
-function lockOf(name: string, value: string): string {
-  return `${value}${name}`;
 }
 
 function sha1(text: string): string {

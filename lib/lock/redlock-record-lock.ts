@@ -2,9 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import Redlock, { ExecutionError, Lock, ResourceLockedError } from 'redlock';
 
-import type { LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
+import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
 import { GuardedClient, NodeFailure } from './guarded-client.js';
-import { HeldLocks } from './held-locks.js';
 import { LockNode, REDLOCK_SCRIPTS } from './lock-node.js';
 import { assertRedisNodes, type RedisLike } from './redis-client.js';
 import { type RedlockSettings, resolveRedlockSettings } from './redlock-settings.js';
@@ -36,14 +35,13 @@ export interface LockProbe {
  * The lock of a record on a quorum of Redis nodes.
  *
  * Redlock asks the nodes, counts their votes and computes how long a lock is valid. Its retries, `using()` and `quit()` are not
- * used. {@link LockNode} sends its operations to a node, {@link GuardedClient} limits their time, and {@link HeldLocks} renews
- * the locks. The clients are the application's, and are never closed here.
+ * used. {@link LockNode} sends its operations to a node, and {@link GuardedClient} limits their time. The clients are the
+ * application's, and are never closed here.
  */
 export class RedlockRecordLock implements RecordLock {
   readonly #settings: Required<RedlockSettings>;
   readonly #nodes: readonly LockNode[];
   readonly #redlock: Redlock;
-  readonly #held: HeldLocks;
   #requests: LockRequest[] = [];
   #closed = false;
 
@@ -60,7 +58,6 @@ export class RedlockRecordLock implements RecordLock {
     });
     const nodes = this.#nodes as unknown as ConstructorParameters<typeof Redlock>[0];
     this.#redlock = new Redlock(nodes, { retryCount: 0, driftFactor }, REDLOCK_SCRIPTS);
-    this.#held = new HeldLocks(this.#redlock, (lock) => this.#giveBack(lock));
   }
 
   acquire(recordId: string, ttlMs: number): Promise<LockAttempt> {
@@ -123,7 +120,6 @@ export class RedlockRecordLock implements RecordLock {
 
   close(): Promise<void> {
     this.#closed = true;
-    this.#held.close();
     for (const node of this.#nodes) node.flush();
     return Promise.resolve();
   }
@@ -139,18 +135,28 @@ export class RedlockRecordLock implements RecordLock {
     return refusals && refusals.length * 2 > this.#nodes.length ? this.#noQuorum(refusals) : undefined;
   }
 
-  #keep(name: string, { value, attempts, expiration }: Lock, ttlMs: number): LockAttempt {
-    const lock = new Lock(this.#redlock, [name], value, attempts, expiration);
+  #keep(name: string, { value, expiration }: Lock, ttlMs: number): LockAttempt {
+    const lock = new HeldRedlock(this, name, value, ttlMs, expiration);
     const needed = Math.min(this.#settings.minValidity, ttlMs / 2);
     const isLate = expiration - Date.now() < needed;
-    if (!isLate && !this.#closed) return { kind: 'acquired', lock: this.#held.hold(lock, ttlMs) };
-    this.#giveBack(lock);
+    if (!isLate && !this.#closed) return { kind: 'acquired', lock };
+    lock.release();
     return unavailable(isLate ? 'acquired too late' : 'closed');
   }
 
+  /** Resolves to when the lock now expires, by this process's clock: as before, if no quorum of nodes has extended it. */
+  async extend(name: string, value: string, ttlMs: number, expiration: number): Promise<number> {
+    if (this.#closed) return expiration;
+    const lock = new Lock(this.#redlock, [name], value, [], expiration);
+    return this.#redlock.extend(lock, ttlMs).then(
+      (extended) => extended.expiration,
+      () => expiration,
+    );
+  }
+
   /** Releases without a vote: Redlock's own `release` would wait for answers that no request needs. */
-  #giveBack({ resources: [name], value }: Lock): void {
-    for (const node of this.#nodes) node.release(name as string, value);
+  release(name: string, value: string): void {
+    for (const node of this.#nodes) node.release(name, value);
   }
 
   /**
@@ -174,6 +180,38 @@ export class RedlockRecordLock implements RecordLock {
   #noQuorum(failures: readonly string[]): string {
     const causes = [...new Set(failures)].sort().join(', ');
     return `no quorum: ${failures.length} of ${this.#nodes.length} Redis nodes out (${causes})`;
+  }
+}
+
+/**
+ * Redlock's own `using()` aborts late, can spin, and throws when its release fails. Here, a lock that expires before it could be
+ * renewed is released without an error: the database decides who may complete the record.
+ */
+class HeldRedlock implements HeldLock {
+  private isReleased = false;
+
+  constructor(
+    private readonly redlock: RedlockRecordLock,
+    private readonly name: string,
+    private readonly value: string,
+    private readonly ttlMs: number,
+    private expiration: number,
+  ) {}
+
+  renew(): void {
+    // After its expiry, the lock may be another process's.
+    if (this.expiration <= Date.now()) this.release();
+    if (!this.isReleased) void this.extend();
+  }
+
+  release(): void {
+    if (this.isReleased) return;
+    this.isReleased = true;
+    this.redlock.release(this.name, this.value);
+  }
+
+  private async extend(): Promise<void> {
+    this.expiration = await this.redlock.extend(this.name, this.value, this.ttlMs, this.expiration);
   }
 }
 

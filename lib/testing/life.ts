@@ -110,6 +110,7 @@ export class Life {
         const attempt = await lock.acquire(recordId, ttlMs);
         if (attempt.kind !== 'acquired') return attempt;
         const held: HeldLock = {
+          renew: () => attempt.lock.renew(),
           release: () => {
             this.locks.delete(held);
             attempt.lock.release();

@@ -8,11 +8,11 @@ export interface RecordLock {
    * outage of the lock one of the application.
    *
    * @param recordId a digest, never the client's key
-   * @param ttlMs how long the lock outlives its process, in milliseconds; the implementation renews it until `release()`
+   * @param ttlMs how long the lock lasts from here, and from each renewal, in milliseconds
    */
   acquire(recordId: string, ttlMs: number): Promise<LockAttempt>;
 
-  /** Stops all renewals, and closes what the lock itself opened. Idempotent. */
+  /** Ends all renewals: the locks expire. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -22,8 +22,11 @@ export type LockAttempt =
   | { readonly kind: 'contended' }
   | { readonly kind: 'unavailable'; readonly reason: string };
 
-/** A lock that this process holds, and renews until it releases it. */
+/** A lock that this process holds. */
 export interface HeldLock {
+  /** Prolongs the lock in the background, whenever its execution renews the lease. Never throws. */
+  renew(): void;
+
   /** Releases the lock in the background. Never throws. Idempotent. */
   release(): void;
 }

@@ -441,6 +441,13 @@ describe('the lock', () => {
     expect(lock.held.size).toBe(0);
   });
 
+  it('is renewed whenever the lease is', async () => {
+    const lock = new TestLock();
+    const leased = await new Process(fixture, { lock }).begin(anOperation({ leaseMs: 600 }));
+    await until(() => lock.renewals >= 2);
+    await leased.runToEnd(async () => STORE);
+  });
+
   it('is given back where the record has its outcome already', async () => {
     const lock = new TestLock();
     const operation = anOperation();

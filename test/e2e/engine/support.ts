@@ -133,6 +133,7 @@ export class Process {
 export class TestLock implements RecordLock {
   readonly held = new Set<string>();
   readonly ttls: number[] = [];
+  renewals = 0;
   answer: LockAttempt | undefined;
 
   async acquire(recordId: string, ttlMs: number): Promise<LockAttempt> {
@@ -140,7 +141,7 @@ export class TestLock implements RecordLock {
     if (this.answer) return this.answer;
     if (this.held.has(recordId)) return { kind: 'contended' };
     this.held.add(recordId);
-    const lock: HeldLock = { release: () => void this.held.delete(recordId) };
+    const lock: HeldLock = { renew: () => void this.renewals++, release: () => void this.held.delete(recordId) };
     return { kind: 'acquired', lock };
   }
 

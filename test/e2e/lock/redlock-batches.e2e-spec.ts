@@ -1,7 +1,7 @@
 import { need, REDIS } from '../../support/binaries.mjs';
 import { makeFolder, Server, startRedis } from '../../support/servers.mjs';
 import { until } from '../../support/until.js';
-import { anId, LockFixture, type Client, nameOf, take, VERSIONS } from './support.js';
+import { anId, LockFixture, type Client, nameOf, take, takeAndRenew, VERSIONS } from './support.js';
 
 describe.each(VERSIONS)('locks that $version asks for in one command', (version) => {
   const fixture = new LockFixture({ attemptTimeout: 5_000 });
@@ -30,11 +30,22 @@ describe.each(VERSIONS)('locks that $version asks for in one command', (version)
     expect(await client.llen(nameOf(strange))).toBe(1);
   });
 
+  it('are each released once, however often they are given back', async () => {
+    const ours = fixture.lock([client]);
+    const ids = [anId(), anId()] as const;
+    const [first, second] = await Promise.all(ids.map((id) => take(ours, id, 60_000)));
+    for (let times = 0; times < 3; times++) first!.release();
+    await until(async () => (await client.exists(nameOf(ids[0]))) === 0);
+    expect(await client.exists(nameOf(ids[1]))).toBe(1);
+    second!.release();
+    await until(async () => (await client.exists(nameOf(ids[1]))) === 0);
+  });
+
   it('are renewed while their holders run, whatever times to live they have', async () => {
     const ours = fixture.lock([client]);
     const times = [600, 60_000, 900];
     const ids = times.map(anId);
-    const [first] = await Promise.all(ids.map((id, i) => take(ours, id, times[i]!)));
+    const [first] = await Promise.all(ids.map((id, i) => takeAndRenew(ours, id, times[i]!)));
     first!.release();
     await until(async () => (await client.exists(nameOf(ids[0]!))) === 0);
     for (const end = performance.now() + 2_000; performance.now() < end;) {

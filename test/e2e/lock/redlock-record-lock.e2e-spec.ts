@@ -4,7 +4,7 @@ import { jest } from '@jest/globals';
 import { type Server, startRedis } from '../../support/servers.mjs';
 import { RedlockRecordLock } from '../../../lib/lock/index.js';
 import { until } from '../../support/until.js';
-import { anId, LockFixture, type Client, take, median, nameOf, timed, VERSIONS } from './support.js';
+import { anId, LockFixture, type Client, take, takeAndRenew, median, nameOf, timed, VERSIONS } from './support.js';
 
 const fixture = new LockFixture({ attemptTimeout: 5_000 });
 const own: Server[] = [];
@@ -129,7 +129,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
 
     it('is renewed past three times its time to live, and no more after its release', async () => {
       const id = anId();
-      const lock = await take(ours, id, 1_500);
+      const lock = await takeAndRenew(ours, id, 1_500);
       for (const end = performance.now() + 4_500; performance.now() < end; await sleep(50))
         expect((await theirs.acquire(id, 1_500)).kind).not.toBe('acquired');
       lock.release();
@@ -141,7 +141,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     it('is no longer renewed once the lock is closed, and refused', async () => {
       const closing = fixture.lock(clients);
       const id = anId();
-      const lock = await take(closing, id, 900);
+      const lock = await takeAndRenew(closing, id, 900);
       await closing.close();
       await closing.close();
       expect(await closing.acquire(anId(), 900)).toEqual({ kind: 'unavailable', reason: 'closed' });
@@ -178,10 +178,10 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     const clients = await fixture.connect(version, nodes);
     const [ours, theirs] = [fixture.lock(clients), fixture.lock(await fixture.connect(version, nodes))];
     const id = anId();
-    const first = await take(ours, id, 1_500);
+    const first = await takeAndRenew(ours, id, 1_500);
     await until(async () => new Set(await holders(clients, id)).size === 1);
     for (const client of clients) await client.flushall();
-    const second = await take(theirs, id, 1_500);
+    const second = await takeAndRenew(theirs, id, 1_500);
     await until(async () => new Set(await holders(clients, id)).size === 1);
     const values = await holders(clients, id);
     await sleep(3_500);
@@ -198,10 +198,11 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     own.push(server);
     const clients = await fixture.connect(version, [server.port]);
     const id = anId();
-    await take(fixture.lock(clients), id, 300);
+    const lock = await takeAndRenew(fixture.lock(clients), id, 300);
     await clients[0]?.flushall();
     await sleep(600);
     expect(await holders(clients, id)).toEqual([null]);
+    lock.release();
   });
 
   it('survives the loss of the scripts', async () => {
@@ -210,7 +211,7 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
     const clients = await fixture.connect(version, [server.port]);
     const lock = fixture.lock(clients);
     const id = anId();
-    const first = await take(lock, id, 1_500);
+    const first = await takeAndRenew(lock, id, 1_500);
     await clients[0]?.script('FLUSH');
     await sleep(2_500);
     expect(await lock.acquire(id, 1_500)).toEqual({ kind: 'contended' });

@@ -82,6 +82,19 @@ export async function take(lock: RecordLock, id: string, ttlMs: number): Promise
   return taken as HeldLock;
 }
 
+/** Takes a lock and renews it until its release, as an execution does whenever it renews its lease. */
+export async function takeAndRenew(lock: RecordLock, id: string, ttlMs: number): Promise<HeldLock> {
+  const held = await take(lock, id, ttlMs);
+  const timer = setInterval(() => held.renew(), ttlMs / 3).unref();
+  return {
+    renew: () => held.renew(),
+    release: () => {
+      clearInterval(timer);
+      held.release();
+    },
+  };
+}
+
 export async function timed<T>(work: () => Promise<T>): Promise<{ result: T; ms: number }> {
   const took = stopwatch();
   const result = await work();
