@@ -12,7 +12,8 @@ import { createDatabase, type TestDatabase, type TestDialect } from '../../suppo
 import { TcpProxy } from '../../support/proxy.js';
 import { until } from '../../support/until.js';
 
-@Entity('ledger')
+// A name of its own: @nestjs/typeorm knows the entities of all spec files that share a process.
+@Entity('retried_entry')
 class Entry {
   @PrimaryColumn({ type: 'varchar', length: 80 }) id!: string;
   @Column({ type: 'int' }) amount!: number;
