@@ -173,11 +173,20 @@ const MISSING_RIGHT: readonly unknown[] = ['42501', 1044, 1142, 1143, 'SQLITE_AU
 
 /** Returns whether the database refused a statement because its user may not do what it asks. */
 export function lacksRight(error: unknown): boolean {
-  return causes(error).some(({ code, errno }) => MISSING_RIGHT.includes(code) || MISSING_RIGHT.includes(errno));
+  return hasCode(error, MISSING_RIGHT);
 }
 
 /** PostgreSQL; MySQL's `--read-only`, read-only transaction and read-only mode; SQLite. */
-const READ_ONLY = ['25006', 1290, 1792, 1836, 'SQLITE_READONLY'];
+const READ_ONLY: readonly unknown[] = ['25006', 1290, 1792, 1836, 'SQLITE_READONLY'];
+
+/** Returns whether the database refused a statement because it takes no writes, as a replica. */
+export function saysReadOnly(error: unknown): boolean {
+  return hasCode(error, READ_ONLY);
+}
+
+function hasCode(error: unknown, codes: readonly unknown[]): boolean {
+  return causes(error).some(({ code, errno }) => codes.includes(code) || codes.includes(errno));
+}
 
 /** What to do about an error, by its code, where the database's message does not say it. */
 const ADVICE = new Map<unknown, string>([

@@ -1,5 +1,5 @@
 import { saysMissingTables } from '../../store/missing-tables.js';
-import { causes, type DriverError, isRetryable } from '../../store/driver-errors.js';
+import { causes, isRetryable, saysReadOnly } from '../../store/driver-errors.js';
 
 /** Why the store is down. */
 export type StoreFailureReason =
@@ -21,27 +21,18 @@ export interface StoreFailure {
   readonly code?: string;
 }
 
-/** PostgreSQL's SQLSTATE, MySQL's errors for a read-only server, transaction and mode, and SQLite's code. */
-const READ_ONLY = new Set<unknown>(['25006', 1290, 1792, 1836, 'SQLITE_READONLY']);
-/** Node's codes for a name that cannot be resolved, or an address that cannot be reached. */
-const NETWORK = /^(E[A-Z]+|EAI_AGAIN)$/;
-
 /** Describes an error of the store without addresses, user names or statements, because health checks are often public. */
 export function storeFailure(error: unknown): StoreFailure {
-  const code = rootOf(error)?.code;
+  // The driver's error, which the store and TypeORM have wrapped.
+  const root = causes(error).at(-1);
+  const code = root?.code;
   const isCode = typeof code === 'string' && /^\w{2,40}$/.test(code);
-  return { reason: reasonOf(error), ...(isCode && { code }) };
+  return { reason: reasonOf(error, root?.message), ...(isCode && { code }) };
 }
 
-function reasonOf(error: unknown): StoreFailureReason {
-  const root = rootOf(error);
+function reasonOf(error: unknown, message = ''): StoreFailureReason {
   if (saysMissingTables(error)) return 'table-missing';
-  if (READ_ONLY.has(root?.code) || READ_ONLY.has(root?.errno)) return 'read-only';
-  if (root?.message.startsWith('no answer')) return 'no-answer';
-  return isRetryable(error) || NETWORK.test(String(root?.code)) ? 'unreachable' : 'failed';
-}
-
-/** Returns the driver's error, which the store and TypeORM have wrapped. */
-function rootOf(error: unknown): DriverError | undefined {
-  return causes(error).at(-1);
+  if (saysReadOnly(error)) return 'read-only';
+  if (message.startsWith('no answer')) return 'no-answer';
+  return isRetryable(error) ? 'unreachable' : 'failed';
 }
