@@ -1,17 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canonicalJson } from '../edges/content/canonical-json.js';
-import type { Observable } from 'rxjs';
+import { defer, lastValueFrom, Observable } from 'rxjs';
 import { type DataSource, Not } from 'typeorm';
 import { requestToKeep } from '../edges/content/request-to-keep.js';
 import { ScopeDigest } from '../edges/caller/caller-digests.js';
-import { runForValue } from './value-run.js';
 import { unpackValue } from '../edges/content/value-outcome.js';
 import { comparedContent } from '../edges/content/json-pointer.js';
+import { PipelineRun } from '../edges/values/pipeline-run.js';
 import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
 import { UnreadableRecordError } from '../engine/errors.js';
 import type { IdempotencyEvent } from '../engine/events.js';
-import type { Execution as EngineExecution } from '../engine/execution.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
 import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import { storedLabel } from '../engine/stored-text.js';
@@ -136,8 +135,15 @@ export class IdempotencyService {
       throw problemOfError(error);
     });
     switch (admission.kind) {
-      case 'run':
-        return runForValue(admission.leased, settings, handler as (execution: EngineExecution) => Promise<T> | T);
+      case 'run': {
+        const { leased } = admission;
+        const call = async () => current()!.call(() => handler(leased.execution as Execution));
+        const values = new Observable((subscriber) => {
+          const run = new PipelineRun(leased, { ...settings, handler, watched: true }, subscriber);
+          run.run(() => defer(call)).catch((error: unknown) => subscriber.error(error));
+        });
+        return (await lastValueFrom(values)) as T;
+      }
       case 'replay':
         return (await unpackValue(admission.outcome).catch((error: unknown) => {
           throw error instanceof UnreadableRecordError ? problemOfError(error) : error;

@@ -2,7 +2,7 @@ import { Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import type { HandlerResult, LeasedExecution, RecordingResult } from '../../engine/leased-execution.js';
 import { toValueJson } from '../../engine/value-json.js';
-import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
+import { errorOfHandler } from '../../problems/from-engine.js';
 import { type Answer, unpackAnswer } from '../content/value-outcome.js';
 import { answerInstead, type RunSettings, STORE_WITHOUT_RESPONSE } from '../shared/run-end.js';
 import { resultOf } from './value-result.js';
@@ -18,8 +18,8 @@ import { resultOf } from './value-result.js';
 type Phase = 'holding' | 'ended' | 'passing';
 
 /**
- * Runs the inner pipeline of a message handler or a mutation for the request that owns the record. Holds its values until they are
- * committed: a client that saw a value must get the same one from a retry.
+ * Runs the inner pipeline of a message handler or a mutation, or the function of `IdempotencyService.run()`, for the request that owns
+ * the record. Holds its values until they are committed: a client that saw a value must get the same one from a retry.
  *
  * The run never unsubscribes from the handler. When an inner interceptor gives up on the handler, its own answer is sent at once and
  * not stored, and the key is taken until the handler has ended.
@@ -48,19 +48,16 @@ export class PipelineRun {
   /**
    * @param handle calls the inner pipeline
    * @param onRecorded called before the subscriber gets its answer
+   * @throws UnreadableRecordError where the answer on record cannot be read
    */
-  async run(handle: () => Observable<unknown>, onRecorded: () => void): Promise<void> {
+  async run(handle: () => Observable<unknown>, onRecorded: () => void = () => undefined): Promise<void> {
     // An outer interceptor, such as a timeout, has already answered.
     if (this.subscriber.closed) this.settle({ kind: 'discard' });
-    try {
-      const running = this.leased.runToEnd(() => {
-        if (this.current.calls.state !== 'closed') runWithin(this.current, () => this.follow(handle));
-        return this.result;
-      });
-      await this.answer(await running.finally(onRecorded));
-    } catch (error) {
-      this.subscriber.error(problemOfError(error, this.settings.documentation));
-    }
+    const running = this.leased.runToEnd(() => {
+      if (this.current.calls.state !== 'closed') runWithin(this.current, () => this.follow(handle));
+      return this.result;
+    });
+    await this.answer(await running.finally(onRecorded));
   }
 
   private follow(handle: () => Observable<unknown>): void {

@@ -7,7 +7,7 @@ import type { Policy } from '../../engine/policy.js';
 import { storedLabel } from '../../engine/stored-text.js';
 import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
-import { problemOf } from '../../problems/from-engine.js';
+import { problemOf, problemOfError } from '../../problems/from-engine.js';
 import type { Callers } from '../shared/callers.js';
 import type { Principal } from '../caller/principal.js';
 import { canonicalJson } from '../content/canonical-json.js';
@@ -102,10 +102,12 @@ export class ValueEdge {
         const handler = watchedBehind(context.getHandler());
         const watched = isWatched(handler);
         const settings = { endpoint, options, documentation, errors, handler, watched };
-        return new PipelineRun(admission.leased, settings, subscriber).run(
-          () => next.handle(),
-          () => this.running.delete(args),
-        );
+        return new PipelineRun(admission.leased, settings, subscriber)
+          .run(
+            () => next.handle(),
+            () => this.running.delete(args),
+          )
+          .catch((error: unknown) => subscriber.error(problemOfError(error, documentation)));
       }
     }
   }
