@@ -1,6 +1,6 @@
 import type { CanActivate, ModuleMetadata, Type } from '@nestjs/common';
-import { checkNames, jsonPointers, oneOf, show } from '../options/checks.js';
-import { IdempotencyOptionError } from '../options/option-error.js';
+import { flag, jsonPointers, members, show } from '../options/checks.js';
+import { IdempotencyOptionError, onBehalfOf } from '../options/option-error.js';
 
 /** Options of `IdempotencyDashboardModule`; in `forRootAsync()`, the factory returns them. */
 export interface IdempotencyDashboardOptions {
@@ -46,16 +46,11 @@ export type ResolvedDashboardOptions = Required<IdempotencyDashboardOptions>;
 const MODULE = 'IdempotencyDashboardModule';
 const PATH = /^\/?[\w.~-]+(\/[\w.~-]+)*\/?$/;
 
+const OPTIONS = members({ actions: flag(false), redact: jsonPointers({ query: true }), content: flag(true) });
+
 /** @throws IdempotencyOptionError for an option that cannot be used, naming it */
 export function resolveDashboardOptions(options: IdempotencyDashboardOptions): ResolvedDashboardOptions {
-  return ofDashboard(() => {
-    checkNames(options, ['actions', 'redact', 'content']);
-    return {
-      actions: oneOf('actions', options.actions, [true, false], false),
-      redact: jsonPointers('redact', options.redact, { query: true }),
-      content: oneOf('content', options.content, [true, false], true),
-    };
-  });
+  return onBehalfOf(MODULE, () => OPTIONS(options, ''));
 }
 
 /** @throws IdempotencyOptionError for an option that cannot be used, naming it */
@@ -87,14 +82,4 @@ export function checkExtras({ path, guards, public: isPublic, decorators }: Idem
 function isGuard(guard: unknown): boolean {
   const { canActivate } = ((typeof guard === 'function' ? guard.prototype : guard) ?? {}) as Partial<CanActivate>;
   return typeof canActivate === 'function';
-}
-
-/** The checks are shared with `IdempotencyModule`, and their errors would name that module. */
-function ofDashboard<T>(check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (!(error instanceof IdempotencyOptionError)) throw error;
-    throw new IdempotencyOptionError(error.option, error.problem, MODULE);
-  }
 }

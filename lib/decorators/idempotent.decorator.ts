@@ -2,10 +2,12 @@ import { applyDecorators, UseFilters, UseInterceptors } from '@nestjs/common';
 import { IdempotencyInterceptor } from '../edges/idempotency.interceptor.js';
 import { IdempotencyProblemFilter } from '../edges/idempotency-problem.filter.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
-import { IdempotencyOptionError } from '../options/option-error.js';
+import { onBehalfOf } from '../options/option-error.js';
 import { checkNoName, checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
 import { mark } from '../handlers/marking.js';
 import { watchHandler, watchMethods } from '../handlers/watch-handler.js';
+
+const NAME = '@Idempotent()';
 
 /**
  * Makes an operation idempotent: a retry with the same key gets the first outcome, and the operation does not run twice.
@@ -24,7 +26,7 @@ import { watchHandler, watchMethods } from '../handlers/watch-handler.js';
  * ```
  */
 export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & ClassDecorator {
-  naming(() => {
+  onBehalfOf(NAME, () => {
     checkOperationOptionNames(options);
     resolveOperationOptions(options);
   });
@@ -32,7 +34,7 @@ export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & C
 
   return ((target: object, key?: string | symbol, descriptor?: PropertyDescriptor) => {
     if (key === undefined || !descriptor) {
-      naming(() => checkNoName(options));
+      onBehalfOf(NAME, () => checkNoName(options));
       mark(target, options);
       watchMethods((target as { prototype: object }).prototype);
       wire(target as never);
@@ -42,17 +44,6 @@ export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & C
     mark(descriptor.value, options);
     wire(target, key, descriptor);
   }) as MethodDecorator & ClassDecorator;
-}
-
-/** Runs `check`. Its errors name the decorator: a reader would look for the option in `forRoot()`. */
-function naming(check: () => void): void {
-  try {
-    check();
-  } catch (error) {
-    throw error instanceof IdempotencyOptionError
-      ? new IdempotencyOptionError(error.option, error.problem, '@Idempotent()')
-      : error;
-  }
 }
 
 /** Exempts a method of an idempotent controller. The boot audit no longer reports a route with it as unprotected. */

@@ -6,7 +6,7 @@ import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-l
 import { GuardedClient, NodeFailure } from './guarded-client.js';
 import { LockNode, REDLOCK_SCRIPTS } from './lock-node.js';
 import { assertRedisNodes, type RedisLike } from './redis-client.js';
-import { type RedlockSettings, resolveRedlockSettings } from './redlock-settings.js';
+import { REDLOCK_DEFAULTS, type RedlockSettings } from './redlock-settings.js';
 
 /** The share of an attempt that a node has to answer. The rest is for another vote after a split one. */
 const NODE_SHARE = 0.8;
@@ -47,10 +47,10 @@ export class RedlockRecordLock implements RecordLock {
 
   /**
    * @param clients an odd number of independent nodes
-   * @throws Error that names the option, if the clients or the settings are invalid
+   * @throws Error that names the option, if the clients are invalid
    */
   constructor(clients: readonly RedisLike[], settings?: RedlockSettings) {
-    this.#settings = resolveRedlockSettings(settings);
+    this.#settings = { ...REDLOCK_DEFAULTS, ...settings };
     const { attemptTimeout, retryAfter, driftFactor } = this.#settings;
     this.#nodes = assertRedisNodes(clients).map((client) => {
       const guard = new GuardedClient(client, attemptTimeout * NODE_SHARE, retryAfter);

@@ -45,30 +45,3 @@ export const REDLOCK_DEFAULTS: Readonly<Required<RedlockSettings>> = {
   driftFactor: 0.01,
   retryAfter: 1000,
 };
-
-const milliseconds = (least: number): string => `a number of milliseconds, at least ${least}`;
-
-/**
- * Adds the defaults, and checks the settings.
- *
- * @throws Error that names the option
- */
-export function resolveRedlockSettings(settings: RedlockSettings = {}): Required<RedlockSettings> {
-  const given = Object.entries(settings).filter(([, value]) => value !== undefined);
-  const resolved = { ...REDLOCK_DEFAULTS, ...(Object.fromEntries(given) as RedlockSettings) };
-  const { prefix, attemptTimeout, minValidity, driftFactor, retryAfter } = resolved;
-  check('prefix', typeof prefix === 'string', 'a string');
-  check('attemptTimeout', isNumber(attemptTimeout) && attemptTimeout >= 1, milliseconds(1));
-  check('minValidity', isNumber(minValidity) && minValidity >= 0, milliseconds(0));
-  check('driftFactor', isNumber(driftFactor) && driftFactor >= 0 && driftFactor < 1, 'a number from 0 to less than 1');
-  check('retryAfter', isNumber(retryAfter) && retryAfter >= 1, milliseconds(1));
-  return resolved;
-}
-
-function isNumber(value: unknown): boolean {
-  return typeof value === 'number' && Number.isFinite(value);
-}
-
-function check(name: string, ok: boolean, expected: string): void {
-  if (!ok) throw new Error(`IdempotencyModule: option \`redlock.${name}\` must be ${expected}`);
-}

@@ -11,3 +11,13 @@ export class IdempotencyOptionError extends Error {
     super(`${module}: option \`${option}\` ${problem}`);
   }
 }
+
+/** Runs `check`, whose errors then name another module or a decorator: a reader would look for the option in `forRoot()`. */
+export function onBehalfOf<T>(module: string, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (!(error instanceof IdempotencyOptionError)) throw error;
+    throw new IdempotencyOptionError(error.option, error.problem, module);
+  }
+}

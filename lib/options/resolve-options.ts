@@ -1,11 +1,17 @@
 import { type DataSource, InstanceChecker } from 'typeorm';
-import { LONGEST_RETENTION_MS, LONGEST_TIMER_MS } from '../engine/policy.js';
-import { assertRedisNodes } from '../lock/redis-client.js';
-import { REDLOCK_DEFAULTS, resolveRedlockSettings } from '../lock/redlock-settings.js';
+import { LONGEST_RETENTION_MS, LONGEST_TIMER_MS, type Policy } from '../engine/policy.js';
+import { assertRedisNodes, type RedisLike } from '../lock/redis-client.js';
+import { REDLOCK_DEFAULTS } from '../lock/redlock-settings.js';
+import type { EncryptionOptions } from '../store/sealer.js';
+import type { TransactionHost } from '../store/transactions/transaction-host.js';
 import * as check from './checks.js';
-import type { IdempotencyModuleOptions, IdempotentOptions } from './idempotency-options.js';
+import type {
+  IdempotencyModuleOptions,
+  IdempotentOptions,
+  OutcomeContext,
+  OutcomeVerdict,
+} from './idempotency-options.js';
 import { OUTCOME_PRESETS } from './outcome-presets.js';
-import type { ResolvedModuleOptions, ResolvedOperationOptions } from './resolved-options.js';
 
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600 * SECOND_MS;
@@ -13,149 +19,129 @@ const KIB = 1_024;
 /** The largest number of an integer column. */
 const MOST_ATTEMPTS = 2 ** 31 - 1;
 
-/** Options of `@Idempotent()` whose defaults `forRoot()` sets. */
-const DEFAULT_OPTIONS = [
-  'required',
-  'key',
-  'scope',
-  'fingerprint',
-  'onConflict',
-  'waitTimeout',
-  'lease',
-  'retention',
-  'afterCrash',
-  'maxAttempts',
-  'maxDuration',
-  'transactional',
-  'outcome',
-  'request',
-  'response',
-] as const satisfies readonly (keyof IdempotentOptions)[];
-
 /** Options that name the operation of one handler. */
-const NAMING_OPTIONS = ['operation', 'shared'] as const satisfies readonly (keyof IdempotentOptions)[];
+const NAMING_OPTIONS = ['operation', 'shared'] as const;
+
+/** Options of `@Idempotent()` whose defaults `forRoot()` sets. */
+type Default = Exclude<keyof IdempotentOptions, (typeof NAMING_OPTIONS)[number] | 'audit'>;
+
+const POINTERS = check.jsonPointers({ query: true });
+
+const DEFAULTS = {
+  required: check.flag(true),
+  key: check.functionOr<IdempotentOptions['key']>(undefined),
+  scope: check.functionOr<IdempotentOptions['scope']>(undefined),
+  fingerprint,
+  onConflict: check.oneOf(['reject', 'wait'], 'reject'),
+  waitTimeout: check.duration(10 * SECOND_MS, LONGEST_TIMER_MS),
+  lease: check.duration(30 * SECOND_MS, LONGEST_TIMER_MS),
+  retention: check.duration(24 * HOUR_MS, LONGEST_RETENTION_MS),
+  afterCrash: check.oneOf(['rerun', 'hold'], 'rerun'),
+  maxAttempts: check.integer(5, { most: MOST_ATTEMPTS }),
+  maxDuration: check.duration(undefined, LONGEST_TIMER_MS),
+  transactional: check.flag(false),
+  outcome,
+  request: check.members({ store: check.flag(true), maxBytes: check.integer(64 * KIB), redact: POINTERS }),
+  response: check.members({
+    maxBytes: check.integer(KIB * KIB),
+    headers: check.members({
+      include: (value, option) => (value === undefined ? undefined : new Set(check.headerNames(value, option))),
+      exclude: (value, option) => new Set(check.headerNames(value, option)),
+    }),
+    store: check.flag(true),
+    redact: check.jsonPointers({ query: false }),
+    // `undefined`: the response decides.
+    stream: check.oneOf([true, false], undefined),
+  }),
+} satisfies Record<Default, check.Reader<unknown>>;
+
+const OPERATION = { ...DEFAULTS, operation, shared: check.flag(false), audit: check.oneOf(['off'], undefined) };
+
+const REDLOCK = {
+  prefix: check.fitting('a string', (prefix) => typeof prefix === 'string', REDLOCK_DEFAULTS.prefix),
+  attemptTimeout: milliseconds(1, REDLOCK_DEFAULTS.attemptTimeout),
+  minValidity: milliseconds(0, REDLOCK_DEFAULTS.minValidity),
+  driftFactor: check.fitting(
+    'a number from 0 to less than 1',
+    (share) => isAtLeast(0)(share) && (share as number) < 1,
+    REDLOCK_DEFAULTS.driftFactor,
+  ),
+  retryAfter: milliseconds(1, REDLOCK_DEFAULTS.retryAfter),
+};
+
+const MODULE = {
+  dataSource: dataSourceOrName,
+  namespace: check.fitting<string | undefined>('a name that is not empty', isName, undefined),
+  redis: (value: unknown) => (value === undefined ? [] : assertRedisNodes(value as RedisLike)),
+  redlock: check.members(REDLOCK),
+  onLockUnavailable: check.oneOf(['degrade', 'reject'], 'degrade'),
+  header: (value, option) => check.headerName(value ?? 'Idempotency-Key', option),
+  credentials,
+  keyFormat,
+  encryption,
+  sweep,
+  audit: check.oneOf(['off', 'warn', 'error'], 'warn'),
+  documentation: check.fitting<string | undefined>('an absolute URL', (url) => URL.canParse(url as string), undefined),
+  storeTimeout: check.duration(5 * SECOND_MS, LONGEST_TIMER_MS),
+  storeConnections: check.integer(4, { least: 0 }),
+  transactionHost,
+} satisfies Record<Exclude<keyof IdempotencyModuleOptions, Default>, check.Reader<unknown>>;
 
 /** The options of `@Idempotent()`. */
-export const OPERATION_OPTIONS = [...DEFAULT_OPTIONS, ...NAMING_OPTIONS, 'audit'] as const;
+export const OPERATION_OPTIONS: readonly string[] = Object.keys(OPERATION);
 
 /** The options of `IdempotencyModule.forRoot()`. */
-export const MODULE_OPTIONS = [
-  ...DEFAULT_OPTIONS,
-  'dataSource',
-  'namespace',
-  'redis',
-  'redlock',
-  'onLockUnavailable',
-  'header',
-  'credentials',
-  'keyFormat',
-  'encryption',
-  'sweep',
-  'audit',
-  'documentation',
-  'storeTimeout',
-  'storeConnections',
-  'transactionHost',
-] as const satisfies readonly (keyof IdempotencyModuleOptions)[];
+export const MODULE_OPTIONS: readonly string[] = [...Object.keys(DEFAULTS), ...Object.keys(MODULE)];
 
-/** @throws IdempotencyOptionError naming the option */
-export function resolveOperationOptions(options: IdempotentOptions): ResolvedOperationOptions {
-  const { response = {} } = options;
-  check.checkNames(response, ['maxBytes', 'headers', 'store', 'redact', 'stream'], 'response.');
-  check.checkNames(response.headers ?? {}, ['include', 'exclude'], 'response.headers.');
+/**
+ * Returns the options of one operation with their defaults.
+ *
+ * @throws IdempotencyOptionError naming the option
+ */
+export function resolveOperationOptions(options: IdempotentOptions) {
+  // No rest properties: IdempotencyService.run() resolves options at each call, and they take ten times as long.
+  const resolved = check.read(OPERATION, options);
+  const { required, key, scope, fingerprint, outcome, request, response, operation, shared, audit } = resolved;
+  if (shared && operation === undefined) check.refuse('shared', 'goes with `operation`, the name that is shared');
+  const policy: Policy = {
+    leaseMs: resolved.lease,
+    retentionMs: resolved.retention,
+    onConflict: resolved.onConflict,
+    waitTimeoutMs: resolved.waitTimeout,
+    afterCrash: resolved.afterCrash,
+    maxAttempts: resolved.maxAttempts,
+    maxDurationMs: resolved.maxDuration,
+    transactional: resolved.transactional,
+  };
+  const { store, redact, maxBytes, stream, headers } = response;
   return {
-    policy: {
-      leaseMs: check.duration('lease', options.lease, 30 * SECOND_MS, LONGEST_TIMER_MS),
-      retentionMs: check.duration('retention', options.retention, 24 * HOUR_MS, LONGEST_RETENTION_MS),
-      onConflict: check.oneOf('onConflict', options.onConflict, ['reject', 'wait'], 'reject'),
-      waitTimeoutMs: check.duration('waitTimeout', options.waitTimeout, 10 * SECOND_MS, LONGEST_TIMER_MS),
-      afterCrash: check.oneOf('afterCrash', options.afterCrash, ['rerun', 'hold'], 'rerun'),
-      maxAttempts: check.integer('maxAttempts', options.maxAttempts, 5, { most: MOST_ATTEMPTS }),
-      maxDurationMs:
-        options.maxDuration === undefined
-          ? undefined
-          : check.duration('maxDuration', options.maxDuration, 0, LONGEST_TIMER_MS),
-      transactional: check.oneOf('transactional', options.transactional, [true, false], false),
-    },
-    operation: operationName(options),
-    shared: check.oneOf('shared', options.shared, [true, false], false),
-    isAudited: check.oneOf<'off' | undefined>('audit', options.audit, ['off'], undefined) === undefined,
-    required: check.oneOf('required', options.required, [true, false], true),
-    key: check.functionOr('key', options.key),
-    scope: check.functionOr('scope', options.scope),
-    fingerprint: resolveFingerprint(options.fingerprint),
-    outcome: resolveOutcome(options.outcome),
-    request: resolveRequest(options.request),
-    response: {
-      store: check.oneOf('response.store', response.store, [true, false], true),
-      redact: check.jsonPointers('response.redact', response.redact, { query: false }),
-      maxBytes: check.integer('response.maxBytes', response.maxBytes, KIB * KIB),
-      stream: check.oneOf<boolean | undefined>('response.stream', response.stream, [true, false], undefined),
-      include:
-        response.headers?.include && new Set(check.headerNames('response.headers.include', response.headers.include)),
-      exclude: new Set(check.headerNames('response.headers.exclude', response.headers?.exclude)),
-    },
+    policy,
+    operation,
+    shared,
+    isAudited: audit === undefined,
+    required,
+    key,
+    scope,
+    fingerprint,
+    outcome,
+    request,
+    response: { store, redact, maxBytes, stream, include: headers.include, exclude: headers.exclude },
   };
 }
 
-/** @throws IdempotencyOptionError naming the option */
-export function resolveModuleOptions(options: IdempotencyModuleOptions): ResolvedModuleOptions {
+/**
+ * Returns the options of the module with their defaults. `defaults` are those of `@Idempotent()`.
+ *
+ * @throws IdempotencyOptionError naming the option
+ */
+export function resolveModuleOptions(options: IdempotencyModuleOptions) {
   checkNoName(options);
   check.checkNames(options, MODULE_OPTIONS);
-  const defaults = Object.fromEntries(DEFAULT_OPTIONS.map((name) => [name, options[name]])) as IdempotentOptions;
+  const names = Object.keys(DEFAULTS) as Default[];
+  const defaults = Object.fromEntries(names.map((name) => [name, options[name]])) as IdempotentOptions;
   resolveOperationOptions(defaults);
-  return {
-    defaults,
-    dataSource: dataSourceOrName(options.dataSource),
-    namespace: namespaceOf(options.namespace),
-    redis: options.redis === undefined ? [] : assertRedisNodes(options.redis),
-    redlock: resolveRedlock(options.redlock),
-    onLockUnavailable: check.oneOf('onLockUnavailable', options.onLockUnavailable, ['degrade', 'reject'], 'degrade'),
-    header: check.headerName('header', options.header ?? 'Idempotency-Key'),
-    credentials: resolveCredentials(options.credentials),
-    keyFormat: resolveKeyFormat(options.keyFormat),
-    encryption: resolveEncryption(options.encryption),
-    sweep: resolveSweep(options.sweep),
-    audit: check.oneOf('audit', options.audit, ['off', 'warn', 'error'], 'warn'),
-    documentation: resolveDocumentation(options.documentation),
-    storeTimeoutMs: check.duration('storeTimeout', options.storeTimeout, 5 * SECOND_MS, LONGEST_TIMER_MS),
-    storeConnections: check.integer('storeConnections', options.storeConnections, 4, { least: 0 }),
-    transactionHost: resolveTransactionHost(options.transactionHost),
-  };
-}
-
-/** @throws IdempotencyOptionError for anything else, such as the options of a TypeORM data source */
-export function dataSourceOrName(value: unknown): string | DataSource | undefined {
-  if (value === undefined || typeof value === 'string' || InstanceChecker.isDataSource(value)) return value;
-  check.refuse('dataSource', 'must be a DataSource, or the `name` that TypeOrmModule.forRoot() has, as text');
-}
-
-function namespaceOf(name: unknown): string | undefined {
-  if (name === undefined || (typeof name === 'string' && name !== '')) return name;
-  check.refuse('namespace', `must be a name that is not empty, not ${check.show(name)}`);
-}
-
-/** Control characters and half surrogate pairs: one database refuses them, and another shows a different name. */
-const NOT_IN_A_NAME = /[\p{Cc}\p{Surrogate}]/u;
-
-/** The length of the column `endpoint`, in characters. */
-const LONGEST_NAME = 255;
-
-function operationName({ operation, shared }: IdempotentOptions): string | undefined {
-  if (operation === undefined) {
-    if (shared) check.refuse('shared', 'goes with `operation`, the name that is shared');
-    return undefined;
-  }
-  if (typeof operation !== 'string' || operation.trim() === '' || operation.length > LONGEST_NAME) {
-    check.refuse('operation', `must be a name of 1 to ${LONGEST_NAME} characters, not ${check.show(operation)}`);
-  }
-  if (NOT_IN_A_NAME.test(operation)) {
-    check.refuse(
-      'operation',
-      `must have no control characters and no half surrogate pairs, as ${check.show(operation)} has`,
-    );
-  }
-  return operation;
+  const { storeTimeout: storeTimeoutMs, ...module } = check.read(MODULE, options);
+  return { defaults, storeTimeoutMs, ...module };
 }
 
 /** Refuses a name on a class or module: several handlers would share their records. */
@@ -166,114 +152,125 @@ export function checkNoName(options: Omit<IdempotentOptions, 'audit'>): void {
 
 /** Refuses unknown options, and those of the module. */
 export function checkOperationOptionNames(options: IdempotentOptions): void {
-  const isOfOperation = (name: string) => (OPERATION_OPTIONS as readonly string[]).includes(name);
-  const misplaced = MODULE_OPTIONS.find((name) => !isOfOperation(name) && Object.hasOwn(options ?? {}, name));
+  const misplaced = MODULE_OPTIONS.find((name) => !(name in OPERATION) && Object.hasOwn(options ?? {}, name));
   if (misplaced) check.refuse(misplaced, 'belongs in IdempotencyModule.forRoot()');
   check.checkNames(options, OPERATION_OPTIONS);
 }
 
-function resolveFingerprint(value: IdempotentOptions['fingerprint']): ResolvedOperationOptions['fingerprint'] {
+/** @throws IdempotencyOptionError for anything else, such as the options of a TypeORM data source */
+export function dataSourceOrName(value: unknown): string | DataSource | undefined {
+  if (value === undefined || typeof value === 'string' || InstanceChecker.isDataSource(value)) return value;
+  check.refuse('dataSource', 'must be a DataSource, or the `name` that TypeOrmModule.forRoot() has, as text');
+}
+
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && value !== '';
+}
+
+/** Control characters and half surrogate pairs: one database refuses them, and another shows a different name. */
+const NOT_IN_A_NAME = /[\p{Cc}\p{Surrogate}]/u;
+
+/** The length of the column `endpoint`, in characters. */
+const LONGEST_NAME = 255;
+
+function operation(name: unknown, option: string): string | undefined {
+  if (name === undefined) return undefined;
+  if (typeof name !== 'string' || name.trim() === '' || name.length > LONGEST_NAME) {
+    check.refuse(option, `must be a name of 1 to ${LONGEST_NAME} characters, not ${check.show(name)}`);
+  }
+  if (!NOT_IN_A_NAME.test(name)) return name;
+  check.refuse(option, `must have no control characters and no half surrogate pairs, as ${check.show(name)} has`);
+}
+
+type Fingerprint = NonNullable<IdempotentOptions['fingerprint']>;
+
+function fingerprint(value: unknown, option: string): Fingerprint {
   if (value === undefined) return {};
-  if (value === false || typeof value === 'function') return value;
+  if (value === false || typeof value === 'function') return value as Fingerprint;
   if (typeof value !== 'object' || value === null) {
-    check.refuse('fingerprint', `must be an object, a function or false, not ${check.show(value)}`);
+    check.refuse(option, `must be an object, a function or false, not ${check.show(value)}`);
   }
-  check.checkNames(value, ['ignore', 'headers', 'only'], 'fingerprint.');
-  if (Array.isArray(value.only) && value.only.length === 0) {
-    check.refuse('fingerprint.only', 'must not be empty: `fingerprint: false` compares nothing');
-  }
-  return {
-    ignore: check.jsonPointers('fingerprint.ignore', value.ignore, { query: true }),
-    only: check.jsonPointers('fingerprint.only', value.only, { query: true }),
-    headers: check.headerNames('fingerprint.headers', value.headers),
-  };
+  return check.members({ ignore: POINTERS, headers: check.headerNames, only })(value, option);
 }
 
-function resolveOutcome(outcome: IdempotentOptions['outcome'] = 'final'): ResolvedOperationOptions['outcome'] {
-  if (typeof outcome === 'function') return outcome;
-  if (Object.hasOwn(OUTCOME_PRESETS, outcome)) return OUTCOME_PRESETS[outcome];
-  check.refuse('outcome', `must be 'final', 'success' or a function, not ${check.show(outcome)}`);
+function only(value: unknown, option: string): readonly string[] {
+  const pointers = POINTERS(value, option);
+  if (value === undefined || pointers.length > 0) return pointers;
+  check.refuse(option, 'must not be empty: `fingerprint: false` compares nothing');
 }
 
-function resolveRedlock(redlock: IdempotencyModuleOptions['redlock'] = {}): ResolvedModuleOptions['redlock'] {
-  check.checkNames(redlock, Object.keys(REDLOCK_DEFAULTS), 'redlock.');
-  return resolveRedlockSettings(redlock);
+type Outcome = (context: OutcomeContext) => OutcomeVerdict;
+
+function outcome(value: unknown = 'final', option: string): Outcome {
+  if (typeof value === 'function') return value as Outcome;
+  if (Object.hasOwn(OUTCOME_PRESETS, value as string)) return OUTCOME_PRESETS[value as keyof typeof OUTCOME_PRESETS];
+  check.refuse(option, `must be 'final', 'success' or a function, not ${check.show(value)}`);
+}
+
+function milliseconds(least: number, fallback: number): check.Reader<number> {
+  return check.fitting(`a number of milliseconds, at least ${least}`, isAtLeast(least), fallback);
+}
+
+function isAtLeast(least: number): (value: unknown) => boolean {
+  return (value) => Number.isFinite(value) && (value as number) >= least;
 }
 
 /** Sorts the names: another order in the options must not change the binding of records. */
-function resolveCredentials(credentials: IdempotencyModuleOptions['credentials'] = {}) {
-  check.checkNames(credentials, ['headers', 'cookies'], 'credentials.');
-  const { headers: named = ['Authorization', 'X-API-Key'] } = credentials;
-  const headers = check.headerNames('credentials.headers', named);
+function credentials(value: unknown, option: string) {
+  const { headers, cookies } = check.members({
+    headers: (names = ['Authorization', 'X-API-Key'], of: string) => check.headerNames(names, of),
+    cookies: check.cookieNames,
+  })(value, option);
   if (headers.includes('cookie')) {
-    check.refuse('credentials.headers', 'must not name Cookie: name yours in `credentials.cookies`');
+    check.refuse(`${option}.headers`, 'must not name Cookie: name yours in `credentials.cookies`');
   }
-  const cookies = check.cookieNames('credentials.cookies', credentials.cookies);
   return { headers: [...new Set(headers)].sort(), cookies: [...new Set(cookies)].sort() };
 }
 
-function resolveKeyFormat(format: IdempotencyModuleOptions['keyFormat'] = {}): ResolvedModuleOptions['keyFormat'] {
-  check.checkNames(format, ['minLength', 'maxLength', 'pattern'], 'keyFormat.');
-  const minLength = check.integer('keyFormat.minLength', format.minLength, 1);
-  const maxLength = check.integer('keyFormat.maxLength', format.maxLength, 255);
-  if (minLength > maxLength) check.refuse('keyFormat.minLength', 'must not be above `maxLength`');
-  const { pattern = /^[\x21-\x7e]+$/ } = format;
-  if (!(pattern instanceof RegExp) || pattern.global || pattern.sticky) {
-    check.refuse('keyFormat.pattern', 'must be a regular expression without the flags g and y');
+function keyFormat(value: unknown, option: string) {
+  const format = check.members({ minLength: check.integer(1), maxLength: check.integer(255), pattern })(value, option);
+  if (format.minLength > format.maxLength) check.refuse(`${option}.minLength`, 'must not be above `maxLength`');
+  return format;
+}
+
+function pattern(value: unknown, option: string): RegExp {
+  if (value === undefined) return /^[\x21-\x7e]+$/;
+  if (value instanceof RegExp && !value.global && !value.sticky) return value;
+  check.refuse(option, 'must be a regular expression without the flags g and y');
+}
+
+function encryption(value: unknown, option: string): EncryptionOptions | undefined {
+  if (value === undefined) return undefined;
+  check.checkNames(value as object, ['keys', 'current'], option);
+  const { keys, current } = value as EncryptionOptions;
+  for (const [id, key] of Object.entries<unknown>(keys ?? {})) {
+    if (id.length === 0 || Buffer.byteLength(id) > 255)
+      check.refuse(`${option}.keys`, 'must have ids of 1 to 255 bytes');
+    if (key instanceof Uint8Array && key.length === 32) continue;
+    const has = key instanceof Uint8Array ? `${key.length} bytes` : `a ${typeof key}`;
+    check.refuse(
+      `${option}.keys.${id}`,
+      `must be a Buffer of 32 bytes (AES-256), not ${has}: \`openssl rand -base64 32\` makes one, Buffer.from(text, 'base64') reads it`,
+    );
   }
-  return { minLength, maxLength, pattern };
+  if (Object.hasOwn(keys ?? {}, current)) return value as EncryptionOptions;
+  check.refuse(`${option}.current`, 'must be the id of one of `encryption.keys`');
 }
 
-function resolveRequest(request: IdempotentOptions['request'] = {}): ResolvedOperationOptions['request'] {
-  check.checkNames(request, ['store', 'maxBytes', 'redact'], 'request.');
-  return {
-    store: check.oneOf('request.store', request.store, [true, false], true),
-    maxBytes: check.integer('request.maxBytes', request.maxBytes, 64 * KIB),
-    redact: check.jsonPointers('request.redact', request.redact, { query: true }),
-  };
-}
-
-function resolveEncryption(encryption: IdempotencyModuleOptions['encryption']): ResolvedModuleOptions['encryption'] {
-  if (encryption === undefined) return undefined;
-  check.checkNames(encryption, ['keys', 'current'], 'encryption.');
-  for (const [id, key] of Object.entries(encryption.keys ?? {})) {
-    if (id.length === 0 || Buffer.byteLength(id) > 255) {
-      check.refuse('encryption.keys', 'must have ids of 1 to 255 bytes');
-    }
-    if (!(key instanceof Uint8Array) || key.length !== 32) {
-      const has = key instanceof Uint8Array ? `${key.length} bytes` : `a ${typeof key}`;
-      check.refuse(
-        `encryption.keys.${id}`,
-        `must be a Buffer of 32 bytes (AES-256), not ${has}: \`openssl rand -base64 32\` makes one, Buffer.from(text, 'base64') reads it`,
-      );
-    }
+function sweep(value: unknown, option: string) {
+  if (value === false) return undefined;
+  if (value !== undefined && (typeof value !== 'object' || value === null)) {
+    check.refuse(option, `must be an object or false, not ${check.show(value)}`);
   }
-  if (!Object.hasOwn(encryption.keys ?? {}, encryption.current)) {
-    check.refuse('encryption.current', 'must be the id of one of `encryption.keys`');
-  }
-  return encryption;
+  const { every, batch } = check.members({
+    every: check.duration(60 * SECOND_MS, LONGEST_TIMER_MS),
+    batch: check.integer(1_000),
+  })(value, option);
+  return { everyMs: every, batch };
 }
 
-function resolveSweep(sweep: IdempotencyModuleOptions['sweep'] = {}): ResolvedModuleOptions['sweep'] {
-  if (sweep === false) return undefined;
-  if (typeof sweep !== 'object' || sweep === null) {
-    check.refuse('sweep', `must be an object or false, not ${check.show(sweep)}`);
-  }
-  check.checkNames(sweep, ['every', 'batch'], 'sweep.');
-  return {
-    everyMs: check.duration('sweep.every', sweep.every, 60 * SECOND_MS, LONGEST_TIMER_MS),
-    batch: check.integer('sweep.batch', sweep.batch, 1_000),
-  };
-}
-
-function resolveDocumentation(url: IdempotencyModuleOptions['documentation']): string | undefined {
-  if (url === undefined || URL.canParse(url)) return url;
-  check.refuse('documentation', `must be an absolute URL, not ${check.show(url)}`);
-}
-
-function resolveTransactionHost(
-  host: IdempotencyModuleOptions['transactionHost'],
-): ResolvedModuleOptions['transactionHost'] {
+function transactionHost(value: unknown, option: string): TransactionHost | undefined {
+  const host = value as TransactionHost | undefined;
   if (host === undefined || typeof host?.run === 'function') return host;
-  check.refuse('transactionHost', 'must have a method `run`');
+  check.refuse(option, 'must have a method `run`');
 }

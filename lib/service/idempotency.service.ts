@@ -232,8 +232,7 @@ export class IdempotencyService {
    * await idempotency.resolve(record.id, { status: 201, body: JSON.stringify(payment) });
    */
   async resolve(recordId: string, resolution: Resolution, options: ResolveOptions = {}): Promise<boolean> {
-    const { retention } = options;
-    const retentionMs = retention === undefined ? null : duration('retention', retention, 0, LONGEST_RETENTION_MS);
+    const retentionMs = duration(null, LONGEST_RETENTION_MS)(options.retention, 'retention');
     return this.parts.store.resolveHeld(recordId, outcomeOf(resolution), retentionMs);
   }
 

@@ -32,6 +32,8 @@ export const STORE_WITHOUT_RESPONSE: HandlerResult = { kind: 'store', outcome: T
 
 const logger = new Logger('Idempotency');
 
+const retentionOf = duration(0, LONGEST_RETENTION_MS);
+
 export type Verdict =
   | 'store'
   | 'release'
@@ -54,7 +56,7 @@ export function verdictOf(
   try {
     verdict = checkedVerdict(options.outcome(result));
     if (typeof verdict === 'object' && verdict.retention !== undefined) {
-      execution.setRetention(duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS));
+      execution.setRetention(retentionOf(verdict.retention, 'outcome'));
     }
   } catch (error) {
     // An invalid retention does not change the verdict.

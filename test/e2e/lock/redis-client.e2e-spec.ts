@@ -1,9 +1,4 @@
-import {
-  assertRedisNodes,
-  type RedisLike,
-  RedlockRecordLock,
-  resolveRedlockSettings,
-} from '../../../lib/lock/index.js';
+import { assertRedisNodes, type RedisLike, RedlockRecordLock } from '../../../lib/lock/index.js';
 import { LockFixture, VERSIONS } from './support.js';
 
 describe.each(VERSIONS)('the option `redis` with clients of $version', (version) => {
@@ -60,29 +55,4 @@ describe.each(VERSIONS)('the option `redis` with clients of $version', (version)
       );
     },
   );
-});
-
-describe('the option `redlock`', () => {
-  it('has defaults, also for what is undefined', () => {
-    expect(resolveRedlockSettings({ prefix: undefined, retryAfter: 5 })).toEqual({
-      prefix: 'nestjs-idempotency:lock:',
-      attemptTimeout: 100,
-      minValidity: 50,
-      driftFactor: 0.01,
-      retryAfter: 5,
-    });
-  });
-
-  it.each([
-    ['prefix', 1],
-    ['attemptTimeout', 0],
-    ['attemptTimeout', '100'],
-    ['minValidity', -1],
-    ['driftFactor', 1],
-    ['retryAfter', Number.NaN],
-  ])('refuses %s: %p', (name, value) => {
-    expect(() => resolveRedlockSettings({ [name]: value })).toThrow(
-      `IdempotencyModule: option \`redlock.${name}\` must`,
-    );
-  });
 });

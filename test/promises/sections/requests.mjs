@@ -236,8 +236,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/shared/run-end.ts',
-            find: "execution.setRetention(duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS));",
-            replace: "duration('outcome', verdict.retention, 0, LONGEST_RETENTION_MS);",
+            find: "execution.setRetention(retentionOf(verdict.retention, 'outcome'));",
+            replace: "retentionOf(verdict.retention, 'outcome');",
           },
         ],
         shownBy: [

@@ -59,6 +59,11 @@ const badModule: typeof bad = [
   ['transactionHost', { transactionHost: {} }, /method `run`/],
   ['redlock.retryCount', { redlock: { retryCount: 3 } }, /does not exist; there are prefix, attemptTimeout/],
   ['redlock.attemptTimeout', { redlock: { attemptTimeout: '1s' } }, /must be a number of milliseconds/],
+  ['redlock.attemptTimeout', { redlock: { attemptTimeout: 0 } }, /milliseconds, at least 1, not 0/],
+  ['redlock.prefix', { redlock: { prefix: 1 } }, /must be a string/],
+  ['redlock.minValidity', { redlock: { minValidity: -1 } }, /milliseconds, at least 0/],
+  ['redlock.driftFactor', { redlock: { driftFactor: 1 } }, /must be a number from 0 to less than 1/],
+  ['redlock.retryAfter', { redlock: { retryAfter: Number.NaN } }, /milliseconds, at least 1/],
   [
     'dataSource',
     { dataSource: { name: 'main' } },
@@ -138,6 +143,13 @@ test('defaults', () => {
     redis: [],
   });
   expect(resolveModuleOptions({ sweep: false }).sweep).toBeUndefined();
+  expect(resolveModuleOptions({ redlock: { prefix: undefined, retryAfter: 5 } }).redlock).toEqual({
+    prefix: 'nestjs-idempotency:lock:',
+    attemptTimeout: 100,
+    minValidity: 50,
+    driftFactor: 0.01,
+    retryAfter: 5,
+  });
 });
 
 describe('which outcomes are stored', () => {
