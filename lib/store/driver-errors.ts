@@ -21,6 +21,12 @@ interface DriverErrorTable {
   readonly endsTransaction?: RegExp;
   /** Of the outages: the server refuses a further connection. */
   readonly tooManyConnections?: RegExp;
+  /** Of the outages: the server, session or transaction takes no writes. */
+  readonly readOnly: RegExp;
+  /** The user may not do what the statement asks. */
+  readonly missingRight: RegExp;
+  /** A table or a column does not exist. */
+  readonly missingTable?: RegExp;
 }
 
 /** PostgreSQL, by SQLSTATE (PostgreSQL documentation, appendix A). */
@@ -33,6 +39,9 @@ const SQLSTATE: DriverErrorTable = {
   locked: /^55P03$/,
   undone: /^(40001|40P01)$/,
   tooManyConnections: /^53300$/,
+  readOnly: /^25006$/,
+  missingRight: /^42501$/,
+  missingTable: /^(42P01|42703)$/,
 };
 
 /** MySQL and MariaDB, by error number. */
@@ -49,6 +58,11 @@ const ERRNO: DriverErrorTable = {
   endsTransaction: /^(1213|1020|1206)$/,
   // Of the server, of a user, of a resource limit.
   tooManyConnections: /^(1040|1203|1226)$/,
+  // `--read-only`, a read-only transaction, and read-only mode.
+  readOnly: /^(1290|1792|1836)$/,
+  // To a database, a table and a column.
+  missingRight: /^(1044|1142|1143)$/,
+  missingTable: /^(1146|1054)$/,
 };
 
 /**
@@ -62,6 +76,8 @@ const SQLITE: DriverErrorTable = {
   conflict: /^SQLITE_(BUSY|LOCKED)/,
   outage: /^SQLITE_(IOERR|FULL|NOMEM|CANTOPEN|PROTOCOL|INTERRUPT|READONLY)/,
   undone: /^SQLITE_BUSY$/,
+  readOnly: /^SQLITE_READONLY$/,
+  missingRight: /^SQLITE_(AUTH|PERM)$/,
 };
 
 /** Codes of node and mysql2 for a connection that cannot be opened, or is lost. */
@@ -168,38 +184,21 @@ export function reasonOf(error: unknown): string {
   return code === undefined || text.includes(`${code}`) ? text : `${text} (${code})`;
 }
 
-/** PostgreSQL; MySQL for a database, a table and a column; SQLite's authorizer. */
-const MISSING_RIGHT: readonly unknown[] = ['42501', 1044, 1142, 1143, 'SQLITE_AUTH', 'SQLITE_PERM'];
-
 /** Returns whether the database refused a statement because its user may not do what it asks. */
 export function lacksRight(error: unknown): boolean {
-  return hasCode(error, MISSING_RIGHT);
+  return says(error, 'missingRight');
 }
 
-/** PostgreSQL; MySQL's `--read-only`, read-only transaction and read-only mode; SQLite. */
-const READ_ONLY: readonly unknown[] = ['25006', 1290, 1792, 1836, 'SQLITE_READONLY'];
+const ABOUT_RIGHTS =
+  "The database user lacks a right: it needs SELECT, INSERT, UPDATE and DELETE on both of the library's tables, and on " +
+  'PostgreSQL USAGE on their schema. A role that a handler takes (SET ROLE) needs them too';
 
-/** Returns whether the database refused a statement because it takes no writes, as a replica. */
-export function saysReadOnly(error: unknown): boolean {
-  return hasCode(error, READ_ONLY);
-}
+const ABOUT_WRITES =
+  'The database takes no writes: it is a replica, a primary that was demoted, a file without write permission, or the ' +
+  'session or the transaction was set to read only. Connect to the primary';
 
-function hasCode(error: unknown, codes: readonly unknown[]): boolean {
-  return causes(error).some(({ code, errno }) => codes.includes(code) || codes.includes(errno));
-}
-
-/** What to do about an error, by its code, where the database's message does not say it. */
+/** What to do about other errors, by their codes, where the database's message does not say it. */
 const ADVICE = new Map<unknown, string>([
-  ...MISSING_RIGHT.map((code): [unknown, string] => [
-    code,
-    "The database user lacks a right: it needs SELECT, INSERT, UPDATE and DELETE on both of the library's tables, and on " +
-      'PostgreSQL USAGE on their schema. A role that a handler takes (SET ROLE) needs them too',
-  ]),
-  ...READ_ONLY.map((code): [unknown, string] => [
-    code,
-    'The database takes no writes: it is a replica, a primary that was demoted, a file without write permission, or the ' +
-      'session or the transaction was set to read only. Connect to the primary',
-  ]),
   [
     '25P02',
     'The handler went on after one of its statements had failed, and PostgreSQL refuses everything until ROLLBACK. Let that ' +
@@ -218,10 +217,16 @@ const ADVICE = new Map<unknown, string>([
 
 /** As {@link reasonOf}, with advice where there is some. */
 export function explain(error: unknown): string {
-  const advice = causes(error)
+  const advice = adviceOn(error);
+  return advice ? `${reasonOf(error)}. ${advice}` : reasonOf(error);
+}
+
+function adviceOn(error: unknown): string | undefined {
+  if (lacksRight(error)) return ABOUT_RIGHTS;
+  if (says(error, 'readOnly')) return ABOUT_WRITES;
+  return causes(error)
     .map(({ code, errno }) => ADVICE.get(code) ?? ADVICE.get(errno))
     .find(Boolean);
-  return advice ? `${reasonOf(error)}. ${advice}` : reasonOf(error);
 }
 
 /** Not `instanceof`: a native driver is loaded once per process, and throws errors of the realm that loaded it first. */

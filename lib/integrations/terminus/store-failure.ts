@@ -1,5 +1,5 @@
 import { saysMissingTables } from '../../store/missing-tables.js';
-import { causes, isRetryable, saysReadOnly } from '../../store/driver-errors.js';
+import { causes, isRetryable, says } from '../../store/driver-errors.js';
 
 /** Why the store is down. */
 export type StoreFailureReason =
@@ -32,7 +32,7 @@ export function storeFailure(error: unknown): StoreFailure {
 
 function reasonOf(error: unknown, message = ''): StoreFailureReason {
   if (saysMissingTables(error)) return 'table-missing';
-  if (saysReadOnly(error)) return 'read-only';
+  if (says(error, 'readOnly')) return 'read-only';
   if (message.startsWith('no answer')) return 'no-answer';
   return isRetryable(error) ? 'unreachable' : 'failed';
 }
