@@ -1,9 +1,8 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict';
 import fc from 'fast-check';
 import { keyOf as keyOfOption } from '../../lib/edges/shared/option-values.js';
-import { messageHeaders } from '../../lib/edges/rpc/message-headers.js';
+import { type Message, messageHeaders } from '../../lib/edges/rpc/message.js';
 import { readMessageKey } from '../../lib/edges/rpc/message-key.js';
-import type { Message } from '../../lib/edges/rpc/message.js';
 import { digestIdentity } from '../../lib/engine/identity.js';
 import { storedLabel, storedText } from '../../lib/engine/stored-text.js';
 import { CONTEXTS, IDENTITIES } from './corpus/keys.js';
@@ -12,8 +11,10 @@ import { property, type Property, textOf, visible } from './property.js';
 
 const MODULE = { header: 'Idempotency-Key', keyFormat: { minLength: 1, maxLength: 255, pattern: /^[\x21-\x7e]+$/ } };
 
-const messageOf = (context: unknown, payload: unknown = {}): Message =>
-  ({ isEvent: true, endpoint: 'EVENT a', subject: 'a', payload, headers: messageHeaders(context), context }) as Message;
+const messageOf = (transport: unknown, payload: unknown = {}): Message => {
+  const context = (transport ?? {}) as Message['context'];
+  return { isEvent: true, endpoint: 'EVENT a', subject: 'a', payload, headers: messageHeaders(context), context };
+};
 const read = (context: unknown, payload?: unknown) => readMessageKey(messageOf(context, payload), MODULE);
 
 const key = fc.string({ unit: visible, minLength: 1, maxLength: 60 }).map((text) => text.replaceAll('"', "'"));

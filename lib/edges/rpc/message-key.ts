@@ -19,7 +19,7 @@ export function readMessageKey(
   const lines = message.headers(header);
   if (lines.length > 1) return { kind: 'invalid', problem: `The ${header} header is repeated.` };
   if (lines.length === 1) return readKeyText(lines[0], header, keyFormat);
-  const key = binaryCloudEvent(message) ?? structuredCloudEvent(message.payload) ?? messageIdOf(message.context);
+  const key = binaryCloudEvent(message) ?? structuredCloudEvent(message.payload) ?? messageIdOf(message);
   return key === undefined ? MISSING : { kind: 'key', key };
 }
 
@@ -44,8 +44,7 @@ function cloudEventKey(source: string, id: string): string {
   return `${source} ${id}`;
 }
 
-function messageIdOf(context: unknown): string | undefined {
-  const amqp = (context ?? {}) as { getMessage?(): { properties?: { messageId?: unknown } } | undefined };
-  const messageId = amqp.getMessage?.()?.properties?.messageId;
+function messageIdOf({ context }: Message): string | undefined {
+  const messageId = context.getMessage?.()?.properties?.messageId;
   return typeof messageId === 'string' && messageId ? messageId : undefined;
 }

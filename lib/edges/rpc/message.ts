@@ -2,7 +2,6 @@ import type { ExecutionContext } from '@nestjs/common';
 import { canonicalJson } from '../content/canonical-json.js';
 import { isEventHandler, isGrpcPattern, messagePatternsOf } from '../../handlers/nest-decorators.js';
 import { watchedBehind } from '../../handlers/watch-handler.js';
-import { type MessageHeaders, messageHeaders } from './message-headers.js';
 
 /**
  * The prefix of a shared MQTT subscription (MQTT 5.0, section 4.8.2). It is no part of the operation's name: during a rollout, some
@@ -10,13 +9,28 @@ import { type MessageHeaders, messageHeaders } from './message-headers.js';
  */
 const SHARED_SUBSCRIPTION = /^\$share\/[^/]+\//;
 
-/** The methods by which contexts of Nest's transports name what a message was sent to. Each context has one of them. */
+type Headers = Readonly<Record<string, unknown>>;
+
+/** The methods by which contexts of Nest's transports give what a message was sent to, and its headers. Each context has some of them. */
 interface TransportContext {
   getPattern?(): unknown;
   getSubject?(): unknown;
   getChannel?(): unknown;
   getTopic?(): unknown;
+  /** NATS */
+  getHeaders?(): { keys(): Iterable<string>; values(name: string): string[] } | undefined;
+  /** Kafka, RabbitMQ */
+  getMessage?(): { headers?: Headers; properties?: { headers?: Headers; messageId?: unknown } } | undefined;
+  /** MQTT 5 */
+  getPacket?(): { properties?: { userProperties?: Headers } } | undefined;
+  /** TCP and Redis, from Nest 12 on */
+  getMetadata?(): unknown;
+  /** gRPC */
+  getMap?(): Headers;
 }
+
+/** Returns the values of a header, whose name is case-insensitive. */
+export type MessageHeaders = (name: string) => readonly string[];
 
 /** A message for a `@MessagePattern()` or `@EventPattern()` handler. */
 export interface Message {
@@ -31,13 +45,13 @@ export interface Message {
   readonly payload: unknown;
   readonly headers: MessageHeaders;
   /** The transport's context, such as an RmqContext. */
-  readonly context: unknown;
+  readonly context: TransportContext;
 }
 
 export function messageOf(context: ExecutionContext): Message {
   const rpc = context.switchToRpc();
   const handler = watchedBehind(context.getHandler());
-  const transport = rpc.getContext<unknown>();
+  const transport = rpc.getContext<TransportContext | undefined>() ?? {};
   const patterns = patternsOf(handler);
   const subject = subjectOf(transport);
   const isEvent = isEventHandler(handler);
@@ -87,13 +101,12 @@ function wildcards(pattern: string): RegExp {
 }
 
 function patternsOf(handler: object): string[] {
-  return messagePatternsOf(handler).map((pattern) => textOf(pattern).replace(SHARED_SUBSCRIPTION, ''));
+  return messagePatternsOf(handler).map((pattern) => textOfPattern(pattern).replace(SHARED_SUBSCRIPTION, ''));
 }
 
-function subjectOf(transport: unknown): string | undefined {
-  const context = (transport ?? {}) as TransportContext;
+function subjectOf(context: TransportContext): string | undefined {
   const subject = context.getPattern?.() ?? context.getSubject?.() ?? context.getChannel?.() ?? context.getTopic?.();
-  return typeof subject === 'string' ? textOf(parsed(subject)) : undefined;
+  return typeof subject === 'string' ? textOfPattern(parsed(subject)) : undefined;
 }
 
 /** Parses a pattern that is an object. Transports write it as JSON, with members in different orders. */
@@ -106,7 +119,39 @@ function parsed(subject: string): unknown {
   }
 }
 
-function textOf(pattern: unknown): string {
+function textOfPattern(pattern: unknown): string {
   if (isGrpcPattern(pattern)) return `${pattern.service}/${pattern.rpc}`;
   return typeof pattern === 'string' ? pattern : canonicalJson(pattern);
+}
+
+/** Returns the headers of a message on any transport. Names are case-insensitive. */
+export function messageHeaders(context: TransportContext): MessageHeaders {
+  const headers = headersOf(context);
+  return (name) =>
+    Object.entries(headers)
+      .filter(([key]) => key.toLowerCase() === name.toLowerCase())
+      .flatMap(([, value]) => value)
+      .filter((value) => value !== undefined && value !== null)
+      .map(textOfValue);
+}
+
+function textOfValue(value: unknown): string {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString();
+  // AMQP's 64-bit integers may be bigints.
+  return typeof value === 'object' ? canonicalJson(value) : String(value as number | bigint | boolean);
+}
+
+function headersOf(context: TransportContext): Headers {
+  const nats = context.getHeaders?.();
+  if (nats) return Object.fromEntries([...nats.keys()].map((name) => [name, nats.values(name)]));
+  const message = context.getMessage?.();
+  const metadata = context.getMetadata?.();
+  return (
+    message?.properties?.headers ??
+    message?.headers ??
+    context.getPacket?.()?.properties?.userProperties ??
+    (typeof metadata === 'object' && metadata !== null ? (metadata as Headers) : undefined) ??
+    context.getMap?.() ??
+    {}
+  );
 }
