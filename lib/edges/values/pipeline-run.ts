@@ -1,4 +1,4 @@
-import { Observable, type Subscriber } from 'rxjs';
+import { defer, Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import type { HandlerResult, LeasedExecution, RecordingResult } from '../../engine/leased-execution.js';
 import { toValueJson } from '../../engine/value-json.js';
@@ -61,20 +61,15 @@ export class PipelineRun {
   }
 
   private follow(handle: () => Observable<unknown>): void {
-    const { calls } = this.current;
     // An unwatched handler counts as running until the pipeline ends.
-    const call = this.settings.watched ? undefined : calls.begin();
-    handle().subscribe({
+    const values = this.settings.watched ? handle() : followStream(defer(handle), this.current);
+    values.subscribe({
       next: (value) => this.onValue(value),
       error: (error: unknown) => {
         this.thrown = { error: errorOfHandler(error, this.settings.documentation) };
-        if (call) calls.settle(call, 'failed', error);
         void this.onEnd();
       },
-      complete: () => {
-        if (call) calls.settle(call, 'succeeded');
-        void this.onEnd();
-      },
+      complete: () => void this.onEnd(),
     });
   }
 
@@ -143,7 +138,7 @@ export function sendAnswer(subscriber: Subscriber<unknown>, { values, thrown }: 
   end(subscriber, thrown);
 }
 
-/** Returns a handler's stream as part of the call that returned it: the call ends when the stream does. */
+/** Returns a stream as part of the call that returned it, or as a call of its own: the call ends when the stream does. */
 function followStream(stream: unknown, current: CurrentExecution): Observable<unknown> {
   return new Observable((subscriber) => {
     const { calls } = current;
