@@ -1,16 +1,16 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import { Observable } from 'rxjs';
 import { isMarkedItself } from '../handlers/marking.js';
-import type { GraphQLEdge } from './graphql/graphql-edge.js';
+import { graphqlRequest } from './graphql/graphql-request.js';
 import type { HttpEdge } from './http/http-edge.js';
-import type { RpcEdge } from './rpc/rpc-edge.js';
+import { rpcRequest } from './rpc/rpc-request.js';
+import type { ValueEdge } from './values/value-edge.js';
 
 /** Chooses the edge for a request by its kind. */
 export class IdempotencyEdges {
   constructor(
     private readonly http: HttpEdge,
-    private readonly rpc: RpcEdge,
-    private readonly graphql: GraphQLEdge,
+    private readonly values: ValueEdge,
   ) {}
 
   /** @throws Error for a marked handler of another kind, such as a WebSocket gateway's, which would run unprotected */
@@ -19,9 +19,9 @@ export class IdempotencyEdges {
       case 'http':
         return new Observable((subscriber) => this.http.handle(context, next, subscriber));
       case 'rpc':
-        return new Observable((subscriber) => this.rpc.handle({ context, next, subscriber }));
+        return new Observable((subscriber) => this.values.handle({ context, next, subscriber }, rpcRequest));
       case 'graphql':
-        return new Observable((subscriber) => this.graphql.handle({ context, next, subscriber }));
+        return new Observable((subscriber) => this.values.handle({ context, next, subscriber }, graphqlRequest));
       default:
         // On a controller, `@Idempotent()` covers mutating HTTP methods only.
         if (!isMarkedItself(context.getHandler())) return next.handle();

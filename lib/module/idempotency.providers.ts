@@ -2,11 +2,9 @@ import type { InjectionToken, Provider } from '@nestjs/common';
 import { ApplicationConfig, DiscoveryService, HttpAdapterHost, MetadataScanner, ModulesContainer } from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { Callers } from '../edges/shared/callers.js';
-import { GraphQLEdge } from '../edges/graphql/graphql-edge.js';
 import { ApplicationFilters } from '../edges/http/application-filters.js';
 import { HttpEdge } from '../edges/http/http-edge.js';
 import { IdempotencyEdges } from '../edges/idempotency-edges.js';
-import { RpcEdge } from '../edges/rpc/rpc-edge.js';
 import { ValueEdge } from '../edges/values/value-edge.js';
 import { IdempotencyEngine } from '../engine/engine.js';
 import { OperationOptions } from '../handlers/operation-options.js';
@@ -69,13 +67,9 @@ function createParts(
   watchWrappedHandlers(modules.values());
   const routes = new Routes(discovery, scanner);
   const callers = new Callers(options, application);
-  const values = new ValueEdge(engine, options, store, callers);
+  const values = new ValueEdge(engine, options, operations, store, callers);
   const filters = new ApplicationFilters(modules, application, adapterHost);
-  const edges = new IdempotencyEdges(
-    new HttpEdge(engine, options, operations, store, filters, callers),
-    new RpcEdge(values, operations),
-    new GraphQLEdge(values, operations),
-  );
+  const edges = new IdempotencyEdges(new HttpEdge(engine, options, operations, store, filters, callers), values);
 
   const policy = () => policyOf(options, operations, routes);
   const service = new IdempotencyService({ engine, store, dataSource, options, events, policy });

@@ -7,37 +7,34 @@ interface Entry {
   readonly variables?: unknown;
 }
 
+/** The operations of a batch by their place in it. Each is known by the variables of its execution. */
+const known = new WeakMap<object, Map<number, object>>();
+
 /**
- * Distinguishes the operations of a batched HTTP request. They have one key header, so that two mutations of one field would be one
- * operation, and the second would get the outcome of the first.
+ * Returns how many operations before this one in a batched HTTP request may have the same field. They have one key header, so that two
+ * mutations of one field would be one operation, and the second would get the outcome of the first.
+ *
+ * The number has to be the same on a retry, so it depends on the batch alone, and not on the order in which guards let the operations
+ * pass.
  */
-export class Batches {
-  /** The operations of a batch by their place in it. Each is known by the variables of its execution. */
-  private readonly known = new WeakMap<object, Map<number, object>>();
+export function sameFieldsBefore({ name, request, execution }: MutationField): number {
+  const batch = request?.body;
+  if (!Array.isArray(batch) || batch.length < 2) return 0;
+  const place = placeOf(execution, batch as Entry[]);
+  const field = new RegExp(`\\b${name}\\b`);
+  const mayHaveField = ({ query }: Entry) => typeof query !== 'string' || field.test(query);
+  return (batch as Entry[]).slice(0, place).filter(mayHaveField).length;
+}
 
-  /**
-   * Returns how many operations before this one may have the same field. It has to be the same on a retry, so it depends on the batch
-   * alone, and not on the order in which guards let the operations pass.
-   */
-  before({ name, request, execution }: MutationField): number {
-    const batch = request?.body;
-    if (!Array.isArray(batch) || batch.length < 2) return 0;
-    const place = this.placeOf(execution, batch as Entry[]);
-    const field = new RegExp(`\\b${name}\\b`);
-    const mayHaveField = ({ query }: Entry) => typeof query !== 'string' || field.test(query);
-    return (batch as Entry[]).slice(0, place).filter(mayHaveField).length;
-  }
-
-  private placeOf({ variables, query }: MutationField['execution'], batch: readonly Entry[]): number {
-    let places = this.known.get(batch);
-    if (!places) this.known.set(batch, (places = new Map()));
-    for (const [place, of] of places) if (of === variables) return place;
-    const free = [...batch.keys()].filter((place) => !places.has(place));
-    // A persisted query is sent by its digest.
-    const ofQuery = free.filter((place) => [undefined, query].includes(batch[place]?.query as string | undefined));
-    const isSent = (place: number) => isDeepStrictEqual({ ...variables }, { ...(batch[place]?.variables as object) });
-    const place = ofQuery.find(isSent) ?? ofQuery[0] ?? free[0] ?? 0;
-    places.set(place, variables);
-    return place;
-  }
+function placeOf({ variables, query }: MutationField['execution'], batch: readonly Entry[]): number {
+  let places = known.get(batch);
+  if (!places) known.set(batch, (places = new Map()));
+  for (const [place, of] of places) if (of === variables) return place;
+  const free = [...batch.keys()].filter((place) => !places.has(place));
+  // A persisted query is sent by its digest.
+  const ofQuery = free.filter((place) => [undefined, query].includes(batch[place]?.query as string | undefined));
+  const isSent = (place: number) => isDeepStrictEqual({ ...variables }, { ...(batch[place]?.variables as object) });
+  const place = ofQuery.find(isSent) ?? ofQuery[0] ?? free[0] ?? 0;
+  places.set(place, variables);
+  return place;
 }

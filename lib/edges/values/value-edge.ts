@@ -5,6 +5,7 @@ import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import type { Policy } from '../../engine/policy.js';
 import { storedLabel } from '../../engine/stored-text.js';
+import type { OperationOptions } from '../../handlers/operation-options.js';
 import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
 import { problemOf, problemOfError } from '../../problems/from-engine.js';
@@ -50,6 +51,8 @@ export interface ValueRequest {
   readonly input: () => unknown;
   /** Returns the caller, unless the option `scope` does. */
   readonly principal: () => Principal;
+  /** Called with the problem of a request that does not run, before the caller gets it. */
+  readonly onRefused?: (error: unknown) => void;
 }
 
 /** The format of {@link fingerprintText}. A change of it needs a new version, or retries of older records are refused. */
@@ -63,6 +66,7 @@ export class ValueEdge {
   constructor(
     private readonly engine: IdempotencyEngine,
     readonly module: ResolvedModuleOptions,
+    readonly operations: OperationOptions,
     private readonly errors: StoreErrors,
     readonly callers: Callers,
   ) {}
@@ -73,11 +77,16 @@ export class ValueEdge {
    * The admission continues when an outer interceptor unsubscribes meanwhile: the run must give back a record that it has claimed by
    * then.
    *
-   * @param onRefused called with the problem, before the subscriber gets it
+   * @param requestOf returns `undefined` for a handler that is not idempotent, whose calls pass through
    */
-  handle(call: PipelineCall, request: ValueRequest, onRefused?: (error: unknown) => void): void {
+  handle(
+    call: PipelineCall,
+    requestOf: (context: ExecutionContext, edge: ValueEdge) => ValueRequest | undefined,
+  ): void {
+    const request = requestOf(call.context, this);
+    if (!request) return void call.next.handle().subscribe(call.subscriber);
     this.admit(call, request).catch((error: unknown) => {
-      onRefused?.(error);
+      request.onRefused?.(error);
       // Nest joins the listeners of an event by forkJoin(). An error in the same turn would keep the later ones from being called.
       setImmediate(() => call.subscriber.error(error));
     });

@@ -1,0 +1,49 @@
+import type { ExecutionContext } from '@nestjs/common';
+import { hasGuards } from '../../handlers/nest-decorators.js';
+import { readKeyHeader } from '../shared/key-header.js';
+import { withPreference } from '../shared/prefer-wait.js';
+import type { ValueEdge, ValueRequest } from '../values/value-edge.js';
+import { sameFieldsBefore } from './batches.js';
+import { mutationFieldOf } from './field.js';
+import { describedArguments } from './uploads.js';
+
+/** Returns the request to an idempotent GraphQL mutation. Each root field of a mutation is an operation. */
+export function graphqlRequest(
+  context: ExecutionContext,
+  { module, operations, callers }: ValueEdge,
+): ValueRequest | undefined {
+  const [controller, handler] = [context.getClass(), context.getHandler()];
+  const field = mutationFieldOf(context);
+  const options = field && operations.of(controller, handler);
+  if (!options) return undefined;
+  const { name, responseName, args, request } = field;
+  const { fingerprint } = options;
+  const route = `MUTATION ${name}`;
+  const endpoint = options.operation ?? route;
+  // The header's key is for the whole request, which may contain a mutation twice, under two aliases. The option `key` returns a key
+  // for this field alone.
+  const isAliased = options.key === undefined && responseName !== name;
+  const before = options.key === undefined ? sameFieldsBefore(field) : 0;
+  const named = isAliased ? `${endpoint} as ${responseName}` : endpoint;
+  return {
+    options,
+    endpoint: before > 0 ? `${named} after ${before}` : named,
+    route,
+    policy: withPreference(options.policy, request?.headers.prefer),
+    head: { mutation: name },
+    parameters: () => [],
+    keyExpected: (header) => `This mutation requires the ${header} header.`,
+    readKey: () => {
+      const rawHeaders = request?.rawHeaders ?? request?.raw?.rawHeaders;
+      return readKeyHeader(request?.headers ?? {}, rawHeaders, module.header, module.keyFormat);
+    },
+    header: (header) => request?.headers[header]?.toString(),
+    input: () => describedArguments(args, typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),
+    principal: () => {
+      if (request) return callers.of(request, { endpoint, hasGuards: hasGuards(controller, handler) });
+      throw new Error(
+        `${endpoint}: idempotency cannot tell callers apart: the GraphQL context has no request as \`req\`. Set the option \`scope\``,
+      );
+    },
+  };
+}
