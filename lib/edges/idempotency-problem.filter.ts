@@ -1,7 +1,7 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Injectable } from '@nestjs/common';
 import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { throwError } from 'rxjs';
-import { FILTER_CATCHES } from '../private-names/nest.js';
+import { caughtBy } from '../private-names/nest.js';
 import { IdempotencyProblem } from '../problems/problem.js';
 import { rpcErrorOf } from './rpc/rpc-error.js';
 import { noteFiltered } from './http/kept-problem.js';
@@ -44,8 +44,7 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
 
 function names(filter: ExceptionFilter, problem: IdempotencyProblem): boolean {
   if (filter instanceof IdempotencyProblemFilter) return false;
-  const classes = (Reflect.getMetadata(FILTER_CATCHES, filter.constructor) ?? []) as unknown[];
-  return classes.some(
+  return caughtBy(filter).some(
     (one) =>
       typeof one === 'function' &&
       (one === IdempotencyProblem || one.prototype instanceof IdempotencyProblem) &&

@@ -1,6 +1,6 @@
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import { mergeOptions } from '../options/merge-options.js';
-import { INTERCEPTORS } from '../private-names/nest.js';
+import { interceptorsOf } from '../private-names/nest.js';
 
 const OPTIONS = Symbol('nestjs-idempotency:options');
 
@@ -36,6 +36,6 @@ export const IS_OURS = Symbol('nestjs-idempotency:interceptor');
 
 /** Returns whether a handler or its class has our interceptor by `@UseInterceptors()`. */
 export function isWiredByHand(controller: object, handler: object): boolean {
-  const wired = [controller, handler].flatMap((one) => (Reflect.getMetadata(INTERCEPTORS, one) ?? []) as object[]);
+  const wired = [controller, handler].flatMap(interceptorsOf);
   return wired.some((interceptor) => IS_OURS in interceptor || IS_OURS in interceptor.constructor);
 }

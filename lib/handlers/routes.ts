@@ -12,7 +12,7 @@ import {
   isResolvedField,
   requestMethodOf,
   takesStream,
-} from './nest-decorators.js';
+} from '../private-names/nest.js';
 
 /** Safe methods (RFC 9110, section 9.2.1), which the library never touches. */
 const SAFE = new Set([RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIONS]);

@@ -1,6 +1,6 @@
 import type { Type } from '@nestjs/common';
 import { DataSource, EntityManager, Repository } from 'typeorm';
-import { isInjectable, isNative, listensTo } from '../handlers/nest-decorators.js';
+import { isInjectable, isNative, listensTo } from '../private-names/nest.js';
 import type { Route, Wrapper } from '../handlers/routes.js';
 import { type KnownClient, knownClient } from './known-clients.js';
 import {

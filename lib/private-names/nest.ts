@@ -1,49 +1,11 @@
 /**
- * Undocumented names of Nest that the library reads. Nest stores what decorators say as metadata of classes and methods, and offers no
- * other way to it. `test/e2e/module/private-names.e2e-spec.ts` fails when one of them changes.
+ * What decorators of Nest say of classes and methods. Nest stores it as metadata under names that it does not document, and offers no other
+ * way to it. `test/e2e/module/private-names.e2e-spec.ts` fails when one of them changes.
  */
+import type { RequestMethod, Type } from '@nestjs/common';
 
 // Sends an error to all filters of a route after its handler has returned, when a COMMIT may still be refused. No public class does so.
 export { RouterExceptionFilters } from '@nestjs/core/router/router-exception-filters.js';
-
-/** `@Controller()`, `@Post()`: the path. A method that has one handles HTTP requests. */
-export const PATH = 'path';
-
-/** `@Post()`: the `RequestMethod`, which says whether the handler changes something. */
-export const METHOD = 'method';
-
-/** `@Controller({ host })`: one route template may stand for several routes, which differ in their host. */
-export const HOST = 'host';
-
-/** `@Version()`, at a class or a method: two versions of a route are two operations. */
-export const VERSION = '__version__';
-
-/** `@Sse()`: server-sent events cannot be replayed, which the boot audit refuses. */
-export const SSE = '__sse__';
-
-/** `@Header()`: a list of names and values. Values that are functions are computed for each request. */
-export const HEADERS = '__headers__';
-
-/** `@UseGuards()`: the library warns of guarded routes whose callers have no principal. */
-export const GUARDS = '__guards__';
-
-/** `@UseInterceptors()`: names IdempotencyInterceptor where it is wired without `@Idempotent()`. */
-export const INTERCEPTORS = '__interceptors__';
-
-/** `@Catch()`: an application's filter for one of our problems precedes our own. */
-export const FILTER_CATCHES = '__filterCatchExceptions__';
-
-/** `@Body()`, `@Res()` and the like, at the class and the method's name: an object whose keys are `type:index`. */
-export const ROUTE_ARGUMENTS = '__routeArguments__';
-
-/** The keys of `@Res()` and `@Next()` in {@link ROUTE_ARGUMENTS}: types 1 and 2 of Nest's `RouteParamtypes`. */
-export const NATIVE_ARGUMENT = /^(1|2):/;
-
-/** `@Res({ passthrough: true })`, at the class and the method's name: Nest writes the response after all. */
-export const RESPONSE_PASSTHROUGH = '__responsePassthrough__';
-
-/** `@RouteConstraints()` of @nestjs/platform-fastify, whose `host` is like {@link HOST}. */
-export const ROUTE_CONSTRAINTS = '__fastify_route_constraints__';
 
 /**
  * Set by Nest 12 on a request that a pipe rejected. Its operation has not begun, and its key has to stay free. Nest 11 does not set it;
@@ -51,26 +13,150 @@ export const ROUTE_CONSTRAINTS = '__fastify_route_constraints__';
  */
 export const REJECTED_BY_PIPES = Symbol.for('nestjs:rejected-by-pipes');
 
-/** `@MessagePattern()`, `@EventPattern()`: the array of patterns, which name the operation. */
-export const MESSAGE_PATTERN = 'microservices:pattern';
+/** Returns whether a method handles HTTP requests, which makes it have a path. */
+export function isHttpHandler(handler: object): boolean {
+  return Reflect.hasMetadata('path', handler);
+}
 
-/** `@MessagePattern()`, `@EventPattern()`: one of two numbers. */
-export const MESSAGE_HANDLER_TYPE = 'microservices:handler_type';
+/** `@Post()` and the like: whether the handler changes something. */
+export function requestMethodOf(handler: object): RequestMethod | undefined {
+  return Reflect.getMetadata('method', handler) as RequestMethod | undefined;
+}
 
-/** The number of `@EventPattern()` in {@link MESSAGE_HANDLER_TYPE}. Nest calls all handlers of an event, and each runs once. */
-export const EVENT_HANDLER = 2;
+/** `@Sse()`: server-sent events cannot be replayed, which the boot audit refuses. */
+export function isEventStream(handler: object): boolean {
+  return Boolean(Reflect.getMetadata('__sse__', handler));
+}
 
-/** `@Mutation()` and the like of @nestjs/graphql: `'Mutation'`, `'Query'`, `'Subscription'`. */
-export const GRAPHQL_RESOLVER_TYPE = 'graphql:resolver_type';
+/** `@Version()`: two versions of a route are two operations. Returns those of a handler or of its controller, or an empty text. */
+export function versionOf(controller: Type, handler: object): string {
+  const version: unknown =
+    Reflect.getMetadata('__version__', handler) ?? Reflect.getMetadata('__version__', controller);
+  return [version ?? []].flat().map(String).join();
+}
+
+/** Returns the names, in lower case, of the headers that `@Header()` computes for each request by a function. */
+export function computedHeadersOf(handler: object): readonly string[] {
+  const headers = (Reflect.getMetadata('__headers__', handler) ?? []) as { name: string; value: unknown }[];
+  return headers.filter(({ value }) => typeof value === 'function').map(({ name }) => name.toLowerCase());
+}
+
+/** `@UseGuards()`: the library warns of guarded routes whose callers have no principal. */
+export function hasGuards(controller: object, handler: object): boolean {
+  return [handler, controller].some((target) => Reflect.hasMetadata('__guards__', target));
+}
+
+/** `@UseInterceptors()`: names IdempotencyInterceptor where it is wired without `@Idempotent()`. */
+export function interceptorsOf(target: object): readonly object[] {
+  return (Reflect.getMetadata('__interceptors__', target) ?? []) as object[];
+}
+
+/** `@Catch()`: an application's filter for one of our problems precedes our own. */
+export function caughtBy(filter: object): readonly unknown[] {
+  return (Reflect.getMetadata('__filterCatchExceptions__', filter.constructor) ?? []) as unknown[];
+}
+
+/**
+ * Returns whether a route is for some hosts only: `@Controller({ host })`, or Fastify's `@RouteConstraints({ host })`. There the host is
+ * part of the identity. Tenants may differ in their host only, and one would get the responses of another. `X-Forwarded-Host` counts
+ * where the platform trusts the proxy.
+ */
+export function isOfHosts(controller: Type, handler: object): boolean {
+  const constraints = Reflect.getMetadata('__fastify_route_constraints__', handler) as { host?: unknown } | undefined;
+  return Boolean(Reflect.getMetadata('host', controller) || constraints?.host);
+}
+
+/** Parameters of `@Res()` and `@Next()`, whose keys are `type:index`: types 1 and 2 of Nest's `RouteParamtypes`. */
+const NATIVE_ARGUMENT = /^(1|2):/;
+
+/** Returns whether a handler writes the response itself: by `@Res()` without `passthrough`, or by `@Next()`. */
+export function isNative(controller: Type, handler: object): boolean {
+  const method = nameOf(controller, handler);
+  if (method === undefined) return false;
+  if (Reflect.getMetadata('__responsePassthrough__', controller, method) === true) return false;
+  const parameters = (Reflect.getMetadata('__routeArguments__', controller, method) ?? {}) as object;
+  return Object.keys(parameters).some((key) => NATIVE_ARGUMENT.test(key));
+}
+
+/** Returns the name by which Nest registers a method. `handler.name` may differ, because another decorator has wrapped the method. */
+function nameOf(controller: Type, handler: object): string | undefined {
+  for (let at = controller.prototype as object | null; at; at = Object.getPrototypeOf(at) as object | null) {
+    const found = Object.entries(Object.getOwnPropertyDescriptors(at)).find(([, { value }]) => value === handler);
+    if (found) return found[0];
+  }
+  return undefined;
+}
+
+/** `@MessagePattern()` and `@EventPattern()`: one of two numbers. */
+const MESSAGE_HANDLER_TYPE = 'microservices:handler_type';
+
+/** The number of `@EventPattern()`. Nest calls all handlers of an event, and each runs once. */
+const EVENT_HANDLER = 2;
+
+export function isMessageHandler(handler: object): boolean {
+  return Reflect.hasMetadata(MESSAGE_HANDLER_TYPE, handler);
+}
+
+export function isEventHandler(handler: object): boolean {
+  return Reflect.getMetadata(MESSAGE_HANDLER_TYPE, handler) === EVENT_HANDLER;
+}
+
+/** `@MessagePattern()`, `@EventPattern()`: the patterns, which name the operation. */
+export function messagePatternsOf(handler: object): readonly unknown[] {
+  return (Reflect.getMetadata('microservices:pattern', handler) as unknown[] | undefined) ?? [];
+}
+
+/** The pattern of `@GrpcMethod()` and `@GrpcStreamMethod()`. */
+interface GrpcPattern {
+  readonly service: string;
+  readonly rpc: string;
+  /** `no_stream` for a method that takes a single request. */
+  readonly streaming: string;
+}
+
+export function isGrpcPattern(pattern: unknown): pattern is GrpcPattern {
+  return typeof pattern === 'object' && pattern !== null && 'rpc' in pattern && 'streaming' in pattern;
+}
+
+/** Returns whether a gRPC handler takes a stream of requests, which has no single content to compare. */
+export function takesStream(handler: object): boolean {
+  return messagePatternsOf(handler).some((pattern) => isGrpcPattern(pattern) && pattern.streaming !== 'no_stream');
+}
+
+/** `@Mutation()`, `@Query()` and `@Subscription()` of @nestjs/graphql, by their names. */
+const GRAPHQL_RESOLVER_TYPE = 'graphql:resolver_type';
+
+export function isMutation(handler: object): boolean {
+  return Reflect.getMetadata(GRAPHQL_RESOLVER_TYPE, handler) === 'Mutation';
+}
+
+/** Returns whether @nestjs/graphql calls a handler, for a query, a mutation, a subscription or a field. */
+export function isGraphQLHandler(handler: object): boolean {
+  return Reflect.hasMetadata(GRAPHQL_RESOLVER_TYPE, handler) || isResolvedField(handler);
+}
 
 /** `@ResolveField()`: Nest runs no interceptors for it, so that the boot audit refuses `@Idempotent()`. */
-export const GRAPHQL_RESOLVED_FIELD = 'graphql:resolve_property';
+export function isResolvedField(handler: object): boolean {
+  return Boolean(Reflect.getMetadata('graphql:resolve_property', handler));
+}
 
-/** `@Injectable()`. */
-export const INJECTABLE = '__injectable__';
+/** Returns whether a value is a class with `@Injectable()`. */
+export function isInjectable(metatype: unknown): boolean {
+  return typeof metatype === 'function' && Reflect.hasMetadata('__injectable__', metatype);
+}
 
-/** `@OnEvent()` of @nestjs/event-emitter, at the method: a list of objects with `event`. */
-export const EVENT_LISTENER = 'EVENT_LISTENER_METADATA';
+/** Returns the events that a method listens to by `@OnEvent()`, which @nestjs/event-emitter calls. */
+export function listensTo(method: object): string[] {
+  const listens = (Reflect.getMetadata('EVENT_LISTENER_METADATA', method) ?? []) as readonly { event?: unknown }[];
+  return listens
+    .flatMap(({ event }) => (Array.isArray(event) ? event : [event]))
+    .filter((event) => typeof event === 'string');
+}
 
 /** Metadata keys of decorators that do not make a handler: guards, pipes, documentation. */
-export const OF_ANY_METHOD = /^(__|swagger\/|design:)/;
+const OF_ANY_METHOD = /^(__|swagger\/|design:)/;
+
+/** Returns whether another package's decorator makes a method its handler, as those of queues and schedules do. */
+export function isForeignHandler(handler: object): boolean {
+  return Reflect.getMetadataKeys(handler).some((key) => typeof key === 'symbol' || !OF_ANY_METHOD.test(String(key)));
+}

@@ -1,5 +1,5 @@
 import type { ExecutionContext } from '@nestjs/common';
-import { hasGuards } from '../../handlers/nest-decorators.js';
+import { hasGuards } from '../../private-names/nest.js';
 import { readKeyHeader } from '../shared/key-header.js';
 import { withPreference } from '../shared/prefer-wait.js';
 import type { ValueEdge, ValueRequest } from '../values/value-edge.js';

@@ -6,7 +6,7 @@ import {
   isOfHosts,
   requestMethodOf,
   versionOf,
-} from '../../handlers/nest-decorators.js';
+} from '../../private-names/nest.js';
 import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import { storedLabel } from '../../engine/stored-text.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';

@@ -1,6 +1,6 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { canonicalJson } from '../content/canonical-json.js';
-import { isEventHandler, isGrpcPattern, messagePatternsOf } from '../../handlers/nest-decorators.js';
+import { isEventHandler, isGrpcPattern, messagePatternsOf } from '../../private-names/nest.js';
 import { watchedBehind } from '../../handlers/watch-handler.js';
 
 /**

@@ -10,6 +10,7 @@ import {
   Next,
   RequestMethod,
   Res,
+  SetMetadata,
   Sse,
   UseGuards,
   UseInterceptors,
@@ -56,6 +57,7 @@ class Handlers {
   @All('any')
   @Version('2')
   @Header('X-One', 'one')
+  @Header('X-Two', () => 'two')
   @RouteConstraints({ host: 'two.localhost' })
   any() {}
 
@@ -63,7 +65,10 @@ class Handlers {
   events() {}
 
   @Get('native')
-  native(@Res() _response: unknown, @Next() _next: unknown) {}
+  native(@Res() _response: unknown) {}
+
+  @Get('next')
+  next(@Next() _next: unknown) {}
 
   @Get('passed')
   passed(@Res({ passthrough: true }) _response: unknown) {}
@@ -89,8 +94,8 @@ class Filter implements ExceptionFilter {
   catch() {}
 }
 
-function metadata(key: string, method: keyof Handlers): unknown {
-  return Reflect.getMetadata(key, Handlers.prototype[method]);
+function handlers(...names: (keyof Handlers)[]): object[] {
+  return names.map((name) => Handlers.prototype[name]);
 }
 
 describe('private names of other packages', () => {
@@ -111,54 +116,60 @@ describe('private names of other packages', () => {
   }
 
   it('are what Nest calls the metadata of its decorators', () => {
+    const [any, events] = handlers('any', 'events');
     expect({
-      path: metadata(nest.PATH, 'any'),
-      method: metadata(nest.METHOD, 'any'),
-      host: Reflect.getMetadata(nest.HOST, Handlers),
-      versions: [Reflect.getMetadata(nest.VERSION, Handlers), metadata(nest.VERSION, 'any')],
-      constraints: metadata(nest.ROUTE_CONSTRAINTS, 'any'),
-      sse: metadata(nest.SSE, 'events'),
-      headers: metadata(nest.HEADERS, 'any'),
-      injectable: Reflect.hasMetadata(nest.INJECTABLE, Injected),
-      guards: Reflect.getMetadata(nest.GUARDS, Handlers),
-      interceptors: Reflect.getMetadata(nest.INTERCEPTORS, Handlers),
-      catches: Reflect.getMetadata(nest.FILTER_CATCHES, Filter),
-      patterns: [metadata(nest.MESSAGE_PATTERN, 'create'), metadata(nest.MESSAGE_PATTERN, 'created')],
-      handlerTypes: [metadata(nest.MESSAGE_HANDLER_TYPE, 'create'), metadata(nest.MESSAGE_HANDLER_TYPE, 'created')],
-      resolver: metadata(nest.GRAPHQL_RESOLVER_TYPE, 'pay'),
-      field: metadata(nest.GRAPHQL_RESOLVED_FIELD, 'payer'),
+      http: handlers('any', 'create').map(nest.isHttpHandler),
+      method: nest.requestMethodOf(any),
+      hosts: [nest.isOfHosts(Handlers, events), nest.isOfHosts(Injected, any), nest.isOfHosts(Injected, events)],
+      versions: [nest.versionOf(Handlers, events), nest.versionOf(Handlers, any)],
+      sse: [events, any].map(nest.isEventStream),
+      headers: nest.computedHeadersOf(any),
+      injectable: [Injected, Guard].map(nest.isInjectable),
+      guards: [nest.hasGuards(Handlers, any), nest.hasGuards(Injected, any)],
+      interceptors: nest.interceptorsOf(Handlers),
+      catches: nest.caughtBy(new Filter()),
+      patterns: handlers('create', 'created').map(nest.messagePatternsOf),
+      messages: handlers('create', 'created', 'any').map(nest.isMessageHandler),
+      listeners: handlers('create', 'created').map(nest.isEventHandler),
+      mutations: handlers('pay', 'payer').map(nest.isMutation),
+      fields: handlers('pay', 'payer').map(nest.isResolvedField),
     }).toEqual({
-      path: 'any',
+      http: [true, false],
       method: RequestMethod.ALL,
-      host: 'one.localhost',
+      hosts: [true, true, false],
       versions: ['1', '2'],
-      constraints: { host: 'two.localhost' },
-      sse: true,
-      headers: [{ name: 'X-One', value: 'one' }],
-      injectable: true,
-      guards: [Guard],
+      sse: [true, false],
+      headers: ['x-two'],
+      injectable: [true, false],
+      guards: [true, false],
       interceptors: [Interceptor],
       catches: [TypeError],
       patterns: [['orders.create'], ['orders.created']],
-      handlerTypes: [1, nest.EVENT_HANDLER],
-      resolver: 'Mutation',
-      field: true,
+      messages: [true, true, false],
+      listeners: [false, true],
+      mutations: [true, false],
+      fields: [false, true],
     });
   });
 
   it('are what Nest calls the parameters of a handler, and a request that its pipes rejected', () => {
-    const native = Object.keys(Reflect.getMetadata(nest.ROUTE_ARGUMENTS, Handlers, 'native') as object);
-    expect(native).toHaveLength(2);
-    for (const key of native) expect(key).toMatch(nest.NATIVE_ARGUMENT);
-    expect(Reflect.getMetadata(nest.RESPONSE_PASSTHROUGH, Handlers, 'native')).toBeUndefined();
-    expect(Reflect.getMetadata(nest.RESPONSE_PASSTHROUGH, Handlers, 'passed')).toBe(true);
+    const native = handlers('native', 'next', 'passed', 'any').map((one) => nest.isNative(Handlers, one));
+    expect(native).toEqual([true, true, false, false]);
     expect(isRejectedByPipes({ [nest.REJECTED_BY_PIPES]: true })).toBe(true);
     expect(typeof nest.RouterExceptionFilters.prototype.create).toBe('function');
   });
 
   it('mark methods that no other package has made a handler', () => {
-    const keys = Reflect.getMetadataKeys(Handlers.prototype['any' as keyof Handlers]).map(String);
-    expect(keys.filter((key) => !nest.OF_ANY_METHOD.test(key)).sort()).toEqual(['method', 'path']);
+    class Service {
+      @UseGuards(Guard as never)
+      @Header('X-One', 'one')
+      plain() {}
+
+      @SetMetadata('queue', 'mails')
+      foreign() {}
+    }
+    const methods = (['plain', 'foreign'] as const).map((name) => Service.prototype[name]);
+    expect(methods.map(nest.isForeignHandler)).toEqual([false, true]);
   });
 
   it('are what @fastify/multipart calls the content of a file that it keeps', async () => {

@@ -17,7 +17,7 @@ import {
 } from '@nestjs/microservices';
 import { messageOf, subjectParameters } from '../../../../lib/edges/rpc/message.js';
 import { readMessageKey } from '../../../../lib/edges/rpc/message-key.js';
-import { takesStream } from '../../../../lib/handlers/nest-decorators.js';
+import { takesStream } from '../../../../lib/private-names/nest.js';
 import { statusOfError } from '../../../../lib/options/error-status.js';
 
 class Handlers {
