@@ -1,17 +1,19 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict';
 import fc from 'fast-check';
 import { retryAfter } from '../../lib/client/retry-after.js';
-import { type KeyReading, readKeyHeader } from '../../lib/edges/shared/key-header.js';
+import { readKeyHeader } from '../../lib/edges/shared/key-header.js';
 import { withPreference } from '../../lib/edges/shared/prefer-wait.js';
 import type { Policy } from '../../lib/engine/policy.js';
 import { HEADERS, PREFERENCES, RETRY_AFTERS } from './corpus/header.js';
+import { type KeyReading, readingOf } from '../support/key-reading.js';
 import { headersOf } from '../support/sent-headers.js';
 import { byte, property, type Property, textOf, visible } from './property.js';
 
-const FORMAT = { minLength: 1, maxLength: 255, pattern: /^[\x21-\x7e]+$/ };
 const NAME = 'Idempotency-Key';
+const keyFormat = { minLength: 1, maxLength: 255, pattern: /^[\x21-\x7e]+$/ };
+const SETTINGS = { header: NAME, keyFormat, documentation: undefined };
 
-const readLines = (lines: string[]): KeyReading => readKeyHeader(headersOf(lines), lines, NAME, FORMAT);
+const readLines = (lines: string[]): KeyReading => readingOf(() => readKeyHeader(headersOf(lines), lines, SETTINGS));
 const read = (...values: string[]): KeyReading => readLines(['Host', 'a', ...values.flatMap((value) => [NAME, value])]);
 const keyOf = (reading: KeyReading) => (reading.kind === 'key' ? reading.key : undefined);
 

@@ -5,17 +5,20 @@ import { type Message, messageHeaders } from '../../lib/edges/rpc/message.js';
 import { readMessageKey } from '../../lib/edges/rpc/message-key.js';
 import { digestIdentity } from '../../lib/engine/identity.js';
 import { storedLabel, storedText } from '../../lib/engine/stored-text.js';
+import { readingOf } from '../support/key-reading.js';
 import { CONTEXTS, IDENTITIES } from './corpus/keys.js';
 import { identityParts } from './identity-parts.js';
 import { property, type Property, textOf, visible } from './property.js';
 
-const MODULE = { header: 'Idempotency-Key', keyFormat: { minLength: 1, maxLength: 255, pattern: /^[\x21-\x7e]+$/ } };
+const keyFormat = { minLength: 1, maxLength: 255, pattern: /^[\x21-\x7e]+$/ };
+const MODULE = { header: 'Idempotency-Key', keyFormat, documentation: undefined };
 
 const messageOf = (transport: unknown, payload: unknown = {}): Message => {
   const context = (transport ?? {}) as Message['context'];
   return { isEvent: true, endpoint: 'EVENT a', subject: 'a', payload, headers: messageHeaders(context), context };
 };
-const read = (context: unknown, payload?: unknown) => readMessageKey(messageOf(context, payload), MODULE);
+const read = (context: unknown, payload?: unknown) =>
+  readingOf(() => readMessageKey(messageOf(context, payload), MODULE));
 
 const key = fc.string({ unit: visible, minLength: 1, maxLength: 60 }).map((text) => text.replaceAll('"', "'"));
 const id = fc.string({ minLength: 1, maxLength: 10 });
@@ -81,7 +84,7 @@ export const keys: readonly Property[] = [
   property('the option `key` gives a text of the format, or is refused', [fc.anything()], (value) => {
     let kind: string;
     try {
-      kind = keyOfOption(value, MODULE.keyFormat).kind;
+      kind = readingOf(() => keyOfOption(value, MODULE)).kind;
     } catch (error) {
       ok(error instanceof TypeError && typeof value !== 'string');
       return;

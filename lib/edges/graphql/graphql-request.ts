@@ -35,7 +35,7 @@ export function graphqlRequest(
     keyExpected: (header) => `This mutation requires the ${header} header.`,
     readKey: () => {
       const rawHeaders = request?.rawHeaders ?? request?.raw?.rawHeaders;
-      return readKeyHeader(request?.headers ?? {}, rawHeaders, module.header, module.keyFormat);
+      return readKeyHeader(request?.headers ?? {}, rawHeaders, module);
     },
     header: (header) => request?.headers[header]?.toString(),
     input: () => describedArguments(args, typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),

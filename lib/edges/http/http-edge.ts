@@ -208,10 +208,9 @@ export class HttpEdge {
 
   private readKey({ context, exchange, operation }: Request): string | undefined {
     const { options } = operation;
-    const { header, keyFormat } = this.module;
-    const reading = options.key
-      ? keyOf(options.key(context), keyFormat)
-      : readKeyHeader(exchange.request.headers, exchange.rawRequest.rawHeaders, header, keyFormat);
-    return usableKey(reading, options, this.module, keyExpected);
+    const key = options.key
+      ? keyOf(options.key(context), this.module)
+      : readKeyHeader(exchange.request.headers, exchange.rawRequest.rawHeaders, this.module);
+    return usableKey(key, options, this.module, keyExpected);
   }
 }

@@ -1,8 +1,5 @@
-import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
-import { type KeyReading, readKeyText } from '../shared/key-header.js';
+import { type KeySettings, readKeyLines } from '../shared/key-header.js';
 import type { Message } from './message.js';
-
-const MISSING: KeyReading = { kind: 'missing' };
 
 /** The prefixes of CloudEvents attributes in headers: of NATS and HTTP, Kafka, AMQP (two forms), and MQTT 5 (none). */
 const PREFIXES = ['ce-', 'ce_', 'cloudEvents:', 'cloudEvents_', ''];
@@ -12,15 +9,13 @@ const PREFIXES = ['ce-', 'ce_', 'cloudEvents:', 'cloudEvents_', ''];
  *
  * The key of a CloudEvent is its source and id, because an id is unique only within its source (CloudEvents 1.0.2, section 3.1.1).
  */
-export function readMessageKey(
-  message: Message,
-  { header, keyFormat }: Pick<ResolvedModuleOptions, 'header' | 'keyFormat'>,
-): KeyReading {
-  const lines = message.headers(header);
-  if (lines.length > 1) return { kind: 'invalid', problem: `The ${header} header is repeated.` };
-  if (lines.length === 1) return readKeyText(lines[0], header, keyFormat);
-  const key = binaryCloudEvent(message) ?? structuredCloudEvent(message.payload) ?? messageIdOf(message);
-  return key === undefined ? MISSING : { kind: 'key', key };
+export function readMessageKey(message: Message, settings: KeySettings): string | undefined {
+  return (
+    readKeyLines(message.headers(settings.header), settings) ??
+    binaryCloudEvent(message) ??
+    structuredCloudEvent(message.payload) ??
+    messageIdOf(message)
+  );
 }
 
 /** Reads a CloudEvent in binary mode: the attributes are headers, and the payload is the data. */

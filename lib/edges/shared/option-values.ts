@@ -1,37 +1,30 @@
 /** Checks what options that are functions return. Types stop neither JavaScript nor an `async` function. */
-import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
-import { IdempotencyKeyInvalidException, IdempotencyKeyMissingException } from '../../problems/problems.js';
-import { checkKey, type KeyReading } from './key-header.js';
+import type { ResolvedOperationOptions } from '../../options/resolved-options.js';
+import { IdempotencyKeyMissingException } from '../../problems/problems.js';
+import { checkedKey, type KeySettings } from './key-header.js';
 import type { Principal } from '../caller/principal.js';
 
-export function keyOf(key: unknown, format: ResolvedModuleOptions['keyFormat']): KeyReading {
-  if (key === undefined || key === null) return { kind: 'missing' };
-  if (typeof key !== 'string')
-    throw new TypeError(`The option \`key\` has to return a string or undefined, not ${kindOf(key)}.`);
-  return checkKey(key, 'idempotency key', format);
+/** @throws IdempotencyKeyInvalidException, and TypeError for anything but text */
+export function keyOf(key: unknown, settings: KeySettings): string | undefined {
+  if (key === undefined || key === null) return undefined;
+  if (typeof key === 'string') return checkedKey(key, 'idempotency key', settings);
+  throw new TypeError(`The option \`key\` has to return a string or undefined, not ${kindOf(key)}.`);
 }
 
 /**
  * Returns the key that was read; `undefined` if there is none and none is required.
  *
  * @param expected returns the detail of the problem for a missing key, unless the option `key` reads it
- * @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException
+ * @throws IdempotencyKeyMissingException
  */
 export function usableKey(
-  reading: KeyReading,
-  { key, required }: Pick<ResolvedOperationOptions, 'key' | 'required'>,
-  { header, documentation }: Pick<ResolvedModuleOptions, 'header' | 'documentation'>,
+  key: string | undefined,
+  options: Pick<ResolvedOperationOptions, 'key' | 'required'>,
+  { header, documentation }: KeySettings,
   expected: (header: string) => string,
 ): string | undefined {
-  switch (reading.kind) {
-    case 'key':
-      return reading.key;
-    case 'invalid':
-      throw new IdempotencyKeyInvalidException({ detail: reading.problem, documentation });
-    case 'missing':
-      if (!required) return undefined;
-      throw new IdempotencyKeyMissingException({ detail: key ? undefined : expected(header), documentation });
-  }
+  if (key !== undefined || !options.required) return key;
+  throw new IdempotencyKeyMissingException({ detail: options.key ? undefined : expected(header), documentation });
 }
 
 /** @throws TypeError for any other value, also for a promise: as a text, it would give all callers one scope */

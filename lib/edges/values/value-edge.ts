@@ -16,7 +16,6 @@ import { comparedContent } from '../content/json-pointer.js';
 import { requestToKeep } from '../content/request-to-keep.js';
 import { unpackAnswer } from '../content/value-outcome.js';
 import { admissionError } from '../shared/admission-error.js';
-import type { KeyReading } from '../shared/key-header.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
 import type { StoreErrors } from '../shared/run-end.js';
 import { PipelineRun, sendAnswer } from './pipeline-run.js';
@@ -44,7 +43,7 @@ export interface ValueRequest {
   /** Returns the detail of the problem for a missing key. */
   readonly keyExpected: (header: string) => string;
   /** Reads the key, unless the option `key` does. */
-  readonly readKey: () => KeyReading;
+  readonly readKey: () => string | undefined;
   /** Returns a header for `fingerprint.headers`. */
   readonly header: (name: string) => string | undefined;
   /** Returns what the handler works on. */
@@ -123,8 +122,8 @@ export class ValueEdge {
 
   /** @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException */
   private readKey(context: ExecutionContext, { options, readKey, keyExpected }: ValueRequest): string | undefined {
-    const reading = options.key ? keyOf(options.key(context), this.module.keyFormat) : readKey();
-    return usableKey(reading, options, this.module, keyExpected);
+    const key = options.key ? keyOf(options.key(context), this.module) : readKey();
+    return usableKey(key, options, this.module, keyExpected);
   }
 
   private async operationOf(context: ExecutionContext, request: ValueRequest, key: string): Promise<Operation> {

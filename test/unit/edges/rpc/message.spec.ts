@@ -19,6 +19,7 @@ import { messageOf, subjectParameters } from '../../../../lib/edges/rpc/message.
 import { readMessageKey } from '../../../../lib/edges/rpc/message-key.js';
 import { takesStream } from '../../../../lib/private-names/nest.js';
 import { statusOfError } from '../../../../lib/options/error-status.js';
+import { readingOf } from '../../../support/key-reading.js';
 
 class Handlers {
   @MessagePattern('orders.create')
@@ -43,7 +44,9 @@ class Handlers {
   payAll() {}
 }
 
-const settings = { header: 'Idempotency-Key', keyFormat: { minLength: 1, maxLength: 20, pattern: /^[\x21-\x7e]+$/ } };
+const keyFormat = { minLength: 1, maxLength: 20, pattern: /^[\x21-\x7e]+$/ };
+const settings = { header: 'Idempotency-Key', keyFormat, documentation: undefined };
+const read = (context: ExecutionContext) => readingOf(() => readMessageKey(messageOf(context), settings));
 
 function contextOf(transport: unknown, payload: unknown = {}, method: keyof Handlers = 'create'): ExecutionContext {
   const context = new ExecutionContextHost([payload, transport], Handlers, Handlers.prototype[method]);
@@ -101,7 +104,7 @@ describe('the key of a message', () => {
     ['nothing', new NatsContext(['orders.create', undefined]), null, missing],
     ['nothing at all', undefined, undefined, missing],
   ])('%s', (_what, transport, payload, expected) => {
-    expect(readMessageKey(messageOf(contextOf(transport, payload)), settings)).toEqual(expected);
+    expect(read(contextOf(transport, payload))).toEqual(expected);
   });
 
   test.each([
@@ -109,7 +112,7 @@ describe('the key of a message', () => {
     ['an empty header', nats({ 'idempotency-key': [''] })],
     ['one that is too long', rmq({ headers: { 'idempotency-key': 'x'.repeat(21) } })],
   ])('is invalid: %s', (_what, transport) => {
-    expect(readMessageKey(messageOf(contextOf(transport, event)), settings)).toMatchObject({ kind: 'invalid' });
+    expect(read(contextOf(transport, event))).toMatchObject({ kind: 'invalid' });
   });
 });
 

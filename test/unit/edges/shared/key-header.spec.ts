@@ -1,13 +1,14 @@
 import fc from 'fast-check';
-import { type KeyReading, readKeyHeader } from '../../../../lib/edges/shared/key-header.js';
+import { readKeyHeader } from '../../../../lib/edges/shared/key-header.js';
+import { type KeyReading, readingOf } from '../../../support/key-reading.js';
 import { headersOf } from '../../../support/sent-headers.js';
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 2_000);
 const FORMAT = { minLength: 1, maxLength: 255, pattern: /^[\x21-\x7e]+$/ };
 const NAME = 'Idempotency-Key';
 
-const readLines = (lines: string[], format = FORMAT): KeyReading =>
-  readKeyHeader(headersOf(lines), lines, NAME, format);
+const readLines = (lines: string[], keyFormat = FORMAT): KeyReading =>
+  readingOf(() => readKeyHeader(headersOf(lines), lines, { header: NAME, keyFormat, documentation: undefined }));
 const read = (...values: string[]): KeyReading => readLines(['Host', 'a', ...values.flatMap((value) => [NAME, value])]);
 const keyOf = (reading: KeyReading) => (reading.kind === 'key' ? reading.key : undefined);
 const quoted = (key: string) => `"${key.replaceAll(/["\\]/g, '\\$&')}"`;
