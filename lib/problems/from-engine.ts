@@ -12,23 +12,17 @@ import { isTombstone, type StoredOutcome } from '../engine/outcome.js';
 import type { IdempotencyProblem } from './problem.js';
 import * as problems from './problems.js';
 
-/** Returns the problem for a refusal of the engine. */
+const REFUSALS = {
+  reused: problems.IdempotencyKeyReusedException,
+  foreign: problems.IdempotencyKeyForeignException,
+  running: problems.IdempotencyInProgressException,
+  held: problems.IdempotencyOutcomeUnknownException,
+  gone: problems.IdempotencyReplayUnavailableException,
+} satisfies Record<Refusal['reason'], unknown>;
+
 export function problemOf(refusal: Refusal, documentation?: string): IdempotencyProblem {
-  switch (refusal.reason) {
-    case 'reused':
-      return new problems.IdempotencyKeyReusedException({ documentation });
-    case 'foreign':
-      return new problems.IdempotencyKeyForeignException({ documentation });
-    case 'running':
-      return new problems.IdempotencyInProgressException({
-        documentation,
-        retryAfter: Math.ceil(refusal.retryAfterMs / 1_000),
-      });
-    case 'held':
-      return new problems.IdempotencyOutcomeUnknownException({ documentation });
-    case 'gone':
-      return new problems.IdempotencyReplayUnavailableException({ documentation });
-  }
+  const retryAfter = refusal.reason === 'running' ? Math.ceil(refusal.retryAfterMs / 1_000) : undefined;
+  return new REFUSALS[refusal.reason]({ documentation, retryAfter });
 }
 
 /**

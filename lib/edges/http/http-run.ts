@@ -11,7 +11,7 @@ import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
 import type { EndpointWarnings } from '../shared/endpoint-warnings.js';
-import { answerInstead, STORE_WITHOUT_RESPONSE, isStream, isWorkToBeDone, verdictOf } from '../shared/run-end.js';
+import { answerInstead, STORE_WITHOUT_RESPONSE, isStream, isWorkToBeDone, unstoredResult } from '../shared/run-end.js';
 import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
 import type { HttpOperation } from './http-operations.js';
@@ -416,13 +416,10 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     try {
       const handlerFailed = this.handlerFailed(status);
       const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
-      const verdict = verdictOf(this.operation, { status, error, handlerFailed }, this.current);
-      if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
-      if (verdict === 'release') {
-        // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
-        const brokenOff = this.exchange.rawResponse.closed && !thrown;
-        return brokenOff ? this.resultWithoutResponse(true) : { kind: 'release' };
-      }
+      const unstored = unstoredResult(this.operation, { status, error, handlerFailed }, this.current);
+      // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
+      const brokenOff = unstored?.kind === 'release' && this.exchange.rawResponse.closed && !thrown;
+      if (unstored) return brokenOff ? this.resultWithoutResponse(true) : unstored;
       const failed = thrown !== undefined || handlerFailed || status >= 400;
       if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
       const head = packHead(headSince(this.exchange.rawResponse, this.headersOfOthers, response));

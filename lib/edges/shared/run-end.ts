@@ -34,23 +34,18 @@ const logger = new Logger('Idempotency');
 
 const retentionOf = duration(0, LONGEST_RETENTION_MS);
 
-export type Verdict =
-  | 'store'
-  | 'release'
-  /** The operation succeeded, but its response cannot be replayed. */
-  | 'storeWithoutResponse';
-
 /**
- * Returns the verdict of the option `outcome`, and sets the retention that it returns.
+ * Asks the option `outcome`, and sets the retention that it returns. Returns the result of an operation whose response is not stored, and
+ * `undefined` if it is.
  *
  * A failure after the handler's success, such as a value that cannot be serialized, never releases the key: every retry would run the
  * operation again.
  */
-export function verdictOf(
+export function unstoredResult(
   { endpoint, options }: Pick<RunSettings, 'endpoint' | 'options'>,
   result: OutcomeContext,
   { calls, execution }: CurrentExecution,
-): Verdict {
+): HandlerResult | undefined {
   const isCarriedOut = calls.state === 'succeeded' && !result.handlerFailed;
   let verdict: OutcomeVerdict | undefined;
   try {
@@ -63,8 +58,8 @@ export function verdictOf(
     verdict ??= OUTCOME_PRESETS.final(result);
     logger.error(`${endpoint}: the option \`outcome\` failed`, (error as Error)?.stack);
   }
-  if (verdict === 'store' || (typeof verdict === 'object' && verdict.store)) return 'store';
-  return isCarriedOut && result.status >= 400 ? 'storeWithoutResponse' : 'release';
+  if (verdict === 'store' || (typeof verdict === 'object' && verdict.store)) return undefined;
+  return isCarriedOut && result.status >= 400 ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
 }
 
 /**

@@ -5,7 +5,7 @@ import { TOMBSTONE } from '../../engine/outcome.js';
 import { statusOfError } from '../../options/error-status.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
 import { type Answer, packAnswer } from '../content/value-outcome.js';
-import { isWorkToBeDone, type RunSettings, STORE_WITHOUT_RESPONSE, verdictOf } from '../shared/run-end.js';
+import { isWorkToBeDone, type RunSettings, unstoredResult } from '../shared/run-end.js';
 
 const logger = new Logger('Idempotency');
 
@@ -26,9 +26,8 @@ export function resultOf(
     const handlerFailed = calls.state === 'failed' || (thrown !== undefined && isWorkToBeDone(calls.value));
     const error = thrown ? thrown.error : calls.error;
     const status = thrown ? statusOfError(error) : 200;
-    const verdict = verdictOf(settings, { status, error, handlerFailed }, current);
-    if (verdict === 'release') return { kind: 'release' };
-    if (verdict === 'storeWithoutResponse') return STORE_WITHOUT_RESPONSE;
+    const unstored = unstoredResult(settings, { status, error, handlerFailed }, current);
+    if (unstored) return unstored;
     const { response } = settings.options;
     const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes), response);
     return { kind: 'store', outcome, failed: thrown !== undefined || handlerFailed };

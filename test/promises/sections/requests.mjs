@@ -214,8 +214,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/shared/run-end.ts',
-            find: "return isCarriedOut && result.status >= 400 ? 'storeWithoutResponse' : 'release';",
-            replace: "return isCarriedOut && result.status >= 999 ? 'storeWithoutResponse' : 'release';",
+            find: "return isCarriedOut && result.status >= 400 ? STORE_WITHOUT_RESPONSE : { kind: 'release' };",
+            replace: "return isCarriedOut && result.status >= 999 ? STORE_WITHOUT_RESPONSE : { kind: 'release' };",
           },
         ],
         shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'an answer that cannot be made' }],
