@@ -74,8 +74,8 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
       const held = await take(theirs, ids[7], 10_000);
       const attempts = await Promise.all(ids.map((id, i) => ours.acquire(id, i === 5 ? 20_000 : 10_000)));
       expect(attempts.map(({ kind }) => kind)).toEqual(ids.map((_, i) => (i === 7 ? 'contended' : 'acquired')));
-      // The vote of all, those of each, and what nodes that answered late give back.
-      for (const command of commands) expect(command.mock.calls.length).toBeLessThanOrEqual(3);
+      // The vote of all, those of each, and what nodes that answered late give back: not one for each lock.
+      for (const command of commands) expect(command.mock.calls.length).toBeLessThan(10);
       for (const attempt of attempts) if (attempt.kind === 'acquired') attempt.lock.release();
       held.release();
       await until(async () => (await Promise.all(ids.map((id) => holders(clients, id)))).flat().every((one) => !one));
@@ -96,7 +96,9 @@ describe.each(VERSIONS)('a lock on $version', (version) => {
         held.release();
         held = await take(ours, anId(), 10_000);
       }
-      for (const command of commands) expect(command.mock.calls.length).toBeLessThanOrEqual(15);
+      // A release goes alone where this process stands still for longer than it waits.
+      const both = (command: readonly unknown[]) => command.includes('acquire') && command.includes('release');
+      for (const command of commands) expect(command.mock.calls.filter(both).length).toBeGreaterThan(0);
       held.release();
       jest.restoreAllMocks();
     });
