@@ -107,7 +107,10 @@ export interface Dialect<Connection = unknown> {
    */
   isInTransaction(on: Connection): Promise<boolean>;
 
-  /** Releases (`failed`) or holds a record. A released one is kept for `retentionMs` from now. */
+  /**
+   * Releases (`failed`) or holds a record. A released one is kept for `retentionMs` from now. One with a step that is done, or that has
+   * begun, is kept for a thousand years: after an expiry, the next request with its key would run the step a second time.
+   */
   endLease(on: Connection, ownership: Ownership, status: UnresolvedStatus, retentionMs: number): Promise<FencedAnswer>;
   discard(on: Connection, ownership: Ownership): Promise<FencedAnswer>;
   /** @param transactional whether a transaction may be open that completes the record: it must not find the row changed */

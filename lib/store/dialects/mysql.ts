@@ -78,7 +78,7 @@ const RETURN_AWAITED = `awaited = LAST_INSERT_ID(awaited + 1) - 1`;
 
 function statements(tables: TableNames) {
   const { record, step } = tables;
-  const updateOwned = (set: string) => `UPDATE ${record} SET ${set}, ${RETURN_AWAITED} WHERE ${OWNED}`;
+  const updateOwned = (set: string) => `UPDATE ${record} AS r SET ${set}, ${RETURN_AWAITED} WHERE ${OWNED}`;
   const shared = sharedStatements(tables, { now: NOW, expiry: EXPIRY, updateOwned });
   /**
    * Assignments see the new values of those before them. First come the owner and the columns that {@link EFFECT} does not

@@ -1,8 +1,9 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
+import { LONGEST_RETENTION_MS } from '../../engine/policy.js';
 import { POSTGRES_NOW as NOW } from './clock.js';
 import { CLAIM_COLUMNS, claimValues, LEASE_ROW, NO_OWNER, NOT_HELD, once, toRecord } from './dialect.js';
 import type { CompletionRow, Dialect, RecordRow, StepRow, TableNames } from './dialect.js';
-import { claimEffect, executing, expired, unknown } from './predicates.js';
+import { claimEffect, executing, expired, hasStep, unknown } from './predicates.js';
 
 /** What the dialect needs of a `pg` client. */
 export interface PgConnection {
@@ -191,6 +192,9 @@ RETURNING r.id, ${isAwaited} AS awaited`;
     `(current_setting('transaction_isolation') <> 'read committed' OR ${awaited})`,
   );
 
+  const stays = (ms: string, ...states: readonly string[]) =>
+    `CASE WHEN ${hasStep(step, ...states)} THEN ${after(`${LONGEST_RETENTION_MS}`)} ELSE ${expiry(ms)} END`;
+
   const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing' AND ${SHORT_LOCK_WAIT}`;
 
   return {
@@ -205,12 +209,12 @@ RETURNING r.id, ${isAwaited} AS awaited`;
     readMany: `${AT_PRIMARY}SELECT ${current} FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND ${BY_INDEX}`,
     read: `${AT_PRIMARY}SELECT ${current} FROM ${record} r WHERE r.id = $1 AND ${BY_INDEX}
       AND (r.expires_at > ${NOW} OR r.status IN ('processing', 'held'))`,
-    endLease: `UPDATE ${record} r SET status = $4, lease_until = ${NOW}, expires_at = ${expiry('$5::float8')}
+    endLease: `UPDATE ${record} r SET status = $4, lease_until = ${NOW}, expires_at = ${stays('$5::float8', 'done', 'begun')}
       WHERE ${owned} RETURNING ${awaited} AS awaited`,
     /** The steps are those of an earlier operation that had expired. */
     discard: `WITH deleted AS (DELETE FROM ${record} r WHERE ${owned} AND r.attempt = 1 RETURNING r.id, ${awaited} AS awaited),
       steps AS (DELETE FROM ${step} s USING deleted WHERE s.record_id = deleted.id),
-      released AS (UPDATE ${record} r SET status = 'failed', lease_until = ${NOW}, expires_at = ${expiry('r.retention_ms')}
+      released AS (UPDATE ${record} r SET status = 'failed', lease_until = ${NOW}, expires_at = ${stays('r.retention_ms', 'done', 'begun')}
         WHERE ${owned} AND r.attempt > 1 RETURNING ${awaited} AS awaited)
       SELECT awaited FROM deleted UNION ALL SELECT awaited FROM released`,
     renew: `WITH renewed AS (UPDATE ${record} r SET lease_until = ${after('$4::float8')} WHERE ${owned}
@@ -246,7 +250,8 @@ RETURNING r.id, ${isAwaited} AS awaited`;
     resolveDone: `UPDATE ${record} r SET status = 'done', owner = '${NO_OWNER}', response_code = $3, response_head = $4, response_body = $5,
       completed_at = ${NOW}, expires_at = ${expiry(OWN_RETENTION)} WHERE r.id = $1 AND r.token = coalesce($6, r.token) AND ${isUnknown}
       AND ${SHORT_LOCK_WAIT} RETURNING r.id`,
-    resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed', expires_at = ${expiry(OWN_RETENTION)}
+    /** What had begun did not happen: it does not keep the record. */
+    resolveFree: `WITH freed AS (UPDATE ${record} r SET status = 'failed', expires_at = ${stays(OWN_RETENTION, 'done')}
         WHERE r.id = $1 AND r.token = coalesce($3, r.token) AND ${isUnknown} AND ${SHORT_LOCK_WAIT} RETURNING r.id),
       steps AS (UPDATE ${step} s SET status = 'failed' FROM freed WHERE s.record_id = freed.id AND s.status = 'begun')
       SELECT id FROM freed`,

@@ -38,6 +38,15 @@ export function claimEffect({ r, n, now, leaseExpired, differ }: ClaimTerms): st
     ELSE 'keep' END`;
 }
 
+/**
+ * A condition: the record `r` has a step in one of these states. The steps of an earlier operation with its key, which had expired, do not
+ * count: tokens and attempts grow together.
+ */
+export function hasStep(step: string, ...states: readonly string[]): string {
+  return `EXISTS (SELECT 1 FROM ${step} s WHERE s.record_id = r.id AND s.token > r.token - r.attempt
+    AND s.status IN (${states.map((state) => `'${state}'`).join(', ')}))`;
+}
+
 /** A condition: an execution holds a lease on the record. */
 export function executing({ r, leaseExpired }: Pick<Terms, 'r' | 'leaseExpired'>): string {
   return `(${r}status = 'processing' AND NOT ${leaseExpired})`;
@@ -50,7 +59,8 @@ export function unknown({ r, leaseExpired }: Pick<Terms, 'r' | 'leaseExpired'>):
 
 /**
  * A condition: the record may be deleted. An operation without an outcome does not expire, because a retry must find its
- * steps. The exception is a record that no retry can use: its owner died without a step, and a whole retention has passed.
+ * steps. The exception is a record that no retry can use: its owner died without a step, and a whole retention has passed. A
+ * released record expires, but one with steps that happened does so in a thousand years: see {@link Dialect.endLease}.
  *
  * @param abandoned a condition: a whole retention has passed since the end of the lease, and there is no step
  */

@@ -1,6 +1,7 @@
+import { LONGEST_RETENTION_MS } from '../../engine/policy.js';
 import type { Ownership } from '../../engine/ports/record-store.js';
 import { type CompletionRow, NO_OWNER, type TableNames } from './dialect.js';
-import { executing, expired, unknown } from './predicates.js';
+import { executing, expired, hasStep, unknown } from './predicates.js';
 
 /** What differs between MySQL and SQLite, where instants are milliseconds since 1970 and parameters are `?`. */
 interface Terms {
@@ -8,7 +9,7 @@ interface Terms {
   readonly now: string;
   /** An expression: when a record expires that is kept for `?` milliseconds. May name the parameter more than once. */
   readonly expiry: string;
-  /** Returns an UPDATE that sets columns of the record which `?, ?, ?` own, and reports whether a request waits for it. */
+  /** Returns an UPDATE that sets columns of the record `r` which `?, ?, ?` own, and reports whether a request waits for it. */
   readonly updateOwned: (set: string) => string;
 }
 
@@ -36,6 +37,8 @@ export function sharedStatements({ record, step }: TableNames, { now, expiry, up
   lease_until - ${now} AS lease_left, response_code, response_head, response_body`;
   /** NULL stands for the record's own retention. */
   const ownExpiry = expiry.replaceAll('?', 'COALESCE(?, retention_ms)');
+  const stays = (...states: readonly string[]) =>
+    `CASE WHEN ${hasStep(step, ...states)} THEN ${now} + ${LONGEST_RETENTION_MS} ELSE ${ownExpiry} END`;
   const isUnchanged = 'id = ? AND token = COALESCE(?, token)';
   return {
     columns,
@@ -43,7 +46,7 @@ export function sharedStatements({ record, step }: TableNames, { now, expiry, up
       WHERE id = ? AND (expires_at > ${now} OR status IN ('processing', 'held'))`,
     complete: updateOwned(`status = 'done', response_code = ?, response_head = ?, response_body = ?,
       completed_at = ${now}, expires_at = ${expiry}, fingerprint = COALESCE(?, fingerprint)`),
-    endLease: updateOwned(`status = ?, lease_until = ${now}, expires_at = ${ownExpiry}`),
+    endLease: updateOwned(`status = ?, lease_until = ${now}, expires_at = ${stays('done', 'begun')}`),
     renew: updateOwned(`lease_until = ${now} + ?`),
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
     /** Tokens and attempts grow together: this leaves out the steps of an earlier operation that has expired. */
@@ -51,7 +54,8 @@ export function sharedStatements({ record, step }: TableNames, { now, expiry, up
       WHERE s.record_id = ? AND s.token > r.token - r.attempt`,
     resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NO_OWNER}', response_code = ?, response_head = ?,
       response_body = ?, completed_at = ${now}, expires_at = ${ownExpiry} WHERE ${isUnchanged} AND ${isUnknown}`,
-    resolveFree: `UPDATE ${record} SET status = 'failed', expires_at = ${ownExpiry} WHERE ${isUnchanged} AND ${isUnknown}`,
+    /** What had begun did not happen: it does not keep the record. */
+    resolveFree: `UPDATE ${record} AS r SET status = 'failed', expires_at = ${stays('done')} WHERE ${isUnchanged} AND ${isUnknown}`,
     failBegunSteps: `UPDATE ${step} SET status = 'failed' WHERE record_id = ? AND status = 'begun'`,
     forget: `DELETE FROM ${record} WHERE ${isUnchanged} AND (? OR NOT ${isExecuting})`,
     findByScope: (count: number) =>

@@ -33,7 +33,7 @@ const EFFECT = claimEffect({
 
 function statements(tables: TableNames) {
   const { record, step } = tables;
-  const updateOwned = (set: string) => `UPDATE ${record} SET ${set} WHERE ${OWNED} RETURNING awaited`;
+  const updateOwned = (set: string) => `UPDATE ${record} AS r SET ${set} WHERE ${OWNED} RETURNING awaited`;
   const shared = sharedStatements(tables, { now: NOW, expiry: EXPIRY, updateOwned });
   return {
     ...shared,

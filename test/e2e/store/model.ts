@@ -49,7 +49,7 @@ export class Model {
   }
 
   release(key: string, hold: ModelHold) {
-    return this.fenced(key, hold, (record) => ({ ...record, status: 'failed', expired: false }));
+    return this.fenced(key, hold, (record) => released(record, 'done', 'begun'));
   }
 
   hold(key: string, hold: ModelHold) {
@@ -57,9 +57,7 @@ export class Model {
   }
 
   discard(key: string, hold: ModelHold) {
-    return this.fenced(key, hold, (record) =>
-      record.attempt === 1 ? undefined : { ...record, status: 'failed', expired: false },
-    );
+    return this.fenced(key, hold, (record) => (record.attempt === 1 ? undefined : released(record, 'done', 'begun')));
   }
 
   renew(key: string, hold: ModelHold) {
@@ -93,7 +91,7 @@ export class Model {
     if (code === null) {
       // An operator who frees it has found out that what had begun did not happen.
       const steps = record.steps.map((step) => (step.status === 'begun' ? { ...step, status: 'failed' } : step));
-      this.put(key, { ...record, status: 'failed', expired: false, steps });
+      this.put(key, released({ ...record, steps }, 'done'));
     } else this.put(key, { ...record, status: 'done', owner: NO_OWNER, code, expired: false });
     return true;
   }
@@ -119,7 +117,7 @@ export class Model {
 
   expireRecord(key: string): void {
     const record = this.records.get(key);
-    if (record) this.put(key, { ...record, expired: true });
+    if (record && !(record.status === 'failed' && record.stays)) this.put(key, { ...record, expired: true });
   }
 
   private begin({ owner, request, caller, hold }: ModelClaim) {
@@ -131,6 +129,7 @@ export class Model {
       status: 'processing' as const,
       lapsed: false,
       expired: false,
+      stays: false,
       awaited: false,
       code: null,
       attemptsLeft: MAX_ATTEMPTS - 1,
@@ -154,6 +153,12 @@ export class Model {
   }
 }
 
+/** A record that is released. A step in one of these states keeps it. */
+function released(record: ModelRecord, ...states: readonly string[]): ModelRecord {
+  const stays = record.steps.some(({ operation, status }) => operation === record.operation && states.includes(status));
+  return { ...record, status: 'failed', expired: false, stays };
+}
+
 export interface ModelClaim {
   readonly owner: string;
   readonly request: number;
@@ -173,6 +178,8 @@ export interface ModelRecord extends ModelClaim, ModelHold {
   /** Its lease has run out. */
   readonly lapsed: boolean;
   readonly expired: boolean;
+  /** It was released with steps that a retry has to find, so that it does not expire. */
+  readonly stays: boolean;
   readonly awaited: boolean;
   readonly code: number | null;
   readonly attemptsLeft: number;

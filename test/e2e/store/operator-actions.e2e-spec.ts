@@ -11,6 +11,8 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
     const owned = ownership(await on.store.claim(claim));
     await on.store.steps.begin(owned, 'charge');
     if (status === 'done') await on.store.complete(owned, COMPLETION);
+    // A step that happened would keep the record.
+    if (status === 'failed') await on.store.steps.end(owned, 'charge', { status: 'failed' });
     if (status === 'failed') await on.store.release(owned, 86_400_000);
     if (status === 'held') await on.store.hold(owned);
     return { ...owned, claim };
