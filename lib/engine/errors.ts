@@ -67,6 +67,35 @@ export class TransactionUndoneError extends Error {
 }
 
 /**
+ * A statement came from work that a handler had left running, after the handler had failed. It was not sent: behind the ROLLBACK of the
+ * operation, it would have committed by itself, and a retry would write it again.
+ */
+export class TransactionOverError extends Error {
+  override readonly name = 'TransactionOverError';
+  constructor() {
+    super(
+      'The handler of this operation has failed, and its transaction is rolled back: have the handler wait for all work that it ' +
+        'starts, as by Promise.allSettled()',
+    );
+  }
+}
+
+/**
+ * An operation wrote through the transaction of another one, in which it runs. The statement was not sent: a rollback of the outer
+ * operation would undo the write, while the inner one stays recorded as done, and a retry would skip it.
+ */
+export class OuterTransactionError extends Error {
+  override readonly name = 'OuterTransactionError';
+  constructor(inner: string, outer: string) {
+    super(
+      `${inner} writes in the transaction of ${outer}, in which it runs. Its outcome is recorded at once, and a rollback of ${outer} ` +
+        'would undo the write: a retry would skip it. Write by another connection, write outside of run(), or make it ' +
+        '`transactional` with a `transactionHost` that joins both',
+    );
+  }
+}
+
+/**
  * An idempotent operation, a step, or a call of `IdempotencyService` inside a transaction would deadlock: the transaction holds SQLite's
  * only connection, or transactions that wait for a second connection hold the whole pool. Nothing was done.
  */

@@ -193,6 +193,8 @@ export class SqlRecordStore implements RecordStore {
       if (worked) throw new CommitUnknownError({ cause });
       if (error instanceof CommitUnknownError) throw cause === error ? error : new CommitUnknownError({ cause });
       throw watched?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
+    } finally {
+      if (watched) this.watch.unwatch(watched);
     }
   }
 

@@ -1,9 +1,14 @@
 import { Logger } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
-import { current } from '../../engine/current-execution.js';
+import { current, type CurrentExecution } from '../../engine/current-execution.js';
 import { currentStep } from '../../engine/current-step.js';
-import { TransactionControlError, TransactionUndoneError } from '../../engine/errors.js';
+import {
+  OuterTransactionError,
+  TransactionControlError,
+  TransactionOverError,
+  TransactionUndoneError,
+} from '../../engine/errors.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
 import { StepInTransactionError } from '../../engine/steps.js';
 import type { Connector } from '../connectors/connector.js';
@@ -42,14 +47,16 @@ let marks = 0;
 /**
  * The phases of the transaction of an operation.
  *
- * - `open`: the handler runs. Statements pass, except those that would end the transaction, and writes of a step. It becomes
- *   `undone` when the transaction is over early, and `ending` when the handler ends.
+ * - `open`: the handler runs. Statements pass, except those that would end the transaction, and writes of a step or of an inner
+ *   operation. It becomes `undone` when the transaction is over early, and `ending` or `failed` when the handler ends.
  * - `undone`: the database rolled it back, as MySQL does at a deadlock, or a statement committed it. Every further statement
  *   is refused, as PostgreSQL does by itself. A handler that caught the error would continue in autocommit, and half of its
  *   writes would stay.
- * - `ending`: the handler has ended. The code that began the transaction commits it or rolls it back.
+ * - `ending`: the handler has ended. The code that began the transaction commits it.
+ * - `failed`: the handler or the completion has failed. The code that began the transaction rolls it back. Statements of the
+ *   handler are refused: those that it has left running would follow the ROLLBACK, and commit by themselves.
  */
-type Phase = 'open' | 'undone' | 'ending';
+type Phase = 'open' | 'undone' | 'ending' | 'failed';
 
 export class WatchedTransaction {
   phase: Phase = 'open';
@@ -67,6 +74,7 @@ export class WatchedTransaction {
   hasOtherRole = false;
   /** Whether the completion has committed it. */
   isCommitted = false;
+  runner: QueryRunner | undefined;
   /** The driver's connection. */
   client: RawConnection | undefined;
   lost: Readonly<LostConnection> = {};
@@ -121,7 +129,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
   constructor(private readonly connector: Connector) {}
 
   /**
-   * Runs `work` in a transaction that has just begun, and watches it until `work` ends.
+   * Runs `work` in a transaction that has just begun, and watches it until {@link unwatch}.
    *
    * @param begun the transaction, if BEGIN has marked it
    */
@@ -133,6 +141,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const runner = manager.queryRunner!;
     this.subscribe(manager);
     const transaction = begun ?? this.joined(runner) ?? this.mark(manager);
+    transaction.runner = runner;
     this.transactions.set(runner, transaction);
     if (!transaction.client) transaction.listenTo((await runner.connect()) as RawConnection);
     transaction.operations++;
@@ -140,22 +149,28 @@ export class TransactionWatch implements EntitySubscriberInterface {
     try {
       return await work(transaction);
     } catch (error) {
+      if (transaction.operations === 1) transaction.phase = 'failed';
       // The code that began the transaction releases the connection, and its pool then drops it.
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
     } finally {
       if (--transaction.operations === 0) {
-        transaction.phase = 'ending';
-        if (this.transactions.get(runner) === transaction) this.transactions.delete(runner);
+        if (transaction.phase !== 'failed') transaction.phase = 'ending';
         this.connector.nesting?.leave(manager);
       }
     }
   }
 
+  /** Called once a transaction is committed or rolled back. Has no effect while an outer operation shares the transaction. */
+  unwatch(transaction: WatchedTransaction): void {
+    const { operations, runner } = transaction;
+    if (operations === 0 && this.transactions.get(runner!) === transaction) this.transactions.delete(runner!);
+  }
+
   /** Returns the transaction of another operation, if a transaction host joined this one to it. */
   private joined(runner: QueryRunner): WatchedTransaction | undefined {
     const transaction = this.transactions.get(runner);
-    return transaction?.phase === 'ending' ? undefined : transaction;
+    return transaction?.operations === 0 ? undefined : transaction;
   }
 
   private mark(manager: EntityManager): WatchedTransaction {
@@ -176,11 +191,13 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const transaction = this.transactions.get(queryRunner);
     if (!transaction || transaction.phase === 'ending') return this.warnOfForeignWrite(query);
     if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });
+    if (transaction.phase === 'failed') return refuseLeftRunning(queryRunner);
     if (endsTransaction(query, this.connector.dialect.name)) throw new TransactionControlError(query);
     if (changesRole(query)) transaction.hasOtherRole = true;
     const step = currentStep();
     const isOfStep = step && (step.transaction.manager as EntityManager).queryRunner === queryRunner;
     if (isOfStep && isWrite(query)) throw new StepInTransactionError(step.name);
+    refuseOfInner(queryRunner, query);
   }
 
   /** Called by TypeORM after each statement of the data source, and awaited before the statement resolves. */
@@ -254,5 +271,24 @@ export class TransactionWatch implements EntitySubscriberInterface {
         get: (target, name) => (name === 'query' ? query : Reflect.get(target, name, target)),
       });
     };
+  }
+}
+
+function runnerOf({ execution }: CurrentExecution): QueryRunner | undefined {
+  return (execution.openTransaction as EntityManager | undefined)?.queryRunner;
+}
+
+/** Refuses what the handler has left running. ROLLBACK is sent from outside of the execution, and so are statements of subscribers. */
+function refuseLeftRunning(runner: QueryRunner): void {
+  for (let at = current(); at; at = at.outer) if (runnerOf(at) === runner) throw new TransactionOverError();
+}
+
+/** Refuses writes of an inner operation in the transaction of an outer one, unless a transaction host joined the inner one to it. */
+function refuseOfInner(runner: QueryRunner, query: string): void {
+  const inner = current();
+  if (!inner?.outer || runnerOf(inner) === runner) return;
+  for (let at: CurrentExecution | undefined = inner.outer; at; at = at.outer) {
+    if (runnerOf(at) !== runner || !isWrite(query)) continue;
+    throw new OuterTransactionError(inner.execution.endpoint, at.execution.endpoint);
   }
 }
