@@ -16,6 +16,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import type { Admission, Refusal } from './admission.js';
+import { current } from './current-execution.js';
 import type { EventSink, IdempotencyEvent } from './events.js';
 import { Heartbeats } from './heartbeats.js';
 import { randomId } from './identity.js';
@@ -101,7 +102,10 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     return this.running > 0;
   }
 
-  /** Stops new claims. Resolves once all executions, and the claims that were sent before, have ended. */
+  /**
+   * Stops new claims, except those that handlers make while they run. Resolves once all executions, and the claims that were sent before,
+   * have ended.
+   */
   drain(): Promise<void> {
     this.isDraining = true;
     return new Promise((resolve) => {
@@ -264,7 +268,8 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   /** Sends the claim. A claim whose answer was lost is sent again with the same owner, by which the store recognises it. */
   private send(flight: Claiming): Promise<RecordState> {
-    if (this.isDraining) return this.readOnly(flight.operation.recordId);
+    // A handler that runs may begin operations within: refused, it would fail half way, and its retry would repeat the first half.
+    if (this.isDraining && !current()?.calls.isRunning) return this.readOnly(flight.operation.recordId);
     return this.store.claim(flight.claim, (late) => {
       flight.late = late;
       this.discardLate(flight);

@@ -37,7 +37,7 @@ export class Execution<Manager = unknown> {
   /**
    * The fencing token, which every claim of the record raises. Send it to a resource that refuses tokens lower than one it has seen, and
    * it refuses late writes of an execution that lost its lease. Not in a transactional operation: a database that crashes may forget
-   * its claim, and give the same token to the next one.
+   * its claim, and give the same token to the next one. It begins again at 1 once the record has expired and is deleted.
    */
   readonly token: number;
 
@@ -108,18 +108,22 @@ export class Execution<Manager = unknown> {
 
   /**
    * Runs `fn` once for this operation, however many attempts the operation takes. The result is recorded at once, and later attempts
-   * return it: JSON values, dates, bigints, bytes, Maps and Sets. A result of another kind is returned on this attempt only; later,
-   * `verify` has to find it, or the record is held.
+   * return it: JSON values, dates, bigints, bytes, Maps and Sets. An instance of another class, such as a `Decimal`, comes back as what
+   * `JSON.stringify()` makes of it. A result that contains itself is returned on this attempt only; later, `verify` has to find it, or
+   * the record is held.
    *
    * If the process dies inside `fn`, it is unknown whether the effect happened. Then `verify` decides: it returns the result if the step
-   * happened, `undefined` or `null` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the step again, `'hold'`
+   * happened, `undefined`, `null` or `false` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the step again, `'hold'`
    * holds the record. A step whose `fn` threw runs again at the next call, after `verify` where there is one.
    *
    * In a transactional operation, use steps for effects elsewhere. Writes of `fn` through `manager` are refused: a rollback would undo
    * them while the step stays recorded.
    *
-   * @param name unique within the operation, at most 191 characters
+   * The end of an operation waits for steps that still run, as behind a `Promise.all()` that has failed.
+   *
+   * @param name unique within the operation, at most 191 characters; the same in every release while operations may be unfinished
    * @throws RangeError for a name that is empty or too long
+   * @throws Error for a name that is used twice, and after the end of the operation
    * @throws LeaseLostError where the execution has lost its record
    * @throws StepUnknownError where the outcome of the step is unknown and the record is held
    * @throws StepInTransactionError where `fn` writes through `manager`

@@ -125,6 +125,8 @@ export class LeasedExecution implements Beating {
   /** Rolls the open transaction back and begins another one. */
   private restart: ((restart: Restart) => void) | undefined;
   private readonly startedAt = performance.now();
+  /** By `Date.now()`. Where a machine is suspended, `performance.now()` stands still while the lease runs out. */
+  private renewedAt = Date.now();
   /** By `performance.now()`. Counted from before the claim was sent, so that this process gives up before the store does. */
   private leaseEnds: number;
 
@@ -208,8 +210,13 @@ export class LeasedExecution implements Beating {
     }
   }
 
-  /** Records how the handler ended. */
+  /** Records how the handler ended, once its steps have. */
   record(result: HandlerResult): Promise<RecordingResult> {
+    const closing = this.closeSteps();
+    return closing ? closing.then(() => this.recordNow(result)) : this.recordNow(result);
+  }
+
+  private recordNow(result: HandlerResult): Promise<RecordingResult> {
     const { input, policy } = this.operation;
     const isUnknown = result.kind === 'unknown';
     if (this.stepRunner?.isUnknown || (isUnknown && policy.afterCrash === 'hold')) return this.hold();
@@ -314,7 +321,7 @@ export class LeasedExecution implements Beating {
     attempt.began = true;
     this.useTransaction(transaction);
     attempt.asked?.resolve(transaction.inside);
-    const result = await this.runBody(attempt).finally(() => (this.restart = undefined));
+    const result = await this.runBody(attempt).finally(() => this.endAttempt(attempt));
     if (result.kind !== 'store' || result.failed || this.stepRunner?.isUnknown || !this.execution.storable) {
       throw new RollBack(result);
     }
@@ -328,6 +335,17 @@ export class LeasedExecution implements Beating {
       transaction.complete(this.ownership, completion));
     if (!fenced.held) throw new LeaseLostError();
     return fenced;
+  }
+
+  /** The transaction stays open for steps that still run, as they may read in it. */
+  private endAttempt({ next }: TransactionAttempt): Promise<void> | undefined {
+    this.restart = undefined;
+    return next ? undefined : this.closeSteps();
+  }
+
+  private closeSteps(): Promise<void> | undefined {
+    // A handler that waits for its own response to be sent still runs, and may wait in a step.
+    return this.execution.calls.isRunning ? undefined : this.stepRunner?.close();
   }
 
   /** Rejects when the handler fails, and when it asks for another transaction. */
@@ -497,18 +515,23 @@ export class LeasedExecution implements Beating {
   private async extendLease(): Promise<boolean> {
     const { leaseMs, transactional } = this.operation.policy;
     const sentAt = performance.now();
+    const renewedAt = Date.now();
     const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
-    if (held) this.leaseEnds = sentAt + leaseMs;
+    if (held) {
+      this.leaseEnds = sentAt + leaseMs;
+      this.renewedAt = renewedAt;
+    }
     return held;
   }
 
   /**
-   * Returns whether a step may begin. Once the lease is over, the store decides: after a long pause of this process, another execution
-   * may own the record, and would do the step's effect a second time.
+   * Returns whether a step may begin. Once the lease is over by either clock, the store decides: after a long pause of this process, or
+   * of its machine, another execution may own the record, and would do the step's effect a second time.
    */
   private owns(): boolean | Promise<boolean> {
-    if (this.phase === 'lost') return false;
-    if (performance.now() < this.leaseEnds) return true;
+    if (this.phase === 'lost' || this.phase === 'over') return false;
+    const isWithinLease = Date.now() - this.renewedAt < this.operation.policy.leaseMs;
+    if (performance.now() < this.leaseEnds && isWithinLease) return true;
     // On a single connection, the renewal would wait for the transaction that waits for it.
     if (this.transaction && this.host.store.steps.joinsTransaction) return true;
     return this.phase === 'held' && this.extendLease();
@@ -527,6 +550,7 @@ export class LeasedExecution implements Beating {
     if (this.phase === 'over' || this.phase === 'lost') return;
     this.phase = 'lost';
     this.host.heartbeats.cancel(this);
+    this.stepRunner?.abandon();
     this.host.events.next({ type: 'leaseLost', ...this.inEvents() });
     this.execution.lose(new LeaseLostError());
     this.host.onLost(this);

@@ -1,10 +1,11 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { runInStep } from './current-step.js';
 import { StoreRefusedError, StoreUnavailableError } from './errors.js';
 import { retryWhileUnavailable } from './retry.js';
 import type { RecordedStep, RecordState, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
 import { packStepResult, RESULT_NOT_KEPT, storedStepName, unpackStepResult } from './step-result.js';
 
-/** Wraps a result of `verify`, where the step happened and its result is `null` or `undefined`. */
+/** Wraps a result of `verify`, where the step happened and its result is `null`, `undefined` or `false`. */
 export class StepResult<T> {
   constructor(readonly value: T) {}
 }
@@ -13,8 +14,8 @@ export class StepResult<T> {
 export interface StepOptions<T> {
   /**
    * Decides whether a step happened whose outcome is unknown. Returns the step's result if it happened. Returns `undefined` or `null`,
-   * as ORMs do for "not found", if it did not. Return `new StepResult(null)` for a result that is really null. Ask the downstream
-   * service by the derived key that `fn` sends. Default: `afterCrash` decides.
+   * as ORMs do for "not found", or `false`, as `exists()` does, if it did not. Return `new StepResult(null)` for a result that is really
+   * null, or false. Ask the downstream service by the derived key that `fn` sends. Default: `afterCrash` decides.
    *
    * @example
    * await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount), {
@@ -87,6 +88,10 @@ export class StepRunner {
   isUnknown = false;
   /** What a rollback undoes, on a store that has a single connection. */
   private inTransaction = new Map<string, StepEnd>();
+  private running = 0;
+  private isClosed = false;
+  private isAbandoned = false;
+  private onIdle: (() => void) | undefined;
 
   constructor(
     private readonly store: StepStore,
@@ -96,6 +101,44 @@ export class StepRunner {
 
   /** @param call the call of the handler that runs the step */
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}, call: object = this): Promise<T> {
+    if (this.isClosed) throw new Error(`Step "${name}" is called after its operation has ended`);
+    this.running++;
+    try {
+      return await this.runNamed(name, fn, options, call);
+    } finally {
+      if (--this.running === 0) this.onIdle?.();
+    }
+  }
+
+  /**
+   * Waits for the steps that run, and then refuses further ones: the end of the operation is about to be recorded. A handler may end
+   * before its steps, as with `Promise.all()` where one of them fails. If the key became free meanwhile, a retry would run a step that
+   * is still running, and charge twice.
+   *
+   * @returns `undefined` where no step runs
+   */
+  close(): Promise<void> | undefined {
+    if (this.running > 0) return this.closeWhenIdle();
+    this.isClosed = true;
+    return undefined;
+  }
+
+  /** Ends the wait of {@link close}: another execution may own the record, and nothing of this one will be recorded. */
+  abandon(): void {
+    this.isAbandoned = true;
+    this.onIdle?.();
+  }
+
+  private async closeWhenIdle(): Promise<void> {
+    while (this.running > 0 && !this.isAbandoned) {
+      await new Promise<void>((resolve) => (this.onIdle = resolve));
+      // The code behind a step continues in this turn, and may call the next one.
+      await nextTurn();
+    }
+    this.isClosed = true;
+  }
+
+  private async runNamed<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T>, call: object): Promise<T> {
     const stored = storedStepName(name);
     const used = this.usedNames.get(call) ?? new Set();
     this.usedNames.set(call, used);
@@ -166,7 +209,7 @@ export class StepRunner {
   ): Promise<StepResult<T> | undefined> {
     const verified = await verify?.();
     if (verified instanceof StepResult) return verified;
-    if (verified !== undefined && verified !== null) return new StepResult(verified);
+    if (verified !== undefined && verified !== null && verified !== false) return new StepResult(verified);
     // A step recorded as done did happen, even if `verify` does not find it.
     const isUnknown =
       recorded.status === 'done' || (recorded.status === 'begun' && !verify && this.settings.holdOnCrash);

@@ -626,12 +626,12 @@ describe('a step', () => {
     return { there, leased, execution: leased.execution };
   }
   const never = () => new Promise<never>(() => undefined);
-  /** With a step that is not waited for: the handler goes on, and fails. */
+  /** With a step that failed, which could not be recorded: it may have happened. */
   const leaveUnknown = async (on: Process, operation: Operation) => {
     const leased = await on.begin(operation);
+    on.lose('before step end', 1, new TypeError('a mistake'));
     await leased.runToEnd(async () => {
-      void leased.execution.step('charge', never);
-      await sleep(50);
+      await leased.execution.step('charge', () => Promise.reject(new Error('timed out'))).catch(() => undefined);
       return RELEASE;
     });
   };
