@@ -34,8 +34,13 @@ export function isMarkedIdempotent(handler: object): boolean {
 /** Marks the class of our interceptor, which this room must not import. */
 export const IS_OURS = Symbol('nestjs-idempotency:interceptor');
 
+/** Returns what `@UseInterceptors()` has put at a handler and its class: classes and instances. */
+export function wiredInterceptors(controller: object, handler: object): readonly object[] {
+  return [controller, handler].flatMap(interceptorsOf);
+}
+
 /** Returns whether a handler or its class has our interceptor by `@UseInterceptors()`. */
 export function isWiredByHand(controller: object, handler: object): boolean {
-  const wired = [controller, handler].flatMap(interceptorsOf);
+  const wired = wiredInterceptors(controller, handler);
   return wired.some((interceptor) => IS_OURS in interceptor || IS_OURS in interceptor.constructor);
 }

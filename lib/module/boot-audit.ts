@@ -3,10 +3,14 @@ import { isMarkedItself, markingOf } from '../handlers/marking.js';
 import { eventEndpointsOf } from '../edges/rpc/message.js';
 import type { OperationOptions } from '../handlers/operation-options.js';
 import { isCovered, type Route, type Routes } from '../handlers/routes.js';
+import { committingInterceptors } from './committing-interceptors.js';
 import { type Finding, HandlerEffects } from './handler-effects.js';
 
 /** The shortest lease without a warning, in milliseconds. Garbage collection, or the move of a virtual machine, stops a process as long. */
 const SHORTEST_SAFE_LEASE_MS = 1_000;
+
+/** The shortest retention without a warning, in milliseconds: a day in seconds, such as `86400`, is less. */
+const SHORTEST_SAFE_RETENTION_MS = 120_000;
 
 /**
  * Checks every handler when the application boots. `@Idempotent()` fails the boot where it cannot work, where nothing calls the method
@@ -19,6 +23,8 @@ export class BootAudit {
     private readonly operations: OperationOptions,
     private readonly mode: 'off' | 'warn' | 'error',
     private readonly logger: Pick<Logger, 'warn'> = new Logger('Idempotency'),
+    /** Returns the application's global interceptors, or their classes. */
+    private readonly globalInterceptors: () => readonly object[] = () => [],
   ) {}
 
   run(): void {
@@ -41,6 +47,7 @@ export class BootAudit {
     const optionsOf = ({ controller, handler }: Route) => this.operations.of(controller, handler)!;
     const audited = covered.filter((route) => optionsOf(route).isAudited);
     const brief = audited.filter((route) => optionsOf(route).policy.leaseMs < SHORTEST_SAFE_LEASE_MS);
+    const forgetful = audited.filter((route) => optionsOf(route).policy.retentionMs < SHORTEST_SAFE_RETENTION_MS);
     const transactional = audited.filter((route) => optionsOf(route).policy.transactional);
     const optional = transactional.filter((route) => !optionsOf(route).required);
     const mayFail = this.mode === 'error';
@@ -53,6 +60,11 @@ export class BootAudit {
     this.warn(
       'A lease below a second (numbers are milliseconds) is lost in any pause of that length:',
       brief.map(labelOf),
+      mayFail,
+    );
+    this.warn(
+      'A retention below two minutes (numbers are milliseconds) ends while clients still retry, and their retries run again:',
+      forgetful.map(labelOf),
       mayFail,
     );
     // These two never fail the boot. The first is a legitimate choice, but its handler fails where it uses `execution.manager` without a
@@ -93,6 +105,15 @@ export class BootAudit {
       'These handlers do not wait for work that they start: it is lost if the process dies after the outcome is on record, and its ' +
         'failure changes no answer. Await it, or put it into a queue or an outbox:',
       named('unawaited', audited),
+    );
+    const globals = this.globalInterceptors();
+    this.warn(
+      'An interceptor commits what these handlers write, after they have succeeded. If its COMMIT fails, the operation is on record as ' +
+        'carried out, and no retry repeats it. Use `transactional: true`, or commit within the method:',
+      audited.flatMap((route) => {
+        const found = committingInterceptors(route, globals);
+        return found.length > 0 ? [`${labelOf(route)} (${found.join(', ')})`] : [];
+      }),
     );
   }
 

@@ -15,6 +15,9 @@ const WARN_EVERY_MS = 10_000;
 /** How many held records are logged once each, before the count restarts: unbounded, the set would grow for ever. */
 const MOST_LOGGED_HELD = 1_000;
 
+/** When to look for listeners of SIGTERM, in milliseconds: applications may enable their hooks after `listen()`. */
+const LOOK_FOR_SIGNALS_AFTER_MS = 1_000;
+
 /** How long a shutdown waits for running executions, in milliseconds: a handler that hangs must not stop it. */
 const DRAIN_FOR_MS = 30_000;
 
@@ -24,6 +27,8 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   private readonly sweeper: Sweeper;
   private readonly warnedAt = new Map<string, number>();
   private readonly loggedHeld = new Set<string>();
+  private closing: Promise<void> | undefined;
+  private signalTimer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly parts: {
@@ -74,10 +79,27 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     this.parts.audit();
     await this.parts.check(this.logger);
     if (this.parts.options.sweep) this.sweeper.start(this.parts.options.sweep);
+    if (this.parts.options.audit !== 'off' && process.env.NODE_ENV !== 'test') this.lookForSignals();
   }
 
-  async beforeApplicationShutdown(): Promise<void> {
+  /** Warns where each deploy is a crash: a plain handler that is killed between its effect and its record runs again. */
+  private lookForSignals(): void {
+    this.signalTimer = setTimeout(() => {
+      if (process.listenerCount('SIGTERM') > 0) return;
+      this.logger.warn(
+        'SIGTERM ends this process in the middle of operations, as nothing listens to it: call app.enableShutdownHooks()',
+      );
+    }, LOOK_FOR_SIGNALS_AFTER_MS).unref();
+  }
+
+  /** Several callers, such as two signals, close an application at the same time: all of them wait for the executions. */
+  beforeApplicationShutdown(): Promise<void> {
+    return (this.closing ??= this.close());
+  }
+
+  private async close(): Promise<void> {
     this.sweeper.stop();
+    clearTimeout(this.signalTimer);
     const timeUp = new AbortController();
     const tooLong = sleep(DRAIN_FOR_MS, undefined, { signal: timeUp.signal, ref: false }).catch(() => undefined);
     await Promise.race([this.parts.engine.drain(), tooLong]);

@@ -73,7 +73,7 @@ function createParts(
 
   const policy = () => policyOf(options, operations, routes);
   const service = new IdempotencyService({ engine, store, dataSource, options, events, policy });
-  const audit = new BootAudit(routes, operations, options.audit);
+  const audit = new BootAudit(routes, operations, options.audit, undefined, () => globalInterceptorsOf(application));
   const lifecycle = new IdempotencyLifecycle({
     ...engineParts,
     options,
@@ -85,6 +85,11 @@ function createParts(
     },
   });
   return { events, store, lock, engine, operations, routes, edges, service, lifecycle };
+}
+
+function globalInterceptorsOf(application: ApplicationConfig): object[] {
+  const ofRequests = application.getGlobalRequestInterceptors().map(({ metatype }) => metatype);
+  return [...application.getGlobalInterceptors(), ...ofRequests.filter((metatype) => metatype !== null)] as object[];
 }
 
 /** Provides one of the parts to Nest, which calls its lifecycle hooks and injects it elsewhere. */
