@@ -31,6 +31,44 @@ export const CRASHES = [
         shownBy: [{ spec: 'test/e2e/store/ownership', test: 'does not see those of an operation that expired' }],
       },
       {
+        promise: 'a step that still runs keeps its key',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'return this.execution.calls.isRunning ? undefined : this.stepRunner?.close();',
+            replace: 'return undefined;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/unfinished-work', test: 'on express keeps its key until they have ended' }],
+      },
+      {
+        promise: 'a machine that was suspended',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'const isWithinLease = Date.now() - this.renewedAt < this.operation.policy.leaseMs;',
+            replace: 'const isWithinLease = true;',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/engine/unfinished-steps', test: 'a step does not begin on a machine' }],
+      },
+      {
+        promise: 'a released operation with steps does not expire',
+        broken: [
+          {
+            file: 'lib/store/dialects/postgres.ts',
+            find: '`CASE WHEN ${hasStep(step, ...states)} THEN',
+            replace: '`CASE WHEN NOT ${hasStep(step, ...states)} THEN',
+          },
+          {
+            file: 'lib/store/dialects/shared-statements.ts',
+            find: '`CASE WHEN ${hasStep(step, ...states)} THEN',
+            replace: '`CASE WHEN NOT ${hasStep(step, ...states)} THEN',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/store/released-operations', test: 'with a step that is done does not expire' }],
+      },
+      {
         promise: 'a step that was interrupted is verified',
         broken: [
           {

@@ -104,6 +104,28 @@ export const TRANSACTIONS = [
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'a deadlock that the handler catches' }],
       },
       {
+        promise: 'work that a failed handler left running',
+        broken: [
+          {
+            file: 'lib/store/transactions/transaction-watch.ts',
+            find: "      if (transaction.operations === 1) transaction.phase = 'failed';\n",
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/unfinished-work', test: 'writes nothing once the handler has failed' }],
+      },
+      {
+        promise: 'an inner operation that writes in the outer transaction',
+        broken: [
+          {
+            file: 'lib/store/transactions/transaction-watch.ts',
+            find: '    refuseOfInner(queryRunner, query);\n',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/unfinished-work', test: 'does not write in the transaction by an inner' }],
+      },
+      {
         promise: 'a statement that would end the transaction',
         broken: [
           {
