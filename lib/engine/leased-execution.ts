@@ -76,6 +76,15 @@ const STORED: RecordingResult = { kind: 'stored' };
  */
 const REFUSED_AFTER_LOSSES = 3;
 
+/**
+ * How long a completion is repeated at least, after the first try, while heartbeats renew the lease. A connection that is silent for the
+ * whole lease would leave no time for a second try, and the operation would run again.
+ */
+const COMPLETE_AGAIN_FOR_MS = 1_000;
+
+/** How many renewals may wait for an answer: a second one goes over another connection. */
+const MOST_RENEWALS = 2;
+
 /** The operation ran for longer than its `maxDuration`: its lease is no longer renewed. */
 export class MaxDurationError extends Error {
   override readonly name = 'MaxDurationError';
@@ -125,6 +134,7 @@ export class LeasedExecution implements Beating {
   /** Rolls the open transaction back and begins another one. */
   private restart: ((restart: Restart) => void) | undefined;
   private readonly startedAt = performance.now();
+  private renewals = 0;
   /** By `Date.now()`. Where a machine is suspended, `performance.now()` stands still while the lease runs out. */
   private renewedAt = Date.now();
   /** By `performance.now()`. Counted from before the claim was sent, so that this process gives up before the store does. */
@@ -255,6 +265,7 @@ export class LeasedExecution implements Beating {
     const { store, events } = this.host;
     const { outcome, fingerprint } = completion;
     const { recordId } = this.ownership;
+    const giveUpAt = Math.max(leaseEnds, Math.min(this.leaseEnds, performance.now() + COMPLETE_AGAIN_FOR_MS));
     let losses = 0;
     // A server that closes the connection at a completion but answers other statements refuses the completion. A server that restarts
     // answers nothing, and one whose disk is full says so: there, a later try succeeds.
@@ -277,7 +288,7 @@ export class LeasedExecution implements Beating {
       return this.isOurs(recordState, 'done') ? this.onCompleted(outcome, true, startedAt) : this.lost(recordState);
     };
     try {
-      return await retryWhileUnavailable(tryAgain, leaseEnds, failure && (await asRefusal(failure)));
+      return await retryWhileUnavailable(tryAgain, giveUpAt, failure && (await asRefusal(failure)));
     } catch (error) {
       if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
       // The handler has run: a freed key would run it twice. A tombstone says so, and is small enough for any server.
@@ -499,15 +510,20 @@ export class LeasedExecution implements Beating {
       return this.overrun(maxDurationMs);
     }
     this.lock?.renew();
+    // In time for another connection to answer, if this one does not: some silently drop what is sent.
+    this.scheduleHeartbeat(leaseMs / 3);
+    if (this.renewals === MOST_RENEWALS) return;
+    this.renewals++;
     try {
       const held = await this.extendLease();
       if (this.phase === 'over') return;
-      if (!held) return this.loseLease();
-      this.scheduleHeartbeat(leaseMs / 3);
+      if (!held) this.loseLease();
     } catch {
       if (this.phase === 'over') return;
       if (performance.now() >= this.leaseEnds) return this.loseLease();
       this.scheduleHeartbeat(leaseMs / 10);
+    } finally {
+      this.renewals--;
     }
   }
 
@@ -517,7 +533,8 @@ export class LeasedExecution implements Beating {
     const sentAt = performance.now();
     const renewedAt = Date.now();
     const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
-    if (held) {
+    // The answer to an earlier renewal may come later.
+    if (held && sentAt + leaseMs > this.leaseEnds) {
       this.leaseEnds = sentAt + leaseMs;
       this.renewedAt = renewedAt;
     }

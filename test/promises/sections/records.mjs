@@ -135,6 +135,17 @@ export const RECORDS = [
         shownBy: [{ spec: 'test/e2e/engine/leased-execution', test: 'the lease' }],
       },
       {
+        promise: 'a connection that swallows a renewal',
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'const MOST_RENEWALS = 2;',
+            replace: 'const MOST_RENEWALS = 1;',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/engine/silent-connections', test: 'a lease is renewed over another' }],
+      },
+      {
         promise: 'a claim whose answer was lost',
         broken: [
           {
@@ -210,7 +221,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: 'retryWhileUnavailable(tryAgain, leaseEnds,',
+            find: 'retryWhileUnavailable(tryAgain, giveUpAt,',
             replace: 'retryWhileUnavailable(tryAgain, 0,',
           },
         ],
