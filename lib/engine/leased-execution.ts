@@ -332,7 +332,13 @@ export class LeasedExecution implements Beating {
     attempt.began = true;
     this.useTransaction(transaction);
     attempt.asked?.resolve(transaction.inside);
-    const result = await this.runBody(attempt).finally(() => this.endAttempt(attempt));
+    let result: HandlerResult;
+    try {
+      result = await this.runBody(attempt);
+    } finally {
+      const closing = this.endAttempt(attempt);
+      if (closing) await closing;
+    }
     if (result.kind !== 'store' || result.failed || this.stepRunner?.isUnknown || !this.execution.storable) {
       throw new RollBack(result);
     }
