@@ -106,6 +106,11 @@ export class BootAudit {
         'failure changes no answer. Await it, or put it into a queue or an outbox:',
       named('unawaited', audited),
     );
+    this.warn(
+      'At a shutdown, Nest calls onModuleDestroy() before running handlers have ended. What these handlers use closes under them, so that ' +
+        'they fail half way. Close it in onApplicationShutdown():',
+      named('closes early', audited),
+    );
     const globals = this.globalInterceptors();
     this.warn(
       'An interceptor commits what these handlers write, after they have succeeded. If its COMMIT fails, the operation is on record as ' +

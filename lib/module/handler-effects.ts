@@ -39,7 +39,7 @@ const ANSWERS = /\.\s*(?:send|json|jsonp|end|redirect|render|sendFile|sendStatus
 
 /** What a handler does, or a method that it calls. */
 export interface Finding {
-  readonly kind: KnownClient['kind'] | 'unawaited';
+  readonly kind: KnownClient['kind'] | 'unawaited' | 'closes early';
   /** Such as `Prisma by this.prisma in OrdersService.place`. */
   readonly text: string;
 }
@@ -109,6 +109,9 @@ export class HandlerEffects {
       if (chain.args === LEFT_OUT) continue;
       const [name, called] = chain.names;
       const value = this.member(target, name);
+      if (called !== undefined && typeof read(value, 'onModuleDestroy') === 'function') {
+        yield { kind: 'closes early', text: (value as object).constructor.name };
+      }
       const client = knownClient(value);
       const next = { depth: depth - 1, isByKey: hasKey(chain.args), answers };
       if (client) {

@@ -1,0 +1,76 @@
+import { randomUUID } from 'node:crypto';
+import { Controller, Injectable, Post } from '@nestjs/common';
+import { Idempotent } from '../../lib/index.js';
+import { until } from '../support/until.js';
+import { PLATFORMS, startApp } from './support/app.js';
+import { send } from './support/raw-http.js';
+
+const events: string[] = [];
+let goOn: () => void;
+
+@Injectable()
+class Bank {
+  async charge() {
+    events.push('charge');
+    await new Promise<void>((resolve) => (goOn = resolve));
+    events.push('charged');
+  }
+  onModuleDestroy() {
+    events.push('onModuleDestroy');
+  }
+  onApplicationShutdown() {
+    events.push('onApplicationShutdown');
+  }
+}
+
+@Injectable()
+class Payments {
+  constructor(private readonly bank: Bank) {}
+  async pay() {
+    await this.bank.charge();
+  }
+}
+
+@Controller('payments')
+class PaymentsController {
+  constructor(private readonly payments: Payments) {}
+
+  @Idempotent()
+  @Post()
+  async pay() {
+    await this.payments.pay();
+  }
+
+  @Idempotent()
+  @Post('unused')
+  unused() {}
+}
+
+it.each(PLATFORMS)(
+  'what handlers use closes under them in onModuleDestroy(), which the boot reports, on %s',
+  async (platform) => {
+    events.length = 0;
+    const { app, log, port, close } = await startApp(platform, {
+      controllers: [PaymentsController],
+      providers: [Bank, Payments],
+      options: { audit: 'warn' },
+    });
+    try {
+      const warning = log.lines.find((line) =>
+        line.includes('Nest calls onModuleDestroy() before running handlers have ended'),
+      );
+      expect(warning).toContain('Close it in onApplicationShutdown(): PaymentsController.pay (Bank)');
+      expect(warning).not.toContain('unused');
+      const answer = send(port, { path: '/payments', key: randomUUID(), body: {} });
+      await until(() => events.includes('charge'));
+      const closing = app.close();
+      await until(() => events.includes('onModuleDestroy'));
+      goOn();
+      await answer.catch(() => undefined);
+      await closing;
+      expect(events).toEqual(['charge', 'onModuleDestroy', 'charged', 'onApplicationShutdown']);
+    } finally {
+      await close();
+    }
+  },
+);
