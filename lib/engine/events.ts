@@ -39,6 +39,8 @@ export type IdempotencyEvent =
   | (OfExecution & { readonly type: 'notKept'; readonly step?: string; readonly error: unknown })
   /** An execution has run for longer than `maxDuration`. Its lease is no longer renewed. */
   | (OfExecution & { readonly type: 'overran' })
+  /** An execution has run for ten minutes, without a `maxDuration` that would end it. Its key stays taken. Emitted once. */
+  | (OfExecution & { readonly type: 'longRunning' })
   /** The end of an execution could not be recorded, because the store did not answer. */
   | (OfExecution & { readonly type: 'unrecorded'; readonly error: unknown })
   /**

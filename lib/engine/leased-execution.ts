@@ -82,6 +82,12 @@ const REFUSED_AFTER_LOSSES = 3;
  */
 const COMPLETE_AGAIN_FOR_MS = 1_000;
 
+/**
+ * How long an execution without `maxDuration` runs before it is reported, in milliseconds. A handler that waits for ever, such as for a
+ * request without a time limit, keeps its key for as long as the process lives, and its customer cannot get out.
+ */
+const LONG_RUN_MS = 10 * 60_000;
+
 /** How many renewals may wait for an answer: a second one goes over another connection. */
 const MOST_RENEWALS = 2;
 
@@ -135,6 +141,7 @@ export class LeasedExecution implements Beating {
   private restart: ((restart: Restart) => void) | undefined;
   private readonly startedAt = performance.now();
   private renewals = 0;
+  private isReported = false;
   /** By `Date.now()`. Where a machine is suspended, `performance.now()` stands still while the lease runs out. */
   private renewedAt = Date.now();
   /** By `performance.now()`. Counted from before the claim was sent, so that this process gives up before the store does. */
@@ -514,6 +521,10 @@ export class LeasedExecution implements Beating {
     const { leaseMs, maxDurationMs } = this.operation.policy;
     if (maxDurationMs !== undefined && performance.now() - this.startedAt >= maxDurationMs) {
       return this.overrun(maxDurationMs);
+    }
+    if (!this.isReported && performance.now() - this.startedAt >= LONG_RUN_MS) {
+      this.isReported = true;
+      if (maxDurationMs === undefined) this.host.events.next({ type: 'longRunning', ...this.inEvents() });
     }
     this.lock?.renew();
     // In time for another connection to answer, if this one does not: some silently drop what is sent.

@@ -59,6 +59,13 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       if (event.type === 'overran') {
         this.logger.error(`${event.endpoint}: an execution runs for longer than \`maxDuration\`; its lease runs out`);
       }
+      if (event.type === 'longRunning') {
+        this.warn(
+          'longRunning',
+          `${event.endpoint}: an execution has run for ten minutes, and its key stays taken until it ends. Limit what it waits for, or ` +
+            'set `maxDuration`',
+        );
+      }
       if (event.type === 'unrecorded') {
         this.warn(
           'unrecorded',

@@ -36,6 +36,8 @@ function describe(event: IdempotencyEvent): string {
         : 'done, but the answer could not be kept';
     case 'overran':
       return 'ran for longer than it may: its lease is left to run out';
+    case 'longRunning':
+      return 'has run for ten minutes: its key stays taken until it ends';
     case 'leaseLost':
       return `lost the record: what holds token ${event.token} can write nothing any more`;
     case 'completed':
