@@ -50,27 +50,27 @@ it.each(PLATFORMS)(
   'what handlers use closes under them in onModuleDestroy(), which the boot reports, on %s',
   async (platform) => {
     events.length = 0;
-    const { app, log, port, close } = await startApp(platform, {
+    const running = await startApp(platform, {
       controllers: [PaymentsController],
       providers: [Bank, Payments],
       options: { audit: 'warn' },
     });
     try {
-      const warning = log.lines.find((line) =>
+      const warning = running.log.lines.find((line) =>
         line.includes('Nest calls onModuleDestroy() before running handlers have ended'),
       );
       expect(warning).toContain('Close it in onApplicationShutdown(): PaymentsController.pay (Bank)');
       expect(warning).not.toContain('unused');
-      const answer = send(port, { path: '/payments', key: randomUUID(), body: {} });
+      const answer = send(running.port, { path: '/payments', key: randomUUID(), body: {} });
       await until(() => events.includes('charge'));
-      const closing = app.close();
+      const closing = running.app.close();
       await until(() => events.includes('onModuleDestroy'));
       goOn();
       await answer.catch(() => undefined);
       await closing;
       expect(events).toEqual(['charge', 'onModuleDestroy', 'charged', 'onApplicationShutdown']);
     } finally {
-      await close();
+      await running.close();
     }
   },
 );
