@@ -536,7 +536,8 @@ export class LeasedExecution implements Beating {
       if (this.phase === 'over') return;
       if (!held) this.loseLease();
     } catch {
-      if (this.phase === 'over') return;
+      // Another renewal may have found the lease lost meanwhile.
+      if (this.phase !== 'held') return;
       if (performance.now() >= this.leaseEnds) return this.loseLease();
       this.scheduleHeartbeat(leaseMs / 10);
     } finally {

@@ -65,3 +65,22 @@ it('a renewal that is answered late does not shorten the lease', async () => {
     return STORE;
   });
 });
+
+it('no heartbeat follows the renewal that found the lease lost', async () => {
+  const here = new Process(fixture);
+  let fail!: (error: Error) => void;
+  const swallowed = new Promise<void>((_, reject) => (fail = reject));
+  here.reach = ({ point }) => (point === 'before renew' && here.count('renew') === 1 ? swallowed : undefined);
+  const operation = anOperation({ leaseMs: LEASE_MS });
+  const leased = await here.begin(operation);
+  await leased.runToEnd(async () => {
+    await until(() => here.count('renew') > 0);
+    await fixture.dataSource.query(`UPDATE idempotency_record SET token = 9 WHERE id = '${operation.recordId}'`);
+    await until(() => leased.execution.signal.aborted);
+    fail(new StoreUnavailableError({ cause: new Error('no answer') }));
+    await sleep(LEASE_MS);
+    expect(here.count('renew')).toBe(2);
+    return STORE;
+  });
+  expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+});
