@@ -419,7 +419,14 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       const unstored = unstoredResult(this.operation, { status, error, handlerFailed }, this.current);
       // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
       const brokenOff = unstored?.kind === 'release' && this.exchange.rawResponse.closed && !thrown;
-      if (unstored) return brokenOff ? this.resultWithoutResponse(true) : unstored;
+      if (brokenOff) return this.resultWithoutResponse(true);
+      if (unstored?.kind === 'store') {
+        HttpRun.logger.error(
+          `${this.operation.endpoint}: answered ${status} after its handler had succeeded, and is on record ` +
+            `(${this.leased.operation.recordId}) as carried out. If a transaction of an interceptor failed, nothing was written`,
+        );
+      }
+      if (unstored) return unstored;
       const failed = thrown !== undefined || handlerFailed || status >= 400;
       if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
       const head = packHead(headSince(this.exchange.rawResponse, this.headersOfOthers, response));
