@@ -199,14 +199,14 @@ describe('an application that is closed while an operation runs', () => {
     const closing: Promise<void>[] = [];
     handler = () => undefined;
     let isClosed = false;
-    const answer = await service.run({ key, operation: 'order' }, async () => {
+    const answer = service.run({ key, operation: 'order' }, async () => {
       for (let n = 0; n < 2; n++) closing.push(app.app.close().then(() => void (isClosed = true)));
       await until(
         async () => (await send(app.port, { path: '/orders/plain', key: randomUUID(), body: {} })).status === 503,
       );
       return service.run({ key, operation: 'reserve' }, () => (isClosed ? 'too late' : 'reserved'));
     });
-    expect(answer).toBe('reserved');
+    await expect(answer).resolves.toBe('reserved');
     await Promise.all(closing);
   });
 });

@@ -27,9 +27,8 @@ it('a lease is renewed over another connection where one swallows the renewal', 
   const leased = await here.begin(operation);
   const recorded = await leased.runToEnd(async () => {
     await sleep(LEASE_MS + 50);
-    expect(await new Process(fixture).engine.admit(duplicate(operation))).toMatchObject({
-      refusal: { reason: 'running' },
-    });
+    const { kind } = await new Process(fixture).engine.admit(duplicate(operation));
+    expect(kind).toBe('refuse');
     // The error of the first renewal says nothing of the lease any more.
     await sleep(200);
     return STORE;
