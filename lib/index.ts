@@ -18,8 +18,10 @@ export type { IdempotencyEvent } from './engine/events.js';
 export type { RecordStatus } from './engine/ports/record-store.js';
 export {
   NestedOperationError,
+  OuterTransactionError,
   TransactionControlError,
   TransactionEndedError,
+  TransactionOverError,
   TransactionUndoneError,
 } from './engine/errors.js';
 export {
