@@ -7,6 +7,7 @@ import { storedLabel } from '../engine/stored-text.js';
 import { RecordView } from '../service/record-view.js';
 import { instantFrom, isPast, wholeInstant } from '../store/dialects/clock.js';
 import type { IdempotencyRecord } from '../store/entities/index.js';
+import { queryOver } from '../store/entity-query.js';
 import type { RecordPage, RecordSummary } from './contract.js';
 import { DashboardError, invalid } from './dashboard-error.js';
 
@@ -158,7 +159,9 @@ export class RecordPages extends RecordView {
   private async countUpTo(most: number, digests: readonly Buffer[] | undefined): Promise<number> {
     const some = this.query().select('r.id', 'id').limit(most);
     if (digests) some.where('r.scopeDigest IN (:...digests)', { digests });
-    const row = await this.over(some).select('COUNT(*)', 'count').getRawOne<{ count: number | string }>();
+    const row = await queryOver(this.dataSource, some, 'w')
+      .select('COUNT(*)', 'count')
+      .getRawOne<{ count: number | string }>();
     return Number(row!.count);
   }
 
@@ -223,7 +226,7 @@ export class RecordPages extends RecordView {
         .andWhere(`(r.${walk.by} ${before} ${at} OR r.id ${before}= :toId)`)
         .setParameters({ toAt: to.at, toId: to.id });
     }
-    return this.over(window)
+    return queryOver(this.dataSource, window, 'w')
       .select('w.id', 'id')
       .addSelect('w.at', 'at')
       .where('w.hit = 1')
@@ -249,13 +252,6 @@ export class RecordPages extends RecordView {
       .where(`r.${walk.by} ${beyond}= ${at}`)
       .andWhere(`(r.${walk.by} ${beyond} ${at} OR r.id ${beyond} :id)`)
       .setParameters({ at: from.at, id: from.id });
-  }
-
-  private over(query: SelectQueryBuilder<IdempotencyRecord>): SelectQueryBuilder<object> {
-    return this.dataSource
-      .createQueryBuilder()
-      .from<object>(`(${query.getQuery()})`, 'w')
-      .setParameters(query.getParameters());
   }
 
   private filtersOf({ status, operation, scope, minAgeMs, maxAgeMs }: PageQuery): string[] {

@@ -3,7 +3,7 @@
  * transactions take three round trips, of which two are avoidable. `test/e2e/module/private-names.e2e-spec.ts` fails
  * when one of these names changes.
  */
-import type { DataSource, QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 
 /** Has `poolCluster` where the data source replicates, and else `pool`. */
 export interface MysqlDriver<Pool> {
@@ -11,6 +11,8 @@ export interface MysqlDriver<Pool> {
   readonly mysql: { createPool?(options: object): Pool };
   readonly pool?: Pool;
   readonly poolCluster?: { readonly _nodes?: { readonly MASTER?: { readonly pool: Pool } } };
+  /** A copy of the data source's, which `setOptions()` does not change: the pools of TypeORM are made with it. */
+  readonly options: { readonly replication?: { readonly master: object } };
   /** Returns the data source's settings as the driver needs them, with TLS and time zone. */
   createConnectionOptions?(options: object, credentials: object): { readonly connectionLimit?: unknown };
 }
@@ -49,4 +51,16 @@ export function setTransactionState(runner: QueryRunner, isTransactionActive: bo
  */
 export function forgetSavepoints(runner: QueryRunner): void {
   Object.assign(runner, { transactionDepth: 1 });
+}
+
+/**
+ * Makes a query read from the primary, and returns it: TypeORM sends reads to a replica, which may not have a record yet. A query of a
+ * transaction stays in it.
+ */
+export function readFromPrimary<Query extends SelectQueryBuilder<object>>(query: Query): Query {
+  const { connection: dataSource, queryRunner } = query as unknown as {
+    readonly connection: DataSource;
+    readonly queryRunner?: QueryRunner;
+  };
+  return Object.assign(query, { obtainQueryRunner: () => queryRunner ?? dataSource.createQueryRunner('master') });
 }

@@ -22,9 +22,9 @@ import type { ResolvedModuleOptions } from '../options/resolved-options.js';
 import { mergeOptions } from '../options/merge-options.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
 import { problemOf, problemOfError } from '../problems/from-engine.js';
-import { initialized } from '../store/data-source.js';
 import { LEASE_ROW } from '../store/dialects/dialect.js';
 import { type IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
+import { queryOf } from '../store/entity-query.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
 import type { IdempotencyPolicy } from './policy.js';
@@ -188,9 +188,10 @@ export class IdempotencyService {
 
   /** Returns the steps of a record in the order of their last write. Results are as stored: encrypted, with `encryption`. */
   async steps(recordId: string): Promise<IdempotencyStep[]> {
-    return initialized(this.parts.dataSource)
-      .getRepository(IdempotencyStep)
-      .find({ where: { recordId, name: Not(LEASE_ROW) }, order: { updatedAt: 'ASC' } });
+    return queryOf(this.parts.dataSource, IdempotencyStep, 's')
+      .where({ recordId, name: Not(LEASE_ROW) })
+      .orderBy('s.updatedAt', 'ASC')
+      .getMany();
   }
 
   /** Counts the records. Reads the whole table: for operators and slow schedules, not for requests. */

@@ -2,10 +2,10 @@ import { type DataSource, In, LessThan, type SelectQueryBuilder } from 'typeorm'
 import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
-import { initialized } from '../store/data-source.js';
 import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
 import { LEASE_ROW } from '../store/dialects/dialect.js';
 import { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
+import { queryOf } from '../store/entity-query.js';
 import { checkListOptions, type ListOptions } from './filters.js';
 
 /** Numbers of the table of records. */
@@ -68,7 +68,7 @@ export class RecordView {
       expired: `(${ended} OR ${abandoned}) AND ${expired}`,
       expiring: `${ended} AND ${isPast(this.dataSource, 'r.expiresAt', HOUR_MS)} AND NOT (${expired})`,
     };
-    const query = this.query().select('COUNT(*)', 'total');
+    const query = this.query(true).select('COUNT(*)', 'total');
     for (const [name, condition] of Object.entries(counted)) {
       query.addSelect(`SUM(CASE WHEN ${condition} THEN 1 ELSE 0 END)`, name);
     }
@@ -98,8 +98,8 @@ export class RecordView {
     };
   }
 
-  protected query(): SelectQueryBuilder<IdempotencyRecord> {
-    return initialized(this.dataSource).createQueryBuilder(IdempotencyRecord, 'r').setParameters({ yes: true });
+  protected query(mayLag = false): SelectQueryBuilder<IdempotencyRecord> {
+    return queryOf(this.dataSource, IdempotencyRecord, 'r', { mayLag }).setParameters({ yes: true });
   }
 
   protected async load(query: SelectQueryBuilder<IdempotencyRecord>): Promise<IdempotencyRecord[]> {
@@ -121,7 +121,7 @@ export class RecordView {
   private async besides(records: readonly IdempotencyRecord[]): Promise<IdempotencyStep[]> {
     if (records.length === 0) return [];
     const recordId = In(records.map(({ id }) => id));
-    return this.dataSource.getRepository(IdempotencyStep).findBy({ recordId, name: LEASE_ROW });
+    return queryOf(this.dataSource, IdempotencyStep, 's').where({ recordId, name: LEASE_ROW }).getMany();
   }
 
   /** Records that the next claim will mark as held: their owner died, and no request has come since. */
@@ -135,8 +135,7 @@ export class RecordView {
 
   /** The lease of a transactional operation may be renewed in a row of its own: see the PostgreSQL dialect. */
   protected get lapsed(): string {
-    const renewed = initialized(this.dataSource)
-      .createQueryBuilder(IdempotencyStep, 's')
+    const renewed = queryOf(this.dataSource, IdempotencyStep, 's')
       .select('1')
       .where(`s.recordId = r.id AND s.name = '${LEASE_ROW}' AND s.token = r.token`)
       .andWhere(`NOT (${isPast(this.dataSource, 's.updatedAt')})`);

@@ -34,6 +34,7 @@ export function quotedPath({ driver }: DataSource, path: string): string {
 
 /** Where PostgreSQL has the tables of a data source, and the role that its connections have when they are opened. */
 interface Place {
+  /** Not quoted. */
   readonly schema: string;
   readonly role: string;
 }
@@ -51,8 +52,8 @@ export function placeOf(dataSource: DataSource): Place | undefined {
  */
 export async function findPlace(dataSource: DataSource, on: PgConnection): Promise<void> {
   const { rows } = await on.query({
-    text: `SELECT relnamespace::regnamespace::text AS schema, current_setting('role') AS role FROM pg_class
-      WHERE oid = $1::regclass`,
+    text: `SELECT n.nspname AS schema, current_setting('role') AS role
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::regclass`,
     values: [quotedTable(dataSource, IdempotencyRecord)],
   });
   places.set(dataSource, rows[0] as unknown as Place);
@@ -66,10 +67,19 @@ export async function findPlace(dataSource: DataSource, on: PgConnection): Promi
 export function tableOf(dataSource: DataSource, entity: OurEntity): string {
   const path = tablePathOf(dataSource, entity);
   const table = quotedPath(dataSource, path);
-  if (path.includes('.')) return table;
-  const { driver } = dataSource;
-  if (dialectNameOf(dataSource) === 'mysql')
-    return driver.database ? `${driver.escape(driver.database)}.${table}` : table;
-  const place = placeOf(dataSource);
-  return place ? `${place.schema}.${table}` : table;
+  const outer = outerOf(dataSource, path);
+  return outer ? `${dataSource.driver.escape(outer)}.${table}` : table;
+}
+
+/** As {@link tableOf}, as a path for TypeORM, which splits it at each dot. */
+export function wholePathOf(dataSource: DataSource, entity: OurEntity): string {
+  const path = tablePathOf(dataSource, entity);
+  const outer = outerOf(dataSource, path);
+  return outer && !outer.includes('.') ? `${outer}.${path}` : path;
+}
+
+/** Returns the schema or database of a path that names none, as far as it is known. */
+function outerOf(dataSource: DataSource, path: string): string | undefined {
+  if (path.includes('.')) return undefined;
+  return dialectNameOf(dataSource) === 'mysql' ? dataSource.driver.database : placeOf(dataSource)?.schema;
 }
