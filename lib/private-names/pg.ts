@@ -24,3 +24,27 @@ export interface PgPoolInternals<Client> {
   /** Absent in objects that only resemble a pool. `password` is not enumerable. */
   readonly options?: { readonly password?: unknown; readonly connectionTimeoutMillis?: number; max?: number };
 }
+
+/** What the server says after each statement about the session's transaction. */
+export interface PgSession {
+  status?: string;
+}
+
+/** The status of a session with an open transaction. */
+export const IN_TRANSACTION = 'T';
+
+const sessions = new WeakMap<object, PgSession>();
+
+/** Returns a client's session, whose status is known once a statement has ended. It stays unknown in `pg-native`. */
+export function sessionOf(client: object): PgSession {
+  let session = sessions.get(client);
+  if (session) return session;
+  const known: PgSession = (session = {});
+  sessions.set(client, session);
+  const { connection } = client as {
+    connection?: { prependListener?(event: 'readyForQuery', listener: (message?: { status?: string }) => void): void };
+  };
+  // Before the client's own listener, which calls back.
+  connection?.prependListener?.('readyForQuery', (message) => (known.status = message?.status));
+  return session;
+}

@@ -3,8 +3,8 @@ import type { Dialect } from '../dialects/dialect.js';
 import { isInTransactionAfter, isUncommitted, type MysqlAnswer, type MysqlConnection } from '../dialects/mysql.js';
 import { type Mysql2Connection, ownMysqlPool, sharedMysqlPool } from './mysql-pool.js';
 import { nestingOf } from './nesting.js';
-import { PooledConnector } from './pooled-connector.js';
-import { NOT_COMMITTED } from './poisoned-connections.js';
+import { type Place, PooledConnector } from './pooled-connector.js';
+import { notCommitted } from './poisoned-connections.js';
 import { StorePools } from './pools.js';
 
 /** The result of a statement without rows. */
@@ -50,11 +50,12 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     return wrap(connection, this.server ?? (await this.learn(connection)));
   }
 
-  protected on(connection: Mysql2Connection): MysqlConnection | Promise<MysqlConnection> {
+  protected on(connection: Mysql2Connection, place: Place): MysqlConnection | Promise<MysqlConnection> {
     const { server } = this;
-    if (!server) return this.learn(connection).then(() => this.on(connection));
-    const on = wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '', 'alone');
-    return server.isGaleraNode ? { ...on, synced: wrap(connection, server, MARIADB_SYNCED, 'alone') } : on;
+    if (!server) return this.learn(connection).then(() => this.on(connection, place));
+    const isShared = this.pools.sharesConnection(connection);
+    const on = wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '', place, isShared);
+    return server.isGaleraNode ? { ...on, synced: wrap(connection, server, MARIADB_SYNCED, place, isShared) } : on;
   }
 
   protected execute(on: MysqlConnection, statement: string): Promise<unknown> {
@@ -92,15 +93,28 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
 /** Reads a value as `mysql2` does by itself. */
 const byDriver = (_field: unknown, next: () => unknown) => next();
 
-/** Where a statement runs: in a handler's transaction, or alone, where its session has to commit it. */
-type Place = 'within' | 'alone';
+/** Reports by its flags whether the session is in a transaction: the result of a read has none. */
+const PROBE = 'DO 0';
 
-function wrap(connection: Mysql2Connection, server: Server, prefix = '', place: Place = 'within'): MysqlConnection {
+/** @param isShared whether handlers use the connection, and may have left a transaction open, in which a read sees old rows */
+function wrap(
+  connection: Mysql2Connection,
+  server: Server,
+  prefix = '',
+  place: Place = 'within',
+  isShared = false,
+): MysqlConnection {
+  const execute: MysqlConnection['execute'] = (sql, values) =>
+    answerOf(connection, 'execute', prefix + sql, values, place);
   return {
     returning: server.isMariadb,
     currentRead: server.hasSnapshotIsolation ? WITHOUT_SNAPSHOT : '',
-    execute: (sql, values) => answerOf(connection, 'execute', prefix + sql, values, place),
+    execute,
     query: (sql, values) => answerOf(connection, 'query', sql, values, place),
+    read:
+      place === 'alone' && isShared
+        ? (sql, values) => answerOf(connection, 'query', PROBE, [], place).then(() => execute(sql, values))
+        : execute,
   };
 }
 
@@ -116,8 +130,7 @@ function answerOf(
   return new Promise((resolve, reject) =>
     connection[method](statement, values, (error, result) => {
       if (error) return reject(error);
-      if (place === 'alone' && isUncommitted(result))
-        return reject(Object.assign(new Error('autocommit is off'), { code: NOT_COMMITTED }));
+      if (place === 'alone' && isUncommitted(result)) return reject(notCommitted());
       if (Array.isArray(result)) return resolve({ rows: result, affectedRows: 0, insertId: 0, inTransaction: false });
       const { affectedRows, insertId } = result as ResultSetHeader;
       resolve({

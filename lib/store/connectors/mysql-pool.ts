@@ -35,8 +35,10 @@ const DEFAULT_LIMIT = 10;
 /**
  * Limits how long a statement waits for a locked row: by default 50 s, in which its connection would be missing. One second is
  * the shortest, and MySQL has no limit for a single statement. A statement that must wait longer runs again.
+ *
+ * Commits each statement, whatever the server's or the application's default is.
  */
-const SET_LOCK_TIMEOUT = 'SET SESSION innodb_lock_wait_timeout = 1';
+const PREPARE_SESSION = 'SET SESSION innodb_lock_wait_timeout = 1, SESSION autocommit = 1';
 
 const ignore = () => undefined;
 
@@ -51,10 +53,15 @@ export function sharedMysqlPool(
 ): Pool<Mysql2Connection> {
   const driver = () => mysqlDriverOf<Mysql2Pool>(initialized(dataSource));
   const pool = () => driver().pool ?? driver().poolCluster?._nodes?.MASTER?.pool;
-  return poolOf(pool, async () => {
+  const take = async () => {
     initialized(dataSource);
     return obtain();
-  });
+  };
+  const source = () => {
+    const { pool: single, poolCluster } = mysqlDriverOf<Mysql2Pool>(dataSource);
+    return dataSource.isInitialized ? (single ?? poolCluster) : undefined;
+  };
+  return poolOf(pool, take, { source });
 }
 
 /**
@@ -65,8 +72,8 @@ export function sharedMysqlPool(
  */
 export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<Mysql2Connection> | undefined {
   const driver = mysqlDriverOf<Mysql2Pool>(initialized(dataSource));
-  const { replication } = dataSource.options as { replication?: { master: object } };
-  const settings = driver.createConnectionOptions?.(dataSource.options, replication?.master ?? dataSource.options);
+  const { options } = driver;
+  const settings = driver.createConnectionOptions?.(options, options.replication?.master ?? options);
   if (!settings || !driver.mysql.createPool) return undefined;
   // In `mysql2`, 0 means no limit.
   const most = Math.min(connections, Number(settings.connectionLimit ?? DEFAULT_LIMIT) || Infinity);
@@ -81,9 +88,9 @@ export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<
   pool.on('connection', (connection) => {
     open.add(connection);
     for (const event of ['error', 'end'] as const) connection.on(event, () => open.delete(connection));
-    connection.query(SET_LOCK_TIMEOUT, [], ignore);
     // The application's listeners prepare each connection, as by SET statements. They must see these as well.
     driver.pool?.emit('connection', connection);
+    connection.query(PREPARE_SESSION, [], ignore);
   });
   pool.on('acquire', (connection) => connection.stream?.ref?.());
   pool.on('release', (connection) => connection.stream?.unref?.());
@@ -97,7 +104,11 @@ export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<
 function poolOf(
   pool: () => Mysql2Pool | undefined,
   take: () => Promise<Mysql2Connection>,
-  { most = Infinity, open }: { most?: number; open?: ReadonlySet<Mysql2Connection> } = {},
+  {
+    most = Infinity,
+    open,
+    source,
+  }: { most?: number; open?: ReadonlySet<Mysql2Connection>; source?: () => object | undefined },
 ): Pool<Mysql2Connection> {
   const free = () => pool()?._freeConnections?.length ?? 0;
   const all = () => pool()?._allConnections?.length ?? 0;
@@ -105,6 +116,10 @@ function poolOf(
     get size() {
       return open?.size ?? all();
     },
+    get source() {
+      return source?.();
+    },
+    owns: (connection) => open?.has(connection) === true,
     get limit() {
       return pool()?.config?.connectionLimit || Infinity;
     },

@@ -1,4 +1,4 @@
-import { causes, lacksRight, says } from '../driver-errors.js';
+import { causes, type DriverError, lacksRight, says } from '../driver-errors.js';
 
 /** An error after which its connection is broken for good and must be closed. */
 export interface Poison {
@@ -19,8 +19,18 @@ const BROKEN: Poison = { ifLasting: false, others: false, refused: false };
 /** A time limit for statements. A session keeps the limit after it was lifted for new ones. */
 const LIMITED: Poison = { ifLasting: true, others: false, refused: false };
 
-/** The code of our own error where a session does not commit statements, because a handler has left `autocommit` off. */
+/** The code of our own error where a session does not commit statements: a handler has left a transaction open, or `autocommit` off. */
 export const NOT_COMMITTED = 'NOT_COMMITTED';
+
+export function notCommitted(): Error {
+  return Object.assign(new Error('the session has an open transaction, or autocommit off'), { code: NOT_COMMITTED });
+}
+
+/**
+ * Errors of statements outside of any transaction, or that begin one, where a handler has left a transaction open: PostgreSQL's for
+ * one in which a statement has failed, and for another isolation level; MySQL's for the latter.
+ */
+const LEFT_IN_TRANSACTION: readonly unknown[] = ['25P02', '25001', 1568];
 
 type PoisonTable = readonly (readonly [codes: RegExp, poison: Poison])[];
 
@@ -45,9 +55,10 @@ const ERRNO: PoisonTable = [
   // --read-only and super_read_only; a read-only transaction by the session's default; a read-only server; a Galera node
   // that left its cluster.
   [/^(1290|1792|1836|1047)$/, STALE],
-  // Prepared statements that the server has lost, cannot prepare again, or has too many of; an expired password, for which
-  // a session accepts nothing else; a session that was ended for idleness.
-  [/^(1243|1615|1461|1820|1862|4031)$/, SPENT],
+  // Tables that a handler has left locked (LOCK TABLES): a session may use no other ones. Prepared statements that the server
+  // has lost, cannot prepare again, or has too many of; an expired password, for which a session accepts nothing else; a
+  // session that was ended for idleness.
+  [/^(1099|1100|1243|1615|1461|1820|1862|4031)$/, SPENT],
   // MariaDB's and MySQL's time limits for statements.
   [/^(1969|3024)$/, LIMITED],
   // The server shuts down, or closes the connection: a packet too large (1153) or out of order, a killed session. The
@@ -59,10 +70,10 @@ const ERRNO: PoisonTable = [
  * Returns how an error, or one of its causes, broke its connection, or `undefined` if it did not.
  *
  * @param isShared whether the store shares the connection with handlers, which may have left it in a role (`SET ROLE`) that
- *   may not write the store's tables. Such a handler has used most connections of the pool.
+ *   may not write the store's tables, or in a transaction. Such a handler has used most connections of the pool.
  */
 export function poisonsConnection(error: unknown, isShared = false): Poison | undefined {
-  if (isShared && lacksRight(error)) return STALE;
+  if (isShared && (lacksRight(error) || causes(error).some(isLeftInTransaction))) return STALE;
   for (const cause of causes(error)) {
     const { code, errno, routine } = cause as { code?: unknown; errno?: unknown; routine?: unknown };
     if (code === NOT_COMMITTED) return STALE;
@@ -74,11 +85,14 @@ export function poisonsConnection(error: unknown, isShared = false): Poison | un
   return undefined;
 }
 
+function isLeftInTransaction({ code, errno }: DriverError): boolean {
+  return LEFT_IN_TRANSACTION.includes(code) || LEFT_IN_TRANSACTION.includes(errno);
+}
+
+/** Of PgBouncer, whose `max_client_conn` has had several codes, and of Supavisor, which has one for all errors. */
+const POOLER_IS_FULL = /no more connections allowed|max clients? (?:connections )?reached/i;
+
 /** Returns whether the server, or a pooler in front of it, refused a further connection. */
 export function saysTooManyConnections(error: unknown): boolean {
-  // PgBouncer's `max_client_conn` has had several codes.
-  return (
-    says(error, 'tooManyConnections') ||
-    causes(error).some(({ message }) => message.includes('no more connections allowed'))
-  );
+  return says(error, 'tooManyConnections') || causes(error).some(({ message }) => POOLER_IS_FULL.test(message));
 }

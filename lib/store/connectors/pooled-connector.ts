@@ -17,6 +17,9 @@ const CLOSE_AFTER_MS = 30_000;
 /** A connection that exceeds a time limit again after this long is closed: its session may keep a limit that was lifted. */
 const LASTING_AFTER_MS = 2_000;
 
+/** Where a statement runs: alone, so that its session has to commit it, or in a transaction. */
+export type Place = 'alone' | 'within';
+
 /**
  * Runs statements on connections of a pool. A connection that is broken for good is closed instead of released. After a
  * failover, a busy pool would otherwise keep its connections to a server that may not write.
@@ -32,16 +35,22 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
 
   constructor(
     readonly dialect: Dialect<On>,
-    private readonly pools: StorePools<Raw>,
+    protected readonly pools: StorePools<Raw>,
     readonly nesting: Nesting,
-  ) {}
+  ) {
+    pools.onReplaced = () => this.reportStale();
+  }
 
   get sharesPool(): boolean {
     return this.pools.isShared;
   }
 
+  alone<T>(work: (on: On) => Promise<T>, lockPatienceMs?: number): Promise<T> {
+    return this.onConnection('alone', work, lockPatienceMs);
+  }
+
   /** Runs a statement once more, on another connection, when it was refused because of its connection alone. */
-  async alone<T>(work: (on: On) => Promise<T>, lockPatienceMs = 0): Promise<T> {
+  private async onConnection<T>(place: Place, work: (on: On) => Promise<T>, lockPatienceMs = 0): Promise<T> {
     for (let again = false; ; again = true) {
       let connection: Raw;
       try {
@@ -52,15 +61,15 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
       this.inUse.add(connection);
       let broken: unknown;
       try {
-        const on = this.on(connection);
+        const on = this.on(connection, place);
         return await work(on instanceof Promise ? await on : on);
       } catch (error) {
-        const poison = poisonsConnection(error, this.sharesPool);
+        const poison = poisonsConnection(error, this.pools.sharesConnection(connection));
         if (poison?.others) this.dropIdle();
         const isPoisoned = poison && (!poison.ifLasting || this.isLasting(connection));
         if (isPoisoned || !this.isIntactAfter(error)) broken = error;
         // Not awaited: the connection is released first.
-        if (lockPatienceMs > 0 && says(error, 'locked')) return this.whenUnlocked(work, error, lockPatienceMs);
+        if (lockPatienceMs > 0 && says(error, 'locked')) return this.whenUnlocked(place, work, error, lockPatienceMs);
         if (again || !(poison?.refused || this.isRepairedAfter(error))) throw error;
       } finally {
         this.inUse.delete(connection);
@@ -88,7 +97,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     work: (on: On) => Promise<T>,
     lockPatienceMs?: number,
   ): Promise<T> {
-    return this.alone(async (on) => {
+    const transaction = async (on: On) => {
       for (const statement of this.begin) await this.execute(on, statement);
       try {
         const result = await work(on);
@@ -98,7 +107,8 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
         if (this.isIntactAfter(error)) await this.execute(on, 'ROLLBACK');
         throw error;
       }
-    }, lockPatienceMs);
+    };
+    return this.onConnection('within', transaction, lockPatienceMs);
   }
 
   abstract within(manager: EntityManager): Promise<On>;
@@ -115,6 +125,10 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
 
   dropIdle(): void {
     this.pools.closeIdle();
+    this.reportStale();
+  }
+
+  private reportStale(): void {
     if (performance.now() - this.reportedAt < REPORT_EVERY_MS) return;
     this.reportedAt = performance.now();
     for (const listener of this.staleListeners) listener();
@@ -130,7 +144,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
 
   /** The statements that begin a transaction. */
   protected abstract readonly begin: readonly string[];
-  protected abstract on(connection: Raw): On | Promise<On>;
+  protected abstract on(connection: Raw, place: Place): On | Promise<On>;
   protected abstract execute(on: On, statement: string): Promise<unknown>;
   /** Releases a connection to its pool, or closes it if it is broken. */
   protected abstract release(connection: Raw, broken: unknown): void;
@@ -143,11 +157,11 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     return false;
   }
 
-  private whenUnlocked<T>(work: (on: On) => Promise<T>, locked: unknown, patienceMs: number): Promise<T> {
+  private whenUnlocked<T>(place: Place, work: (on: On) => Promise<T>, locked: unknown, patienceMs: number): Promise<T> {
     const giveUpAt = performance.now() + patienceMs;
     const ask = async () => {
       if (performance.now() >= giveUpAt) throw locked;
-      return this.alone(work);
+      return this.onConnection(place, work);
     };
     return this.lockedRows.waitFor(ask, patienceMs);
   }

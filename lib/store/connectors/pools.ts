@@ -9,7 +9,11 @@ export interface Pool<Connection> {
   readonly limit: number;
   /** Whether {@link take} would wait for a connection. */
   readonly isExhausted: boolean;
+  /** The driver's pool, which the data source replaces when it is initialized again. Absent while it is not initialized. */
+  readonly source?: object;
   take(): Promise<Connection>;
+  /** Returns whether a connection is one of the pool's. Present in pools of the store's own. */
+  owns?(connection: Connection): boolean;
   limitTo(connections: number): void;
   closeIdle(): void;
   /** Closes all connections, those in use once they are released. */
@@ -45,7 +49,11 @@ const PAUSE_WHILE_CROWDED_MS = 50;
  * none, it shares the data source's pool.
  */
 export class StorePools<Connection> {
+  /** Called after the data source was initialized again: connections lead to where it was before. */
+  onReplaced: () => void = () => undefined;
   private own: Pool<Connection> | undefined;
+  /** The data source's pool when `own` was opened with its settings. */
+  private openedFor: object | undefined;
   private crowded: NodeJS.Timeout | undefined;
   private warned = false;
 
@@ -67,10 +75,17 @@ export class StorePools<Connection> {
     return this.limit === 0 || (this.crowded !== undefined && this.own?.size === 0);
   }
 
+  /** Returns whether handlers use a connection too. */
+  sharesConnection(connection: Connection): boolean {
+    return this.own?.owns?.(connection) !== true;
+  }
+
   get current(): Pool<Connection> {
+    if (this.own && this.isReplaced) this.leaveOwn();
     if (this.isShared) return this.shared;
     if (!this.own) {
       this.own = this.open(this.limit);
+      this.openedFor = this.shared.source;
       if (!this.own) this.limit = 0;
     }
     if (!this.own || (this.own.isExhausted && this.spills() && !this.shared.isExhausted)) return this.shared;
@@ -114,6 +129,18 @@ export class StorePools<Connection> {
     this.limit = 0;
     this.own = undefined;
     await own?.end();
+  }
+
+  /** Whether the data source has been initialized again, possibly with another address or password. */
+  private get isReplaced(): boolean {
+    const { source } = this.shared;
+    return source !== undefined && source !== this.openedFor;
+  }
+
+  private leaveOwn(): void {
+    void this.own?.end();
+    this.own = undefined;
+    this.onReplaced();
   }
 
   private useFewer(own: Pool<Connection>): void {

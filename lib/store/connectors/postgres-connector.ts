@@ -5,8 +5,10 @@ import type { Dialect } from '../dialects/dialect.js';
 import { markStatement, type PgConnection } from '../dialects/postgres.js';
 import type { DirectTransactions } from './connector.js';
 import { findPlace, placeOf } from '../table-path.js';
+import { IN_TRANSACTION, type PgSession, sessionOf } from '../../private-names/pg.js';
 import { nestingOf } from './nesting.js';
-import { PooledConnector } from './pooled-connector.js';
+import { type Place, PooledConnector } from './pooled-connector.js';
+import { notCommitted } from './poisoned-connections.js';
 import { type Pool, StorePools } from './pools.js';
 import { ownPostgresPool, type PgClient, releasePostgres, sharedPostgresPool } from './postgres-pool.js';
 import { beginDirectly, commitDirectly, LastStatement } from './postgres-transactions.js';
@@ -67,8 +69,9 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   }
 
   /** The first statement has to find the tables. It may come long after the boot, when the database was down then. */
-  protected on(client: PgClient): PgConnection | Promise<PgConnection> {
-    const on = this.wrap(client);
+  protected on(client: PgClient, place: Place): PgConnection | Promise<PgConnection> {
+    const isShared = place === 'alone' && this.pools.sharesConnection(client);
+    const on = this.wrap(client, isShared ? sessionOf(client) : undefined);
     this.isPlaced ||= !this.direct || placeOf(this.dataSource) !== undefined;
     return this.isPlaced ? on : findPlace(this.dataSource, on).then(() => on);
   }
@@ -99,14 +102,17 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
    * Prepares statements by name, until a pooler in transaction mode turns out not to track prepared statements (PgBouncer
    * before 1.21, or with `max_prepared_statements` at 0). Such a pooler's connections outlive ours. The name includes a hash
    * of the text: an older version of a statement must never run instead.
+   *
+   * @param session of a statement that runs alone on a handler's connection, and is uncommitted where it is in a transaction
    */
-  private wrap(client: Pick<PgClient, 'query'>): PgConnection {
+  private wrap(client: Pick<PgClient, 'query'>, session?: PgSession): PgConnection {
     return {
       query: ({ name, text, values }) =>
         new Promise((resolve, reject) => {
           const prepared = name && this.prepares ? this.nameOf(name, text) : undefined;
           // By callback: with promises, `pg` would create a second one for each statement.
           client.query({ name: prepared, text, values, types: TYPES }, (error, answer) => {
+            if (session?.status === IN_TRANSACTION) return reject(notCommitted());
             if (!error) return resolve(answer);
             if (isMisplaced(error)) this.stopPreparing();
             reject(error);

@@ -53,7 +53,7 @@ const ignore = () => undefined;
 
 /** Returns the pool of the data source's primary: a replica may not have a record yet. */
 export function sharedPostgresPool(dataSource: DataSource): Pool<PgClient> {
-  return poolOf(() => masterOf(dataSource));
+  return poolOf(() => masterOf(dataSource), { source: () => postgresPoolOf<PgPool | undefined>(dataSource) });
 }
 
 /**
@@ -79,10 +79,10 @@ export function ownPostgresPool(dataSource: DataSource, connections: number): Po
   });
   // The application's listeners prepare each connection, as by SET statements. They must see these as well.
   for (const event of ['connect', 'error']) pool.on(event, (...args) => master.emit(event, ...args));
-  let open = 0;
-  pool.on('connect', () => open++);
-  pool.on('remove', () => open--);
-  return poolOf(() => pool, { most, open: () => open });
+  const open = new Set<unknown>();
+  pool.on('connect', (client) => open.add(client));
+  pool.on('remove', (client) => open.delete(client));
+  return poolOf(() => pool, { most, open });
 }
 
 export function releasePostgres(client: PgClient, error: unknown): void {
@@ -103,14 +103,19 @@ function masterOf(dataSource: DataSource): PgPool {
   return postgresPoolOf(initialized(dataSource));
 }
 
+/** @param open the connections of a pool of the store's own */
 function poolOf(
   pool: () => PgPool,
-  { most = Infinity, open = () => pool().totalCount }: { most?: number; open?: () => number } = {},
+  { most = Infinity, open, source }: { most?: number; open?: ReadonlySet<unknown>; source?: () => PgPool | undefined },
 ): Pool<PgClient> {
   return {
     get size() {
-      return open();
+      return open ? open.size : pool().totalCount;
     },
+    get source() {
+      return source?.();
+    },
+    owns: (client) => open?.has(client) === true,
     get limit() {
       return pool().options?.max ?? Infinity;
     },

@@ -12,6 +12,8 @@ export interface MysqlConnection {
   execute(sql: string, values: readonly unknown[]): Promise<MysqlAnswer>;
   /** Runs a statement as text: for statements whose number of parameters varies. */
   query(sql: string, values: readonly unknown[]): Promise<MysqlAnswer>;
+  /** As `execute`, for a read that must see what is committed. */
+  read(sql: string, values: readonly unknown[]): Promise<MysqlAnswer>;
   /** Whether an INSERT can return rows: MariaDB. MySQL needs a second statement. */
   readonly returning: boolean;
   /**
@@ -34,9 +36,8 @@ export interface MysqlAnswer {
   readonly inTransaction: boolean;
 }
 
-/** SERVER_STATUS_IN_TRANS and SERVER_STATUS_AUTOCOMMIT, in the flags that MySQL sends with each result that has no rows. */
+/** SERVER_STATUS_IN_TRANS, in the flags that MySQL sends with each result that has no rows. */
 const IN_TRANSACTION = 1;
-const AUTOCOMMIT = 2;
 
 /** Returns whether the session is in a transaction after a statement, or `undefined` where its result does not say. */
 export function isInTransactionAfter(result: unknown): boolean | undefined {
@@ -44,11 +45,13 @@ export function isInTransactionAfter(result: unknown): boolean | undefined {
   return serverStatus === undefined ? undefined : (serverStatus & IN_TRANSACTION) !== 0;
 }
 
-/** Returns whether a statement of the store stays uncommitted, because `autocommit` is off in its session. */
+/**
+ * Returns whether a statement of the store, which is in no transaction of its own, stays uncommitted: its session has `autocommit`
+ * off, or a handler has left a transaction open in it.
+ */
 export function isUncommitted(result: unknown): boolean {
   if (Array.isArray(result)) return Number((result[0] as { autocommit?: unknown } | undefined)?.autocommit ?? 1) === 0;
-  const { serverStatus = 0 } = (result ?? {}) as Mysql2ResultInternals;
-  return (serverStatus & (IN_TRANSACTION | AUTOCOMMIT)) === IN_TRANSACTION;
+  return isInTransactionAfter(result) === true;
 }
 
 /** ER_SP_DOES_NOT_EXIST, which MySQL also reports for a savepoint. */
@@ -108,7 +111,7 @@ function statements(tables: TableNames) {
       ${ifWon('fingerprint')}, ${ifWon('binding')}, ${ifWon('hold_on_crash')}, ${ifWon('attempts_left', ATTEMPTS_LEFT)},
       ${ifWon('lease_until')}, ${ifWon('expires_at')}, ${ifWon('retention_ms')}`,
     /** A result with rows has no flags: see {@link isUncommitted}. */
-    returning: ` RETURNING ${shared.columns}, @@autocommit AS autocommit`,
+    returning: ` RETURNING ${shared.columns}, (@@autocommit AND NOT @@in_transaction) AS autocommit`,
     readMany: (count: number) => `SELECT ${shared.columns} FROM ${record} WHERE id IN (${parameters(count)})`,
     /** The steps are those of an earlier operation that had expired. */
     discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
@@ -168,7 +171,7 @@ export function mysqlDialect(tables: TableNames): Dialect<MysqlConnection> {
     },
 
     async read(on, recordId) {
-      const { rows } = await (on.synced ?? on).execute(sql().read, [recordId]);
+      const { rows } = await (on.synced ?? on).read(sql().read, [recordId]);
       return rows.length ? toRecord(rows[0]) : undefined;
     },
 
@@ -210,7 +213,7 @@ export function mysqlDialect(tables: TableNames): Dialect<MysqlConnection> {
     },
 
     async loadSteps(on, recordId) {
-      return (await (on.synced ?? on).execute(sql().loadSteps, [recordId])).rows as unknown as StepRow[];
+      return (await (on.synced ?? on).read(sql().loadSteps, [recordId])).rows as unknown as StepRow[];
     },
 
     async putStep(on, ownership, { name, status, result }) {

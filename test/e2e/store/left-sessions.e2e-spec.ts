@@ -1,0 +1,112 @@
+import { randomUUID } from 'node:crypto';
+import type { DataSource, QueryRunner } from 'typeorm';
+import { connectorFor } from '../../../lib/store/connectors/index.js';
+import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
+import { aClaim, again, backendOf, COMPLETION, HELD, HOUR, ownership, StoreFixture } from './support.js';
+
+const CONNECTIONS = 8;
+
+/**
+ * What a handler may leave on a connection that returns to its pool. TypeORM's `release()` does not roll back: `if (done) return`
+ * between `startTransaction()` and `commitTransaction()` is enough.
+ */
+const LEFT = {
+  'an open transaction': async (runner: QueryRunner) => {
+    await runner.startTransaction('REPEATABLE READ');
+    // Its snapshot.
+    await runner.query('SELECT count(*) FROM idempotency_record');
+  },
+  'a failed transaction': async (runner: QueryRunner) => {
+    await runner.startTransaction();
+    await runner.query('SELECT nothing').catch(() => undefined);
+  },
+  'locked tables': (runner: QueryRunner) => runner.query('LOCK TABLES effect READ'),
+} as const;
+
+/** By default, statements on MariaDB take connections of the data source when all of the store's own are in use. */
+describe.each([
+  ['postgres', 0, 'an open transaction'],
+  ['postgres', 0, 'a failed transaction'],
+  ['mariadb', 0, 'an open transaction'],
+  ['mariadb', 4, 'an open transaction'],
+  ['mariadb', 4, 'locked tables'],
+] as const)('Connections of %s that handlers have left, storeConnections %i: %s', (dialect, own, what) => {
+  let fixture: StoreFixture;
+  let dataSource: DataSource;
+  let store: SqlRecordStore;
+
+  beforeAll(async () => {
+    fixture = await StoreFixture.open(backendOf(dialect));
+    await fixture.dataSource.query('CREATE TABLE effect (id varchar(36) PRIMARY KEY)');
+    dataSource = await fixture.connect({ poolSize: CONNECTIONS });
+    store = fixture.store({ dataSource, connector: connectorFor(dataSource, own) });
+  });
+  afterAll(() => fixture?.close());
+
+  /** Leaves all connections of the pool so. */
+  async function leave(): Promise<void> {
+    const runners = Array.from({ length: CONNECTIONS }, () => dataSource.createQueryRunner());
+    await Promise.all(runners.map((runner) => runner.connect()));
+    // What was left before.
+    await Promise.all(runners.map((runner) => runner.query('ROLLBACK')));
+    await Promise.all(runners.map((runner) => LEFT[what](runner)));
+    await Promise.all(runners.map((runner) => runner.release()));
+  }
+
+  /** Runs so much at once that the store's own connections do not suffice. */
+  const many = <T>(work: (i: number) => Promise<T>) =>
+    Promise.all(Array.from({ length: 2 * CONNECTIONS }, (_, i) => work(i)));
+
+  const committed = async (status: string) => {
+    const rows = await fixture.dataSource.query(`SELECT id FROM idempotency_record WHERE status = '${status}'`);
+    return (rows as unknown[]).length;
+  };
+
+  it('keep no claim, no completion and no step from being committed, and show no old ones', async () => {
+    const rival = fixture.store();
+    await leave();
+    const records = await many(() => store.claim(aClaim()));
+    expect(await committed('processing')).toBe(records.length);
+    const ours = records.map(ownership);
+    await leave();
+    expect(await many((i) => store.renew(ours[i], HOUR))).toEqual(ours.map(() => HELD));
+    await leave();
+    expect(await many((i) => store.steps.begin(ours[i], 'charge'))).toEqual(ours.map(() => HELD));
+    await leave();
+    await Promise.all(ours.map((one) => rival.steps.end(one, 'charge', { status: 'done', result: '1' })));
+    const steps = await many((i) => store.steps.load(ours[i].recordId));
+    expect(steps).toEqual(ours.map(() => [{ name: 'charge', status: 'done', result: '1' }]));
+    await leave();
+    expect(await many((i) => store.complete(ours[i], COMPLETION))).toEqual(ours.map(() => HELD));
+    expect(await committed('done')).toBe(ours.length);
+    await leave();
+    const others = await Promise.all(ours.map(() => rival.claim(aClaim())));
+    const seen = await many((i) => store.read(others[i].recordId));
+    expect(seen.map((record) => record?.status)).toEqual(others.map(() => 'processing'));
+    await leave();
+    expect(await many((i) => store.forget(others[i].recordId))).toEqual(others.map(() => true));
+    await leave();
+    expect(await store.sweep(10)).toBe(0);
+    expect(await committed('processing')).toBe(0);
+  });
+});
+
+// Each claim was refused, because it stays uncommitted in such a session.
+test("The store's own connections commit, where a MariaDB or its application begins sessions without autocommit", async () => {
+  const fixture = await StoreFixture.open(backendOf('mariadb'));
+  try {
+    const dataSource = await fixture.connect({ poolSize: 2 });
+    const { pool } = dataSource.driver as unknown as {
+      pool: { on(event: string, listener: (connection: { query(sql: string, done: () => void): void }) => void): void };
+    };
+    pool.on('connection', (connection) => connection.query('SET autocommit = 0', () => undefined));
+    const store = fixture.store({ dataSource });
+    const claim = aClaim();
+    const ours = ownership(await store.claim(claim));
+    expect(await store.complete(ours, COMPLETION)).toEqual(HELD);
+    expect(await fixture.store().claim(again(claim))).toMatchObject({ status: 'done' });
+    expect(await store.forget(randomUUID())).toBe(false);
+  } finally {
+    await fixture.close();
+  }
+});
