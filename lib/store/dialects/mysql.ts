@@ -76,7 +76,7 @@ const EFFECT = claimEffect({
 const ATTEMPTS_LEFT = `CASE WHEN taken_from <> 'processing' OR taken_from IS NULL THEN VALUES(attempts_left)
   WHEN ${LEASE_EXPIRED} THEN attempts_left - 1 ELSE attempts_left END`;
 
-/** Returns whether a row was written as the statement's insert id: 1 for a row, 2 for one that a request waits for. */
+/** Returns whether a request waits as the statement's insert id: 1 for no, 2 for yes. A trigger may take its place. */
 const RETURN_AWAITED = `awaited = LAST_INSERT_ID(awaited + 1) - 1`;
 
 function statements(tables: TableNames) {
@@ -116,6 +116,8 @@ function statements(tables: TableNames) {
     /** The steps are those of an earlier operation that had expired. */
     discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
       WHERE r.id = ? AND r.owner = ? AND r.token = ? AND r.status = 'processing' AND r.attempt = 1`,
+    /** Changes the row even in the millisecond of its last renewal: see {@link fenced}. */
+    renew: updateOwned(`lease_until = ${NOW} + ? + (lease_until = ${NOW} + ?)`),
     /** Changes the row by a millisecond of lease: a Galera cluster certifies changes of rows, and not locks. */
     touch: updateOwned('lease_until = lease_until + 1'),
     putStep: `INSERT INTO ${step} (record_id, name, status, token, result, updated_at)
@@ -206,7 +208,7 @@ export function mysqlDialect(tables: TableNames): Dialect<MysqlConnection> {
       return affectedRows > 0 ? { held: true, awaited: true } : endLease(on, ownership, 'failed', null);
     },
 
-    renew: (on, ownership, leaseMs) => fenced(on, sql().renew, [leaseMs, ...owned(ownership)]),
+    renew: (on, ownership, leaseMs) => fenced(on, sql().renew, [leaseMs, leaseMs, ...owned(ownership)]),
 
     async markAwaited(on, recordId) {
       await on.execute(sql().markAwaited, [recordId]);
@@ -218,7 +220,7 @@ export function mysqlDialect(tables: TableNames): Dialect<MysqlConnection> {
 
     async putStep(on, ownership, { name, status, result }) {
       const values = [name, status, result, ...owned(ownership)];
-      const { affectedRows } = await untilFound(on, sql().putStep, values, 'affectedRows');
+      const { affectedRows } = await untilFound(on, sql().putStep, values);
       if (affectedRows === 0) return NOT_HELD;
       // A lock of this node does not stop another node from taking the record over. A change of the record does.
       return on.synced ? fenced(on, sql().touch, owned(ownership)) : { held: true, awaited: false };
@@ -256,19 +258,17 @@ async function idsOf(on: MysqlConnection, sql: string, values: readonly unknown[
   return (await on.query(sql, values)).rows.map(({ id }) => id);
 }
 
-/** Runs a statement with {@link RETURN_AWAITED}: a server may be set to count only rows that changed as affected. */
+/**
+ * Runs a statement with {@link RETURN_AWAITED}, which changes each row that it finds: a server may be set to count only rows that
+ * changed. Where a trigger has taken the place of the insert id, it reports that a request waits.
+ */
 async function fenced(on: MysqlConnection, sql: string, values: readonly unknown[]): Promise<FencedAnswer> {
-  const { insertId } = await untilFound(on, sql, values, 'insertId');
-  return insertId > 0 ? { held: true, awaited: insertId === 2 } : NOT_HELD;
+  const { affectedRows, insertId } = await untilFound(on, sql, values);
+  return affectedRows > 0 ? { held: true, awaited: insertId !== 1 } : NOT_HELD;
 }
 
 /** Runs a statement. A node of a cluster that finds no row may not have the claim yet: it runs again once it is synced. */
-async function untilFound(
-  on: MysqlConnection,
-  sql: string,
-  values: readonly unknown[],
-  found: 'insertId' | 'affectedRows',
-): Promise<MysqlAnswer> {
+async function untilFound(on: MysqlConnection, sql: string, values: readonly unknown[]): Promise<MysqlAnswer> {
   const answer = await on.execute(sql, values);
-  return answer[found] > 0 || !on.synced ? answer : on.synced.execute(sql, values);
+  return answer.affectedRows > 0 || !on.synced ? answer : on.synced.execute(sql, values);
 }
