@@ -8,6 +8,7 @@ import { dialectNameOf } from './dialects/dialect-name.js';
 import { explainStore } from './missing-tables.js';
 import { unsupported, versionQuery } from './server-version.js';
 import type { SqlRecordStore } from './sql-record-store.js';
+import { unsafeStorage } from './table-storage.js';
 
 /**
  * Finds problems at boot that would otherwise be a 503 to the first client. A claim, a step and their deletion on the real
@@ -40,10 +41,18 @@ export async function checkAtBoot(
     );
   const problem = unsupported(dialectNameOf(dataSource), server.version);
   if (problem) return logger.error(problem);
+  if (server.unsafe) logger.error(server.unsafe);
   await store.rehearse(aClaim(), (next) => (attempt = next)).catch(log);
 }
 
-async function askServer(dataSource: DataSource): Promise<{ version: string; preparesStatements: boolean }> {
+interface Server {
+  readonly version: string;
+  readonly preparesStatements: boolean;
+  /** A message, if a table cannot keep what it is given. */
+  readonly unsafe: string | undefined;
+}
+
+async function askServer(dataSource: DataSource): Promise<Server> {
   const dialect = dialectNameOf(dataSource);
   const runner = dataSource.createQueryRunner('master');
   try {
@@ -51,7 +60,10 @@ async function askServer(dataSource: DataSource): Promise<{ version: string; pre
     // TypeORM 0.3 prefers the package `mysql` where both are installed, and any version takes it as the option `driver`.
     const preparesStatements = dialect !== 'mysql' || typeof connection.execute === 'function';
     const [{ version }] = (await runner.query(versionQuery(dialect))) as { version: string }[];
-    return { version, preparesStatements };
+    const query = (sql: string, parameters: unknown[]) => runner.query(sql, parameters) as Promise<unknown>;
+    // What may not be asked there is no reason to log an error.
+    const unsafe = await unsafeStorage(dataSource, dialect, query).catch(() => undefined);
+    return { version, preparesStatements, unsafe };
   } finally {
     await runner.release();
   }

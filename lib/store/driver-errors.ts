@@ -49,9 +49,9 @@ const ERRNO: DriverErrorTable = {
   // Lock wait timeout, deadlock, MariaDB's "record has changed since last read", NOWAIT.
   conflict: /^(1205|1213|1020|3572)$/,
   // Too many connections, shutdown, out of memory or disk, a read-only server or transaction, an interrupted or killed
-  // statement, a Galera node that is not ready, and the client's own 20xx.
+  // statement, a Galera node that is not ready, the client's own 20xx, and ProxySQL's 90xx: it reaches no server.
   outage:
-    /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1159|1160|1161|1203|1226|1290|1317|1792|1836|1927|1969|3024|4031|20\d\d)$/,
+    /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1159|1160|1161|1203|1226|1290|1317|1792|1836|1927|1969|3024|4031|20\d\d|90\d\d)$/,
   locked: /^(1205|3572)$/,
   undone: /^(1213|1020)$/,
   // With 1206: no memory for locks.
@@ -209,6 +209,16 @@ const ADVICE = new Map<unknown, string>([
     'The handler left its transaction idle for longer than idle_in_transaction_session_timeout. Raise it for the ' +
       "application's role, or keep slow work out of transactional operations",
   ],
+  [
+    '25P04',
+    "The handler's transaction took longer than transaction_timeout. Raise it for the application's role, or keep slow work " +
+      'out of transactional operations',
+  ],
+  ...[1366, '22P05'].map((code): [unknown, string] => [
+    code,
+    'The name of the operation, or of a step, has characters that the encoding of the column or of the database lacks. Use ' +
+      'ASCII, or UTF-8 for the database (utf8mb4 on MySQL)',
+  ]),
   [
     1153,
     'The response, or the result of a step, is larger than max_allowed_packet. Raise it on the server, or lower `response.maxBytes`',
