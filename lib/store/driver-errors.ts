@@ -48,10 +48,10 @@ const SQLSTATE: DriverErrorTable = {
 const ERRNO: DriverErrorTable = {
   // Lock wait timeout, deadlock, MariaDB's "record has changed since last read", NOWAIT.
   conflict: /^(1205|1213|1020|3572)$/,
-  // Too many connections, shutdown, out of memory or disk, a read-only server or transaction, an interrupted or killed
+  // Too many connections or prepared statements, shutdown, out of memory or disk, a read-only server or transaction, an interrupted or killed
   // statement, a Galera node that is not ready, the client's own 20xx, and ProxySQL's 90xx: it reaches no server.
   outage:
-    /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1159|1160|1161|1203|1226|1290|1317|1792|1836|1927|1969|3024|4031|20\d\d|90\d\d)$/,
+    /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1159|1160|1161|1203|1226|1290|1317|1461|1792|1836|1927|1969|3024|4031|20\d\d|90\d\d)$/,
   locked: /^(1205|3572)$/,
   undone: /^(1213|1020)$/,
   // With 1206: no memory for locks.

@@ -22,18 +22,29 @@ const MARIADB_SYNCED = 'SET STATEMENT innodb_lock_wait_timeout = 1, wsrep_sync_w
 /** Lets the one statement that follows see and change what is committed: see `MysqlConnection.currentRead`. */
 const WITHOUT_SNAPSHOT = 'SET STATEMENT innodb_snapshot_isolation = OFF FOR ';
 
-const VARIABLES = `SHOW VARIABLES WHERE Variable_name IN ('innodb_snapshot_isolation', 'wsrep_on')`;
+const VARIABLES = `SHOW VARIABLES WHERE Variable_name IN ('innodb_snapshot_isolation', 'wsrep_on', 'log_bin', 'binlog_format')`;
+
+/** Returns what the server gets of bytes. */
+const ECHO = 'SELECT HEX(?) AS bytes';
+/** Not a text in any encoding that converts texts. */
+const BYTES = Buffer.from([0x80, 0xff]);
 
 /** The properties of the server that statements depend on. */
 interface Server {
   readonly isMariadb: boolean;
   readonly hasSnapshotIsolation: boolean;
   readonly isGaleraNode: boolean;
+  /** Whether its binary log takes no writes of READ COMMITTED transactions. */
+  readonly logsStatements: boolean;
 }
 
 export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConnection> {
-  protected readonly begin = ['SET TRANSACTION ISOLATION LEVEL READ COMMITTED', 'START TRANSACTION'];
   private server: Server | undefined;
+
+  protected get begin(): readonly string[] {
+    const begin = 'START TRANSACTION';
+    return this.server?.logsStatements ? [begin] : ['SET TRANSACTION ISOLATION LEVEL READ COMMITTED', begin];
+  }
 
   /** @param connections how many of its own it may open; 0: it shares the data source's pool */
   constructor(dataSource: DataSource, dialect: Dialect<MysqlConnection>, connections: number) {
@@ -75,17 +86,26 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     return (error as { sqlState?: unknown } | undefined)?.sqlState !== undefined;
   }
 
+  /** @throws Error where the session would change the bytes of responses, and of what is compared */
   private async learn(connection: Mysql2Connection): Promise<Server> {
-    const [version, variables] = await Promise.all([
+    const [version, variables, echo] = await Promise.all([
       answerOf(connection, 'query', 'SELECT VERSION() AS version', []),
       answerOf(connection, 'query', VARIABLES, []),
+      answerOf(connection, 'execute', ECHO, [BYTES]),
     ]);
+    if (Buffer.from(String(echo.rows[0].bytes), 'hex').compare(BYTES) !== 0) {
+      throw new Error(
+        'this version of mysql2 sends bytes as text, and the session converts them: update mysql2, or leave ' +
+          'collation_connection in the encoding of character_set_client',
+      );
+    }
     const isMariadb = String(version.rows[0].version).includes('MariaDB');
     const values = new Map(variables.rows.map((row) => [row.Variable_name, row.Value]));
     return (this.server = {
       isMariadb,
       hasSnapshotIsolation: isMariadb && values.has('innodb_snapshot_isolation'),
       isGaleraNode: isMariadb && values.get('wsrep_on') === 'ON',
+      logsStatements: values.get('log_bin') === 'ON' && values.get('binlog_format') === 'STATEMENT',
     });
   }
 }

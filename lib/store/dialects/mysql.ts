@@ -79,10 +79,14 @@ const ATTEMPTS_LEFT = `CASE WHEN taken_from <> 'processing' OR taken_from IS NUL
 /** Returns whether a request waits as the statement's insert id: 1 for no, 2 for yes. A trigger may take its place. */
 const RETURN_AWAITED = `awaited = LAST_INSERT_ID(awaited + 1) - 1`;
 
+/** A step's name as UTF-8, and back: a session with another encoding would find the step under another name, and repeat it. */
+const NAME = 'CONVERT(CAST(? AS BINARY) USING utf8mb4)';
+const NAME_BYTES = 'CAST(s.name AS BINARY)';
+
 function statements(tables: TableNames) {
   const { record, step } = tables;
   const updateOwned = (set: string) => `UPDATE ${record} AS r SET ${set}, ${RETURN_AWAITED} WHERE ${OWNED}`;
-  const shared = sharedStatements(tables, { now: NOW, expiry: EXPIRY, updateOwned });
+  const shared = sharedStatements(tables, { now: NOW, expiry: EXPIRY, stepName: NAME_BYTES, updateOwned });
   /**
    * Assignments see the new values of those before them. First come the owner and the columns that {@link EFFECT} does not
    * read, then the status, then the rest by those two. An owner that claims its own record again only extends its lease.
@@ -121,7 +125,7 @@ function statements(tables: TableNames) {
     /** Changes the row by a millisecond of lease: a Galera cluster certifies changes of rows, and not locks. */
     touch: updateOwned('lease_until = lease_until + 1'),
     putStep: `INSERT INTO ${step} (record_id, name, status, token, result, updated_at)
-      SELECT id, ?, ?, token, ?, ${NOW} FROM ${record} WHERE ${OWNED} FOR UPDATE
+      SELECT id, ${NAME}, ?, token, ?, ${NOW} FROM ${record} WHERE ${OWNED} FOR UPDATE
       ON DUPLICATE KEY UPDATE status = VALUES(status), token = VALUES(token), result = VALUES(result),
         updated_at = VALUES(updated_at)`,
     /** Locks by id: a lock on a part of the scope's index would make new records of the scope wait. */
@@ -215,11 +219,12 @@ export function mysqlDialect(tables: TableNames): Dialect<MysqlConnection> {
     },
 
     async loadSteps(on, recordId) {
-      return (await (on.synced ?? on).read(sql().loadSteps, [recordId])).rows as unknown as StepRow[];
+      const { rows } = await (on.synced ?? on).read(sql().loadSteps, [recordId]);
+      return rows.map((row) => ({ ...row, name: String(row.name) }) as StepRow);
     },
 
     async putStep(on, ownership, { name, status, result }) {
-      const values = [name, status, result, ...owned(ownership)];
+      const values = [Buffer.from(name), status, result, ...owned(ownership)];
       const { affectedRows } = await untilFound(on, sql().putStep, values);
       if (affectedRows === 0) return NOT_HELD;
       // A lock of this node does not stop another node from taking the record over. A change of the record does.

@@ -240,10 +240,11 @@ RETURNING r.id, ${isAwaited} AS awaited`;
       ON CONFLICT (record_id, name) DO UPDATE SET token = excluded.token, status = excluded.status,
         updated_at = CASE WHEN s.token = excluded.token THEN s.updated_at ELSE excluded.updated_at END`,
     /** Tokens and attempts grow together: this leaves out the steps of an earlier operation that has expired. */
-    loadSteps: `${AT_PRIMARY}SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
+    loadSteps: `${AT_PRIMARY}SELECT convert_to(s.name, 'UTF8') AS name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
       WHERE s.record_id = $1 AND s.token > r.token - r.attempt AND s.name <> '${LEASE_ROW}'`,
+    /** Names are sent as bytes: a session with another encoding would find the step under another name, and repeat it. */
     putStep: `INSERT INTO ${step} AS s (record_id, name, status, token, result, updated_at)
-      SELECT r.id, $4, $5, r.token, $6, ${NOW} FROM ${record} r WHERE ${owned} FOR UPDATE
+      SELECT r.id, convert_from($4, 'UTF8'), $5, r.token, $6, ${NOW} FROM ${record} r WHERE ${owned} FOR UPDATE
       ON CONFLICT (record_id, name) DO UPDATE SET status = excluded.status, token = excluded.token,
         result = excluded.result, updated_at = excluded.updated_at
       RETURNING false AS awaited`,
@@ -403,10 +404,12 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     },
 
     async loadSteps(on, recordId) {
-      return (await run(on, 'loadSteps', [recordId])).rows as unknown as StepRow[];
+      const { rows } = await run(on, 'loadSteps', [recordId]);
+      return rows.map((row) => ({ ...row, name: String(row.name) }) as StepRow);
     },
 
-    putStep: (on, ownership, { name, status, result }) => fenced(on, 'putStep', ownership, name, status, result),
+    putStep: (on, ownership, { name, status, result }) =>
+      fenced(on, 'putStep', ownership, Buffer.from(name), status, result),
 
     async resolveHeld(on, recordId, outcome, retentionMs, token) {
       await run(on, 'lock', [[recordId]]);

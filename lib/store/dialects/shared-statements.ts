@@ -9,6 +9,8 @@ interface Terms {
   readonly now: string;
   /** An expression: when a record expires that is kept for `?` milliseconds. May name the parameter more than once. */
   readonly expiry: string;
+  /** An expression: the name of a step. */
+  readonly stepName?: string;
   /** Returns an UPDATE that sets columns of the record `r` which `?, ?, ?` own, and reports whether a request waits for it. */
   readonly updateOwned: (set: string) => string;
 }
@@ -30,7 +32,10 @@ export function leaseExpired(now: string): string {
 }
 
 /** The statements that MySQL and SQLite share. */
-export function sharedStatements({ record, step }: TableNames, { now, expiry, updateOwned }: Terms) {
+export function sharedStatements(
+  { record, step }: TableNames,
+  { now, expiry, stepName = 's.name', updateOwned }: Terms,
+) {
   const isUnknown = unknown({ r: '', leaseExpired: leaseExpired(now) });
   const isExecuting = executing({ r: '', leaseExpired: leaseExpired(now) });
   const columns = `id, owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding,
@@ -50,7 +55,7 @@ export function sharedStatements({ record, step }: TableNames, { now, expiry, up
     renew: updateOwned(`lease_until = ${now} + ?`),
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
     /** Tokens and attempts grow together: this leaves out the steps of an earlier operation that has expired. */
-    loadSteps: `SELECT s.name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
+    loadSteps: `SELECT ${stepName} AS name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
       WHERE s.record_id = ? AND s.token > r.token - r.attempt`,
     resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NO_OWNER}', response_code = ?, response_head = ?,
       response_body = ?, completed_at = ${now}, expires_at = ${ownExpiry} WHERE ${isUnchanged} AND ${isUnknown}`,

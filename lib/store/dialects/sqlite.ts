@@ -204,5 +204,5 @@ function immediately<T>(on: SqliteConnection, work: () => T): T {
 }
 
 function fenced(row: SqliteRow | undefined): FencedAnswer {
-  return row ? { held: true, awaited: row.awaited === 1 } : NOT_HELD;
+  return row ? { held: true, awaited: Number(row.awaited) === 1 } : NOT_HELD;
 }

@@ -3,7 +3,7 @@ import { explain, kindOf } from '../../../lib/store/driver-errors.js';
 
 const failed = (message: string, more: object) => Object.assign(new Error(message), more);
 
-describe('What poolers and proxies answer in place of a server', () => {
+describe('What poolers and proxies answer instead of a server', () => {
   it.each([
     ['no more connections allowed (max_client_conn)', { code: '08P01' }],
     ['Max client connections reached', { code: 'XX000' }],
