@@ -1,8 +1,8 @@
-import { type DataSource, In, LessThan, type SelectQueryBuilder } from 'typeorm';
+import { type DataSource, In, type SelectQueryBuilder } from 'typeorm';
 import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
-import { isPast, millisecondsAgo } from '../store/dialects/clock.js';
+import { instantOf, isPast, millisecondsAgo } from '../store/dialects/clock.js';
 import { LEASE_ROW } from '../store/dialects/dialect.js';
 import { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import { queryOf } from '../store/entity-query.js';
@@ -50,7 +50,7 @@ export class RecordView {
     if (status === 'processing') query.andWhere(`NOT ${this.ownerDied}`);
     if (operation !== undefined) query.andWhere({ endpoint: storedLabel(operation) });
     if (scope !== undefined) query.andWhere({ scopeDigest: In(this.scopes.all(scope)) });
-    if (before) query.andWhere({ createdAt: LessThan(before) });
+    if (before) query.andWhere('r.createdAt < :before', { before: instantOf(this.dataSource, before) });
     return this.load(query);
   }
 

@@ -29,6 +29,11 @@ export function millisecondsAgo(dataSource: DataSource, instant: string): string
   return name === 'postgres' ? `extract(epoch FROM ${since}) * 1000` : `(${since})`;
 }
 
+/** Returns the parameter for an instant. TypeORM 0.3 would compare SQLite's numbers with a text. */
+export function instantOf(dataSource: DataSource, instant: Date): Date | number {
+  return dialectNameOf(dataSource) === 'postgres' ? instant : instant.getTime();
+}
+
 /** Returns an expression for {@link instantFrom}: an instant with all its digits. A `Date` would lose the microseconds. */
 export function wholeInstant(dataSource: DataSource, instant: string): string {
   return dialectNameOf(dataSource) === 'postgres' ? `CAST(${instant} AS text)` : instant;
