@@ -25,6 +25,11 @@ export interface PgPoolInternals<Client> {
   readonly options?: { readonly password?: unknown; readonly connectionTimeoutMillis?: number; max?: number };
 }
 
+/** Returns whether a client is `pg-native`'s, which hands parameters on as C strings: bytes would be cut or refused. */
+export function isNative(client: object): boolean {
+  return 'native' in client;
+}
+
 /** What the server says after each statement about the session's transaction. */
 export interface PgSession {
   status?: string;

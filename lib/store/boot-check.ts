@@ -76,7 +76,8 @@ function aClaim(): Claim {
     endpoint: 'nestjs-idempotency: boot check',
     route: null,
     scopeDigest: null,
-    fingerprint: Buffer.alloc(32),
+    // Bytes that a driver may change.
+    fingerprint: Buffer.from('00ff5c80'.repeat(8), 'hex'),
     binding: null,
     request: null,
     leaseMs: 1_000,

@@ -5,7 +5,7 @@ import type { Dialect } from '../dialects/dialect.js';
 import { markStatement, type PgConnection } from '../dialects/postgres.js';
 import type { DirectTransactions } from './connector.js';
 import { findPlace, placeOf } from '../table-path.js';
-import { IN_TRANSACTION, type PgSession, sessionOf } from '../../private-names/pg.js';
+import { IN_TRANSACTION, isNative, type PgSession, sessionOf } from '../../private-names/pg.js';
 import { nestingOf } from './nesting.js';
 import { type Place, PooledConnector } from './pooled-connector.js';
 import { notCommitted } from './poisoned-connections.js';
@@ -106,9 +106,11 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
    * @param session of a statement that runs alone on a handler's connection, and is uncommitted where it is in a transaction
    */
   private wrap(client: Pick<PgClient, 'query'>, session?: PgSession): PgConnection {
+    const native = isNative(client);
     return {
-      query: ({ name, text, values }) =>
+      query: ({ name, text, values: given }) =>
         new Promise((resolve, reject) => {
+          const values = native ? given?.map(asText) : given;
           const prepared = name && this.prepares ? this.nameOf(name, text) : undefined;
           // By callback: with promises, `pg` would create a second one for each statement.
           client.query({ name: prepared, text, values, types: TYPES }, (error, answer) => {
@@ -137,6 +139,11 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
       'A pooler in front of PostgreSQL does not keep prepared statements: going on without, so that the server plans each statement again',
     );
   }
+}
+
+/** Writes bytes as the text that PostgreSQL reads. */
+function asText(value: unknown): unknown {
+  return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : value;
 }
 
 function isMisplaced(error: unknown): boolean {
