@@ -19,7 +19,9 @@ export function queryOf<Entity extends IdempotencyRecord | IdempotencyStep>(
   alias: string,
   { mayLag = false }: QuerySettings = {},
 ): SelectQueryBuilder<Entity> {
-  const query = initialized(dataSource).createQueryBuilder<Entity>(entity, alias).cache(false);
+  const query = initialized(dataSource).createQueryBuilder<Entity>(entity, alias);
+  // Subscribers of all entities expect the application's own.
+  query.callListeners(false).cache(false);
   query.expressionMap.mainAlias!.tablePath = wholePathOf(dataSource, entity);
   return mayLag ? query : readFromPrimary(query);
 }

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Body, Controller, Post } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import { DataSource, type EntitySubscriberInterface } from 'typeorm';
 import { RecordPages } from '../../lib/dashboard/record-pages.js';
 import { ScopeDigest } from '../../lib/edges/caller/caller-digests.js';
 import {
@@ -25,6 +25,13 @@ class BookingsController {
   }
 }
 
+/** As of an application all of whose entities have the column. */
+class Decrypts implements EntitySubscriberInterface {
+  afterLoad(entity: { secret: string }): void {
+    entity.secret = Buffer.from(entity.secret, 'base64').toString();
+  }
+}
+
 /** What an application may do to its reads that must not reach those of operators. */
 const SETTINGS = {
   'connections in the schema of a tenant': async (_database: TestDatabase) => ({}),
@@ -43,8 +50,11 @@ const SETTINGS = {
     await tables.destroy();
     return { drop: () => replica.drop(), options: { replication: { master: options, slaves: [reader] } } };
   },
-  'a cache of all queries': async (_database: TestDatabase) => ({
-    options: { cache: { type: 'database', alwaysEnabled: true, duration: 3_600_000 } },
+  'a cache of all queries, and a subscriber of all entities': async (_database: TestDatabase) => ({
+    options: {
+      cache: { type: 'database', alwaysEnabled: true, duration: 3_600_000 },
+      subscribers: [Decrypts],
+    },
   }),
 } as const;
 

@@ -190,6 +190,17 @@ export const RECORDS = [
         shownBy: [{ spec: 'test/conformance/autocommit', test: 'without autocommit' }],
       },
       {
+        promise: 'a connection that a handler has left in a transaction',
+        broken: [
+          {
+            file: 'lib/store/connectors/postgres-connector.ts',
+            find: 'if (session?.status === IN_TRANSACTION) return reject(notCommitted());',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/e2e/store/left-sessions', test: 'keep no claim' }],
+      },
+      {
         promise: 'no success before it is on record',
         broken: [
           {
