@@ -25,6 +25,8 @@ export interface HandlerCall {
   /** What the call returned or threw. */
   result?: unknown;
   isAsync?: boolean;
+  /** Whether it writes the response as it goes. */
+  isBody?: boolean;
   /** Called when the call has settled. */
   onSettled?: () => void;
 }
@@ -33,6 +35,10 @@ export class HandlerCalls {
   private last: HandlerCall | undefined;
   private runningCalls = 0;
   private closed = false;
+  /** The number of transactions that are not the operation's, are still open, and have writes of its calls. */
+  openTransactions = 0;
+  /** The call whose writes were rolled back after it had succeeded. */
+  private undone: HandlerCall | undefined;
   private waiting: (() => void)[] | undefined;
 
   /**
@@ -55,9 +61,24 @@ export class HandlerCalls {
     return this.last?.state === 'succeeded' ? this.last.result : undefined;
   }
 
+  /** Whether what the last call wrote was rolled back after it had succeeded. */
+  get isUndone(): boolean {
+    return this.undone !== undefined && this.undone === this.last;
+  }
+
+  /** Notes that a transaction in which a call wrote was rolled back. A call that still runs will fail by itself, or go on without. */
+  noteRollback(): void {
+    if (this.last?.state === 'succeeded') this.undone = this.last;
+  }
+
   /** Whether the last call returned a promise. A native handler without one ends with its response. */
   get isAsync(): boolean {
     return this.last?.isAsync === true;
+  }
+
+  /** Whether the last call writes the response as it goes, as the generator of a handler does. */
+  get isBody(): boolean {
+    return this.last?.isBody === true;
   }
 
   /** Whether any call runs, not only the last one. */
@@ -87,6 +108,19 @@ export class HandlerCalls {
   /** Runs work that the handler returned as a function for an interceptor to call. It counts as a call of the handler. */
   runWork<T>(work: () => T): T {
     return this.follow(this.begin(), work);
+  }
+
+  /**
+   * Counts the run of a handler's generator, which the caller reports to {@link settle}.
+   *
+   * @throws TooLateError after {@link close}
+   */
+  beginBody(): HandlerCall {
+    const { closed } = this;
+    if (closed) throw new TooLateError();
+    const call = this.begin();
+    call.isBody = true;
+    return call;
   }
 
   /** Counts a call that the caller reports to {@link settle} itself. */

@@ -1,5 +1,8 @@
+import { AsyncResource } from 'node:async_hooks';
+import { Readable } from 'node:stream';
 import { isObservable, lastValueFrom } from 'rxjs';
 import { current, type CurrentExecution, runWithin } from '../engine/current-execution.js';
+import type { HandlerCall } from '../engine/handler-calls.js';
 import { isMarkedIdempotent } from './marking.js';
 
 /** Metadata of a watched method: the method itself. A text that does not make a helper method look like a handler. */
@@ -98,8 +101,9 @@ function* methodsOf(prototype: object) {
   }
 }
 
-/** Follows a stream to its end, and a function that the handler returns until it has run. */
+/** Follows a stream or an iteration to its end, and a function that the handler returns until it has run. */
 function watchValue(value: unknown, execution: CurrentExecution): unknown {
+  if (!execution.follow && isIterated(value)) watchIteration(value, execution);
   if (!isObservable(value)) return watchWork(value, execution);
   return runWithin(execution, () => (execution.follow ? execution.follow(value, execution) : lastValueFrom(value)));
 }
@@ -119,4 +123,51 @@ function watchedWork(work: Method, execution: CurrentExecution): Method {
   return function (this: unknown, ...args) {
     return execution.calls.runWork(() => runWithin(execution, () => work.apply(this, args)));
   };
+}
+
+/**
+ * Returns whether Nest 12 sends a value as it iterates over it, such as what an `async *` method returns. A `Readable` is followed by
+ * the run, and a web stream is read without its iterator.
+ */
+function isIterated(value: unknown): value is AsyncIterable<unknown> {
+  if (typeof value !== 'object' || value === null || value instanceof Readable || 'getReader' in value) return false;
+  return Symbol.asyncIterator in value && Object.isExtensible(value);
+}
+
+/**
+ * Watches how a handler's value is iterated over. When the generator of a handler is returned, nothing of it has run: the handler ends
+ * when its iteration does. Nest stops an iteration whose client has gone. Here it runs to its end, because half an operation
+ * could neither be repeated nor be left.
+ */
+function watchIteration(value: AsyncIterable<unknown>, execution: CurrentExecution): void {
+  const { calls } = execution;
+  const inHandler = AsyncResource.bind((work: () => unknown) => runWithin(execution, work)) as <T>(work: () => T) => T;
+  const open = value[Symbol.asyncIterator].bind(value);
+  let iterator: AsyncIterator<unknown> | undefined;
+  let call: HandlerCall | undefined;
+
+  const next = async () => {
+    const running = (call ??= calls.beginBody());
+    try {
+      const result = await inHandler(() => (iterator ??= open()).next());
+      if (result.done) calls.settle(running, 'succeeded');
+      return result;
+    } catch (error) {
+      calls.settle(running, 'failed', error);
+      throw error;
+    }
+  };
+  const runToEnd = async () => {
+    while (!(await next()).done);
+  };
+  const watched: AsyncIterableIterator<unknown> = {
+    [Symbol.asyncIterator]: () => watched,
+    next,
+    return(last?: unknown) {
+      // Its error is that of the call.
+      runToEnd().catch(() => undefined);
+      return Promise.resolve({ done: true, value: last });
+    },
+  };
+  Object.defineProperty(value, Symbol.asyncIterator, { value: () => watched, configurable: true });
 }

@@ -35,6 +35,7 @@ import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
 import { OwnTransactions } from './transactions/own-transactions.js';
+import { RolledBackCalls } from './transactions/rolled-back-calls.js';
 import { noSealer, type Sealer } from './sealer.js';
 import type { TransactionHost } from './transactions/transaction-host.js';
 import { isObserved, TransactionWatch, type WatchedTransaction } from './transactions/transaction-watch.js';
@@ -64,6 +65,8 @@ export class SqlRecordStore implements RecordStore {
   private readonly timeLimit: TimeLimit;
   private readonly ownTransactions: OwnTransactions;
   private readonly watch: TransactionWatch;
+  private readonly rolledBackCalls = new RolledBackCalls();
+  private watched: readonly DataSource[] = [];
   /** How long an execution waits for a statement on its own record, in milliseconds. */
   private readonly patienceMs: number;
 
@@ -106,9 +109,15 @@ export class SqlRecordStore implements RecordStore {
     this.watch = new TransactionWatch(connector);
   }
 
-  /** Warns of what transactional handlers write to data sources whose writes never commit with the outcome. */
+  /**
+   * Watches what handlers write. Warns of what transactional ones write to other data sources, which never commits with the outcome.
+   *
+   * @param others the application's data sources besides the store's
+   */
   watchWrites(others: readonly DataSource[]): void {
     for (const { subscribers } of others) if (!subscribers.includes(this.watch)) subscribers.push(this.watch);
+    this.watched = [this.dataSource, ...others];
+    for (const { subscribers } of this.watched) subscribers.push(this.rolledBackCalls);
   }
 
   claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState> {
@@ -212,6 +221,10 @@ export class SqlRecordStore implements RecordStore {
 
   /** Closes the store's own connections. Later calls still work: they use the data source's pool. */
   async close(): Promise<void> {
+    for (const { subscribers } of this.watched) {
+      const index = subscribers.indexOf(this.rolledBackCalls);
+      if (index >= 0) subscribers.splice(index, 1);
+    }
     await this.connector.close?.();
   }
 

@@ -13,9 +13,8 @@ import { APP_INTERCEPTOR } from '@nestjs/core';
 import { concatMap, from, lastValueFrom, tap } from 'rxjs';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Column, DataSource, Entity, type EntityManager, PrimaryGeneratedColumn, Unique } from 'typeorm';
-import { Idempotent, IdempotencyService } from '../../lib/index.js';
+import { Idempotent } from '../../lib/index.js';
 import { PLATFORMS, startApp } from './support/app.js';
-import { codeOf } from './support/cases.js';
 import { send } from './support/raw-http.js';
 
 class TransactionInterceptor implements NestInterceptor {
@@ -113,7 +112,7 @@ class SeatsController {
   }
 }
 
-it('a COMMIT of an interceptor that fails leaves the operation carried out, and an error line that names the record', async () => {
+it('a COMMIT of an interceptor that fails leaves the key free', async () => {
   const running = await startApp('express', {
     dialect: 'postgres',
     controllers: [SeatsController],
@@ -124,13 +123,8 @@ it('a COMMIT of an interceptor that fails leaves the operation carried out, and 
     await seats.insert({ number: 7 });
     const request = { path: '/seats', key: randomUUID(), body: {} };
     expect((await send(running.port, request)).status).toBe(500);
-    expect(codeOf(await send(running.port, request))).toBe('replay-unavailable');
-    const line = running.log.lines.find((one) =>
-      one.includes('POST /seats: answered 500 after its handler had succeeded'),
-    )!;
+    expect((await send(running.port, request)).status).toBe(500);
     await seats.delete({ number: 7 });
-    const [, id] = /on record \(([\w-]+)\)/.exec(line)!;
-    expect(await running.app.get(IdempotencyService).forget(id)).toBe(true);
     expect((await send(running.port, request)).status).toBe(201);
     expect(await seats.countBy({ number: 7 })).toBe(1);
   } finally {

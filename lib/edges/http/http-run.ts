@@ -224,7 +224,8 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const { state } = this.current.calls;
     if (this.writer === 'handler') return true;
     if (this.writer === 'interceptor') return state === 'succeeded';
-    if (this.isBusy) return false;
+    // The first chunk of a generator; an error while it runs is foreign.
+    if (this.isBusy) return this.current.calls.isBody && status < 400;
     if (!this.operation.native) return !this.pass.isGivenUp;
     // A callback may have lost the async context, so an error response may be the handler's own or a foreign one.
     return status < 400 || this.pass.thrown !== undefined || state !== 'succeeded';
@@ -264,19 +265,21 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   /**
    * Whether the handler's stream broke off in a transaction: it failed, or its client has disconnected. Only a part of its work is done,
-   * and it can be rolled back. Outside of a transaction, the handler has succeeded, and a retry must not run it again.
+   * and it can be rolled back. Outside of a transaction, the handler has succeeded, and a retry must not run it again. A generator is
+   * the handler itself, and has failed.
    */
   private get isCutShort(): boolean {
+    const { calls } = this.current;
+    if (calls.isBody) return calls.state === 'failed';
     return this.operation.options.policy.transactional && this.pass.isCutShort;
   }
 
   /** Nest 11 ends the response of a stream that fails as if it were whole. It must not be sent. */
   private endCutShort(): void {
     const { pass } = this;
-    pass.thrown ??= {
-      error: pass.source!.errored ?? new Error('The stream was destroyed before its end'),
-      isBrokenOff: false,
-    };
+    const cause = this.current.calls.error ?? pass.source?.errored;
+    const error = cause instanceof Error ? cause : new Error('The stream was destroyed before its end', { cause });
+    pass.thrown ??= { error, isBrokenOff: false };
     this.failedAfterResponse = true;
     this.end({ kind: 'release' });
   }
@@ -454,6 +457,8 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private handlerFailed(status: number | undefined): boolean {
     const { calls } = this.current;
     if (calls.state === 'failed' || this.isCutShort) return true;
+    // An interceptor failed to commit what the handler wrote, and the application says so.
+    if (calls.isUndone && (status === undefined || status >= 400)) return true;
     if (this.pass.thrown) return isWorkToBeDone(calls.value);
     if (status === undefined || status < 400) return false;
     if (this.writer === 'interceptor') return isWorkToBeDone(calls.value);

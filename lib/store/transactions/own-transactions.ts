@@ -4,6 +4,7 @@ import { forgetSavepoints, setTransactionState } from '../../private-names/typeo
 import type { Connector } from '../connectors/connector.js';
 import { releaseAfter } from '../connectors/discard-connection.js';
 import type { TimeLimit } from '../deadline.js';
+import { ownRunners } from './rolled-back-calls.js';
 import { isObserved, WatchedTransaction } from './transaction-watch.js';
 
 /** How often to check whether another's transaction has ended: TypeORM has no event for it. */
@@ -34,6 +35,7 @@ export class OwnTransactions {
     try {
       // SQLite has one connection for all: inside another transaction, this one would be a savepoint of it.
       while (runner.isTransactionActive) await sleep(POLL_EVERY_MS);
+      ownRunners.add(runner);
       const beginning = this.begin(runner, () => !failed);
       const begun = await this.timeLimit.wait((asked = beginning));
       const result = await work(runner.manager, begun);
@@ -46,6 +48,9 @@ export class OwnTransactions {
       // The first error is more useful than that of a ROLLBACK on a lost connection.
       await this.timeLimit.wait((asked ?? Promise.resolve()).then(end, end)).catch(() => undefined);
       throw error;
+    } finally {
+      // SQLite has one query runner for all transactions.
+      ownRunners.delete(runner);
     }
   }
 

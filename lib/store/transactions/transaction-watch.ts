@@ -15,6 +15,7 @@ import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
 import { kindOf, says } from '../driver-errors.js';
+import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
 import { changesRole, endsTransaction, isWrite } from './statements.js';
 
 /** A driver's connection. One over a network emits an error when it is lost. */
@@ -113,7 +114,11 @@ const EVENTS = [
 /** Returns whether the application observes transactions or statements, so that TypeORM must begin and commit. */
 export function isObserved({ subscribers, options }: DataSource): boolean {
   if (options.maxQueryExecutionTime) return true;
-  return subscribers.some((one) => !(one instanceof TransactionWatch) && EVENTS.some((event) => one[event]));
+  return subscribers.some((one) => !isOwn(one) && EVENTS.some((event) => one[event]));
+}
+
+function isOwn(subscriber: EntitySubscriberInterface): boolean {
+  return subscriber instanceof TransactionWatch || subscriber instanceof RolledBackCalls;
 }
 
 /**
@@ -143,6 +148,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const transaction = begun ?? this.joined(runner) ?? this.mark(manager);
     transaction.runner = runner;
     this.transactions.set(runner, transaction);
+    ownRunners.add(runner);
     if (!transaction.client) transaction.listenTo((await runner.connect()) as RawConnection);
     transaction.operations++;
     this.connector.nesting?.enter();
@@ -156,6 +162,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     } finally {
       if (--transaction.operations === 0) {
         if (transaction.phase !== 'failed') transaction.phase = 'ending';
+        ownRunners.delete(runner);
         this.connector.nesting?.leave(manager);
       }
     }

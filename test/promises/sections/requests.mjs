@@ -79,8 +79,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'if (this.isDraining && !current()?.calls.isRunning) return',
-            replace: 'if (this.isDraining) return',
+            find: "return this.phase !== 'open' && !(this.phase === 'draining' && beginsInDrain) && !current()?.calls.isRunning;",
+            replace: "return this.phase !== 'open';",
           },
         ],
         shownBy: [{ spec: 'test/conformance/unfinished-work', test: 'lets its handler begin operations within' }],
@@ -135,6 +135,17 @@ export const REQUESTS = [
           },
         ],
         shownBy: [{ spec: 'test/conformance/connections', test: 'the outcome is there for its retry' }],
+      },
+      {
+        promise: 'a generator whose client has gone',
+        broken: [
+          {
+            file: 'lib/handlers/watch-handler.ts',
+            find: 'runToEnd().catch(() => undefined);',
+            replace: 'void generator.return(undefined);',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/generators', test: 'a client that goes away' }],
       },
       {
         promise: 'callbacks without a sign of life',
@@ -230,6 +241,17 @@ export const REQUESTS = [
           },
         ],
         shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'an answer that cannot be made' }],
+      },
+      {
+        promise: 'a transaction that an interceptor cannot commit',
+        broken: [
+          {
+            file: 'lib/edges/http/http-run.ts',
+            find: 'if (calls.isUndone && (status === undefined || status >= 400)) return true;',
+            replace: '',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/interceptor-transactions' }],
       },
       {
         promise: "`'success'`",

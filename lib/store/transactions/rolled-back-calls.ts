@@ -1,0 +1,56 @@
+import type { EntitySubscriberInterface, QueryRunner } from 'typeorm';
+import { current } from '../../engine/current-execution.js';
+import type { HandlerCalls } from '../../engine/handler-calls.js';
+import { isWrite } from './statements.js';
+
+/** An event as TypeORM broadcasts it to subscribers. */
+interface TransactionEvent {
+  readonly queryRunner: QueryRunner;
+}
+
+/** The transactions of operations. The store knows how they end. */
+export const ownRunners = new WeakSet<QueryRunner>();
+
+/**
+ * Notices that what a handler wrote was rolled back after it had returned, as by an interceptor that begins a transaction for each
+ * request and whose COMMIT the database refuses. Such an operation has no effect. Were it recorded as carried out, no retry would run it.
+ */
+export class RolledBackCalls implements EntitySubscriberInterface {
+  /** The handlers that wrote in a transaction that is still open. */
+  private readonly writers = new WeakMap<QueryRunner, Set<HandlerCalls>>();
+  /** Absent until the application begins a transaction outside of a handler, so that statements cost nothing where none does. */
+  beforeQuery?: (statement: TransactionEvent & { readonly query: string }) => void;
+
+  afterTransactionStart({ queryRunner }: TransactionEvent): void {
+    if (this.beforeQuery || current()?.isCall || ownRunners.has(queryRunner)) return;
+    this.beforeQuery = (statement) => this.noteWrite(statement);
+  }
+
+  afterTransactionCommit({ queryRunner }: TransactionEvent): void {
+    this.endOf(queryRunner);
+  }
+
+  afterTransactionRollback({ queryRunner }: TransactionEvent): void {
+    for (const calls of this.endOf(queryRunner)) calls.noteRollback();
+  }
+
+  /** Returns the handlers that wrote in a transaction, if it has ended and not only a savepoint of it. */
+  private endOf(runner: QueryRunner): Iterable<HandlerCalls> {
+    const writers = this.writers.get(runner);
+    if (!writers || runner.isTransactionActive) return [];
+    this.writers.delete(runner);
+    for (const calls of writers) calls.openTransactions--;
+    return writers;
+  }
+
+  private noteWrite({ query, queryRunner }: TransactionEvent & { readonly query: string }): void {
+    if (!queryRunner.isTransactionActive || ownRunners.has(queryRunner)) return;
+    const call = current();
+    if (!call?.isCall || !isWrite(query)) return;
+    let writers = this.writers.get(queryRunner);
+    if (!writers) this.writers.set(queryRunner, (writers = new Set()));
+    if (writers.has(call.calls)) return;
+    writers.add(call.calls);
+    call.calls.openTransactions++;
+  }
+}

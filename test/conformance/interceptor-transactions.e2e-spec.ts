@@ -1,0 +1,161 @@
+import { randomUUID } from 'node:crypto';
+import {
+  type CallHandler,
+  Controller,
+  type ExecutionContext,
+  Injectable,
+  type NestInterceptor,
+  Post,
+  Req,
+  UseInterceptors,
+} from '@nestjs/common';
+import { catchError, concatMap, finalize, from, lastValueFrom, map, type Observable } from 'rxjs';
+import { DataSource, type EntityManager } from 'typeorm';
+import { Idempotent } from '../../lib/index.js';
+import { call } from '../support/http-client.js';
+import { createDatabase, type TestDatabase } from '../support/database.js';
+import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
+
+interface Request {
+  readonly headers: Record<string, string>;
+  manager?: EntityManager;
+}
+
+/** A transaction for each request, as many applications with TypeORM have it. */
+@Injectable()
+class QueryRunnerInterceptor implements NestInterceptor {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const request = context.switchToHttp().getRequest<Request>();
+    const runner = this.dataSource.createQueryRunner();
+    await runner.connect();
+    await runner.startTransaction();
+    request.manager = runner.manager;
+    return next.handle().pipe(
+      concatMap(async (value: unknown) => {
+        await runner.commitTransaction();
+        return value;
+      }),
+      catchError(async (error: unknown) => {
+        await runner.rollbackTransaction();
+        throw error;
+      }),
+      finalize(() => void runner.release()),
+    );
+  }
+}
+
+/** The same with TypeORM's own method. */
+@Injectable()
+class TransactionInterceptor implements NestInterceptor {
+  constructor(private readonly dataSource: DataSource) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const request = context.switchToHttp().getRequest<Request>();
+    return from(
+      this.dataSource.transaction((manager) => {
+        request.manager = manager;
+        return lastValueFrom(next.handle());
+      }),
+    );
+  }
+}
+
+/** Fails after the COMMIT: the order is there. */
+const failing: NestInterceptor = {
+  intercept: (_context, next) =>
+    next.handle().pipe(
+      map(() => {
+        throw new Error('the response cannot be made');
+      }),
+    ),
+};
+
+async function place({ manager, headers }: Request) {
+  const key = headers['idempotency-key'];
+  await manager!.query('INSERT INTO interceptor_order VALUES ($1, $2)', [key, headers.seat]);
+  return { placed: key };
+}
+
+@Controller('orders')
+class OrdersController {
+  @Post('runner-outside')
+  @Idempotent()
+  @UseInterceptors(QueryRunnerInterceptor)
+  runnerOutside(@Req() request: Request) {
+    return place(request);
+  }
+
+  @Post('runner-inside')
+  @UseInterceptors(QueryRunnerInterceptor)
+  @Idempotent()
+  runnerInside(@Req() request: Request) {
+    return place(request);
+  }
+
+  @Post('transaction-outside')
+  @Idempotent()
+  @UseInterceptors(TransactionInterceptor)
+  transactionOutside(@Req() request: Request) {
+    return place(request);
+  }
+
+  @Post('transaction-inside')
+  @UseInterceptors(TransactionInterceptor)
+  @Idempotent()
+  transactionInside(@Req() request: Request) {
+    return place(request);
+  }
+
+  @Post('failing-after-commit')
+  @Idempotent()
+  @UseInterceptors(failing, TransactionInterceptor)
+  failingAfterCommit(@Req() request: Request) {
+    return place(request);
+  }
+}
+
+describe.each(PLATFORMS)('interceptors that begin a transaction for each request, on %s', (platform) => {
+  let app: RunningApp;
+  let database: TestDatabase;
+
+  beforeAll(async () => {
+    database = await createDatabase('postgres');
+    app = await startApp(platform, { database, controllers: [OrdersController] });
+    await app.dataSource.query(
+      'CREATE TABLE interceptor_order (key text, seat text UNIQUE DEFERRABLE INITIALLY DEFERRED)',
+    );
+  });
+  afterAll(async () => {
+    await app?.close();
+    await database?.drop();
+  });
+
+  const post = (path: string, key: string, seat: string) =>
+    call(`http://127.0.0.1:${app.port}/orders/${path}`, { key, headers: { seat } });
+  const orders = async (key: string) =>
+    (await app.dataSource.query('SELECT seat FROM interceptor_order WHERE key = $1', [key])).length as number;
+
+  test.each(['runner-outside', 'runner-inside', 'transaction-outside', 'transaction-inside'])(
+    '%s: a COMMIT that the database refuses frees the key',
+    async (path) => {
+      const [key, seat] = [randomUUID(), randomUUID()];
+      await app.dataSource.query('INSERT INTO interceptor_order VALUES ($1, $2)', ['another', seat]);
+      expect((await post(path, key, seat)).status).toBe(500);
+      expect(await orders(key)).toBe(0);
+      await app.dataSource.query('DELETE FROM interceptor_order WHERE seat = $1', [seat]);
+      const second = await post(path, key, seat);
+      expect(second).toMatchObject({ status: 201, body: `{"placed":"${key}"}` });
+      expect((await post(path, key, seat)).headers['idempotent-replayed']).toBe('true');
+      expect(await orders(key)).toBe(1);
+    },
+  );
+
+  test('a failure after the COMMIT does not', async () => {
+    const [key, seat] = [randomUUID(), randomUUID()];
+    expect((await post('failing-after-commit', key, seat)).status).toBe(500);
+    expect((await post('failing-after-commit', key, seat)).body).toContain('replay-unavailable');
+    expect(await orders(key)).toBe(1);
+  });
+});
