@@ -70,7 +70,12 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   private running = 0;
   private claiming = 0;
   private onDrained: (() => void) | undefined;
-  private isDraining = false;
+  /**
+   * - `'open'`: executions begin. Left for `'draining'` when the application shuts down.
+   * - `'draining'`: only operations begin that would be lost otherwise. Left for `'closed'` when nothing runs, or the time is up.
+   * - `'closed'`: no execution begins, because the data source may be gone before it ends.
+   */
+  private phase: 'open' | 'draining' | 'closed' = 'open';
 
   constructor(private readonly parts: EngineParts) {
     this.store = parts.store;
@@ -103,22 +108,22 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 
   /**
-   * Stops new claims, except those that handlers make while they run. Resolves once all executions, and the claims that were sent before,
-   * have ended.
+   * Stops new claims, except those of operations with {@link Operation.beginsInDrain}, and those that handlers make while they run. Resolves once all executions and claims have
+   * ended, or `timeUp` has resolved. Then no other claim is sent any more.
    */
-  drain(): Promise<void> {
-    this.isDraining = true;
-    return new Promise((resolve) => {
-      this.onDrained = resolve;
-      this.resolveIfDrained();
-    });
+  async drain(timeUp: Promise<unknown> = new Promise(() => undefined)): Promise<void> {
+    this.phase = 'draining';
+    const drained = new Promise<void>((resolve) => (this.onDrained = resolve));
+    this.closeIfDrained();
+    await Promise.race([drained, timeUp]);
+    this.phase = 'closed';
   }
 
   onEnd(leased: LeasedExecution, outcome: StoredOutcome | undefined, awaited: boolean): void {
     this.running--;
     this.settle(leased, outcome);
     if (awaited) void this.parts.wakeUp?.announce(leased.operation.recordId);
-    this.resolveIfDrained();
+    this.closeIfDrained();
   }
 
   /** Its handler goes on, but another execution may own the record now: duplicates stop waiting for this one. */
@@ -134,8 +139,10 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     flight.settle({ outcome });
   }
 
-  private resolveIfDrained(): void {
-    if (this.running + this.claiming === 0) this.onDrained?.();
+  private closeIfDrained(): void {
+    if (this.phase !== 'draining' || this.running + this.claiming > 0) return;
+    this.phase = 'closed';
+    this.onDrained?.();
   }
 
   private answer(operation: Operation, startedAt: number, claimed: Claimed): Admission | Promise<Admission> {
@@ -268,12 +275,16 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   /** Sends the claim. A claim whose answer was lost is sent again with the same owner, by which the store recognises it. */
   private send(flight: Claiming): Promise<RecordState> {
-    // A handler that runs may begin operations within: refused, it would fail half way, and its retry would repeat the first half.
-    if (this.isDraining && !current()?.calls.isRunning) return this.readOnly(flight.operation.recordId);
+    if (this.mayNotBegin(flight.operation)) return this.readOnly(flight.operation.recordId);
     return this.store.claim(flight.claim, (late) => {
       flight.late = late;
       this.discardLate(flight);
     });
+  }
+
+  /** A handler that runs may begin operations within: refused, it would fail half way, and its retry would repeat the first half. */
+  private mayNotBegin({ beginsInDrain }: Operation): boolean {
+    return this.phase !== 'open' && !(this.phase === 'draining' && beginsInDrain) && !current()?.calls.isRunning;
   }
 
   /** @param error how the first try failed, if it did */
@@ -330,7 +341,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     flight.lock?.release();
     this.inFlight.delete(flight.operation.recordId);
     flight.settle(how);
-    this.resolveIfDrained();
+    this.closeIfDrained();
   }
 
   /** Discards a claim that was won after the engine had given up on it: its record would stay taken for a lease. */

@@ -19,4 +19,9 @@ export interface Operation extends Pick<
   /** Returns what the record keeps of the request, if anything. Called by claims only, as most duplicates need none. */
   readonly request: () => Buffer | null;
   readonly policy: Policy;
+  /**
+   * Whether the operation begins even while the application shuts down and waits for what runs. Clients repeat an HTTP request that
+   * gets 503. A refused event or job might be lost, and a handler that calls `run()` would fail half way.
+   */
+  readonly beginsInDrain?: boolean;
 }

@@ -10,6 +10,14 @@ export interface ValueJson {
   readonly json: string | undefined;
   /** An outer value before those inside it. Absent where there are none. */
   readonly types?: readonly TypedPlace[];
+  /** Instances of {@link ValueClasses}. Absent where there are none. */
+  readonly classes?: readonly (readonly [path: readonly string[], name: string])[];
+}
+
+/** Classes whose instances become instances again, by names that all processes know. */
+export interface ValueClasses {
+  nameOf(instance: object): string | undefined;
+  prototypeOf(name: string): object | undefined;
 }
 
 type Holder = Record<string, unknown>;
@@ -41,10 +49,12 @@ const TYPES: Record<TypeName, { encode(value: never): unknown; decode(json: neve
  * Writes a value as `JSON.stringify()` does, with `toJSON()`. Dates, bigints, numbers that are not finite, bytes, Maps, Sets, and
  * undefined in arrays become text or arrays, and their types are listed.
  *
+ * @param known the classes whose instances are listed, too. Those of other classes become plain objects
  * @throws TypeError for a value that contains itself
  */
-export function toValueJson(value: unknown): ValueJson {
+export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
   const types: TypedPlace[] = [];
+  const classes: [string[], string][] = [];
   /** The holder and name of each object visited so far. */
   const places = new Map<unknown, { readonly holder: unknown; readonly name: string }>();
 
@@ -58,10 +68,13 @@ export function toValueJson(value: unknown): ValueJson {
     const type = typeOf(this[name], member, this);
     const written = type ? TYPES[type].encode(this[name] as never) : member;
     if (type) types.push([pathOf(this, name), type]);
-    if (typeof written === 'object' && written !== null) places.set(written, { holder: this, name });
+    if (typeof written !== 'object' || written === null) return written;
+    places.set(written, { holder: this, name });
+    const className = written === this[name] ? known?.nameOf(written) : undefined;
+    if (className !== undefined) classes.push([pathOf(this, name), className]);
     return written;
   }) as string | undefined;
-  return types.length ? { json, types } : { json };
+  return { json, ...(types.length > 0 && { types }), ...(classes.length > 0 && { classes }) };
 }
 
 /**
@@ -69,13 +82,23 @@ export function toValueJson(value: unknown): ValueJson {
  *
  * @throws TypeError, SyntaxError for anything else
  */
-export function fromValueJson({ json, types = [] }: ValueJson): unknown {
+export function fromValueJson({ json, types = [], classes = [] }: ValueJson, known?: ValueClasses): unknown {
   if (json === undefined) return undefined;
   const root: Holder = { '': JSON.parse(json) as unknown };
-  for (const [path, type] of [...types].reverse()) {
+  const placeOf = (path: readonly string[]) => {
     const places = ['', ...path];
     const name = places.pop()!;
-    const holder = places.reduce((at, step) => memberOf(at, step) as Holder, root);
+    return { name, holder: places.reduce((at, step) => memberOf(at, step) as Holder, root) };
+  };
+  // Before the types, which put Maps and Sets in the place of the arrays that these paths lead through.
+  for (const [path, className] of known ? classes : []) {
+    const { holder, name } = placeOf(path);
+    const instance = memberOf(holder, name);
+    const prototype = known!.prototypeOf(className);
+    if (prototype && typeof instance === 'object' && instance) Object.setPrototypeOf(instance, prototype);
+  }
+  for (const [path, type] of [...types].reverse()) {
+    const { holder, name } = placeOf(path);
     holder[name] = TYPES[type].decode(memberOf(holder, name) as never);
   }
   return root[''];

@@ -109,7 +109,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     clearTimeout(this.signalTimer);
     const timeUp = new AbortController();
     const tooLong = sleep(DRAIN_FOR_MS, undefined, { signal: timeUp.signal, ref: false }).catch(() => undefined);
-    await Promise.race([this.parts.engine.drain(), tooLong]);
+    await this.parts.engine.drain(tooLong);
     timeUp.abort();
     await this.parts.lock?.close();
     await this.parts.wakeUp?.close();

@@ -5,6 +5,7 @@ import { Callers } from '../edges/shared/callers.js';
 import { ApplicationFilters } from '../edges/http/application-filters.js';
 import { HttpEdge } from '../edges/http/http-edge.js';
 import { IdempotencyEdges } from '../edges/idempotency-edges.js';
+import { Serializers } from '../edges/rpc/serializers.js';
 import { ValueEdge } from '../edges/values/value-edge.js';
 import { IdempotencyEngine } from '../engine/engine.js';
 import { OperationOptions } from '../handlers/operation-options.js';
@@ -67,7 +68,8 @@ function createParts(
   watchWrappedHandlers(modules.values());
   const routes = new Routes(discovery, scanner);
   const callers = new Callers(options, application);
-  const values = new ValueEdge(engine, options, operations, store, callers);
+  const serializers = new Serializers(application, adapterHost);
+  const values = new ValueEdge(engine, options, operations, store, callers, serializers);
   const filters = new ApplicationFilters(modules, application, adapterHost);
   const edges = new IdempotencyEdges(new HttpEdge(engine, options, operations, store, filters, callers), values);
 

@@ -51,6 +51,14 @@ export function interceptorsOf(target: object): readonly object[] {
   return (Reflect.getMetadata('__interceptors__', target) ?? []) as object[];
 }
 
+/** `@SerializeOptions()`: returns whether it names the class that `ClassSerializerInterceptor` serializes plain objects as. */
+export function namesSerializedType(controller: object, handler: object): boolean {
+  const [ofHandler, ofController] = [handler, controller].map(
+    (target) => Reflect.getMetadata('class_serializer:options', target) as { type?: unknown } | undefined,
+  );
+  return Boolean((ofHandler ?? ofController)?.type);
+}
+
 /** `@Catch()`: an application's filter for one of our problems precedes our own. */
 export function caughtBy(filter: object): readonly unknown[] {
   return (Reflect.getMetadata('__filterCatchExceptions__', filter.constructor) ?? []) as unknown[];
@@ -138,6 +146,14 @@ export function isGraphQLHandler(handler: object): boolean {
 /** `@ResolveField()`: Nest runs no interceptors for it, so that the boot audit refuses `@Idempotent()`. */
 export function isResolvedField(handler: object): boolean {
   return Boolean(Reflect.getMetadata('graphql:resolve_property', handler));
+}
+
+/** What @nestjs/graphql keeps of `@ObjectType()`, in a global object, which needs no import of that optional package. */
+export function graphqlObjectTypes(): readonly { readonly name: string; readonly target: unknown }[] {
+  const { GqlTypeMetadataStorage: storage } = globalThis as {
+    GqlTypeMetadataStorage?: { getObjectTypesMetadata?(): readonly { name: string; target: unknown }[] };
+  };
+  return storage?.getObjectTypesMetadata?.() ?? [];
 }
 
 /** Returns whether a value is a class with `@Injectable()`. */

@@ -6,6 +6,7 @@ import { requestToKeep } from '../edges/content/request-to-keep.js';
 import { ScopeDigest } from '../edges/caller/caller-digests.js';
 import { unpackValue } from '../edges/content/value-outcome.js';
 import { comparedContent } from '../edges/content/json-pointer.js';
+import { OpenTransactions } from '../edges/values/open-transactions.js';
 import { PipelineRun } from '../edges/values/pipeline-run.js';
 import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
@@ -87,6 +88,7 @@ export class IdempotencyService {
 
   private readonly records: RecordView;
   private readonly scopes: ScopeDigest;
+  private readonly openTransactions = new OpenTransactions('caller');
 
   /** @internal */
   constructor(private readonly parts: IdempotencyServiceParts) {
@@ -130,6 +132,7 @@ export class IdempotencyService {
       binding: null,
       request: () => requestToKeep({ content: input, json: compared === input ? text : undefined }, request),
       policy: settings.options.policy,
+      beginsInDrain: true,
     };
     const admission = await Promise.resolve(this.parts.engine.admit(operation)).catch((error: unknown) => {
       throw problemOfError(error);
@@ -139,7 +142,12 @@ export class IdempotencyService {
         const { leased } = admission;
         const call = async () => current()!.call(() => handler(leased.execution as Execution));
         const values = new Observable((subscriber) => {
-          const run = new PipelineRun(leased, { ...settings, handler, watched: true }, subscriber);
+          const run = new PipelineRun(
+            leased,
+            { ...settings, handler, watched: true },
+            subscriber,
+            this.openTransactions,
+          );
           run.run(() => defer(call)).catch((error: unknown) => subscriber.error(error));
         });
         return (await lastValueFrom(values)) as T;

@@ -44,8 +44,8 @@ export class FaultyEngine extends IdempotencyEngine {
     return admission;
   }
 
-  override drain(): Promise<void> {
-    return this.life.engine.drain();
+  override drain(timeUp?: Promise<unknown>): Promise<void> {
+    return this.life.engine.drain(timeUp);
   }
 
   private beginLife(): Life {

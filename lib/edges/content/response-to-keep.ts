@@ -59,15 +59,15 @@ function redactedResponse(outcome: StoredOutcome, redact: readonly string[]): St
 /** @throws Error if a value is not JSON with members, or cannot be read without what is redacted */
 function redactedAnswer({ code, head, body }: StoredOutcome, redact: readonly string[]): StoredOutcome {
   const packed = JSON.parse(head!.toString()) as Head;
-  const { types, error }: { types?: ValueJson['types']; error?: StoredError } = packed;
+  const { types, classes, error }: Omit<ValueJson, 'json'> & { error?: StoredError } = packed;
   // Each of several values is redacted as one alone would be.
   const pointers = packed.kind === 'values' ? redact.map((pointer) => `/*${pointer}`) : redact;
-  const value = redactedValue({ json: body?.toString(), types }, pointers);
-  const kept = { ...packed, types: value.types, error: error && redactedError(error, redact) };
+  const { json, ...typed } = redactedValue({ json: body?.toString(), types, classes }, pointers);
+  const kept = { ...packed, ...typed, error: error && redactedError(error, redact) };
   return {
     code,
     head: Buffer.from(JSON.stringify(kept)),
-    body: value.json === undefined ? null : Buffer.from(value.json),
+    body: json === undefined ? null : Buffer.from(json),
   };
 }
 
@@ -82,14 +82,15 @@ function redactedError(error: StoredError, redact: readonly string[]): StoredErr
   };
 }
 
-function redactedValue({ json, types }: ValueJson, redact: readonly string[]): ValueJson {
+function redactedValue({ json, types, classes }: ValueJson, redact: readonly string[]): ValueJson {
   if (json === undefined) return { json };
   const content: unknown = JSON.parse(json);
   const changed = redacted(content, redact);
-  if (changed === content) return { json, types };
+  if (changed === content) return { json, types, classes };
   const kept = {
     json: JSON.stringify(changed),
     types: types?.filter(([path]) => isAt(changed, path)),
+    classes: classes?.filter(([path]) => isAt(changed, path)),
   };
   fromValueJson(kept);
   return kept;

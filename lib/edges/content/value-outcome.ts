@@ -1,6 +1,6 @@
 import { type StoredOutcome, TOMBSTONE, VALUE_CODE } from '../../engine/outcome.js';
 import { UnreadableRecordError } from '../../engine/errors.js';
-import { fromValueJson, toValueJson, type ValueJson } from '../../engine/value-json.js';
+import { fromValueJson, toValueJson, type ValueClasses, type ValueJson } from '../../engine/value-json.js';
 import { type StoredError, toError, toStoredError } from './value-error.js';
 
 /** The answer of an operation outside HTTP: a value, the values of a stream, an error, or values and then an error. */
@@ -10,21 +10,21 @@ export interface Answer {
 }
 
 export type Head =
-  | { readonly kind: 'value'; readonly types?: ValueJson['types'] }
+  | ({ readonly kind: 'value' } & Omit<ValueJson, 'json'>)
   /** No value, several, or values and an error. The body is an array. */
-  | { readonly kind: 'values'; readonly types?: ValueJson['types']; readonly error?: StoredError }
+  | ({ readonly kind: 'values'; readonly error?: StoredError } & Omit<ValueJson, 'json'>)
   | { readonly kind: 'error'; readonly error: StoredError };
 
 /** Packs an answer as JSON. Returns a tombstone if its values exceed `maxBytes`. */
-export function packAnswer({ values, thrown }: Answer, maxBytes: number): StoredOutcome {
+export function packAnswer({ values, thrown }: Answer, maxBytes: number, known?: ValueClasses): StoredOutcome {
   const error = thrown && toStoredError(thrown.error);
   if (error && values.length === 0) return pack({ kind: 'error', error }, undefined, maxBytes);
   if (!error && values.length === 1) {
-    const { json, types } = toValueJson(values[0]);
-    return pack({ kind: 'value', types }, json, maxBytes);
+    const { json, ...typed } = toValueJson(values[0], known);
+    return pack({ kind: 'value', ...typed }, json, maxBytes);
   }
-  const { json, types } = toValueJson(values);
-  return pack({ kind: 'values', types, error }, json, maxBytes);
+  const { json, ...typed } = toValueJson(values, known);
+  return pack({ kind: 'values', ...typed, error }, json, maxBytes);
 }
 
 /**
@@ -32,18 +32,18 @@ export function packAnswer({ values, thrown }: Answer, maxBytes: number): Stored
  *
  * @throws UnreadableRecordError for a malformed one, which someone else may have written to the table
  */
-export async function unpackAnswer({ head, body }: StoredOutcome): Promise<Answer> {
+export async function unpackAnswer({ head, body }: StoredOutcome, known?: ValueClasses): Promise<Answer> {
   try {
     const packed = JSON.parse(head?.toString() ?? '{"kind":"value"}') as Head;
-    return await unpacked(packed, body?.toString());
+    return await unpacked(packed, body?.toString(), known);
   } catch (error) {
     throw new UnreadableRecordError({ cause: error });
   }
 }
 
-async function unpacked(packed: Head, json: string | undefined): Promise<Answer> {
+async function unpacked(packed: Head, json: string | undefined, known: ValueClasses | undefined): Promise<Answer> {
   if (packed.kind === 'error') return { values: [], thrown: { error: await toError(packed.error) } };
-  const value = fromValueJson({ json, types: packed.types });
+  const value = fromValueJson({ ...packed, json }, known);
   if (packed.kind !== 'values') return { values: [value] };
   if (!Array.isArray(value)) throw new TypeError('several values are an array');
   return { values: value, ...(packed.error && { thrown: { error: await toError(packed.error) } }) };

@@ -8,10 +8,8 @@ import { mutationFieldOf } from './field.js';
 import { describedArguments } from './uploads.js';
 
 /** Returns the request to an idempotent GraphQL mutation. Each root field of a mutation is an operation. */
-export function graphqlRequest(
-  context: ExecutionContext,
-  { module, operations, callers }: ValueEdge,
-): ValueRequest | undefined {
+export function graphqlRequest(context: ExecutionContext, edge: ValueEdge): ValueRequest | undefined {
+  const { module, operations, callers } = edge;
   const [controller, handler] = [context.getClass(), context.getHandler()];
   const field = mutationFieldOf(context);
   const options = field && operations.of(controller, handler);
@@ -38,6 +36,7 @@ export function graphqlRequest(
       return readKeyHeader(request?.headers ?? {}, rawHeaders, module);
     },
     header: (header) => request?.headers[header]?.toString(),
+    classes: edge.objectTypes,
     input: () => describedArguments(args, typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),
     principal: () => {
       if (request) return callers.of(request, { endpoint, hasGuards: hasGuards(controller, handler) });

@@ -11,7 +11,10 @@ const NO_PRINCIPAL = { scope: '' };
 const logger = new Logger('Idempotency');
 
 /** Returns the request to an idempotent `@MessagePattern()` or `@EventPattern()` handler, on any transport of Nest. */
-export function rpcRequest(context: ExecutionContext, { module, operations }: ValueEdge): ValueRequest | undefined {
+export function rpcRequest(
+  context: ExecutionContext,
+  { module, operations, serializers }: ValueEdge,
+): ValueRequest | undefined {
   const handler = context.getHandler();
   // On a controller, `@Idempotent()` covers mutating HTTP methods. A message does not say whether it mutates.
   const options = isMarkedItself(handler) ? operations.of(context.getClass(), handler) : undefined;
@@ -31,6 +34,8 @@ export function rpcRequest(context: ExecutionContext, { module, operations }: Va
     header: (name) => headers(name).join(', ') || undefined,
     input: () => payload,
     principal: () => NO_PRINCIPAL,
+    beginsInDrain: isEvent,
+    serialize: serializers.of(context),
     onRefused: (error) => {
       // Most transports drop what an event handler throws, so the log is the only trace of the refusal.
       if (isEvent && error instanceof IdempotencyProblem) logger.warn(`${route}: ${error.message}`);

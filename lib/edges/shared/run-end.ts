@@ -7,6 +7,7 @@ import { type StoredOutcome, TOMBSTONE } from '../../engine/outcome.js';
 import { LONGEST_RETENTION_MS } from '../../engine/policy.js';
 import type { RecordStore } from '../../engine/ports/record-store.js';
 import type { HandlerResult, RecordingResult } from '../../engine/leased-execution.js';
+import type { ValueClasses } from '../../engine/value-json.js';
 import { duration } from '../../options/checks.js';
 import { OUTCOME_PRESETS } from '../../options/outcome-presets.js';
 import type { OutcomeContext, OutcomeVerdict } from '../../options/idempotency-options.js';
@@ -25,6 +26,8 @@ export interface RunSettings {
   readonly handler: object;
   /** Whether `@Idempotent()` watches the calls of the handler. Without it, a run only sees its pipeline end. */
   readonly watched: boolean;
+  /** Classes whose instances are restored from stored values. */
+  readonly classes?: ValueClasses | undefined;
 }
 
 /** The operation succeeded, and a retry gets `replay-unavailable`. */

@@ -5,6 +5,7 @@ import { toValueJson } from '../../engine/value-json.js';
 import { errorOfHandler } from '../../problems/from-engine.js';
 import { type Answer, unpackAnswer } from '../content/value-outcome.js';
 import { answerInstead, type RunSettings, STORE_WITHOUT_RESPONSE } from '../shared/run-end.js';
+import type { OpenTransactions } from './open-transactions.js';
 import { resultOf } from './value-result.js';
 
 /**
@@ -35,11 +36,16 @@ export class PipelineRun {
   private heldBytes = 0;
   private holdTimer: NodeJS.Timeout | undefined;
 
-  /** @param subscriber the outer interceptors */
+  /**
+   * @param subscriber the outer interceptors
+   * @param serialize returns what the record keeps of a value, if it is not the value itself
+   */
   constructor(
     private readonly leased: LeasedExecution,
     private readonly settings: RunSettings,
     private readonly subscriber: Subscriber<unknown>,
+    private readonly openTransactions: OpenTransactions,
+    private readonly serialize?: (value: unknown) => Promise<unknown>,
   ) {
     this.current = CurrentExecution.of(leased.execution, settings.handler, followStream);
     this.result = new Promise((resolve) => (this.settleResult = resolve));
@@ -96,6 +102,7 @@ export class PipelineRun {
     if (this.phase === 'passing') return end(this.subscriber, this.thrown);
     this.phase = 'ended';
     const { calls } = this.current;
+    if (calls.openTransactions > 0) this.openTransactions.warn(this.settings.endpoint);
     if (calls.state === 'running') {
       // An inner interceptor went on without the handler. Its answer says nothing about the operation.
       this.passThrough();
@@ -104,10 +111,20 @@ export class PipelineRun {
       const { state } = this.current.calls;
       return this.settle(state === 'succeeded' ? STORE_WITHOUT_RESPONSE : { kind: 'release' });
     }
-    const result = resultOf({ values: this.values, thrown: this.thrown }, this.settings, this.current);
+    const result = this.serialize ? await this.serializedResult(this.serialize) : this.resultOf(this.values);
     // An earlier call may still run. To free its key now would let a retry run beside it.
     if (result.kind !== 'store') await calls.idle();
     this.settle(result);
+  }
+
+  private resultOf(values: readonly unknown[]): HandlerResult {
+    return resultOf({ values, thrown: this.thrown }, this.settings, this.current);
+  }
+
+  /** What cannot be serialized is not sent either. The operation is done, and has no value to replay. */
+  private async serializedResult(serialize: (value: unknown) => Promise<unknown>): Promise<HandlerResult> {
+    const values = await Promise.all(this.values.map(serialize)).catch(() => undefined);
+    return values ? this.resultOf(values) : STORE_WITHOUT_RESPONSE;
   }
 
   /** Ends the handler's part: no call of it begins after that. */
@@ -121,7 +138,7 @@ export class PipelineRun {
     if (!replacement) return this.passThrough();
     this.phase = 'passing';
     if (replacement instanceof Error) return this.subscriber.error(replacement);
-    sendAnswer(this.subscriber, await unpackAnswer(replacement));
+    sendAnswer(this.subscriber, await unpackAnswer(replacement, this.settings.classes));
   }
 
   private passThrough(): void {

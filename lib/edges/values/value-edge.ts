@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers';
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { Subscriber } from 'rxjs';
 import type { IdempotencyEngine } from '../../engine/engine.js';
@@ -5,6 +6,8 @@ import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import type { Policy } from '../../engine/policy.js';
 import { storedLabel } from '../../engine/stored-text.js';
+import type { ValueClasses } from '../../engine/value-json.js';
+import { GraphQLClasses } from '../../handlers/graphql-classes.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
 import { isWatched, watchedBehind } from '../../handlers/watch-handler.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../../options/resolved-options.js';
@@ -18,6 +21,7 @@ import { unpackAnswer } from '../content/value-outcome.js';
 import { admissionError } from '../shared/admission-error.js';
 import { fingerprintOf, keyOf, scopeOf, usableKey } from '../shared/option-values.js';
 import type { StoreErrors } from '../shared/run-end.js';
+import { OpenTransactions } from './open-transactions.js';
 import { PipelineRun, sendAnswer } from './pipeline-run.js';
 
 /** A subscription to the pipeline, as Nest gives it to an interceptor. */
@@ -52,7 +56,15 @@ export interface ValueRequest {
   readonly principal: () => Principal;
   /** Called with the problem of a request that does not run, before the caller gets it. */
   readonly onRefused?: (error: unknown) => void;
+  /** See {@link Operation.beginsInDrain}. */
+  readonly beginsInDrain?: boolean;
+  /** Returns what a record keeps of a value, if it is not the value itself. */
+  readonly serialize?: Serialize | undefined;
+  /** Classes whose instances a replay restores. */
+  readonly classes?: ValueClasses;
 }
+
+export type Serialize = (value: unknown) => Promise<unknown>;
 
 /** The format of {@link fingerprintText}. A change of it needs a new version, or retries of older records are refused. */
 const FORMAT = 'values v1';
@@ -61,6 +73,8 @@ const FORMAT = 'values v1';
 export class ValueEdge {
   /** The arguments of running requests. An interceptor that is wired twice would get 409 for its own request without them. */
   private readonly running = new WeakSet<object>();
+  private readonly openTransactions = new OpenTransactions('interceptor');
+  private knownTypes: GraphQLClasses | undefined;
 
   constructor(
     private readonly engine: IdempotencyEngine,
@@ -68,7 +82,13 @@ export class ValueEdge {
     readonly operations: OperationOptions,
     private readonly errors: StoreErrors,
     readonly callers: Callers,
+    readonly serializers: { of(context: ExecutionContext): Serialize | undefined },
   ) {}
+
+  /** The classes with `@ObjectType()`. Read at the first mutation, when all schemas are built. */
+  get objectTypes(): GraphQLClasses {
+    return (this.knownTypes ??= new GraphQLClasses());
+  }
 
   /**
    * Runs, replays or refuses a request. One without a key passes through where the operation does not require a key.
@@ -102,15 +122,18 @@ export class ValueEdge {
       case 'refuse':
         throw problemOf(admission.refusal, documentation);
       case 'replay':
-        return sendAnswer(subscriber, await this.orProblem(operation, () => unpackAnswer(admission.outcome)));
+        return sendAnswer(
+          subscriber,
+          await this.orProblem(operation, () => unpackAnswer(admission.outcome, request.classes)),
+        );
       case 'run': {
         this.running.add(args);
-        const { endpoint, options } = request;
+        const { endpoint, options, classes, serialize } = request;
         const { errors } = this;
         const handler = watchedBehind(context.getHandler());
         const watched = isWatched(handler);
-        const settings = { endpoint, options, documentation, errors, handler, watched };
-        return new PipelineRun(admission.leased, settings, subscriber)
+        const settings = { endpoint, options, documentation, errors, handler, watched, classes };
+        return new PipelineRun(admission.leased, settings, subscriber, this.openTransactions, serialize)
           .run(
             () => next.handle(),
             () => this.running.delete(args),
@@ -141,6 +164,7 @@ export class ValueEdge {
       ...this.callers.bindings.of(identity, credential),
       request: () => requestToKeep({ head: JSON.stringify(head), member: 'input', content: input }, options.request),
       policy,
+      beginsInDrain: request.beginsInDrain ?? false,
     };
   }
 

@@ -16,20 +16,21 @@ const logger = new Logger('Idempotency');
  */
 export function resultOf(
   answer: Answer,
-  settings: Pick<RunSettings, 'endpoint' | 'options'>,
+  settings: Pick<RunSettings, 'endpoint' | 'options' | 'classes'>,
   current: CurrentExecution,
 ): HandlerResult {
   const { thrown } = answer;
   const { calls } = current;
   try {
     if (thrown && calls.state === 'not begun') return { kind: 'discard' };
-    const handlerFailed = calls.state === 'failed' || (thrown !== undefined && isWorkToBeDone(calls.value));
+    const handlerFailed =
+      calls.state === 'failed' || (thrown !== undefined && (calls.isUndone || isWorkToBeDone(calls.value)));
     const error = thrown ? thrown.error : calls.error;
     const status = thrown ? statusOfError(error) : 200;
     const unstored = unstoredResult(settings, { status, error, handlerFailed }, current);
     if (unstored) return unstored;
     const { response } = settings.options;
-    const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes), response);
+    const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes, settings.classes), response);
     return { kind: 'store', outcome, failed: thrown !== undefined || handlerFailed };
   } catch (error) {
     logger.error(`${settings.endpoint}: the answer cannot be kept`, (error as Error).stack);

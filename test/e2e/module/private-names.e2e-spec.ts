@@ -10,6 +10,7 @@ import {
   Next,
   RequestMethod,
   Res,
+  SerializeOptions,
   SetMetadata,
   Sse,
   UseGuards,
@@ -17,7 +18,7 @@ import {
   Version,
 } from '@nestjs/common';
 import { isRejectedByPipes } from '@nestjs/core/internal.js';
-import { Mutation, ResolveField } from '@nestjs/graphql';
+import { Mutation, ObjectType, ResolveField } from '@nestjs/graphql';
 import multipart from '@fastify/multipart';
 import { EventPattern, MessagePattern } from '@nestjs/microservices';
 import { FastifyAdapter, RouteConstraints } from '@nestjs/platform-fastify';
@@ -50,6 +51,9 @@ class Interceptor {
   intercept() {}
 }
 
+@ObjectType('KnownByItsName')
+class NamedType {}
+
 @Controller({ path: 'all', host: 'one.localhost', version: '1' })
 @UseGuards(Guard as never)
 @UseInterceptors(Interceptor as never)
@@ -62,6 +66,7 @@ class Handlers {
   any() {}
 
   @Sse('events')
+  @SerializeOptions({ type: Guard })
   events() {}
 
   @Get('native')
@@ -127,6 +132,7 @@ describe('private names of other packages', () => {
       injectable: [Injected, Guard].map(nest.isInjectable),
       guards: [nest.hasGuards(Handlers, any), nest.hasGuards(Injected, any)],
       interceptors: nest.interceptorsOf(Handlers),
+      serialized: [events, any].map((handler) => nest.namesSerializedType(Handlers, handler)),
       catches: nest.caughtBy(new Filter()),
       patterns: handlers('create', 'created').map(nest.messagePatternsOf),
       messages: handlers('create', 'created', 'any').map(nest.isMessageHandler),
@@ -143,6 +149,7 @@ describe('private names of other packages', () => {
       injectable: [true, false],
       guards: [true, false],
       interceptors: [Interceptor],
+      serialized: [true, false],
       catches: [TypeError],
       patterns: [['orders.create'], ['orders.created']],
       messages: [true, true, false],
@@ -150,6 +157,11 @@ describe('private names of other packages', () => {
       mutations: [true, false],
       fields: [false, true],
     });
+  });
+
+  it('are where @nestjs/graphql keeps the classes of object types', () => {
+    const named = expect.objectContaining({ name: 'KnownByItsName', target: NamedType }) as object;
+    expect(nest.graphqlObjectTypes()).toContainEqual(named);
   });
 
   it('are what Nest calls the parameters of a handler, and a request that its pipes rejected', () => {

@@ -1,0 +1,42 @@
+import { ClassSerializerInterceptor, type ExecutionContext } from '@nestjs/common';
+import { type ApplicationConfig, type HttpAdapterHost, Reflector } from '@nestjs/core';
+import { lastValueFrom, of } from 'rxjs';
+import { interceptorsOf, namesSerializedType } from '../../private-names/nest.js';
+
+/**
+ * Does for the record what `ClassSerializerInterceptor` does for the answer. That interceptor stands outside of `@Idempotent()`, and knows
+ * by the class of a value what to leave out. A replay of the stored members would have what `@Exclude()` hides.
+ */
+export class Serializers {
+  private readonly known = new WeakMap<object, ClassSerializerInterceptor | undefined>();
+
+  constructor(
+    private readonly application: ApplicationConfig,
+    private readonly adapterHost: HttpAdapterHost,
+  ) {}
+
+  /** Returns what serializes the values of a handler; `undefined` where no such interceptor is known. */
+  of(context: ExecutionContext): ((value: unknown) => Promise<unknown>) | undefined {
+    const handler = context.getHandler();
+    if (!this.known.has(handler)) this.known.set(handler, this.find(context));
+    const serializer = this.known.get(handler);
+    if (!serializer) return undefined;
+    return async (value) => lastValueFrom(await serializer.intercept(context, { handle: () => of(value) }));
+  }
+
+  private find(context: ExecutionContext): ClassSerializerInterceptor | undefined {
+    // It then serializes the plain object of a replay like the first value, and would do so twice.
+    if (namesSerializedType(context.getClass(), context.getHandler())) return undefined;
+    const found = [...[context.getClass(), context.getHandler()].flatMap(interceptorsOf), ...this.globals];
+    for (const one of found) {
+      if (one instanceof ClassSerializerInterceptor) return one;
+      if (one === ClassSerializerInterceptor) return new ClassSerializerInterceptor(new Reflector());
+    }
+    return undefined;
+  }
+
+  /** In an application that also answers over HTTP, a microservice may have global interceptors of its own, which are not known here. */
+  private get globals(): unknown[] {
+    return this.adapterHost.httpAdapter ? [] : this.application.getGlobalInterceptors();
+  }
+}
