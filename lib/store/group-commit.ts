@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers';
 import { ShortLivedMap } from '../engine/short-lived.js';
 import { Deadlines, noAnswer, storeError } from './deadline.js';
 import { says } from './driver-errors.js';
