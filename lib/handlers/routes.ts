@@ -14,8 +14,11 @@ import {
   takesStream,
 } from '../private-names/nest.js';
 
-/** Safe methods (RFC 9110, section 9.2.1), which the library never touches. */
-const SAFE = new Set([RequestMethod.GET, RequestMethod.HEAD, RequestMethod.OPTIONS]);
+/**
+ * Safe methods (RFC 9110, section 9.2.1; QUERY; PROPFIND and SEARCH of WebDAV). The library never touches their requests, as a retry of
+ * them needs no protection.
+ */
+export const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'SEARCH']);
 
 const MUTATING = new Set([
   RequestMethod.POST,
@@ -141,7 +144,7 @@ function httpRoute(method: Method): Route {
     ...method,
     kind: 'http',
     isMutating: MUTATING.has(requestMethod),
-    isSafe: SAFE.has(requestMethod),
+    isSafe: SAFE_METHODS.has(RequestMethod[requestMethod]),
     ...(isEventStream(method.handler) && {
       unfit: 'server-sent events cannot be replayed, remove @Idempotent() or @Sse()',
     }),

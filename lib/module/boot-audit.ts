@@ -52,7 +52,7 @@ export class BootAudit {
     const optional = transactional.filter((route) => !optionsOf(route).required);
     const mayFail = this.mode === 'error';
     this.warn(
-      'GET, HEAD and OPTIONS change nothing and are never touched: remove @Idempotent() from',
+      'Safe methods such as GET change nothing and are never touched: remove @Idempotent() from',
       safe.map(labelOf),
       mayFail,
     );

@@ -83,6 +83,9 @@ const PACKAGES: Record<string, Parameters<typeof leaving>[0]> = {
   'nestjs-form-data': ({ buffer, originalname }) => ({
     body: { scan: new StoredFile(originalname, written(buffer)), note: 'a note' },
   }),
+  'nestjs-form-data-nested': ({ buffer, originalname }) => ({
+    body: { items: [{ scan: new StoredFile(originalname, written(buffer)), note: 'a note' }] },
+  }),
   'saved-before': ({ buffer, originalname }) => ({
     savedRequestFiles: [{ fieldname: 'scan', filename: originalname, filepath: written(buffer) }],
   }),

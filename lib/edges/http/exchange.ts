@@ -23,6 +23,7 @@ interface ExpressRequest extends IncomingMessage, PlatformRequest {
 
 interface ExpressResponse extends ServerResponse {
   render?: (view: string) => unknown;
+  status?: (code: number) => unknown;
 }
 
 interface FastifyRequest extends PlatformRequest {
@@ -49,7 +50,8 @@ export function exchangeOf(context: ExecutionContext): Exchange | undefined {
   const request: unknown = context.getArgByIndex(0);
   const response: unknown = context.getArgByIndex(1);
   if (!isObject(request) || !isObject(response) || request === response || !('headers' in request)) return undefined;
-  return 'raw' in request
+  // Not the request's own: middleware of Express applications may keep the bytes of a body as `request.raw`.
+  return 'raw' in response
     ? new FastifyExchange(request as FastifyRequest, response as FastifyReply)
     : new ExpressExchange(request as ExpressRequest, response as ExpressResponse);
 }
@@ -112,9 +114,11 @@ class ExpressExchange extends Exchange {
     resetHeaders(this.rawResponse, before);
   }
 
-  /** A view would be rendered for nothing, with the value of the replay. */
+  /** A view would be rendered for nothing, with the value of the replay. Loggers would see the status of `@HttpCode()`. */
   suppressFrameworkReply(): void {
-    this.rawResponse.render = () => undefined;
+    const { rawResponse } = this;
+    rawResponse.render = () => undefined;
+    rawResponse.status = () => rawResponse;
   }
 }
 

@@ -9,6 +9,7 @@ import type { Operation } from '../../engine/operation.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { OperationOptions } from '../../handlers/operation-options.js';
+import { SAFE_METHODS } from '../../handlers/routes.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { problemOf } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
@@ -31,9 +32,6 @@ import { StaleNonces } from './stale-nonces.js';
 import { storedRequest } from '../content/request-to-keep.js';
 import { streamedBodyOf } from './streamed-body.js';
 import { removeTemporaryFiles } from './uploads.js';
-
-/** Safe methods (RFC 9110, section 9.2.1). Their requests pass through, as a retry of them needs no protection. */
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 const keyExpected = (header: string) => `This operation requires the ${header} header.`;
 
@@ -74,7 +72,7 @@ export class HttpEdge {
    */
   handle(context: ExecutionContext, next: CallHandler, subscriber: Subscriber<unknown>): void {
     const exchange = exchangeOf(context);
-    const operation = exchange && !SAFE.has(exchange.method) && this.operations.of(context, exchange);
+    const operation = exchange && !SAFE_METHODS.has(exchange.method) && this.operations.of(context, exchange);
     if (!operation) return void next.handle().subscribe(subscriber);
     const { rawRequest } = exchange;
     const run = runOf(exchange.rawResponse);

@@ -117,18 +117,22 @@ async function contentOf({ buffer, data, path, filepath, tempFilePath, etag }: U
 /** Returns a parsed multipart body with descriptions instead of the files' content. */
 export async function withoutContent(body: object): Promise<unknown> {
   const described = Object.entries(body).map(async ([name, part]) => {
-    const parts = await Promise.all([part].flat().map(describePart));
+    const parts = await Promise.all([part].flat().map((one) => describePart(one)));
     return [name, Array.isArray(part) ? parts : parts[0]] as const;
   });
   return Object.fromEntries(await Promise.all(described));
 }
 
-async function describePart(part: unknown): Promise<unknown> {
+/** How deep files are looked for in the fields of a form, as in `items[0][photo]`. A client could nest them deeper than the stack. */
+const DEEPEST_FILE = 16;
+
+async function describePart(part: unknown, levels = DEEPEST_FILE): Promise<unknown> {
   if (part instanceof Uint8Array) return { sha256: digestOf(part) };
   if (!isObject(part)) return part;
   // Only instances of a class are files of a package. A plain object is what a client sent, and could name any file to be read.
   if (isStored(part)) return describeFile(undefined, part);
-  if (!('fieldname' in part)) return part;
+  if (levels > 0 && Array.isArray(part)) return Promise.all(part.map((member) => describePart(member, levels - 1)));
+  if (!('fieldname' in part)) return levels > 0 && isPlain(part) ? describeMembers(part, levels - 1) : part;
   const attached = part as AttachedPart;
   const { type, filename, mimetype, value, file, _buf } = attached;
   if (type !== 'file') return value;
@@ -137,10 +141,20 @@ async function describePart(part: unknown): Promise<unknown> {
   return { name: filename, type: mimetype, sha256: content ? digestOf(content) : null };
 }
 
+async function describeMembers(part: object, levels: number): Promise<object> {
+  const members = Object.entries(part).map(
+    async ([name, member]) => [name, await describePart(member, levels)] as const,
+  );
+  return Object.fromEntries(await Promise.all(members));
+}
+
 function isStored(part: object): part is UploadedFile {
   const { buffer, path } = part as UploadedFile;
-  const isPlain = [Object.prototype, null].includes(Object.getPrototypeOf(part) as object | null);
-  return !isPlain && (buffer instanceof Uint8Array || typeof path === 'string');
+  return !isPlain(part) && (buffer instanceof Uint8Array || typeof path === 'string');
+}
+
+function isPlain(part: object): boolean {
+  return [Object.prototype, null].includes(Object.getPrototypeOf(part) as object | null);
 }
 
 function isFile(upload: object): upload is UploadedFile {

@@ -270,7 +270,7 @@ test('an even number of Redis nodes', () => {
 });
 
 describe('@Idempotent() where it has no effect', () => {
-  const message = 'GET, HEAD and OPTIONS change nothing and are never touched: remove @Idempotent() from';
+  const message = 'Safe methods such as GET change nothing and are never touched: remove @Idempotent() from';
 
   test('on a GET', async () => {
     const imports = (audit: 'warn' | 'error' | 'off') => [typeOrm(), IdempotencyModule.forRoot({ audit })];
