@@ -11,6 +11,7 @@ export {
   type ExecutionContext,
   Injectable,
   type NestInterceptor,
+  type OnModuleDestroy,
   UseInterceptors,
 } from '@nestjs/common';
 export { Args, Mutation } from '@nestjs/graphql';
@@ -41,6 +42,7 @@ export {
 /** As `@nestjs/bullmq` has them. */
 export declare function Processor(queue: string): ClassDecorator;
 export declare abstract class WorkerHost {
+  get worker(): { close(): Promise<void> };
   abstract process(job: Job): Promise<unknown>;
 }
 

@@ -9,7 +9,7 @@ export { FileInterceptor } from '@nestjs/platform-express';
 export { Idempotent, IdempotencyInProgressException, IdempotencyModule, NotIdempotent } from 'nestjs-idempotency';
 
 /** As `@nestjs/schedule` has it. */
-export declare function Cron(expression: string): MethodDecorator;
+export declare function Cron(expression: string, options?: { timeZone?: string }): MethodDecorator;
 
 export interface OrderItem {
   readonly key: string;
