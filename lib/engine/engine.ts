@@ -108,8 +108,8 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 
   /**
-   * Stops new claims, except those of operations with {@link Operation.beginsInDrain}, and those that handlers make while they run. Resolves once all executions and claims have
-   * ended, or `timeUp` has resolved. Then no other claim is sent any more.
+   * Stops new claims, except those of operations with {@link Operation.beginsInDrain}, and those that handlers make while they run.
+   * Resolves once all executions and claims have ended, or `timeUp` has resolved. Then no other claim is sent any more.
    */
   async drain(timeUp: Promise<unknown> = new Promise(() => undefined)): Promise<void> {
     this.phase = 'draining';
