@@ -1,7 +1,8 @@
 import { ClassSerializerInterceptor, type ExecutionContext } from '@nestjs/common';
 import { type ApplicationConfig, type HttpAdapterHost, Reflector } from '@nestjs/core';
 import { lastValueFrom, of } from 'rxjs';
-import { interceptorsOf, namesSerializedType } from '../../private-names/nest.js';
+import { wiredInterceptors } from '../../handlers/marking.js';
+import { namesSerializedType } from '../../private-names/nest.js';
 
 /**
  * Does for the record what `ClassSerializerInterceptor` does for the answer. That interceptor stands outside of `@Idempotent()`, and knows
@@ -26,9 +27,9 @@ export class Serializers {
 
   private find(context: ExecutionContext): ClassSerializerInterceptor | undefined {
     // It then serializes the plain object of a replay like the first value, and would do so twice.
-    if (namesSerializedType(context.getClass(), context.getHandler())) return undefined;
-    const found = [...[context.getClass(), context.getHandler()].flatMap(interceptorsOf), ...this.globals];
-    for (const one of found) {
+    const [controller, handler] = [context.getClass(), context.getHandler()];
+    if (namesSerializedType(controller, handler)) return undefined;
+    for (const one of [...wiredInterceptors(controller, handler), ...this.globals]) {
       if (one instanceof ClassSerializerInterceptor) return one;
       if (one === ClassSerializerInterceptor) return new ClassSerializerInterceptor(new Reflector());
     }
