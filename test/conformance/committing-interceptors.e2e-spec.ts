@@ -1,21 +1,16 @@
-import { randomUUID } from 'node:crypto';
 import {
   type CallHandler,
   Controller,
   type ExecutionContext,
-  Injectable,
   type NestInterceptor,
   Post,
-  Req,
   UseInterceptors,
 } from '@nestjs/common';
 import { APP_INTERCEPTOR } from '@nestjs/core';
-import { concatMap, from, lastValueFrom, tap } from 'rxjs';
-import { TypeOrmModule } from '@nestjs/typeorm';
-import { Column, DataSource, Entity, type EntityManager, PrimaryGeneratedColumn, Unique } from 'typeorm';
+import { concatMap, tap } from 'rxjs';
+import type { DataSource } from 'typeorm';
 import { Idempotent } from '../../lib/index.js';
 import { PLATFORMS, startApp } from './support/app.js';
-import { send } from './support/raw-http.js';
 
 class TransactionInterceptor implements NestInterceptor {
   private readonly dataSource!: DataSource;
@@ -74,60 +69,4 @@ describe.each(PLATFORMS)('an interceptor that commits, on %s', (platform) => {
       void app.useGlobalInterceptors(new TransactionInterceptor());
     expect(await boot(platform, { configure })).toEqual([both]);
   });
-});
-
-@Entity('seat')
-@Unique('one_each', ['number'], { deferrable: 'INITIALLY DEFERRED' })
-class Seat {
-  @PrimaryGeneratedColumn() id!: number;
-  @Column({ type: 'integer' }) number!: number;
-}
-
-interface WithManager {
-  manager?: EntityManager;
-}
-
-@Injectable()
-class PerRequest implements NestInterceptor {
-  constructor(private readonly dataSource: DataSource) {}
-  intercept(context: ExecutionContext, next: CallHandler) {
-    const request = context.switchToHttp().getRequest<WithManager>();
-    return from(
-      this.dataSource.transaction((manager) => {
-        request.manager = manager;
-        return lastValueFrom(next.handle());
-      }),
-    );
-  }
-}
-
-@Controller('seats')
-@UseInterceptors(PerRequest)
-class SeatsController {
-  @Idempotent()
-  @Post()
-  async book(@Req() request: WithManager) {
-    await request.manager!.insert(Seat, { number: 7 });
-    return 'booked';
-  }
-}
-
-it('a COMMIT of an interceptor that fails leaves the key free', async () => {
-  const running = await startApp('express', {
-    dialect: 'postgres',
-    controllers: [SeatsController],
-    imports: [TypeOrmModule.forFeature([Seat])],
-  });
-  try {
-    const seats = running.dataSource.getRepository(Seat);
-    await seats.insert({ number: 7 });
-    const request = { path: '/seats', key: randomUUID(), body: {} };
-    expect((await send(running.port, request)).status).toBe(500);
-    expect((await send(running.port, request)).status).toBe(500);
-    await seats.delete({ number: 7 });
-    expect((await send(running.port, request)).status).toBe(201);
-    expect(await seats.countBy({ number: 7 })).toBe(1);
-  } finally {
-    await running.close();
-  }
 });

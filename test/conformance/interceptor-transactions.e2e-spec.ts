@@ -116,13 +116,23 @@ class OrdersController {
   }
 }
 
+@Controller('orders/of-class')
+@UseInterceptors(TransactionInterceptor)
+class CoveredController {
+  @Post('transaction')
+  @Idempotent()
+  place(@Req() request: Request) {
+    return place(request);
+  }
+}
+
 describe.each(PLATFORMS)('interceptors that begin a transaction for each request, on %s', (platform) => {
   let app: RunningApp;
   let database: TestDatabase;
 
   beforeAll(async () => {
     database = await createDatabase('postgres');
-    app = await startApp(platform, { database, controllers: [OrdersController] });
+    app = await startApp(platform, { database, controllers: [OrdersController, CoveredController] });
     await app.dataSource.query(
       'CREATE TABLE interceptor_order (key text, seat text UNIQUE DEFERRABLE INITIALLY DEFERRED)',
     );
@@ -137,11 +147,12 @@ describe.each(PLATFORMS)('interceptors that begin a transaction for each request
   const orders = async (key: string) =>
     (await app.dataSource.query('SELECT seat FROM interceptor_order WHERE key = $1', [key])).length as number;
 
-  test.each(['runner-outside', 'runner-inside', 'transaction-outside', 'transaction-inside'])(
+  test.each(['runner-outside', 'runner-inside', 'transaction-outside', 'transaction-inside', 'of-class/transaction'])(
     '%s: a COMMIT that the database refuses frees the key',
     async (path) => {
       const [key, seat] = [randomUUID(), randomUUID()];
       await app.dataSource.query('INSERT INTO interceptor_order VALUES ($1, $2)', ['another', seat]);
+      expect((await post(path, key, seat)).status).toBe(500);
       expect((await post(path, key, seat)).status).toBe(500);
       expect(await orders(key)).toBe(0);
       await app.dataSource.query('DELETE FROM interceptor_order WHERE seat = $1', [seat]);

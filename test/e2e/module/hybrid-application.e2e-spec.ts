@@ -1,9 +1,9 @@
-import { Body, Controller, type INestApplication, Module, Post } from '@nestjs/common';
+import { Body, Controller, type INestApplication, Post } from '@nestjs/common';
 import { type ClientProxy, ClientProxyFactory, MessagePattern, Payload, Transport } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
-import { TypeOrmModule } from '@nestjs/typeorm';
 import { lastValueFrom } from 'rxjs';
-import { Idempotent, IdempotencyModule } from '../../../lib/index.js';
+import { Idempotent } from '../../../lib/index.js';
+import { appModule } from '../../support/app-module.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 import { call } from '../../support/http-client.js';
@@ -51,15 +51,11 @@ describe('a hybrid application', () => {
   beforeAll(async () => {
     database = await createDatabase('better-sqlite3');
     const options = { host: '127.0.0.1', port: await freePort() };
-    @Module({
-      imports: [
-        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
-        IdempotencyModule.forRoot({ audit: 'error' }),
-      ],
-      controllers: [StockController, OrdersController],
-    })
-    class App {}
-    app = (await Test.createTestingModule({ imports: [App] }).compile()).createNestApplication({ logger: false });
+    app = (
+      await Test.createTestingModule({
+        imports: [appModule(database, [StockController, OrdersController], { audit: 'error' })],
+      }).compile()
+    ).createNestApplication({ logger: false });
     app.connectMicroservice({ transport: Transport.TCP, options }, { inheritAppConfig: true });
     await app.startAllMicroservices();
     await app.listen(0, '127.0.0.1');

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { Body, Controller, type INestApplication, Module, Post } from '@nestjs/common';
+import { Body, Controller, type INestApplication, Post } from '@nestjs/common';
 import { type ClientProxy, ClientProxyFactory, EventPattern, Payload, Transport } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
-import { TypeOrmModule } from '@nestjs/typeorm';
 import { lastValueFrom } from 'rxjs';
-import { Idempotent, IdempotencyModule, IdempotencyService } from '../../../lib/index.js';
+import { Idempotent, IdempotencyService } from '../../../lib/index.js';
+import { appModule } from '../../support/app-module.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 import { call } from '../../support/http-client.js';
@@ -42,15 +42,9 @@ describe('an application that shuts down while a handler runs', () => {
   beforeAll(async () => {
     database = await createDatabase('better-sqlite3');
     const options = { host: '127.0.0.1', port: await freePort() };
-    @Module({
-      imports: [
-        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
-        IdempotencyModule.forRoot(),
-      ],
-      controllers: [OrdersController],
-    })
-    class App {}
-    app = (await Test.createTestingModule({ imports: [App] }).compile()).createNestApplication({ logger: false });
+    app = (
+      await Test.createTestingModule({ imports: [appModule(database, [OrdersController])] }).compile()
+    ).createNestApplication({ logger: false });
     app.connectMicroservice({ transport: Transport.TCP, options });
     await app.startAllMicroservices();
     await app.listen(0, '127.0.0.1');

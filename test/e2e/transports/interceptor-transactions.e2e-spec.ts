@@ -5,7 +5,6 @@ import {
   type ExecutionContext,
   type INestMicroservice,
   Injectable,
-  Module,
   type NestInterceptor,
   UseInterceptors,
 } from '@nestjs/common';
@@ -19,17 +18,11 @@ import {
   Transport,
 } from '@nestjs/microservices';
 import { NestFactory } from '@nestjs/core';
-import { TypeOrmModule } from '@nestjs/typeorm';
 import { from, lastValueFrom, type Observable } from 'rxjs';
 import { DataSource, type EntityManager } from 'typeorm';
-import {
-  type Execution,
-  Idempotent,
-  IdempotencyModule,
-  IdempotencyService,
-  IdempotentExecution,
-} from '../../../lib/index.js';
+import { type Execution, Idempotent, IdempotencyService, IdempotentExecution } from '../../../lib/index.js';
 import { LogLines } from '../../conformance/support/app.js';
+import { appModule } from '../../support/app-module.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 
@@ -95,15 +88,11 @@ describe('interceptors that begin a transaction for each message', () => {
   beforeAll(async () => {
     database = await createDatabase('postgres');
     const options = { host: '127.0.0.1', port: await freePort() };
-    @Module({
-      imports: [
-        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
-        IdempotencyModule.forRoot(),
-      ],
-      controllers: [OrdersController],
-    })
-    class App {}
-    app = await NestFactory.createMicroservice(App, { transport: Transport.TCP, options, logger: log });
+    app = await NestFactory.createMicroservice(appModule(database, [OrdersController]), {
+      transport: Transport.TCP,
+      options,
+      logger: log,
+    });
     await app.listen();
     client = ClientProxyFactory.create({ transport: Transport.TCP, options });
     dataSource = app.get(DataSource);

@@ -5,7 +5,6 @@ import {
   type ExecutionContext,
   type INestMicroservice,
   Injectable,
-  Module,
   type NestInterceptor,
   UseInterceptors,
 } from '@nestjs/common';
@@ -20,9 +19,9 @@ import {
   Transport,
 } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
-import { TypeOrmModule } from '@nestjs/typeorm';
 import { lastValueFrom, type Observable, of, retry, throwError, timeout } from 'rxjs';
-import { Idempotent, IdempotencyModule, IdempotentExecution, type Execution } from '../../../lib/index.js';
+import { Idempotent, IdempotentExecution, type Execution } from '../../../lib/index.js';
+import { appModule } from '../../support/app-module.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 
@@ -87,15 +86,7 @@ describe('an application of messages alone', () => {
   beforeAll(async () => {
     database = await createDatabase('better-sqlite3');
     const options: TcpOptions = { transport: Transport.TCP, options: { host: '127.0.0.1', port: await freePort() } };
-    @Module({
-      imports: [
-        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
-        IdempotencyModule.forRoot(),
-      ],
-      controllers: [JobsController],
-    })
-    class App {}
-    const module = await Test.createTestingModule({ imports: [App] }).compile();
+    const module = await Test.createTestingModule({ imports: [appModule(database, [JobsController])] }).compile();
     app = module.createNestMicroservice({ ...options, logger: false });
     await app.listen();
     client = ClientProxyFactory.create(options as ClientOptions) as ClientProxy;

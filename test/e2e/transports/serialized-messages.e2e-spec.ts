@@ -3,15 +3,14 @@ import {
   Controller,
   type ExecutionContext,
   type INestMicroservice,
-  Module,
   SerializeOptions,
 } from '@nestjs/common';
 import { NestFactory, Reflector } from '@nestjs/core';
 import { type ClientProxy, ClientProxyFactory, MessagePattern, Transport } from '@nestjs/microservices';
-import { TypeOrmModule } from '@nestjs/typeorm';
 import { Exclude, Expose, Transform } from 'class-transformer';
 import { lastValueFrom, of } from 'rxjs';
-import { Idempotent, IdempotencyModule, IdempotencyService } from '../../../lib/index.js';
+import { Idempotent, IdempotencyService } from '../../../lib/index.js';
+import { appModule } from '../../support/app-module.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 
@@ -58,15 +57,11 @@ describe('messages that ClassSerializerInterceptor serializes', () => {
   beforeAll(async () => {
     database = await createDatabase('better-sqlite3');
     const options = { host: '127.0.0.1', port: await freePort() };
-    @Module({
-      imports: [
-        TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true }),
-        IdempotencyModule.forRoot(),
-      ],
-      controllers: [UsersController],
-    })
-    class App {}
-    app = await NestFactory.createMicroservice(App, { transport: Transport.TCP, options, logger: false });
+    app = await NestFactory.createMicroservice(appModule(database, [UsersController]), {
+      transport: Transport.TCP,
+      options,
+      logger: false,
+    });
     app.useGlobalInterceptors(new ClassSerializerInterceptor(app.get(Reflector)));
     await app.listen();
     client = ClientProxyFactory.create({ transport: Transport.TCP, options });
