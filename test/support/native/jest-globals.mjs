@@ -16,6 +16,7 @@ export const jest = {
   useFakeTimers: timers.useFakeTimers.bind(timers),
   useRealTimers: timers.useRealTimers.bind(timers),
   getTimerCount: timers.getTimerCount.bind(timers),
+  clearAllTimers: timers.clearAllTimers.bind(timers),
   advanceTimersByTime: timers.advanceTimersByTime.bind(timers),
   advanceTimersByTimeAsync: timers.advanceTimersByTimeAsync.bind(timers),
   /** @param {number} ms */
