@@ -3,6 +3,7 @@ import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { markStatement, type PgConnection } from '../dialects/postgres.js';
+import { ArrayParameter } from '../dialects/postgres-arrays.js';
 import type { DirectTransactions } from './connector.js';
 import { findPlace, placeOf } from '../table-path.js';
 import { IN_TRANSACTION, isNative, type PgSession, sessionOf } from '../../private-names/pg.js';
@@ -106,11 +107,11 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
    * @param session of a statement that runs alone on a handler's connection, and is uncommitted where it is in a transaction
    */
   private wrap(client: Pick<PgClient, 'query'>, session?: PgSession): PgConnection {
-    const native = isNative(client);
+    const parameter = parametersOf(client);
     return {
       query: ({ name, text, values: given }) =>
         new Promise((resolve, reject) => {
-          const values = native ? given?.map(asText) : given;
+          const values = given?.map(parameter);
           const prepared = name && this.prepares ? this.nameOf(name, text) : undefined;
           // By callback: with promises, `pg` would create a second one for each statement.
           client.query({ name: prepared, text, values, types: TYPES }, (error, answer) => {
@@ -141,9 +142,13 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   }
 }
 
-/** Writes bytes as the text that PostgreSQL reads. */
-function asText(value: unknown): unknown {
-  return Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : value;
+/** Returns how a client takes a parameter: `pg-native` as text, which it makes of arrays itself. */
+function parametersOf(client: object): (value: unknown) => unknown {
+  const native = isNative(client);
+  return (value) => {
+    if (value instanceof ArrayParameter) return native ? value.values : value.toBuffer();
+    return native && Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : value;
+  };
 }
 
 function isMisplaced(error: unknown): boolean {

@@ -3,6 +3,7 @@ import { LONGEST_RETENTION_MS } from '../../engine/policy.js';
 import { POSTGRES_NOW as NOW } from './clock.js';
 import { CLAIM_COLUMNS, claimValues, LEASE_ROW, NO_OWNER, NOT_HELD, once, toRecord } from './dialect.js';
 import type { CompletionRow, Dialect, RecordRow, StepRow, TableNames } from './dialect.js';
+import { arraysOf, type ElementTypeName } from './postgres-arrays.js';
 import { claimEffect, executing, expired, hasStep, unknown } from './predicates.js';
 
 /** What the dialect needs of a `pg` client. */
@@ -89,21 +90,48 @@ const columns = (leaseUntil: string) => `r.id, ${RECORD.replace(/\w+/g, 'r.$&')}
   extract(epoch FROM ${leaseUntil} - ${NOW})::float8 * 1000 AS lease_left`;
 
 /** The types of {@link claimRow}. */
-const CLAIM_TYPES = 'uuid, uuid, text, text, bytea, bytea, bytea, bytea, boolean, int, float8, float8'.split(', ');
+const CLAIM_TYPES: readonly ElementTypeName[] = [
+  'uuid',
+  'uuid',
+  'text',
+  'text',
+  'bytea',
+  'bytea',
+  'bytea',
+  'bytea',
+  'boolean',
+  'int',
+  'float8',
+  'float8',
+];
 /** The claims of a batch as a table. `lease` and `retention` are in milliseconds. */
-const CLAIMS = `claims(id, ${CLAIM_COLUMNS}, lease, retention)`;
+const CLAIMS = `claims(id, ${CLAIM_COLUMNS}, lease, retention) AS MATERIALIZED (SELECT * FROM ${rowsOf(CLAIM_TYPES)})`;
 
 /** The types of {@link completionRow}. */
-const COMPLETION_TYPES = 'uuid, uuid, bigint, smallint, bytea, bytea, float8, bytea'.split(', ');
+const COMPLETION_TYPES: readonly ElementTypeName[] = [
+  'uuid',
+  'uuid',
+  'bigint',
+  'smallint',
+  'bytea',
+  'bytea',
+  'float8',
+  'bytea',
+];
 
 /**
- * A list of rows. Each value is a parameter of its own, because `pg` sends a Buffer as bytes, but an array of Buffers as
- * hexadecimal text. The types in the first row hold for all.
+ * The rows of a batch, however many: a parameter is an array with one value of each row.
+ *
+ * The planner must not see the length of the first array, which is why it is read by a SELECT. It takes any length for ten.
+ * A plan for the rows of one batch is then never cheaper than the one that is kept, and the server does not plan each batch.
  */
-function rowsOf(types: readonly string[], count: number): string {
-  const row = (cast: boolean, at: number) =>
-    `(${types.map((type, i) => `$${at * types.length + i + 1}${cast ? `::${type}` : ''}`).join(', ')})`;
-  return `VALUES ${Array.from({ length: count }, (_, at) => row(at === 0, at)).join(', ')}`;
+function rowsOf([first, ...others]: readonly ElementTypeName[]): string {
+  return `unnest((SELECT $1::${first}[]), ${others.map((type, i) => `$${i + 2}::${type}[]`).join(', ')})`;
+}
+
+/** One row, in a parameter for each value. */
+function rowOf(types: readonly ElementTypeName[]): string {
+  return `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
 }
 
 /**
@@ -113,7 +141,7 @@ function rowsOf(types: readonly string[], count: number): string {
 const byIndex = (r: string) => `(${r}.token > 0 OR (SELECT count(*) FROM generate_series(1, ${r}.token)) < 0)`;
 const BY_INDEX = byIndex('r');
 
-/** Returns the texts of the statements, or functions of the number of their rows. */
+/** Returns the texts of the statements. */
 export function postgresStatements({ record, step }: TableNames) {
   const leaseRow = `FROM ${step} s WHERE s.record_id = r.id AND s.name = '${LEASE_ROW}' AND s.token = r.token AND ${byIndex('s')}`;
   const leaseUntil = `greatest(r.lease_until, (SELECT s.updated_at ${leaseRow}))`;
@@ -143,21 +171,21 @@ export function postgresStatements({ record, step }: TableNames) {
    *
    * The claims are inserted in their order, sorted by id, so that concurrent batches cannot deadlock.
    */
-  const claim = (count: number, andWhere = '') => `
-WITH ${CLAIMS} AS MATERIALIZED (${rowsOf(CLAIM_TYPES, count)}),
+  const claim = (andWhere = '') => `
+WITH ${CLAIMS},
 existing AS MATERIALIZED (
   SELECT ${columns('r.lease_until')}, ${effectIf(`r.lease_until <= ${NOW}`)} <> 'keep' AS is_free
   FROM claims i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
 ), claimed AS (
   INSERT INTO ${record} AS r (id, ${CLAIM_COLUMNS}, status, token, attempt, awaited, lease_until, created_at, expires_at, retention_ms)
   SELECT id, ${CLAIM_COLUMNS}, 'processing', 1, 1, false, ${after('lease')}, ${NOW}, ${expiry('retention')}, retention::bigint
-  FROM claims WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM existing) AND ${SHORT_LOCK_WAIT} ${andWhere}
+  FROM claims WHERE id NOT IN (SELECT id FROM existing) AND ${SHORT_LOCK_WAIT} ${andWhere}
   ON CONFLICT (id) DO NOTHING RETURNING r.id
 )
 SELECT * FROM existing UNION ALL SELECT id, ${RECORD.replace(/\w+/g, 'NULL')}, NULL, NULL, NULL, NULL FROM claimed`;
 
-  const takeOver = (count: number) => `
-WITH ${CLAIMS} AS MATERIALIZED (${rowsOf(CLAIM_TYPES, count)}),
+  const takeOver = `
+WITH ${CLAIMS},
 held AS (
   UPDATE ${record} r SET status = 'held' FROM claims i WHERE r.id = i.id AND ${BY_INDEX} AND ${effect} = 'hold'
 )
@@ -171,10 +199,10 @@ UPDATE ${record} r SET owner = i.owner, endpoint = i.endpoint, route = i.route, 
   response_code = NULL, response_head = NULL, response_body = NULL
 FROM claims i WHERE r.id = i.id AND ${BY_INDEX} AND ${effect} IN ('restart', 'take')`;
 
-  const complete = (count: number, andWhere = SHORT_LOCK_WAIT, isAwaited = 'r.awaited') => `
+  const complete = (rows: string, andWhere: string, isAwaited = 'r.awaited') => `
 UPDATE ${record} r SET status = 'done', response_code = i.code, response_head = i.head, response_body = i.body,
   completed_at = ${NOW}, expires_at = ${expiry('i.retention')}, fingerprint = coalesce(i.fingerprint, r.fingerprint)
-FROM (${rowsOf(COMPLETION_TYPES, count)}) AS i(id, owner, token, code, head, body, retention, fingerprint)
+FROM ${rows} AS i(id, owner, token, code, head, body, retention, fingerprint)
 WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX} AND ${andWhere}
 RETURNING r.id, ${isAwaited} AS awaited`;
 
@@ -187,7 +215,7 @@ RETURNING r.id, ${isAwaited} AS awaited`;
 
   /** A transaction with an older snapshot cannot see whether a request waits: it reports that one does. */
   const completeWithin = complete(
-    1,
+    rowOf(COMPLETION_TYPES),
     `${MARK} = $${COMPLETION_TYPES.length + 1}`,
     `(current_setting('transaction_isolation') <> 'read committed' OR ${awaited})`,
   );
@@ -198,10 +226,10 @@ RETURNING r.id, ${isAwaited} AS awaited`;
   const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing' AND ${SHORT_LOCK_WAIT}`;
 
   return {
-    claim,
-    claimAsync: (count: number) => claim(count, ASYNC_COMMIT),
+    claim: claim(),
+    claimAsync: claim(ASYNC_COMMIT),
     takeOver,
-    complete: (count: number) => complete(count),
+    complete: complete(rowsOf(COMPLETION_TYPES), SHORT_LOCK_WAIT),
     completeWithin,
     completeLast: orFail(completeWithin, COMPLETION_TYPES.length + 1),
     mark: `SELECT ${MARK} AS mark`,
@@ -270,33 +298,15 @@ RETURNING r.id, ${isAwaited} AS awaited`;
   };
 }
 
-type Statements = ReturnType<typeof postgresStatements>;
-type RowsStatement = 'claim' | 'claimAsync' | 'takeOver' | 'complete';
-type SingleStatement = Exclude<keyof Statements, RowsStatement>;
+type StatementName = keyof ReturnType<typeof postgresStatements>;
 
 /** PostgreSQL 13 or newer. */
 export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
   const sql = once(() => postgresStatements(tables));
-  const textsOfRows = new Map<string, string>();
 
   /** Runs a statement that is prepared by name: to plan it costs more than to execute it. */
-  const run = (on: PgConnection, name: SingleStatement, values: unknown[]) =>
+  const run = (on: PgConnection, name: StatementName, values: unknown[]) =>
     on.query({ name: `nestjs_idempotency_${name}`, text: sql()[name], values });
-
-  /**
-   * Runs a statement of many rows, padded to a power of two: each connection keeps few statements prepared, for any size of
-   * batch. The padding is NULL, and matches no record.
-   */
-  const runRows = (on: PgConnection, statement: RowsStatement, rows: readonly unknown[][]) => {
-    const count = 2 ** Math.ceil(Math.log2(rows.length));
-    const values: unknown[] = Array(count * rows[0].length).fill(null);
-    let at = 0;
-    for (const row of rows) for (const value of row) values[at++] = value;
-    const name = `nestjs_idempotency_${statement}${count}`;
-    let text = textsOfRows.get(name);
-    if (!text) textsOfRows.set(name, (text = sql()[statement](count)));
-    return on.query({ name, text, values });
-  };
 
   const fenced = async (
     on: PgConnection,
@@ -311,11 +321,8 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
   };
 
   const claim = async (on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> => {
-    const { rows } = await runRows(
-      on,
-      claims.every((c) => c.asyncCommit) ? 'claimAsync' : 'claim',
-      claims.map(claimRow),
-    );
+    const name = claims.every((c) => c.asyncCommit) ? 'claimAsync' : 'claim';
+    const { rows } = await run(on, name, arraysOf(CLAIM_TYPES, claims.map(claimRow)));
     if (rows.length === claims.length && rows.every(isClaimed)) return claims.map(claimed);
     const byId = new Map(rows.map((row) => [row.id, isClaimed(row) ? undefined : recordOf(row)]));
     // The statement does not read lease rows. A lease that was renewed there has not expired.
@@ -346,7 +353,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     /** The lock comes first, by a statement of its own: the next one then sees every heartbeat from before the lock. */
     async takeOver(on, claims) {
       await run(on, 'lock', [claims.map(({ recordId }) => recordId)]);
-      await runRows(on, 'takeOver', claims.map(claimRow));
+      await run(on, 'takeOver', arraysOf(CLAIM_TYPES, claims.map(claimRow)));
       const found = await readMany(on, claims);
       const deleted = claims.filter(({ recordId }) => !found.some((record) => record.recordId === recordId));
       return deleted.length > 0 ? [...found, ...(await claim(on, deleted))] : found;
@@ -358,7 +365,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     },
 
     async complete(on, completions) {
-      const { rows } = await runRows(on, 'complete', completions.map(completionRow));
+      const { rows } = await run(on, 'complete', arraysOf(COMPLETION_TYPES, completions.map(completionRow)));
       return new Map(rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }]));
     },
 
