@@ -146,7 +146,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
 function parametersOf(client: object): (value: unknown) => unknown {
   const native = isNative(client);
   return (value) => {
-    if (value instanceof ArrayParameter) return native ? value.values : value.toBuffer();
+    if (value instanceof ArrayParameter) return native ? value.toArray() : value.toBuffer();
     return native && Buffer.isBuffer(value) ? `\\x${value.toString('hex')}` : value;
   };
 }

@@ -35,55 +35,52 @@ const LENGTH_BYTES = 4;
 /** The length of NULL. */
 const NULL_LENGTH = -1;
 
+/** A column of the rows of a batch: its name in the statement, its type, and its value in a row, which may be `null`. */
+export type Column<Row> = readonly [name: string, type: ElementTypeName, valueOf: (row: Row) => unknown];
+
 /**
- * A parameter with one value of each row of a batch. `pg` would write an array of Buffers in hexadecimal digits, which are
- * twice the bytes, and a parameter for each value costs the server a third more time.
+ * A parameter with the values of a column. `pg` would write an array of Buffers in hexadecimal digits, which are twice the
+ * bytes, and a parameter for each value costs the server a fifth more time.
  */
-export class ArrayParameter {
-  /** @param values of the type, or `null` */
+export class ArrayParameter<Row = never> {
   constructor(
-    private readonly type: ElementTypeName,
-    readonly values: readonly unknown[],
+    private readonly rows: readonly Row[],
+    private readonly column: Column<Row>,
   ) {}
 
   /** Returns the array in PostgreSQL's binary format: see `array_recv` in src/backend/utils/adt/arrayfuncs.c. */
   toBuffer(): Buffer {
-    const { values } = this;
-    const { oid, sizeOf, write } = ELEMENT_TYPES[this.type] as ElementType;
-    let size = HEADER_BYTES + LENGTH_BYTES * values.length;
+    const { rows } = this;
+    const [, type, valueOf] = this.column;
+    const { oid, sizeOf, write } = ELEMENT_TYPES[type] as ElementType;
+    let size = HEADER_BYTES + LENGTH_BYTES * rows.length;
     let nulls = 0;
-    for (const value of values) {
+    for (const row of rows) {
+      const value = valueOf(row);
       if (value === null) nulls++;
       else size += sizeOf(value as never);
     }
     const buffer = Buffer.allocUnsafe(size);
-    let at = 0;
-    const put = (integer: number) => void (at = buffer.writeInt32BE(integer, at));
-    put(1); // dimensions
-    put(nulls > 0 ? 1 : 0);
-    put(oid);
-    put(values.length);
-    put(1); // the first index
-    for (const value of values) {
+    let at = buffer.writeInt32BE(1); // dimensions
+    at = buffer.writeInt32BE(nulls > 0 ? 1 : 0, at);
+    at = buffer.writeInt32BE(oid, at);
+    at = buffer.writeInt32BE(rows.length, at);
+    at = buffer.writeInt32BE(1, at); // the first index
+    for (const row of rows) {
+      const value = valueOf(row);
       const length = value === null ? NULL_LENGTH : sizeOf(value as never);
-      put(length);
+      at = buffer.writeInt32BE(length, at);
       if (value === null) continue;
       write(value as never, buffer, at);
       at += length;
     }
     return buffer;
   }
-}
 
-/** Returns a parameter for each column of rows. */
-export function arraysOf(types: readonly ElementTypeName[], rows: readonly (readonly unknown[])[]): ArrayParameter[] {
-  return types.map(
-    (type, column) =>
-      new ArrayParameter(
-        type,
-        Array.from(rows, (row) => row[column]),
-      ),
-  );
+  toArray(): unknown[] {
+    const [, , valueOf] = this.column;
+    return this.rows.map(valueOf);
+  }
 }
 
 const DIGITS = '0123456789abcdef';

@@ -1,9 +1,9 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
 import { LONGEST_RETENTION_MS } from '../../engine/policy.js';
 import { POSTGRES_NOW as NOW } from './clock.js';
-import { CLAIM_COLUMNS, claimValues, LEASE_ROW, NO_OWNER, NOT_HELD, once, toRecord } from './dialect.js';
+import { LEASE_ROW, NO_OWNER, NOT_HELD, once, toRecord } from './dialect.js';
 import type { CompletionRow, Dialect, RecordRow, StepRow, TableNames } from './dialect.js';
-import { arraysOf, type ElementTypeName } from './postgres-arrays.js';
+import { ArrayParameter, type Column } from './postgres-arrays.js';
 import { claimEffect, executing, expired, hasStep, unknown } from './predicates.js';
 
 /** What the dialect needs of a `pg` client. */
@@ -89,49 +89,54 @@ const columns = (leaseUntil: string) => `r.id, ${RECORD.replace(/\w+/g, 'r.$&')}
   encode(r.response_head, 'base64') AS response_head, encode(r.response_body, 'base64') AS response_body,
   extract(epoch FROM ${leaseUntil} - ${NOW})::float8 * 1000 AS lease_left`;
 
-/** The types of {@link claimRow}. */
-const CLAIM_TYPES: readonly ElementTypeName[] = [
-  'uuid',
-  'uuid',
-  'text',
-  'text',
-  'bytea',
-  'bytea',
-  'bytea',
-  'bytea',
-  'boolean',
-  'int',
-  'float8',
-  'float8',
+/** What a claim sends. `lease` and `retention` are in milliseconds. */
+const CLAIM: readonly Column<Claim>[] = [
+  ['id', 'uuid', (c) => c.recordId],
+  ['owner', 'uuid', (c) => c.owner],
+  ['endpoint', 'text', (c) => c.endpoint],
+  ['route', 'text', (c) => c.route],
+  ['scope_digest', 'bytea', (c) => c.scopeDigest],
+  ['fingerprint', 'bytea', (c) => c.fingerprint],
+  ['binding', 'bytea', (c) => c.binding],
+  ['request', 'bytea', (c) => c.request],
+  ['hold_on_crash', 'boolean', (c) => c.holdOnCrash],
+  ['attempts_left', 'int', (c) => c.maxAttempts - 1],
+  ['lease', 'float8', (c) => c.leaseMs],
+  ['retention', 'float8', (c) => c.retentionMs],
 ];
-/** The claims of a batch as a table. `lease` and `retention` are in milliseconds. */
-const CLAIMS = `claims(id, ${CLAIM_COLUMNS}, lease, retention) AS MATERIALIZED (SELECT * FROM ${rowsOf(CLAIM_TYPES)})`;
 
-/** The types of {@link completionRow}. */
-const COMPLETION_TYPES: readonly ElementTypeName[] = [
-  'uuid',
-  'uuid',
-  'bigint',
-  'smallint',
-  'bytea',
-  'bytea',
-  'float8',
-  'bytea',
+/** The columns of a record that a claim writes as they are. */
+const CLAIMED = namesOf(CLAIM.slice(0, -2));
+
+/** What a completion sends. */
+const COMPLETION: readonly Column<CompletionRow>[] = [
+  ['id', 'uuid', (c) => c.recordId],
+  ['owner', 'uuid', (c) => c.owner],
+  ['token', 'bigint', (c) => c.token],
+  ['code', 'smallint', (c) => c.code],
+  ['head', 'bytea', (c) => c.head],
+  ['body', 'bytea', (c) => c.body],
+  ['retention', 'float8', (c) => c.retentionMs],
+  ['fingerprint', 'bytea', (c) => c.fingerprint],
 ];
+
+function namesOf(columns: readonly Column<never>[]): string {
+  return columns.map(([name]) => name).join(', ');
+}
 
 /**
- * The rows of a batch, however many: a parameter is an array with one value of each row.
+ * The rows of a batch, however many: each parameter is an array, with the values of a column.
  *
  * The planner must not see the length of the first array, which is why it is read by a SELECT. It takes any length for ten.
  * A plan for the rows of one batch is then never cheaper than the one that is kept, and the server does not plan each batch.
  */
-function rowsOf([first, ...others]: readonly ElementTypeName[]): string {
-  return `unnest((SELECT $1::${first}[]), ${others.map((type, i) => `$${i + 2}::${type}[]`).join(', ')})`;
+function rowsOf([[, first], ...others]: readonly Column<never>[]): string {
+  return `unnest((SELECT $1::${first}[]), ${others.map(([, type], i) => `$${i + 2}::${type}[]`).join(', ')})`;
 }
 
 /** One row, in a parameter for each value. */
-function rowOf(types: readonly ElementTypeName[]): string {
-  return `(VALUES (${types.map((type, i) => `$${i + 1}::${type}`).join(', ')}))`;
+function rowOf(columns: readonly Column<never>[]): string {
+  return `(VALUES (${columns.map(([, type], i) => `$${i + 1}::${type}`).join(', ')}))`;
 }
 
 /**
@@ -172,20 +177,20 @@ export function postgresStatements({ record, step }: TableNames) {
    * The claims are inserted in their order, sorted by id, so that concurrent batches cannot deadlock.
    */
   const claim = (andWhere = '') => `
-WITH ${CLAIMS},
+WITH claims(${namesOf(CLAIM)}) AS MATERIALIZED (SELECT * FROM ${rowsOf(CLAIM)}),
 existing AS MATERIALIZED (
   SELECT ${columns('r.lease_until')}, ${effectIf(`r.lease_until <= ${NOW}`)} <> 'keep' AS is_free
   FROM claims i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
 ), claimed AS (
-  INSERT INTO ${record} AS r (id, ${CLAIM_COLUMNS}, status, token, attempt, awaited, lease_until, created_at, expires_at, retention_ms)
-  SELECT id, ${CLAIM_COLUMNS}, 'processing', 1, 1, false, ${after('lease')}, ${NOW}, ${expiry('retention')}, retention::bigint
+  INSERT INTO ${record} AS r (${CLAIMED}, status, token, attempt, awaited, lease_until, created_at, expires_at, retention_ms)
+  SELECT ${CLAIMED}, 'processing', 1, 1, false, ${after('lease')}, ${NOW}, ${expiry('retention')}, retention::bigint
   FROM claims WHERE id NOT IN (SELECT id FROM existing) AND ${SHORT_LOCK_WAIT} ${andWhere}
   ON CONFLICT (id) DO NOTHING RETURNING r.id
 )
 SELECT * FROM existing UNION ALL SELECT id, ${RECORD.replace(/\w+/g, 'NULL')}, NULL, NULL, NULL, NULL FROM claimed`;
 
   const takeOver = `
-WITH ${CLAIMS},
+WITH claims(${namesOf(CLAIM)}) AS MATERIALIZED (SELECT * FROM ${rowsOf(CLAIM)}),
 held AS (
   UPDATE ${record} r SET status = 'held' FROM claims i WHERE r.id = i.id AND ${BY_INDEX} AND ${effect} = 'hold'
 )
@@ -202,7 +207,7 @@ FROM claims i WHERE r.id = i.id AND ${BY_INDEX} AND ${effect} IN ('restart', 'ta
   const complete = (rows: string, andWhere: string, isAwaited = 'r.awaited') => `
 UPDATE ${record} r SET status = 'done', response_code = i.code, response_head = i.head, response_body = i.body,
   completed_at = ${NOW}, expires_at = ${expiry('i.retention')}, fingerprint = coalesce(i.fingerprint, r.fingerprint)
-FROM ${rows} AS i(id, owner, token, code, head, body, retention, fingerprint)
+FROM ${rows} AS i(${namesOf(COMPLETION)})
 WHERE r.id = i.id AND r.owner = i.owner AND r.token = i.token AND r.status = 'processing' AND ${BY_INDEX} AND ${andWhere}
 RETURNING r.id, ${isAwaited} AS awaited`;
 
@@ -215,8 +220,8 @@ RETURNING r.id, ${isAwaited} AS awaited`;
 
   /** A transaction with an older snapshot cannot see whether a request waits: it reports that one does. */
   const completeWithin = complete(
-    rowOf(COMPLETION_TYPES),
-    `${MARK} = $${COMPLETION_TYPES.length + 1}`,
+    rowOf(COMPLETION),
+    `${MARK} = $${COMPLETION.length + 1}`,
     `(current_setting('transaction_isolation') <> 'read committed' OR ${awaited})`,
   );
 
@@ -229,9 +234,9 @@ RETURNING r.id, ${isAwaited} AS awaited`;
     claim: claim(),
     claimAsync: claim(ASYNC_COMMIT),
     takeOver,
-    complete: complete(rowsOf(COMPLETION_TYPES), SHORT_LOCK_WAIT),
+    complete: complete(rowsOf(COMPLETION), SHORT_LOCK_WAIT),
     completeWithin,
-    completeLast: orFail(completeWithin, COMPLETION_TYPES.length + 1),
+    completeLast: orFail(completeWithin, COMPLETION.length + 1),
     mark: `SELECT ${MARK} AS mark`,
     lock: `SELECT FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND ${BY_INDEX} AND ${SHORT_LOCK_WAIT} ORDER BY r.id FOR UPDATE`,
     readMany: `${AT_PRIMARY}SELECT ${current} FROM ${record} r WHERE r.id = ANY($1::uuid[]) AND ${BY_INDEX}`,
@@ -308,6 +313,18 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
   const run = (on: PgConnection, name: StatementName, values: unknown[]) =>
     on.query({ name: `nestjs_idempotency_${name}`, text: sql()[name], values });
 
+  const runBatch = <Row>(
+    on: PgConnection,
+    name: 'claim' | 'claimAsync' | 'takeOver' | 'complete',
+    rows: readonly Row[],
+    columns: readonly Column<Row>[],
+  ) =>
+    run(
+      on,
+      name,
+      columns.map((column) => new ArrayParameter(rows, column)),
+    );
+
   const fenced = async (
     on: PgConnection,
     name: 'endLease' | 'discard' | 'renew' | 'renewLeaseRow' | 'putStep',
@@ -322,7 +339,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
 
   const claim = async (on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> => {
     const name = claims.every((c) => c.asyncCommit) ? 'claimAsync' : 'claim';
-    const { rows } = await run(on, name, arraysOf(CLAIM_TYPES, claims.map(claimRow)));
+    const { rows } = await runBatch(on, name, claims, CLAIM);
     if (rows.length === claims.length && rows.every(isClaimed)) return claims.map(claimed);
     const byId = new Map(rows.map((row) => [row.id, isClaimed(row) ? undefined : recordOf(row)]));
     // The statement does not read lease rows. A lease that was renewed there has not expired.
@@ -353,7 +370,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     /** The lock comes first, by a statement of its own: the next one then sees every heartbeat from before the lock. */
     async takeOver(on, claims) {
       await run(on, 'lock', [claims.map(({ recordId }) => recordId)]);
-      await run(on, 'takeOver', arraysOf(CLAIM_TYPES, claims.map(claimRow)));
+      await runBatch(on, 'takeOver', claims, CLAIM);
       const found = await readMany(on, claims);
       const deleted = claims.filter(({ recordId }) => !found.some((record) => record.recordId === recordId));
       return deleted.length > 0 ? [...found, ...(await claim(on, deleted))] : found;
@@ -365,7 +382,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     },
 
     async complete(on, completions) {
-      const { rows } = await run(on, 'complete', arraysOf(COMPLETION_TYPES, completions.map(completionRow)));
+      const { rows } = await runBatch(on, 'complete', completions, COMPLETION);
       return new Map(rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }]));
     },
 
@@ -374,7 +391,9 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     },
 
     async completeWithin(on, mark, c) {
-      const answer = answerOf(await run(on, 'completeWithin', [...completionRow(c), mark]));
+      const answer = answerOf(
+        await run(on, 'completeWithin', [...COMPLETION.map(([, , valueOf]) => valueOf(c)), mark]),
+      );
       if (answer.held) return answer;
       const found = await run(on, 'mark', []);
       return found.rows[0].mark === mark ? NOT_HELD : 'ended';
@@ -391,7 +410,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
 
     async completeLast(on, mark, c) {
       try {
-        return answerOf(await run(on, 'completeLast', [...completionRow(c), mark]));
+        return answerOf(await run(on, 'completeLast', [...COMPLETION.map(([, , valueOf]) => valueOf(c)), mark]));
       } catch (error) {
         const { code, message } = error as { code?: unknown; message: string };
         if (code !== NO_BOOLEAN) throw error;
@@ -456,14 +475,6 @@ function answerOf({ rows }: PgAnswer): FencedAnswer {
 
 function bytes(base64: unknown): Buffer | null {
   return base64 === null ? null : Buffer.from(base64 as string, 'base64');
-}
-
-function claimRow(c: Claim): unknown[] {
-  return [c.recordId, ...claimValues(c), c.leaseMs, c.retentionMs];
-}
-
-function completionRow(c: CompletionRow): unknown[] {
-  return [c.recordId, c.owner, c.token, c.code, c.head, c.body, c.retentionMs, c.fingerprint];
 }
 
 /** Returns whether a row is a claim that was inserted. The row has an id alone: the rest is known from the claim. */
