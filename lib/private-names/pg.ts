@@ -30,6 +30,37 @@ export function isNative(client: object): boolean {
   return 'native' in client;
 }
 
+/** A client that {@link cancelStatement} uses or cancels. */
+export interface PgCancelInternals {
+  readonly host?: string;
+  readonly port?: number;
+  /** The numbers by which the server knows a session that may be cancelled. */
+  readonly processID?: unknown;
+  readonly secretKey?: unknown;
+  /** Cannot cancel in `pg-native`, and in what only resembles a client. */
+  readonly connection?: {
+    readonly stream?: { unref?(): void };
+    connect?(port: number | string | undefined, host?: string): void;
+    cancel?(processID: unknown, secretKey: unknown): void;
+    on(event: 'connect' | 'error', listener: () => void): void;
+  };
+}
+
+/**
+ * Asks the server to cancel the statement of a client. This takes a connection of its own, on which no other message is sent.
+ *
+ * @param by a new client with the same settings, which is not connected
+ */
+export function cancelStatement({ processID, secretKey }: PgCancelInternals, by: PgCancelInternals): void {
+  const { connection, host, port } = by;
+  if (!connection?.connect || !connection.cancel) return;
+  connection.on('error', () => undefined);
+  connection.on('connect', () => connection.cancel!(processID, secretKey));
+  if (host?.startsWith('/')) connection.connect(`${host}/.s.PGSQL.${port}`);
+  else connection.connect(port, host);
+  connection.stream?.unref?.();
+}
+
 /** What the server says after each statement about the session's transaction. */
 export interface PgSession {
   status?: string;

@@ -13,11 +13,14 @@ interface ResultSetHeader {
   readonly insertId: number | string;
 }
 
-/** Limits the lock wait of the one statement that follows. The shortest that MariaDB takes is one second. */
-const MARIADB_LOCK_TIMEOUT = 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ';
+/**
+ * Limits the wait of the one statement that follows for a locked row, and for the table: ALTER TABLE or a backup may lock it for minutes.
+ * The shortest that MariaDB takes is one second.
+ */
+const MARIADB_LOCK_TIMEOUT = 'SET STATEMENT innodb_lock_wait_timeout = 1, lock_wait_timeout = 1 FOR ';
 
 /** As {@link MARIADB_LOCK_TIMEOUT}, once a Galera node has applied all that was committed before, for any kind of statement. */
-const MARIADB_SYNCED = 'SET STATEMENT innodb_lock_wait_timeout = 1, wsrep_sync_wait = 7 FOR ';
+const MARIADB_SYNCED = 'SET STATEMENT innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, wsrep_sync_wait = 7 FOR ';
 
 /** Lets the one statement that follows see and change what is committed: see `MysqlConnection.currentRead`. */
 const WITHOUT_SNAPSHOT = 'SET STATEMENT innodb_snapshot_isolation = OFF FOR ';

@@ -33,12 +33,14 @@ interface Mysql2Pool extends Mysql2PoolInternals {
 const DEFAULT_LIMIT = 10;
 
 /**
- * Limits how long a statement waits for a locked row: by default 50 s, in which its connection would be missing. One second is
- * the shortest, and MySQL has no limit for a single statement. A statement that must wait longer runs again.
+ * Limits how long a statement waits for a locked row, by default 50 s, and for a locked table, by default a year (a day on MariaDB), in
+ * which its connection would be missing. One second is the shortest, and MySQL has no limit for a single statement. A statement that
+ * must wait longer runs again.
  *
  * Commits each statement, whatever the server's or the application's default is.
  */
-const PREPARE_SESSION = 'SET SESSION innodb_lock_wait_timeout = 1, SESSION autocommit = 1';
+const PREPARE_SESSION =
+  'SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, SESSION autocommit = 1';
 
 const ignore = () => undefined;
 

@@ -11,7 +11,13 @@ import { nestingOf } from './nesting.js';
 import { type Place, PooledConnector } from './pooled-connector.js';
 import { notCommitted } from './poisoned-connections.js';
 import { type Pool, StorePools } from './pools.js';
-import { ownPostgresPool, type PgClient, releasePostgres, sharedPostgresPool } from './postgres-pool.js';
+import {
+  destroyPostgres,
+  ownPostgresPool,
+  type PgClient,
+  releasePostgres,
+  sharedPostgresPool,
+} from './postgres-pool.js';
 import { beginDirectly, commitDirectly, LastStatement } from './postgres-transactions.js';
 
 /** PostgreSQL's errors for a prepared statement that is on another connection than the client assumes. */
@@ -85,9 +91,8 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
     releasePostgres(client, broken);
   }
 
-  /** `end()` of `pg` does not wait for the statement. */
   protected destroy(client: PgClient): void {
-    void client.end().catch(() => undefined);
+    destroyPostgres(this.dataSource, client);
   }
 
   protected isIntactAfter(error: unknown): boolean {

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import type { PgPoolInternals } from '../../private-names/pg.js';
+import { cancelStatement, type PgCancelInternals, type PgPoolInternals } from '../../private-names/pg.js';
 import { postgresPoolOf } from '../../private-names/typeorm.js';
 import { initialized } from '../data-source.js';
 import type { PgAnswer } from '../dialects/postgres.js';
@@ -22,7 +22,7 @@ interface PgClientOptions {
 
 type PgClientClass = new (options: PgClientOptions) => PgClient;
 
-export interface PgClient {
+export interface PgClient extends PgCancelInternals {
   query(
     statement: {
       readonly name: string | undefined;
@@ -88,6 +88,18 @@ export function ownPostgresPool(dataSource: DataSource, connections: number): Po
 export function releasePostgres(client: PgClient, error: unknown): void {
   client.release(error);
   client.off('error', ignore);
+}
+
+/**
+ * Closes a connection that waits for an answer, and has the server cancel its statement. While a statement waits for a lock, the server does
+ * not notice that its client is gone. It would claim a record minutes later, for a process that has given up. And each request would leave
+ * one more session, until the server accepts none.
+ */
+export function destroyPostgres(dataSource: DataSource, client: PgClient): void {
+  const pool = postgresPoolOf<PgPool | undefined>(dataSource);
+  if (pool?.options) cancelStatement(client, new pool.Client({ ...pool.options }));
+  // `end()` does not wait for the statement.
+  void client.end().catch(() => undefined);
 }
 
 /** As an option of the pool, the timeout would cost a timer each time that a connection is taken. */

@@ -31,7 +31,7 @@ import type {
   Mysql2PoolInternals,
   Mysql2ResultInternals,
 } from '../../../lib/private-names/mysql2.js';
-import type { PgClientInternals, PgPoolInternals } from '../../../lib/private-names/pg.js';
+import type { PgCancelInternals, PgClientInternals, PgPoolInternals } from '../../../lib/private-names/pg.js';
 import {
   connectingDriverOf,
   mysqlDriverOf,
@@ -216,13 +216,19 @@ describe('private names of other packages', () => {
 
     const runner = dataSource.createQueryRunner('master');
     try {
-      const { connection, pipeline } = (await runner.connect()) as PgClientInternals;
+      const client = (await runner.connect()) as PgClientInternals;
+      const { connection, pipeline } = client;
       expect(pipeline ?? false).toBe(false);
       expect(connection!.parsedStatements).toEqual({});
       for (const name of ['parse', 'bind', 'execute', 'sync'] as const) {
         expect(typeof connection![name]).toBe('function');
       }
       expect(typeof connection!.stream!.cork).toBe('function');
+      // Of what cancels a statement.
+      const { processID, secretKey, host, port, connection: canceller } = client as PgCancelInternals;
+      expect([processID, secretKey, port]).toEqual([expect.any(Number), expect.anything(), expect.any(Number)]);
+      expect(host).toBe((dataSource.options as { host: string }).host);
+      expect([typeof canceller!.connect, typeof canceller!.cancel]).toEqual(['function', 'function']);
     } finally {
       await runner.release();
     }

@@ -152,3 +152,23 @@ describe.each(['postgres', 'mariadb'] as const)('Rows that others have locked, %
     expect(await fixture.dataSource.query(ask)).toEqual(before);
   });
 });
+
+// ALTER TABLE, or a backup, locks the table for all. Statements took every connection of the data source, and waited without a limit.
+test('A table of MariaDB that others have locked does not take all connections of the data source', async () => {
+  const fixture = await StoreFixture.open(backendOf('mariadb'));
+  try {
+    const store = fixture.store();
+    const operator = (await fixture.connect()).createQueryRunner();
+    await store.claim(aClaim());
+    await operator.query('LOCK TABLES idempotency_record WRITE');
+    const claims = Array.from({ length: 2 * MANY }, () => aClaim());
+    const answers = await Promise.allSettled(claims.map((claim) => store.claim(claim)));
+    expect(answers.filter(({ status }) => status === 'fulfilled')).toEqual([]);
+    expect(await fixture.dataSource.query('SELECT 1 AS one')).toMatchObject([{ one: expect.anything() }]);
+    await operator.query('UNLOCK TABLES');
+    await operator.release();
+    expect(await store.claim(again(claims[0]))).toMatchObject({ status: 'processing' });
+  } finally {
+    await fixture.close();
+  }
+});
