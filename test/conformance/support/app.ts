@@ -86,7 +86,7 @@ function moduleOf(database: TestDatabase, settings: AppSettings): Type {
   const { imports = [], options, providers, controllers } = settings;
   @Module({
     imports: [
-      TypeOrmModule.forRoot({ ...database.options, autoLoadEntities: true, synchronize: true } as never),
+      TypeOrmModule.forRoot({ autoLoadEntities: true, synchronize: true, ...database.options } as never),
       settings.module ?? IdempotencyModule.forRoot({ audit: 'off', sweep: false, ...options }),
       ...imports,
     ],

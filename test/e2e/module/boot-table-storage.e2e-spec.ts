@@ -3,7 +3,16 @@ import { IDEMPOTENCY_ENTITIES } from '../../../lib/index.js';
 import { startApp } from '../../conformance/support/app.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 
-// Such a table passes every other check, and loses records at a crash, or keeps the outcome of writes that were rolled back.
+const BY_TIME = 'DROP PRIMARY KEY, ADD PRIMARY KEY (id, created_at) PARTITION BY HASH (created_at)';
+
+/** TypeORM would give a table its key back. */
+const asItIs = (database: TestDatabase): TestDatabase => ({
+  ...database,
+  options: { ...database.options, synchronize: false },
+});
+
+// Such a table passes every other check. It loses records at a crash, keeps the outcome of writes that were rolled back, gives one key
+// to two executions, or takes one step for another.
 test.each([
   ['postgres', 'idempotency_record', 'SET UNLOGGED', /^ERROR The table idempotency_record is unlogged: .* SET LOGGED/],
   [
@@ -11,6 +20,19 @@ test.each([
     'idempotency_step',
     'ENGINE = MyISAM',
     /^ERROR The table idempotency_step is of the engine MyISAM, .* ENGINE = InnoDB/,
+  ],
+  [
+    'mariadb',
+    'idempotency_record',
+    BY_TIME,
+    /^ERROR The table idempotency_record has another primary key .* each retry runs again/,
+  ],
+  ['mariadb', 'idempotency_step', 'DROP PRIMARY KEY', /^ERROR The table idempotency_step has another primary key/],
+  [
+    'mariadb',
+    'idempotency_step',
+    'CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci',
+    /^ERROR The column name of the table idempotency_step has the collation utf8mb4_general_ci, .* COLLATE utf8mb4_bin/,
   ],
 ] as const)(
   'The boot of an application on %s names the table %s that %s has made unsafe',
@@ -21,7 +43,7 @@ test.each([
       await admin.initialize();
       await admin.query(`ALTER TABLE ${table} ${how}`);
       await admin.destroy();
-      const app = await startApp('express', { database });
+      const app = await startApp('express', { database: asItIs(database) });
       await app.close();
       expect(app.log.lines).toEqual([expect.stringMatching(line)]);
     } finally {
@@ -29,3 +51,18 @@ test.each([
     }
   },
 );
+
+test('The boot of an application on MariaDB says nothing of a table that keeps its history', async () => {
+  const database = await createDatabase('mariadb');
+  try {
+    const admin = new DataSource({ ...database.options, entities: [...IDEMPOTENCY_ENTITIES], synchronize: true });
+    await admin.initialize();
+    for (const table of ['record', 'step']) await admin.query(`ALTER TABLE idempotency_${table} ADD SYSTEM VERSIONING`);
+    await admin.destroy();
+    const app = await startApp('express', { database: asItIs(database) });
+    await app.close();
+    expect(app.log.lines).toEqual([]);
+  } finally {
+    await database.drop();
+  }
+});
