@@ -34,8 +34,8 @@ const SQLSTATE: DriverErrorTable = {
   // serialization_failure, deadlock_detected, lock_not_available
   conflict: /^(40001|40P01|55P03)$/,
   // Connection exceptions; insufficient resources; operator intervention, with query_canceled; system errors; a standby;
-  // a prepared statement that a pooler lost or the server can no longer use.
-  outage: /^(08...|53...|57014|57P0.|58...|XX...|25006|26000|42P05|0A000)$/,
+  // a prepared statement that a pooler lost or the server can no longer use; CockroachDB's COMMIT that may have happened.
+  outage: /^(08...|53...|57014|57P0.|58...|XX...|25006|26000|42P05|0A000|40003)$/,
   locked: /^55P03$/,
   undone: /^(40001|40P01)$/,
   tooManyConnections: /^53300$/,
@@ -46,16 +46,17 @@ const SQLSTATE: DriverErrorTable = {
 
 /** MySQL and MariaDB, by error number. */
 const ERRNO: DriverErrorTable = {
-  // Lock wait timeout, deadlock, MariaDB's "record has changed since last read", NOWAIT.
-  conflict: /^(1205|1213|1020|3572)$/,
-  // Too many connections or prepared statements, shutdown, out of memory or disk, a read-only server or transaction, an interrupted or killed
-  // statement, a Galera node that is not ready, the client's own 20xx, and ProxySQL's 90xx: it reaches no server.
+  // Lock wait timeout, deadlock, MariaDB's "record has changed since last read", NOWAIT, a COMMIT that group replication does not certify.
+  conflict: /^(1205|1213|1020|3572|3101)$/,
+  // Too many connections or prepared statements, shutdown, out of memory, threads or disk, a read-only or offline server or transaction, an
+  // interrupted or killed statement, session or connection, a node that is not ready (1047 of Galera, 3100 and 37xx of group replication),
+  // the client's own 20xx, and ProxySQL's 90xx: it reaches no server.
   outage:
-    /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1159|1160|1161|1203|1226|1290|1317|1461|1792|1836|1927|1969|3024|4031|20\d\d|90\d\d)$/,
+    /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1135|1152|115[4-9]|116[01]|1184|1203|1226|1290|1317|1461|1792|1836|1927|1969|3024|3032|3100|316[89]|378[1-3]|379[6-9]|4031|20\d\d|90\d\d)$/,
   locked: /^(1205|3572)$/,
-  undone: /^(1213|1020)$/,
+  undone: /^(1213|1020|3101)$/,
   // With 1206: no memory for locks.
-  endsTransaction: /^(1213|1020|1206)$/,
+  endsTransaction: /^(1213|1020|1206|3101)$/,
   // Of the server, of a user, of a resource limit.
   tooManyConnections: /^(1040|1203|1226)$/,
   // `--read-only`, a read-only transaction, and read-only mode.

@@ -81,8 +81,8 @@ export const TRANSACTIONS = [
           },
           {
             file: 'lib/store/driver-errors.ts',
-            find: '  conflict: /^(1205|1213|1020|3572)$/,',
-            replace: '  conflict: /^(1205|3572)$/,',
+            find: '  conflict: /^(1205|1213|1020|3572|3101)$/,',
+            replace: '  conflict: /^(1205|3572|3101)$/,',
           },
         ],
         shownBy: [{ spec: 'test/e2e/protocol/transactional', test: 'transactions on postgres a deadlock answers 503' }],

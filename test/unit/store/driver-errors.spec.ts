@@ -40,8 +40,10 @@ describe('isRetryable', () => {
 
 describe('kindOf', () => {
   it.each([
-    ['conflict', ['40001', '40P01', '55P03', 1205, 1213, 1020, 'SQLITE_BUSY', 'SQLITE_LOCKED_SHAREDCACHE']],
-    ['outage', ['08006', '53300', '53100', '57P01', '57014', '25006', '0A000', 1040, 1053, 1290, 1836, 2013]],
+    ['conflict', ['40001', '40P01', '55P03', 1205, 1213, 1020, 3101, 'SQLITE_BUSY', 'SQLITE_LOCKED_SHAREDCACHE']],
+    ['outage', ['08006', '53300', '53100', '57P01', '57014', '25006', '0A000', 1040, 1053, 1290, 1836, 2013, '40003']],
+    // Sessions and servers of MySQL that end, group replication that is not ready.
+    ['outage', [1135, 1152, 1158, 1184, 3032, 3100, 3168, 3169, 3781, 3797]],
     ['outage', ['ECONNREFUSED', 'EAI_AGAIN', 'PROTOCOL_CONNECTION_LOST', 'SQLITE_IOERR_WRITE', 'SQLITE_FULL']],
     ['refusal', ['23503', '25P02', '25P03', '22021', '42501', 1153, 1048, 4025, 'SQLITE_CONSTRAINT_CHECK', 'ERR_X']],
   ])('takes for a %s: %p', (kind, codes) => {
@@ -116,11 +118,26 @@ describe('retryingConflicts', () => {
 describe('says', () => {
   it.each([
     ['locked', ['55P03', 1205, 3572]],
-    ['undone', ['40001', '40P01', 1213, 1020, 'SQLITE_BUSY']],
-    ['endsTransaction', [1213, 1020, 1206]],
+    ['undone', ['40001', '40P01', 1213, 1020, 3101, 'SQLITE_BUSY']],
+    ['endsTransaction', [1213, 1020, 1206, 3101]],
     ['tooManyConnections', ['53300', 1040, 1203, 1226]],
   ] as const)('knows by the table of each driver what is %s', (what, codes) => {
-    const all = ['55P03', 1205, 3572, '40001', '40P01', 1213, 1020, 'SQLITE_BUSY', 1206, '53300', 1040, 1203, 1226];
+    const all = [
+      '55P03',
+      1205,
+      3572,
+      '40001',
+      '40P01',
+      1213,
+      1020,
+      3101,
+      'SQLITE_BUSY',
+      1206,
+      '53300',
+      1040,
+      1203,
+      1226,
+    ];
     const errorOf = (code: string | number) => (typeof code === 'number' ? withErrno(code) : withCode(code));
     expect(all.filter((code) => says(errorOf(code), what))).toEqual(
       all.filter((code) => codes.includes(code as never)),
