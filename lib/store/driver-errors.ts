@@ -116,7 +116,20 @@ export function isRetryable(error: unknown): boolean {
   return kindOf(error) !== 'refusal';
 }
 
+/** The errors of connections that could not be opened. */
+const unopened = new WeakSet<object>();
+
+/**
+ * Notes that an error is of a connection that could not be opened, and returns it. It refuses no statement, whatever its code: a role
+ * that may not log in, a password that is being changed and a database that is renamed are back a moment later.
+ */
+export function asUnopened(error: unknown): unknown {
+  if (isErrorLike(error)) unopened.add(error);
+  return error;
+}
+
 function ownKindOf(error: DriverError): DriverErrorKind {
+  if (unopened.has(error)) return 'outage';
   const { table, code } = entryOf(error);
   if (!table) return NETWORK.test(code) || NETWORK_MESSAGE.test(error.message) ? 'outage' : 'refusal';
   if (table.conflict.test(code)) return 'conflict';

@@ -1,6 +1,6 @@
 import type { EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
-import { says } from '../driver-errors.js';
+import { asUnopened, says } from '../driver-errors.js';
 import { LockedRows } from '../locked-rows.js';
 import { Deadlines } from '../deadline.js';
 import type { Connector, RehearsalStep } from './connector.js';
@@ -19,6 +19,10 @@ const LASTING_AFTER_MS = 2_000;
 
 /** Where a statement runs: alone, so that its session has to commit it, or in a transaction. */
 export type Place = 'alone' | 'within';
+
+function throwUnopened(error: unknown): never {
+  throw asUnopened(error);
+}
 
 /**
  * Runs statements on connections of a pool. A connection that is broken for good is closed instead of released. After a
@@ -56,7 +60,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
       try {
         connection = await this.pools.current.take();
       } catch (error) {
-        connection = await this.pools.takeAfter(error);
+        connection = await this.pools.takeAfter(error).catch(throwUnopened);
       }
       this.inUse.add(connection);
       let broken: unknown;

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { NestedOperationError } from '../../engine/errors.js';
 import { forgetSavepoints, setTransactionState } from '../../private-names/typeorm.js';
 import type { Connector } from '../connectors/connector.js';
 import { releaseAfter } from '../connectors/discard-connection.js';
 import type { TimeLimit } from '../deadline.js';
+import { asUnopened } from '../driver-errors.js';
 import { ownRunners } from './rolled-back-calls.js';
 import { isObserved, WatchedTransaction } from './transaction-watch.js';
 
@@ -57,7 +59,12 @@ export class OwnTransactions {
   private async begin(runner: QueryRunner, isWanted: () => boolean): Promise<WatchedTransaction | undefined> {
     const { direct, singleConnection } = this.connector;
     // Not awaited on a single connection: another transaction could begin meanwhile.
-    const client = singleConnection ? undefined : ((await runner.connect()) as object);
+    let client: object | undefined;
+    try {
+      client = singleConnection ? undefined : ((await runner.connect()) as object);
+    } catch (error) {
+      throw error instanceof NestedOperationError ? error : asUnopened(error);
+    }
     if (!isWanted()) return undefined;
     if (!client || !direct || isObserved(this.dataSource)) {
       await runner.startTransaction();

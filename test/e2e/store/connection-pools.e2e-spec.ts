@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
@@ -410,5 +410,36 @@ describe('Announcements through PostgreSQL', () => {
     const seen = woken;
     await there.announce(recordId);
     await until(() => woken > seen);
+  });
+});
+
+// As in a maintenance, while a password is changed, or while a database is renamed. A completion was taken for refused, and given up at once.
+describe.each([
+  ['postgres', 'CREATE ROLE $ LOGIN SUPERUSER', 'ALTER ROLE $ NOLOGIN', 'DROP ROLE $'],
+  ['mariadb', 'GRANT ALL ON *.* TO $ IDENTIFIED BY ""', 'ALTER USER $ ACCOUNT LOCK', 'DROP USER $'],
+] as const)('A user of %s who may not log in', (dialect, create, lock, drop) => {
+  it('refuses no statement: each is sent again later', async () => {
+    const fixture = await StoreFixture.open(backendOf(dialect));
+    const username = `u_${randomBytes(4).toString('hex')}`;
+    const run = (sql: string) => fixture.dataSource.query(sql.replace('$', username));
+    await run(create);
+    try {
+      const dataSource = await fixture.connect({ username, password: '' });
+      const store = fixture.store({ dataSource });
+      await run(lock);
+      const outage = { name: 'StoreUnavailableError' };
+      const ours = ownership(await fixture.store().claim(aClaim()));
+      await expect(store.complete(ours, COMPLETION)).rejects.toMatchObject(outage);
+      await expect(store.release(ours, HOUR)).rejects.toMatchObject(outage);
+      const held = dataSource.createQueryRunner();
+      await held.connect();
+      await expect(store.transaction(async () => ({ held: true, awaited: false }))).rejects.toMatchObject(outage);
+      await held.release();
+    } finally {
+      await fixture.close();
+      const admin = await StoreFixture.open(backendOf(dialect));
+      await admin.dataSource.query(drop.replace('$', username));
+      await admin.close();
+    }
   });
 });
