@@ -264,7 +264,7 @@ export class SqlRecordStore implements RecordStore {
 
   /**
    * Claims a record, records a step and deletes both, in a transaction that is rolled back. Rejects with the database's
-   * error where tables, columns or rights are missing.
+   * error where tables, columns or rights are missing, and where the record cannot be found.
    *
    * @param reached called before each statement, with what it tries to do
    */
@@ -274,8 +274,11 @@ export class SqlRecordStore implements RecordStore {
     const owner = { ...claim, token: 1 };
     const steps: RehearsalStep<unknown>[] = [
       ['claim a record', (on) => dialect.claim(on, [claim])],
-      ['record a step', (on) => dialect.putStep(on, owner, { name: 'boot check', status: 'begun', result: null })],
-      ['delete a record', (on) => dialect.discard(on, owner)],
+      [
+        'record a step',
+        (on) => dialect.putStep(on, owner, { name: 'boot check', status: 'begun', result: null }).then(assertFound),
+      ],
+      ['delete a record', (on) => dialect.discard(on, owner).then(assertFound)],
     ];
     return withDeadline(connector.rehearse(steps, reached), this.settings.timeoutMs);
   }
@@ -383,6 +386,15 @@ export class SqlRecordStore implements RecordStore {
       body: body && sealer[how](body, { recordId, field: 'body' }),
     };
   }
+}
+
+/** @throws Error where a record that has just been claimed was not found: no outcome could be recorded */
+function assertFound({ held }: FencedAnswer): void {
+  if (held) return;
+  throw new Error(
+    'the record that was just claimed is not found. Row-level security needs policies for SELECT, INSERT, UPDATE and DELETE, and a ' +
+      'trigger may not return NULL',
+  );
 }
 
 class SqlStepStore implements StepStore {

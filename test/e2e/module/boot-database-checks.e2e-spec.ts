@@ -295,3 +295,32 @@ test('a database that is down for a moment does not fail the boot', async () => 
   await proxy.refuse(false);
   expect(await pay(app)).toBe(201);
 });
+
+// Its statements changed no row, without an error: handlers ran, and no outcome was recorded.
+test('A PostgreSQL with row-level security that has no policy for UPDATE', async () => {
+  const { database, admin } = await newDatabase('postgres');
+  const username = `user_${randomBytes(4).toString('hex')}`;
+  await admin.query(`CREATE ROLE ${username} LOGIN`);
+  ends.push(async () => {
+    await admin.query(`DROP OWNED BY ${username}`);
+    await admin.query(`DROP ROLE ${username}`);
+  });
+  for (const table of ['idempotency_record', 'idempotency_step']) {
+    await admin.query(`GRANT ALL ON ${table} TO ${username}`);
+    await admin.query(`ALTER TABLE ${table} ENABLE ROW LEVEL SECURITY`);
+    await admin.query(`CREATE POLICY add_rows ON ${table} FOR INSERT WITH CHECK (true)`);
+    await admin.query(`CREATE POLICY see_rows ON ${table} FOR SELECT USING (true)`);
+  }
+  const limited = { ...database.options, username, password: '' };
+  const { app, log } = await boot(limited);
+  expect(log.lines).toEqual([
+    expect.stringMatching(
+      /^ERROR The boot check could not record a step: .* not found\. Row-level security needs policies/,
+    ),
+  ]);
+  expect(await pay(app)).not.toBe(201);
+  for (const table of ['idempotency_record', 'idempotency_step']) {
+    await admin.query(`CREATE POLICY all_rows ON ${table} FOR ALL USING (true)`);
+  }
+  expect((await boot(limited)).log.toString()).toBe('');
+});
