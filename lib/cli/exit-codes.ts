@@ -27,3 +27,9 @@ export class CliError extends Error {
 /** @param next the command to type next. Default: the command's help */
 export const usageError = (message: string, next?: string) => new CliError(ExitCode.usage, message, next);
 export const refusal = (message: string) => new CliError(ExitCode.refused, message);
+
+export const noDatabase = () =>
+  usageError(
+    'Which database? Set DATABASE_URL, or give --database-url',
+    'export DATABASE_URL=postgres://user:password@host/database',
+  );

@@ -11,7 +11,7 @@ import { COMMANDS } from './commands/index.js';
 import { connect, disconnect, messageOf, newDataSource, serviceOn } from './database/connection.js';
 import type { DatabaseSettings } from './database/data-source-options.js';
 import { redacting } from './database/redact.js';
-import { CliError, ExitCode, usageError } from './exit-codes.js';
+import { CliError, ExitCode, noDatabase, usageError } from './exit-codes.js';
 import { COMMON_OPTIONS, generalHelp, helpOf } from './help.js';
 import type { Terminal } from './output/terminal.js';
 import { durationOf } from './values.js';
@@ -61,11 +61,7 @@ function invocationOf(
     (Array.isArray(values[option]) ? values[option].join('\n') : values[option]) as string | undefined;
   const timeout = durationOf('timeout', text('timeout')) ?? '30s';
   const settings = (create = false): DatabaseSettings => {
-    if (!url)
-      throw usageError(
-        'Which database? Set DATABASE_URL, or give --database-url',
-        'export DATABASE_URL=postgres://user:password@host/database',
-      );
+    if (!url) throw noDatabase();
     return {
       url,
       schema: text('schema'),

@@ -19,7 +19,7 @@ import { redis } from '../doctor/redis.js';
 import { clock, rehearsal, tables, version } from '../doctor/server.js';
 import { sqliteSettings } from '../doctor/sqlite.js';
 import { DEFAULT_SETTINGS, type Subject } from '../doctor/subject.js';
-import { CliError, ExitCode, usageError } from '../exit-codes.js';
+import { CliError, ExitCode, noDatabase, usageError } from '../exit-codes.js';
 import { pairs } from '../output/table.js';
 import type { Style, Terminal } from '../output/terminal.js';
 import { durationOf, wholeNumber } from '../values.js';
@@ -74,6 +74,7 @@ async function findingsOf(invocation: Invocation): Promise<Finding[]> {
   const urls = redisUrls(text('redis'));
   const file = flag('no-app') ? undefined : findApplication(text('app'));
   if (file === undefined && !hasDatabase) {
+    if (flag('no-app')) throw noDatabase();
     throw usageError(
       'There is no dist/app.module.js and no DATABASE_URL. Build the application, name its root module with --app, or ' +
         'give --database-url',

@@ -21,7 +21,7 @@ export function addRedisClient(draft: Draft, { node, file }: Found<ts.ClassDecla
   const name = /\bredis\b/.test(source.text) ? 'idempotencyRedis' : 'redis';
   const [Redis, Logger] = [editor.import('ioredis', 'Redis'), editor.import('@nestjs/common', 'Logger')];
   editor.addBelowImports(clientLines(name, Redis, Logger));
-  draft.packages.add('ioredis@5');
+  if (!dependsOn(draft.project.manifest, 'ioredis')) draft.packages.add('ioredis@5');
   if (dependsOn(draft.project.manifest, '@nestjs/config')) {
     draft.notes.push(
       `${file.path} reads REDIS_URL before @nestjs/config has read .env files: set it in the environment, or import 'dotenv/config' first in ${draft.project.entry}`,

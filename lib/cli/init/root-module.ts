@@ -52,7 +52,7 @@ function typeOrmModule(database: DatabaseName): string {
     database === 'sqlite'
       ? [`database: 'app.sqlite'`, 'autoLoadEntities: true', 'synchronize: true']
       : [
-          'url: process.env.DATABASE_URL',
+          'url: process.env.DATABASE_URL!',
           'autoLoadEntities: true',
           'migrations: [...IDEMPOTENCY_MIGRATIONS]',
           'migrationsRun: true',

@@ -239,9 +239,12 @@ describe('the doctor on PostgreSQL', () => {
     expect(found.stdout).toMatch(/\n\d+ failure, \d+ warning, \d+ note, \d+ ok\n$/);
     const folder = await installWithout(/^$/);
     const nothing = await cli(['doctor'], { cwd: folder });
+    const neither = await cli(['doctor', '--no-app'], { cwd: folder });
     const noFile = await cli(['doctor', '--app', 'nix.js'], { cwd: folder });
     expect(noFile).toMatchObject({ code: USAGE, stderr: 'There is no file nix.js\nType next: npx nest build\n' });
     expect(nothing).toMatchObject({ code: USAGE, stderr: expect.stringContaining('--database-url') as string });
+    // A build would not help who leaves the application out.
+    expect(neither).toMatchObject({ code: USAGE, stderr: expect.stringMatching(/^Which database\?/) as string });
     await rm(folder, { recursive: true });
   });
 });

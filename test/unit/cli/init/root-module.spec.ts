@@ -211,6 +211,7 @@ describe('Redis', () => {
   test('gets a client that reports its errors and is closed', () => {
     const { files, plan } = init(PROJECT, { redis: true });
     expect(plan.manual).toEqual([]);
+    expect(plan.install).toBeUndefined();
     expect(files[MODULE]).toBe(`import { Module, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { IdempotencyModule } from 'nestjs-idempotency';
@@ -228,6 +229,16 @@ export class AppModule implements OnApplicationShutdown {
   }
 }
 `);
+  });
+
+  test('is to be installed only where it is missing, so that a newer version stays', () => {
+    const without = { ...PROJECT, 'package.json': PROJECT['package.json'].replace('"ioredis"', '"other"') };
+    expect(init(without, { redis: true }).plan.install).toBe('npm install ioredis@5');
+    const newer = {
+      ...PROJECT,
+      'package.json': PROJECT['package.json'].replace('"ioredis":"^5.0.0"', '"ioredis":"^6.0.0"'),
+    };
+    expect(init(newer, { redis: true }).plan.install).toBeUndefined();
   });
 
   test('goes beside what the class has', () => {

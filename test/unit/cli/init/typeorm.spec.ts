@@ -214,7 +214,7 @@ import { IdempotencyModule } from 'nestjs-idempotency';
     expect(files['src/app.module.ts']).toContain(`  imports: [
     TypeOrmModule.forRoot({
       type: '${database}',
-      url: process.env.DATABASE_URL,
+      url: process.env.DATABASE_URL!,
       autoLoadEntities: true,
       migrations: [...IDEMPOTENCY_MIGRATIONS],
       migrationsRun: true,
