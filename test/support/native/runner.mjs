@@ -10,8 +10,12 @@ import { pathToFileURL } from 'node:url';
 import 'reflect-metadata';
 import { ConsoleLogger, Logger } from '@nestjs/common';
 import { reset } from './jest-globals.mjs';
+import { watchTimers } from './spec-timers.mjs';
 
 const ISOLATED = /^\/\*\*[^]*?@isolated[^]*?\*\//;
+
+/** Where spec files count fake timers. */
+const ROOM_OF_FAKE_TIMERS = /[\\/]test[\\/]unit[\\/]/;
 
 register('./hooks.mjs', import.meta.url);
 const require = createRequire(import.meta.url);
@@ -60,10 +64,13 @@ export default async function run(globalConfig, config, environment, runtime, te
   Reflect.deleteProperty(Error, 'prepareStackTrace');
   process.setSourceMapsEnabled(true);
   const env = { ...process.env };
+  // The other projects close what they open, and some count what a request allocates.
+  const clearTimers = ROOM_OF_FAKE_TIMERS.test(testPath) ? watchTimers() : undefined;
   try {
     return await circus(globalConfig, config, { global: globalThis }, modules, testPath, sendMessageToJest);
   } finally {
     reset();
+    clearTimers?.();
     EntitiesMetadataStorage.storage.clear();
     Logger.overrideLogger(['log', 'fatal', 'error', 'warn', 'debug', 'verbose']);
     Logger.overrideLogger(new ConsoleLogger());

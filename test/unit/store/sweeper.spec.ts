@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Sweeper } from '../../../lib/store/sweeper.js';
 import { until } from '../../support/until.js';
@@ -77,13 +78,21 @@ describe('Sweeper', () => {
       await sleep(40);
       return works(limit);
     };
-    const refed = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout');
-    const before = refed();
+    // The sweeper's alone: jest and this file set timers in this process, too.
+    const timers: NodeJS.Timeout[] = [];
+    const hook = createHook({
+      init(_id, type, _trigger, resource) {
+        if (type !== 'Timeout') return;
+        const [, , ...callers] = new Error().stack!.split('\n'); // without this function
+        const setter = callers.find((line) => /[\\/](sweeper|sweeper\.spec|until)\.ts/.test(line));
+        if (setter?.includes('sweeper.ts')) timers.push(resource as NodeJS.Timeout);
+      },
+    }).enable();
     expired = 1_000;
     sweeper.start({ everyMs: 10, batch: 10 });
-    await until(() => batches.length > 0);
-    await sleep(5);
-    expect(refed()).toEqual(before);
+    await until(() => batches.length > 0 && timers.length > 1);
+    hook.disable();
+    expect(timers.map((timer) => timer.hasRef())).toEqual(timers.map(() => false));
     sweeper.stop();
     await sleep(600);
     expect(batches).toHaveLength(1);
