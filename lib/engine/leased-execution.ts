@@ -142,6 +142,8 @@ export class LeasedExecution implements Beating {
   private readonly startedAt = performance.now();
   private renewals = 0;
   private isReported = false;
+  /** Whether the end of this execution is on its way to the store. A renewal may find it there before its own answer arrives. */
+  private isEnding = false;
   /** By `Date.now()`. Where a machine is suspended, `performance.now()` stands still while the lease runs out. */
   private renewedAt = Date.now();
   /** By `performance.now()`. Counted from before the claim was sent, so that this process gives up before the store does. */
@@ -253,6 +255,7 @@ export class LeasedExecution implements Beating {
     fingerprint: Buffer | undefined,
     leaseEnds = this.leaseEnds,
   ): Promise<RecordingResult> {
+    this.isEnding = true;
     const startedAt = performance.now();
     const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
     return this.host.store.complete(this.ownership, completion).then(
@@ -353,6 +356,7 @@ export class LeasedExecution implements Beating {
     attempt.outcome = outcome;
     const { input } = this.operation;
     const fingerprint = input && (await input.fingerprint());
+    this.isEnding = true;
     attempt.completingSince = performance.now();
     const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
     const fenced = await (transaction.completeLast?.(this.ownership, completion) ??
@@ -449,6 +453,7 @@ export class LeasedExecution implements Beating {
 
   private async free(how: 'release' | 'discard'): Promise<RecordingResult> {
     const { store, events } = this.host;
+    this.isEnding = true;
     try {
       const answer = await (how === 'release'
         ? store.release(this.ownership, this.execution.retentionMs)
@@ -464,6 +469,7 @@ export class LeasedExecution implements Beating {
   }
 
   private async hold(error?: unknown): Promise<RecordingResult> {
+    this.isEnding = true;
     await this.host.store.hold(this.ownership).catch(() => undefined);
     if (this.host.events.observed) this.host.events.next({ type: 'held', ...this.inEvents() });
     return { kind: 'held', error };
@@ -534,7 +540,8 @@ export class LeasedExecution implements Beating {
     try {
       const held = await this.extendLease();
       if (this.phase === 'over') return;
-      if (!held) this.loseLease();
+      // An end on its way is fenced: its answer says whether the record was lost.
+      if (!held && !this.isEnding) this.loseLease();
     } catch {
       // Another renewal may have found the lease lost meanwhile.
       if (this.phase !== 'held') return;

@@ -387,6 +387,28 @@ describe('the lease', () => {
     expect(here.typesOfEvents()).toEqual(['leaseLost']);
   });
 
+  it('is not lost where a renewal finds the end of its own execution, before that is answered', async () => {
+    for (const [point, ending, last] of [
+      ['after complete', STORE, 'completed'],
+      ['after commit', STORE, 'completed'],
+      ['after release', RELEASE, 'released'],
+      ['after discard', DISCARD, 'released'],
+    ] as const) {
+      const here = new Process(fixture);
+      here.reach = async (site) => {
+        if (site.point !== point) return;
+        const renewals = here.answered('renew');
+        await until(() => here.answered('renew') > renewals);
+      };
+      const operation = anOperation({ leaseMs: 300, transactional: point === 'after commit' });
+      const leased = await here.begin(operation);
+      const { signal } = leased.execution;
+      await leased.runToEnd(async () => ending);
+      expect([point, ...here.typesOfEvents()]).toEqual([point, 'claimed', last]);
+      expect(signal.aborted).toBe(false);
+    }
+  });
+
   it('is not lost by an execution that has ended while it was being renewed', async () => {
     for (const [where, fails] of [
       ['before renew', false],
