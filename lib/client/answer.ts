@@ -13,6 +13,12 @@ const PASSING = new Set([408, 425, 429, 502, 503, 504]);
 /** Statuses of a refusal before the operation. They say nothing of earlier attempts. */
 const AT_THE_DOOR = new Set([401, 403, 407]);
 
+/**
+ * Statuses of a gateway that has no route to the application just now, as during a deployment. After an attempt that may have run, they say
+ * nothing of it. An outcome of the application with such a status is a replay by then.
+ */
+const NO_ROUTE = new Set([404, 405]);
+
 /** Problems without any execution. */
 const NEVER_BEGAN = new Set(['key-missing', 'key-invalid']);
 
@@ -42,19 +48,30 @@ export function isEventStream(response: Response): boolean {
   return response.headers.get('content-type')?.startsWith('text/event-stream') ?? false;
 }
 
-/** Returns whether to send the same request again. */
-export function isRetryable({ response, replayed, problem }: Answer): boolean {
+/**
+ * Returns whether to send the same request again.
+ *
+ * @param mayHaveRun whether an earlier request had this key
+ */
+export function isRetryable({ response, replayed, problem }: Answer, mayHaveRun: boolean): boolean {
   if (replayed) return false;
   if (problem) return problem.retryable;
+  if (mayHaveRun && NO_ROUTE.has(response.status)) return true;
   // A conflict with Retry-After is a request that still runs (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
   return PASSING.has(response.status) || (response.status === 409 && response.headers.has('retry-after'));
 }
 
-/** Returns whether the outcome of the operation is known, so that its key is no longer needed. */
-export function isDefinitive(answer: Answer): boolean {
+/**
+ * Returns whether the outcome of the operation is known, so that its key is no longer needed.
+ *
+ * @param mayHaveRun whether an earlier request had this key
+ */
+export function isDefinitive(answer: Answer, mayHaveRun: boolean): boolean {
   const { response, replayed, problem } = answer;
   if (replayed) return true;
+  // With `redirect: 'manual'`, a browser does not tell where the answer leads: a login page, perhaps.
+  if (response.type === 'opaqueredirect') return false;
   if (problem && NEVER_BEGAN.has(problem.code)) return true;
   if (problem && UNSETTLED.has(problem.code)) return false;
-  return response.status < 500 && !AT_THE_DOOR.has(response.status) && !isRetryable(answer);
+  return response.status < 500 && !AT_THE_DOOR.has(response.status) && !isRetryable(answer, mayHaveRun);
 }

@@ -5,7 +5,7 @@ import { type IdempotentFetchOptions, type IdempotentResult, resolveOptions, typ
 import { type FetchInput, type Outgoing, prepare } from './outgoing.js';
 import { pauseBefore, sleep } from './pause.js';
 import { retryAfter } from './retry-after.js';
-import { dropKey, storedKey } from './stored-key.js';
+import { dropKey, type OperationKey, storedKey } from './stored-key.js';
 
 /** Like `fetch`, with options for the operation as third argument. */
 export type IdempotentFetch = (
@@ -28,7 +28,8 @@ export function createIdempotentFetch(defaults: Omit<IdempotentFetchOptions, 'ke
  * Sends the requests of one operation, all with one idempotency key and the same bytes.
  *
  * Retries where the connection breaks, an attempt takes too long, or the response asks for it: by `retryable` in a problem, else by status
- * 408, 425, 429, 502, 503 or 504, or 409 with `Retry-After`. Any other response is final. When attempts or time run out, the last response
+ * 408, 425, 429, 502, 503 or 504, or 409 with `Retry-After`. After an attempt that may have run, also 404 and 405: a gateway may have sent
+ * them. Any other response is final. When attempts or time run out, the last response
  * is returned, with `definitive: false`.
  *
  * @throws IdempotentFetchError where attempts or time run out, and the last attempt got no response
@@ -46,18 +47,21 @@ export async function idempotentFetch(
   const settings = resolveOptions(options);
   const outgoing = await prepare(input, init);
   if (outgoing.signal?.aborted) throw outgoing.signal.reason;
-  const key = await keyOf(outgoing, settings);
+  const { key, isUsed } = await keyOf(outgoing, settings);
   outgoing.headers.set(settings.header, key);
   const giveUpAt = performance.now() + settings.deadline;
 
   for (let attempts = 1; ; attempts++) {
+    const mayHaveRun = isUsed || attempts > 1;
     const result = await attempt(outgoing, settings, giveUpAt);
-    if ('response' in result && !isRetryable(result)) return conclude(result, attempts, key, settings);
+    if ('response' in result && !isRetryable(result, mayHaveRun)) {
+      return conclude(result, mayHaveRun, attempts, key, settings);
+    }
 
     const askedFor = 'response' in result ? retryAfter(result.response.headers) : undefined;
     const pause = pauseBefore(attempts, askedFor, settings);
     if (attempts >= settings.maxAttempts || performance.now() + pause >= giveUpAt) {
-      if ('response' in result) return conclude(result, attempts, key, settings);
+      if ('response' in result) return conclude(result, mayHaveRun, attempts, key, settings);
       throw unanswered(outgoing, key, attempts, result.error);
     }
     settings.onRetry?.({
@@ -69,7 +73,7 @@ export async function idempotentFetch(
   }
 }
 
-async function keyOf({ headers }: Outgoing, { key, header, storage, operation }: Settings): Promise<string> {
+async function keyOf({ headers }: Outgoing, { key, header, storage, operation }: Settings): Promise<OperationKey> {
   const own = headers.get(header) ?? undefined;
   const sources = [key, own, storage].filter((source) => source !== undefined).length;
   if (sources > 1) {
@@ -77,7 +81,7 @@ async function keyOf({ headers }: Outgoing, { key, header, storage, operation }:
       `idempotentFetch: one of the option \`key\`, the header ${header} and \`storage\`, not several`,
     );
   }
-  return storage ? storedKey(storage, operation!) : (key ?? own ?? newKey());
+  return storage ? storedKey(storage, operation!) : { key: key ?? own ?? newKey(), isUsed: false };
 }
 
 /** Sends one attempt. Resolves to an error where it got no response, and rejects only where the caller aborts. */
@@ -111,12 +115,13 @@ async function attempt(
 
 async function conclude(
   answer: Answer,
+  mayHaveRun: boolean,
   attempts: number,
   key: string,
   { storage, operation }: Settings,
 ): Promise<IdempotentResult> {
   const { response, replayed, problem } = answer;
-  const definitive = isDefinitive(answer);
+  const definitive = isDefinitive(answer, mayHaveRun);
   if (definitive && storage) await dropKey(storage, operation!, key);
   return { response, replayed, definitive, attempts, key, ...(problem && { problem }) };
 }

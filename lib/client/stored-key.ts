@@ -7,8 +7,14 @@ export interface KeyStorage {
   removeItem(name: string): unknown;
 }
 
+export interface OperationKey {
+  readonly key: string;
+  /** Whether another call for this operation may have sent a request with it. */
+  readonly isUsed: boolean;
+}
+
 /** Look-ups under way. Two calls for one operation, as by a double click, must not create two keys. */
-const lookUps = new WeakMap<KeyStorage, Map<string, Promise<string>>>();
+const lookUps = new WeakMap<KeyStorage, Map<string, Promise<OperationKey>>>();
 
 /**
  * Deletes the key of an operation, so that its next request is a new one. For an operation whose response was not definitive, once its
@@ -22,12 +28,12 @@ export async function forgetKey(storage: KeyStorage, operation: string): Promise
 }
 
 /** Returns the operation's stored key, or a new one that is stored before any request has it. */
-export function storedKey(storage: KeyStorage, operation: string): Promise<string> {
+export async function storedKey(storage: KeyStorage, operation: string): Promise<OperationKey> {
   const name = nameOf(operation);
-  const running = lookUps.get(storage) ?? new Map<string, Promise<string>>();
+  const running = lookUps.get(storage) ?? new Map<string, Promise<OperationKey>>();
   lookUps.set(storage, running);
   const joined = running.get(name);
-  if (joined) return joined;
+  if (joined) return { ...(await joined), isUsed: true };
   const lookUp = findOrMake(storage, name).finally(() => running.delete(name));
   running.set(name, lookUp);
   return lookUp;
@@ -43,12 +49,12 @@ export async function dropKey(storage: KeyStorage, operation: string, key: strin
   }
 }
 
-async function findOrMake(storage: KeyStorage, name: string): Promise<string> {
+async function findOrMake(storage: KeyStorage, name: string): Promise<OperationKey> {
   const kept = await storage.getItem(name);
-  if (kept) return kept;
+  if (kept) return { key: kept, isUsed: true };
   const key = newKey();
   await storage.setItem(name, key);
-  return key;
+  return { key, isUsed: false };
 }
 
 function nameOf(operation: string): string {

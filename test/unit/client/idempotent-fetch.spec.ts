@@ -154,6 +154,34 @@ describe('what is final', () => {
     expect(await result.response.text()).not.toBe('unread');
   });
 
+  // A gateway has no route during a deployment: after an attempt that may have run, its 404 must not end the key.
+  test.each([404, 405])('%d is not, after an attempt that may have run, unless it is a replay', async (status) => {
+    const gateway = plain(status);
+    for (const first of [lost, plain(502), problem('in-progress', 409, true)]) {
+      expect(await ask(server(first, gateway, gateway, replayed).fetch)).toMatchObject({
+        attempts: 4,
+        definitive: true,
+      });
+    }
+    const lasts = await ask(server(lost, gateway).fetch, { maxAttempts: 4 });
+    expect(lasts).toMatchObject({ attempts: 4, definitive: false, response: { status } });
+    const outcome = plain(status, { 'idempotent-replayed': 'true' });
+    expect(await ask(server(lost, outcome).fetch)).toMatchObject({
+      attempts: 2,
+      definitive: true,
+      response: { status },
+    });
+    const refusal = problem('not-found', status, false);
+    expect(await ask(server(lost, refusal).fetch)).toMatchObject({ attempts: 2, definitive: true });
+  });
+
+  test('a redirect that the browser hides is not', async () => {
+    const hidden = () => Object.defineProperty(Response.error(), 'type', { value: 'opaqueredirect' });
+    const { fetch, sent } = server(hidden, created);
+    expect(await ask(fetch)).toMatchObject({ definitive: false });
+    expect(sent).toHaveLength(1);
+  });
+
   test('a problem is returned', async () => {
     const { problem: reported } = await ask(server(problem('outcome-unknown', 409, false)).fetch);
     expect(reported).toMatchObject({ code: 'outcome-unknown', retryable: false });
@@ -453,6 +481,20 @@ describe.each([0, 1])('a key in storage, %d turns away', (turns) => {
     expect(new Set(whenSent)).toEqual(new Set([key]));
     expect(storage.items.size).toBe(0);
     expect((await ask(server(created).fetch, options)).key).not.toBe(key);
+  });
+
+  test('is kept over the 404 of a gateway, if an earlier request with it may have run', async () => {
+    const storage = memory(turns);
+    const options = { storage, operation: 'pay', maxAttempts: 2 };
+    const { key } = (await ask(server(lost).fetch, options).catch((thrown: unknown) => thrown)) as IdempotentFetchError;
+    expect(await ask(server(plain(404)).fetch, options)).toMatchObject({ key, definitive: false, attempts: 2 });
+    expect(await ask(server(replayed).fetch, options)).toMatchObject({ key, definitive: true });
+    // No earlier request had this key.
+    expect(await ask(server(plain(404)).fetch, options)).toMatchObject({ definitive: true, attempts: 1 });
+    expect(storage.items.size).toBe(0);
+    const pay = () => idempotentFetch(URL_, POST, { fetch: server(plain(404)).fetch, ...options });
+    const clicks = await done(Promise.all([pay(), pay()]));
+    expect(clicks.map(({ definitive }) => definitive)).toEqual([true, false]);
   });
 
   test('is one for a double click, and another for another operation', async () => {
