@@ -55,27 +55,31 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       if (event.type === 'lockUnavailable') this.warn('lock', `The lock in Redis cannot be taken: ${event.reason}`);
       if (event.type === 'storeUnavailable')
         this.warn('store', `The database cannot be asked: ${explainStore(event.error)}`);
-      if (event.type === 'leaseLost') this.warn('lease', `An execution of ${event.endpoint} has lost its record`);
+      if (event.type === 'leaseLost') {
+        this.warn('lease', `${event.endpoint}: an execution has lost its record ${event.recordId}`);
+      }
       if (event.type === 'overran') {
-        this.logger.error(`${event.endpoint}: an execution runs for longer than \`maxDuration\`; its lease runs out`);
+        this.logger.error(
+          `${event.endpoint}: an execution of record ${event.recordId} runs for longer than \`maxDuration\`; its lease runs out`,
+        );
       }
       if (event.type === 'longRunning') {
         this.warn(
           'longRunning',
-          `${event.endpoint}: an execution has run for ten minutes, and its key stays taken until it ends. Limit what it waits for, or ` +
+          `${event.endpoint}: an execution of record ${event.recordId} has run for ten minutes, and its key stays taken until it ends. Limit what it waits for, or ` +
             'set `maxDuration`',
         );
       }
       if (event.type === 'unrecorded') {
         this.warn(
           'unrecorded',
-          `${event.endpoint}: the end of an execution could not be recorded: ${explainStore(event.error)}`,
+          `${event.endpoint}: the end of an execution of record ${event.recordId} could not be recorded: ${explainStore(event.error)}`,
         );
       }
       if (event.type === 'notKept') {
         const what = event.step === undefined ? 'the response' : `the result of step "${event.step}"`;
         this.logger.error(
-          `${event.endpoint}: ${what} could not be kept, and is recorded as done without it: ${explainStore(event.error)}`,
+          `${event.endpoint}: ${what} of record ${event.recordId} could not be kept, and is recorded as done without it: ${explainStore(event.error)}`,
         );
       }
       if (event.type === 'held') this.logHeld(event.endpoint, event.recordId, event.exhausted);
