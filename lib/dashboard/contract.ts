@@ -92,8 +92,8 @@ export interface RecordSummary {
   readonly createdAt: string;
   readonly leaseUntil: string;
   readonly completedAt: string | null;
-  /** Without a meaning for held records, which do not expire. */
-  readonly expiresAt: string;
+  /** `null` for a record that stays until it is completed or deleted: a held one, or a released one whose steps have run. */
+  readonly expiresAt: string | null;
   /** What `resolve` takes: an HTTP response, or the value of a message, a mutation or `run()`. */
   readonly resolvesWith: 'response' | 'value';
 }

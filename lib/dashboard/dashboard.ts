@@ -3,6 +3,7 @@ import type { OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
 import { ScopeDigest } from '../edges/caller/caller-digests.js';
 import { type IdempotencyService, partsOf } from '../service/idempotency.service.js';
+import { neverExpires } from '../service/record-view.js';
 import type { IdempotencyStep } from '../store/entities/index.js';
 import { ActivityMemory } from './activity.js';
 import { ContentView, type ContentOptions } from './content.js';
@@ -176,7 +177,7 @@ function timelineOf(
       last.push({ kind: 'held', at: record.leaseUntil.toISOString(), source, responseCode });
     }
   }
-  if (status !== 'held') {
+  if (!neverExpires(record)) {
     last.push({ kind: 'expires', at: record.expiresAt.toISOString(), source, past: expired });
   }
   return placed(timed, last);

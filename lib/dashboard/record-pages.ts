@@ -4,7 +4,7 @@ import { parseRecordId } from '../cli/which-record.js';
 import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
-import { RecordView } from '../service/record-view.js';
+import { neverExpires, RecordView } from '../service/record-view.js';
 import { instantFrom, isPast, wholeInstant } from '../store/dialects/clock.js';
 import type { IdempotencyRecord } from '../store/entities/index.js';
 import { queryOver } from '../store/entity-query.js';
@@ -287,7 +287,7 @@ export function summaryOf({ record, abandoned, expired }: JudgedRecord): RecordS
     createdAt: record.createdAt.toISOString(),
     leaseUntil: record.leaseUntil.toISOString(),
     completedAt: record.completedAt?.toISOString() ?? null,
-    expiresAt: record.expiresAt.toISOString(),
+    expiresAt: neverExpires(record) ? null : record.expiresAt.toISOString(),
     resolvesWith: answersOverHttp(record) ? 'response' : 'value',
   };
 }

@@ -1,5 +1,7 @@
 import type { RecordStatus } from '../../engine/ports/record-store.js';
 import { STATUSES } from '../../service/filters.js';
+import { neverExpires } from '../../service/record-view.js';
+import type { IdempotencyRecord } from '../../store/entities/index.js';
 import type { Command } from '../command.js';
 import { ExitCode, refusal, usageError } from '../exit-codes.js';
 import { outcome, status, when } from '../output/format.js';
@@ -41,13 +43,18 @@ export const list: Command = {
       outcome(record.responseCode),
       String(record.attempt),
       when(record.createdAt),
-      record.status === 'held' ? '' : when(record.expiresAt),
+      expiry(record),
       record.route === null ? record.endpoint : `${record.endpoint} (${record.route})`,
     ]);
     terminal.print(table(['RECORD ID', 'STATUS', 'OUTCOME', 'ATTEMPT', 'CREATED', 'EXPIRES', 'ENDPOINT'], rows));
     return ExitCode.fine;
   },
 };
+
+function expiry(record: IdempotencyRecord): string {
+  if (record.status === 'held') return '';
+  return neverExpires(record) ? 'never' : when(record.expiresAt);
+}
 
 function statusOf(given: string | undefined, held: boolean): RecordStatus | undefined {
   if (held && given !== undefined && given !== 'held') throw usageError('--held and --status contradict each other');

@@ -1,5 +1,6 @@
 import { unpackHead } from '../../edges/content/response-head.js';
 import { VALUE_CODE } from '../../engine/outcome.js';
+import { neverExpires } from '../../service/record-view.js';
 import type { IdempotencyRecord, IdempotencyStep } from '../../store/entities/index.js';
 import type { Command } from '../command.js';
 import { ContentReader, type Content } from '../content-reader.js';
@@ -84,7 +85,7 @@ function asLines(terminal: Terminal, record: IdempotencyRecord, { request, head,
     ['created', instant(record.createdAt)],
     ['lease until', of === 'processing' || of === 'held' ? instant(record.leaseUntil) : ''],
     ['completed', completedAt ? instant(completedAt) : ''],
-    ['expires', of === 'held' ? 'not before it is resolved' : instant(record.expiresAt)],
+    ['expires', expiry(record)],
     ['outcome', outcome(record.responseCode)],
   ];
   const parts = [pairs(facts.filter(([, value]) => value !== ''))];
@@ -102,6 +103,12 @@ function asLines(terminal: Terminal, record: IdempotencyRecord, { request, head,
     add('steps', table(['NAME', 'STATUS', 'WRITTEN', 'RESULT'], rows));
   }
   return parts.join('\n\n');
+}
+
+function expiry(record: IdempotencyRecord): string {
+  if (record.status === 'held') return 'not before it is resolved';
+  if (!neverExpires(record)) return instant(record.expiresAt);
+  return record.status === 'failed' ? 'never: the next attempt needs its steps' : 'never';
 }
 
 function headText({ responseCode }: IdempotencyRecord, head: Content): string {

@@ -191,7 +191,7 @@ function row(record) {
 
 function ends(record) {
   if (record.status === 'held') return 'not while held';
-  if (record.status !== 'processing') return relativeTime(record.expiresAt);
+  if (record.status !== 'processing') return record.expiresAt === null ? 'never' : relativeTime(record.expiresAt);
   return h('span', null, record.abandoned ? 'lease ended ' : 'lease ends ', relativeTime(record.leaseUntil));
 }
 

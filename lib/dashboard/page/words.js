@@ -41,7 +41,9 @@ export function story(record) {
   if (status === 'failed') {
     return [
       `Attempt ${attempt} failed and freed the key.`,
-      'The next retry runs the handler again. Its request has to be the same.',
+      record.expiresAt === null
+        ? 'The next retry runs the handler again, but not the steps that are done. Its request has to be the same.'
+        : 'The next retry runs the handler again. Its request has to be the same.',
     ];
   }
   if (record.expired)
@@ -54,9 +56,16 @@ export function story(record) {
   }
   return [
     'The operation is done.',
-    `Every retry gets the recorded answer until ${absolute(Date.parse(expiresAt))}. The handler does not run again.`,
+    `Every retry gets the recorded answer${until(expiresAt)}. The handler does not run again.`,
   ];
 }
+
+const EXPIRES = {
+  done: 'Until then, retries are answered from the record.',
+  failed: 'Until then, only the same request may use the key.',
+};
+
+const until = (expiresAt) => (expiresAt === null ? '' : ` until ${absolute(Date.parse(expiresAt))}`);
 
 /** For each action: when to take it, and what it does. */
 export const ACTIONS = {
@@ -171,7 +180,7 @@ export function entryWords(entry, record) {
     case 'expires':
       return entry.past
         ? { title: 'Expired', text: 'The sweeper deletes it.' }
-        : { title: 'Expires', text: 'Until then, retries are answered from the record.' };
+        : { title: 'Expires', text: EXPIRES[record.status] ?? '' };
     default:
       return { title: entry.kind, text: '' };
   }

@@ -147,6 +147,21 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(await run(['show', 'k-1'])).toMatchObject({ code: USAGE, stdout: '' });
   });
 
+  test('a released record whose steps have run never expires, and one without steps does', async () => {
+    const withStep = await record('run');
+    const store = fixture.store();
+    await store.steps.end(withStep, 'charge', { status: 'done', result: '1' });
+    await store.release(withStep, HOUR);
+    const withoutStep = await record('release');
+
+    const { stdout } = await run(['list']);
+    const lineOf = (id: string) => stdout.split('\n').find((line) => line.startsWith(id));
+    expect(lineOf(withStep.recordId)).toMatch(/ never +POST /);
+    expect(lineOf(withoutStep.recordId)).toMatch(/ in \d+\w +POST /);
+    expect((await run(['show', withStep.recordId])).stdout).toContain('never: the next attempt needs its steps');
+    expect((await run(['show', withoutStep.recordId])).stdout).toMatch(/expires +2\d{3}-.*\(in \d+\w\)/);
+  });
+
   test('show: by key, of a host', async () => {
     const identity = { key: 'k-host', scope: '', endpoint: 'POST /carts' };
     const { recordId } = digestIdentity({ ...identity, host: 'a.example.com' });

@@ -287,6 +287,20 @@ describe.each([
     expect(codeOf(await get('/api/records/1'))).toBe('400 bad-request');
   });
 
+  test('a released record whose steps have run has no date of expiry', async () => {
+    const operation = 'settle';
+    const running = app.get(IdempotencyService).run({ key: 'stays', operation }, async (execution) => {
+      await execution.step('charge', () => 'ch_1');
+      throw new Error('the bank is closed');
+    });
+    await expect(running).rejects.toThrow('the bank is closed');
+    const [{ id }] = (await lookup({ key: 'stays' }, operation)).records;
+    const detail = json<RecordDetail>(await get(`/api/records/${id}`));
+    expect(detail).toMatchObject({ status: 'failed', expiresAt: null });
+    expect(detail.timeline.map(({ kind }) => kind)).not.toContain('expires');
+    expect(detail.timeline.at(-1)).toMatchObject({ kind: 'released' });
+  });
+
   test('lists by status, operation, age, key and page', async () => {
     const ids = [await record('list-1'), await record('list-2'), await held('list-3')];
     const list = async (query: string) => json<RecordPage>(await get(`/api/records?${query}`));
