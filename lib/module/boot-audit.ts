@@ -113,8 +113,9 @@ export class BootAudit {
     );
     const globals = this.globalInterceptors();
     this.warn(
-      'An interceptor commits what these handlers write, after they have succeeded. If its COMMIT fails, the operation is on record as ' +
-        'carried out, and no retry repeats it. Use `transactional: true`, or commit within the method:',
+      'An interceptor commits what these handlers write, after they have succeeded. Over HTTP, a transaction of TypeORM that is rolled ' +
+        'back frees the key. If any other COMMIT fails, the operation stays recorded as done, and no retry repeats it. Use ' +
+        '`transactional: true`, or commit within the method:',
       audited.flatMap((route) => {
         const found = committingInterceptors(route, globals);
         return found.length > 0 ? [`${labelOf(route)} (${found.join(', ')})`] : [];

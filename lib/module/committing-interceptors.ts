@@ -8,7 +8,8 @@ const COMMITS =
 
 /**
  * Returns the names of a handler's interceptors that commit a transaction, as far as their source shows it. Such a COMMIT follows the
- * handler. If it fails, the handler has succeeded all the same, and its record says so: a retry would not write what was rolled back.
+ * handler. If it fails, the library frees the key where it sees the rollback: over HTTP, in a transaction of TypeORM. Everywhere else the
+ * record says that the operation is done, and no retry writes what was rolled back.
  *
  * @param globals the application's global interceptors, or their classes
  */
