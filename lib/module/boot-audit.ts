@@ -3,6 +3,7 @@ import { isMarkedItself, markingOf } from '../handlers/marking.js';
 import { eventEndpointsOf } from '../edges/rpc/message.js';
 import type { OperationOptions } from '../handlers/operation-options.js';
 import { isCovered, type Route, type Routes } from '../handlers/routes.js';
+import type { ResolvedOperationOptions } from '../options/resolved-options.js';
 import { committingInterceptors } from './committing-interceptors.js';
 import { type Finding, HandlerEffects } from './handler-effects.js';
 
@@ -28,57 +29,70 @@ export class BootAudit {
   ) {}
 
   run(): void {
-    const unreached = this.routes.unreached();
-    if (unreached.length > 0) {
-      throw new Error(
-        `@Idempotent() on ${unreached.join(', ')}: it covers handlers of controllers and mutations of resolvers alone. Put ` +
-          'it there, or call IdempotencyService.run()',
-      );
-    }
+    this.refuseUnreached();
     const routes = this.routes.all();
     const covered = routes.filter(isCovered);
-    checkEvents(covered);
-    covered.forEach(checkPointers);
-    checkNames(covered);
-    const undecided = routes.filter((route) => !this.check(route));
+    refuseEqualEvents(covered);
+    covered.forEach(refuseQueryPointers);
+    refuseEqualNames(covered);
+    routes.forEach(refuseUnfit);
+    // Resolves the options of every covered route: one that cannot be used fails the boot, even with `audit: 'off'`.
+    const audited = covered.filter((route) => this.optionsOf(route).isAudited);
+    if (this.mode === 'off') return;
+    this.reportMarkings(routes);
+    this.reportDurations(audited);
+    const transactional = audited.filter((route) => this.optionsOf(route).policy.transactional);
+    this.warnOfMissingProtection(transactional);
+    if (audited.length > 0) this.warnOfEffects(audited, transactional);
+  }
+
+  private refuseUnreached(): void {
+    const unreached = this.routes.unreached();
+    if (unreached.length === 0) return;
+    throw new Error(
+      `@Idempotent() on ${unreached.join(', ')}: it covers handlers of controllers and mutations of resolvers alone. Put ` +
+        'it there, or call IdempotencyService.run()',
+    );
+  }
+
+  private reportMarkings(routes: readonly Route[]): void {
     const safe = routes.filter(
       ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
     );
-    const optionsOf = ({ controller, handler }: Route) => this.operations.of(controller, handler)!;
-    const audited = covered.filter((route) => optionsOf(route).isAudited);
-    const brief = audited.filter((route) => optionsOf(route).policy.leaseMs < SHORTEST_SAFE_LEASE_MS);
-    const forgetful = audited.filter((route) => optionsOf(route).policy.retentionMs < SHORTEST_SAFE_RETENTION_MS);
-    const transactional = audited.filter((route) => optionsOf(route).policy.transactional);
-    const optional = transactional.filter((route) => !optionsOf(route).required);
-    const mayFail = this.mode === 'error';
-    this.warn(
+    const undecided = routes.filter(({ isMutating, marking }) => isMutating && marking === undefined);
+    this.report(
       'Safe methods such as GET change nothing and are never touched: remove @Idempotent() from',
       safe.map(labelOf),
-      mayFail,
     );
-    this.warn('Mutating routes with neither @Idempotent() nor @NotIdempotent():', undecided.map(labelOf), mayFail);
-    this.warn(
+    this.report('Mutating routes with neither @Idempotent() nor @NotIdempotent():', undecided.map(labelOf));
+  }
+
+  private reportDurations(audited: readonly Route[]): void {
+    const policyOf = (route: Route) => this.optionsOf(route).policy;
+    this.report(
       'A lease below a second (numbers are milliseconds) is lost in any pause of that length:',
-      brief.map(labelOf),
-      mayFail,
+      audited.filter((route) => policyOf(route).leaseMs < SHORTEST_SAFE_LEASE_MS).map(labelOf),
     );
-    this.warn(
+    this.report(
       'A retention below two minutes (numbers are milliseconds) ends while clients still retry, and their retries run again:',
-      forgetful.map(labelOf),
-      mayFail,
+      audited.filter((route) => policyOf(route).retentionMs < SHORTEST_SAFE_RETENTION_MS).map(labelOf),
     );
-    // These two never fail the boot. The first is a legitimate choice, but its handler fails where it uses `execution.manager` without a
-    // key; the second may be message handlers that change nothing.
+  }
+
+  /**
+   * Never fails the boot. `required: false` is a legitimate choice, but such a handler fails where it uses `execution.manager` without a
+   * key. Message handlers that the decorator of their class does not cover may change nothing.
+   */
+  private warnOfMissingProtection(transactional: readonly Route[]): void {
     this.warn(
       'Under `required: false` a request without a key runs outside a transaction, and its @IdempotentExecution() is undefined:',
-      optional.map(({ name }) => name),
+      transactional.filter((route) => !this.optionsOf(route).required).map(({ name }) => name),
     );
     this.warn(
       '@Idempotent() on a class covers what changes something over HTTP, and not its other handlers. Put it on the method of a ' +
         'message handler, call IdempotencyService.run() in those of other packages, or say @NotIdempotent():',
       this.routes.passedOver(),
     );
-    if (this.mode !== 'off' && audited.length > 0) this.warnOfEffects(audited, transactional);
   }
 
   /** Never fails the boot, because it reads source text. */
@@ -123,29 +137,33 @@ export class BootAudit {
     );
   }
 
-  private warn(what: string, names: readonly string[], mayFail = false): void {
-    if (this.mode === 'off' || names.length === 0) return;
-    const message = `${what} ${names.join(', ')}`;
-    if (mayFail) throw new Error(`IdempotencyModule: ${message}`);
-    this.logger.warn(message);
+  private optionsOf({ controller, handler }: Route): ResolvedOperationOptions {
+    return this.operations.of(controller, handler)!;
   }
 
-  /** Returns whether a route has a decision, or needs none. */
-  private check(route: Route): boolean {
-    const { handler, isMutating, unfit, marking } = route;
-    if (marking === undefined) return !isMutating;
-    if (marking === 'exempt') return true;
-    // A decorator on the class does not cover such methods.
-    if (unfit && isMarkedItself(handler)) throw new Error(`@Idempotent() on ${labelOf(route)}: ${unfit}`);
-    return true;
+  /** Logs a warning that fails the boot under `audit: 'error'`. */
+  private report(what: string, names: readonly string[]): void {
+    if (this.mode === 'error' && names.length > 0) throw new Error(`IdempotencyModule: ${what} ${names.join(', ')}`);
+    this.warn(what, names);
   }
+
+  private warn(what: string, names: readonly string[]): void {
+    if (names.length > 0) this.logger.warn(`${what} ${names.join(', ')}`);
+  }
+}
+
+/** Refuses the decorator on a method that cannot have it. One on the class does not cover such methods. */
+function refuseUnfit(route: Route): void {
+  const { handler, marking, unfit } = route;
+  if (unfit === undefined || marking === undefined || marking === 'exempt' || !isMarkedItself(handler)) return;
+  throw new Error(`@Idempotent() on ${labelOf(route)}: ${unfit}`);
 }
 
 /**
  * Refuses two event handlers of one name. Each handler of a pattern gets every event: with one name, they would share a record, and the
  * second would not run.
  */
-function checkEvents(covered: readonly Route[]): void {
+function refuseEqualEvents(covered: readonly Route[]): void {
   const known = new Set<string>();
   for (const { kind, controller, handler, operation } of covered) {
     if (kind !== 'event' || operation !== undefined) continue;
@@ -165,7 +183,7 @@ function checkEvents(covered: readonly Route[]): void {
  * Refuses pointers to a query on a message handler or mutation, which has none. Those of its class or module may be meant for other
  * handlers.
  */
-function checkPointers({ kind, controller, handler, name }: Route): void {
+function refuseQueryPointers({ kind, controller, handler, name }: Route): void {
   if (kind === 'http') return;
   const marking = markingOf(kind === 'mutation' ? controller : {}, handler);
   if (marking === undefined || marking === 'exempt') return;
@@ -186,7 +204,7 @@ function checkPointers({ kind, controller, handler, name }: Route): void {
 }
 
 /** Refuses two handlers with one name, unless both are `shared`: each would replay the other's outcomes. */
-function checkNames(covered: readonly Route[]): void {
+function refuseEqualNames(covered: readonly Route[]): void {
   const known = new Map<string, Route>();
   for (const route of covered) {
     if (route.operation === undefined) continue;

@@ -1,6 +1,7 @@
 import { type BeforeApplicationShutdown, Logger, type OnApplicationBootstrap, type OnModuleInit } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { IdempotencyEngine } from '../engine/engine.js';
+import type { IdempotencyEvent } from '../engine/events.js';
 import type { RecordLock } from '../engine/ports/record-lock.js';
 import type { WakeUp } from '../engine/ports/wake-up.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
@@ -12,7 +13,7 @@ import { Sweeper } from '../store/sweeper.js';
 /** The shortest time between two warnings of a kind, in milliseconds: in an outage, every request would log one. */
 const WARN_EVERY_MS = 10_000;
 
-/** How many held records are logged once each, before the count restarts: unbounded, the set would grow for ever. */
+/** How many held records are logged once each, before the count restarts: unbounded, the set would grow forever. */
 const MOST_LOGGED_HELD = 1_000;
 
 /** When to look for listeners of SIGTERM, in milliseconds: applications may enable their hooks after `listen()`. */
@@ -50,40 +51,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   }
 
   onModuleInit(): void {
-    this.parts.events.onTrouble = (event) => {
-      if (event.type === 'lockDegraded') this.warn('lock', `Doing without the lock in Redis: ${event.reason}`);
-      if (event.type === 'lockUnavailable') this.warn('lock', `The lock in Redis cannot be taken: ${event.reason}`);
-      if (event.type === 'storeUnavailable')
-        this.warn('store', `The database cannot be asked: ${explainStore(event.error)}`);
-      if (event.type === 'leaseLost') {
-        this.warn('lease', `${event.endpoint}: an execution has lost its record ${event.recordId}`);
-      }
-      if (event.type === 'overran') {
-        this.logger.error(
-          `${event.endpoint}: an execution of record ${event.recordId} runs for longer than \`maxDuration\`; its lease runs out`,
-        );
-      }
-      if (event.type === 'longRunning') {
-        this.warn(
-          'longRunning',
-          `${event.endpoint}: an execution of record ${event.recordId} has run for ten minutes, and its key stays taken until it ends. Limit what it waits for, or ` +
-            'set `maxDuration`',
-        );
-      }
-      if (event.type === 'unrecorded') {
-        this.warn(
-          'unrecorded',
-          `${event.endpoint}: the end of an execution of record ${event.recordId} could not be recorded: ${explainStore(event.error)}`,
-        );
-      }
-      if (event.type === 'notKept') {
-        const what = event.step === undefined ? 'the response' : `the result of step "${event.step}"`;
-        this.logger.error(
-          `${event.endpoint}: ${what} of record ${event.recordId} could not be kept, and is recorded as done without it: ${explainStore(event.error)}`,
-        );
-      }
-      if (event.type === 'held') this.logHeld(event.endpoint, event.recordId, event.exhausted);
-    };
+    this.parts.events.onEvent = (event) => this.log(event);
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -119,6 +87,44 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     await this.parts.wakeUp?.close();
     await this.parts.store.close();
     this.parts.events.complete();
+  }
+
+  /** Logs what an operator has to know. All other events are for subscribers. */
+  private log(event: IdempotencyEvent): void {
+    const { endpoint, recordId } = event;
+    switch (event.type) {
+      case 'lockDegraded':
+        return this.warn('lock', `Doing without the lock in Redis: ${event.reason}`);
+      case 'lockUnavailable':
+        return this.warn('lock', `The lock in Redis cannot be taken: ${event.reason}`);
+      case 'storeUnavailable':
+        return this.warn('store', `The database cannot be asked: ${explainStore(event.error)}`);
+      case 'leaseLost':
+        return this.warn('lease', `${endpoint}: an execution has lost its record ${recordId}`);
+      case 'overran':
+        return this.logger.error(
+          `${endpoint}: an execution of record ${recordId} runs for longer than \`maxDuration\`; its lease runs out`,
+        );
+      case 'longRunning':
+        return this.warn(
+          'longRunning',
+          `${endpoint}: an execution of record ${recordId} has run for ten minutes, and its key stays taken until it ends. ` +
+            'Limit what it waits for, or set `maxDuration`',
+        );
+      case 'unrecorded':
+        return this.warn(
+          'unrecorded',
+          `${endpoint}: the end of an execution of record ${recordId} could not be recorded: ${explainStore(event.error)}`,
+        );
+      case 'notKept': {
+        const what = event.step === undefined ? 'the response' : `the result of step "${event.step}"`;
+        return this.logger.error(
+          `${endpoint}: ${what} of record ${recordId} could not be kept, and is recorded as done without it: ${explainStore(event.error)}`,
+        );
+      }
+      case 'held':
+        return this.logHeld(endpoint, recordId, event.exhausted);
+    }
   }
 
   /** Logs a held record once: its client may go on retrying. */

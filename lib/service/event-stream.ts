@@ -6,14 +6,14 @@ export class EventStream implements EventSink {
   private readonly subject = new Subject<IdempotencyEvent>();
   readonly events$ = this.subject.asObservable();
   /** Receives all events, of which only those of failures are created without a subscriber. */
-  onTrouble: ((event: IdempotencyEvent) => void) | undefined;
+  onEvent: ((event: IdempotencyEvent) => void) | undefined;
 
   get observed(): boolean {
     return this.subject.observed;
   }
 
   next(event: IdempotencyEvent): void {
-    this.onTrouble?.(event);
+    this.onEvent?.(event);
     this.subject.next(event);
   }
 
