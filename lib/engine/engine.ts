@@ -53,6 +53,15 @@ const LONGEST_RETRY_AFTER_MS = 5_000;
 /** What a duplicate is compared with: an operation that this process runs, or a record. */
 type Found = Operation | RecordState;
 
+/** Who has the record of an operation, as a duplicate finds it. */
+type Holder =
+  /** The duplicate itself has won a claim. */
+  | { readonly is: 'this request'; readonly leased: LeasedExecution }
+  /** An execution of this process. */
+  | { readonly is: 'this process'; readonly flight: InFlight }
+  /** What the store has, such as an execution of another process. `seen`: see {@link RecordWatcher.changed}. */
+  | { readonly is: 'elsewhere'; readonly record: RecordState; readonly seen: number };
+
 /** The result of a claim: an execution if it was won, and the record of another owner if not. */
 type Claimed = LeasedExecution | RecordState;
 
@@ -154,50 +163,36 @@ export class IdempotencyEngine implements LeasedExecutionHost {
       : this.refuseRunning(operation, claimed);
   }
 
-  /** Waits for the execution of the same operation, with its other duplicates. `record`: what a claim of this request has found. */
+  /**
+   * Waits for the execution of the same operation, with its other duplicates, or becomes that execution.
+   *
+   * @param record what a claim of this request has found
+   */
   private async join(operation: Operation, startedAt: number, record?: RecordState): Promise<Admission> {
     const { recordId, policy } = operation;
-    const waitLimitMs = waitLimitMsOf(operation);
+    const giveUpAt = startedAt + waitLimitMsOf(operation);
     let watcher: RecordWatcher | undefined;
     let waited = false;
-    let found = record;
     try {
+      let holder: Holder = record ? { is: 'elsewhere', record, seen: 0 } : await this.findHolder(operation);
       for (;;) {
-        const seen = found ? 0 : (this.watchers.get(recordId)?.changes ?? 0);
-        const flight = found ? undefined : this.inFlight.get(recordId);
-        // Other waiters' last read of this record is recent enough: 500 waiters make one read, not 500.
-        if (!found && !flight && waitLimitMs > 0 && !watcher) found = this.watchers.get(recordId)?.currentRecord;
-        if (!found && !flight) {
-          const claimed = await this.claim(operation, (result) => result);
-          if (claimed instanceof LeasedExecution) return { kind: 'run', leased: claimed };
-          found = claimed;
-        } else if (flight?.phase === 'claiming') {
-          await flight.changed();
-          if (flight.error !== undefined) {
-            this.reportFailedClaim(operation, flight.error);
-            throw flight.error as Error;
-          }
-          found = flight.record;
-          // The execution has begun and ended meanwhile.
-          if (!found && flight.isSettled) continue;
-        }
-
-        const existing = found ?? flight!.operation;
-        const decided = this.decide(operation, existing, waited);
+        if (holder.is === 'this request') return { kind: 'run', leased: holder.leased };
+        const found = holder.is === 'elsewhere' ? holder.record : holder.flight.operation;
+        const decided = this.decide(operation, found, waited);
         if (decided) return await decided;
-        const leftMs = startedAt + waitLimitMs - performance.now();
-        if (leftMs <= 0) return this.refuseRunning(operation, existing);
+        const leftMs = giveUpAt - performance.now();
+        if (leftMs <= 0) return this.refuseRunning(operation, found);
         waited = true;
-        if (found) {
+        if (holder.is === 'elsewhere') {
           watcher ??= this.watchers.join(recordId, policy.transactional);
-          await watcher.changed(seen, leftMs, found);
+          await watcher.changed(holder.seen, leftMs, holder.record);
         } else {
-          await flight!.changed(leftMs);
-          const { outcome } = flight!;
+          await holder.flight.changed(leftMs);
+          const { outcome } = holder.flight;
           // A streamed input is compared with the whole fingerprint, which only the record has.
           if (outcome && !operation.input) return this.replay(operation, outcome, true);
         }
-        found = undefined;
+        holder = await this.findHolder(operation, watcher);
       }
     } finally {
       watcher?.leave();
@@ -205,6 +200,36 @@ export class IdempotencyEngine implements LeasedExecutionHost {
         const waitMs = performance.now() - startedAt;
         this.events.next({ type: 'waited', ...inEvents(operation), waitMs });
       }
+    }
+  }
+
+  /**
+   * Returns the holder of the record. Claims the record where no holder is known.
+   *
+   * @param own the watcher that the request has joined: by then, it has to look again itself
+   */
+  private async findHolder(operation: Operation, own?: RecordWatcher): Promise<Holder> {
+    const { recordId } = operation;
+    for (;;) {
+      const watcher = this.watchers.get(recordId);
+      const seen = watcher?.changes ?? 0;
+      const flight = this.inFlight.get(recordId);
+      if (!flight) {
+        // Other waiters' last read of this record is recent enough: 500 waiters make one read, not 500.
+        const lastRead = own || waitLimitMsOf(operation) === 0 ? undefined : watcher?.currentRecord;
+        if (lastRead) return { is: 'elsewhere', record: lastRead, seen };
+        const claimed = await this.claim(operation, (result) => result);
+        if (claimed instanceof LeasedExecution) return { is: 'this request', leased: claimed };
+        return { is: 'elsewhere', record: claimed, seen };
+      }
+      if (flight.phase === 'claiming') await flight.changed();
+      if (flight.error !== undefined) {
+        this.reportFailedClaim(operation, flight.error);
+        throw flight.error as Error;
+      }
+      if (flight.record) return { is: 'elsewhere', record: flight.record, seen };
+      if (!flight.isSettled) return { is: 'this process', flight };
+      // The execution has begun and ended meanwhile.
     }
   }
 

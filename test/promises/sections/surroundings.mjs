@@ -196,8 +196,8 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'if (!found && !flight && waitLimitMs > 0 && !watcher) found = this.watchers.get(recordId)?.currentRecord;',
-            replace: '',
+            find: 'own || waitLimitMsOf(operation) === 0 ? undefined : watcher?.currentRecord;',
+            replace: 'undefined as RecordState | undefined;',
           },
         ],
         shownBy: [
@@ -209,9 +209,11 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'const flight = found ? undefined : this.inFlight.get(recordId);',
-            replace: `const other = found ? undefined : this.inFlight.get(recordId);
-        const flight = other?.phase === 'claiming' ? undefined : other;`,
+            find: `const flight = this.inFlight.get(recordId);
+      if (!flight) {`,
+            replace: `const other = this.inFlight.get(recordId);
+      const flight = other?.phase === 'claiming' ? undefined : other;
+      if (!flight) {`,
           },
         ],
         shownBy: [{ spec: 'test/e2e/engine/in-process-waiters', test: 'one of them asks' }],
@@ -221,8 +223,10 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/engine/engine.ts',
-            find: 'const flight = found ? undefined : this.inFlight.get(recordId);',
-            replace: 'const flight = undefined as InFlight | undefined;',
+            find: `const flight = this.inFlight.get(recordId);
+      if (!flight) {`,
+            replace: `const flight = undefined as InFlight | undefined;
+      if (!flight) {`,
           },
           {
             file: 'lib/engine/engine.ts',
@@ -249,8 +253,8 @@ export const SURROUNDINGS = [
           {
             file: 'lib/engine/engine.ts',
             find: 'const claimed = await this.claim(operation, (result) => result);',
-            replace: `const known = waited ? await this.store.read(recordId) : undefined;
-          const claimed = known ?? (await this.claim<Claimed>(operation, (result) => result));`,
+            replace: `const known = own ? await this.store.read(recordId) : undefined;
+        const claimed = known ?? (await this.claim<Claimed>(operation, (result) => result));`,
           },
         ],
         shownBy: [
