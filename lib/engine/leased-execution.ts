@@ -4,23 +4,13 @@ import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
 import { isTombstone, type StoredOutcome, TOMBSTONE } from './outcome.js';
 import { type CallRunner, HandlerCalls } from './handler-calls.js';
-import type { Beating, Heartbeats } from './heartbeats.js';
+import type { Heartbeats } from './heartbeats.js';
+import { Lease, type Leaseholder } from './lease.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { Completion, RecordStore, RecordState, RecordStatus, StoreTransaction } from './ports/record-store.js';
 import { retryWhileUnavailable } from './retry.js';
 import { CommitUnknownError, StoreRefusedError, StoreUnavailableError, TransactionEndedError } from './errors.js';
 import { LeaseLostError, StepRunner } from './steps.js';
-
-/**
- * One execution's hold on its record, from the claim to the fenced end.
- *
- * - `'held'`: this execution owns the record, and renews the lease after each third of it. Left by the end, by a lost lease, and by
- *   `maxDuration`.
- * - `'expiring'`: the handler ran for longer than `maxDuration`. The lease is not renewed; its end leads to `'lost'`.
- * - `'lost'`: another execution may own the record, and this one records nothing. Left when the handler ends.
- * - `'over'`: final. The outcome is recorded, or the record is freed, held, or left to its lease.
- */
-type Phase = 'held' | 'expiring' | 'lost' | 'over';
 
 /** How a handler ended, as its edge sees it. */
 export type HandlerResult =
@@ -82,15 +72,6 @@ const REFUSED_AFTER_LOSSES = 3;
  */
 const COMPLETE_AGAIN_FOR_MS = 1_000;
 
-/**
- * How long an execution without `maxDuration` runs before it is reported, in milliseconds. A handler that waits for ever, such as for a
- * request without a time limit, keeps its key for as long as the process lives, and its customer cannot get out.
- */
-const LONG_RUN_MS = 10 * 60_000;
-
-/** How many renewals may wait for an answer: a second one goes over another connection. */
-const MOST_RENEWALS = 2;
-
 /** The operation ran for longer than its `maxDuration`: its lease is no longer renewed. */
 export class MaxDurationError extends Error {
   override readonly name = 'MaxDurationError';
@@ -106,61 +87,51 @@ class RollBack extends Error {
   }
 }
 
-/** The call of a handler that waits for its transaction to be restarted. */
-interface Restart {
+/** A further call of the handler, which waits for a transaction of its own. */
+interface WaitingCall {
   resolve(run: CallRunner): void;
   reject(error: unknown): void;
 }
 
 /** A transaction of a handler, and what is known of it. */
 interface TransactionAttempt {
+  /** Runs the handler, or waits for the one that runs already. */
   readonly body: () => Promise<HandlerResult>;
   /** The call that waits for this transaction, where it is not the first one. */
-  readonly asked: Restart | undefined;
-  /** Whether the transaction was open. */
+  readonly waitingCall: WaitingCall | undefined;
+  /** Whether BEGIN succeeded. */
   began: boolean;
-  /** The result of the handler. */
-  ended?: Promise<HandlerResult>;
-  bodyFailed: boolean;
-  /** The outcome that the transaction completes its record with, and the time when that began. */
-  outcome?: StoredOutcome;
-  completingSince: number;
-  /** The call that waits for the next transaction, where the handler asked for one. */
-  next?: Restart;
+  /** The end of the handler, once it runs. */
+  handlerEnd?: Promise<HandlerResult>;
+  handlerFailed: boolean;
+  /** Set when the record is about to be completed. */
+  completing?: { readonly outcome: StoredOutcome; readonly startedAt: number };
+  /** The call that waits for the next transaction, where the handler was called again. */
+  nextCall?: WaitingCall;
 }
 
-export class LeasedExecution implements Beating {
+/** One execution by the owner of a record, from the claim to the fenced end. */
+export class LeasedExecution implements Leaseholder {
   readonly execution: Execution;
-  private phase: Phase = 'held';
+  private readonly lease: Lease;
   private runner: Runner | undefined;
   /** Ends the handler's part of the open transaction. */
   private endBody: ((result: HandlerResult) => void) | undefined;
   private stepRunner: StepRunner | undefined;
   private transaction: StoreTransaction | undefined;
   /** Rolls the open transaction back and begins another one. */
-  private restart: ((restart: Restart) => void) | undefined;
-  private readonly startedAt = performance.now();
-  private renewals = 0;
-  private isReported = false;
-  /** Whether the end of this execution is on its way to the store. A renewal may find it there before its own answer arrives. */
-  private isEnding = false;
-  /** By `Date.now()`. Where a machine is suspended, `performance.now()` stands still while the lease runs out. */
-  private renewedAt = Date.now();
-  /** By `performance.now()`. Counted from before the claim was sent, so that this process gives up before the store does. */
-  private leaseEnds: number;
-
+  private restart: ((call: WaitingCall) => void) | undefined;
   constructor(
     readonly operation: Operation,
     private readonly ownership: RecordState,
     claimSentAt: number,
-    private readonly lock: HeldLock | undefined,
+    lock: HeldLock | undefined,
     private readonly host: LeasedExecutionHost,
   ) {
     const { policy } = operation;
-    this.leaseEnds = claimSentAt + policy.leaseMs;
     const calls = new HandlerCalls(policy.transactional ? () => this.restartTransaction() : undefined);
     this.execution = new Execution(operation, ownership, calls, this);
-    this.scheduleHeartbeat(policy.leaseMs / 3);
+    this.lease = new Lease(ownership, policy, claimSentAt, lock, host, this);
   }
 
   /** Created by the first step, because most operations have none. */
@@ -168,7 +139,7 @@ export class LeasedExecution implements Beating {
     return (this.stepRunner ??= new StepRunner(this.host.store.steps, this.ownership, {
       holdOnCrash: this.operation.policy.afterCrash === 'hold',
       transaction: () => this.transaction,
-      leaseEnds: () => this.leaseEnds,
+      leaseEnds: () => this.lease.ends,
       owns: () => this.owns(),
       onResultNotKept: (step, error) => this.host.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
     }));
@@ -253,9 +224,9 @@ export class LeasedExecution implements Beating {
   private complete(
     outcome: StoredOutcome,
     fingerprint: Buffer | undefined,
-    leaseEnds = this.leaseEnds,
+    leaseEnds = this.lease.ends,
   ): Promise<RecordingResult> {
-    this.isEnding = true;
+    this.lease.markEnding();
     const startedAt = performance.now();
     const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
     return this.host.store.complete(this.ownership, completion).then(
@@ -275,7 +246,7 @@ export class LeasedExecution implements Beating {
     const { store, events } = this.host;
     const { outcome, fingerprint } = completion;
     const { recordId } = this.ownership;
-    const giveUpAt = Math.max(leaseEnds, Math.min(this.leaseEnds, performance.now() + COMPLETE_AGAIN_FOR_MS));
+    const giveUpAt = Math.max(leaseEnds, Math.min(this.lease.ends, performance.now() + COMPLETE_AGAIN_FOR_MS));
     let losses = 0;
     // A server that closes the connection at a completion but answers other statements refuses the completion. A server that restarts
     // answers nothing, and one whose disk is full says so: there, a later try succeeds.
@@ -320,18 +291,19 @@ export class LeasedExecution implements Beating {
     });
   }
 
-  /** @param asked the call that waits for this transaction, where it is not the first one */
-  private async inTransaction(body: () => Promise<HandlerResult>, asked?: Restart): Promise<RecordingResult> {
-    const attempt: TransactionAttempt = { body, asked, began: false, bodyFailed: false, completingSince: 0 };
+  /** @param waitingCall the call that waits for this transaction, where it is not the first one */
+  private async inTransaction(body: () => Promise<HandlerResult>, waitingCall?: WaitingCall): Promise<RecordingResult> {
+    const attempt: TransactionAttempt = { body, waitingCall, began: false, handlerFailed: false };
     try {
       const { awaited } = await this.host.store.transaction(
         (transaction) => this.runAndComplete(transaction, attempt),
         this.operation.endpoint,
       );
-      return this.onCompleted(attempt.outcome!, awaited, attempt.completingSince);
+      const { outcome, startedAt } = attempt.completing!;
+      return this.onCompleted(outcome, awaited, startedAt);
     } catch (error) {
       this.useTransaction(undefined);
-      if (!attempt.began && asked) await this.refuseRestart(asked, error, body());
+      if (!attempt.began && waitingCall) await this.refuseRestart(waitingCall, error, body());
       await this.stepRunner?.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
       return this.onNotCommitted(attempt, error);
     }
@@ -341,23 +313,24 @@ export class LeasedExecution implements Beating {
   private async runAndComplete(transaction: StoreTransaction, attempt: TransactionAttempt) {
     attempt.began = true;
     this.useTransaction(transaction);
-    attempt.asked?.resolve(transaction.inside);
+    attempt.waitingCall?.resolve(transaction.inside);
     let result: HandlerResult;
     try {
       result = await this.runBody(attempt);
     } finally {
-      const closing = this.endAttempt(attempt);
+      this.restart = undefined;
+      // The transaction stays open for steps that still run, as they may read in it.
+      const closing = attempt.nextCall ? undefined : this.closeSteps();
       if (closing) await closing;
     }
     if (result.kind !== 'store' || result.failed || this.stepRunner?.isUnknown || !this.execution.storable) {
       throw new RollBack(result);
     }
     const { outcome } = result;
-    attempt.outcome = outcome;
     const { input } = this.operation;
     const fingerprint = input && (await input.fingerprint());
-    this.isEnding = true;
-    attempt.completingSince = performance.now();
+    this.lease.markEnding();
+    attempt.completing = { outcome, startedAt: performance.now() };
     const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
     const fenced = await (transaction.completeLast?.(this.ownership, completion) ??
       transaction.complete(this.ownership, completion));
@@ -365,28 +338,22 @@ export class LeasedExecution implements Beating {
     return fenced;
   }
 
-  /** The transaction stays open for steps that still run, as they may read in it. */
-  private endAttempt({ next }: TransactionAttempt): Promise<void> | undefined {
-    this.restart = undefined;
-    return next ? undefined : this.closeSteps();
-  }
-
   private closeSteps(): Promise<void> | undefined {
     // A handler that waits for its own response to be sent still runs, and may wait in a step.
     return this.execution.calls.isRunning ? undefined : this.stepRunner?.close();
   }
 
-  /** Rejects when the handler fails, and when it asks for another transaction. */
+  /** Rejects when the handler fails, and when a further call of it needs another transaction. */
   private runBody(attempt: TransactionAttempt): Promise<HandlerResult> {
     return new Promise((resolve, reject) => {
-      this.restart = (restart) => {
+      this.restart = (call) => {
         this.restart = undefined;
-        attempt.next = restart;
+        attempt.nextCall = call;
         reject(new RollBack({ kind: 'release' }));
       };
-      attempt.ended = attempt.body();
-      attempt.ended.then(resolve, (error: unknown) => {
-        attempt.bodyFailed = true;
+      attempt.handlerEnd = attempt.body();
+      attempt.handlerEnd.then(resolve, (error: unknown) => {
+        attempt.handlerFailed = true;
         reject(error as Error);
       });
     });
@@ -394,17 +361,23 @@ export class LeasedExecution implements Beating {
 
   /** Records the end of a transaction that was rolled back, or whose COMMIT is unknown. */
   private async onNotCommitted(attempt: TransactionAttempt, error: unknown): Promise<RecordingResult> {
-    const { began, asked, next, ended, bodyFailed, outcome, completingSince } = attempt;
-    const isHeld = error instanceof TransactionEndedError;
-    // The rollback was asked for, so that its errors, such as a broken connection, do not count.
-    if (next && !isHeld && !this.execution.isLost) return this.inTransaction(() => ended!, next);
-    if (next) await this.refuseRestart(next, isHeld ? error : new LeaseLostError(), ended!);
-    if (isHeld) return this.hold(error);
-    if (next || error instanceof LeaseLostError) return this.lostWithin(await this.readRecord());
-    if (bodyFailed) throw error;
+    const { began, waitingCall, nextCall, handlerFailed, completing } = attempt;
+    if (nextCall) return this.runNextCall(attempt, nextCall, error);
+    if (error instanceof TransactionEndedError) return this.hold(error);
+    if (error instanceof LeaseLostError) return this.lostWithin(await this.readRecord());
+    if (handlerFailed) throw error;
     if (error instanceof RollBack) return this.record(error.result);
-    if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, completingSince, error.cause ?? error);
-    return this.rolledBack(began || asked ? 'release' : 'discard', error);
+    if (error instanceof CommitUnknownError) return this.lookUpCommit(completing!, error.cause ?? error);
+    return this.rolledBack(began || waitingCall ? 'release' : 'discard', error);
+  }
+
+  /** Runs a further call in a new transaction. Other errors of the rollback, such as a broken connection, do not matter any more. */
+  private async runNextCall(attempt: TransactionAttempt, nextCall: WaitingCall, error: unknown) {
+    const handlerEnd = attempt.handlerEnd!;
+    const isEnded = error instanceof TransactionEndedError;
+    if (!isEnded && !this.execution.isLost) return this.inTransaction(() => handlerEnd, nextCall);
+    await this.refuseRestart(nextCall, isEnded ? error : new LeaseLostError(), handlerEnd);
+    return isEnded ? this.hold(error) : this.lostWithin(await this.readRecord());
   }
 
   /**
@@ -416,10 +389,10 @@ export class LeasedExecution implements Beating {
     return this.rolledBack('release', new StoreUnavailableError({ cause: new LeaseLostError() }));
   }
 
-  /** Fails the handler's next call by `error`, and waits for the handler: a free key would let a second execution run beside it. */
-  private async refuseRestart(restart: Restart, error: unknown, ended: Promise<unknown>): Promise<void> {
-    restart.reject(error);
-    await ended.catch(() => undefined);
+  /** Fails a call by `error`, and waits for the handler: a free key would let a second execution run beside it. */
+  private async refuseRestart(call: WaitingCall, error: unknown, handlerEnd: Promise<unknown>): Promise<void> {
+    call.reject(error);
+    await handlerEnd.catch(() => undefined);
   }
 
   /**
@@ -427,7 +400,10 @@ export class LeasedExecution implements Beating {
    * not. If it finds the record in processing, the transaction has not committed. It never will, because its completion is fenced and
    * finds the record released.
    */
-  private async lookUpCommit(outcome: StoredOutcome, startedAt: number, cause: unknown): Promise<RecordingResult> {
+  private async lookUpCommit(
+    { outcome, startedAt }: NonNullable<TransactionAttempt['completing']>,
+    cause: unknown,
+  ): Promise<RecordingResult> {
     const { store } = this.host;
     const look = async (): Promise<RecordingResult> => {
       if ((await store.renew(this.ownership, this.operation.policy.leaseMs)).held) {
@@ -439,7 +415,7 @@ export class LeasedExecution implements Beating {
       return store.isRetryable(cause) ? stored : { kind: 'stored', despite: cause };
     };
     try {
-      return await retryWhileUnavailable(look, this.leaseEnds);
+      return await retryWhileUnavailable(look, this.lease.ends);
     } catch (error) {
       return this.unrecorded(error);
     }
@@ -453,7 +429,7 @@ export class LeasedExecution implements Beating {
 
   private async free(how: 'release' | 'discard'): Promise<RecordingResult> {
     const { store, events } = this.host;
-    this.isEnding = true;
+    this.lease.markEnding();
     try {
       const answer = await (how === 'release'
         ? store.release(this.ownership, this.execution.retentionMs)
@@ -469,7 +445,7 @@ export class LeasedExecution implements Beating {
   }
 
   private async hold(error?: unknown): Promise<RecordingResult> {
-    this.isEnding = true;
+    this.lease.markEnding();
     await this.host.store.hold(this.ownership).catch(() => undefined);
     if (this.host.events.observed) this.host.events.next({ type: 'held', ...this.inEvents() });
     return { kind: 'held', error };
@@ -490,7 +466,7 @@ export class LeasedExecution implements Beating {
   }
 
   private async lost(recordState: RecordState | undefined): Promise<RecordingResult> {
-    this.loseLease();
+    this.lease.lose();
     const fingerprint = recordState?.outcome && (await this.operation.input?.fingerprint());
     // Another request's outcome must not answer this one: a streamed input is compared only now.
     const isOther = fingerprint && !recordState.fingerprint.equals(fingerprint);
@@ -511,99 +487,36 @@ export class LeasedExecution implements Beating {
     this.execution.openTransaction = transaction?.manager;
   }
 
-  private scheduleHeartbeat(ms: number): void {
-    const { maxDurationMs } = this.operation.policy;
-    const left = maxDurationMs === undefined ? ms : this.startedAt + maxDurationMs - performance.now();
-    this.host.heartbeats.schedule(this, Math.max(0, Math.min(ms, left)));
-  }
-
-  /** Renews the lease. */
-  beat(): void {
-    if (this.phase === 'expiring') this.loseLease();
-    else void this.renew();
-  }
-
-  private async renew(): Promise<void> {
-    const { leaseMs, maxDurationMs } = this.operation.policy;
-    if (maxDurationMs !== undefined && performance.now() - this.startedAt >= maxDurationMs) {
-      return this.overrun(maxDurationMs);
-    }
-    if (!this.isReported && performance.now() - this.startedAt >= LONG_RUN_MS) {
-      this.isReported = true;
-      if (maxDurationMs === undefined) this.host.events.next({ type: 'longRunning', ...this.inEvents() });
-    }
-    this.lock?.renew();
-    // In time for another connection to answer, if this one does not: some silently drop what is sent.
-    this.scheduleHeartbeat(leaseMs / 3);
-    if (this.renewals === MOST_RENEWALS) return;
-    this.renewals++;
-    try {
-      const held = await this.extendLease();
-      if (this.phase === 'over') return;
-      // An end on its way is fenced: its answer says whether the record was lost.
-      if (!held && !this.isEnding) this.loseLease();
-    } catch {
-      // Another renewal may have found the lease lost meanwhile.
-      if (this.phase !== 'held') return;
-      if (performance.now() >= this.leaseEnds) return this.loseLease();
-      this.scheduleHeartbeat(leaseMs / 10);
-    } finally {
-      this.renewals--;
-    }
-  }
-
-  /** Returns whether this execution still owned the record. */
-  private async extendLease(): Promise<boolean> {
-    const { leaseMs, transactional } = this.operation.policy;
-    const sentAt = performance.now();
-    const renewedAt = Date.now();
-    const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
-    // The answer to an earlier renewal may come later.
-    if (held && sentAt + leaseMs > this.leaseEnds) {
-      this.leaseEnds = sentAt + leaseMs;
-      this.renewedAt = renewedAt;
-    }
-    return held;
-  }
-
   /**
    * Returns whether a step may begin. Once the lease is over by either clock, the store decides: after a long pause of this process, or
    * of its machine, another execution may own the record, and would do the step's effect a second time.
    */
   private owns(): boolean | Promise<boolean> {
-    if (this.phase === 'lost' || this.phase === 'over') return false;
-    const isWithinLease = Date.now() - this.renewedAt < this.operation.policy.leaseMs;
-    if (performance.now() < this.leaseEnds && isWithinLease) return true;
+    const { lease } = this;
+    if (lease.isCurrent || lease.isGivenUp) return lease.isCurrent;
     // On a single connection, the renewal would wait for the transaction that waits for it.
     if (this.transaction && this.host.store.steps.joinsTransaction) return true;
-    return this.phase === 'held' && this.extendLease();
+    return lease.confirm();
   }
 
-  /** Stops the renewals. Once the lease has run out, another execution may take over, as after a crash. */
-  private overrun(maxDurationMs: number): void {
-    this.phase = 'expiring';
-    this.host.events.next({ type: 'overran', ...this.inEvents() });
-    this.execution.abort(new MaxDurationError(maxDurationMs));
-    this.host.heartbeats.schedule(this, Math.max(0, this.leaseEnds - performance.now()));
-  }
-
-  /** Gives the record up: nothing this execution does from here on is recorded. */
-  private loseLease(): void {
-    if (this.phase === 'over' || this.phase === 'lost') return;
-    this.phase = 'lost';
-    this.host.heartbeats.cancel(this);
+  onLeaseLost(): void {
     this.stepRunner?.abandon();
     this.host.events.next({ type: 'leaseLost', ...this.inEvents() });
     this.execution.lose(new LeaseLostError());
     this.host.onLost(this);
   }
 
+  onOverrun(maxDurationMs: number): void {
+    this.host.events.next({ type: 'overran', ...this.inEvents() });
+    this.execution.abort(new MaxDurationError(maxDurationMs));
+  }
+
+  onLongRun(): void {
+    this.host.events.next({ type: 'longRunning', ...this.inEvents() });
+  }
+
   private close(outcome: StoredOutcome | undefined, awaited: boolean): void {
-    if (this.phase === 'over') return;
-    this.phase = 'over';
-    this.host.heartbeats.cancel(this);
-    this.lock?.release();
-    this.host.onEnd(this, outcome, awaited);
+    if (this.lease.end()) this.host.onEnd(this, outcome, awaited);
   }
 
   private inEvents() {

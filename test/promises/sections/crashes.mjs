@@ -45,8 +45,8 @@ export const CRASHES = [
         promise: 'a machine that was suspended',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
-            find: 'const isWithinLease = Date.now() - this.renewedAt < this.operation.policy.leaseMs;',
+            file: 'lib/engine/lease.ts',
+            find: 'const isWithinLease = Date.now() - this.renewedAt < this.policy.leaseMs;',
             replace: 'const isWithinLease = true;',
           },
         ],

@@ -122,12 +122,12 @@ export const RECORDS = [
         promise: 'a lease is renewed in time for a renewal to fail',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/lease.ts',
             find: 'this.scheduleHeartbeat(policy.leaseMs / 3);',
             replace: 'this.scheduleHeartbeat(policy.leaseMs);',
           },
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/lease.ts',
             find: 'this.scheduleHeartbeat(leaseMs / 3);',
             replace: 'this.scheduleHeartbeat(leaseMs);',
           },
@@ -138,9 +138,9 @@ export const RECORDS = [
         promise: 'a connection that swallows a renewal',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
-            find: 'const MOST_RENEWALS = 2;',
-            replace: 'const MOST_RENEWALS = 1;',
+            file: 'lib/engine/lease.ts',
+            find: 'const MAX_RENEWALS = 2;',
+            replace: 'const MAX_RENEWALS = 1;',
           },
         ],
         shownBy: [{ spec: 'test/e2e/engine/silent-connections', test: 'a lease is renewed over another' }],

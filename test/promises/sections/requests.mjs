@@ -106,8 +106,8 @@ export const REQUESTS = [
           },
           {
             file: 'lib/engine/leased-execution.ts',
-            find: 'if (next && !isHeld && !this.execution.isLost) return',
-            replace: 'if (next && !isHeld) return',
+            find: 'if (!isEnded && !this.execution.isLost) return',
+            replace: 'if (!isEnded) return',
           },
         ],
         shownBy: [{ spec: 'test/e2e/protocol/handler-retries', test: 'does not begin where its record is gone' }],

@@ -49,7 +49,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: 'if (error instanceof CommitUnknownError) return this.lookUpCommit(outcome!, completingSince, error.cause ?? error);\n',
+            find: 'if (error instanceof CommitUnknownError) return this.lookUpCommit(completing!, error.cause ?? error);\n',
             replace: '',
           },
         ],
@@ -141,8 +141,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: 'const isHeld = error instanceof TransactionEndedError;',
-            replace: 'const isHeld = false;',
+            find: 'if (error instanceof TransactionEndedError) return this.hold(error);\n',
+            replace: '',
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'is held where a' }],
