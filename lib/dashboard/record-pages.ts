@@ -5,7 +5,7 @@ import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
 import { neverExpires, RecordView } from '../service/record-view.js';
-import { instantFrom, isPast, wholeInstant } from '../store/dialects/clock.js';
+import { instantsOf, isPast } from '../store/dialects/clock.js';
 import type { IdempotencyRecord } from '../store/entities/index.js';
 import { queryOver } from '../store/entity-query.js';
 import type { RecordPage, RecordSummary } from './contract.js';
@@ -219,7 +219,7 @@ export class RecordPages extends RecordView {
       .addSelect(`CASE WHEN ${filters.join(' AND ')} THEN 1 ELSE 0 END`, 'hit')
       .limit(this.limits.window);
     if (to) {
-      const at = instantFrom(this.dataSource, ':toAt');
+      const at = instantsOf(this.dataSource).from(':toAt');
       const before = walk.direction === 'DESC' ? '>' : '<';
       window
         .andWhere(`r.${walk.by} ${before}= ${at}`)
@@ -240,13 +240,13 @@ export class RecordPages extends RecordView {
   private along(walk: Walk, from: Position | undefined): SelectQueryBuilder<IdempotencyRecord> {
     const query = this.query()
       .select('r.id', 'id')
-      .addSelect(wholeInstant(this.dataSource, `r.${walk.by}`), 'at')
+      .addSelect(instantsOf(this.dataSource).whole(`r.${walk.by}`), 'at')
       .orderBy(`r.${walk.by}`, walk.direction)
       .addOrderBy('r.id', walk.direction)
       .setParameters(walk.parameters);
     if (!from) return query;
     const beyond = walk.direction === 'DESC' ? '<' : '>';
-    const at = instantFrom(this.dataSource, ':at');
+    const at = instantsOf(this.dataSource).from(':at');
     // MySQL enters the index by the first condition, and does not by the second.
     return query
       .where(`r.${walk.by} ${beyond}= ${at}`)

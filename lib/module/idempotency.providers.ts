@@ -17,11 +17,7 @@ import { EventStream } from '../service/event-stream.js';
 import { IdempotencyService } from '../service/idempotency.service.js';
 import { policyOf } from '../service/policy.js';
 import { checkAtBoot } from '../store/boot-check.js';
-import type { Connector } from '../store/connectors/connector.js';
 import { connectorFor } from '../store/connectors/index.js';
-import { dialectNameOf } from '../store/dialects/dialect-name.js';
-import type { PgConnection } from '../store/dialects/postgres.js';
-import { PostgresWakeUp } from '../store/postgres-wake-up.js';
 import { AesGcmSealer, noSealer } from '../store/sealer.js';
 import { SqlRecordStore } from '../store/sql-record-store.js';
 import { BootAudit } from './boot-audit.js';
@@ -53,13 +49,7 @@ function createParts(
     transactionHost: options.transactionHost,
   });
   const lock = redis.length > 0 ? new RedlockRecordLock(redis, redlock) : undefined;
-  const isPostgres = dialectNameOf(dataSource) === 'postgres';
-  const wakeUp =
-    redis.length > 0
-      ? new RedisWakeUp(redis)
-      : isPostgres
-        ? new PostgresWakeUp(dataSource, connector as Connector<PgConnection>)
-        : undefined;
+  const wakeUp = redis.length > 0 ? new RedisWakeUp(redis) : connector.wakeUp?.();
   const engineParts = { store, lock, wakeUp, events, onLockUnavailable };
   const engine = engineFactory?.createEngine(engineParts) ?? new IdempotencyEngine(engineParts);
 

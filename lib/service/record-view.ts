@@ -3,7 +3,7 @@ import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import { LONGEST_RETENTION_MS } from '../engine/policy.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
-import { instantOf, isPast, millisecondsAgo } from '../store/dialects/clock.js';
+import { instantsOf, isPast } from '../store/dialects/clock.js';
 import { LEASE_ROW } from '../store/dialects/dialect.js';
 import { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import { queryOf } from '../store/entity-query.js';
@@ -59,7 +59,7 @@ export class RecordView {
     if (status === 'processing') query.andWhere(`NOT ${this.ownerDied}`);
     if (operation !== undefined) query.andWhere({ endpoint: storedLabel(operation) });
     if (scope !== undefined) query.andWhere({ scopeDigest: In(this.scopes.all(scope)) });
-    if (before) query.andWhere('r.createdAt < :before', { before: instantOf(this.dataSource, before) });
+    if (before) query.andWhere('r.createdAt < :before', { before: instantsOf(this.dataSource).parameter(before) });
     return this.load(query);
   }
 
@@ -82,7 +82,7 @@ export class RecordView {
       query.addSelect(`SUM(CASE WHEN ${condition} THEN 1 ELSE 0 END)`, name);
     }
     const bytes = ['request', 'responseHead', 'responseBody'].map((column) => `COALESCE(LENGTH(r.${column}), 0)`);
-    const age = millisecondsAgo(this.dataSource, 'r.createdAt');
+    const age = instantsOf(this.dataSource).since('r.createdAt');
     const row = (await query
       .addSelect(`SUM(${bytes.join(' + ')})`, 'bytes')
       .addSelect(`MAX(${age})`, 'oldest')

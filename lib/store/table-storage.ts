@@ -24,7 +24,7 @@ const UNIQUE = `SELECT 1 FROM information_schema.statistics s
  * Queries that return {@link Flawed} tables of two names. Without a key of its own columns, PostgreSQL refuses the statements. MySQL inserts
  * one record beside another, as where the table is partitioned by time, and the key had to take in that column.
  */
-const QUERIES: Partial<Record<DialectName, string>> = {
+const QUERIES: Readonly<Record<DialectName, string | undefined>> = {
   postgres: `SELECT oid::regclass::text AS name, 'unlogged' AS flaw, '' AS found FROM pg_class
     WHERE oid IN (to_regclass($1), to_regclass($2)) AND relpersistence = 'u'`,
   mysql: `SELECT table_name AS name, 'engine' AS flaw, engine AS found FROM information_schema.tables
@@ -33,6 +33,7 @@ const QUERIES: Partial<Record<DialectName, string>> = {
       WHERE ${IS_OURS} AND t.table_type <> 'VIEW' AND NOT EXISTS (${UNIQUE})
     UNION ALL SELECT table_name, 'collation', collation_name FROM information_schema.columns
       WHERE ${IS_OURS} AND column_name = 'name' AND collation_name NOT LIKE '%bin'`,
+  sqlite: undefined,
 };
 
 const MESSAGES: Readonly<Record<Flaw, (flawed: Flawed) => string>> = {

@@ -1,6 +1,6 @@
 import { ScopeDigest } from '../../edges/caller/caller-digests.js';
 import { RecordView } from '../../service/record-view.js';
-import { millisecondsAgo } from '../../store/dialects/clock.js';
+import { instantsOf } from '../../store/dialects/clock.js';
 import { dialectNameOf } from '../../store/dialects/dialect-name.js';
 import { IdempotencyRecord } from '../../store/entities/index.js';
 import { quotedTable } from '../../store/table-path.js';
@@ -41,7 +41,7 @@ export async function* records(subject: Subject): Findings {
 async function* sweeping({ dataSource, application }: Subject): Findings {
   const oldest = await dataSource
     .createQueryBuilder(IdempotencyRecord, 'r')
-    .select(millisecondsAgo(dataSource, 'r.expiresAt'), 'ago')
+    .select(instantsOf(dataSource).since('r.expiresAt'), 'ago')
     .where(`r.status IN ('done', 'failed')`)
     .orderBy('r.expiresAt', 'ASC')
     .limit(1)

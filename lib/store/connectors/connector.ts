@@ -1,5 +1,6 @@
 import type { EntityManager, QueryRunner } from 'typeorm';
 import type { CallRunner } from '../../engine/handler-calls.js';
+import type { WakeUp } from '../../engine/ports/wake-up.js';
 import type { Dialect } from '../dialects/dialect.js';
 import type { Nesting } from './nesting.js';
 
@@ -76,6 +77,8 @@ export interface Connector<Connection = unknown> {
   dropIdle?(): void;
   /** Calls `listener` when all connections opened so far turn out to be stale, as after a failover. */
   onStale?(listener: () => void): void;
+  /** Returns what wakes waiters of all processes. Absent where the database has no channel for it. */
+  wakeUp?(): WakeUp;
   /** Closes the store's own connections. */
   close?(): Promise<void>;
 }

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
+import type { WakeUp } from '../../engine/ports/wake-up.js';
 import type { Dialect } from '../dialects/dialect.js';
 import { markStatement, type PgConnection } from '../dialects/postgres.js';
 import { ArrayParameter } from '../dialects/postgres-arrays.js';
 import type { DirectTransactions } from './connector.js';
+import { PostgresWakeUp } from '../postgres-wake-up.js';
 import { findPlace, placeOf } from '../table-path.js';
 import { IN_TRANSACTION, isNative, type PgSession, sessionOf } from '../../private-names/pg.js';
 import { nestingOf } from './nesting.js';
@@ -69,6 +71,10 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   /** Absent for what only resembles a pool of `pg`, such as a database in memory: it may refuse two statements in a message. */
   get direct(): DirectTransactions<PgConnection> | undefined {
     return this.shared.limit < Infinity ? this.directTransactions : undefined;
+  }
+
+  wakeUp(): WakeUp {
+    return new PostgresWakeUp(this.dataSource, this);
   }
 
   async within(manager: EntityManager): Promise<PgConnection> {

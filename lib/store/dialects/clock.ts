@@ -14,32 +14,52 @@ export const MYSQL_NOW = `(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAM
 /** Milliseconds since 1970, UTC; the same throughout a statement. */
 export const SQLITE_NOW = `CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)`;
 
-const NOW: Readonly<Record<DialectName, string>> = { postgres: POSTGRES_NOW, mysql: MYSQL_NOW, sqlite: SQLITE_NOW };
+/** How a dialect stores instants and computes with them, for the queries of operators. */
+interface Instants {
+  /** Returns an expression: the instant in `ms` milliseconds. */
+  readonly in: (ms: number) => string;
+  /** Returns an expression: the milliseconds since an instant. */
+  readonly since: (instant: string) => string;
+  /** Returns the parameter for an instant. */
+  readonly parameter: (instant: Date) => Date | number;
+  /** Returns an expression for {@link Instants.from}: an instant with all its digits. */
+  readonly whole: (instant: string) => string;
+  /** Returns an expression: the instant in a parameter that has the form of {@link Instants.whole}. */
+  readonly from: (parameter: string) => string;
+}
+
+const TIMESTAMPS: Instants = {
+  in: (ms) => `${POSTGRES_NOW} + ${ms} * interval '1 ms'`,
+  since: (instant) => `extract(epoch FROM ${POSTGRES_NOW} - ${instant}) * 1000`,
+  parameter: (instant) => instant,
+  // A `Date` would lose the microseconds.
+  whole: (instant) => `CAST(${instant} AS text)`,
+  from: (parameter) => `CAST(${parameter} AS timestamptz)`,
+};
+
+function milliseconds(now: string): Instants {
+  return {
+    in: (ms) => `${now} + ${ms}`,
+    since: (instant) => `(${now} - ${instant})`,
+    // TypeORM 0.3 would compare SQLite's numbers with a text.
+    parameter: (instant) => instant.getTime(),
+    whole: (instant) => instant,
+    from: (parameter) => parameter,
+  };
+}
+
+const INSTANTS: Readonly<Record<DialectName, Instants>> = {
+  postgres: TIMESTAMPS,
+  mysql: milliseconds(MYSQL_NOW),
+  sqlite: milliseconds(SQLITE_NOW),
+};
+
+/** Returns how the tables of a data source have instants. */
+export function instantsOf(dataSource: DataSource): Instants {
+  return INSTANTS[dialectNameOf(dataSource)];
+}
 
 /** Returns a condition: an instant of our tables, or the one `ms` milliseconds before it, has passed. */
 export function isPast(dataSource: DataSource, instant: string, ms = 0): string {
-  const name = dialectNameOf(dataSource);
-  return `${instant} <= ${NOW[name]} + ${name === 'postgres' ? `${ms} * interval '1 ms'` : ms}`;
-}
-
-/** Returns an expression: the milliseconds since an instant of our tables. */
-export function millisecondsAgo(dataSource: DataSource, instant: string): string {
-  const name = dialectNameOf(dataSource);
-  const since = `${NOW[name]} - ${instant}`;
-  return name === 'postgres' ? `extract(epoch FROM ${since}) * 1000` : `(${since})`;
-}
-
-/** Returns the parameter for an instant. TypeORM 0.3 would compare SQLite's numbers with a text. */
-export function instantOf(dataSource: DataSource, instant: Date): Date | number {
-  return dialectNameOf(dataSource) === 'postgres' ? instant : instant.getTime();
-}
-
-/** Returns an expression for {@link instantFrom}: an instant with all its digits. A `Date` would lose the microseconds. */
-export function wholeInstant(dataSource: DataSource, instant: string): string {
-  return dialectNameOf(dataSource) === 'postgres' ? `CAST(${instant} AS text)` : instant;
-}
-
-/** Returns an expression: the instant in a parameter that has the form of {@link wholeInstant}. */
-export function instantFrom(dataSource: DataSource, parameter: string): string {
-  return dialectNameOf(dataSource) === 'postgres' ? `CAST(${parameter} AS timestamptz)` : parameter;
+  return `${instant} <= ${instantsOf(dataSource).in(ms)}`;
 }

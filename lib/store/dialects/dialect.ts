@@ -58,6 +58,8 @@ export interface Dialect<Connection = unknown> {
   readonly name: DialectName;
   /** Whether several claims or completions are sent as one statement. */
   readonly batches: boolean;
+  /** Whether DDL and the like commit the transaction that they run in, even where they fail. */
+  readonly commitsImplicitly: boolean;
 
   /** Returns one row for each claim, in any order. Ids are distinct, and sorted so that concurrent batches cannot deadlock. */
   claim(on: Connection, claims: readonly Claim[]): Promise<readonly RecordRow[]>;

@@ -156,6 +156,7 @@ export function mysqlDialect(tables: TableNames): Dialect<MysqlConnection> {
   return {
     name: 'mysql',
     batches: false,
+    commitsImplicitly: true,
 
     async claim(on, claims) {
       const values = claims.flatMap((c) => [

@@ -365,6 +365,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
   return {
     name: 'postgres',
     batches: true,
+    commitsImplicitly: false,
     claim,
 
     /** The lock comes first, by a statement of its own: the next one then sees every heartbeat from before the lock. */

@@ -102,6 +102,7 @@ export function sqliteDialect(tables: TableNames): Dialect<SqliteConnection> {
   return {
     name: 'sqlite',
     batches: true,
+    commitsImplicitly: false,
 
     async claim(on, claims) {
       return immediately(on, () => claims.map((claim) => claimOne(on, claim)));

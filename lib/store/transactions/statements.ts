@@ -1,4 +1,4 @@
-import type { DialectName } from '../dialects/dialect-name.js';
+import type { Dialect } from '../dialects/dialect.js';
 
 /** Blanks, comments and opening parentheses before the first word of a statement. */
 const LEADING = /^(?:\s|\(|;|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*/;
@@ -19,9 +19,9 @@ const WRITE = /^(?:insert|update|delete|merge|replace|truncate|call|copy|load\s+
 const WRITE_BEHIND_WITH = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)\b/i;
 
 /** Returns whether a statement would end the transaction that it runs in. */
-export function endsTransaction(sql: string, dialect: DialectName): boolean {
+export function endsTransaction(sql: string, { commitsImplicitly }: Pick<Dialect, 'commitsImplicitly'>): boolean {
   const statement = sql.replace(LEADING, '');
-  return TRANSACTION_CONTROL.test(statement) || (dialect === 'mysql' && IMPLICIT_COMMIT.test(statement));
+  return TRANSACTION_CONTROL.test(statement) || (commitsImplicitly && IMPLICIT_COMMIT.test(statement));
 }
 
 /** Returns whether a statement makes the rest of a PostgreSQL transaction run as another role, as far as its text shows. */

@@ -199,7 +199,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     if (!transaction || transaction.phase === 'ending') return this.warnOfForeignWrite(query);
     if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });
     if (transaction.phase === 'failed') return refuseLeftRunning(queryRunner);
-    if (endsTransaction(query, this.connector.dialect.name)) throw new TransactionControlError(query);
+    if (endsTransaction(query, this.connector.dialect)) throw new TransactionControlError(query);
     if (changesRole(query)) transaction.hasOtherRole = true;
     const step = currentStep();
     const isOfStep = step && (step.transaction.manager as EntityManager).queryRunner === queryRunner;
@@ -232,8 +232,8 @@ export class TransactionWatch implements EntitySubscriberInterface {
     if (isThere) return;
     transaction.phase = 'undone';
     transaction.cause = error;
-    // SQLite rolls back at some errors. MySQL commits before a statement such as DDL, even if that fails.
-    transaction.mayBeCommitted = this.connector.dialect.name === 'mysql' && kindOf(error) !== 'conflict';
+    // SQLite rolls back at some errors, and every database at a conflict.
+    transaction.mayBeCommitted = this.connector.dialect.commitsImplicitly && kindOf(error) !== 'conflict';
   }
 
   /** Warns of a write outside of the transaction: after a rollback and a retry, it is there twice. */

@@ -1,4 +1,4 @@
-import { isPast, millisecondsAgo } from '../../../lib/store/dialects/clock.js';
+import { instantsOf, isPast } from '../../../lib/store/dialects/clock.js';
 import { IdempotencyRecord } from '../../../lib/store/entities/index.js';
 import { aClaim, BACKENDS, StoreFixture, HOUR } from './support.js';
 
@@ -29,7 +29,7 @@ describe.each(BACKENDS)('The clock of $name', (backend) => {
   it('says for how long it has been past', async () => {
     const { recordId } = await fixture.store().claim(aClaim({ leaseMs: HOUR }));
     await fixture.age(recordId, 'created_at', HOUR);
-    const ago = millisecondsAgo(fixture.dataSource, 'r.createdAt');
+    const ago = instantsOf(fixture.dataSource).since('r.createdAt');
     expect(await ask(recordId, `${ago} >= ${HOUR}`)).toBe(true);
     expect(await ask(recordId, `${ago} < ${2 * HOUR}`)).toBe(true);
   });

@@ -130,7 +130,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/store/transactions/transaction-watch.ts',
-            find: '    if (endsTransaction(query, this.connector.dialect.name)) throw new TransactionControlError(query);\n',
+            find: '    if (endsTransaction(query, this.connector.dialect)) throw new TransactionControlError(query);\n',
             replace: '',
           },
         ],
