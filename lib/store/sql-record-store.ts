@@ -83,23 +83,12 @@ export class SqlRecordStore implements RecordStore {
       isCommon: isRetryable,
     });
     this.claims = new GroupCommit(
-      async (claims) => {
-        const rows = await retryingConflicts(() => connector.alone((on) => dialect.claim(on, claims)));
-        // The common case: every record was claimed, or must be left alone. No map is built.
-        if (rows.every(({ recordId, isFree }, i) => recordId === claims[i].recordId && !isFree)) return rows;
-        const byId = new Map(rows.map((row) => [row.recordId, row]));
-        const free = claims.filter(({ recordId }) => byId.get(recordId)!.isFree);
-        for (const row of free.length > 0 ? await this.takeOver(free) : []) byId.set(row.recordId, row);
-        return claims.map((claim) => byId.get(claim.recordId)!);
-      },
+      (claims) => this.claimBatch(claims),
       groupSettings(MAX_CLAIMS, settings.timeoutMs),
       (row) => this.recordState(row),
     );
     this.completions = new GroupCommit(
-      async (rows) => {
-        const answers = await retryingConflicts(() => connector.alone((on) => dialect.complete(on, rows)));
-        return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
-      },
+      (rows) => this.completeBatch(rows),
       groupSettings(MAX_COMPLETIONS, this.patienceMs),
       (answer) => answer,
     );
@@ -172,39 +161,39 @@ export class SqlRecordStore implements RecordStore {
     endpoint = 'a transactional operation',
   ): Promise<T> {
     const { transactionHost: host, timeoutMs } = this.settings;
-    let worked = false;
-    let watched: WatchedTransaction | undefined;
+    let workIsDone = false;
+    let transaction: WatchedTransaction | undefined;
     const during = (manager: EntityManager, begun: WatchedTransaction | undefined) =>
       this.watch
-        .during(manager, begun, (transaction) => {
-          watched = transaction;
-          return work({
-            manager,
-            inside: this.inside(),
-            complete: (ownership, completion) =>
-              this.completeWithin(transaction, this.completionRow(ownership, completion)),
-            completeLast: (ownership, completion) =>
-              this.completeLast(manager, transaction, this.completionRow(ownership, completion)),
-          });
+        .during(manager, begun, (watched) => {
+          transaction = watched;
+          return work(this.storeTransaction(manager, watched));
         })
         .then((answer) => {
-          worked = true;
+          workIsDone = true;
           return answer;
         });
     const run = () =>
       host ? host.run(this.dataSource, (manager) => during(manager, undefined)) : this.ownTransactions.run(during);
     try {
       const result = await this.connector.exclusively(run, endpoint, timeoutMs);
-      if (!worked) throw new Error('The option `transactionHost`: run() resolved without running its work');
+      if (!workIsDone) throw new Error('The option `transactionHost`: run() resolved without running its work');
       return result;
     } catch (error) {
-      const cause = watched?.lost.error ?? error;
-      if (worked) throw new CommitUnknownError({ cause });
-      if (error instanceof CommitUnknownError) throw cause === error ? error : new CommitUnknownError({ cause });
-      throw watched?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
+      throw transactionError(error, workIsDone, transaction);
     } finally {
-      if (watched) this.watch.unwatch(watched);
+      if (transaction) this.watch.unwatch(transaction);
     }
+  }
+
+  private storeTransaction(manager: EntityManager, transaction: WatchedTransaction): StoreTransaction {
+    return {
+      manager,
+      inside: this.inside(),
+      complete: (ownership, completion) => this.completeWithin(transaction, this.completionRow(ownership, completion)),
+      completeLast: (ownership, completion) =>
+        this.completeLast(manager, transaction, this.completionRow(ownership, completion)),
+    };
   }
 
   closedConnection(error: unknown): boolean {
@@ -344,8 +333,25 @@ export class SqlRecordStore implements RecordStore {
     return completed;
   }
 
+  private async claimBatch(claims: readonly Claim[]): Promise<readonly RecordRow[]> {
+    const { connector } = this;
+    const rows = await retryingConflicts(() => connector.alone((on) => connector.dialect.claim(on, claims)));
+    // The common case: every record was claimed, or must be left alone. No map is built.
+    if (rows.every(({ recordId, isFree }, i) => recordId === claims[i].recordId && !isFree)) return rows;
+    const byId = new Map(rows.map((row) => [row.recordId, row]));
+    const free = claims.filter(({ recordId }) => byId.get(recordId)!.isFree);
+    for (const row of free.length > 0 ? await this.takeOver(free) : []) byId.set(row.recordId, row);
+    return claims.map((claim) => byId.get(claim.recordId)!);
+  }
+
   private takeOver(claims: readonly Claim[]): Promise<readonly RecordRow[]> {
     return retryingConflicts(() => this.connector.atomically((on) => this.connector.dialect.takeOver!(on, claims)));
+  }
+
+  private async completeBatch(rows: readonly CompletionRow[]): Promise<readonly FencedAnswer[]> {
+    const { connector } = this;
+    const answers = await retryingConflicts(() => connector.alone((on) => connector.dialect.complete(on, rows)));
+    return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
   }
 
   private ask<T>(work: Work<T>, patienceMs = this.settings.timeoutMs): Promise<T> {
@@ -449,6 +455,19 @@ class SqlStepStore implements StepStore {
     if (nested) throw nested;
     return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within);
   }
+}
+
+/**
+ * Returns the error to report for a transaction that failed.
+ *
+ * @param workIsDone whether its work had resolved, so that only COMMIT can have failed
+ */
+function transactionError(error: unknown, workIsDone: boolean, transaction: WatchedTransaction | undefined): unknown {
+  // A connection that is lost says why before its statement fails.
+  const cause = transaction?.lost.error ?? error;
+  if (workIsDone) return new CommitUnknownError({ cause });
+  if (error instanceof CommitUnknownError) return cause === error ? error : new CommitUnknownError({ cause });
+  return transaction?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
 }
 
 type Work<T> = (on: unknown) => Promise<T>;

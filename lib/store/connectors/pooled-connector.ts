@@ -58,7 +58,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     for (let again = false; ; again = true) {
       let connection: Raw;
       try {
-        connection = await this.pools.current.take();
+        connection = await this.pools.choose().take();
       } catch (error) {
         connection = await this.pools.takeAfter(error).catch(throwUnopened);
       }

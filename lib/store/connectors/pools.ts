@@ -80,7 +80,8 @@ export class StorePools<Connection> {
     return this.own?.owns?.(connection) !== true;
   }
 
-  get current(): Pool<Connection> {
+  /** Returns the pool for the next statement. Opens the store's own at the first one, and again after the data source was replaced. */
+  choose(): Pool<Connection> {
     if (this.own && this.isReplaced) this.leaveOwn();
     if (this.isShared) return this.shared;
     if (!this.own) {

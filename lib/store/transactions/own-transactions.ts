@@ -32,23 +32,24 @@ export class OwnTransactions {
    */
   async run<T>(work: (manager: EntityManager, begun: WatchedTransaction | undefined) => Promise<T>): Promise<T> {
     const runner = this.dataSource.createQueryRunner('master');
-    let asked: Promise<unknown> | undefined;
-    let failed = false;
+    /** BEGIN or COMMIT, whose answer a ROLLBACK has to wait for. */
+    let statement: Promise<unknown> | undefined;
+    let isWanted = true;
     try {
       // SQLite has one connection for all: inside another transaction, this one would be a savepoint of it.
       while (runner.isTransactionActive) await sleep(POLL_EVERY_MS);
       ownRunners.add(runner);
-      const beginning = this.begin(runner, () => !failed);
-      const begun = await this.timeLimit.wait((asked = beginning));
+      const beginning = this.begin(runner, () => isWanted);
+      const begun = await this.timeLimit.wait((statement = beginning));
       const result = await work(runner.manager, begun);
-      if (!begun?.isCommitted) await this.timeLimit.wait((asked = this.commit(runner, begun)));
+      if (!begun?.isCommitted) await this.timeLimit.wait((statement = this.commit(runner, begun)));
       await runner.release();
       return result;
     } catch (error) {
-      failed = true;
+      isWanted = false;
       const end = () => this.rollBack(runner, error);
       // The first error is more useful than that of a ROLLBACK on a lost connection.
-      await this.timeLimit.wait((asked ?? Promise.resolve()).then(end, end)).catch(() => undefined);
+      await this.timeLimit.wait((statement ?? Promise.resolve()).then(end, end)).catch(() => undefined);
       throw error;
     } finally {
       // SQLite has one query runner for all transactions.
@@ -56,6 +57,7 @@ export class OwnTransactions {
     }
   }
 
+  /** @param isWanted returns `false` once the caller has given up: a BEGIN after its ROLLBACK would never end */
   private async begin(runner: QueryRunner, isWanted: () => boolean): Promise<WatchedTransaction | undefined> {
     const { direct, singleConnection } = this.connector;
     // Not awaited on a single connection: another transaction could begin meanwhile.

@@ -54,7 +54,11 @@ describe('StorePools', () => {
     warn.mockRestore();
   });
 
-  const take = () => pools.current.take().catch((error: unknown) => pools.takeAfter(error));
+  const take = () =>
+    pools
+      .choose()
+      .take()
+      .catch((error: unknown) => pools.takeAfter(error));
 
   it('has a pool of its own until it is closed', async () => {
     expect(await take()).toBe('own');
@@ -64,8 +68,8 @@ describe('StorePools', () => {
   });
 
   it('shares where it may have none, or the driver offers no way to', async () => {
-    expect(new StorePools(shared, () => own, 0).current).toBe(shared);
-    expect(new StorePools(shared, () => undefined, 4).current).toBe(shared);
+    expect(new StorePools(shared, () => own, 0).choose()).toBe(shared);
+    expect(new StorePools(shared, () => undefined, 4).choose()).toBe(shared);
   });
 
   it('shares while the server accepts none, and tries again after a while', async () => {
@@ -101,10 +105,10 @@ describe('StorePools', () => {
       () => spills,
     );
     own.isExhausted = true;
-    expect(pools.current).toBe(own);
+    expect(pools.choose()).toBe(own);
     spills = true;
-    expect(pools.current).toBe(shared);
+    expect(pools.choose()).toBe(shared);
     shared.isExhausted = true;
-    expect(pools.current).toBe(own);
+    expect(pools.choose()).toBe(own);
   });
 });
