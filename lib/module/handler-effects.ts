@@ -96,8 +96,9 @@ export class HandlerEffects {
     return [...found.values()];
   }
 
-  /** @param calls receives what the method calls */
-  private *visit({ target, method, depth, isByKey, answers }: Call, calls: Call[]): Iterable<Finding> {
+  /** @param calls receives the methods that this one calls */
+  private *visit(call: Call, calls: Call[]): Iterable<Finding> {
+    const { target, method, isByKey, answers } = call;
     const whole = methodSource(target, method);
     if (whole === undefined) return;
     const place = `in ${target.constructor.name}.${method}`;
@@ -107,34 +108,50 @@ export class HandlerEffects {
       isByKey || BY_KEY.test(args) || (args.match(/[\w$]+/g) ?? []).some((one) => keys.has(one));
     for (const chain of chainsIn(source)) {
       if (chain.args === LEFT_OUT) continue;
-      const [name, called] = chain.names;
-      const value = this.member(target, name);
-      if (called !== undefined && typeof read(value, 'onModuleDestroy') === 'function') {
-        yield { kind: 'closes early', text: (value as object).constructor.name };
-      }
-      const client = knownClient(value);
-      const next = { depth: depth - 1, isByKey: hasKey(chain.args), answers };
-      if (client) {
-        if (!next.isByKey && client.acts(chain)) {
-          yield { kind: client.kind, text: `${client.name} by this.${name} ${place}` };
-        }
-      } else if (chain.isCall && typeof value === 'function') {
-        calls.push({ target, method: name, ...next });
-      } else if (called !== undefined && this.wrappers.has(value) && isInjectable(read(value, 'constructor'))) {
-        calls.push({ target: value as object, method: called, ...next });
-      } else if (called === 'emit') {
-        const listener = this.listeners.get(/^\(\s*['"`]([^'"`]+)/.exec(chain.args)?.[1] ?? '');
-        if (listener) yield { kind: 'unawaited', text: `this.${name}.emit() ${place}, for ${listener}` };
-      }
+      yield* this.effectsOf(chain, target, hasKey(chain.args), place);
+      const callee = this.calleeOf(chain, target);
+      if (callee) calls.push({ ...callee, depth: call.depth - 1, isByKey: hasKey(chain.args), answers });
+      else yield* this.emissionOf(chain, target, place);
     }
-    for (const { 0: call, index } of source.matchAll(FETCH)) {
-      const args = argumentsAt(source, index + call.length - 1);
-      if ((call.startsWith('fetch') && !CHANGING.test(args)) || hasKey(args)) continue;
-      yield { kind: 'messenger', text: `HTTP ${place}` };
+    for (const { 0: start, index } of source.matchAll(FETCH)) {
+      const args = argumentsAt(source, index + start.length - 1);
+      const isRead = start.startsWith('fetch') && !CHANGING.test(args);
+      if (!isRead && !hasKey(args)) yield { kind: 'messenger', text: `HTTP ${place}` };
     }
     for (const { text, args } of this.unawaited(target, whole)) {
       if (!(answers && ANSWERS.test(args))) yield { kind: 'unawaited', text: `${text} ${place}` };
     }
+  }
+
+  /** Returns the effects of a use of a member, such as `this.client.method()`. */
+  private *effectsOf(chain: Chain, target: object, hasKey: boolean, place: string): Iterable<Finding> {
+    const [name, called] = chain.names;
+    const value = this.member(target, name);
+    if (called !== undefined && typeof read(value, 'onModuleDestroy') === 'function') {
+      yield { kind: 'closes early', text: (value as object).constructor.name };
+    }
+    const client = knownClient(value);
+    if (client && !hasKey && client.acts(chain)) {
+      yield { kind: client.kind, text: `${client.name} by this.${name} ${place}` };
+    }
+  }
+
+  /** Returns the event that a use of an emitter emits, if an asynchronous method listens to it: `emit()` does not wait for it. */
+  private *emissionOf({ names: [name, called], args }: Chain, target: object, place: string): Iterable<Finding> {
+    if (called !== 'emit' || knownClient(this.member(target, name))) return;
+    const listener = this.listeners.get(/^\(\s*['"`]([^'"`]+)/.exec(args)?.[1] ?? '');
+    if (listener) yield { kind: 'unawaited', text: `this.${name}.emit() ${place}, for ${listener}` };
+  }
+
+  /** Returns the method that a use of a member calls, if it is to be read, too: one of the same instance, or of a provider. */
+  private calleeOf({ names, isCall }: Chain, target: object): Pick<Call, 'target' | 'method'> | undefined {
+    const [name, called] = names;
+    const value = this.member(target, name);
+    if (knownClient(value)) return undefined;
+    if (isCall && typeof value === 'function') return { target, method: name };
+    if (called === undefined || !this.wrappers.has(value) || !isInjectable(read(value, 'constructor')))
+      return undefined;
+    return { target: value as object, method: called };
   }
 
   /** Returns the calls in a method that it does not wait for. */

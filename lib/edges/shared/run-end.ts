@@ -106,22 +106,25 @@ export function answerInstead(
   error: unknown,
   { endpoint, documentation, errors, options }: Pick<RunSettings, 'endpoint' | 'documentation' | 'errors' | 'options'>,
 ): StoredOutcome | Error | undefined {
-  if (recorded.kind === 'stored' && recorded.despite === undefined) return undefined;
+  if (recorded.kind === 'stored') {
+    if (recorded.despite !== undefined) {
+      const reason = errors.explain(recorded.despite);
+      logger.error(`${endpoint}: committed, and recorded, though something failed after it: ${reason}`);
+    }
+    return undefined;
+  }
   const isRetryable = (one: unknown) => errors.isRetryable(one);
   // The database ended the handler's transaction, for a deadlock for example. The response that the handler made of it is no outcome.
-  const brokenOff = recorded.kind === 'freed' && options.policy.transactional && isRetryable(error);
-  const end: RecordingResult = brokenOff ? { kind: 'rolledBack', error } : recorded;
+  const isRolledBack = recorded.kind === 'freed' && options.policy.transactional && isRetryable(error);
+  const end: RecordingResult = isRolledBack ? { kind: 'rolledBack', error } : recorded;
   const instead = insteadOf(end, isRetryable, documentation);
-  if (end.kind === 'stored' && end.despite !== undefined) {
-    logger.error(
-      `${endpoint}: committed, and recorded, though something failed after it: ${errors.explain(end.despite)}`,
-    );
-  }
-  if (!(instead instanceof Error)) return instead;
-  const cause = 'error' in end ? end.error : error;
+  if (instead instanceof Error) logInstead(endpoint, instead, 'error' in end ? end.error : error, errors);
+  return instead;
+}
+
+function logInstead(endpoint: string, instead: Error, cause: unknown, errors: StoreErrors): void {
   if (cause === undefined) logger.warn(`${endpoint}: ${instead.message}`);
   else if (instead instanceof HttpException) logger.warn(`${endpoint}: ${instead.message} ${errors.explain(cause)}`);
   else if (cause instanceof TransactionEndedError) logger.error(`${endpoint}: the record is held. ${cause.message}`);
   else logger.error(`${endpoint}: the transaction was rolled back, and the key is free: ${errors.explain(cause)}`);
-  return instead;
 }
