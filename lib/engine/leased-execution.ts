@@ -213,8 +213,8 @@ export class LeasedExecution implements Leaseholder {
     // The lease runs out, as after a crash.
     if (isUnknown) return this.lost(undefined);
     // A handler that failed on half of its input came to no outcome, whatever its status: a replay would refuse the whole input.
-    const isCutShort = result.kind === 'store' && result.failed && input?.brokeOff;
-    if (result.kind === 'store' && this.execution.storable && !isCutShort) {
+    const failedOnTruncatedInput = result.kind === 'store' && result.failed && input?.isTruncated;
+    if (result.kind === 'store' && this.execution.storable && !failedOnTruncatedInput) {
       if (!input) return this.complete(result.outcome, undefined);
       return input.fingerprint().then((fingerprint) => this.complete(result.outcome, fingerprint));
     }

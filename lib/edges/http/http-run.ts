@@ -155,7 +155,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   onError(pass: PipelinePass, thrown: unknown): void {
     const error = errorOfHandler(thrown, this.operation.documentation);
     if (pass.call) this.current.calls.settle(pass.call, 'failed', error);
-    pass.thrown = { error, isBrokenOff: this.isOfGoneClient(error) };
+    pass.thrown = { error, isClientAbort: this.isClientAbort(error) };
     this.onPassed(pass);
     runWithin(this.outerContext, fail, pass.subscriber, error);
   }
@@ -181,7 +181,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
    * Returns whether a native handler failed only because it sent its response to a client that had disconnected. Never in a
    * transaction, which any error rolls back.
    */
-  private isOfGoneClient(error: unknown): boolean {
+  private isClientAbort(error: unknown): boolean {
     const { native, options } = this.operation;
     if (!native || options.policy.transactional) return false;
     const isGone = this.exchange.rawResponse.closed && this.capture.hasResponse;
@@ -253,7 +253,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private async endWith(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
     const { transactional } = this.operation.options.policy;
-    if (this.isCutShort && captured.status < 400) return this.endCutShort();
+    if (this.isTruncated && captured.status < 400) return this.endTruncated();
     const result = this.resultOf(captured);
     // While a call runs, a release would let a retry run beside it, and a COMMIT would cut its writes in two.
     if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);
@@ -268,18 +268,18 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
    * and it can be rolled back. Outside of a transaction, the handler has succeeded, and a retry must not run it again. A generator is
    * the handler itself, and has failed.
    */
-  private get isCutShort(): boolean {
+  private get isTruncated(): boolean {
     const { calls } = this.current;
     if (calls.isBody) return calls.state === 'failed';
-    return this.operation.options.policy.transactional && this.pass.isCutShort;
+    return this.operation.options.policy.transactional && this.pass.isTruncated;
   }
 
   /** Nest 11 ends the response of a stream that fails as if it were whole. It must not be sent. */
-  private endCutShort(): void {
+  private endTruncated(): void {
     const { pass } = this;
     const cause = this.current.calls.error ?? pass.source?.errored;
     const error = cause instanceof Error ? cause : new Error('The stream was destroyed before its end', { cause });
-    pass.thrown ??= { error, isBrokenOff: false };
+    pass.thrown ??= { error, isClientAbort: false };
     this.failedAfterResponse = true;
     this.end({ kind: 'release' });
   }
@@ -406,13 +406,13 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const { state } = this.current.calls;
     if (state === 'not begun') return { kind: 'discard' };
     if (!isKnown) return { kind: 'unknown' };
-    if (this.pass.thrown?.isBrokenOff) return STORE_WITHOUT_RESPONSE;
+    if (this.pass.thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
     return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
   }
 
   /** Returns a tombstone if the response cannot be packed, because an error would leave the record in `processing` until its lease ends. */
   private resultOf({ status, body }: CapturedResponse): HandlerResult {
-    if (this.pass.thrown?.isBrokenOff) return STORE_WITHOUT_RESPONSE;
+    if (this.pass.thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
     const { calls } = this.current;
     const { thrown } = this.pass;
     const { response } = this.operation.options;
@@ -421,8 +421,8 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
       const unstored = unstoredResult(this.operation, { status, error, handlerFailed }, this.current);
       // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
-      const brokenOff = unstored?.kind === 'release' && this.exchange.rawResponse.closed && !thrown;
-      if (brokenOff) return this.resultWithoutResponse(true);
+      const isLeftByClient = unstored?.kind === 'release' && this.exchange.rawResponse.closed && !thrown;
+      if (isLeftByClient) return this.resultWithoutResponse(true);
       if (unstored?.kind === 'store') {
         HttpRun.logger.error(
           `${this.operation.endpoint}: answered ${status} after its handler had succeeded, and is on record ` +
@@ -456,7 +456,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
    */
   private handlerFailed(status: number | undefined): boolean {
     const { calls } = this.current;
-    if (calls.state === 'failed' || this.isCutShort) return true;
+    if (calls.state === 'failed' || this.isTruncated) return true;
     // An interceptor failed to commit what the handler wrote, and the application says so.
     if (calls.isUndone && (status === undefined || status >= 400)) return true;
     if (this.pass.thrown) return isWorkToBeDone(calls.value);
@@ -495,7 +495,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       answerInstead(recorded, error, this.operation) ?? (this.failedAfterResponse ? (error as Error) : undefined);
     const hasFailed = recorded.kind === 'freed' && (this.pass.thrown || this.current.calls.state === 'failed');
     // A stream that ends properly means success to its client, so a failed one is cut off.
-    if ((replacement || hasFailed) && this.capture.breakOff()) return;
+    if ((replacement || hasFailed) && this.capture.abort()) return;
     if (!replacement) return this.capture.release();
     if (replacement instanceof Error && !this.capture.hasResponse) {
       this.capture.release();

@@ -20,10 +20,10 @@ export interface PassListener {
 export class PipelinePass implements Observer<unknown> {
   phase: 'running' | 'emitted' | 'ended' = 'running';
   /**
-   * The error of a pipe, an inner interceptor or the handler. `isBrokenOff`: a native handler failed only because its client disconnected,
+   * The error of a pipe, an inner interceptor or the handler. `isClientAbort`: a native handler failed only because its client disconnected,
    * which makes `pipeline()` throw.
    */
-  thrown: { readonly error: unknown; readonly isBrokenOff: boolean } | undefined;
+  thrown: { readonly error: unknown; readonly isClientAbort: boolean } | undefined;
   /** The status of the response at the first value or at the end: the handler's, or Nest's default for the route. */
   status = 0;
   /** Whether the value is a stream, whose work happens while it is sent. */
@@ -36,7 +36,7 @@ export class PipelinePass implements Observer<unknown> {
   isGivenUp = false;
 
   /** Whether the handler's stream failed, or was destroyed before its end, as platforms do when the client disconnects. */
-  get isCutShort(): boolean {
+  get isTruncated(): boolean {
     return this.source !== undefined && this.source.destroyed && !this.source.readableEnded;
   }
 

@@ -33,7 +33,7 @@ type WriteCallback = (error?: Error | null) => void;
  * The states of a capture.
  *
  * - `'holding'`: nothing is sent. Left for `'streaming'` by `stream()`, and for `'open'` by `release()`, `replace()` and `discard()`.
- * - `'streaming'`: the response is sent as it is written, except its end. Left for `'open'` by `release()` and `breakOff()`.
+ * - `'streaming'`: the response is sent as it is written, except its end. Left for `'open'` by `release()` and `abort()`.
  * - `'open'`: the capture is over, and node gets every write.
  */
 type Phase = 'holding' | 'streaming' | 'open';
@@ -158,11 +158,11 @@ export class ResponseCapture implements WriteHandler {
    *
    * @returns `false` if the response is not streamed
    */
-  breakOff(): boolean {
+  abort(): boolean {
     if (!this.streaming) return false;
     this.stopHolding();
     discardWrites(this.response);
-    this.streaming.breakOff();
+    this.streaming.abort();
     return true;
   }
 

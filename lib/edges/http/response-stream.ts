@@ -97,7 +97,7 @@ export class ResponseStream {
   }
 
   /** Closes the connection without an end, which shows the client that the response is incomplete. */
-  breakOff(): void {
+  abort(): void {
     this.leaveClient();
     this.response.destroy();
   }

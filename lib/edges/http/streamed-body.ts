@@ -72,7 +72,7 @@ export class StreamedBody implements StreamedInput {
     rawResponse.once('finish', () => void (isUnread(stream) && stream.resume()));
   }
 
-  get brokeOff(): boolean {
+  get isTruncated(): boolean {
     return this.stream.destroyed && !this.ended;
   }
 

@@ -4,7 +4,7 @@
  */
 export interface StreamedInput {
   /** Whether the sender went away before the input was complete. */
-  readonly brokeOff: boolean;
+  readonly isTruncated: boolean;
 
   /**
    * Returns 32 bytes over the request and as much of its input as the handler received. Called after the handler has ended; every call

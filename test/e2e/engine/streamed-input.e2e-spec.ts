@@ -4,10 +4,10 @@ import type { StoreFixture } from '../store/support.js';
 import { anOperation, duplicate, FAILED, openStoreFixture, OUTCOME, Process, STORE, WAIT } from './support.js';
 
 /** An input whose whole fingerprint is this. */
-function input(whole: Buffer, brokeOff = false): StreamedInput & { compared: number } {
+function input(whole: Buffer, isTruncated = false): StreamedInput & { compared: number } {
   return {
     compared: 0,
-    brokeOff,
+    isTruncated,
     fingerprint: async () => whole,
     async matches(recorded) {
       this.compared++;

@@ -329,8 +329,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: "const isCutShort = result.kind === 'store' && result.failed && input?.brokeOff;",
-            replace: 'const isCutShort = false;',
+            find: "const failedOnTruncatedInput = result.kind === 'store' && result.failed && input?.isTruncated;",
+            replace: 'const failedOnTruncatedInput = false;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/streamed-requests', test: 'a body that breaks off frees the key' }],

@@ -207,7 +207,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: '    return this.operation.options.policy.transactional && this.pass.isCutShort;\n',
+            find: '    return this.operation.options.policy.transactional && this.pass.isTruncated;\n',
             replace: '    return false;\n',
           },
         ],

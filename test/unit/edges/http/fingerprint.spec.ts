@@ -248,13 +248,13 @@ describe('a body that is still to be read', () => {
 
   it('broke off where it is over before its end', async () => {
     const { body, stream } = streamed(['abc']);
-    expect(body.brokeOff).toBe(false);
+    expect(body.isTruncated).toBe(false);
     await stream.toArray();
-    expect([stream.destroyed, body.brokeOff]).toEqual([true, false]);
+    expect([stream.destroyed, body.isTruncated]).toEqual([true, false]);
     const open = new PassThrough();
     const broken = new StreamedBody(open, HEAD, exchange({}));
     open.destroy();
-    expect(broken.brokeOff).toBe(true);
+    expect(broken.isTruncated).toBe(true);
     expect((await broken.fingerprint()).toString('hex')).toBe(fingerprint('', false));
   });
 
