@@ -339,9 +339,10 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/edges/shared/run-end.ts',
-            find: "if (recorded.kind === 'stored' && recorded.despite === undefined) return undefined;",
-            replace:
-              "if ((recorded.kind === 'stored' && recorded.despite === undefined) || recorded.kind === 'lost') return undefined;",
+            find: '  const isRetryable = (one: unknown) => errors.isRetryable(one);\n',
+            replace: `  if (recorded.kind === 'lost') return undefined;
+  const isRetryable = (one: unknown) => errors.isRetryable(one);
+`,
           },
         ],
         shownBy: [

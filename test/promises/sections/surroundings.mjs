@@ -90,8 +90,8 @@ export const SURROUNDINGS = [
         broken: [
           {
             file: 'lib/store/transactions/own-transactions.ts',
-            find: 'const begun = await this.timeLimit.wait((asked = beginning));',
-            replace: 'const begun = await (asked = beginning);',
+            find: 'const begun = await this.timeLimit.wait((statement = beginning));',
+            replace: 'const begun = await (statement = beginning);',
           },
         ],
         shownBy: [

@@ -152,8 +152,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/store/sql-record-store.ts',
-            find: 'const cause = watched?.lost.error ?? error;',
-            replace: 'const cause = new StoreUnavailableError({ cause: watched?.lost.error ?? error });',
+            find: 'const cause = transaction?.lost.error ?? error;',
+            replace: 'const cause = new StoreUnavailableError({ cause: transaction?.lost.error ?? error });',
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'its error reaches the filters' }],
