@@ -78,7 +78,7 @@ const DEFAULTS: Readonly<Record<NumericOption, number>> = {
 };
 
 /** The longest delay of a timer, in milliseconds: a longer one fires at once. */
-const LONGEST_DELAY_MS = 2 ** 31 - 1;
+const MAX_DELAY_MS = 2 ** 31 - 1;
 
 const OPTIONS = [...Object.keys(DEFAULTS), 'key', 'storage', 'operation', 'onRetry', 'header', 'fetch'];
 
@@ -97,8 +97,8 @@ export function resolveOptions(options: IdempotentFetchOptions): Settings {
   const numbers = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS) as NumericOption[]) {
     const value = options[name] ?? DEFAULTS[name];
-    if (typeof value !== 'number' || !(value >= 1 && value <= LONGEST_DELAY_MS)) {
-      throw new RangeError(`idempotentFetch: the option \`${name}\` must be a number from 1 to ${LONGEST_DELAY_MS}`);
+    if (typeof value !== 'number' || !(value >= 1 && value <= MAX_DELAY_MS)) {
+      throw new RangeError(`idempotentFetch: the option \`${name}\` must be a number from 1 to ${MAX_DELAY_MS}`);
     }
     numbers[name] = value;
   }

@@ -10,8 +10,8 @@ import { answersOverHttp, type JudgedRecord, recordId, type RecordPages } from '
 const MAX_REASON_LENGTH = 500;
 
 /** 2xx to 5xx: a client takes any other status for no final response. */
-const LEAST_STATUS = 200;
-const MOST_STATUS = 599;
+const MIN_STATUS = 200;
+const MAX_STATUS = 599;
 
 const ACTIONS: readonly ActionName[] = ['resolve', 'release', 'forget'];
 
@@ -154,8 +154,8 @@ function readToken(token: unknown): number | undefined {
 function readOutcome(outcome: unknown): Resolution {
   const { status, headers = {}, body, value } = membersOf(outcome, '`outcome`');
   if (value !== undefined && status === undefined) return { value };
-  if (!Number.isInteger(status) || (status as number) < LEAST_STATUS || (status as number) > MOST_STATUS) {
-    throw invalid(`\`outcome\` has to have a \`value\`, or a \`status\` from ${LEAST_STATUS} to ${MOST_STATUS}`);
+  if (!Number.isInteger(status) || (status as number) < MIN_STATUS || (status as number) > MAX_STATUS) {
+    throw invalid(`\`outcome\` has to have a \`value\`, or a \`status\` from ${MIN_STATUS} to ${MAX_STATUS}`);
   }
   if (body !== undefined && typeof body !== 'string') {
     throw invalid('`outcome.body` has to be a text');

@@ -47,8 +47,8 @@ export interface EngineParts {
 const ASK_AGAIN_FOR_MS = 1_000;
 
 /** Bounds of `Retry-After` for a refused duplicate. Most handlers end long before the lease, for which a client would wait otherwise. */
-const SHORTEST_RETRY_AFTER_MS = 1_000;
-const LONGEST_RETRY_AFTER_MS = 5_000;
+const MIN_RETRY_AFTER_MS = 1_000;
+const MAX_RETRY_AFTER_MS = 5_000;
 
 /** What a duplicate is compared with: an operation that this process runs, or a record. */
 type Found = Operation | RecordState;
@@ -460,8 +460,8 @@ function waitLimitMsOf({ policy }: Operation): number {
 }
 
 function retryAfterMs(found: Found): number {
-  const leftMs = isRecord(found) ? found.leaseLeftMs : SHORTEST_RETRY_AFTER_MS;
-  return Math.min(Math.max(leftMs, SHORTEST_RETRY_AFTER_MS), LONGEST_RETRY_AFTER_MS);
+  const leftMs = isRecord(found) ? found.leaseLeftMs : MIN_RETRY_AFTER_MS;
+  return Math.min(Math.max(leftMs, MIN_RETRY_AFTER_MS), MAX_RETRY_AFTER_MS);
 }
 
 function refusalEvent(operation: Operation, refusal: Refusal): IdempotencyEvent {

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { deriveUuid } from './identity.js';
-import { LONGEST_RETENTION_MS } from './policy.js';
+import { MAX_RETENTION_MS } from './policy.js';
 import type { StepRunner, StepOptions } from './steps.js';
 import type { RecordState } from './ports/record-store.js';
 import type { HandlerCalls } from './handler-calls.js';
@@ -162,7 +162,7 @@ export class Execution<Manager = unknown> {
    */
   setRetention(ms: number): void {
     if (!Number.isFinite(ms) || ms <= 0) throw new RangeError('setRetention takes a number of milliseconds above zero');
-    this.set({ retentionMs: Math.min(ms, LONGEST_RETENTION_MS) });
+    this.set({ retentionMs: Math.min(ms, MAX_RETENTION_MS) });
   }
 
   /** @internal */

@@ -1,4 +1,4 @@
-import { LONGEST_TIMER_MS } from './policy.js';
+import { MAX_TIMER_MS } from './policy.js';
 import { ShortLivedMap } from './short-lived.js';
 
 /** An execution that renews its lease. */
@@ -27,7 +27,7 @@ export class Heartbeats {
   private arm(at: number): void {
     clearTimeout(this.timer);
     this.firesAt = at;
-    const delayMs = Math.min(Math.max(at - performance.now(), 0), LONGEST_TIMER_MS);
+    const delayMs = Math.min(Math.max(at - performance.now(), 0), MAX_TIMER_MS);
     this.timer = setTimeout(this.fire, delayMs).unref();
   }
 

@@ -1,8 +1,8 @@
 /** A thousand years: beyond it, some databases have no date for the end, and would refuse the completion. */
-export const LONGEST_RETENTION_MS = 1_000 * 365.25 * 24 * 3_600_000;
+export const MAX_RETENTION_MS = 1_000 * 365.25 * 24 * 3_600_000;
 
 /** The longest delay of a timer, in milliseconds: Node fires a timer with a longer one at once. */
-export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+export const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The options of one operation that the engine needs, with their defaults applied: see `IdempotentOptions`. */
 export interface Policy {

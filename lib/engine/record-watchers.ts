@@ -4,11 +4,11 @@ import type { RecordStore, RecordState } from './ports/record-store.js';
 import { Waiters } from './waiters.js';
 
 /** Pauses between reads of a record whose changes no channel announces. The longest bounds how late a waiter learns of an end. */
-const POLL_FIRST_MS = 20;
-const POLL_LONGEST_MS = 500;
+const POLL_MIN_MS = 20;
+const POLL_MAX_MS = 500;
 /** The same where a channel announces changes: these reads only catch announcements that were lost. */
-const BACKSTOP_FIRST_MS = 500;
-const BACKSTOP_LONGEST_MS = 5_000;
+const BACKSTOP_MIN_MS = 500;
+const BACKSTOP_MAX_MS = 5_000;
 
 /** Watches records that other processes run: one watcher a record, however many requests of this process wait for it. */
 export class RecordWatchers {
@@ -61,8 +61,8 @@ export class RecordWatcher {
     private readonly store: RecordStore,
     private readonly wakeUp: WakeUp | undefined,
   ) {
-    this.pauseMs = wakeUp ? BACKSTOP_FIRST_MS : POLL_FIRST_MS;
-    this.longestPauseMs = wakeUp ? BACKSTOP_LONGEST_MS : POLL_LONGEST_MS;
+    this.pauseMs = wakeUp ? BACKSTOP_MIN_MS : POLL_MIN_MS;
+    this.longestPauseMs = wakeUp ? BACKSTOP_MAX_MS : POLL_MAX_MS;
     void this.start();
   }
 
@@ -103,8 +103,8 @@ export class RecordWatcher {
       this.subscription = await this.wakeUp?.subscribe(this.recordId, () => this.wakeAll());
       if (this.waiterCount === 0) this.subscription?.close();
     } catch {
-      this.pauseMs = POLL_FIRST_MS;
-      this.longestPauseMs = POLL_LONGEST_MS;
+      this.pauseMs = POLL_MIN_MS;
+      this.longestPauseMs = POLL_MAX_MS;
     }
     await this.mark();
     this.schedulePoll();

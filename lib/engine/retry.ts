@@ -2,7 +2,7 @@ import { StoreUnavailableError } from './errors.js';
 
 const FIRST_PAUSE_MS = 50;
 /** Longer pauses would leave a store that is back unused, while leases run out. */
-const LONGEST_PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 1_000;
 
 /**
  * Repeats `work` while it fails with {@link StoreUnavailableError}, after pauses that double and are half random. Other errors are
@@ -21,7 +21,7 @@ export async function retryWhileUnavailable<T>(
   const pauseAfter = async (failure: unknown) => {
     const pauseMs = longestMs * (0.5 + Math.random() / 2);
     if (!(failure instanceof StoreUnavailableError) || performance.now() + pauseMs >= giveUpAt) throw failure;
-    longestMs = Math.min(longestMs * 2, LONGEST_PAUSE_MS);
+    longestMs = Math.min(longestMs * 2, MAX_PAUSE_MS);
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   };
   if (firstFailure !== undefined) await pauseAfter(firstFailure);

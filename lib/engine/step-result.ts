@@ -31,7 +31,7 @@ export function unpackStepResult(stored: string | null): unknown {
 }
 
 /** The length of the column `name` of steps, in characters. */
-const LONGEST_NAME = 191;
+const MAX_NAME_LENGTH = 191;
 
 /**
  * Returns a step's name as {@link storedText}. A name may come from a client's JSON, and a store that refuses it would do so after the
@@ -41,6 +41,6 @@ const LONGEST_NAME = 191;
  */
 export function storedStepName(name: string): string {
   const stored = storedText(name);
-  if (stored.length > 0 && stored.length <= LONGEST_NAME) return stored;
-  throw new RangeError(`A step's name has 1 to ${LONGEST_NAME} characters`);
+  if (stored.length > 0 && stored.length <= MAX_NAME_LENGTH) return stored;
+  throw new RangeError(`A step's name has 1 to ${MAX_NAME_LENGTH} characters`);
 }

@@ -5,7 +5,7 @@
 const NOT_STORABLE = /\0|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]| $|\\(?=u\{)/g;
 
 /** The length of the columns `endpoint` and `route`, in characters. A strict MySQL refuses a longer text. */
-const LONGEST_LABEL = 255;
+const MAX_LABEL_LENGTH = 255;
 
 /**
  * Escapes what some database cannot store. The text may come from a client: a refused statement would answer every retry with 503, or
@@ -18,7 +18,7 @@ export function storedText(text: string): string {
 /** Returns an operation's name or route as operators see it: {@link storedText}, cut to the length of its column. */
 export function storedLabel(text: string): string {
   const stored = storedText(text);
-  if (stored.length <= LONGEST_LABEL) return stored;
+  if (stored.length <= MAX_LABEL_LENGTH) return stored;
   // Not between the halves of a surrogate pair.
-  return stored.slice(0, LONGEST_LABEL).replace(/[\uD800-\uDBFF]$/, '');
+  return stored.slice(0, MAX_LABEL_LENGTH).replace(/[\uD800-\uDBFF]$/, '');
 }

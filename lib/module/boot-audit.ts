@@ -8,10 +8,10 @@ import { committingInterceptors } from './committing-interceptors.js';
 import { type Finding, HandlerEffects } from './handler-effects.js';
 
 /** The shortest lease without a warning, in milliseconds. Garbage collection, or the move of a virtual machine, stops a process as long. */
-const SHORTEST_SAFE_LEASE_MS = 1_000;
+const MIN_SAFE_LEASE_MS = 1_000;
 
 /** The shortest retention without a warning, in milliseconds: a day in seconds, such as `86400`, is less. */
-const SHORTEST_SAFE_RETENTION_MS = 120_000;
+const MIN_SAFE_RETENTION_MS = 120_000;
 
 /**
  * Checks every handler when the application boots. `@Idempotent()` fails the boot where it cannot work, where nothing calls the method
@@ -71,11 +71,11 @@ export class BootAudit {
     const policyOf = (route: Route) => this.optionsOf(route).policy;
     this.report(
       'A lease below a second (numbers are milliseconds) is lost in any pause of that length:',
-      audited.filter((route) => policyOf(route).leaseMs < SHORTEST_SAFE_LEASE_MS).map(labelOf),
+      audited.filter((route) => policyOf(route).leaseMs < MIN_SAFE_LEASE_MS).map(labelOf),
     );
     this.report(
       'A retention below two minutes (numbers are milliseconds) ends while clients still retry, and their retries run again:',
-      audited.filter((route) => policyOf(route).retentionMs < SHORTEST_SAFE_RETENTION_MS).map(labelOf),
+      audited.filter((route) => policyOf(route).retentionMs < MIN_SAFE_RETENTION_MS).map(labelOf),
     );
   }
 

@@ -14,7 +14,7 @@ import {
 } from './method-source.js';
 
 /** How many calls deep a handler is followed: from it into services, and into what these call. */
-const DEPTH = 6;
+const MAX_DEPTH = 6;
 
 /** Steps, and what gets the execution beside a function, which may run it in the operation's transaction. */
 const ON_RECORD = /\.\s*step\s*\(|\(\s*execution\s*,(?=[^()]*(?:=>|\bfunction\b|\([^()]*\)\s*=>))/;
@@ -48,7 +48,7 @@ export interface Finding {
 interface Call {
   readonly target: object;
   readonly method: string;
-  readonly depth: number;
+  readonly levelsLeft: number;
   /** Whether the caller gave it a key. */
   readonly isByKey: boolean;
   /** Whether callbacks that answer are waited for. */
@@ -85,11 +85,11 @@ export class HandlerEffects {
     const found = new Map<string, Finding>();
     const target = this.instances.get(controller);
     const seen = new Map<object, Set<string>>();
-    const calls: Call[] = target ? [{ target, method, depth: DEPTH, isByKey: false, answers }] : [];
+    const calls: Call[] = target ? [{ target, method, levelsLeft: MAX_DEPTH, isByKey: false, answers }] : [];
     for (let call = calls.pop(); call; call = calls.pop()) {
       const methods = seen.get(call.target) ?? new Set();
       const visit = `${call.method} ${call.isByKey}`;
-      if (call.depth === 0 || methods.has(visit)) continue;
+      if (call.levelsLeft === 0 || methods.has(visit)) continue;
       seen.set(call.target, methods.add(visit));
       for (const finding of this.visit(call, calls)) found.set(`${finding.kind} ${finding.text}`, finding);
     }
@@ -110,7 +110,7 @@ export class HandlerEffects {
       if (chain.args === LEFT_OUT) continue;
       yield* this.effectsOf(chain, target, hasKey(chain.args), place);
       const callee = this.calleeOf(chain, target);
-      if (callee) calls.push({ ...callee, depth: call.depth - 1, isByKey: hasKey(chain.args), answers });
+      if (callee) calls.push({ ...callee, levelsLeft: call.levelsLeft - 1, isByKey: hasKey(chain.args), answers });
       else yield* this.emissionOf(chain, target, place);
     }
     for (const { 0: start, index } of source.matchAll(FETCH)) {

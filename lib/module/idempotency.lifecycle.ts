@@ -14,7 +14,7 @@ import { Sweeper } from '../store/sweeper.js';
 const WARN_EVERY_MS = 10_000;
 
 /** How many held records are logged once each, before the count restarts: unbounded, the set would grow forever. */
-const MOST_LOGGED_HELD = 1_000;
+const MAX_LOGGED_HELD = 1_000;
 
 /** When to look for listeners of SIGTERM, in milliseconds: applications may enable their hooks after `listen()`. */
 const LOOK_FOR_SIGNALS_AFTER_MS = 1_000;
@@ -130,7 +130,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   /** Logs a held record once: its client may go on retrying. */
   private logHeld(endpoint: string, recordId: string, exhausted = false): void {
     if (this.loggedHeld.has(recordId)) return;
-    if (this.loggedHeld.size === MOST_LOGGED_HELD) this.loggedHeld.clear();
+    if (this.loggedHeld.size === MAX_LOGGED_HELD) this.loggedHeld.clear();
     this.loggedHeld.add(recordId);
     const cause = exhausted ? 'every execution died that `maxAttempts` allows in a row' : 'its outcome is unknown';
     this.logger.error(

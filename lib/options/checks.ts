@@ -65,29 +65,29 @@ export function functionOr<T>(fallback: T): Reader<T> {
 }
 
 /** Takes a duration, and returns it in whole milliseconds. */
-export function duration<Fallback>(fallback: Fallback, longest: number): Reader<number | Fallback> {
+export function duration<Fallback>(fallback: Fallback, maxMs: number): Reader<number | Fallback> {
   return (value, option) => {
     if (value === undefined) return fallback;
     const ms = toMilliseconds(value);
     if (ms === undefined) {
       refuse(option, `must be milliseconds above zero or text such as '30s' (ms, s, m, h, d), not ${show(value)}`);
     }
-    if (ms > longest) refuse(option, `must be at most ${longest} ms, not ${show(value)}`);
+    if (ms > maxMs) refuse(option, `must be at most ${maxMs} ms, not ${show(value)}`);
     return Math.max(1, Math.round(ms));
   };
 }
 
-/** @param least 0 or 1 */
+/** @param min 0 or 1 */
 export function integer(
   fallback: number,
-  { least = 1, most = Number.MAX_SAFE_INTEGER }: { least?: number; most?: number } = {},
+  { min = 1, max = Number.MAX_SAFE_INTEGER }: { min?: number; max?: number } = {},
 ): Reader<number> {
-  const range = least === 0 ? 'from zero on' : 'above zero';
-  const isWhole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= least;
+  const range = min === 0 ? 'from zero on' : 'above zero';
+  const isWhole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= min;
   const whole = fitting(`a whole number ${range}`, isWhole, fallback);
   return (value, option) => {
     const number = whole(value, option);
-    return number <= most ? number : refuse(option, `must be at most ${most}, not ${show(value)}`);
+    return number <= max ? number : refuse(option, `must be at most ${max}, not ${show(value)}`);
   };
 }
 

@@ -1,5 +1,5 @@
 import { type DataSource, InstanceChecker } from 'typeorm';
-import { LONGEST_RETENTION_MS, LONGEST_TIMER_MS, type Policy } from '../engine/policy.js';
+import { MAX_RETENTION_MS, MAX_TIMER_MS, type Policy } from '../engine/policy.js';
 import { assertRedisNodes, type RedisLike } from '../lock/redis-client.js';
 import { REDLOCK_DEFAULTS } from '../lock/redlock-settings.js';
 import type { EncryptionOptions } from '../store/sealer.js';
@@ -17,7 +17,7 @@ const SECOND_MS = 1_000;
 const HOUR_MS = 3_600 * SECOND_MS;
 const KIB = 1_024;
 /** The largest number of an integer column. */
-const MOST_ATTEMPTS = 2 ** 31 - 1;
+const MAX_ATTEMPTS = 2 ** 31 - 1;
 
 /** Options that name the operation of one handler. */
 const NAMING_OPTIONS = ['operation', 'shared'] as const;
@@ -33,12 +33,12 @@ const DEFAULTS = {
   scope: check.functionOr<IdempotentOptions['scope']>(undefined),
   fingerprint,
   onConflict: check.oneOf(['reject', 'wait'], 'reject'),
-  waitTimeout: check.duration(10 * SECOND_MS, LONGEST_TIMER_MS),
-  lease: check.duration(30 * SECOND_MS, LONGEST_TIMER_MS),
-  retention: check.duration(24 * HOUR_MS, LONGEST_RETENTION_MS),
+  waitTimeout: check.duration(10 * SECOND_MS, MAX_TIMER_MS),
+  lease: check.duration(30 * SECOND_MS, MAX_TIMER_MS),
+  retention: check.duration(24 * HOUR_MS, MAX_RETENTION_MS),
   afterCrash: check.oneOf(['rerun', 'hold'], 'rerun'),
-  maxAttempts: check.integer(5, { most: MOST_ATTEMPTS }),
-  maxDuration: check.duration(undefined, LONGEST_TIMER_MS),
+  maxAttempts: check.integer(5, { max: MAX_ATTEMPTS }),
+  maxDuration: check.duration(undefined, MAX_TIMER_MS),
   transactional: check.flag(false),
   outcome,
   request: check.members({ store: check.flag(true), maxBytes: check.integer(64 * KIB), redact: POINTERS }),
@@ -82,8 +82,8 @@ const MODULE = {
   sweep,
   audit: check.oneOf(['off', 'warn', 'error'], 'warn'),
   documentation: check.fitting<string | undefined>('an absolute URL', (url) => URL.canParse(url as string), undefined),
-  storeTimeout: check.duration(5 * SECOND_MS, LONGEST_TIMER_MS),
-  storeConnections: check.integer(4, { least: 0 }),
+  storeTimeout: check.duration(5 * SECOND_MS, MAX_TIMER_MS),
+  storeConnections: check.integer(4, { min: 0 }),
   transactionHost,
 } satisfies Record<Exclude<keyof IdempotencyModuleOptions, Default>, check.Reader<unknown>>;
 
@@ -171,12 +171,12 @@ function isName(value: unknown): boolean {
 const NOT_IN_A_NAME = /[\p{Cc}\p{Surrogate}]/u;
 
 /** The length of the column `endpoint`, in characters. */
-const LONGEST_NAME = 255;
+const MAX_NAME_LENGTH = 255;
 
 function operation(name: unknown, option: string): string | undefined {
   if (name === undefined) return undefined;
-  if (typeof name !== 'string' || name.trim() === '' || name.length > LONGEST_NAME) {
-    check.refuse(option, `must be a name of 1 to ${LONGEST_NAME} characters, not ${check.show(name)}`);
+  if (typeof name !== 'string' || name.trim() === '' || name.length > MAX_NAME_LENGTH) {
+    check.refuse(option, `must be a name of 1 to ${MAX_NAME_LENGTH} characters, not ${check.show(name)}`);
   }
   if (!NOT_IN_A_NAME.test(name)) return name;
   check.refuse(option, `must have no control characters and no half surrogate pairs, as ${check.show(name)} has`);
@@ -207,12 +207,12 @@ function outcome(value: unknown = 'final', option: string): Outcome {
   check.refuse(option, `must be 'final', 'success' or a function, not ${check.show(value)}`);
 }
 
-function milliseconds(least: number, fallback: number): check.Reader<number> {
-  return check.fitting(`a number of milliseconds, at least ${least}`, isAtLeast(least), fallback);
+function milliseconds(min: number, fallback: number): check.Reader<number> {
+  return check.fitting(`a number of milliseconds, at least ${min}`, isAtLeast(min), fallback);
 }
 
-function isAtLeast(least: number): (value: unknown) => boolean {
-  return (value) => Number.isFinite(value) && (value as number) >= least;
+function isAtLeast(min: number): (value: unknown) => boolean {
+  return (value) => Number.isFinite(value) && (value as number) >= min;
 }
 
 /** Sorts the names: another order in the options must not change the binding of records. */
@@ -263,7 +263,7 @@ function sweep(value: unknown, option: string) {
     check.refuse(option, `must be an object or false, not ${check.show(value)}`);
   }
   const { every, batch } = check.members({
-    every: check.duration(60 * SECOND_MS, LONGEST_TIMER_MS),
+    every: check.duration(60 * SECOND_MS, MAX_TIMER_MS),
     batch: check.integer(1_000),
   })(value, option);
   return { everyMs: every, batch };

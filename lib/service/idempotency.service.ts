@@ -13,7 +13,7 @@ import type { IdempotencyEngine } from '../engine/engine.js';
 import { UnreadableRecordError } from '../engine/errors.js';
 import type { IdempotencyEvent } from '../engine/events.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
-import { LONGEST_RETENTION_MS } from '../engine/policy.js';
+import { MAX_RETENTION_MS } from '../engine/policy.js';
 import { storedLabel } from '../engine/stored-text.js';
 import type { Execution } from '../store/typeorm-execution.js';
 import { duration } from '../options/checks.js';
@@ -241,7 +241,7 @@ export class IdempotencyService {
    * await idempotency.resolve(record.id, { status: 201, body: JSON.stringify(payment) });
    */
   async resolve(recordId: string, resolution: Resolution, options: ResolveOptions = {}): Promise<boolean> {
-    const retentionMs = duration(null, LONGEST_RETENTION_MS)(options.retention, 'retention');
+    const retentionMs = duration(null, MAX_RETENTION_MS)(options.retention, 'retention');
     return this.parts.store.resolveHeld(recordId, outcomeOf(resolution), retentionMs);
   }
 

@@ -1,6 +1,6 @@
 import { type DataSource, In, type SelectQueryBuilder } from 'typeorm';
 import type { ScopeDigest } from '../edges/caller/caller-digests.js';
-import { LONGEST_RETENTION_MS } from '../engine/policy.js';
+import { MAX_RETENTION_MS } from '../engine/policy.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
 import { instantsOf, isPast } from '../store/dialects/clock.js';
@@ -34,7 +34,7 @@ const HOUR_MS = 3_600_000;
  * (`endLease` of the dialects), and an operator who reads a date in that year looks for a fault.
  */
 export function neverExpires({ status, expiresAt }: Pick<IdempotencyRecord, 'status' | 'expiresAt'>): boolean {
-  return status === 'held' || expiresAt.getTime() - Date.now() > LONGEST_RETENTION_MS / 2;
+  return status === 'held' || expiresAt.getTime() - Date.now() > MAX_RETENTION_MS / 2;
 }
 
 /** Reads the table for operators. A record whose owner died under `hold` is shown as held, as a claim would find it. */

@@ -179,7 +179,7 @@ export class IdempotencyFaults implements EngineFactory {
   private remember(recordId: string, claim: Claim): void {
     this.claims.delete(recordId);
     this.claims.set(recordId, claim);
-    if (this.claims.size > MOST_CLAIMS) this.claims.delete(this.claims.keys().next().value!);
+    if (this.claims.size > MAX_CLAIMS) this.claims.delete(this.claims.keys().next().value!);
   }
 
   private async takeOver({ site, store }: FaultScene): Promise<void> {
@@ -193,7 +193,7 @@ export class IdempotencyFaults implements EngineFactory {
 }
 
 /** How many claims are remembered: in a test, fewer executions are under way at once. */
-const MOST_CLAIMS = 100;
+const MAX_CLAIMS = 100;
 
 /** Points that a lost database does not affect. */
 const UNSTORED = new Set<string>(['before handler', 'before send'] satisfies FaultPoint[]);

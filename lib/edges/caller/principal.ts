@@ -24,7 +24,7 @@ const OF_USERS = ['id', 'sub', 'userId', 'uid', '_id', 'user_id'] as const;
 const OF_CLAIMS = ['sub', 'userId'] as const;
 
 /** The number of members that an error lists. */
-const MOST_NAMES = 20;
+const MAX_NAMES = 20;
 
 type Claims = Readonly<Record<string, unknown>>;
 
@@ -88,8 +88,8 @@ function cannotTell(endpoint: string, why: string): Error {
 function whatIsThere(user: unknown): string {
   if (!isHolder(user)) return `is ${Array.isArray(user) ? 'an array' : `a ${typeof user}`}, not an object with an id`;
   const names = Object.keys(user);
-  const shown = names.slice(0, MOST_NAMES).map((name) => JSON.stringify(name));
-  const found = shown.length === 0 ? 'no member' : shown.join(', ') + (names.length > MOST_NAMES ? ' and more' : '');
+  const shown = names.slice(0, MAX_NAMES).map((name) => JSON.stringify(name));
+  const found = shown.length === 0 ? 'no member' : shown.join(', ') + (names.length > MAX_NAMES ? ' and more' : '');
   return `has ${found}, but none of ${OF_USERS.join(', ')}`;
 }
 

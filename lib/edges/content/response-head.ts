@@ -66,7 +66,7 @@ const OF_EXCHANGE = new RegExp(
 const PRESENT_FIRST = /^(?:access-control-.+|retry-after)$/;
 
 /** The number of names that are remembered. A bound is needed because a handler may set headers with random names. */
-const MOST_NAMES = 500;
+const MAX_NAMES = 500;
 
 /** Returns a function like `of` that remembers its results, because every request has the same few names of headers. */
 function remembering<T>(of: (name: string) => T): (name: string) => T {
@@ -75,7 +75,7 @@ function remembering<T>(of: (name: string) => T): (name: string) => T {
     let found = known.get(name);
     if (found === undefined) {
       found = of(name);
-      if (known.size < MOST_NAMES) known.set(name, found);
+      if (known.size < MAX_NAMES) known.set(name, found);
     }
     return found;
   };

@@ -6,9 +6,9 @@ import type { StreamedInput } from '../../engine/ports/streamed-input.js';
 import type { Exchange } from './exchange.js';
 
 /** How long a run waits for the rest of a body after its handler has answered. */
-const LONGEST_REST_MS = 1_000;
+const MAX_REST_MS = 1_000;
 /** How long that rest may pause. A client that waits for its response sends nothing more. */
-const LONGEST_PAUSE_MS = 100;
+const MAX_PAUSE_MS = 100;
 
 /** Hashed instead of a multipart delimiter, which differs between retries. */
 const DELIMITER = Buffer.from('\0--');
@@ -128,7 +128,7 @@ export class StreamedBody implements StreamedInput {
     const isOver = () => this.ended || stream.destroyed || stream.isPaused();
     if (isOver()) return Promise.resolve();
     return new Promise((resolve) => {
-      const giveUpAt = performance.now() + LONGEST_REST_MS;
+      const giveUpAt = performance.now() + MAX_REST_MS;
       let { received } = this.digest;
       const look = () => {
         const hasPaused = this.digest.received === received;
@@ -136,7 +136,7 @@ export class StreamedBody implements StreamedInput {
         if (hasPaused || isOver() || performance.now() >= giveUpAt) done();
       };
       // A busy process must read what has arrived before it counts as missing.
-      const timer = setInterval(() => setImmediate(look), LONGEST_PAUSE_MS);
+      const timer = setInterval(() => setImmediate(look), MAX_PAUSE_MS);
       const done = () => {
         clearInterval(timer);
         resolve();

@@ -124,9 +124,9 @@ export async function withoutContent(body: object): Promise<unknown> {
 }
 
 /** How deep files are looked for in the fields of a form, as in `items[0][photo]`. A client could nest them deeper than the stack. */
-const DEEPEST_FILE = 16;
+const MAX_FILE_DEPTH = 16;
 
-async function describePart(part: unknown, levels = DEEPEST_FILE): Promise<unknown> {
+async function describePart(part: unknown, levels = MAX_FILE_DEPTH): Promise<unknown> {
   if (part instanceof Uint8Array) return { sha256: digestOf(part) };
   if (!isObject(part)) return part;
   // Only instances of a class are files of a package. A plain object is what a client sent, and could name any file to be read.

@@ -4,7 +4,7 @@ import { HttpException, Logger } from '@nestjs/common';
 import type { CurrentExecution } from '../../engine/current-execution.js';
 import { TransactionEndedError } from '../../engine/errors.js';
 import { type StoredOutcome, TOMBSTONE } from '../../engine/outcome.js';
-import { LONGEST_RETENTION_MS } from '../../engine/policy.js';
+import { MAX_RETENTION_MS } from '../../engine/policy.js';
 import type { RecordStore } from '../../engine/ports/record-store.js';
 import type { HandlerResult, RecordingResult } from '../../engine/leased-execution.js';
 import type { ValueClasses } from '../../engine/value-json.js';
@@ -35,7 +35,7 @@ export const STORE_WITHOUT_RESPONSE: HandlerResult = { kind: 'store', outcome: T
 
 const logger = new Logger('Idempotency');
 
-const retentionOf = duration(0, LONGEST_RETENTION_MS);
+const retentionOf = duration(0, MAX_RETENTION_MS);
 
 /**
  * Asks the option `outcome`, and sets the retention that it returns. Returns the result of an operation whose response is not stored, and

@@ -1,5 +1,5 @@
 import type { Claim, FencedAnswer, Ownership } from '../../engine/ports/record-store.js';
-import { LONGEST_RETENTION_MS } from '../../engine/policy.js';
+import { MAX_RETENTION_MS } from '../../engine/policy.js';
 import { POSTGRES_NOW as NOW } from './clock.js';
 import { LEASE_ROW, NO_OWNER, NOT_HELD, once, toRecord } from './dialect.js';
 import type { CompletionRow, Dialect, RecordRow, StepRow, TableNames } from './dialect.js';
@@ -226,7 +226,7 @@ RETURNING r.id, ${isAwaited} AS awaited`;
   );
 
   const stays = (ms: string, ...states: readonly string[]) =>
-    `CASE WHEN ${hasStep(step, ...states)} THEN ${after(`${LONGEST_RETENTION_MS}`)} ELSE ${expiry(ms)} END`;
+    `CASE WHEN ${hasStep(step, ...states)} THEN ${after(`${MAX_RETENTION_MS}`)} ELSE ${expiry(ms)} END`;
 
   const owned = `r.id = $1 AND r.owner = $2 AND r.token = $3 AND r.status = 'processing' AND ${SHORT_LOCK_WAIT}`;
 

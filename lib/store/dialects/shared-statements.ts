@@ -1,4 +1,4 @@
-import { LONGEST_RETENTION_MS } from '../../engine/policy.js';
+import { MAX_RETENTION_MS } from '../../engine/policy.js';
 import type { Ownership } from '../../engine/ports/record-store.js';
 import { type CompletionRow, NO_OWNER, type TableNames } from './dialect.js';
 import { executing, expired, hasStep, unknown } from './predicates.js';
@@ -43,7 +43,7 @@ export function sharedStatements(
   /** NULL stands for the record's own retention. */
   const ownExpiry = expiry.replaceAll('?', 'COALESCE(?, retention_ms)');
   const stays = (...states: readonly string[]) =>
-    `CASE WHEN ${hasStep(step, ...states)} THEN ${now} + ${LONGEST_RETENTION_MS} ELSE ${ownExpiry} END`;
+    `CASE WHEN ${hasStep(step, ...states)} THEN ${now} + ${MAX_RETENTION_MS} ELSE ${ownExpiry} END`;
   const isUnchanged = 'id = ? AND token = COALESCE(?, token)';
   return {
     columns,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LONGEST_RETENTION_MS } from '../../../lib/engine/policy.js';
+import { MAX_RETENTION_MS } from '../../../lib/engine/policy.js';
 import type { Claim, RecordStatus } from '../../../lib/engine/ports/record-store.js';
 import { aClaim, again, BACKENDS, openStore, COMPLETION, HOUR, LOST, OUTCOME, ownership } from './support.js';
 
@@ -102,7 +102,7 @@ describe.each(BACKENDS)('Operators on $name', (backend) => {
       const expired = [done, failed, abandoned, lately, silent, running, held, unknown];
       for (const { recordId } of expired) await on.fixture.expireRecord(recordId);
       // Its step keeps it for longer.
-      await on.fixture.age(held.recordId, 'expires_at', LONGEST_RETENTION_MS);
+      await on.fixture.age(held.recordId, 'expires_at', MAX_RETENTION_MS);
 
       expect(await on.store.sweep(1_000)).toBe(3);
       for (const { recordId } of [done, failed, abandoned]) {
