@@ -144,14 +144,14 @@ export class RecordPages extends RecordView {
     const flag = (condition: string) => `CASE WHEN ${condition} THEN 1 ELSE 0 END`;
     const rows = await this.query()
       .select('r.id', 'id')
-      .addSelect(flag(`r.status = 'processing' AND ${this.lapsed}`), 'lapsed')
+      .addSelect(flag(`r.status = 'processing' AND ${this.leaseExpired}`), 'leaseExpired')
       .addSelect(flag(`r.status IN ('done', 'failed') AND ${isPast(this.dataSource, 'r.expiresAt')}`), 'expired')
       .where('r.id IN (:...ids)', { ids })
-      .getRawMany<{ id: string; lapsed: number | string; expired: number | string }>();
+      .getRawMany<{ id: string; leaseExpired: number | string; expired: number | string }>();
     const flags = new Map(rows.map((row) => [row.id, row]));
     return records.map((record) => ({
       record,
-      abandoned: record.status === 'processing' && Number(flags.get(record.id)?.lapsed) === 1,
+      abandoned: record.status === 'processing' && Number(flags.get(record.id)?.leaseExpired) === 1,
       expired: Number(flags.get(record.id)?.expired) === 1,
     }));
   }

@@ -37,7 +37,7 @@ export class CurrentExecution {
   }
 
   /** Returns the same execution for another pass, so that what is left of an earlier pass can be distinguished. */
-  again(): CurrentExecution {
+  forAnotherPass(): CurrentExecution {
     return new CurrentExecution(this.execution, this.handler, this.follow, this.outer);
   }
 

@@ -79,7 +79,7 @@ export class Routes {
   }
 
   /** Returns the names of methods with `@Idempotent()` that nothing calls through Nest's pipeline, as those of services. */
-  unreached(): string[] {
+  unreachable(): string[] {
     const controllers = this.discovery.getControllers();
     const classes = new Set<unknown>(controllers.map(({ metatype }) => metatype));
     const ofControllers = this.methodsOf(controllers);
@@ -98,7 +98,7 @@ export class Routes {
   }
 
   /** Returns the names of message handlers, and of other packages' handlers, that `@Idempotent()` at their class does not cover. */
-  passedOver(): string[] {
+  notCovered(): string[] {
     return this.methodsOf(this.discovery.getControllers())
       .filter(({ marking, handler }) => marking !== undefined && marking !== 'exempt' && !isMarkedItself(handler))
       .filter(({ handler }) => isMessageHandler(handler) || (!isHttpHandler(handler) && isForeignHandler(handler)))

@@ -29,7 +29,7 @@ export class BootAudit {
   ) {}
 
   run(): void {
-    this.refuseUnreached();
+    this.refuseUnreachable();
     const routes = this.routes.all();
     const covered = routes.filter(isCovered);
     refuseEqualEvents(covered);
@@ -46,11 +46,11 @@ export class BootAudit {
     if (audited.length > 0) this.warnOfEffects(audited, transactional);
   }
 
-  private refuseUnreached(): void {
-    const unreached = this.routes.unreached();
-    if (unreached.length === 0) return;
+  private refuseUnreachable(): void {
+    const unreachable = this.routes.unreachable();
+    if (unreachable.length === 0) return;
     throw new Error(
-      `@Idempotent() on ${unreached.join(', ')}: it covers handlers of controllers and mutations of resolvers alone. Put ` +
+      `@Idempotent() on ${unreachable.join(', ')}: it covers handlers of controllers and mutations of resolvers alone. Put ` +
         'it there, or call IdempotencyService.run()',
     );
   }
@@ -91,7 +91,7 @@ export class BootAudit {
     this.warn(
       '@Idempotent() on a class covers what changes something over HTTP, and not its other handlers. Put it on the method of a ' +
         'message handler, call IdempotencyService.run() in those of other packages, or say @NotIdempotent():',
-      this.routes.passedOver(),
+      this.routes.notCovered(),
     );
   }
 

@@ -65,7 +65,7 @@ export class RecordView {
 
   async stats(): Promise<RecordStats> {
     const held = `(r.status = 'held' OR ${this.ownerDied})`;
-    const abandoned = `(r.status = 'processing' AND NOT ${this.held} AND ${this.lapsed})`;
+    const abandoned = `(r.status = 'processing' AND NOT ${this.isHeldOnCrash} AND ${this.leaseExpired})`;
     const ended = `r.status IN ('done', 'failed')`;
     const expired = isPast(this.dataSource, 'r.expiresAt');
     const counted = {
@@ -120,14 +120,14 @@ export class RecordView {
       if (Number(raw[i].ownerDied) === 1) record.status = 'held';
     });
     const running = entities.filter(({ status }) => status === 'processing');
-    for (const { recordId, token, updatedAt } of await this.besides(running)) {
+    for (const { recordId, token, updatedAt } of await this.leaseRowsOf(running)) {
       const record = running.find(({ id }) => id === recordId)!;
       if (token === record.token && updatedAt > record.leaseUntil) record.leaseUntil = updatedAt;
     }
     return entities;
   }
 
-  private async besides(records: readonly IdempotencyRecord[]): Promise<IdempotencyStep[]> {
+  private async leaseRowsOf(records: readonly IdempotencyRecord[]): Promise<IdempotencyStep[]> {
     if (records.length === 0) return [];
     const recordId = In(records.map(({ id }) => id));
     return queryOf(this.dataSource, IdempotencyStep, 's').where({ recordId, name: LEASE_ROW }).getMany();
@@ -135,15 +135,15 @@ export class RecordView {
 
   /** Records that the next claim will mark as held: their owner died, and no request has come since. */
   protected get ownerDied(): string {
-    return `(r.status = 'processing' AND ${this.held} AND ${this.lapsed})`;
+    return `(r.status = 'processing' AND ${this.isHeldOnCrash} AND ${this.leaseExpired})`;
   }
 
-  private get held(): string {
+  private get isHeldOnCrash(): string {
     return '(r.holdOnCrash = :yes)';
   }
 
   /** The lease of a transactional operation may be renewed in a row of its own: see the PostgreSQL dialect. */
-  protected get lapsed(): string {
+  protected get leaseExpired(): string {
     const renewed = queryOf(this.dataSource, IdempotencyStep, 's')
       .select('1')
       .where(`s.recordId = r.id AND s.name = '${LEASE_ROW}' AND s.token = r.token`)

@@ -33,16 +33,16 @@ export function quotedPath({ driver }: DataSource, path: string): string {
 }
 
 /** Where PostgreSQL has the tables of a data source, and the role that its connections have when they are opened. */
-interface Place {
+interface TableLocation {
   /** Not quoted. */
   readonly schema: string;
   readonly role: string;
 }
 
-const places = new WeakMap<DataSource, Place>();
+const locations = new WeakMap<DataSource, TableLocation>();
 
-export function placeOf(dataSource: DataSource): Place | undefined {
-  return places.get(dataSource);
+export function tableLocationOf(dataSource: DataSource): TableLocation | undefined {
+  return locations.get(dataSource);
 }
 
 /**
@@ -50,13 +50,13 @@ export function placeOf(dataSource: DataSource): Place | undefined {
  *
  * @throws the database's error where the table is missing
  */
-export async function findPlace(dataSource: DataSource, on: PgConnection): Promise<void> {
+export async function locateTables(dataSource: DataSource, on: PgConnection): Promise<void> {
   const { rows } = await on.query({
     text: `SELECT n.nspname AS schema, current_setting('role') AS role
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::regclass`,
     values: [quotedTable(dataSource, IdempotencyRecord)],
   });
-  places.set(dataSource, rows[0] as unknown as Place);
+  locations.set(dataSource, rows[0] as unknown as TableLocation);
 }
 
 /**
@@ -81,5 +81,5 @@ export function wholePathOf(dataSource: DataSource, entity: OurEntity): string {
 /** Returns the schema or database of a path that names none, as far as it is known. */
 function outerOf(dataSource: DataSource, path: string): string | undefined {
   if (path.includes('.')) return undefined;
-  return dialectNameOf(dataSource) === 'mysql' ? dataSource.driver.database : placeOf(dataSource)?.schema;
+  return dialectNameOf(dataSource) === 'mysql' ? dataSource.driver.database : tableLocationOf(dataSource)?.schema;
 }

@@ -72,7 +72,7 @@ function headOf(
 }
 
 /** Describes a request whose fingerprint does not depend on its body. Reads nothing. */
-export function describeBriefly({ request }: Exchange): RequestDescription {
+export function describeWithoutBody({ request }: Exchange): RequestDescription {
   const mediaType = mediaTypeOf(request.headers['content-type']);
   const { body } = request;
   const isContent = typeof body === 'object' && !(body instanceof Uint8Array || body instanceof Readable);

@@ -20,7 +20,7 @@ import type { StoreErrors } from '../shared/run-end.js';
 import type { Callers } from '../shared/callers.js';
 import type { ApplicationFilters } from './application-filters.js';
 import { type Exchange, exchangeOf } from './exchange.js';
-import { describeBriefly, describeRequest, type RequestDescription } from './fingerprint.js';
+import { describeWithoutBody, describeRequest, type RequestDescription } from './fingerprint.js';
 import { type HttpOperation, HttpOperations } from './http-operations.js';
 import { HttpRun } from './http-run.js';
 import { dropProblem, keepProblem } from './kept-problem.js';
@@ -116,7 +116,7 @@ export class HttpEdge {
     const { exchange, operation } = request;
     const { fingerprint } = operation.options;
     const description =
-      typeof fingerprint === 'object' ? describeRequest(exchange, fingerprint, operation) : describeBriefly(exchange);
+      typeof fingerprint === 'object' ? describeRequest(exchange, fingerprint, operation) : describeWithoutBody(exchange);
     return description instanceof Promise
       ? description.then((described) => this.submit(request, key, described))
       : this.submit(request, key, description);

@@ -124,7 +124,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   runAgain(next: CallHandler, subscriber: Subscriber<unknown>): void {
     if (!this.isOpen) return subscriber.error(new TooLateError());
     this.next = next;
-    const pass = (this.pass = new PipelinePass(this.current.again(), subscriber, this));
+    const pass = (this.pass = new PipelinePass(this.current.forAnotherPass(), subscriber, this));
     subscriber.add(pass);
     const { watched, options } = this.operation;
     if (watched || !options.policy.transactional) return runWithin(pass.current, follow, this, pass);

@@ -3,7 +3,7 @@ import { ModuleRef } from '@nestjs/core';
 import { type MeterProvider, metrics } from '@opentelemetry/api';
 import { IdempotencyService } from '../../service/idempotency.service.js';
 import { metricsOf } from './metrics.js';
-import { noteOnSpan } from './span-attributes.js';
+import { setSpanAttributes } from './span-attributes.js';
 
 /** Options of {@link IdempotencyOpenTelemetryModule}. */
 export interface IdempotencyOpenTelemetryOptions {
@@ -47,6 +47,6 @@ export class IdempotencyOpenTelemetryModule extends ConfigurableModuleClass impl
     if (on.metrics ?? true) {
       events$.subscribe(metricsOf(meterProvider.getMeter('nestjs-idempotency'), maxEndpoints));
     }
-    if (on.spans ?? true) events$.subscribe(noteOnSpan);
+    if (on.spans ?? true) events$.subscribe(setSpanAttributes);
   }
 }

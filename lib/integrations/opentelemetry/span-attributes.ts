@@ -3,7 +3,7 @@ import type { IdempotencyEvent } from '../../engine/events.js';
 import { ATTR_ENDPOINT, ATTR_OUTCOME, executionOutcome, requestOutcome } from './outcomes.js';
 
 /** Sets attributes of the active span, which is the request's: events are emitted in its async context. */
-export function noteOnSpan(event: IdempotencyEvent): void {
+export function setSpanAttributes(event: IdempotencyEvent): void {
   const span = trace.getActiveSpan();
   if (!span?.isRecording()) return;
   const request = requestOutcome(event);

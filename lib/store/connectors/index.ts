@@ -10,7 +10,7 @@ import { MysqlConnector } from './mysql-connector.js';
 import { PostgresConnector } from './postgres-connector.js';
 import { SqliteConnector } from './sqlite-connector.js';
 import { assertEntities } from '../data-source.js';
-import { placeOf, tableOf } from '../table-path.js';
+import { tableLocationOf, tableOf } from '../table-path.js';
 
 /**
  * Returns the connector and the dialect for a data source's driver.
@@ -42,7 +42,7 @@ function tableNames(dataSource: DataSource): TableNames {
       return tableOf(dataSource, IdempotencyStep);
     },
     get role() {
-      return placeOf(dataSource)?.role;
+      return tableLocationOf(dataSource)?.role;
     },
   };
 }

@@ -7,7 +7,7 @@ import { markStatement, type PgConnection } from '../dialects/postgres.js';
 import { ArrayParameter } from '../dialects/postgres-arrays.js';
 import type { DirectTransactions } from './connector.js';
 import { PostgresWakeUp } from '../postgres-wake-up.js';
-import { findPlace, placeOf } from '../table-path.js';
+import { locateTables, tableLocationOf } from '../table-path.js';
 import { IN_TRANSACTION, isNative, type PgSession, sessionOf } from '../../private-names/pg.js';
 import { nestingOf } from './nesting.js';
 import { type Place, PooledConnector } from './pooled-connector.js';
@@ -44,7 +44,7 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   protected readonly begin = ['BEGIN ISOLATION LEVEL READ COMMITTED'];
   private readonly names = new Map<string, string>();
   private prepares = true;
-  private isPlaced = false;
+  private isLocated = false;
   private readonly shared: Pool<PgClient>;
   private readonly directTransactions: DirectTransactions<PgConnection> = {
     on: (client) => this.wrap(client as PgClient),
@@ -85,8 +85,8 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   protected on(client: PgClient, place: Place): PgConnection | Promise<PgConnection> {
     const isShared = place === 'alone' && this.pools.sharesConnection(client);
     const on = this.wrap(client, isShared ? sessionOf(client) : undefined);
-    this.isPlaced ||= !this.direct || placeOf(this.dataSource) !== undefined;
-    return this.isPlaced ? on : findPlace(this.dataSource, on).then(() => on);
+    this.isLocated ||= !this.direct || tableLocationOf(this.dataSource) !== undefined;
+    return this.isLocated ? on : locateTables(this.dataSource, on).then(() => on);
   }
 
   protected execute(on: PgConnection, statement: string): Promise<unknown> {

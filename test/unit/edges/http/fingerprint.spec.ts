@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 import { EventEmitter, once } from 'node:events';
 import type { Exchange } from '../../../../lib/edges/http/exchange.js';
-import { describeBriefly, describeRequest } from '../../../../lib/edges/http/fingerprint.js';
+import { describeWithoutBody, describeRequest } from '../../../../lib/edges/http/fingerprint.js';
 import { StreamedBody, streamedBodyOf, unreadBodyOf } from '../../../../lib/edges/http/streamed-body.js';
 import { describeFiles, withoutContent } from '../../../../lib/edges/http/uploads.js';
 
@@ -106,7 +106,7 @@ describe('a request described briefly', () => {
     ['a stream', new PassThrough(), undefined],
   ])('with a body of %s', (_, body, content) => {
     const headers = { 'content-type': 'application/json; charset=utf-8' };
-    expect(describeBriefly(exchange({ body, headers }))).toEqual({
+    expect(describeWithoutBody(exchange({ body, headers }))).toEqual({
       fingerprint: '',
       mediaType: 'application/json',
       content,
@@ -116,7 +116,7 @@ describe('a request described briefly', () => {
   it('keeps nothing of a form, which may hold files', () => {
     const headers = { 'content-type': 'multipart/form-data; boundary=x' };
     const mediaType = 'multipart/form-data';
-    expect(describeBriefly(exchange({ body: { a: 1 }, headers }))).toEqual({
+    expect(describeWithoutBody(exchange({ body: { a: 1 }, headers }))).toEqual({
       fingerprint: '',
       mediaType,
       content: undefined,
