@@ -135,7 +135,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     this.closeIfDrained();
   }
 
-  /** Its handler goes on, but another execution may own the record now: duplicates stop waiting for this one. */
+  /** Another execution may own the record now: duplicates stop waiting for this one, although its handler still runs. */
   onLost(leased: LeasedExecution): void {
     this.settle(leased, undefined);
   }

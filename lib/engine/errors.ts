@@ -110,7 +110,7 @@ export class NestedOperationError extends Error {
   ) {
     super(
       poolSize === undefined
-        ? `${what} inside ${outer}: SQLite has one connection, so that the one would wait for the other for ever. Do it before ` +
+        ? `${what} inside ${outer}: SQLite has one connection, so that the one would wait for the other forever. Do it before ` +
             'or after the transaction, or use a database with more than one connection'
         : `${what} inside ${outer}: every connection of the data source (${poolSize}) is held by a transaction that waits for ` +
             'another one. Do it before or after the transaction, or give the data source more connections than ' +

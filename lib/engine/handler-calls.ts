@@ -66,7 +66,7 @@ export class HandlerCalls {
     return this.undone !== undefined && this.undone === this.last;
   }
 
-  /** Notes that a transaction in which a call wrote was rolled back. A call that still runs will fail by itself, or go on without. */
+  /** Notes that a transaction in which a call wrote was rolled back. A call that still runs decides itself whether it fails. */
   noteRollback(): void {
     if (this.last?.state === 'succeeded') this.undone = this.last;
   }

@@ -27,8 +27,8 @@ const HALF_PAIR = /\p{Surrogate}/u;
  * Digests an identity with SHA-256. Each part but the last is preceded by its length, so that no two identities have the same text: they
  * would share a record, and one caller would get the outcome of another.
  *
- * The text begins with `n` where there is a namespace, then `h` where there is a host, and else with a digit. `w` precedes all of it where
- * it contains half a surrogate pair. Do not change it: every stored record would be lost, and its operation would run again.
+ * The text begins with `n` where there is a namespace, then `h` where there is a host, and otherwise with a digit. `w` precedes all of
+ * it where it contains half a surrogate pair. Do not change it: every stored record would be lost, and its operation would run again.
  */
 export function digestIdentity({ namespace, host, scope, endpoint, key }: Identity): IdentityDigest {
   const space = namespace === undefined ? '' : `n${withLength(namespace)}`;

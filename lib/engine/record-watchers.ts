@@ -120,7 +120,7 @@ export class RecordWatcher {
     else this.wakeAll();
   }
 
-  /** Wakes a few milliseconds after the lease's end, and at a random one: all processes would claim the record at once. */
+  /** Wakes some random milliseconds after the lease's end. Otherwise all processes would claim the record at once. */
   private scheduleLeaseEnd(leaseLeftMs: number): void {
     clearTimeout(this.leaseTimer);
     this.leaseTimer = setTimeout(() => this.wakeAll(), Math.max(leaseLeftMs, 0) + 5 + Math.random() * 20);

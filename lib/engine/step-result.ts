@@ -1,10 +1,10 @@
 import { storedText } from './stored-text.js';
 import { fromValueJson, toValueJson, type TypedPlace } from './value-json.js';
 
-/** Marks a step that is done without its result, as JSON cannot carry it or the store refused it. No JSON text begins like this. */
+/** Marks a step that is done without its result: JSON cannot express it, or the store refused it. No JSON text begins like this. */
 export const RESULT_NOT_KEPT = '!';
 
-/** Begins a first line that has the types of what JSON cannot carry. No JSON text begins like this. */
+/** Begins a first line with the types of values that JSON cannot express. No JSON text begins like this. */
 const TYPES_MARK = '#';
 
 /**

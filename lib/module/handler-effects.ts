@@ -16,10 +16,10 @@ import {
 /** How many calls deep a handler is followed: from it into services, and into what these call. */
 const MAX_DEPTH = 6;
 
-/** Steps, and what gets the execution beside a function, which may run it in the operation's transaction. */
+/** Calls of `step()`, and calls that get the execution and a function, which they may run in the operation's transaction. */
 const ON_RECORD = /\.\s*step\s*\(|\(\s*execution\s*,(?=[^()]*(?:=>|\bfunction\b|\([^()]*\)\s*=>))/;
 
-/** What gives a downstream call a key, by which the other side recognises a repetition. */
+/** Arguments that contain a key, by which the other side recognises a repetition. */
 const BY_KEY = /deriveKey|idempoten|jobId|messageId|dedup/i;
 const ASSIGNMENT = /\b([\w$]+)\s*=(?![=>])\s*([^;]*)/g;
 
@@ -31,7 +31,7 @@ const LATER =
   /(?:setTimeout|setImmediate|queueMicrotask|process\s*\.\s*nextTick|(?:res|response|reply|raw)\s*\.\s*(?:on|once)(?=\s*\(\s*['"](?:finish|close)))\s*\(/g;
 const UNAWAITED_LOOP = /\.\s*forEach\s*\(\s*async\b/;
 
-/** The loser goes on, mostly beside a time-out that has freed the key. */
+/** The loser of a race still runs, often after a time-out has freed the key. */
 const RACE = /\bPromise\s*\.\s*(race|any)\s*\(/g;
 
 /** A handler with a native `@Res()` ends when its response does: a callback that answers is waited for. */

@@ -134,7 +134,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     this.loggedHeld.add(recordId);
     const cause = exhausted ? 'every execution died that `maxAttempts` allows in a row' : 'its outcome is unknown';
     this.logger.error(
-      `${endpoint}: record ${recordId} is held, as ${cause}: find out what came of the operation, and resolve the record`,
+      `${endpoint}: record ${recordId} is held, as ${cause}: find out whether the operation happened, and resolve the record`,
     );
   }
 

@@ -39,7 +39,7 @@ export class IdempotencyModule {
   }
 
   /**
-   * As {@link forRoot}, with options from a factory. `dataSource` and `isGlobal` stand beside the factory.
+   * As {@link forRoot}, with options from a factory. Give `dataSource` and `isGlobal` next to the factory, not in what it returns.
    *
    * @throws IdempotencyOptionError at boot, for an option that cannot be used
    *

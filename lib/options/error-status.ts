@@ -28,7 +28,7 @@ export function isRpcException(error: unknown): error is RpcExceptionLike {
 const STATUS_OF_GRPC_CODE = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
 
 /**
- * Returns the `status` or `statusCode` of an RpcException's payload, or the status of its gRPC `code`, and else 400. A
+ * Returns the `status` or `statusCode` of an RpcException's payload, or the status of its gRPC `code`, and otherwise 400. A
  * KafkaRetriableException, which is its own payload, is 503.
  */
 function statusOfRpcException(error: RpcExceptionLike): number {

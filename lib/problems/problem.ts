@@ -93,7 +93,7 @@ export interface ProblemDocument {
 export interface ProblemOptions extends ErrorOptions {
   /** Replaces the problem's default explanation. The client sees it. */
   readonly detail?: string;
-  /** The `Retry-After` header, in seconds. Default: 1 or 5 for the kinds that are retryable, and else none. */
+  /** The `Retry-After` header, in seconds. Default: 1 or 5 for the kinds that are retryable, and otherwise none. */
   readonly retryAfter?: number;
   /** URL of the application's documentation of idempotency. Default: none. */
   readonly documentation?: string;

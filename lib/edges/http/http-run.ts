@@ -325,7 +325,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   }
 
   private async passThrough(): Promise<void> {
-    // A writer attaches its 'drain' listener after `write()` has returned false. An earlier 'drain' would leave it waiting for ever.
+    // A writer attaches its 'drain' listener after `write()` has returned false. An earlier 'drain' would leave it waiting forever.
     await Promise.resolve();
     this.capture.release();
   }

@@ -48,7 +48,7 @@ type Response = ServerResponse & { [INTERCEPTOR]: ResponseInterceptor };
 
 /**
  * Returns the interceptor of a response, which the first call installs. It is never removed, because a response that loses
- * properties becomes slow for everything that node does with it.
+ * properties becomes slow foreverything that node does with it.
  */
 export function interceptorOf(response: ServerResponse): ResponseInterceptor {
   const intercepted = response as Response;
@@ -193,7 +193,7 @@ const discarding: WriteHandler = {
   mayChangeHeaders: () => false,
 };
 
-/** Calls the callback among the arguments of a write that node does not get. Without it, the writer would wait for ever. */
+/** Calls the callback among the arguments of a write that node does not get. Without it, the writer would wait forever. */
 export function callBack(args: readonly unknown[]): void {
   const callback = args.find((arg) => typeof arg === 'function') as (() => void) | undefined;
   if (callback) queueMicrotask(callback);

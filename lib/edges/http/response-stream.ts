@@ -123,7 +123,7 @@ export class ResponseStream {
       if (event !== 'close' || this.client !== 'connected') return emit.call(response, event, ...args);
       this.client = outlivesClient ? 'withheld' : 'gone';
       if (this.phase !== 'ended') this.awaitSilence();
-      // A writer that waits for 'drain' would wait for ever.
+      // A writer that waits for 'drain' would wait forever.
       emit.call(response, 'drain');
       return outlivesClient || emit.call(response, 'close');
     };

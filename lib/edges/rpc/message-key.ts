@@ -5,7 +5,7 @@ import type { Message } from './message.js';
 const PREFIXES = ['ce-', 'ce_', 'cloudEvents:', 'cloudEvents_', ''];
 
 /**
- * Reads the key of a message: from the header (`Idempotency-Key`), or else from a CloudEvent, or else from the AMQP `message-id`.
+ * Reads the key of a message: from the header (`Idempotency-Key`), then from a CloudEvent, then from the AMQP `message-id`.
  *
  * The key of a CloudEvent is its source and id, because an id is unique only within its source (CloudEvents 1.0.2, section 3.1.1).
  */

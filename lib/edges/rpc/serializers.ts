@@ -5,8 +5,8 @@ import { wiredInterceptors } from '../../handlers/marking.js';
 import { namesSerializedType } from '../../private-names/nest.js';
 
 /**
- * Does for the record what `ClassSerializerInterceptor` does for the answer. That interceptor stands outside of `@Idempotent()`, and knows
- * by the class of a value what to leave out. A replay of the stored members would have what `@Exclude()` hides.
+ * Serializes values for the record as `ClassSerializerInterceptor` does for the answer. That interceptor runs outside of `@Idempotent()`,
+ * and reads from the class of a value what to leave out. A replay has no class, and would show what `@Exclude()` hides.
  */
 export class Serializers {
   private readonly known = new WeakMap<object, ClassSerializerInterceptor | undefined>();

@@ -21,7 +21,7 @@ export function metricsOf(meter: Meter, maxEndpoints: number): (event: Idempoten
   const requests = counter(
     'idempotency.requests',
     '{request}',
-    'Requests with an idempotency key, by what became of them.',
+    'Requests with an idempotency key, by outcome.',
   );
   const executions = counter(
     'idempotency.executions',
@@ -39,12 +39,12 @@ export function metricsOf(meter: Meter, maxEndpoints: number): (event: Idempoten
   const claimDuration = histogram(
     'idempotency.claim.duration',
     STATEMENT_SECONDS,
-    'What lock and claim took, where the request won its record.',
+    'Duration of lock and claim, where the request won its record.',
   );
   const completeDuration = histogram(
     'idempotency.complete.duration',
     STATEMENT_SECONDS,
-    'What recording an outcome took.',
+    'Duration of recording an outcome.',
   );
   const waitDuration = histogram(
     'idempotency.wait.duration',

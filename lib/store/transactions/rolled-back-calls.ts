@@ -8,12 +8,12 @@ interface TransactionEvent {
   readonly queryRunner: QueryRunner;
 }
 
-/** The transactions of operations. The store knows how they end. */
+/** The transactions of operations, which {@link RolledBackCalls} ignores: the store itself begins and ends them. */
 export const ownRunners = new WeakSet<QueryRunner>();
 
 /**
  * Notices that what a handler wrote was rolled back after it had returned, as by an interceptor that begins a transaction for each
- * request and whose COMMIT the database refuses. Such an operation has no effect. Were it recorded as carried out, no retry would run it.
+ * request and whose COMMIT the database refuses. Such an operation has no effect. If it were recorded as done, no retry would run it.
  */
 export class RolledBackCalls implements EntitySubscriberInterface {
   /** The handlers that wrote in a transaction that is still open. */

@@ -54,7 +54,7 @@ describe('a record that is held', () => {
     await until(isHeld);
     expect(await isHeld()).toBe(true);
     expect(errors.map((error) => error.replace(/[0-9a-f-]{36}/, '<id>'))).toEqual([
-      'POST /payments: record <id> is held, as its outcome is unknown: find out what came of the operation, and resolve the record',
+      'POST /payments: record <id> is held, as its outcome is unknown: find out whether the operation happened, and resolve the record',
     ]);
   });
 });
