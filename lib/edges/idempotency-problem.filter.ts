@@ -1,11 +1,10 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Injectable } from '@nestjs/common';
 import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
-import { throwError } from 'rxjs';
 import { caughtBy } from '../private-names/nest.js';
 import { IdempotencyProblem } from '../problems/problem.js';
-import { rpcErrorOf } from './rpc/rpc-error.js';
 import { noteFiltered } from './http/kept-problem.js';
 import { problemHeaders } from './http/write-response.js';
+import { valueTransportOf } from './value-transports.js';
 
 /**
  * Sends problems as `application/problem+json` (RFC 9457), even if a global filter of the application formats all other errors.
@@ -27,12 +26,8 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
     // oxlint-disable-next-line promise/valid-params -- a filter, not a promise
     if (ofApplication) return ofApplication.catch(problem, host);
 
-    switch (host.getType<string>()) {
-      case 'rpc':
-        return throwError(() => rpcErrorOf(problem, host));
-      case 'graphql':
-        throw problem;
-    }
+    const transport = valueTransportOf(host);
+    if (transport) return transport.sendProblem(problem, host);
     const adapter = this.adapterHost.httpAdapter;
     const response = host.switchToHttp().getResponse<unknown>();
     if (adapter.isHeadersSent(response)) return new BaseExceptionFilter(adapter).catch(problem, host);

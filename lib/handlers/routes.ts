@@ -50,6 +50,17 @@ export interface Route {
   readonly marking: Marking | undefined;
 }
 
+/** A route that `@Idempotent()` covers. Fields have no interceptors. */
+export type CoveredRoute = Route & { readonly kind: Exclude<Route['kind'], 'field'> };
+
+/** Whether `@Idempotent()` on a class covers those of its handlers that change something. Messages do not say whether they do. */
+const IS_COVERED_BY_CLASS: Readonly<Record<CoveredRoute['kind'], boolean>> = {
+  http: true,
+  mutation: true,
+  message: false,
+  event: false,
+};
+
 /** Nest's record of a controller or provider. */
 export type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 
@@ -74,7 +85,7 @@ export class Routes {
   }
 
   /** Returns the routes that `@Idempotent()` covers. */
-  idempotent(): Route[] {
+  idempotent(): CoveredRoute[] {
     return this.all().filter(isCovered);
   }
 
@@ -133,9 +144,10 @@ export class Routes {
 }
 
 /** Returns whether `@Idempotent()` covers a route. */
-export function isCovered({ kind, isMutating, handler, marking }: Route): boolean {
-  if (marking === undefined || marking === 'exempt') return false;
-  return isMutating || ((kind === 'message' || kind === 'event') && isMarkedItself(handler));
+export function isCovered(route: Route): route is CoveredRoute {
+  const { kind, isMutating, handler, marking } = route;
+  if (marking === undefined || marking === 'exempt' || kind === 'field') return false;
+  return IS_COVERED_BY_CLASS[kind] ? isMutating : isMarkedItself(handler);
 }
 
 function httpRoute(method: Method): Route {

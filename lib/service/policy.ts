@@ -1,7 +1,7 @@
 import type { OperationOptions } from '../handlers/operation-options.js';
 import type { ResolvedModuleOptions, ResolvedOperationOptions } from '../options/resolved-options.js';
 import type { ProblemCode } from '../problems/problem.js';
-import type { Route, Routes } from '../handlers/routes.js';
+import type { CoveredRoute, Routes } from '../handlers/routes.js';
 
 /**
  * The rules for idempotency keys, to publish: a resource has to document which keys it accepts and how long they are valid
@@ -35,6 +35,14 @@ export interface OperationPolicy {
   readonly problems: readonly ProblemCode[];
 }
 
+/** Whether requests identify who sent them. Messages do not. */
+const HAS_CALLER: Readonly<Record<CoveredRoute['kind'], boolean>> = {
+  http: true,
+  mutation: true,
+  message: false,
+  event: false,
+};
+
 export function policyOf(
   module: ResolvedModuleOptions,
   operations: OperationOptions,
@@ -51,12 +59,15 @@ export function policyOf(
   };
 }
 
-export function operationPolicy({ name, kind, operation }: Route, options: ResolvedOperationOptions): OperationPolicy {
+export function operationPolicy(
+  { name, kind, operation }: CoveredRoute,
+  options: ResolvedOperationOptions,
+): OperationPolicy {
   const { retentionMs, onConflict, waitTimeoutMs, afterCrash } = options.policy;
   return {
     handler: name,
     ...(operation !== undefined && { operation }),
-    kind: kind as OperationPolicy['kind'],
+    kind,
     required: options.required,
     retentionSeconds: Math.floor(retentionMs / 1_000),
     onConflict,
@@ -66,7 +77,7 @@ export function operationPolicy({ name, kind, operation }: Route, options: Resol
       ...(options.required ? (['key-missing'] as const) : []),
       'key-invalid',
       ...(options.fingerprint === false ? [] : (['key-reused'] as const)),
-      ...(options.scope || !hasCaller(kind) ? [] : (['key-foreign'] as const)),
+      ...(options.scope || !HAS_CALLER[kind] ? [] : (['key-foreign'] as const)),
       'in-progress',
       ...(afterCrash === 'hold' ? (['outcome-unknown'] as const) : []),
       'replay-unavailable',
@@ -74,9 +85,4 @@ export function operationPolicy({ name, kind, operation }: Route, options: Resol
       'store-unavailable',
     ],
   };
-}
-
-/** Messages do not contain who sent them. */
-function hasCaller(kind: Route['kind']): boolean {
-  return kind === 'http' || kind === 'mutation';
 }
