@@ -67,6 +67,14 @@ export interface StepRunnerSettings {
   readonly onResultNotKept: (step: string, cause: unknown) => void;
 }
 
+/** A call of `step()`. */
+interface Step<T> extends StepOptions<T> {
+  readonly name: string;
+  /** The name as the store has it. */
+  readonly stored: string;
+  readonly fn: () => Promise<T> | T;
+}
+
 /**
  * Runs the steps of one execution. For each call of the handler, a name is in one of these states:
  *
@@ -104,7 +112,7 @@ export class StepRunner {
     if (this.isClosed) throw new Error(`Step "${name}" is called after its operation has ended`);
     this.running++;
     try {
-      return await this.runNamed(name, fn, options, call);
+      return await this.runNamed({ ...options, name, stored: storedStepName(name), fn }, call);
     } finally {
       if (--this.running === 0) this.onIdle?.();
     }
@@ -138,14 +146,14 @@ export class StepRunner {
     this.isClosed = true;
   }
 
-  private async runNamed<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T>, call: object): Promise<T> {
-    const stored = storedStepName(name);
+  private async runNamed<T>(step: Step<T>, call: object): Promise<T> {
+    const { stored } = step;
     const used = this.usedNames.get(call) ?? new Set();
     this.usedNames.set(call, used);
-    if (used.has(stored)) throw new Error(`Step "${name}" is named twice in one operation`);
+    if (used.has(stored)) throw new Error(`Step "${step.name}" is named twice in one operation`);
     used.add(stored);
     const { results } = this;
-    const run = () => this.runOnce(name, stored, fn, options);
+    const run = () => this.runOnce(step);
     const result = results.get(stored)?.catch(run) ?? run();
     results.set(stored, result);
     try {
@@ -164,49 +172,42 @@ export class StepRunner {
     for (const [stored, end] of inTransaction) await this.end(stored, end);
   }
 
-  private async runOnce<T>(
-    name: string,
-    stored: string,
-    fn: () => Promise<T> | T,
-    options: StepOptions<T>,
-  ): Promise<T> {
+  /** Returns the recorded result of a step. Runs the step where it has none, and `verify` does not find that it happened. */
+  private async runOnce<T>(step: Step<T>): Promise<T> {
     const recordedSteps = await this.load();
-    const recorded = recordedSteps.get(stored);
+    const recorded = recordedSteps.get(step.stored);
     if (recorded?.status === 'done' && recorded.result !== RESULT_NOT_KEPT) {
       return unpackStepResult(recorded.result) as T;
     }
-    if (recorded) {
-      const verified = await this.verify(name, recorded, options);
-      if (verified) {
-        await this.recordDone(name, stored, verified.value);
-        return verified.value;
-      }
-    }
+    const verified = recorded && (await this.verify(step, recorded));
+    const value = verified ? verified.value : await this.runFunction(step, recordedSteps);
+    await this.recordDone(step, value);
+    return value;
+  }
+
+  private async runFunction<T>(
+    { name, stored, fn, verify }: Step<T>,
+    recordedSteps: Map<string, RecordedStep>,
+  ): Promise<T> {
     // Without these, a later attempt runs the step again whether it began or not.
-    if (options.verify || this.settings.holdOnCrash) {
+    if (verify || this.settings.holdOnCrash) {
       assertHeld(await this.retried(() => this.store.begin(this.ownership, stored, this.settings.transaction())));
     }
     const owns = this.settings.owns();
     if (owns !== true && !(await owns)) throw new LeaseLostError();
-    let result: T;
     try {
       const transaction = this.settings.transaction();
-      result = await (transaction ? runInStep({ name, transaction }, fn) : fn());
+      return await (transaction ? runInStep({ name, transaction }, fn) : fn());
     } catch (error) {
       recordedSteps.set(stored, { name: stored, status: 'failed', result: null });
       // Where this write is lost, the step stays `begun`: a later attempt then asks `verify`, or holds the record.
       await this.end(stored, { status: 'failed' }).catch(() => undefined);
       throw error;
     }
-    await this.recordDone(name, stored, result);
-    return result;
   }
 
-  private async verify<T>(
-    name: string,
-    recorded: RecordedStep,
-    { verify }: StepOptions<T>,
-  ): Promise<StepResult<T> | undefined> {
+  /** Returns the result of a step that happened, or `undefined` if it did not. */
+  private async verify<T>({ name, verify }: Step<T>, recorded: RecordedStep): Promise<StepResult<T> | undefined> {
     const verified = await verify?.();
     if (verified instanceof StepResult) return verified;
     if (verified !== undefined && verified !== null && verified !== false) return new StepResult(verified);
@@ -222,7 +223,7 @@ export class StepRunner {
    * Records that a step is done. Its effect exists, so that a failure here must not run it again: where the store refuses the result, the
    * step is recorded without it. Where the store refuses that too, the record is held.
    */
-  private async recordDone(name: string, stored: string, value: unknown): Promise<void> {
+  private async recordDone({ name, stored }: Step<unknown>, value: unknown): Promise<void> {
     try {
       await this.end(stored, { status: 'done', result: packStepResult(value) });
     } catch (error) {
