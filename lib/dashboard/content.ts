@@ -1,10 +1,9 @@
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import { ContentReader } from '../cli/content-reader.js';
 import { asText } from '../cli/output/format.js';
+import { decode } from '../edges/content/content-coding.js';
 import { pointIntoContent, withoutPointers } from '../edges/content/json-pointer.js';
 import { unpackHead } from '../edges/content/response-head.js';
-import { redactedUrl } from '../edges/content/request-to-keep.js';
-import { REDACTED } from '../edges/content/request-to-keep.js';
+import { REDACTED, redactedUrl } from '../edges/content/request-to-keep.js';
 import type { StoredError } from '../edges/content/value-error.js';
 import type { Head } from '../edges/content/value-outcome.js';
 import { TOMBSTONE_CODE, VALUE_CODE } from '../engine/outcome.js';
@@ -219,24 +218,8 @@ function headersOf(head: Buffer | null): (readonly [name: string, value: string]
 
 /** @returns `undefined` for an unknown or wrong encoding, and for a body that is too large */
 function decoded(bytes: Buffer, encoding = 'identity'): Buffer | undefined {
-  const options = { maxOutputLength: MAX_DECOMPRESSED };
-  try {
-    switch (encoding.trim().toLowerCase()) {
-      case 'gzip':
-      case 'x-gzip':
-        return gunzipSync(bytes, options);
-      case 'deflate':
-        return inflateSync(bytes, options);
-      case 'br':
-        return brotliDecompressSync(bytes, options);
-      case 'identity':
-        return bytes;
-      default:
-        return undefined;
-    }
-  } catch {
-    return undefined;
-  }
+  const coding = encoding.trim();
+  return coding.toLowerCase() === 'identity' ? bytes : decode(bytes, coding, MAX_DECOMPRESSED);
 }
 
 /** Control characters that show that bytes are no text. */

@@ -1,24 +1,27 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 
 /** The size beyond which a stored body is not decoded. A small one may contain gigabytes, which every replay would decode. */
-const LIMIT = { maxOutputLength: 64 * 1_024 * 1_024 };
+const MAX_DECODED_BYTES = 64 * 1_024 * 1_024;
 
-const DECODERS: Readonly<Record<string, (body: Uint8Array, limit: typeof LIMIT) => Buffer>> = {
-  gzip: gunzipSync,
-  'x-gzip': gunzipSync,
-  deflate: inflateSync,
-  br: brotliDecompressSync,
-};
+const DECODERS = new Map<string, (body: Uint8Array, limit: { readonly maxOutputLength: number }) => Buffer>([
+  ['gzip', gunzipSync],
+  ['x-gzip', gunzipSync],
+  ['deflate', inflateSync],
+  ['br', brotliDecompressSync],
+]);
 
 /**
  * Returns a stored body without its content coding if a client does not accept it: a retry may come through another proxy than the
  * first request. Returns `undefined` if the client accepts the coding, or the body cannot be decoded.
  */
 export function decodedFor(acceptEncoding: string | undefined, coding: string, body: Uint8Array): Buffer | undefined {
-  const decode = DECODERS[coding.toLowerCase()];
-  if (!decode || accepts(acceptEncoding, coding.toLowerCase())) return undefined;
+  return accepts(acceptEncoding, coding.toLowerCase()) ? undefined : decode(body, coding, MAX_DECODED_BYTES);
+}
+
+/** Returns a body without its content coding; `undefined` for an unknown coding, a malformed body, and one of more than `maxBytes` bytes. */
+export function decode(body: Uint8Array, coding: string, maxBytes: number): Buffer | undefined {
   try {
-    return decode(body, LIMIT);
+    return DECODERS.get(coding.toLowerCase())?.(body, { maxOutputLength: maxBytes });
   } catch {
     return undefined;
   }
