@@ -4,7 +4,7 @@ import { resolveModuleOptions } from '../options/resolve-options.js';
 import { type CliError, refusal, usageError } from './exit-codes.js';
 
 export const KEYS_VARIABLE = 'IDEMPOTENCY_KEYS';
-export const CURRENT_VARIABLE = 'IDEMPOTENCY_CURRENT_KEY';
+const CURRENT_VARIABLE = 'IDEMPOTENCY_CURRENT_KEY';
 
 /**
  * Reads the application's `encryption` from the environment: `IDEMPOTENCY_KEYS` is a JSON object of base64 by key id, and

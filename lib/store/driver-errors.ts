@@ -254,6 +254,6 @@ function adviceOn(error: unknown): string | undefined {
 }
 
 /** Not `instanceof`: a native driver is loaded once per process, and throws errors of the realm that loaded it first. */
-export function isErrorLike(value: unknown): value is DriverError {
+function isErrorLike(value: unknown): value is DriverError {
   return typeof value === 'object' && value !== null && typeof (value as DriverError).message === 'string';
 }

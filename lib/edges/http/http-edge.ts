@@ -116,7 +116,9 @@ export class HttpEdge {
     const { exchange, operation } = request;
     const { fingerprint } = operation.options;
     const description =
-      typeof fingerprint === 'object' ? describeRequest(exchange, fingerprint, operation) : describeWithoutBody(exchange);
+      typeof fingerprint === 'object'
+        ? describeRequest(exchange, fingerprint, operation)
+        : describeWithoutBody(exchange);
     return description instanceof Promise
       ? description.then((described) => this.submit(request, key, described))
       : this.submit(request, key, description);

@@ -412,10 +412,10 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   /** Returns a tombstone if the response cannot be packed, because an error would leave the record in `processing` until its lease ends. */
   private resultOf({ status, body }: CapturedResponse): HandlerResult {
-    if (this.pass.thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
     const { calls } = this.current;
     const { thrown } = this.pass;
     const { response } = this.operation.options;
+    if (thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
     try {
       const handlerFailed = this.handlerFailed(status);
       const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
@@ -423,12 +423,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
       const isLeftByClient = unstored?.kind === 'release' && this.exchange.rawResponse.closed && !thrown;
       if (isLeftByClient) return this.resultWithoutResponse(true);
-      if (unstored?.kind === 'store') {
-        HttpRun.logger.error(
-          `${this.operation.endpoint}: answered ${status} after its handler had succeeded, and is on record ` +
-            `(${this.leased.operation.recordId}) as carried out. If a transaction of an interceptor failed, nothing was written`,
-        );
-      }
+      if (unstored?.kind === 'store') this.logFailureAfterHandler(status);
       if (unstored) return unstored;
       const failed = thrown !== undefined || handlerFailed || status >= 400;
       if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
@@ -438,6 +433,13 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
       return { kind: 'store', outcome: TOMBSTONE, failed: status >= 400 };
     }
+  }
+
+  private logFailureAfterHandler(status: number): void {
+    HttpRun.logger.error(
+      `${this.operation.endpoint}: answered ${status} after its handler had succeeded, and is on record ` +
+        `(${this.leased.operation.recordId}) as carried out. If a transaction of an interceptor failed, nothing was written`,
+    );
   }
 
   /** The headers before the pipeline, except those of the handler's own `@Header()`: a replay must have the values of the first. */

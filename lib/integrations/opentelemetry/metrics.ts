@@ -18,11 +18,7 @@ const OTHER = '_OTHER';
 export function metricsOf(meter: Meter, maxEndpoints: number): (event: IdempotencyEvent) => void {
   const counter = (name: string, unit: string, description: string) =>
     meter.createCounter(name, { description, unit, valueType: ValueType.INT });
-  const requests = counter(
-    'idempotency.requests',
-    '{request}',
-    'Requests with an idempotency key, by outcome.',
-  );
+  const requests = counter('idempotency.requests', '{request}', 'Requests with an idempotency key, by outcome.');
   const executions = counter(
     'idempotency.executions',
     '{execution}',

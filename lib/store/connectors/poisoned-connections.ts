@@ -20,7 +20,7 @@ const BROKEN: Poison = { ifLasting: false, others: false, refused: false };
 const LIMITED: Poison = { ifLasting: true, others: false, refused: false };
 
 /** The code of our own error where a session does not commit statements: a handler has left a transaction open, or `autocommit` off. */
-export const NOT_COMMITTED = 'NOT_COMMITTED';
+const NOT_COMMITTED = 'NOT_COMMITTED';
 
 export function notCommitted(): Error {
   return Object.assign(new Error('the session has an open transaction, or autocommit off'), { code: NOT_COMMITTED });
