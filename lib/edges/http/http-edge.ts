@@ -35,6 +35,11 @@ import { removeTemporaryFiles } from './uploads.js';
 
 const keyExpected = (header: string) => `This operation requires the ${header} header.`;
 
+const LOST_UPLOAD =
+  'an upload cannot be compared with that of a retry: its content was read before @Idempotent(), and is neither in memory nor ' +
+  'in a file. Two that differ by it alone count as one request. Let the interceptor that reads it stand after ' +
+  '@Idempotent(), or set the option `fingerprint`';
+
 /** A subscription to the pipeline for a covered handler. */
 interface Request {
   readonly context: ExecutionContext;
@@ -42,8 +47,8 @@ interface Request {
   readonly exchange: Exchange;
   readonly operation: HttpOperation;
   readonly subscriber: Subscriber<unknown>;
-  /** Set when the engine is asked to admit the operation. */
-  asked?: Operation;
+  /** Set when the operation is submitted to the engine. */
+  submitted?: Operation;
 }
 
 /** Admits HTTP requests on Express and Fastify, and runs, replays or refuses them. */
@@ -134,31 +139,24 @@ export class HttpEdge {
     const identity = digestIdentity({ namespace, host, scope: principal.scope, endpoint, key });
     const { stream, mediaType, content } = description;
     let { json } = description;
-    if (description.isIncomplete) {
-      this.lostUploads.warn(
-        endpoint,
-        'an upload cannot be compared with that of a retry: its content was read before @Idempotent(), and is neither in memory nor ' +
-          'in a file. Two that differ by it alone count as one request. Let the interceptor that reads it stand after ' +
-          '@Idempotent(), or set the option `fingerprint`',
-      );
-    }
+    if (description.isIncomplete) this.lostUploads.warn(endpoint, LOST_UPLOAD);
     const text = typeof fingerprint === 'function' ? fingerprintOf(fingerprint(context)) : description.fingerprint;
-    const bound = bindFingerprint(identity, text);
+    const boundFingerprint = bindFingerprint(identity, text);
     const { binding, isFormerBinding } = this.callers.bindings.of(identity, principal.credential);
-    request.asked = {
+    request.submitted = {
       key,
       recordId: identity.recordId,
       endpoint: operation.label,
       route: operation.route,
       scopeDigest: this.callers.scopes.of(principal.scope),
-      fingerprint: bound,
-      input: stream && streamedBodyOf(stream, bound, exchange),
+      fingerprint: boundFingerprint,
+      input: stream && streamedBodyOf(stream, boundFingerprint, exchange),
       binding,
       isFormerBinding,
       request: () => storedRequest(exchange, { mediaType, content, json }, options.request, host),
       policy: withPreference(options.policy, exchange.request.headers.prefer),
     };
-    const admission = this.engine.admit(request.asked);
+    const admission = this.engine.admit(request.submitted);
     // A claim has stored the JSON by now. To keep it would hold a second copy of the body for as long as the request runs or waits.
     // A request that claims only after it has waited writes the JSON again.
     json = undefined;
@@ -192,8 +190,9 @@ export class HttpEdge {
   }
 
   private refuse(request: Request, error: unknown): void {
-    const { asked } = request;
-    this.fail(request, asked ? admissionError(this.engine, asked, error, this.module.documentation) : error);
+    const { submitted } = request;
+    const { documentation } = this.module;
+    this.fail(request, submitted ? admissionError(this.engine, submitted, error, documentation) : error);
   }
 
   private fail({ exchange, subscriber }: Request, error: unknown): void {

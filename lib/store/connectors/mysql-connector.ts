@@ -68,8 +68,9 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     const { server } = this;
     if (!server) return this.learn(connection).then(() => this.on(connection, place));
     const isShared = this.pools.sharesConnection(connection);
-    const on = wrap(connection, server, server.isMariadb ? MARIADB_LOCK_TIMEOUT : '', place, isShared);
-    return server.isGaleraNode ? { ...on, synced: wrap(connection, server, MARIADB_SYNCED, place, isShared) } : on;
+    const on = wrap(connection, server, { prefix: server.isMariadb ? MARIADB_LOCK_TIMEOUT : '', place, isShared });
+    if (!server.isGaleraNode) return on;
+    return { ...on, synced: wrap(connection, server, { prefix: MARIADB_SYNCED, place, isShared }) };
   }
 
   protected execute(on: MysqlConnection, statement: string): Promise<unknown> {
@@ -119,13 +120,18 @@ const byDriver = (_field: unknown, next: () => unknown) => next();
 /** Reports by its flags whether the session is in a transaction: the result of a read has none. */
 const PROBE = 'DO 0';
 
-/** @param isShared whether handlers use the connection, and may have left a transaction open, in which a read sees old rows */
+interface WrapSettings {
+  /** Precedes each prepared statement. */
+  readonly prefix?: string;
+  readonly place?: Place;
+  /** Whether handlers use the connection, and may have left a transaction open, in which a read sees old rows. */
+  readonly isShared?: boolean;
+}
+
 function wrap(
   connection: Mysql2Connection,
   server: Server,
-  prefix = '',
-  place: Place = 'within',
-  isShared = false,
+  { prefix = '', place = 'within', isShared = false }: WrapSettings = {},
 ): MysqlConnection {
   const execute: MysqlConnection['execute'] = (sql, values) =>
     answerOf(connection, 'execute', prefix + sql, values, place);

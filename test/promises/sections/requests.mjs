@@ -340,11 +340,11 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/http/http-edge.ts',
-            find: 'const admission = this.engine.admit(request.asked);',
-            replace: `const { asked } = request;
+            find: 'const admission = this.engine.admit(request.submitted);',
+            replace: `const { submitted } = request;
     const admission = stream
-      ? asked.input!.matches(Buffer.alloc(32, 1)).then(() => this.engine.admit(asked))
-      : this.engine.admit(asked);`,
+      ? submitted.input!.matches(Buffer.alloc(32, 1)).then(() => this.engine.admit(submitted))
+      : this.engine.admit(submitted);`,
           },
         ],
         shownBy: [
