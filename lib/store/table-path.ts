@@ -1,5 +1,5 @@
 import { type DataSource, getMetadataArgsStorage } from 'typeorm';
-import { dialectNameOf } from './dialects/dialect-name.js';
+import { type DialectName, dialectNameOf } from './dialects/dialect-name.js';
 import type { PgConnection } from './dialects/postgres.js';
 import { IdempotencyRecord, type IdempotencyStep } from './entities/index.js';
 
@@ -78,8 +78,14 @@ export function wholePathOf(dataSource: DataSource, entity: OurEntity): string {
   return outer && !outer.includes('.') ? `${outer}.${path}` : path;
 }
 
-/** Returns the schema or database of a path that names none, as far as it is known. */
+/** The schema or database that the tables of a data source are in, as far as it is known. */
+const OUTER: Readonly<Record<DialectName, (dataSource: DataSource) => string | undefined>> = {
+  postgres: (dataSource) => tableLocationOf(dataSource)?.schema,
+  mysql: ({ driver }) => driver.database,
+  sqlite: () => undefined,
+};
+
+/** Returns the schema or database of a path that names none. */
 function outerOf(dataSource: DataSource, path: string): string | undefined {
-  if (path.includes('.')) return undefined;
-  return dialectNameOf(dataSource) === 'mysql' ? dataSource.driver.database : tableLocationOf(dataSource)?.schema;
+  return path.includes('.') ? undefined : OUTER[dialectNameOf(dataSource)](dataSource);
 }
