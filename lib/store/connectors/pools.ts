@@ -45,8 +45,14 @@ const PAUSE_WHILE_CROWDED_MS = 50;
  * The store's connections: a few of its own, opened when needed, or those of the data source's pool.
  *
  * A statement of the store serves many requests, or keeps a lease. It must not wait behind handlers that hold every
- * connection. When the server refuses further connections, the store uses those of its own that are open. If there are
- * none, it shares the data source's pool.
+ * connection.
+ *
+ * The states of the store's own pool:
+ * - none: the store shares the data source's pool. Final where `limit` is 0: by the option, where the driver offers no way to
+ *   open a pool, and after `close()`. Otherwise, the next statement opens it.
+ * - open: statements use it. Left when the data source is initialized again: the next statement opens another one.
+ * - crowded: open, but the server has refused a further connection. It gets no more than it has for {@link CROWDED_FOR_MS}. If
+ *   it has none, the store shares the data source's pool meanwhile.
  */
 export class StorePools<Connection> {
   /** Called after the data source was initialized again: connections lead to where it was before. */
