@@ -1,6 +1,6 @@
 import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse, validateHeaderValue } from 'node:http';
 import { type ResponseInterceptor, type WriteHandler, interceptorOf, discardWrites } from './response-interceptor.js';
-import { ResponseStream, streamedTypeOf, type StreamEnd } from './response-stream.js';
+import { ResponseStream, type ResponseStreamSettings, streamedTypeOf, type StreamEnd } from './response-stream.js';
 
 /** A response of which nothing was sent yet. */
 export interface CapturedResponse {
@@ -83,7 +83,7 @@ export class ResponseCapture implements WriteHandler {
     this.interceptor = interceptorOf(response);
     this.interceptor.handler = this;
     this.listenersBefore = response.listenerCount('finish');
-    if (limits.stream) this.optedStream = new ResponseStream(response, this.interceptor.original, true, maxMs);
+    if (limits.stream) this.optedStream = this.openStream({ outlivesClient: true, silenceMs: maxMs });
   }
 
   get hasResponse(): boolean {
@@ -142,7 +142,7 @@ export class ResponseCapture implements WriteHandler {
   stream(): Promise<StreamEnd> {
     const { original } = this.interceptor;
     this.phase = 'streaming';
-    this.streaming = this.optedStream ?? new ResponseStream(this.response, original, false, UNDECIDED_HOLD_MS);
+    this.streaming = this.optedStream ?? this.openStream({ outlivesClient: false, silenceMs: UNDECIDED_HOLD_MS });
     this.streaming.begin();
     if (this.head) Object.assign(this.response, this.head);
     if (this.size > 0) original.write.call(this.response, this.heldBody(), 'utf8');
@@ -228,6 +228,10 @@ export class ResponseCapture implements WriteHandler {
     throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
       code: 'ERR_HTTP_HEADERS_SENT',
     });
+  }
+
+  private openStream(settings: ResponseStreamSettings): ResponseStream {
+    return new ResponseStream(this.response, this.interceptor.original, settings);
   }
 
   private begin(isFlushed = false): void {

@@ -38,6 +38,13 @@ export type StreamEnd =
   /** The client has disconnected, and the writer has written nothing for `silenceMs` since. */
   | 'silent';
 
+export interface ResponseStreamSettings {
+  /** Whether the operation goes on when the client disconnects, as the option `response.stream` asks. */
+  readonly outlivesClient: boolean;
+  /** How long a writer whose client has gone may write nothing, before it counts as stopped. */
+  readonly silenceMs: number;
+}
+
 /**
  * Sends a response as it is written, except its end, which waits for the commit: a client that has seen the end can rely on it.
  *
@@ -60,8 +67,7 @@ export class ResponseStream {
   constructor(
     private readonly response: ServerResponse,
     private readonly original: ResponseInterceptor['original'],
-    private readonly outlivesClient: boolean,
-    private readonly silenceMs: number,
+    private readonly settings: ResponseStreamSettings,
   ) {
     this.ended = new Promise((resolve) => (this.settle = resolve));
     this.client = response.destroyed ? 'gone' : 'connected';
@@ -114,7 +120,8 @@ export class ResponseStream {
   }
 
   private watchClient(): void {
-    const { response, outlivesClient } = this;
+    const { response } = this;
+    const { outlivesClient } = this.settings;
     // oxlint-disable-next-line typescript/unbound-method -- called on the response
     const { emit, destroy } = response;
     // A writer may pipe a stream of another package, which stays as it is.
@@ -140,6 +147,6 @@ export class ResponseStream {
     this.silenceTimer = setTimeout(() => {
       if (this.phase !== 'waiting') this.settle('silent');
       this.leaveClient();
-    }, this.silenceMs).unref();
+    }, this.settings.silenceMs).unref();
   }
 }
