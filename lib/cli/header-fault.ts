@@ -1,5 +1,5 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
-import { NEVER } from '../edges/content/response-head.js';
+import { NEVER_STORED } from '../edges/content/response-head.js';
 import { OF_THE_BYTES } from '../edges/content/response-to-keep.js';
 
 /**
@@ -17,5 +17,5 @@ export function headerFault(name: string, value: unknown): 'malformed' | 'own' |
     return 'malformed';
   }
   const lower = name.toLowerCase();
-  return NEVER.has(lower) || OF_THE_BYTES.has(lower) ? 'own' : undefined;
+  return NEVER_STORED.has(lower) || OF_THE_BYTES.has(lower) ? 'own' : undefined;
 }

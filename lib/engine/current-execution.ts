@@ -66,7 +66,7 @@ export class CurrentExecution {
   }
 
   /** Returns whether `method` is the handler, and not another method that it calls. */
-  isOf(method: unknown): boolean {
+  isHandler(method: unknown): boolean {
     return this.handler === method;
   }
 }

@@ -69,7 +69,7 @@ export function caughtBy(filter: object): readonly unknown[] {
  * part of the identity. Tenants may differ in their host only, and one would get the responses of another. `X-Forwarded-Host` counts
  * where the platform trusts the proxy.
  */
-export function isOfHosts(controller: Type, handler: object): boolean {
+export function isLimitedToHosts(controller: Type, handler: object): boolean {
   const constraints = Reflect.getMetadata('__fastify_route_constraints__', handler) as { host?: unknown } | undefined;
   return Boolean(Reflect.getMetadata('host', controller) || constraints?.host);
 }

@@ -26,7 +26,7 @@ export interface Headers {
 }
 
 /** Headers that are never stored: credentials, those of one connection (RFC 9110, section 7.6.1), and the time. */
-export const NEVER = new Set([
+export const NEVER_STORED = new Set([
   'set-cookie',
   'authorization',
   'cookie',
@@ -95,14 +95,15 @@ export function headSince(
   const headers: HeaderLine[] = [];
   for (const name of namesOf(response)) {
     const lower = lowerCaseOf(name);
-    if (NEVER.has(lower) || exclude.has(lower) || (include ? !include.has(lower) : isOfExchange(lower))) continue;
+    if (NEVER_STORED.has(lower) || exclude.has(lower) || (include ? !include.has(lower) : isOfExchange(lower)))
+      continue;
     const value = response.getHeader(name)!;
     if (lower in before && String(before[lower]) === String(value)) continue;
     headers.push([name, Array.isArray(value) ? value : String(value)]);
   }
   let removed: string[] | undefined;
   for (const name in before) {
-    if (!NEVER.has(name) && !isOfExchange(name) && !response.hasHeader(name)) (removed ??= []).push(name);
+    if (!NEVER_STORED.has(name) && !isOfExchange(name) && !response.hasHeader(name)) (removed ??= []).push(name);
   }
   const { statusMessage } = response;
   return removed || statusMessage

@@ -3,7 +3,7 @@ import {
   computedHeadersOf,
   hasGuards,
   isNative,
-  isOfHosts,
+  isLimitedToHosts,
   requestMethodOf,
   versionOf,
 } from '../../private-names/nest.js';
@@ -81,7 +81,7 @@ export class HttpOperations {
       template,
       version: versionOf(controller, handler),
       named: operation === undefined ? undefined : `${operation}\n${method}`,
-      hasHosts: isOfHosts(controller, handler),
+      hasHosts: isLimitedToHosts(controller, handler),
       hasGuards: hasGuards(controller, handler),
       handler,
       watched: isWatched(handler),

@@ -90,8 +90,8 @@ function asText(body: Buffer | undefined, contentType: unknown): Buffer | string
 
 const REPLAYED_NAME = lowerCaseOf(REPLAYED_HEADER);
 
-/** Headers that describe the bytes. They are sent as stored, because the bytes are. */
-const OF_THE_BYTES =
+/** Headers that describe the bytes (RFC 9110, section 8). They are sent as stored, because the bytes are. */
+const REPRESENTATION_HEADERS =
   /^(?:content-(?!security-policy).+|etag|last-modified|(?:repr-)?digest|transfer-encoding|trailer)$/;
 
 /**
@@ -160,7 +160,7 @@ class HookedReplay implements WriteHandler {
       return true;
     }
     for (const name of raw.getHeaderNames()) {
-      if (headers[name] !== undefined || !OF_THE_BYTES.test(name)) continue;
+      if (headers[name] !== undefined || !REPRESENTATION_HEADERS.test(name)) continue;
       // Over HTTP/1, node sets the length by itself, except after the header was removed.
       if (name === 'content-length' && raw.req.httpVersionMajor === 1)
         raw.setHeader('Content-Length', body?.length ?? 0);
@@ -170,7 +170,7 @@ class HookedReplay implements WriteHandler {
       const value = headers[name]!;
       const spelling = this.spellingOf(name);
       const isUnchanged = String(raw.getHeader(name)) === String(value);
-      if (OF_THE_BYTES.test(name) ? !isUnchanged || spelling : isUnchanged && spelling)
+      if (REPRESENTATION_HEADERS.test(name) ? !isUnchanged || spelling : isUnchanged && spelling)
         raw.setHeader(spelling ?? name, value);
     }
     raw.end(body);

@@ -125,7 +125,11 @@ describe('private names of other packages', () => {
     expect({
       http: handlers('any', 'create').map(nest.isHttpHandler),
       method: nest.requestMethodOf(any),
-      hosts: [nest.isOfHosts(Handlers, events), nest.isOfHosts(Injected, any), nest.isOfHosts(Injected, events)],
+      hosts: [
+        nest.isLimitedToHosts(Handlers, events),
+        nest.isLimitedToHosts(Injected, any),
+        nest.isLimitedToHosts(Injected, events),
+      ],
       versions: [nest.versionOf(Handlers, events), nest.versionOf(Handlers, any)],
       sse: [events, any].map(nest.isEventStream),
       headers: nest.computedHeadersOf(any),

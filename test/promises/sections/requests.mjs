@@ -117,8 +117,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/handlers/watch-handler.ts',
-            find: 'if (!execution?.isOf(watched) || execution.isRunningCall) return',
-            replace: 'if (!execution?.isOf(watched)) return',
+            find: 'if (!execution?.isHandler(watched) || execution.isRunningCall) return',
+            replace: 'if (!execution?.isHandler(watched)) return',
           },
         ],
         shownBy: [
