@@ -109,8 +109,8 @@ export class Execution<Manager = unknown> {
   /**
    * Runs `fn` once for this operation, however many attempts the operation takes. The result is recorded at once, and later attempts
    * return it: JSON values, dates, bigints, bytes, Maps and Sets. An instance of another class, such as a `Decimal`, comes back as what
-   * `JSON.stringify()` makes of it. A result that contains itself is returned on this attempt only; later, `verify` has to find it, or
-   * the record is held.
+   * `JSON.stringify()` makes of it. A result that JSON cannot carry, such as the `Response` of `fetch()` or what contains itself, is
+   * returned on this attempt only; later, `verify` has to find it, or the record is held.
    *
    * If the process dies inside `fn`, it is unknown whether the effect happened. Then `verify` decides: it returns the result if the step
    * happened, `undefined`, `null` or `false` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the step again, `'hold'`
@@ -127,6 +127,7 @@ export class Execution<Manager = unknown> {
    * @throws LeaseLostError where the execution has lost its record
    * @throws StepUnknownError where the outcome of the step is unknown and the record is held
    * @throws StepInTransactionError where `fn` writes through `manager`
+   * @throws TypeError for an Observable, whose work would never happen: return its promise
    *
    * @example
    * const charge = await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount));

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { runInStep } from './current-step.js';
+import { noObservable } from './observables.js';
 import { StoreRefusedError, StoreUnavailableError } from './errors.js';
 import { retryWhileUnavailable } from './retry.js';
 import type { RecordedStep, RecordState, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
@@ -197,7 +198,7 @@ export class StepRunner {
     if (owns !== true && !(await owns)) throw new LeaseLostError();
     try {
       const transaction = this.settings.transaction();
-      return await (transaction ? runInStep({ name, transaction }, fn) : fn());
+      return noObservable(await (transaction ? runInStep({ name, transaction }, fn) : fn()), `Step "${name}"`);
     } catch (error) {
       recordedSteps.set(stored, { name: stored, status: 'failed', result: null });
       // Where this write is lost, the step stays `begun`: a later attempt then asks `verify`, or holds the record.
@@ -208,7 +209,7 @@ export class StepRunner {
 
   /** Returns the result of a step that happened, or `undefined` if it did not. */
   private async verify<T>({ name, verify }: Step<T>, recorded: RecordedStep): Promise<StepResult<T> | undefined> {
-    const verified = await verify?.();
+    const verified = noObservable(await verify?.(), `verify of step "${name}"`);
     if (verified instanceof StepResult) return verified;
     if (verified !== undefined && verified !== null && verified !== false) return new StepResult(verified);
     // A step recorded as done did happen, even if `verify` does not find it.

@@ -50,7 +50,7 @@ const TYPES: Record<TypeName, { encode(value: never): unknown; decode(json: neve
  * undefined in arrays become text or arrays, and their types are listed.
  *
  * @param known the classes whose instances are listed, too. Those of other classes become plain objects
- * @throws TypeError for a value that contains itself
+ * @throws TypeError for a value that contains itself, and for one that JSON would write as `{}` though it is not empty
  */
 export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
   const types: TypedPlace[] = [];
@@ -69,6 +69,8 @@ export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
     const written = type ? TYPES[type].encode(this[name] as never) : member;
     if (type) types.push([pathOf(this, name), type]);
     if (typeof written !== 'object' || written === null) return written;
+    if (isHollow(written))
+      throw new TypeError(`${Object.prototype.toString.call(written)} is no JSON: read what it holds`);
     places.set(written, { holder: this, name });
     const className = written === this[name] ? known?.nameOf(written) : undefined;
     if (className !== undefined) classes.push([pathOf(this, name), className]);
@@ -102,6 +104,20 @@ export function fromValueJson({ json, types = [], classes = [] }: ValueJson, kno
     holder[name] = TYPES[type].decode(memberOf(holder, name) as never);
   }
   return root[''];
+}
+
+/**
+ * Returns whether JSON would lose what an object holds: the body of a response, a file, a stream, an Observable. A retry would get `{}` in
+ * its place, as if nothing had been paid. Such objects of the platform have a tag and no members; those of packages have methods. Promises
+ * are left as they are, because entities have them as lazy relations.
+ */
+function isHollow(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype || prototype === null || Array.isArray(value)) return false;
+  const { then, pipe } = value as { then?: unknown; pipe?: unknown };
+  if (typeof then === 'function') return false;
+  if (typeof pipe === 'function') return true;
+  return Symbol.toStringTag in value && Object.keys(value).length === 0;
 }
 
 /** Reads own members only: with `__proto__`, a row that was tampered with would change the prototype of all objects. */

@@ -13,6 +13,7 @@ import type { IdempotencyEngine } from '../engine/engine.js';
 import { UnreadableRecordError } from '../engine/errors.js';
 import type { IdempotencyEvent } from '../engine/events.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
+import { noObservable } from '../engine/observables.js';
 import { MAX_RETENTION_MS } from '../engine/policy.js';
 import { storedLabel } from '../engine/stored-text.js';
 import type { Execution } from '../store/typeorm-execution.js';
@@ -100,10 +101,12 @@ export class IdempotencyService {
   /**
    * Runs `handler` once for a key, and returns its value. A duplicate gets the same value: JSON values, dates, bigints, bytes, Maps and
    * Sets; instances of other classes become plain objects. An error of `handler` frees the key, except HTTP errors below 500: a duplicate
-   * gets these again. The option `outcome` changes this.
+   * gets these again. The option `outcome` changes this. A value that JSON cannot carry, such as the `Response` of `fetch()`, is
+   * not kept.
    *
    * @throws IdempotencyProblem where the operation neither runs nor has a value, such as 409 `in-progress`
-   * @throws TypeError for a missing key or operation: all calls without one would share a record
+   * @throws TypeError for a missing key or operation: all calls without one would share a record; for an Observable, whose work would never
+   * happen: return its promise
    *
    * @example
    * const receipt = await idempotency.run({ key: job.id, operation: 'settle', input: job.data }, (execution) =>
@@ -140,7 +143,9 @@ export class IdempotencyService {
     switch (admission.kind) {
       case 'run': {
         const { leased } = admission;
-        const call = async () => current()!.call(() => handler(leased.execution as Execution));
+        const handle = () => handler(leased.execution as Execution);
+        const call = async () =>
+          current()!.call(handle, (value) => noObservable(value, `run() of ${endpoint}: its handler`));
         const values = new Observable((subscriber) => {
           const run = new PipelineRun(
             leased,

@@ -5,6 +5,7 @@ import { withPreference } from '../shared/prefer-wait.js';
 import type { ValueEdge, ValueRequest } from '../values/value-edge.js';
 import { sameFieldsBefore } from './batches.js';
 import { mutationFieldOf } from './field.js';
+import { settled } from './settled.js';
 import { describedArguments } from './uploads.js';
 
 /** Returns the request to an idempotent GraphQL mutation. Each root field of a mutation is an operation. */
@@ -36,6 +37,7 @@ export function graphqlRequest(context: ExecutionContext, edge: ValueEdge): Valu
       return readKeyHeader(request?.headers ?? {}, rawHeaders, module);
     },
     header: (header) => request?.headers[header]?.toString(),
+    serialize: settled,
     classes: edge.objectTypes,
     input: () => describedArguments(args, typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),
     principal: () => {

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { plain, writeCanonical } from '../content/canonical-json.js';
 import { digestOfStream } from '../content/digest.js';
 import { comparedContent, type Comparison, pointInto } from '../content/json-pointer.js';
+import { isPromise } from './settled.js';
 
 /** A file as graphql-upload passes it to resolvers. It is stored in a temporary file, so it can be read more than once. */
 interface FileUpload {
@@ -97,10 +98,6 @@ async function describe({ names, value }: Place, endpoint: string): Promise<unkn
 function isUnplain(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false;
   return isPromise(value) || isUpload(value) || value instanceof Blob || isStream(value);
-}
-
-function isPromise(value: object): value is PromiseLike<unknown> {
-  return 'then' in value && typeof value.then === 'function';
 }
 
 function isUpload(value: object): value is FileUpload {

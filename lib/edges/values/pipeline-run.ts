@@ -1,5 +1,6 @@
 import { defer, Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
+import { isThenable } from '../../engine/handler-calls.js';
 import type { HandlerResult, LeasedExecution, RecordingResult } from '../../engine/leased-execution.js';
 import { toValueJson } from '../../engine/value-json.js';
 import { errorOfHandler } from '../../problems/from-engine.js';
@@ -38,14 +39,14 @@ export class PipelineRun {
 
   /**
    * @param subscriber the outer interceptors
-   * @param serialize returns what the record keeps of a value, if it is not the value itself
+   * @param serialize returns what the record keeps of a value, or the promise of it, if it is not the value itself
    */
   constructor(
     private readonly leased: LeasedExecution,
     private readonly settings: RunSettings,
     private readonly subscriber: Subscriber<unknown>,
     private readonly openTransactions: OpenTransactions,
-    private readonly serialize?: (value: unknown) => Promise<unknown>,
+    private readonly serialize?: (value: unknown) => unknown,
   ) {
     this.current = CurrentExecution.of(leased.execution, settings.handler, followStream);
     this.result = new Promise((resolve) => (this.settleResult = resolve));
@@ -111,7 +112,8 @@ export class PipelineRun {
       const { state } = this.current.calls;
       return this.settle(state === 'succeeded' ? STORE_WITHOUT_RESPONSE : { kind: 'release' });
     }
-    const result = this.serialize ? await this.serializedResult(this.serialize) : this.resultOf(this.values);
+    const kept = this.serialize ? this.values.map(this.serialize) : this.values;
+    const result = kept.some(isThenable) ? await this.resultOfPromises(kept) : this.resultOf(kept);
     // An earlier call may still run. To free its key now would let a retry run beside it.
     if (result.kind !== 'store') await calls.idle();
     this.settle(result);
@@ -122,8 +124,8 @@ export class PipelineRun {
   }
 
   /** What cannot be serialized is not sent either. The operation is done, and has no value to replay. */
-  private async serializedResult(serialize: (value: unknown) => Promise<unknown>): Promise<HandlerResult> {
-    const values = await Promise.all(this.values.map(serialize)).catch(() => undefined);
+  private async resultOfPromises(kept: readonly unknown[]): Promise<HandlerResult> {
+    const values = await Promise.all(kept).catch(() => undefined);
     return values ? this.resultOf(values) : STORE_WITHOUT_RESPONSE;
   }
 
@@ -181,6 +183,11 @@ function end(subscriber: Subscriber<unknown>, thrown: Answer['thrown']): void {
   else subscriber.complete();
 }
 
+/** Returns the size of a value in bytes; that of one which JSON cannot carry exceeds any limit. */
 function sizeOf(value: unknown): number {
-  return Buffer.byteLength(toValueJson(value).json ?? '');
+  try {
+    return Buffer.byteLength(toValueJson(value).json ?? '');
+  } catch {
+    return Infinity;
+  }
 }

@@ -58,13 +58,13 @@ export interface ValueRequest {
   readonly onRefused?: (error: unknown) => void;
   /** See {@link Operation.beginsInDrain}. */
   readonly beginsInDrain?: boolean;
-  /** Returns what a record keeps of a value, if it is not the value itself. */
+  /** Returns what a record keeps of a value, or the promise of it, if it is not the value itself. */
   readonly serialize?: Serialize | undefined;
   /** Classes whose instances a replay restores. */
   readonly classes?: ValueClasses;
 }
 
-export type Serialize = (value: unknown) => Promise<unknown>;
+export type Serialize = (value: unknown) => unknown;
 
 /** The format of {@link fingerprintText}. A change of it needs a new version, or retries of older records are refused. */
 const FORMAT = 'values v1';

@@ -56,6 +56,14 @@ class Batch {
   @Field(() => Receipt, { nullable: true }) last?: Receipt;
 }
 
+@ObjectType()
+class Account {
+  @Field(() => ID) id!: string;
+  /** As TypeORM has one write lazy relations. */
+  @Field(() => [Paid]) payments!: Promise<Paid[]>;
+  @Field(() => [Account]) parents!: Promise<Account[]> | Account[];
+}
+
 /** By default, @nestjs/graphql finds the type by the class of the value. */
 const Result = createUnionType({ name: 'Result', types: () => [Paid, Declined] as const });
 
@@ -101,6 +109,19 @@ class PaymentsResolver {
     return { receipts, last: receipts.at(-1) };
   }
 
+  /** @param fails whether a promise is rejected, which leaves the field alone without a value */
+  @Mutation(() => [Account])
+  @Idempotent()
+  open(@Args('fails', { type: () => Boolean }) fails: boolean) {
+    const account = new Account();
+    account.id = String(++runs);
+    account.payments = fails ? Promise.reject(new Error('the ledger is down')) : Promise.resolve([pay(2_000) as Paid]);
+    // An entity and its parent know each other.
+    account.parents = Promise.resolve([account]);
+    const other = Object.assign(new Account(), { id: 'other', payments: Promise.resolve([]), parents: [] });
+    return [Promise.resolve(account), other];
+  }
+
   @ResolveField(() => Boolean)
   large(@Parent() paid: Paid) {
     return paid.isLarge();
@@ -137,6 +158,11 @@ describe('values that are instances of @ObjectType() classes', () => {
       `mutation { payAll(cents: [1, 9000]) { receipts { __typename id at ${paid} } last { id ${declined} } } }`,
       '"reason":"limit"',
     ],
+    [
+      'promises in members and lists',
+      'mutation { open(fails: false) { __typename id payments { id at amount large } } }',
+      '"amount":"20 EUR","large":true}]},{"__typename":"Account","id":"other","payments":[]',
+    ],
   ])('%s: a retry gets the same', async (name, query, part) => {
     const [before, key] = [runs, name.replaceAll(' ', '-')];
     const first = await ask(key, query);
@@ -145,6 +171,13 @@ describe('values that are instances of @ObjectType() classes', () => {
     expect(afterFirst).toBeGreaterThan(before);
     expect(await ask(key, query)).toBe(first);
     expect(runs).toBe(afterFirst);
+  });
+
+  test('a promise that is rejected: the mutation is done, and has no value to replay', async () => {
+    const [before, query] = [runs, 'mutation { open(fails: true) { id payments { id } } }'];
+    expect(await ask('rejected', query)).toContain('the ledger is down');
+    expect(await ask('rejected', query)).toContain('replay-unavailable');
+    expect(runs).toBe(before + 1);
   });
 
   test('what is redacted is missing, and the rest has its class', async () => {

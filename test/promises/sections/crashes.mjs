@@ -73,7 +73,7 @@ export const CRASHES = [
         broken: [
           {
             file: 'lib/engine/steps.ts',
-            find: 'const verified = await verify?.();',
+            find: 'const verified = noObservable(await verify?.(), `verify of step "${name}"`);',
             replace: 'const verified = verify && undefined;',
           },
         ],

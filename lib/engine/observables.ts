@@ -1,0 +1,14 @@
+/**
+ * Returns a result, unless it is an Observable, such as @nestjs/axios and microservice clients return. An Observable does nothing before it
+ * is subscribed to: on record as a result, its work would count as done and never happen.
+ *
+ * @param of who returned it, in the error
+ * @throws TypeError for an Observable
+ */
+export function noObservable<T>(result: T, of: string): T {
+  const { subscribe, pipe } = (result ?? {}) as { subscribe?: unknown; pipe?: unknown };
+  if (typeof subscribe !== 'function' || typeof pipe !== 'function') return result;
+  throw new TypeError(
+    `${of} returned an Observable, whose work has not begun. Return its promise: lastValueFrom(observable)`,
+  );
+}
