@@ -20,6 +20,7 @@ import { type CapturedResponse, type CaptureListener, ResponseCapture } from './
 import { interceptorOf, discardWrites } from './response-interceptor.js';
 import { headSince, packHead } from '../content/response-head.js';
 import { keepSource, sourceOf } from './response-stream.js';
+import { isWebResponse, writeWebResponse } from './web-response.js';
 import { writeOutcome, writeProblem } from './write-response.js';
 
 /** How long a run waits for an unlikely response after its client has disconnected. */
@@ -146,9 +147,11 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const { rawResponse, status } = this.exchange;
     const streams = this.operation.options.response.stream;
     pass.advance('emitted', status, this.isHandlerRunning);
-    pass.isStream = !streams && isStream(value);
+    pass.isStream = !streams && (isStream(value) || isWebResponse(value));
     pass.source = sourceOf(value);
     if (streams && pass.source) keepSource(pass.source, rawResponse);
+    // Nest cancels the body of a Response whose client has gone, and writes nothing.
+    if (rawResponse.closed && isWebResponse(value) && !value.bodyUsed) pass.unsent = value.clone();
     runWithin(this.outerContext, next, pass.subscriber, value);
   }
 
@@ -321,7 +324,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     // The status that the handler set, if it did so after the foreign response was written.
     const { status } = this.exchange;
     const own = native && status !== foreignStatus ? status : undefined;
-    this.end(this.resultWithoutResponse(isSettled && (!mayCallBack || own !== undefined), own));
+    this.end(this.resultWithoutResponse(isSettled && (!mayCallBack || own !== undefined), own ?? this.webStatus));
   }
 
   private async passThrough(): Promise<void> {
@@ -337,6 +340,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   /** Ends a run whose client has disconnected: there may never be a response. */
   private async endUnanswered(): Promise<void> {
     const isSettled = await this.settled();
+    if (this.isOpen && this.pass.unsent) await this.writeUnsent(this.pass.unsent);
     const patienceMs = this.isResponseUnlikely ? GRACE_AFTER_CLOSE_MS : this.operation.options.policy.leaseMs;
     let heldBytes: number;
     let hasChanged = false;
@@ -350,7 +354,24 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (isSettled && this.isBusy) return this.endUnanswered();
     const isKnown = !this.operation.native || this.capture.hasResponse || this.current.calls.isAsync;
     const status = this.operation.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
-    this.end(this.resultWithoutResponse(isSettled && isKnown, status));
+    this.end(this.resultWithoutResponse(isSettled && isKnown, status ?? this.webStatus));
+  }
+
+  /** Writes the Response that a handler has returned, so that it is recorded. */
+  private async writeUnsent(response: Response): Promise<void> {
+    const { rawResponse, reply } = this.exchange;
+    const headers = Object.entries(reply?.getHeaders() ?? {});
+    await runWithin(this.outerContext, () => {
+      for (const [name, value] of headers) if (value !== undefined) rawResponse.setHeader(name, value);
+      // What breaks off is recorded as that of any other response.
+      return writeWebResponse(response, rawResponse).catch(() => undefined);
+    });
+  }
+
+  /** The status of the web Response that the handler has returned. */
+  private get webStatus(): number | undefined {
+    const { value } = this.current.calls;
+    return isWebResponse(value) ? value.status : undefined;
   }
 
   /** Whether no response is to be expected: platforms stop a stream when its client disconnects. */
@@ -422,7 +443,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       const unstored = unstoredResult(this.operation, { status, error, handlerFailed }, this.current);
       // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
       const isLeftByClient = unstored?.kind === 'release' && this.exchange.rawResponse.closed && !thrown;
-      if (isLeftByClient) return this.resultWithoutResponse(true);
+      if (isLeftByClient) return this.resultWithoutResponse(true, this.webStatus);
       if (unstored?.kind === 'store') this.logFailureAfterHandler(status);
       if (unstored) return unstored;
       const failed = thrown !== undefined || handlerFailed || status >= 400;

@@ -30,6 +30,8 @@ export class PipelinePass implements Observer<unknown> {
   isStream = false;
   /** The stream that the handler has returned. Its work happens while it is read. */
   source: Readable | undefined;
+  /** A copy of the web Response that the handler has returned, where its client had gone by then. */
+  unsent: Response | undefined;
   /** Stands for the call of an unwatched handler. */
   call: HandlerCall | undefined;
   /** Whether an inner interceptor gave up on the handler, or an outer one unsubscribed. */

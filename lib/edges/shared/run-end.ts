@@ -78,10 +78,11 @@ function checkedVerdict(verdict: unknown): OutcomeVerdict {
   throw new TypeError(`\`outcome\` has to return 'store', 'release' or { store: boolean }, and returned ${what}`);
 }
 
-/** Returns whether a value is a stream, or Nest's `StreamableFile`. */
+/** Returns whether a value is a stream, what Nest 12 iterates over as one, or Nest's `StreamableFile`. */
 export function isStream(value: unknown): boolean {
-  const { pipe, getStream } = (value ?? {}) as { pipe?: unknown; getStream?: unknown };
-  return typeof pipe === 'function' || typeof getStream === 'function';
+  if (typeof value !== 'object' || value === null) return false;
+  const { pipe, getStream } = value as { pipe?: unknown; getStream?: unknown };
+  return typeof pipe === 'function' || typeof getStream === 'function' || Symbol.asyncIterator in value;
 }
 
 /**
