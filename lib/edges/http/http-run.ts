@@ -11,7 +11,14 @@ import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
 import type { EndpointWarnings } from '../shared/endpoint-warnings.js';
-import { answerInstead, STORE_WITHOUT_RESPONSE, isStream, isWorkToBeDone, unstoredResult } from '../shared/run-end.js';
+import {
+  answerInstead,
+  STORE_WITHOUT_RESPONSE,
+  isStream,
+  isWorkToBeDone,
+  storedResult,
+  unstoredResult,
+} from '../shared/run-end.js';
 import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
 import type { HttpOperation } from './http-operations.js';
@@ -435,10 +442,12 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
   private resultOf({ status, body }: CapturedResponse): HandlerResult {
     const { calls } = this.current;
     const { thrown } = this.pass;
-    const { response } = this.operation.options;
     if (thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
+    const { options } = this.operation;
+    const { response } = options;
+    const handlerFailed = this.handlerFailed(status);
+    const failed = thrown !== undefined || handlerFailed || status >= 400;
     try {
-      const handlerFailed = this.handlerFailed(status);
       const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
       const unstored = unstoredResult(this.operation, { status, error, handlerFailed }, this.current);
       // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
@@ -446,13 +455,13 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       if (isLeftByClient) return this.resultWithoutResponse(true, this.webStatus);
       if (unstored?.kind === 'store') this.logFailureAfterHandler(status);
       if (unstored) return unstored;
-      const failed = thrown !== undefined || handlerFailed || status >= 400;
-      if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };
+      if (!body) return storedResult(options, { outcome: TOMBSTONE, failed, handlerFailed });
       const head = packHead(headSince(this.exchange.rawResponse, this.headersOfOthers, response));
-      return { kind: 'store', outcome: outcomeToKeep({ code: status, head, body }, response), failed };
+      const outcome = outcomeToKeep({ code: status, head, body }, response);
+      return storedResult(options, { outcome, failed, handlerFailed });
     } catch (error) {
       HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
-      return { kind: 'store', outcome: TOMBSTONE, failed: status >= 400 };
+      return storedResult(options, { outcome: TOMBSTONE, failed, handlerFailed });
     }
   }
 

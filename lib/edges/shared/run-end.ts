@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { HttpException, Logger } from '@nestjs/common';
 import type { CurrentExecution } from '../../engine/current-execution.js';
 import { TransactionEndedError } from '../../engine/errors.js';
-import { type StoredOutcome, TOMBSTONE } from '../../engine/outcome.js';
+import { isTombstone, type StoredOutcome, TOMBSTONE } from '../../engine/outcome.js';
 import { MAX_RETENTION_MS } from '../../engine/policy.js';
 import type { RecordStore } from '../../engine/ports/record-store.js';
 import type { HandlerResult, RecordingResult } from '../../engine/leased-execution.js';
@@ -63,6 +63,19 @@ export function unstoredResult(
   }
   if (verdict === 'store' || (typeof verdict === 'object' && verdict.store)) return undefined;
   return isCarriedOut && result.status >= 400 ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
+}
+
+/**
+ * Returns the result for an outcome that is to be stored. A handler that failed, and whose answer is not kept, leaves nothing to replay: its
+ * retry would get that the operation was carried out, which it was not. So its key is free, unless the application itself says by an
+ * `outcome` of its own that the operation must not run again.
+ */
+export function storedResult(
+  { outcome: judge }: Pick<ResolvedOperationOptions, 'outcome'>,
+  { outcome, failed, handlerFailed }: { outcome: StoredOutcome; failed: boolean; handlerFailed: boolean },
+): HandlerResult {
+  const isUnkept = handlerFailed && isTombstone(outcome) && judge === OUTCOME_PRESETS.final;
+  return isUnkept ? { kind: 'release' } : { kind: 'store', outcome, failed };
 }
 
 /**

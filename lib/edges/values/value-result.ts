@@ -5,14 +5,14 @@ import { TOMBSTONE } from '../../engine/outcome.js';
 import { statusOfError } from '../../options/error-status.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
 import { type Answer, packAnswer } from '../content/value-outcome.js';
-import { isWorkToBeDone, type RunSettings, unstoredResult } from '../shared/run-end.js';
+import { isWorkToBeDone, type RunSettings, storedResult, unstoredResult } from '../shared/run-end.js';
 
 const logger = new Logger('Idempotency');
 
 /**
  * Returns the result to record for an answer, as the option `outcome` decides.
  *
- * An answer that cannot be packed becomes a tombstone. An error would release the key, and a retry would run the operation again.
+ * A value that cannot be packed becomes a tombstone. An error would release the key, and a retry would run the operation again.
  */
 export function resultOf(
   answer: Answer,
@@ -21,19 +21,20 @@ export function resultOf(
 ): HandlerResult {
   const { thrown } = answer;
   const { calls } = current;
+  if (thrown && calls.state === 'not begun') return { kind: 'discard' };
+  const handlerFailed =
+    calls.state === 'failed' || (thrown !== undefined && (calls.isUndone || isWorkToBeDone(calls.value)));
+  const failed = thrown !== undefined || handlerFailed;
   try {
-    if (thrown && calls.state === 'not begun') return { kind: 'discard' };
-    const handlerFailed =
-      calls.state === 'failed' || (thrown !== undefined && (calls.isUndone || isWorkToBeDone(calls.value)));
     const error = thrown ? thrown.error : calls.error;
     const status = thrown ? statusOfError(error) : 200;
     const unstored = unstoredResult(settings, { status, error, handlerFailed }, current);
     if (unstored) return unstored;
     const { response } = settings.options;
     const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes, settings.classes), response);
-    return { kind: 'store', outcome, failed: thrown !== undefined || handlerFailed };
+    return storedResult(settings.options, { outcome, failed, handlerFailed });
   } catch (error) {
     logger.error(`${settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
-    return { kind: 'store', outcome: TOMBSTONE, failed: thrown !== undefined };
+    return storedResult(settings.options, { outcome: TOMBSTONE, failed, handlerFailed });
   }
 }
