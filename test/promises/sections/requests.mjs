@@ -276,6 +276,17 @@ export const REQUESTS = [
         shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'success: what the handler refuses' }],
       },
       {
+        promise: 'a failure whose response is not kept',
+        broken: [
+          {
+            file: 'lib/edges/shared/run-end.ts',
+            find: 'const isUnkept = handlerFailed && isTombstone(outcome) && judge === OUTCOME_PRESETS.final;',
+            replace: 'const isUnkept = false;',
+          },
+        ],
+        shownBy: [{ spec: 'test/conformance/unkept-failures', test: 'secret-in-transaction: its retry runs' }],
+      },
+      {
         promise: 'a retention of its own',
         broken: [
           {
