@@ -294,7 +294,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: "if (!body) return { kind: 'store', outcome: TOMBSTONE, failed };",
+            find: 'if (!body) return storedResult(options, { outcome: TOMBSTONE, failed, handlerFailed });',
             replace: "if (!body) return { kind: 'release' };",
           },
         ],
