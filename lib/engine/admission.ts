@@ -12,7 +12,7 @@ export type Refusal =
   /** The outcome is unknown until an operator resolves it. `exhausted`: `maxAttempts` executions in a row died. */
   | { readonly reason: 'held'; readonly exhausted: boolean }
   /** The operation is done, but the record has no response to replay. */
-  | { readonly reason: 'gone' };
+  | { readonly reason: 'gone'; readonly outcome: StoredOutcome };
 
 /** The engine's decision on a request. */
 export type Admission =

@@ -376,7 +376,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   private replay(operation: Operation, outcome: StoredOutcome, waited: boolean): Admission {
     const { events } = this;
-    if (isTombstone(outcome)) return this.refuse(operation, { reason: 'gone' });
+    if (isTombstone(outcome)) return this.refuse(operation, { reason: 'gone', outcome });
     if (events.observed) events.next({ type: 'replayed', ...inEvents(operation), waited });
     return { kind: 'replay', outcome };
   }

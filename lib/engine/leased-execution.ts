@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { EventSink } from './events.js';
 import { Execution } from './execution.js';
 import type { Operation } from './operation.js';
-import { isTombstone, type StoredOutcome, TOMBSTONE } from './outcome.js';
+import { isTombstone, type StoredOutcome } from './outcome.js';
 import { type CallRunner, HandlerCalls } from './handler-calls.js';
 import type { Heartbeats } from './heartbeats.js';
 import { Lease, type Leaseholder } from './lease.js';
@@ -14,14 +14,24 @@ import { LeaseLostError, StepRunner } from './steps.js';
 
 /** How a handler ended, as its edge sees it. */
 export type HandlerResult =
-  /** It came to an outcome. `failed`: to an error, which rolls its transaction back; the outcome is recorded all the same. */
-  | { readonly kind: 'store'; readonly outcome: StoredOutcome; readonly failed: boolean }
+  /**
+   * It came to an outcome. `failed`: to an error, which rolls its transaction back; the outcome is recorded all the same. `tombstone`: what
+   * is recorded if the database refuses the outcome.
+   */
+  | {
+      readonly kind: 'store';
+      readonly outcome: StoredOutcome;
+      readonly failed: boolean;
+      readonly tombstone: StoredOutcome;
+    }
   /** It came to no outcome: the next request runs it again. */
   | { readonly kind: 'release' }
   /** It never began: the claim leaves no trace. */
   | { readonly kind: 'discard' }
   /** The edge cannot find out: the record is treated as after a crash. */
   | { readonly kind: 'unknown' };
+
+type StoredResult = Pick<HandlerResult & { kind: 'store' }, 'outcome' | 'tombstone'>;
 
 /** The result of recording a {@link HandlerResult}. */
 export type RecordingResult =
@@ -215,14 +225,14 @@ export class LeasedExecution implements Leaseholder {
     // A handler that failed on half of its input came to no outcome, whatever its status: a replay would refuse the whole input.
     const failedOnTruncatedInput = result.kind === 'store' && result.failed && input?.isTruncated;
     if (result.kind === 'store' && this.execution.storable && !failedOnTruncatedInput) {
-      if (!input) return this.complete(result.outcome, undefined);
-      return input.fingerprint().then((fingerprint) => this.complete(result.outcome, fingerprint));
+      if (!input) return this.complete(result, undefined);
+      return input.fingerprint().then((fingerprint) => this.complete(result, fingerprint));
     }
     return this.free(result.kind === 'discard' ? 'discard' : 'release');
   }
 
   private complete(
-    outcome: StoredOutcome,
+    { outcome, tombstone }: StoredResult,
     fingerprint: Buffer | undefined,
     leaseEnds = this.lease.ends,
   ): Promise<RecordingResult> {
@@ -231,14 +241,17 @@ export class LeasedExecution implements Leaseholder {
     const completion = { outcome, retentionMs: this.execution.retentionMs, fingerprint };
     return this.host.store.complete(this.ownership, completion).then(
       ({ held, awaited }) =>
-        held ? this.onCompleted(outcome, awaited, startedAt) : this.completeAgain(completion, startedAt, leaseEnds),
-      (error: unknown) => this.completeAgain(completion, startedAt, leaseEnds, error),
+        held
+          ? this.onCompleted(outcome, awaited, startedAt)
+          : this.completeAgain(completion, tombstone, startedAt, leaseEnds),
+      (error: unknown) => this.completeAgain(completion, tombstone, startedAt, leaseEnds, error),
     );
   }
 
   /** @param failure how the first try failed; absent where it found the record changed, by another owner or by a lost first answer */
   private async completeAgain(
     completion: Completion,
+    tombstone: StoredOutcome,
     startedAt: number,
     leaseEnds: number,
     failure?: unknown,
@@ -274,7 +287,7 @@ export class LeasedExecution implements Leaseholder {
       if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
       // The handler has run: a freed key would run it twice. A tombstone says so, and is small enough for any server.
       events.next({ type: 'notKept', ...this.inEvents(), error: error.cause });
-      return this.complete(TOMBSTONE, fingerprint, leaseEnds);
+      return this.complete({ outcome: tombstone, tombstone }, fingerprint, leaseEnds);
     }
   }
 

@@ -8,7 +8,7 @@ import {
   UnreadableRecordError,
 } from '../engine/errors.js';
 import type { RecordingResult } from '../engine/leased-execution.js';
-import { isTombstone, type StoredOutcome } from '../engine/outcome.js';
+import { isOfFailure, isTombstone, type StoredOutcome } from '../engine/outcome.js';
 import type { IdempotencyProblem } from './problem.js';
 import * as problems from './problems.js';
 
@@ -17,12 +17,17 @@ const REFUSALS = {
   foreign: problems.IdempotencyKeyForeignException,
   running: problems.IdempotencyInProgressException,
   held: problems.IdempotencyOutcomeUnknownException,
-  gone: problems.IdempotencyReplayUnavailableException,
-} satisfies Record<Refusal['reason'], unknown>;
+} satisfies Record<Exclude<Refusal['reason'], 'gone'>, unknown>;
 
 export function problemOf(refusal: Refusal, documentation?: string): IdempotencyProblem {
+  if (refusal.reason === 'gone') return replayUnavailable(refusal.outcome, documentation);
   const retryAfter = refusal.reason === 'running' ? Math.ceil(refusal.retryAfterMs / 1_000) : undefined;
   return new REFUSALS[refusal.reason]({ documentation, retryAfter });
+}
+
+function replayUnavailable(tombstone: StoredOutcome, documentation: string | undefined): IdempotencyProblem {
+  const detail = isOfFailure(tombstone) ? 'The operation failed, and its response was not kept.' : undefined;
+  return new problems.IdempotencyReplayUnavailableException({ documentation, detail });
 }
 
 /**
@@ -77,7 +82,7 @@ export function insteadOf(
       if (recordState?.status === 'held') return new problems.IdempotencyOutcomeUnknownException({ documentation });
       if (!recordState?.outcome) return new problems.IdempotencyInProgressException({ documentation });
       return isTombstone(recordState.outcome)
-        ? new problems.IdempotencyReplayUnavailableException({ documentation })
+        ? replayUnavailable(recordState.outcome, documentation)
         : recordState.outcome;
     }
     case 'held':

@@ -1,5 +1,5 @@
 import type { RecordStatus } from '../../engine/ports/record-store.js';
-import { TOMBSTONE_CODE, VALUE_CODE } from '../../engine/outcome.js';
+import { FAILED_TOMBSTONE_CODE, TOMBSTONE_CODE, VALUE_CODE } from '../../engine/outcome.js';
 import type { Style, Terminal } from './terminal.js';
 
 const STYLES: Record<RecordStatus, Style> = { processing: 'cyan', done: 'green', failed: 'yellow', held: 'red' };
@@ -33,6 +33,8 @@ export function outcome(code: number | null): string {
       return '';
     case TOMBSTONE_CODE:
       return 'not kept';
+    case FAILED_TOMBSTONE_CODE:
+      return 'failed, not kept';
     case VALUE_CODE:
       return 'value';
     default:

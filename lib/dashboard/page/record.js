@@ -237,7 +237,7 @@ function responseView({ response, status }) {
     return [h('p.hint', null, text ?? 'Nothing was kept.')];
   }
   if (isContent(response)) return [contentView(response, 'Response')];
-  if (response.kind === 'none') return [h('p.hint', null, 'The operation is done, but its answer was not kept.')];
+  if (response.kind === 'none') return [h('p.hint', null, 'The operation has ended, but its answer was not kept.')];
   const line = { http: `HTTP ${response.status}`, value: 'A value', error: 'An error' }[response.kind];
   return [
     h('p.http-line', null, h('code', null, line)),

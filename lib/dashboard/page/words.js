@@ -13,6 +13,7 @@ export function stateOf({ status, abandoned, expired }) {
 export function outcomeOf({ status, responseCode }) {
   if (responseCode === null) return status === 'held' ? 'unknown' : '–';
   if (responseCode === 0) return 'not kept';
+  if (responseCode === 2) return 'failed, not kept';
   return responseCode === 1 ? 'a value' : String(responseCode);
 }
 
@@ -48,9 +49,9 @@ export function story(record) {
   }
   if (record.expired)
     return ['The operation is done, and its retention has ended.', 'A request with this key runs again.'];
-  if (record.responseCode === 0) {
+  if (record.responseCode === 0 || record.responseCode === 2) {
     return [
-      'The operation is done, but its answer was not kept.',
+      `The operation ${record.responseCode === 0 ? 'is done' : 'has failed'}, but its answer was not kept.`,
       'Retries are refused, and the handler does not run again.',
     ];
   }

@@ -443,8 +443,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const { calls } = this.current;
     const { thrown } = this.pass;
     if (thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
-    const { options } = this.operation;
-    const { response } = options;
+    const { response } = this.operation.options;
     const handlerFailed = this.handlerFailed(status);
     const failed = thrown !== undefined || handlerFailed || status >= 400;
     try {
@@ -455,13 +454,13 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       if (isLeftByClient) return this.resultWithoutResponse(true, this.webStatus);
       if (unstored?.kind === 'store') this.logFailureAfterHandler(status);
       if (unstored) return unstored;
-      if (!body) return storedResult(options, { outcome: TOMBSTONE, failed, handlerFailed });
+      if (!body) return storedResult(TOMBSTONE, failed, handlerFailed);
       const head = packHead(headSince(this.exchange.rawResponse, this.headersOfOthers, response));
       const outcome = outcomeToKeep({ code: status, head, body }, response);
-      return storedResult(options, { outcome, failed, handlerFailed });
+      return storedResult(outcome, failed, handlerFailed);
     } catch (error) {
       HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
-      return storedResult(options, { outcome: TOMBSTONE, failed, handlerFailed });
+      return storedResult(TOMBSTONE, failed, handlerFailed);
     }
   }
 

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { HttpException, Logger } from '@nestjs/common';
 import type { CurrentExecution } from '../../engine/current-execution.js';
 import { TransactionEndedError } from '../../engine/errors.js';
-import { isTombstone, type StoredOutcome, TOMBSTONE } from '../../engine/outcome.js';
+import { FAILED_TOMBSTONE, isTombstone, type StoredOutcome, TOMBSTONE } from '../../engine/outcome.js';
 import { MAX_RETENTION_MS } from '../../engine/policy.js';
 import type { RecordStore } from '../../engine/ports/record-store.js';
 import type { HandlerResult, RecordingResult } from '../../engine/leased-execution.js';
@@ -31,7 +31,12 @@ export interface RunSettings {
 }
 
 /** The operation succeeded, and a retry gets `replay-unavailable`. */
-export const STORE_WITHOUT_RESPONSE: HandlerResult = { kind: 'store', outcome: TOMBSTONE, failed: false };
+export const STORE_WITHOUT_RESPONSE: HandlerResult = {
+  kind: 'store',
+  outcome: TOMBSTONE,
+  failed: false,
+  tombstone: TOMBSTONE,
+};
 
 const logger = new Logger('Idempotency');
 
@@ -66,16 +71,13 @@ export function unstoredResult(
 }
 
 /**
- * Returns the result for an outcome that is to be stored. A handler that failed, and whose answer is not kept, leaves nothing to replay: its
- * retry would get that the operation was carried out, which it was not. So its key is free, unless the application itself says by an
- * `outcome` of its own that the operation must not run again.
+ * Returns the result for an outcome that is to be stored. A handler that failed, and whose response is not kept, gets a tombstone of its
+ * own: its retry must not get that the operation was carried out. It does not run again either, as the handler may have had an
+ * effect before it failed: a charge that has to be confirmed answers 402.
  */
-export function storedResult(
-  { outcome: judge }: Pick<ResolvedOperationOptions, 'outcome'>,
-  { outcome, failed, handlerFailed }: { outcome: StoredOutcome; failed: boolean; handlerFailed: boolean },
-): HandlerResult {
-  const isUnkept = handlerFailed && isTombstone(outcome) && judge === OUTCOME_PRESETS.final;
-  return isUnkept ? { kind: 'release' } : { kind: 'store', outcome, failed };
+export function storedResult(outcome: StoredOutcome, failed: boolean, handlerFailed: boolean): HandlerResult {
+  const tombstone = handlerFailed ? FAILED_TOMBSTONE : TOMBSTONE;
+  return { kind: 'store', outcome: isTombstone(outcome) ? tombstone : outcome, failed, tombstone };
 }
 
 /**

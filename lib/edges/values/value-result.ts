@@ -32,9 +32,9 @@ export function resultOf(
     if (unstored) return unstored;
     const { response } = settings.options;
     const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes, settings.classes), response);
-    return storedResult(settings.options, { outcome, failed, handlerFailed });
+    return storedResult(outcome, failed, handlerFailed);
   } catch (error) {
     logger.error(`${settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
-    return storedResult(settings.options, { outcome: TOMBSTONE, failed, handlerFailed });
+    return storedResult(TOMBSTONE, failed, handlerFailed);
   }
 }

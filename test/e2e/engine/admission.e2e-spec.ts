@@ -95,7 +95,7 @@ describe('a request', () => {
     await waiting;
     await here.engine.admit(duplicate(operation, {}, { fingerprint: randomBytes(32) }));
     await here.run(anOperation(), RELEASE);
-    await here.run(anOperation(), { kind: 'store', outcome: TOMBSTONE, failed: false });
+    await here.run(anOperation(), { kind: 'store', outcome: TOMBSTONE, failed: false, tombstone: TOMBSTONE });
     expect(here.events).toEqual([]);
   });
 
@@ -127,8 +127,11 @@ describe('a request', () => {
   it('has no answer where that was not kept', async () => {
     const here = new Process(fixture);
     const operation = anOperation();
-    await here.run(operation, { kind: 'store', outcome: TOMBSTONE, failed: false });
-    expect(await here.engine.admit(operation)).toEqual({ kind: 'refuse', refusal: { reason: 'gone' } });
+    await here.run(operation, { kind: 'store', outcome: TOMBSTONE, failed: false, tombstone: TOMBSTONE });
+    expect(await here.engine.admit(operation)).toEqual({
+      kind: 'refuse',
+      refusal: { reason: 'gone', outcome: TOMBSTONE },
+    });
     const { recordId, endpoint } = operation;
     expect(here.events.at(-1)).toEqual({ type: 'replayUnavailable', recordId, endpoint });
   });

@@ -108,7 +108,7 @@ describe.each(HOLLOW)('%s, which JSON cannot carry', (_name, make) => {
 
   it('is the result of a step on the attempt that made it, which the log says, and a later one is held', async () => {
     const request = { path: '/orders', key: randomUUID() };
-    const lines = logged('the result of step "charge" could not be kept');
+    const lines = logged(': the result of step "charge" of record ');
     const value = make();
     const results: unknown[] = [];
     handler = async (execution) => {
@@ -116,7 +116,7 @@ describe.each(HOLLOW)('%s, which JSON cannot carry', (_name, make) => {
       throw new Error('out of stock');
     };
     expect((await send(app.port, request)).status).toBe(500);
-    expect(logged('the result of step "charge" could not be kept')).toBe(lines + 1);
+    expect(logged(': the result of step "charge" of record ')).toBe(lines + 1);
     expect(codeOf(await send(app.port, request))).toBe('outcome-unknown');
     expect(results[0] === value && results.length === 1).toBe(true);
   });

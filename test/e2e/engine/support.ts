@@ -4,7 +4,7 @@ import type { Admission } from '../../../lib/engine/admission.js';
 import { type EngineParts, IdempotencyEngine } from '../../../lib/engine/engine.js';
 import type { IdempotencyEvent } from '../../../lib/engine/events.js';
 import type { Operation } from '../../../lib/engine/operation.js';
-import type { StoredOutcome } from '../../../lib/engine/outcome.js';
+import { FAILED_TOMBSTONE, type StoredOutcome, TOMBSTONE } from '../../../lib/engine/outcome.js';
 import type { Policy } from '../../../lib/engine/policy.js';
 import type { HeldLock, LockAttempt, RecordLock } from '../../../lib/engine/ports/record-lock.js';
 import type { WakeUp, WakeUpSubscription } from '../../../lib/engine/ports/wake-up.js';
@@ -15,8 +15,8 @@ import { backendOf, StoreFixture, HOUR, SECOND } from '../store/support.js';
 export { HOUR, SECOND, sleep };
 
 export const OUTCOME: StoredOutcome = { code: 201, head: Buffer.from('{}'), body: Buffer.from('paid') };
-export const STORE: HandlerResult = { kind: 'store', outcome: OUTCOME, failed: false };
-export const FAILED: HandlerResult = { kind: 'store', outcome: OUTCOME, failed: true };
+export const STORE: HandlerResult = { kind: 'store', outcome: OUTCOME, failed: false, tombstone: TOMBSTONE };
+export const FAILED: HandlerResult = { kind: 'store', outcome: OUTCOME, failed: true, tombstone: FAILED_TOMBSTONE };
 export const RELEASE: HandlerResult = { kind: 'release' };
 export const DISCARD: HandlerResult = { kind: 'discard' };
 

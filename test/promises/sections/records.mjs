@@ -294,7 +294,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: 'if (!body) return storedResult(options, { outcome: TOMBSTONE, failed, handlerFailed });',
+            find: 'if (!body) return storedResult(TOMBSTONE, failed, handlerFailed);',
             replace: "if (!body) return { kind: 'release' };",
           },
         ],
