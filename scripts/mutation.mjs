@@ -106,10 +106,13 @@ function resultsIn(report) {
   );
 }
 
-/** @param {string} path the beginning of spec files' paths, or their folder */
+/** @param {string} path the beginning of spec files' paths, or a folder of theirs at any depth */
 function specsOf(path) {
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory();
   const folder = isFolder ? path : join(path, '..');
-  const files = readdirSync(folder).map((name) => join(folder, name));
-  return files.filter((file) => file.startsWith(path) && file.endsWith('spec.ts')).sort();
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name));
+  const specs = files.filter((file) => file.startsWith(path) && file.endsWith('spec.ts')).sort();
+  // Without its spec files, a plan would count what they notice as not noticed.
+  if (specs.length === 0) throw new Error(`scripts/mutation/plan.mjs names ${path}, where no spec file is`);
+  return specs;
 }
