@@ -131,6 +131,7 @@ export class LeasedExecution implements Leaseholder {
   private transaction: StoreTransaction | undefined;
   /** Rolls the open transaction back and begins another one. */
   private restart: ((call: WaitingCall) => void) | undefined;
+
   constructor(
     readonly operation: Operation,
     private readonly ownership: RecordState,
