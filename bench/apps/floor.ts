@@ -13,7 +13,7 @@
  * - a durable, fenced completion, in one statement with others likewise
  * - a replay of what its claim has read: checked, as others may write to the table, sent through the hooks of Fastify and written at
  *   the ServerResponse, with the headers that the hooks have changed; the interceptors outside get the value that it stands for
- * - with Redis, a lock on most of its nodes before the claim, taken and given back by one script with the locks of the same turn
+ * - with Redis, a lock of the package `redlock` before the claim, in one vote with the locks of the same turn
  * - a 409 without a statement for a duplicate of a request that runs in this process
  *
  * `ours` has to have made its tables in the database before.
@@ -41,6 +41,7 @@ import { HttpAdapterHost } from '@nestjs/core';
 import { InjectDataSource } from '@nestjs/typeorm';
 import { Redis } from 'ioredis';
 import pg from 'pg';
+import Redlock from 'redlock';
 import { Observable, type Subscriber } from 'rxjs';
 import { DataSource, type EntityManager } from 'typeorm';
 import { charge, type NewCharge, type NewOrder, order, pacedCharge, serve, settings } from './serve.js';
@@ -145,72 +146,70 @@ const claims = new Batch('floor_claim', CLAIM);
 const asyncClaims = new Batch('floor_claim', CLAIM, asyncCommitPool);
 const completions = new Batch('floor_complete', COMPLETE);
 
-const LOCK = `
+const RELEASE = `
   for i, name in ipairs(KEYS) do
-    local owner, ms = ARGV[i * 2 - 1], tonumber(ARGV[i * 2])
-    if ms > 0 then
-      KEYS[i] = redis.call('set', name, owner, 'NX', 'PX', ms) and 1 or 0
-    elseif redis.call('get', name) == owner then
-      redis.call('del', name)
-    end
-  end
-  return KEYS`;
+    if redis.call('get', name) == ARGV[i] then redis.call('del', name) end
+  end`;
 
 interface LockClient extends Redis {
-  lock(count: number, ...keysAndArguments: (string | number)[]): Promise<unknown[]>;
+  release(count: number, ...keysAndValues: string[]): Promise<unknown>;
 }
 
 interface LockRequest {
   readonly id: string;
-  readonly owner: string;
-  /** 0 gives the lock back. */
-  readonly ms: number;
-  readonly answer: ((isGranted: boolean) => void) | undefined;
+  /** Takes the lock's value, or `undefined` where another owner has the lock. */
+  readonly answer: (value: string | undefined) => void;
 }
 
-/** Locks on most of some Redis nodes. A lock that is given back waits for the next ones that are taken. */
+/**
+ * Redlock's locks: the package asks the nodes, counts their votes and computes how long a lock is valid. The locks of a turn are one vote. A
+ * lock that is given back waits for the next ones that are taken.
+ */
 class Locks {
   private readonly nodes: readonly LockClient[];
-  private queue: LockRequest[] = [];
-  private scheduled = false;
+  private readonly redlock: Redlock;
+  private requests: LockRequest[] = [];
+  private released: { readonly id: string; readonly value: string }[] = [];
 
   constructor(ports: readonly number[]) {
-    this.nodes = ports.map((port) => new Redis(port, '127.0.0.1', { scripts: { lock: { lua: LOCK } } }) as LockClient);
+    this.nodes = ports.map(
+      (port) => new Redis(port, '127.0.0.1', { scripts: { release: { lua: RELEASE } } }) as LockClient,
+    );
+    this.redlock = new Redlock(this.nodes as unknown as ConstructorParameters<typeof Redlock>[0], { retryCount: 0 });
   }
 
-  acquire(id: string, owner: string): Promise<boolean> {
-    return new Promise((resolve) => {
-      let granted = 0;
-      let asked = 0;
-      const answer = (isGranted: boolean) => {
-        asked++;
-        if (isGranted && ++granted * 2 > this.nodes.length) resolve(true);
-        else if (asked === this.nodes.length) resolve(false);
-      };
-      this.queue.push({ id, owner, ms: LEASE_MS, answer });
-      if (this.scheduled) return;
-      this.scheduled = true;
-      setImmediate(() => this.send());
+  acquire(id: string): Promise<string | undefined> {
+    return new Promise((answer) => {
+      if (this.requests.length === 0) setImmediate(() => this.send());
+      this.requests.push({ id, answer });
     });
   }
 
-  release(id: string, owner: string): void {
-    this.queue.push({ id, owner, ms: 0, answer: undefined });
+  release(id: string, value: string): void {
+    this.released.push({ id, value });
   }
 
   private send(): void {
-    this.scheduled = false;
-    const { queue } = this;
-    this.queue = [];
-    const values = [...queue.map(({ id }) => id), ...queue.flatMap(({ owner, ms }) => [owner, ms])];
-    for (const node of this.nodes) {
-      node.lock(queue.length, ...values).then(
-        (granted) => queue.forEach(({ answer }, i) => answer?.(granted[i] === 1)),
-        () => {
-          for (const { answer } of queue) answer?.(false);
-        },
-      );
-    }
+    const { requests, released } = this;
+    this.requests = [];
+    this.released = [];
+    this.vote(requests);
+    if (released.length === 0) return;
+    const values = [...released.map(({ id }) => id), ...released.map(({ value }) => value)];
+    for (const node of this.nodes) node.release(released.length, ...values).catch(() => undefined);
+  }
+
+  private vote(requests: readonly LockRequest[]): void {
+    const ids = requests.map(({ id }) => id);
+    this.redlock.acquire(ids, LEASE_MS).then(
+      ({ value }) => {
+        for (const { answer } of requests) answer(value);
+      },
+      () => {
+        if (requests.length === 1) requests[0].answer(undefined);
+        else for (const request of requests) this.vote([request]);
+      },
+    );
   }
 }
 
@@ -493,9 +492,10 @@ class FloorInterceptor implements NestInterceptor {
 function run(exchange: Exchange, next: CallHandler, subscriber: Subscriber<unknown>): void {
   const { id, fingerprint, response } = exchange;
   const owner = randomUUID();
+  let lock: string | undefined;
   const over = () => {
     inFlight.delete(id);
-    locks?.release(id, owner);
+    if (lock !== undefined) locks?.release(id, lock);
   };
   const fail = (error: unknown) => {
     over();
@@ -503,7 +503,11 @@ function run(exchange: Exchange, next: CallHandler, subscriber: Subscriber<unkno
   };
   inFlight.set(id, fingerprint);
   if (!locks) return claim();
-  locks.acquire(id, owner).then((isGranted) => (isGranted ? claim() : fail(new InProgress())), fail);
+  locks.acquire(id).then((value) => {
+    lock = value;
+    if (lock === undefined) fail(new InProgress());
+    else claim();
+  }, fail);
 
   function claim(): void {
     claims.add(claimValues(exchange, owner)).then((row) => {
