@@ -4,7 +4,7 @@ import type { DataSource } from 'typeorm';
 import type { Claim } from '../engine/ports/record-store.js';
 import { assertEntities, isInitialized } from './data-source.js';
 import { withDeadline } from './deadline.js';
-import { dialectNameOf } from './dialects/dialect-name.js';
+import { type DialectName, dialectNameOf } from './dialects/dialect-name.js';
 import { explainStore } from './missing-tables.js';
 import { unsupported, versionQuery } from './server-version.js';
 import type { SqlRecordStore } from './sql-record-store.js';
@@ -34,11 +34,7 @@ export async function checkAtBoot(
   const log = (error: unknown) => logger.error(`The boot check could not ${attempt}: ${explainStore(error)}`);
   const server = await withDeadline(askServer(dataSource), timeoutMs).catch(log);
   if (!server) return;
-  if (!server.preparesStatements)
-    throw new Error(
-      'IdempotencyModule: the data source uses the package `mysql`, which cannot prepare statements. Install `mysql2`, ' +
-        'and remove `mysql`, or `driver` from the options of TypeOrmModule.forRoot()',
-    );
+  if (server.unusable) throw new Error(`IdempotencyModule: the data source ${server.unusable}`);
   const problem = unsupported(dialectNameOf(dataSource), server.version);
   if (problem) return logger.error(problem);
   if (server.unsafe) logger.error(server.unsafe);
@@ -47,7 +43,8 @@ export async function checkAtBoot(
 
 interface Server {
   readonly version: string;
-  readonly preparesStatements: boolean;
+  /** What is wrong with the driver or its options, if no statement can ever work. */
+  readonly unusable: string | undefined;
   /** A message, if a table cannot keep what it is given. */
   readonly unsafe: string | undefined;
 }
@@ -56,17 +53,36 @@ async function askServer(dataSource: DataSource): Promise<Server> {
   const dialect = dialectNameOf(dataSource);
   const runner = dataSource.createQueryRunner('master');
   try {
-    const connection = (await runner.connect()) as { execute?: unknown };
-    // TypeORM 0.3 prefers the package `mysql` where both are installed, and any version takes it as the option `driver`.
-    const preparesStatements = dialect !== 'mysql' || typeof connection.execute === 'function';
+    const unusable = unusableDriver(dialect, (await runner.connect()) as DriverConnection);
     const [{ version }] = (await runner.query(versionQuery(dialect))) as { version: string }[];
     const query = (sql: string, parameters: unknown[]) => runner.query(sql, parameters) as Promise<unknown>;
     // What may not be asked there is no reason to log an error.
     const unsafe = await unsafeStorage(dataSource, dialect, query).catch(() => undefined);
-    return { version, preparesStatements, unsafe };
+    return { version, unusable, unsafe };
   } finally {
     await runner.release();
   }
+}
+
+/** The connections of `mysql` and `mysql2`, and of `pg`. */
+interface DriverConnection {
+  readonly execute?: unknown;
+  readonly binary?: boolean;
+}
+
+function unusableDriver(dialect: DialectName, { execute, binary }: DriverConnection): string | undefined {
+  // TypeORM 0.3 prefers the package `mysql` where both are installed, and any version takes it as the option `driver`.
+  if (dialect === 'mysql' && typeof execute !== 'function') {
+    return (
+      'uses the package `mysql`, which cannot prepare statements. Install `mysql2`, ' +
+      'and remove `mysql`, or `driver` from the options of TypeOrmModule.forRoot()'
+    );
+  }
+  // A statement cannot switch it off, and completions then look lost.
+  if (dialect === 'postgres' && binary) {
+    return 'sets `binary` of `pg`, which the store cannot read. Remove it from `extra` in the options of TypeOrmModule.forRoot()';
+  }
+  return undefined;
 }
 
 function aClaim(): Claim {

@@ -272,6 +272,13 @@ test('connections that cannot prepare statements, as those of the package `mysql
   );
 });
 
+test('binary results of `pg`, as which completions cannot be read, fail the boot', async () => {
+  const { database } = await newDatabase('postgres');
+  await expect(boot({ ...database.options, extra: { binary: true } })).rejects.toThrow(
+    'IdempotencyModule: the data source sets `binary` of `pg`, which the store cannot read. Remove it from `extra`',
+  );
+});
+
 test('a database that is down for a moment does not fail the boot', async () => {
   const { database } = await newDatabase('postgres');
   const proxy = await TcpProxy.listen(database.options.port!);
