@@ -5,6 +5,7 @@ export { IdempotencyKey, IdempotentExecution } from './decorators/parameters.js'
 export { IdempotencyInterceptor } from './edges/idempotency.interceptor.js';
 export { IdempotencyProblemFilter } from './edges/idempotency-problem.filter.js';
 export {
+  type ForgetOptions,
   IdempotencyService,
   type RecordIdentity,
   type ResolveOptions,
