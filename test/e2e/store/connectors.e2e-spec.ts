@@ -69,7 +69,7 @@ describe('A connection to PostgreSQL', () => {
     const store = fixture.store({ connector });
     await store.claim(aClaim());
     await store.claim(aClaim());
-    expect(await prepared()).toEqual([expect.stringMatching(/^nestjs_idempotency_claim1_[0-9a-f]{12}$/)]);
+    expect(await prepared()).toEqual([expect.stringMatching(/^nestjs_idempotency_claim_[0-9a-f]{12}$/)]);
     const ask = (text: string) => connector.alone((on) => on.query({ name: 'same', text, values: [] }));
     expect((await ask('SELECT 1 AS n')).rows).toEqual([{ n: '1' }]);
     expect((await ask('SELECT 2 AS n')).rows).toEqual([{ n: '2' }]);
