@@ -48,7 +48,7 @@ type Response = ServerResponse & { [INTERCEPTOR]: ResponseInterceptor };
 
 /**
  * Returns the interceptor of a response, which the first call installs. It is never removed, because a response that loses
- * properties becomes slow foreverything that node does with it.
+ * properties becomes slow for everything that node does with it.
  */
 export function interceptorOf(response: ServerResponse): ResponseInterceptor {
   const intercepted = response as Response;
