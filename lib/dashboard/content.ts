@@ -6,7 +6,7 @@ import { unpackHead } from '../edges/content/response-head.js';
 import { REDACTED, redactedUrl } from '../edges/content/request-to-keep.js';
 import type { StoredError } from '../edges/content/value-error.js';
 import type { Head } from '../edges/content/value-outcome.js';
-import { FAILED_TOMBSTONE_CODE, TOMBSTONE_CODE, VALUE_CODE } from '../engine/outcome.js';
+import { isTombstone, VALUE_CODE } from '../engine/outcome.js';
 import { RESULT_NOT_KEPT } from '../engine/step-result.js';
 import type { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import type { EncryptionOptions } from '../store/sealer.js';
@@ -67,8 +67,7 @@ export class ContentView {
   response(): ResponseView | Content | null {
     const { responseCode: code, responseHead } = this.record;
     if (code === null) return null;
-    if (code === TOMBSTONE_CODE || code === FAILED_TOMBSTONE_CODE)
-      return { kind: 'none', status: null, headers: [], body: null };
+    if (isTombstone({ code })) return { kind: 'none', status: null, headers: [], body: null };
     const head = this.reader.read(responseHead, `head of ${code}`);
     if (head?.kind === 'sealed') return this.sealed(head.why);
     const body = this.reader.readBody(this.record);

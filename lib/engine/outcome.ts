@@ -20,7 +20,7 @@ export const TOMBSTONE: StoredOutcome = Object.freeze({ code: TOMBSTONE_CODE, he
 
 export const FAILED_TOMBSTONE: StoredOutcome = Object.freeze({ ...TOMBSTONE, code: FAILED_TOMBSTONE_CODE });
 
-export function isTombstone({ code }: StoredOutcome): boolean {
+export function isTombstone({ code }: Pick<StoredOutcome, 'code'>): boolean {
   return code === TOMBSTONE_CODE || code === FAILED_TOMBSTONE_CODE;
 }
 
