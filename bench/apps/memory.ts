@@ -177,6 +177,14 @@ class OurController {
     throw new ServiceUnavailableException();
   }
 
+  /** As one that opens a connection for others too: what it opens has its async context, and keeps that. */
+  @Post('lasting')
+  @Idempotent(LONG)
+  lasting(@Body() body: object) {
+    setInterval(() => undefined, 600_000).unref();
+    return held(body);
+  }
+
   @Post('timed-out')
   @UseInterceptors(GivesUp)
   @Idempotent(LONG)

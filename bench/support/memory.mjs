@@ -327,6 +327,13 @@ export async function endInEveryWay(app, count) {
       await answered(clients, 503);
       return clients;
     },
+    'a handler that leaves a timer': async () => {
+      const clients = await openAll('lasting');
+      await begun(count);
+      await letGo();
+      await answered(clients, 201);
+      return clients;
+    },
     'a client that hangs up': async () => {
       const clients = await openAll('held');
       await begun(count);

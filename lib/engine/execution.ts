@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { deriveUuid } from './identity.js';
 import { MAX_RETENTION_MS } from './policy.js';
-import type { StepRunner, StepOptions } from './steps.js';
+import { type StepRunner, type StepOptions, stepAfterEnd } from './steps.js';
 import type { RecordState } from './ports/record-store.js';
 import type { HandlerCalls } from './handler-calls.js';
 import type { Operation } from './operation.js';
@@ -32,6 +32,8 @@ const RECORD: RecordingSettings = { store: true };
  * `Manager` is the store's handle on a transaction: TypeORM's `EntityManager` in this library.
  */
 export class Execution<Manager = unknown> {
+  /** The client's key, as text. */
+  readonly key: string;
   /** 1 on a first run, and one more each time that the operation runs again. */
   readonly attempt: number;
   /**
@@ -52,21 +54,24 @@ export class Execution<Manager = unknown> {
   openTransaction: Manager | undefined;
   /** @internal */
   isLost = false;
+  /** @internal */
+  readonly endpoint: string;
+  private readonly recordId: string;
+  private readonly defaultRetentionMs: number;
 
   constructor(
-    private readonly operation: Operation,
+    { key, recordId, endpoint, policy }: Operation,
     { attempt, token }: Pick<RecordState, 'attempt' | 'token'>,
     /** @internal */
     readonly calls: HandlerCalls,
-    private readonly leased: { readonly steps: StepRunner },
+    private leased: { readonly steps: StepRunner } | undefined,
   ) {
+    this.key = key;
     this.attempt = attempt;
     this.token = token;
-  }
-
-  /** The client's key, as text. */
-  get key(): string {
-    return this.operation.key;
+    this.endpoint = endpoint;
+    this.recordId = recordId;
+    this.defaultRetentionMs = policy.retentionMs;
   }
 
   /**
@@ -133,6 +138,7 @@ export class Execution<Manager = unknown> {
    * const charge = await execution.step('charge', () => psp.charge(execution.deriveKey('charge'), amount));
    */
   step<T>(name: string, fn: () => Promise<T> | T, options?: StepOptions<T>): Promise<T> {
+    if (!this.leased) return Promise.reject(stepAfterEnd(name));
     return this.leased.steps.run(name, fn, options, this.callOfCaller);
   }
 
@@ -144,7 +150,7 @@ export class Execution<Manager = unknown> {
    * await psp.charge(amount, { idempotencyKey: execution.deriveKey('charge') });
    */
   deriveKey(name: string): string {
-    return deriveUuid(this.operation.recordId, this.operation.key, name);
+    return deriveUuid(this.recordId, this.key, name);
   }
 
   /**
@@ -167,18 +173,13 @@ export class Execution<Manager = unknown> {
   }
 
   /** @internal */
-  get endpoint(): string {
-    return this.operation.endpoint;
-  }
-
-  /** @internal */
   get storable(): boolean {
     return this.recording.store;
   }
 
   /** @internal */
   get retentionMs(): number {
-    return this.recording.retentionMs ?? this.operation.policy.retentionMs;
+    return this.recording.retentionMs ?? this.defaultRetentionMs;
   }
 
   /** @internal Resets what an earlier call of the handler has set. */
@@ -186,6 +187,15 @@ export class Execution<Manager = unknown> {
     this.recordingBefore ??= this.recording;
     this.recording = this.recordingBefore;
     this.lastCall = call;
+  }
+
+  /**
+   * @internal Lets go of the request. What a handler leaves open, such as a connection of the application's pool, keeps the handler's
+   * async context, and this object with it.
+   */
+  end(): void {
+    this.leased = undefined;
+    this.calls.forget();
   }
 
   /** @internal */

@@ -45,7 +45,7 @@ export class HandlerCalls {
    * @param restartTransaction for a transactional execution, whose calls must not share a transaction: rolls back what the earlier call
    *   wrote, and returns what runs the next one
    */
-  constructor(private readonly restartTransaction?: () => Promise<CallRunner>) {}
+  constructor(private restartTransaction?: () => Promise<CallRunner>) {}
 
   get state(): HandlerState {
     return this.last?.state ?? (this.closed ? 'closed' : 'not begun');
@@ -89,6 +89,12 @@ export class HandlerCalls {
   /** Prevents further calls: the execution has ended, and the key may be free. */
   close(): void {
     this.closed = true;
+  }
+
+  /** Lets go of what belongs to the request. The operation has ended. */
+  forget(): void {
+    this.restartTransaction &&= refuseRestart;
+    if (this.last) this.last.result = undefined;
   }
 
   /**
@@ -192,6 +198,10 @@ export class HandlerCalls {
     this.settle(call, 'succeeded', value);
     return value;
   }
+}
+
+function refuseRestart(): Promise<never> {
+  return Promise.reject(new TooLateError());
 }
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,3 +1,4 @@
+import { outsideRequests } from './outside-requests.js';
 import { MAX_TIMER_MS } from './policy.js';
 import { ShortLivedMap } from './short-lived.js';
 
@@ -28,7 +29,7 @@ export class Heartbeats {
     clearTimeout(this.timer);
     this.firesAt = at;
     const delayMs = Math.min(Math.max(at - performance.now(), 0), MAX_TIMER_MS);
-    this.timer = setTimeout(this.fire, delayMs).unref();
+    this.timer = outsideRequests(() => setTimeout(this.fire, delayMs).unref());
   }
 
   private readonly fire = (): void => {

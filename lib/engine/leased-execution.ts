@@ -530,7 +530,9 @@ export class LeasedExecution implements Leaseholder {
   }
 
   private close(outcome: StoredOutcome | undefined, awaited: boolean): void {
-    if (this.lease.end()) this.host.onEnd(this, outcome, awaited);
+    if (!this.lease.end()) return;
+    this.execution.end();
+    this.host.onEnd(this, outcome, awaited);
   }
 
   private inEvents() {

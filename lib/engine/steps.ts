@@ -110,7 +110,7 @@ export class StepRunner {
 
   /** @param call the call of the handler that runs the step */
   async run<T>(name: string, fn: () => Promise<T> | T, options: StepOptions<T> = {}, call: object = this): Promise<T> {
-    if (this.isClosed) throw new Error(`Step "${name}" is called after its operation has ended`);
+    if (this.isClosed) throw stepAfterEnd(name);
     this.running++;
     try {
       return await this.runNamed({ ...options, name, stored: storedStepName(name), fn }, call);
@@ -259,6 +259,10 @@ export class StepRunner {
   private retried<T>(work: () => Promise<T>): Promise<T> {
     return retryWhileUnavailable(work, this.settings.leaseEnds());
   }
+}
+
+export function stepAfterEnd(name: string): Error {
+  return new Error(`Step "${name}" is called after its operation has ended`);
 }
 
 function assertHeld({ held }: { held: boolean }): void {

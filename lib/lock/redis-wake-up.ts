@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
+import { outsideRequests } from '../engine/outside-requests.js';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 import { GuardedClient } from './guarded-client.js';
 import { assertRedisNodes, type RedisLike, type RedisSubscriberLike } from './redis-client.js';
@@ -56,7 +57,7 @@ export class RedisWakeUp implements WakeUp {
   async subscribe(recordId: string, onWake: () => void): Promise<WakeUpSubscription> {
     if (this.#closed) throw new Error('closed');
     clearTimeout(this.#idleTimer);
-    this.#connect();
+    outsideRequests(() => this.#connect());
     const channel = PREFIX + recordId;
     const state = this.#channels.get(channel) ?? this.#open(channel);
     const waiter = { onWake };

@@ -4,6 +4,7 @@ import {
   StoreUnavailableError,
   UnreadableRecordError,
 } from '../engine/errors.js';
+import { outsideRequests } from '../engine/outside-requests.js';
 import { ShortLivedMap } from '../engine/short-lived.js';
 import { isRetryable } from './driver-errors.js';
 
@@ -72,11 +73,15 @@ export class Deadlines<Item> {
 
   add(item: Item): void {
     this.due.set(item, performance.now() + this.ms);
-    this.timer ??= setTimeout(this.expire, this.ms).unref();
+    this.timer ??= this.expireIn(this.ms);
   }
 
   delete(item: Item): void {
     this.due.delete(item);
+  }
+
+  private expireIn(ms: number): NodeJS.Timeout {
+    return outsideRequests(() => setTimeout(this.expire, ms).unref());
   }
 
   private readonly expire = (): void => {
@@ -84,7 +89,7 @@ export class Deadlines<Item> {
     const now = performance.now();
     for (const [item, at] of this.due) {
       if (at - now > TIMER_SLACK_MS) {
-        this.timer ??= setTimeout(this.expire, at - now).unref();
+        this.timer ??= this.expireIn(at - now);
         return;
       }
       this.due.delete(item);

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
+import { outsideRequests } from '../engine/outside-requests.js';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 import { postgresPoolOf } from '../private-names/typeorm.js';
 import type { Connector } from './connectors/connector.js';
@@ -78,7 +79,7 @@ export class PostgresWakeUp implements WakeUp {
     if (!ofRecord) this.listeners.set(recordId, (ofRecord = new Set()));
     ofRecord.add(onWake);
     try {
-      await (this.connection ?? this.open());
+      await (this.connection ?? outsideRequests(() => this.open()));
     } catch (error) {
       this.unsubscribe(recordId, onWake);
       throw error;

@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { outsideRequests } from '../../engine/outside-requests.js';
 import type { Mysql2ConnectionInternals, Mysql2PoolInternals } from '../../private-names/mysql2.js';
 import { connectingDriverOf, mysqlDriverOf } from '../../private-names/typeorm.js';
 import { initialized } from '../data-source.js';
@@ -98,7 +99,7 @@ export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<
   pool.on('release', (connection) => connection.stream?.unref?.());
   const take = () =>
     new Promise<Mysql2Connection>((resolve, reject) =>
-      pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection))),
+      outsideRequests(() => pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)))),
     );
   return poolOf(() => pool, take, { most, open });
 }

@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { outsideRequests } from '../../engine/outside-requests.js';
 import { cancelStatement, type PgCancelInternals, type PgPoolInternals } from '../../private-names/pg.js';
 import { postgresPoolOf } from '../../private-names/typeorm.js';
 import { initialized } from '../data-source.js';
@@ -136,13 +137,16 @@ function poolOf(
       return idleCount === 0 && totalCount >= (options?.max ?? 0);
     },
     take: () =>
-      new Promise((resolve, reject) =>
-        pool().connect((error, client) => {
+      new Promise((resolve, reject) => {
+        const taken = (error: unknown, client: PgClient) => {
           if (error) return reject(error);
           client.on('error', ignore);
           resolve(client);
-        }),
-      ),
+        };
+        if (open) outsideRequests(() => pool().connect(taken));
+        // An application may prepare its connections for the request that takes them.
+        else pool().connect(taken);
+      }),
     limitTo(connections) {
       const { options } = pool();
       if (options) options.max = Math.min(connections, most);

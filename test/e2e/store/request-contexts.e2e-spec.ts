@@ -1,0 +1,84 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { randomUUID } from 'node:crypto';
+import { Heartbeats } from '../../../lib/engine/heartbeats.js';
+import { RedisWakeUp } from '../../../lib/lock/index.js';
+import type { Connector } from '../../../lib/store/connectors/connector.js';
+import { connectorFor } from '../../../lib/store/connectors/index.js';
+import { Deadlines } from '../../../lib/store/deadline.js';
+import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
+import { PostgresWakeUp } from '../../../lib/store/postgres-wake-up.js';
+import { startRedis } from '../../support/servers.mjs';
+import { anId, LockFixture, VERSIONS } from '../lock/support.js';
+import { aClaim, backendOf, StoreFixture } from './support.js';
+
+/** An application's own, as of a logger that writes the id of the request with each line. */
+const requestId = new AsyncLocalStorage<string>();
+
+/** Resolves with the request that `listener` is called in. */
+function callOf(subscribe: (listener: () => void) => unknown): Promise<string | undefined> {
+  return new Promise((resolve) => subscribe(() => resolve(requestId.getStore())));
+}
+
+describe('what one request opens for all of them does not keep its async context', () => {
+  it('heartbeats', async () => {
+    const heartbeats = new Heartbeats();
+    const beat = callOf((listener) => requestId.run('first', () => heartbeats.schedule({ beat: listener }, 1)));
+    // The timer alone does not keep the process alive.
+    const alive = setInterval(() => undefined, 1_000);
+    expect(await beat).toBeUndefined();
+    clearInterval(alive);
+  });
+
+  it('deadlines', async () => {
+    const alive = setInterval(() => undefined, 1_000);
+    for (const first of ['first', 'second']) {
+      const expired = await callOf((listener) => requestId.run(first, () => new Deadlines(1, listener).add(first)));
+      expect(expired).toBeUndefined();
+    }
+    clearInterval(alive);
+  });
+
+  it.each([
+    ['postgres', 'connect'],
+    ['mariadb', 'connection'],
+  ] as const)('connections to %s', async (dialect, event) => {
+    const fixture = await StoreFixture.open(backendOf(dialect));
+    const { driver } = fixture.dataSource as unknown as { driver: Record<'master' | 'pool', NodeJS.EventEmitter> };
+    const pool = driver.master ?? driver.pool;
+    const connected = callOf((listener) => pool.on(event, listener));
+    const store = fixture.store();
+    await requestId.run('first', () => store.claim(aClaim()));
+    expect(await connected).toBeUndefined();
+    await fixture.close();
+  });
+
+  it('the connection that PostgreSQL wakes waiters by', async () => {
+    const fixture = await StoreFixture.open(backendOf('postgres'));
+    const connector = connectorFor(fixture.dataSource, 2) as Connector<PgConnection>;
+    const wakeUp = new PostgresWakeUp(fixture.dataSource, connector);
+    const id = randomUUID();
+    let subscribed!: Promise<unknown>;
+    const woken = callOf((listener) => (subscribed = requestId.run('first', () => wakeUp.subscribe(id, listener))));
+    await subscribed;
+    await wakeUp.announce(id);
+    expect(await woken).toBeUndefined();
+    await wakeUp.close();
+    await connector.close?.();
+    await fixture.close();
+  });
+
+  it('the connection that Redis wakes waiters by', async () => {
+    const server = await startRedis();
+    const lock = new LockFixture();
+    const wakeUp = new RedisWakeUp(await lock.connect(VERSIONS[0], [server.port]));
+    const id = anId();
+    let subscribed!: Promise<unknown>;
+    const woken = callOf((listener) => (subscribed = requestId.run('first', () => wakeUp.subscribe(id, listener))));
+    await subscribed;
+    await wakeUp.announce(id);
+    expect(await woken).toBeUndefined();
+    await wakeUp.close();
+    await lock.close();
+    await server.dispose();
+  });
+});
