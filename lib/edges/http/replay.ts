@@ -59,7 +59,6 @@ class ReplyHeaders implements Headers {
   }
 
   setHeader(name: string, value: OutgoingHttpHeader): void {
-    this.reply.removeHeader(name);
     this.reply.header(name, value);
   }
 
