@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers';
+import { outsideRequests } from '../engine/outside-requests.js';
 import { ShortLivedMap } from '../engine/short-lived.js';
 import { Deadlines, noAnswer, storeError } from './deadline.js';
 import { says } from './driver-errors.js';
@@ -90,7 +91,8 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
   };
 
   private end(batch: readonly Waiting<Item, Answer>[]): void {
-    if (this.batchesInFlight.delete(batch)) this.schedule();
+    // Under load, each batch would otherwise run in the context of the one before, and so of the first request.
+    if (this.batchesInFlight.delete(batch)) outsideRequests(() => this.schedule());
   }
 
   private async send(batch: readonly Waiting<Item, Answer>[]): Promise<void> {

@@ -6,6 +6,7 @@ import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
 import { Deadlines } from '../../../lib/store/deadline.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
+import { GroupCommit } from '../../../lib/store/group-commit.js';
 import { PostgresWakeUp } from '../../../lib/store/postgres-wake-up.js';
 import { startRedis } from '../../support/servers.mjs';
 import { anId, LockFixture, VERSIONS } from '../lock/support.js';
@@ -36,6 +37,21 @@ describe('what one request opens for all of them does not keep its async context
       expect(expired).toBeUndefined();
     }
     clearInterval(alive);
+  });
+
+  it('batches that waited for others', async () => {
+    const seen: (string | undefined)[] = [];
+    const run = (items: readonly { recordId: string }[]) => {
+      seen.push(requestId.getStore());
+      return Promise.resolve(items);
+    };
+    const settings = { maxBatch: 1, inFlight: 1, patienceMs: 60_000, isCommon: () => false };
+    const batches = new GroupCommit(run, settings, (row: { recordId: string }) => row);
+    const add = (name: string) => requestId.run(name, () => batches.add({ recordId: name }));
+    await Promise.all(['first', 'second', 'third'].map(add));
+    // What waits for no other belongs to its request.
+    await add('fourth');
+    expect(seen).toEqual(['first', undefined, undefined, 'fourth']);
   });
 
   it.each([
