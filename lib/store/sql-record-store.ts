@@ -1,6 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { DataSource, EntityManager } from 'typeorm';
-import { current } from '../engine/current-execution.js';
 import type { StoredOutcome } from '../engine/outcome.js';
 import type { CallRunner } from '../engine/handler-calls.js';
 import type {
@@ -8,16 +7,13 @@ import type {
   Completion,
   FencedAnswer,
   Ownership,
-  RecordedStep,
   RecordStore,
   RecordState,
-  StepEnd,
   StepStore,
   StoreTransaction,
 } from '../engine/ports/record-store.js';
 import {
   CommitUnknownError,
-  NestedOperationError,
   StoreUnavailableError,
   TransactionEndedError,
   TransactionUndoneError,
@@ -37,6 +33,8 @@ import { explainStore } from './missing-tables.js';
 import { OwnTransactions } from './transactions/own-transactions.js';
 import { RolledBackCalls } from './transactions/rolled-back-calls.js';
 import { noSealer, type Sealer } from './sealer.js';
+import { SqlStepStore } from './sql-step-store.js';
+import { ask, besideTransaction, nestedIn, patienceOf, type Work } from './statements.js';
 import type { TransactionHost } from './transactions/transaction-host.js';
 import { isObserved, TransactionWatch, type WatchedTransaction } from './transactions/transaction-watch.js';
 
@@ -76,7 +74,7 @@ export class SqlRecordStore implements RecordStore {
     private readonly settings: SqlRecordStoreSettings,
   ) {
     const { dialect } = connector;
-    this.patienceMs = patienceOf(connector, settings);
+    this.patienceMs = patienceOf(connector, settings.timeoutMs);
     const groupSettings = (maxBatch: number, patienceMs: number) => ({
       ...(dialect.batches ? { maxBatch, inFlight: IN_FLIGHT } : { maxBatch: 1, inFlight: Infinity }),
       patienceMs,
@@ -92,7 +90,7 @@ export class SqlRecordStore implements RecordStore {
       groupSettings(MAX_COMPLETIONS, this.patienceMs),
       (answer) => answer,
     );
-    this.steps = new SqlStepStore(connector, settings);
+    this.steps = new SqlStepStore(connector, settings.sealer, this.patienceMs);
     this.timeLimit = new TimeLimit(settings.timeoutMs);
     this.ownTransactions = new OwnTransactions(dataSource, connector, this.timeLimit);
     this.watch = new TransactionWatch(connector);
@@ -403,60 +401,6 @@ function assertFound({ held }: FencedAnswer): void {
   );
 }
 
-class SqlStepStore implements StepStore {
-  readonly joinsTransaction: boolean;
-
-  constructor(
-    private readonly connector: Connector,
-    private readonly settings: SqlRecordStoreSettings,
-  ) {
-    this.joinsTransaction = connector.singleConnection;
-  }
-
-  async load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]> {
-    const rows = await this.ask('a step', within, (on) => this.connector.dialect.loadSteps(on, recordId));
-    return rows.map(({ name, status, result }) => ({
-      name,
-      status,
-      result: result && this.settings.sealer.open(result, { recordId, field: `step:${name}` }).toString(),
-    }));
-  }
-
-  begin(ownership: Ownership, name: string, within?: StoreTransaction): Promise<FencedAnswer> {
-    return this.put(ownership, { name, status: 'begun', result: null }, within);
-  }
-
-  end(ownership: Ownership, name: string, end: StepEnd, within?: StoreTransaction): Promise<FencedAnswer> {
-    const text = end.status === 'done' ? end.result : null;
-    const place = { recordId: ownership.recordId, field: `step:${name}` };
-    const result = text === null ? null : this.settings.sealer.seal(Buffer.from(text), place);
-    return this.put(ownership, { name, status: end.status, result }, within);
-  }
-
-  private put(
-    ownership: Ownership,
-    step: { name: string; status: RecordedStep['status']; result: Buffer | null },
-    within: StoreTransaction | undefined,
-  ): Promise<FencedAnswer> {
-    return this.ask(`step "${step.name}"`, within, (on) => this.connector.dialect.putStep(on, ownership, step));
-  }
-
-  /**
-   * A step is recorded on another connection than the handler's transaction: a retry must find it after a rollback. On a
-   * single connection, it becomes part of the transaction.
-   */
-  private async ask<T>(what: string, within: StoreTransaction | undefined, work: Work<T>): Promise<T> {
-    const { connector } = this;
-    const patienceMs = patienceOf(connector, this.settings);
-    if (within && this.joinsTransaction) {
-      return withDeadline(connector.within(within.manager as EntityManager).then(work), patienceMs);
-    }
-    const nested = nestedIn(connector, what);
-    if (nested) throw nested;
-    return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within);
-  }
-}
-
 /**
  * Returns the error to report for a transaction that failed.
  *
@@ -468,50 +412,4 @@ function transactionError(error: unknown, workIsDone: boolean, transaction: Watc
   if (workIsDone) return new CommitUnknownError({ cause });
   if (error instanceof CommitUnknownError) return cause === error ? error : new CommitUnknownError({ cause });
   return transaction?.mayBeCommitted ? new TransactionEndedError({ cause }) : cause;
-}
-
-type Work<T> = (on: unknown) => Promise<T>;
-
-function ask<T>(
-  connector: Connector,
-  patienceMs: number,
-  work: Work<T>,
-  how: 'alone' | 'atomically' = 'alone',
-): Promise<T> {
-  return withDeadline(
-    retryingConflicts(() => connector[how](work, patienceMs)),
-    patienceMs,
-  );
-}
-
-/**
- * Runs `work` while the caller's own transaction may hold a connection of the same pool. Throws NestedOperationError
- * where `work` would wait for a connection forever.
- */
-function besideTransaction<T>(
-  connector: Connector,
-  what: string,
-  work: () => Promise<T>,
-  within?: StoreTransaction,
-): Promise<T> {
-  const { nesting, sharesPool } = connector;
-  return nesting && sharesPool ? nesting.withSecondConnection(what, work, within?.manager) : work();
-}
-
-/**
- * How long an execution waits where all requests share one connection (SQLite). To give up would lose the outcome of a handler
- * that has run. No request can take its record meanwhile. Claims wait only as long as a statement, because to refuse one
- * loses nothing.
- */
-const SINGLE_CONNECTION_PATIENCE_MS = 60_000;
-
-function patienceOf({ singleConnection }: Connector, { timeoutMs }: SqlRecordStoreSettings): number {
-  return singleConnection ? Math.max(timeoutMs, SINGLE_CONNECTION_PATIENCE_MS) : timeoutMs;
-}
-
-/** Returns an error where a statement would wait for the transaction that it is part of. */
-function nestedIn(connector: Connector, what: string): NestedOperationError | undefined {
-  if (!connector.waitsForItself?.()) return undefined;
-  const outer = current()?.execution;
-  return new NestedOperationError(what, outer?.openTransaction ? outer.endpoint : "the application's own transaction");
 }
