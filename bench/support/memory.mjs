@@ -32,7 +32,7 @@ const PATIENCE_MS = 120_000;
  * @property {string} name
  * @property {number} bound bytes that a client may hold beyond the bare handler, at the most
  * @property {boolean} [isAlike] whether it is the same on both platforms, as node's own response is
- * @property {(app: App, clients: number) => Promise<Measured>} run those that write for ever write as many times 256 KiB
+ * @property {(app: App, clients: number) => Promise<Measured>} run those that write forever write as many times 256 KiB
  */
 
 /** What a client may leave behind, in bytes: growth of tables and of the heap itself, which the next clients use again. */

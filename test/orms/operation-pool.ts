@@ -34,7 +34,7 @@ export async function operationPool(execution: Execution): Promise<Pool> {
   }
 
   const Client = OperationClient as unknown as PoolConfig['Client'];
-  // A query beside a transaction of this pool waits for its end. One that the transaction itself awaits would wait for ever.
+  // A query beside a transaction of this pool waits for its end. One that the transaction itself awaits would wait forever.
   return new Pool({ max: 1, connectionTimeoutMillis: 5_000, Client });
 }
 

@@ -386,7 +386,7 @@ describe.each(VERSIONS)('an outage, seen with default clients of $version', (ver
   it.each([
     ['a command timeout of their own', { commandTimeout: 30 }],
     ['no offline queue', { enableOfflineQueue: false }],
-    ['commands that wait for ever', { maxRetriesPerRequest: null }],
+    ['commands that wait forever', { maxRetriesPerRequest: null }],
     ['no resending', { autoResendUnfulfilledCommands: false }],
     ['automatic pipelines', { enableAutoPipelining: true }],
   ])('clients made with %s fare the same', async (_name, options) => {

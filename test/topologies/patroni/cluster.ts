@@ -266,7 +266,7 @@ export class PatroniCluster {
   }
 
   /**
-   * A Patroni 3.0 that stood still may keep what it has read of etcd before: it finds for ever that the record of its synchronous
+   * A Patroni 3.0 that stood still may keep what it has read of etcd before: it finds forever that the record of its synchronous
    * standby was `updated by someone else`. Its PostgreSQL goes on meanwhile.
    */
   private async restartPatroni(name: NodeName): Promise<void> {
