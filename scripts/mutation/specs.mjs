@@ -21,6 +21,10 @@ const LONGEST = 10_000;
 export class Specs {
   /** @type {Array<{ file: string, tree: Block, tests: Map<string, Test> }>} */
   #specs = [];
+  /** @type {WeakMap<Test, string>} */
+  #ids = new WeakMap();
+  /** How many tests have each name. @type {Map<string, number>} */
+  #names = new Map();
   /** What each test took while nothing was changed, in milliseconds. @type {Record<string, number>} */
   times = {};
   /** @type {unknown[]} */
@@ -37,7 +41,7 @@ export class Specs {
       circus.resetState();
       await import(pathToFileURL(join(process.cwd(), file.replace(/\.ts$/, '.js'))).href);
       const tree = circus.getState().rootDescribeBlock;
-      this.#specs.push({ file, tree, tests: new Map(testsOf(tree).map((one) => [`${file} ${nameOf(one)}`, one])) });
+      this.#specs.push({ file, tree, tests: new Map(testsOf(tree).map((one) => [this.#identify(file, one), one])) });
     }
     circus.addEventHandler((event) => this.#handle(event));
     for (const name of ['uncaughtException', 'unhandledRejection']) {
@@ -65,12 +69,22 @@ export class Specs {
     return results;
   }
 
+  /** Tests of one name are numbered: as one, the first of them would be left out of results, and fail forever once it has. */
+  #identify(/** @type {string} */ file, /** @type {Test} */ test) {
+    const name = `${file} ${nameOf(test)}`;
+    const count = (this.#names.get(name) ?? 0) + 1;
+    this.#names.set(name, count);
+    const id = count > 1 ? `${name} (${count})` : name;
+    this.#ids.set(test, id);
+    return id;
+  }
+
   /** The tests that need a hook: all below its block. @param {string} id of one of them @param {number} depth */
   sharing(id, depth) {
-    for (const { file, tests } of this.#specs) {
+    for (const { tests } of this.#specs) {
       let block = tests.get(id)?.parent;
       while (block?.parent && pathOf(block).length > depth) block = block.parent;
-      if (block) return testsOf(block).map((one) => `${file} ${nameOf(one)}`);
+      if (block) return testsOf(block).map((one) => this.#idOf(one));
     }
     return [];
   }
@@ -90,16 +104,19 @@ export class Specs {
     this.#stray.length = 0;
     Logger.overrideLogger(['error', 'warn']);
     Logger.overrideLogger(new ConsoleLogger());
-    this.#file = file;
     this.#tests = tests;
     await circus.run();
     const results = [...tests].filter(([, test]) => test.status === 'done');
     return results.map(([id, test]) => this.#result(file, id, test));
   }
 
-  #file = '';
   /** @type {Map<string, Test>} */
   #tests = new Map();
+
+  /** @param {Test} test */
+  #idOf(test) {
+    return /** @type {string} */ (this.#ids.get(test));
+  }
 
   /** @param {string} file @param {string} id @param {Test} test @returns {Result} */
   #result(file, id, test) {
@@ -110,11 +127,11 @@ export class Specs {
 
   /** @param {any} event */
   #handle(event) {
-    if (event.name === 'test_started') this.#onTest(`${this.#file} ${nameOf(event.test)}`);
+    if (event.name === 'test_started') this.#onTest(this.#idOf(event.test));
     if (event.name === 'hook_start' && event.hook.type.endsWith('All')) {
       const block = event.hook.parent;
       const first = testsOf(block)[0];
-      this.#onTest(`hooks ${pathOf(block).length} ${this.#file} ${nameOf(first)}`);
+      this.#onTest(`hooks ${pathOf(block).length} ${this.#idOf(first)}`);
     }
     if (event.name === 'test_fn_success' || event.name === 'test_fn_failure') {
       event.test.errors.push(...this.#stray.splice(0));
