@@ -54,9 +54,12 @@ export function sharedStatements(
     endLease: updateOwned(`status = ?, lease_until = ${now}, expires_at = ${stays('done', 'begun')}`),
     renew: updateOwned(`lease_until = ${now} + ?`),
     markAwaited: `UPDATE ${record} SET awaited = 1 WHERE id = ? AND status = 'processing' AND NOT awaited`,
-    /** Tokens and attempts grow together: this leaves out the steps of an earlier operation that has expired. */
+    /**
+     * Tokens and attempts grow together: this leaves out the steps of an earlier operation that has expired. A session of MySQL may have
+     * a limit of its own (`sql_select_limit`), and a step that is left out would run again.
+     */
     loadSteps: `SELECT ${stepName} AS name, s.status, s.result FROM ${step} s JOIN ${record} r ON r.id = s.record_id
-      WHERE s.record_id = ? AND s.token > r.token - r.attempt`,
+      WHERE s.record_id = ? AND s.token > r.token - r.attempt LIMIT ${Number.MAX_SAFE_INTEGER}`,
     resolveDone: `UPDATE ${record} SET status = 'done', owner = '${NO_OWNER}', response_code = ?, response_head = ?,
       response_body = ?, completed_at = ${now}, expires_at = ${ownExpiry} WHERE ${isUnchanged} AND ${isUnknown}`,
     /** What had begun did not happen: it does not keep the record. */

@@ -56,4 +56,20 @@ describe('The statements for MySQL', () => {
     expect(deletions).toBe(-1);
     expect(await fixture.record(claim.recordId)).not.toBeNull();
   });
+
+  it('find all steps where the session limits what a SELECT returns', async () => {
+    const dataSource = await fixture.connect();
+    const { pool } = dataSource.driver as unknown as { pool: NodeJS.EventEmitter };
+    pool.on('connection', (client: { query(sql: string, done: () => void): void }) =>
+      client.query('SET SESSION sql_select_limit = 1', () => undefined),
+    );
+    const limited = fixture.store({ dataSource });
+    const ours = ownership(await limited.claim(aClaim()));
+    for (const step of ['charge', 'ship']) {
+      expect(await limited.steps.begin(ours, step)).toEqual(HELD);
+      expect(await limited.steps.end(ours, step, { status: 'done', result: '1' })).toEqual(HELD);
+    }
+    const names = (await limited.steps.load(ours.recordId)).map(({ name }) => name);
+    expect(names.sort()).toEqual(['charge', 'ship']);
+  });
 });
