@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { performance } from 'node:perf_hooks';
 import type { Beating, Heartbeats } from './heartbeats.js';
 import type { Policy } from './policy.js';
@@ -39,6 +40,8 @@ interface LeaseHost {
 /** The lease of one execution on its record, and the lock that goes with it. */
 export class Lease implements Beating {
   private phase: Phase = 'held';
+  /** The request's async context. What its heartbeats report is logged and traced as the request's own. */
+  private readonly context = new AsyncResource('IdempotencyLease');
   private readonly startedAt = performance.now();
   private renewals = 0;
   private isReported = false;
@@ -104,8 +107,10 @@ export class Lease implements Beating {
   }
 
   beat(): void {
-    if (this.phase === 'expiring') this.lose();
-    else void this.renew();
+    this.context.runInAsyncScope(() => {
+      if (this.phase === 'expiring') this.lose();
+      else void this.renew();
+    });
   }
 
   private async renew(): Promise<void> {

@@ -1,6 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { Controller, Param, Post } from '@nestjs/common';
 import { Heartbeats } from '../../../lib/engine/heartbeats.js';
+import { IdempotencyService, Idempotent } from '../../../lib/index.js';
 import { RedisWakeUp } from '../../../lib/lock/index.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
@@ -8,7 +11,10 @@ import { Deadlines } from '../../../lib/store/deadline.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import { GroupCommit } from '../../../lib/store/group-commit.js';
 import { PostgresWakeUp } from '../../../lib/store/postgres-wake-up.js';
+import { startApp } from '../../conformance/support/app.js';
+import { send } from '../../conformance/support/raw-http.js';
 import { startRedis } from '../../support/servers.mjs';
+import { until } from '../../support/until.js';
 import { anId, LockFixture, VERSIONS } from '../lock/support.js';
 import { aClaim, backendOf, StoreFixture } from './support.js';
 
@@ -98,3 +104,43 @@ describe('what one request opens for all of them does not keep its async context
     await server.dispose();
   });
 });
+
+describe('what a heartbeat finds', () => {
+  it('is reported in the async context of its own request', async () => {
+    const gates = [newGate(), newGate()];
+    let begun = 0;
+    @Controller()
+    class PaymentsController {
+      @Post('pay/:at')
+      @Idempotent({ lease: '1s' })
+      async pay(@Param('at') at: string) {
+        begun++;
+        await gates[Number(at)].opened;
+        return {};
+      }
+    }
+    const app = await startApp('express', {
+      controllers: [PaymentsController],
+      configure: (nest) =>
+        void nest.use((request: IncomingMessage, _: unknown, next: () => void) => requestId.run(request.url!, next)),
+    });
+    const lost = new Map<string, string | undefined>();
+    app.app.get(IdempotencyService).events$.subscribe(({ type, recordId }) => {
+      if (type === 'leaseLost') lost.set(recordId, requestId.getStore());
+    });
+    const payments = gates.map((_, at) => send(app.port, { path: `/pay/${at}`, key: randomUUID() }));
+    await until(() => begun === 2);
+    await app.dataSource.query(`UPDATE idempotency_record SET token = token + 1`);
+    await until(() => lost.size === 2);
+    expect(new Set(lost.values())).toEqual(new Set(['/pay/0', '/pay/1']));
+    for (const { open } of gates) open();
+    await Promise.all(payments);
+    await app.close();
+  });
+});
+
+function newGate() {
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { open, opened };
+}
