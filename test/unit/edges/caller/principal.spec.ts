@@ -95,3 +95,33 @@ it('ids that are bytes differ where their text does not', () => {
   const scopes = Array.from({ length: 256 }, (_, last) => of({ id: Buffer.from([0, 0, 0, last]) }).scope);
   expect(new Set(scopes).size).toBe(256);
 });
+
+const ofRequest = (request: Partial<PlatformRequest>, sources: { headers?: string[]; cookies?: string[] } = {}) =>
+  principalOf({ headers: {}, ...request } as PlatformRequest, { headers: [], cookies: [], ...sources }, 'POST /x');
+
+it('an error names the member, and the first twenty of what is there', () => {
+  const many = Object.fromEntries(Array.from({ length: 21 }, (_, n) => [`m${n}`, n]));
+  expect(() => of(many)).toThrow('"m19" and more, but none of');
+  expect(() => of(many)).not.toThrow('m20');
+  const { m20: _, ...twenty } = many;
+  expect(() => of(twenty)).toThrow('"m19", but none of');
+  expect(() => of({ id: Symbol('a') })).toThrow('request.user.id is a symbol, which several users may have');
+  expect(() => of({ id: {} })).toThrow('request.user.id is an object without a text of its own');
+  expect(() => ofRequest({ auth: { sub: [] } })).toThrow('request.auth.sub is an array');
+  expect(() => ofRequest({ auth: { payload: { sub: Number.NaN } } })).toThrow('request.auth.payload.sub is NaN');
+});
+
+it('a user may be a function with an id', () => {
+  expect(of(Object.assign(() => undefined, { id: 'ada' }))).toEqual({ scope: 'ada' });
+});
+
+it('a cookie counts where it is named and has a value', () => {
+  const headers = { cookie: 'other=1; session=abc; session=def; empty=' };
+  expect(ofRequest({ headers })).toEqual({ scope: '' });
+  expect(ofRequest({ headers }, { cookies: ['empty', 'none'] })).toEqual({ scope: '' });
+  expect(ofRequest({ headers: {} }, { cookies: ['session'] })).toEqual({ scope: '' });
+  expect(ofRequest({ headers }, { cookies: ['session'] })).toEqual({
+    scope: '',
+    credential: '\n[["cookie session","abc"]]',
+  });
+});

@@ -1,6 +1,13 @@
 import { IncomingMessage, type OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
-import { headSince, isOfExchange, restoreHead } from '../../../../lib/edges/content/response-head.js';
+import {
+  headSince,
+  isOfExchange,
+  packHead,
+  restoreHead,
+  unpackHead,
+} from '../../../../lib/edges/content/response-head.js';
+import { UnreadableRecordError } from '../../../../lib/engine/errors.js';
 import { resetHeaders } from '../../../../lib/edges/http/write-response.js';
 
 function aResponse(headers: OutgoingHttpHeaders = {}): ServerResponse {
@@ -101,4 +108,54 @@ test('other headers of the outcome replace those that middleware has set', () =>
   const present = aResponse({ 'Cache-Control': 'no-store', 'X-Gone': '1' });
   restoreHead(present, { headers: [['Cache-Control', 'private']], removed: ['x-gone'] });
   expect(present.getHeaders()).toEqual({ 'cache-control': 'private' });
+});
+
+describe('a stored head', () => {
+  test('is read as it was written', () => {
+    const head = {
+      headers: [
+        ['X-A', '1'],
+        ['X-B', ['2', '3']],
+      ],
+      removed: ['x-c'],
+      statusMessage: 'Fine',
+    } as const;
+    expect(unpackHead(packHead(head as never))).toEqual(head);
+    expect(unpackHead(null)).toEqual({ headers: [] });
+  });
+
+  test('has neither a list of removed headers nor a message where there are none', () => {
+    expect(headSince(aResponse(), {}, ALL)).toEqual({ headers: [] });
+    expect(Object.keys(headSince(aResponse(), {}, ALL))).toEqual(['headers']);
+    const silent = aResponse({ 'X-A': '1' });
+    restoreHead(silent, { headers: [] });
+    expect(silent.getHeaders()).toEqual({ 'x-a': '1' });
+  });
+
+  test.each([
+    ['no JSON', 'no JSON'],
+    ['no headers', '{}'],
+    ['headers that are no list', '{"headers":"X-A"}'],
+    ['a line that is no list', '{"headers":["ab"]}'],
+    ['a name that node refuses', '{"headers":[["a b","1"]]}'],
+    ['a value that is no text', '{"headers":[["X-A",1]]}'],
+    ['a value that node refuses', '{"headers":[["X-A","a\\nb"]]}'],
+    ['one of several values that node refuses', '{"headers":[["X-A",["1","a\\nb"]]]}'],
+    ['removed headers that are no list', '{"headers":[],"removed":"x-a"}'],
+    ['a removed name that node refuses', '{"headers":[],"removed":["a b"]}'],
+    ['a message that is no text', '{"headers":[],"statusMessage":1}'],
+    ['a message that node refuses', '{"headers":[],"statusMessage":"a\\nb"}'],
+  ])('with %s cannot be read', (_what, text) => {
+    const read = () => unpackHead(Buffer.from(text));
+    expect(read).toThrow(UnreadableRecordError);
+    expect(read).toThrow(expect.objectContaining({ cause: expect.any(Error) }));
+  });
+});
+
+test('names are remembered up to a number, and read as before beyond it', () => {
+  const names = Array.from({ length: 2_000 }, (_, n) => `X-Trace-${n}-Id`);
+  for (let round = 0; round < 2; round++) {
+    expect(names.filter((name) => isOfExchange(name.toLowerCase()))).toEqual([]);
+    expect(isOfExchange('x-trace-id')).toBe(true);
+  }
 });

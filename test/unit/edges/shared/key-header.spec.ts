@@ -154,3 +154,29 @@ describe('the key header', () => {
     );
   });
 });
+
+describe('where the headers and what was sent differ', () => {
+  const SETTINGS = { header: NAME, keyFormat: FORMAT, documentation: undefined };
+  const read = (value: string | string[] | undefined, raw?: string[]) =>
+    readingOf(() => readKeyHeader({ 'idempotency-key': value }, raw, SETTINGS));
+
+  test('what middleware has set counts', () => {
+    expect(read('new', [NAME, 'old'])).toEqual({ kind: 'key', key: 'new' });
+    expect(read('new', [NAME, 'old', NAME, 'older'])).toEqual({ kind: 'key', key: 'new' });
+    expect(read('new', ['X-Key-Of-Length', 'new', 'Host', 'a'])).toEqual({ kind: 'key', key: 'new' });
+    expect(read('new')).toEqual({ kind: 'key', key: 'new' });
+    expect(read(['new'])).toEqual({ kind: 'key', key: 'new' });
+  });
+
+  test('what middleware has removed is not there', () => {
+    expect(read(undefined, [NAME, 'old'])).toEqual({ kind: 'missing' });
+  });
+
+  test('a header that was repeated is invalid, though node joined its lines', () => {
+    expect(read('a, b', [NAME, 'a', NAME, 'b'])).toMatchObject({ kind: 'invalid' });
+    expect(read('a', [NAME, 'a', NAME.toLowerCase(), 'b'])).toMatchObject({ kind: 'invalid' });
+    expect(read(['a', 'b'])).toMatchObject({ kind: 'invalid' });
+    // Of the same length as the header's name.
+    expect(read('a', ['Idempotency-Kex', 'b', NAME, 'a'])).toEqual({ kind: 'key', key: 'a' });
+  });
+});
