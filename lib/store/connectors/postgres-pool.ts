@@ -33,6 +33,7 @@ export interface PgClient extends PgCancelInternals {
     },
     done: (error: Error | null, answer: PgAnswer) => void,
   ): void;
+  connect(done: (error?: Error) => void): void;
   end(): Promise<void>;
   /** Returns the client to its pool, which closes it if there is an error. */
   release(error?: unknown): void;
@@ -72,7 +73,7 @@ export function ownPostgresPool(dataSource: DataSource, connections: number): Po
   const most = Math.min(connections, options.max ?? Infinity);
   const pool = new PgPool({
     ...options,
-    Client: options.connectionTimeoutMillis ? master.Client : withConnectTimeout(master.Client),
+    Client: clientOfStore(master.Client),
     password: options.password,
     max: most,
     min: Math.min(MIN_CONNECTIONS, most),
@@ -103,11 +104,16 @@ export function destroyPostgres(dataSource: DataSource, client: PgClient): void 
   void client.end().catch(() => undefined);
 }
 
-/** As an option of the pool, the timeout would cost a timer each time that a connection is taken. */
-function withConnectTimeout(PgClient: PgClientClass): PgClientClass {
+function clientOfStore(PgClient: PgClientClass): PgClientClass {
   return class extends PgClient {
     constructor(options: PgClientOptions) {
-      super({ ...options, password: options.password, connectionTimeoutMillis: CONNECT_WITHIN_MS });
+      // As an option of the pool, the timeout would cost a timer each time that a connection is taken.
+      const connectionTimeoutMillis = options.connectionTimeoutMillis || CONNECT_WITHIN_MS;
+      super({ ...options, password: options.password, connectionTimeoutMillis });
+    }
+
+    override connect(done: (error?: Error) => void): void {
+      outsideRequests(() => super.connect(done));
     }
   };
 }
@@ -137,16 +143,13 @@ function poolOf(
       return idleCount === 0 && totalCount >= (options?.max ?? 0);
     },
     take: () =>
-      new Promise((resolve, reject) => {
-        const taken = (error: unknown, client: PgClient) => {
+      new Promise((resolve, reject) =>
+        pool().connect((error, client) => {
           if (error) return reject(error);
           client.on('error', ignore);
           resolve(client);
-        };
-        if (open) outsideRequests(() => pool().connect(taken));
-        // An application may prepare its connections for the request that takes them.
-        else pool().connect(taken);
-      }),
+        }),
+      ),
     limitTo(connections) {
       const { options } = pool();
       if (options) options.max = Math.min(connections, most);
