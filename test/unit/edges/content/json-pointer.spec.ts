@@ -87,7 +87,7 @@ describe('what is compared of a content', () => {
     [['/files/0/name'], ['/files/0/size'], true],
     [['/files/0/name'], ['/files/1'], true],
     [['?files/0/name'], undefined, false],
-  ])('a file whose members nobody knows yet: only %j, ignore %j: %j', (only, ignore, expected) => {
+  ])('a file whose members are not known yet: only %j, ignore %j: %j', (only, ignore, expected) => {
     expect(pointInto({ ...(only && { only }), ...(ignore && { ignore }) }, ['files', '0'])).toBe(expected);
   });
 });

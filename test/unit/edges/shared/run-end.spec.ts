@@ -92,7 +92,7 @@ describe('what the option `outcome` says', () => {
     expect(lines).toEqual(Array(2).fill(['error', 'POST /x: the option `outcome` failed']));
   });
 
-  it('says what it got in place of a verdict', () => {
+  it('says what it got instead of a verdict', () => {
     const stacks: unknown[] = [];
     jest
       .spyOn(Logger.prototype, 'error')
@@ -179,7 +179,7 @@ describe('what is answered instead', () => {
     expect(lines).toHaveLength(1);
   });
 
-  it('of a record that is held: the error that ended its transaction, or that nobody knows', () => {
+  it('of a record that is held: the error that ended its transaction, or that its outcome is unknown', () => {
     const ended = new TransactionEndedError();
     expect(answer({ kind: 'held', error: ended })).toBe(ended);
     expect(answer({ kind: 'held' }, new Error('of the handler'))).toBeInstanceOf(IdempotencyOutcomeUnknownException);
