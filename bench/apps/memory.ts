@@ -252,10 +252,6 @@ interface Sized {
   readonly size: number;
 }
 
-interface Sized {
-  readonly size: number;
-}
-
 /** Of the library's, by their names: whatever of them is private. */
 interface Engine {
   readonly inFlight: Sized;

@@ -174,7 +174,7 @@ async function refused(app, count) {
       if ((await client.status()) !== 409) throw new Error('a retry was not refused');
       return client;
     },
-    // A client has its response before the server has let go of the request. The first one's stays.
+    // A client has its response before the server has released the request. The first one's stays.
     isReady: async () => (await app.ask({ ask: 'memory' })).exchanges <= 2,
     end: async () => {
       await first?.status();

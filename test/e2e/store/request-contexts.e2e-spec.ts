@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { Controller, Param, Post } from '@nestjs/common';
 import { Heartbeats } from '../../../lib/engine/heartbeats.js';
+import type { WakeUp } from '../../../lib/engine/ports/wake-up.js';
 import { IdempotencyService, Idempotent } from '../../../lib/index.js';
 import { RedisWakeUp } from '../../../lib/lock/index.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
@@ -24,6 +25,15 @@ const requestId = new AsyncLocalStorage<string>();
 /** Resolves with the request that `listener` is called in. */
 function callOf(subscribe: (listener: () => void) => unknown): Promise<string | undefined> {
   return new Promise((resolve) => subscribe(() => resolve(requestId.getStore())));
+}
+
+/** Resolves with the request that a waiter is woken in, which subscribed in the first one. */
+async function wokenBy(wakeUp: WakeUp, recordId: string): Promise<string | undefined> {
+  let subscribed!: Promise<unknown>;
+  const woken = callOf((wake) => (subscribed = requestId.run('first', () => wakeUp.subscribe(recordId, wake))));
+  await subscribed;
+  await wakeUp.announce(recordId);
+  return woken;
 }
 
 describe('what one request opens for all of them does not keep its async context', () => {
@@ -78,12 +88,7 @@ describe('what one request opens for all of them does not keep its async context
     const fixture = await StoreFixture.open(backendOf('postgres'));
     const connector = connectorFor(fixture.dataSource, 2) as Connector<PgConnection>;
     const wakeUp = new PostgresWakeUp(fixture.dataSource, connector);
-    const id = randomUUID();
-    let subscribed!: Promise<unknown>;
-    const woken = callOf((listener) => (subscribed = requestId.run('first', () => wakeUp.subscribe(id, listener))));
-    await subscribed;
-    await wakeUp.announce(id);
-    expect(await woken).toBeUndefined();
+    expect(await wokenBy(wakeUp, randomUUID())).toBeUndefined();
     await wakeUp.close();
     await connector.close?.();
     await fixture.close();
@@ -93,12 +98,7 @@ describe('what one request opens for all of them does not keep its async context
     const server = await startRedis();
     const lock = new LockFixture();
     const wakeUp = new RedisWakeUp(await lock.connect(VERSIONS[0], [server.port]));
-    const id = anId();
-    let subscribed!: Promise<unknown>;
-    const woken = callOf((listener) => (subscribed = requestId.run('first', () => wakeUp.subscribe(id, listener))));
-    await subscribed;
-    await wakeUp.announce(id);
-    expect(await woken).toBeUndefined();
+    expect(await wokenBy(wakeUp, anId())).toBeUndefined();
     await wakeUp.close();
     await lock.close();
     await server.dispose();
