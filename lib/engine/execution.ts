@@ -190,8 +190,8 @@ export class Execution<Manager = unknown> {
   }
 
   /**
-   * @internal Lets go of the request. What a handler leaves open, such as a connection of the application's pool, keeps the handler's
-   * async context, and this object with it.
+   * @internal Drops all references to the request. A connection that the handler has opened for a pool keeps the handler's async
+   * context, and this object with it.
    */
   end(): void {
     this.leased = undefined;

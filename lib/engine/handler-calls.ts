@@ -91,7 +91,7 @@ export class HandlerCalls {
     this.closed = true;
   }
 
-  /** Lets go of what belongs to the request. The operation has ended. */
+  /** Drops all references to the request. Called at the end of the operation. */
   forget(): void {
     this.restartTransaction &&= refuseRestart;
     if (this.last) this.last.result = undefined;

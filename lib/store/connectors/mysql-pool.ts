@@ -99,6 +99,7 @@ export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<
   pool.on('release', (connection) => connection.stream?.unref?.());
   const take = () =>
     new Promise<Mysql2Connection>((resolve, reject) =>
+      // `mysql2` opens a connection within this call.
       outsideRequests(() => pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)))),
     );
   return poolOf(() => pool, take, { most, open });
