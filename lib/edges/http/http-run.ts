@@ -1,32 +1,34 @@
-import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
+import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Subscriber } from 'rxjs';
 import { current, CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { TooLateError } from '../../engine/handler-calls.js';
-import { TOMBSTONE } from '../../engine/outcome.js';
 import type { HandlerResult, RecordingResult, Runner, LeasedExecution } from '../../engine/leased-execution.js';
-import { REJECTED_BY_PIPES } from '../../private-names/nest.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
-import { outcomeToKeep } from '../content/response-to-keep.js';
 import type { EndpointWarnings } from '../shared/endpoint-warnings.js';
-import {
-  answerInstead,
-  STORE_WITHOUT_RESPONSE,
-  isStream,
-  isWorkToBeDone,
-  storedResult,
-  unstoredResult,
-} from '../shared/run-end.js';
+import { answerInstead, isStream } from '../shared/run-end.js';
 import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
 import type { HttpOperation } from './http-operations.js';
 import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
 import { interceptorOf, discardWrites } from './response-interceptor.js';
-import { headSince, packHead } from '../content/response-head.js';
 import { keepSource, sourceOf } from './response-stream.js';
+import {
+  isBusy,
+  isNative,
+  isOfOperation,
+  isTruncated,
+  neverBegan,
+  resultOf,
+  resultWithoutResponse,
+  type RunState,
+  webStatusOf,
+  worksInTransaction,
+  type Writer,
+} from './run-result.js';
 import { isWebResponse, writeWebResponse } from './web-response.js';
 import { writeOutcome, writeProblem } from './write-response.js';
 
@@ -50,22 +52,17 @@ export interface HttpRunHost {
 type Phase = 'running' | 'recording' | 'over';
 
 /**
- * Who wrote a response: the handler (by `@Res()`), an inner interceptor, or code outside of the execution, which is the framework or a
- * foreign writer such as a timeout middleware.
- */
-type Writer = 'handler' | 'interceptor' | 'outside';
-
-/**
  * Runs the inner pipeline for the request that owns the record. Holds the response until its outcome is committed, and then sends
  * it: a client that saw a response must get the same one from a retry.
  *
  * The run never unsubscribes from the handler. When a client or an outer interceptor gives up, the handler still runs. If its key
  * became free before it ended, a retry would run it a second time.
  */
-export class HttpRun implements Runner, PassListener, CaptureListener {
-  private static readonly logger = new Logger('Idempotency');
-
-  private readonly current: CurrentExecution;
+export class HttpRun implements RunState, Runner, PassListener, CaptureListener {
+  readonly current: CurrentExecution;
+  readonly headersBefore: OutgoingHttpHeaders;
+  pass!: PipelinePass;
+  writer: Writer | undefined;
   /**
    * The async context of the outer interceptors, in which their callbacks run. An interceptor that retries subscribes from such a
    * callback. From the execution's context, its pass would look like a second `@Idempotent()` on the same request, and
@@ -73,13 +70,8 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
    */
   private readonly outerContext = current();
   private readonly capture: ResponseCapture;
-  private readonly headersBefore: OutgoingHttpHeaders;
   private phase: Phase = 'running';
-  /** Set when the capture reports a response. A run may end without one. */
-  private writer: Writer | undefined;
   private next!: CallHandler;
-  /** The latest pass. It decides the result. */
-  private pass!: PipelinePass;
   private openPasses = 0;
   /** Whether the handler failed after its response, which rolls its transaction back. The response must not be sent then. */
   private failedAfterResponse = false;
@@ -87,10 +79,10 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
 
   constructor(
     private readonly host: HttpRunHost,
-    private readonly leased: LeasedExecution,
+    readonly leased: LeasedExecution,
     private readonly context: ExecutionContext,
-    private readonly exchange: Exchange,
-    private readonly operation: HttpOperation,
+    readonly exchange: Exchange,
+    readonly operation: HttpOperation,
   ) {
     const { response, policy } = operation.options;
     this.current = CurrentExecution.of(leased.execution, operation.handler);
@@ -206,14 +198,15 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     );
   }
 
+  /** Decides how a response is sent: beside the operation, as it is written, or when its outcome is recorded. */
   onResponse(captured: CapturedResponse): void {
     if (this.phase !== 'running') return;
     this.writer = this.currentWriter();
     this.onChange?.();
-    if (this.neverBegan() && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
-    if (!this.isOfOperation(captured)) return void this.sendForeign(captured.status);
-    if (captured.isStreamed || this.worksInTransaction(captured)) return void this.sendStreamed(captured);
-    if (!captured.body && (this.isBusy || this.isNative)) return void this.sendUnstorable(captured);
+    if (neverBegan(this) && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
+    if (!isOfOperation(this, captured.status)) return void this.sendForeign(captured.status);
+    if (captured.isStreamed || (!captured.body && worksInTransaction(this))) return void this.sendStreamed(captured);
+    if (!captured.body && (isBusy(this) || isNative(this))) return void this.sendUnstorable(captured);
     void this.endWith(captured);
   }
 
@@ -224,64 +217,17 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     return this.openPasses > 0 ? 'interceptor' : 'outside';
   }
 
-  /**
-   * Returns whether the operation itself wrote a response. One that is written while the handler runs is foreign, such as a timeout
-   * middleware's 503. If it were stored, a retry would replay the 503 of a payment that went through. Two writers are exceptions: a
-   * handler that has the response by `@Res()`, and an inner interceptor that does the work after the handler has returned, as oRPC's
-   * does.
-   */
-  private isOfOperation({ status }: CapturedResponse): boolean {
-    const { state } = this.current.calls;
-    if (this.writer === 'handler') return true;
-    if (this.writer === 'interceptor') return state === 'succeeded';
-    // The first chunk of a generator; an error while it runs is foreign.
-    if (this.isBusy) return this.current.calls.isBody && status < 400;
-    if (!this.operation.native) return !this.pass.isGivenUp;
-    // A callback may have lost the async context, so an error response may be the handler's own or a foreign one.
-    return status < 400 || this.pass.thrown !== undefined || state !== 'succeeded';
-  }
-
-  /** Whether the handler writes the response: by a native `@Res()`, or by one with `passthrough`, to redirect for example. */
-  private get isNative(): boolean {
-    return this.operation.native || this.writer === 'handler';
-  }
-
-  /**
-   * Whether a response that cannot be held to its end is written by work in the transaction: by the handler, or by its stream. An
-   * early COMMIT would cut that work in two, and its end must not reach the client before COMMIT.
-   */
-  private worksInTransaction({ body }: CapturedResponse): boolean {
-    if (body || !this.operation.options.policy.transactional) return false;
-    return this.pass.source !== undefined || this.isBusy || this.isNative;
-  }
-
-  /** Whether the handler, or an interceptor that does its work, may still change the result. */
-  private get isBusy(): boolean {
-    return this.pass.phase !== 'ended' || this.current.calls.state === 'running';
-  }
-
   private async endWith(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
     const { transactional } = this.operation.options.policy;
-    if (this.isTruncated && captured.status < 400) return this.endTruncated();
-    const result = this.resultOf(captured);
+    if (isTruncated(this) && captured.status < 400) return this.endTruncated();
+    const result = resultOf(this, captured);
     // While a call runs, a release would let a retry run beside it, and a COMMIT would cut its writes in two.
     if (!calls.isRunning || (result.kind === 'store' && !transactional)) return this.end(result);
     // A handler that waits for its own response to be sent is done. To wait for that handler would be a deadlock.
-    await (this.isNative ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
+    await (isNative(this) ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());
     this.failedAfterResponse = transactional && calls.state === 'failed' && captured.status < 400;
-    this.end(this.failedAfterResponse ? { kind: 'release' } : this.resultOf(captured));
-  }
-
-  /**
-   * Whether the handler's stream broke off in a transaction: it failed, or its client has disconnected. Only a part of its work is done,
-   * and it can be rolled back. Outside of a transaction, the handler has succeeded, and a retry must not run it again. A generator is
-   * the handler itself, and has failed.
-   */
-  private get isTruncated(): boolean {
-    const { calls } = this.current;
-    if (calls.isBody) return calls.state === 'failed';
-    return this.operation.options.policy.transactional && this.pass.isTruncated;
+    this.end(this.failedAfterResponse ? { kind: 'release' } : resultOf(this, captured));
   }
 
   /** Nest 11 ends the response of a stream that fails as if it were whole. It must not be sent. */
@@ -301,7 +247,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     await this.passThrough();
     await this.settled();
     await sent;
-    this.end(this.resultOf(captured));
+    this.end(resultOf(this, captured));
   }
 
   /** Sends the response as it is written, except its end, which waits for the commit. */
@@ -311,7 +257,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     if (this.capture.hasEnded || (await this.capture.stream()) === 'ended') return this.endWith(captured);
     const isSettled = await this.settled();
     // With `response: { stream: true }` the operation outlives its client. A silent one may still run: its outcome is unknown.
-    this.end(this.resultWithoutResponse(isSettled && !this.operation.options.response.stream));
+    this.end(resultWithoutResponse(this, isSettled && !this.operation.options.response.stream));
   }
 
   /** Sends a foreign response, and follows the operation to its end. */
@@ -331,7 +277,7 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     // The status that the handler set, if it did so after the foreign response was written.
     const { status } = this.exchange;
     const own = native && status !== foreignStatus ? status : undefined;
-    this.end(this.resultWithoutResponse(isSettled && (!mayCallBack || own !== undefined), own ?? this.webStatus));
+    this.end(resultWithoutResponse(this, isSettled && (!mayCallBack || own !== undefined), own ?? webStatusOf(this)));
   }
 
   private async passThrough(): Promise<void> {
@@ -358,10 +304,10 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     } while (this.isOpen && (hasChanged || this.capture.size > heldBytes));
     if (!this.isOpen) return;
     // An outer interceptor has retried.
-    if (isSettled && this.isBusy) return this.endUnanswered();
+    if (isSettled && isBusy(this)) return this.endUnanswered();
     const isKnown = !this.operation.native || this.capture.hasResponse || this.current.calls.isAsync;
     const status = this.operation.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
-    this.end(this.resultWithoutResponse(isSettled && isKnown, status ?? this.webStatus));
+    this.end(resultWithoutResponse(this, isSettled && isKnown, status ?? webStatusOf(this)));
   }
 
   /** Writes the Response that a handler has returned, so that it is recorded. */
@@ -373,12 +319,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
       // What breaks off is recorded as that of any other response.
       return writeWebResponse(response, rawResponse).catch(() => undefined);
     });
-  }
-
-  /** The status of the web Response that the handler has returned. */
-  private get webStatus(): number | undefined {
-    const { value } = this.current.calls;
-    return isWebResponse(value) ? value.status : undefined;
   }
 
   /** Whether no response is to be expected: platforms stop a stream when its client disconnects. */
@@ -424,85 +364,6 @@ export class HttpRun implements Runner, PassListener, CaptureListener {
     const isExpected = result.kind === 'store' && this.openPasses > 0 && calls.state === 'not begun';
     if (!isExpected) calls.close();
     this.leased.end(result);
-  }
-
-  /**
-   * @param isKnown whether the run has seen the operation end
-   * @param status of the response that a native handler wrote, although it was not sent
-   */
-  private resultWithoutResponse(isKnown: boolean, status?: number): HandlerResult {
-    const { state } = this.current.calls;
-    if (state === 'not begun') return { kind: 'discard' };
-    if (!isKnown) return { kind: 'unknown' };
-    if (this.pass.thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
-    return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
-  }
-
-  /** Returns a tombstone if the response cannot be packed, because an error would leave the record in `processing` until its lease ends. */
-  private resultOf({ status, body }: CapturedResponse): HandlerResult {
-    const { calls } = this.current;
-    const { thrown } = this.pass;
-    if (thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
-    const { response } = this.operation.options;
-    const handlerFailed = this.handlerFailed(status);
-    const failed = thrown !== undefined || handlerFailed || status >= 400;
-    try {
-      const error = thrown ? thrown.error : errorOfHandler(calls.error, this.operation.documentation);
-      const unstored = unstoredResult(this.operation, { status, error, handlerFailed }, this.current);
-      // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
-      const isLeftByClient = unstored?.kind === 'release' && this.exchange.rawResponse.closed && !thrown;
-      if (isLeftByClient) return this.resultWithoutResponse(true, this.webStatus);
-      if (unstored?.kind === 'store') this.logFailureAfterHandler(status);
-      if (unstored) return unstored;
-      if (!body) return storedResult(TOMBSTONE, failed, handlerFailed);
-      const head = packHead(headSince(this.exchange.rawResponse, this.headersOfOthers, response));
-      const outcome = outcomeToKeep({ code: status, head, body }, response);
-      return storedResult(outcome, failed, handlerFailed);
-    } catch (error) {
-      HttpRun.logger.error(`${this.operation.endpoint}: the response cannot be kept`, (error as Error).stack);
-      return storedResult(TOMBSTONE, failed, handlerFailed);
-    }
-  }
-
-  private logFailureAfterHandler(status: number): void {
-    HttpRun.logger.error(
-      `${this.operation.endpoint}: answered ${status} after its handler had succeeded, and is on record ` +
-        `(${this.leased.operation.recordId}) as carried out. If a transaction of an interceptor failed, nothing was written`,
-    );
-  }
-
-  /** The headers before the pipeline, except those of the handler's own `@Header()`: a replay must have the values of the first. */
-  private get headersOfOthers(): OutgoingHttpHeaders {
-    const { computedHeaders } = this.operation;
-    if (computedHeaders.length === 0) return this.headersBefore;
-    const others = { ...this.headersBefore };
-    for (const name of computedHeaders) delete others[name];
-    return others;
-  }
-
-  /**
-   * Returns whether the handler failed, and not something that ran after it.
-   *
-   * @param status of the response, if there is one
-   */
-  private handlerFailed(status: number | undefined): boolean {
-    const { calls } = this.current;
-    if (calls.state === 'failed' || this.isTruncated) return true;
-    // An interceptor failed to commit what the handler wrote, and the application says so.
-    if (calls.isUndone && (status === undefined || status >= 400)) return true;
-    if (this.pass.thrown) return isWorkToBeDone(calls.value);
-    if (status === undefined || status < 400) return false;
-    if (this.writer === 'interceptor') return isWorkToBeDone(calls.value);
-    // Any other status than the handler's comes from a failure after it. ts-rest keeps the handler's status in its value.
-    const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
-    return this.isNative || status === this.pass.status || status === inValue;
-  }
-
-  /** Whether the handler never began, such as when a pipe rejected the request. The key stays free for a corrected one. */
-  private neverBegan(): boolean {
-    if (this.current.calls.state === 'not begun') return true;
-    const request = this.exchange.request as { [REJECTED_BY_PIPES]?: boolean };
-    return !this.operation.watched && request[REJECTED_BY_PIPES] === true;
   }
 
   onRecorded(recorded: RecordingResult): void {

@@ -293,7 +293,7 @@ export const RECORDS = [
         promise: 'a response that is too large to be kept',
         broken: [
           {
-            file: 'lib/edges/http/http-run.ts',
+            file: 'lib/edges/http/run-result.ts',
             find: 'if (!body) return storedResult(TOMBSTONE, failed, handlerFailed);',
             replace: "if (!body) return { kind: 'release' };",
           },

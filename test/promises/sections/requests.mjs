@@ -19,9 +19,9 @@ export const REQUESTS = [
         promise: 'a late failure frees the key',
         broken: [
           {
-            file: 'lib/edges/http/http-run.ts',
-            find: "return state === 'succeeded' && !this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };",
-            replace: 'return this.handlerFailed(status) ? STORE_WITHOUT_RESPONSE : STORE_WITHOUT_RESPONSE;',
+            file: 'lib/edges/http/run-result.ts',
+            find: "return state === 'succeeded' && !hasHandlerFailed(run, status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };",
+            replace: 'return hasHandlerFailed(run, status) ? STORE_WITHOUT_RESPONSE : STORE_WITHOUT_RESPONSE;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures', test: 'its late failure frees the key' }],
@@ -162,7 +162,7 @@ export const REQUESTS = [
         promise: 'callbacks without a sign of life',
         broken: [
           {
-            file: 'lib/edges/http/http-run.ts',
+            file: 'lib/edges/http/run-result.ts',
             find: "if (!isKnown) return { kind: 'unknown' };",
             replace: 'if (!isKnown) return STORE_WITHOUT_RESPONSE;',
           },
@@ -198,7 +198,7 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: 'await (this.isNative ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());',
+            find: 'await (isNative(this) ? Promise.race([calls.idle(), this.capture.awaited()]) : calls.idle());',
             replace: 'await calls.idle();',
           },
         ],
@@ -257,7 +257,7 @@ export const REQUESTS = [
         promise: 'a transaction that an interceptor cannot commit',
         broken: [
           {
-            file: 'lib/edges/http/http-run.ts',
+            file: 'lib/edges/http/run-result.ts',
             find: 'if (calls.isUndone && (status === undefined || status >= 400)) return true;',
             replace: '',
           },

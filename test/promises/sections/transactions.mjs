@@ -206,9 +206,9 @@ export const TRANSACTIONS = [
         promise: 'a stream that breaks off is rolled back',
         broken: [
           {
-            file: 'lib/edges/http/http-run.ts',
-            find: '    return this.operation.options.policy.transactional && this.pass.isTruncated;\n',
-            replace: '    return false;\n',
+            file: 'lib/edges/http/run-result.ts',
+            find: '  return operation.options.policy.transactional && pass.isTruncated;\n',
+            replace: '  return false;\n',
           },
         ],
         shownBy: [{ spec: 'test/conformance/transactional-streams', test: 'whose client goes away' }],
@@ -218,7 +218,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/edges/http/http-run.ts',
-            find: 'if (captured.isStreamed || this.worksInTransaction(captured))',
+            find: 'if (captured.isStreamed || (!captured.body && worksInTransaction(this)))',
             replace: 'if (captured.isStreamed)',
           },
         ],
