@@ -98,6 +98,32 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('on %s', (dial
     expect(await writesOf(asked.key)).toEqual(['debit']);
   });
 
+  // The connection returned to the pool in the open transaction, and the next request committed what had failed.
+  it('keeps its connection, though a handler releases it as one of its own', async () => {
+    let failure: Error | undefined = new Error('declined');
+    handler = async (execution) => {
+      const runner = execution.manager.queryRunner!;
+      await runner.connect();
+      await runner.startTransaction();
+      try {
+        await write(execution, 'debit');
+        await runner.commitTransaction();
+      } finally {
+        await runner.release();
+      }
+      if (failure) throw failure;
+      return { ok: true };
+    };
+    const [failed, other] = [request(), request()];
+    expect((await send(app.port, failed)).status).toBe(500);
+    failure = undefined;
+    expect((await send(app.port, other)).status).toBe(201);
+    expect([await writesOf(failed.key), await writesOf(other.key)]).toEqual([[], ['debit']]);
+    expect(isReplay(await send(app.port, other))).toBe(true);
+    expect((await send(app.port, failed)).status).toBe(201);
+    expect(await writesOf(failed.key)).toEqual(['debit']);
+  });
+
   it('calls a subscriber for each transaction and statement, in their order', async () => {
     const heard: string[] = [];
     const note = (what: string) => () => void heard.push(what);

@@ -89,6 +89,18 @@ export class WatchedTransaction {
   }
 }
 
+const noRelease = () => Promise.resolve();
+
+/**
+ * Makes `release()` have no effect until the returned function is called. A handler that treats the query runner as one of its own would
+ * return the connection to its pool in the open transaction: another request would commit what it wrote.
+ */
+function keepConnection(runner: QueryRunner): () => void {
+  const { release } = runner;
+  runner.release = noRelease;
+  return () => void (runner.release = release);
+}
+
 /** A statement, as TypeORM reports it to subscribers. */
 interface Statement {
   readonly query: string;
@@ -150,7 +162,8 @@ export class TransactionWatch implements EntitySubscriberInterface {
     this.transactions.set(runner, transaction);
     ownRunners.add(runner);
     if (!transaction.client) transaction.listenTo((await runner.connect()) as RawConnection);
-    transaction.operations++;
+    // Not by a later operation that joins: the code that began the transaction releases the connection after the first one.
+    const allowRelease = transaction.operations++ === 0 ? keepConnection(runner) : undefined;
     this.connector.nesting?.enter();
     try {
       return await work(transaction);
@@ -160,6 +173,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
     } finally {
+      allowRelease?.();
       if (--transaction.operations === 0) {
         if (transaction.phase !== 'failed') transaction.phase = 'ending';
         ownRunners.delete(runner);
