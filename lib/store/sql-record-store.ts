@@ -102,13 +102,28 @@ export class SqlRecordStore implements RecordStore {
    * @param others the application's data sources besides the store's
    */
   watchWrites(others: readonly DataSource[]): void {
-    for (const { subscribers } of others) if (!subscribers.includes(this.watch)) subscribers.push(this.watch);
     this.watched = [this.dataSource, ...others];
-    for (const { subscribers } of this.watched) subscribers.push(this.rolledBackCalls);
+    this.subscribe();
+  }
+
+  /**
+   * @param duringRequest a request may have begun a transaction. Called for each one: a data source makes a new list of subscribers when it
+   *   is initialized, after the boot or again.
+   */
+  private subscribe(duringRequest = false): void {
+    for (const { subscribers } of this.watched) {
+      if (subscribers.includes(this.rolledBackCalls)) continue;
+      if (duringRequest) this.rolledBackCalls.watchStatements();
+      // Transactional operations subscribe to the store's data source themselves.
+      const isOther = subscribers !== this.dataSource.subscribers;
+      if (isOther && !subscribers.includes(this.watch)) subscribers.push(this.watch);
+      subscribers.push(this.rolledBackCalls);
+    }
   }
 
   claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState> {
     const { connector } = this;
+    this.subscribe(true);
     const nested = nestedIn(connector, claim.endpoint);
     if (nested) return Promise.reject(nested);
     const { recordId, request } = claim;
@@ -212,6 +227,7 @@ export class SqlRecordStore implements RecordStore {
       const index = subscribers.indexOf(this.rolledBackCalls);
       if (index >= 0) subscribers.splice(index, 1);
     }
+    this.watched = [];
     await this.connector.close?.();
   }
 

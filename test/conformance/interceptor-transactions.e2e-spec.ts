@@ -126,13 +126,30 @@ class CoveredController {
   }
 }
 
-describe.each(PLATFORMS)('interceptors that begin a transaction for each request, on %s', (platform) => {
+// TypeORM makes a new list of subscribers for each initialize(), and the library was no longer among them.
+const INITIALIZED = {
+  'before the boot': () => undefined,
+  again: async (dataSource: DataSource) => {
+    await dataSource.destroy();
+    await dataSource.initialize();
+  },
+  'after the boot': (dataSource: DataSource) => dataSource.initialize(),
+};
+
+describe.each(
+  PLATFORMS.flatMap((platform) => Object.entries(INITIALIZED).map(([when, how]) => [platform, when, how] as const)),
+)('interceptors that begin a transaction for each request, on %s, initialized %s', (platform, when, initialize) => {
   let app: RunningApp;
   let database: TestDatabase;
 
   beforeAll(async () => {
     database = await createDatabase('postgres');
-    app = await startApp(platform, { database, controllers: [OrdersController, CoveredController] });
+    const options = { ...database.options, manualInitialization: when === 'after the boot' };
+    app = await startApp(platform, {
+      database: { ...database, options },
+      controllers: [OrdersController, CoveredController],
+    });
+    await initialize(app.dataSource);
     await app.dataSource.query(
       'CREATE TABLE interceptor_order (key text, seat text UNIQUE DEFERRABLE INITIALLY DEFERRED)',
     );

@@ -23,7 +23,11 @@ export class RolledBackCalls implements EntitySubscriberInterface {
 
   afterTransactionStart({ queryRunner }: TransactionEvent): void {
     if (this.beforeQuery || current()?.isCall || ownRunners.has(queryRunner)) return;
-    this.beforeQuery = (statement) => this.noteWrite(statement);
+    this.watchStatements();
+  }
+
+  watchStatements(): void {
+    this.beforeQuery ??= (statement) => this.noteWrite(statement);
   }
 
   afterTransactionCommit({ queryRunner }: TransactionEvent): void {
