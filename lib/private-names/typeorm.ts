@@ -40,17 +40,9 @@ export function sqliteConnectionOf<Connection>({ driver }: DataSource): Connecti
   return (driver as unknown as { readonly databaseConnection: Connection }).databaseConnection;
 }
 
-/** Sets whether TypeORM assumes an open transaction, in which the next one would be a savepoint. */
+/** Sets whether TypeORM assumes an open transaction, without nested ones, in which the next one would be a savepoint. */
 export function setTransactionState(runner: QueryRunner, isTransactionActive: boolean): void {
   Object.assign(runner, { isTransactionActive, transactionDepth: Number(isTransactionActive) });
-}
-
-/**
- * Makes TypeORM end the whole transaction next. Where a handler left a nested transaction open, TypeORM would end only that one. The
- * connection would return to the pool inside the operation's transaction, whose writes would be lost although its outcome was sent.
- */
-export function forgetSavepoints(runner: QueryRunner): void {
-  Object.assign(runner, { transactionDepth: 1 });
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   type EntitySubscriberInterface,
   type Logger,
   PrimaryColumn,
+  type QueryRunner,
 } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution, IdempotencyService } from '../../lib/index.js';
 import { createDatabase, type TestDatabase, type TestDialect } from '../support/database.js';
@@ -61,6 +62,7 @@ const writesOf = async (key: string) =>
     .filter(({ id }) => id.endsWith(key))
     .map(({ what }) => what)
     .sort();
+const depthOf = (runner: QueryRunner) => (runner as unknown as { transactionDepth: number }).transactionDepth;
 const statusOf = async (key: string) =>
   (await app.app.get(IdempotencyService).find({ key, operation: 'POST /transfers' }))?.status;
 
@@ -96,6 +98,36 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('on %s', (dial
     handler = (execution) => write(execution, 'debit').then(() => ({ ok: true }));
     expect((await send(app.port, asked)).status).toBe(201);
     expect(await writesOf(asked.key)).toEqual(['debit']);
+  });
+
+  // TypeORM took the whole transaction for ended, and its connection returned to the pool without COMMIT or ROLLBACK.
+  it('ends, though a subscriber has refused a nested transaction', async () => {
+    const subscriber: EntitySubscriberInterface = {
+      beforeTransactionStart: ({ queryRunner }) => {
+        if (queryRunner.isTransactionActive && depthOf(queryRunner) > 0) throw new Error('no savepoints');
+      },
+    };
+    const { subscribers } = app.dataSource;
+    subscribers.push(subscriber);
+    try {
+      let isCaught = false;
+      handler = async (execution) => {
+        await write(execution, 'debit');
+        const nested = execution.manager.transaction((manager) => write(execution, 'bonus', manager));
+        await nested.catch((error: unknown) => {
+          if (!isCaught) throw error;
+        });
+        return { ok: true };
+      };
+      const [failed, caught] = [request(), request()];
+      expect((await send(app.port, failed)).status).toBe(500);
+      isCaught = true;
+      expect((await send(app.port, caught)).status).toBe(201);
+      expect([await writesOf(failed.key), await writesOf(caught.key)]).toEqual([[], ['debit']]);
+      expect(isReplay(await send(app.port, caught))).toBe(true);
+    } finally {
+      subscribers.splice(subscribers.indexOf(subscriber), 1);
+    }
   });
 
   // The connection returned to the pool in the open transaction, and the next request committed what had failed.

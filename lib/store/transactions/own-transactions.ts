@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { NestedOperationError } from '../../engine/errors.js';
-import { forgetSavepoints, setTransactionState } from '../../private-names/typeorm.js';
+import { setTransactionState } from '../../private-names/typeorm.js';
 import type { Connector } from '../connectors/connector.js';
 import { releaseAfter } from '../connectors/discard-connection.js';
 import type { TimeLimit } from '../deadline.js';
@@ -35,19 +35,22 @@ export class OwnTransactions {
     /** BEGIN or COMMIT, whose answer a ROLLBACK has to wait for. */
     let statement: Promise<unknown> | undefined;
     let isWanted = true;
+    let isOpen = false;
     try {
       // SQLite has one connection for all: inside another transaction, this one would be a savepoint of it.
       while (runner.isTransactionActive) await sleep(POLL_EVERY_MS);
       ownRunners.add(runner);
       const beginning = this.begin(runner, () => isWanted);
       const begun = await this.timeLimit.wait((statement = beginning));
+      isOpen = true;
       const result = await work(runner.manager, begun);
+      isOpen = false;
       if (!begun?.isCommitted) await this.timeLimit.wait((statement = this.commit(runner, begun)));
       await runner.release();
       return result;
     } catch (error) {
       isWanted = false;
-      const end = () => this.rollBack(runner, error);
+      const end = () => this.rollBack(runner, error, isOpen);
       // The first error is more useful than that of a ROLLBACK on a lost connection.
       await this.timeLimit.wait((statement ?? Promise.resolve()).then(end, end)).catch(() => undefined);
       throw error;
@@ -79,15 +82,20 @@ export class OwnTransactions {
     return transaction;
   }
 
+  /**
+   * Ends the whole transaction, whatever TypeORM assumes of it. Where a handler left a nested transaction open, TypeORM would end only that
+   * one. Where a subscriber refused to begin one, it takes the outer one for ended. In both cases the connection would return to the pool
+   * inside the operation's transaction, whose writes would be lost although its outcome was sent, or committed by another request.
+   */
   private commit(runner: QueryRunner, begun: WatchedTransaction | undefined): Promise<void> {
-    forgetSavepoints(runner);
+    setTransactionState(runner, true);
     if (!begun || runner.isReleased || isObserved(this.dataSource)) return runner.commitTransaction();
     return this.connector.direct!.commit(runner, begun.client);
   }
 
-  private async rollBack(runner: QueryRunner, error: unknown): Promise<void> {
-    if (runner.isTransactionActive) {
-      forgetSavepoints(runner);
+  private async rollBack(runner: QueryRunner, error: unknown, isOpen: boolean): Promise<void> {
+    if (isOpen || runner.isTransactionActive) {
+      setTransactionState(runner, true);
       // ROLLBACK fails if the transaction has ended already. TypeORM would still take it for open. On SQLite, which has one
       // query runner, every later statement would wait for its end forever.
       await runner.rollbackTransaction().catch(() => setTransactionState(runner, false));

@@ -96,9 +96,9 @@ const noRelease = () => Promise.resolve();
  * return the connection to its pool in the open transaction: another request would commit what it wrote.
  */
 function keepConnection(runner: QueryRunner): () => void {
-  const { release } = runner;
-  runner.release = noRelease;
-  return () => void (runner.release = release);
+  const { release } = runner as { release: unknown };
+  Object.assign(runner, { release: noRelease });
+  return () => void Object.assign(runner, { release });
 }
 
 /** A statement, as TypeORM reports it to subscribers. */
