@@ -9,11 +9,14 @@ const TRANSACTION_CONTROL =
 
 /** Statements that commit what came before them (MySQL reference manual, "Statements That Cause an Implicit Commit"). */
 const IMPLICIT_COMMIT =
-  /^(?:(?:create|drop)\s+(?!temporary\b)|(?:alter|truncate|rename|grant|revoke|analyze|optimize|repair|flush|install|uninstall)\s|(?:un)?lock\s+tables?\b)/i;
+  /^(?:(?:create\s+(?:or\s+replace\s+)?|drop\s+)(?!(?:temporary|or)\b)|(?:alter|truncate|rename|grant|revoke|analyze|optimize|repair|flush|install|uninstall)\s|(?:un)?lock\s+tables?\b)/i;
 
 /** PostgreSQL's. May match a setting of another name, which then costs two statements more and changes nothing. */
 const ROLE_CHANGE =
   /(?:^|;|\*\/)\s*set\b[^;]*\b(?:role|authorization)\b|\bset_config\s*\(\s*'(?:role|session_authorization)'/i;
+
+/** PostgreSQL's, for all settings of the session and the transaction. */
+const RESET = /^\s*reset\s+all\b/i;
 
 const WRITE = /^(?:insert|update|delete|merge|replace|truncate|call|copy|load\s+data|create|alter|drop)\b/i;
 const WRITE_BEHIND_WITH = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)\b/i;
@@ -27,6 +30,11 @@ export function endsTransaction(sql: string, { commitsImplicitly }: Pick<Dialect
 /** Returns whether a statement makes the rest of a PostgreSQL transaction run as another role, as far as its text shows. */
 export function changesRole(sql: string): boolean {
   return ROLE_CHANGE.test(sql);
+}
+
+/** Returns whether a statement undoes the settings of the transaction, that by which the store knows it among them. */
+export function resetsSettings(sql: string): boolean {
+  return RESET.test(sql);
 }
 
 /** Returns whether a statement writes, as far as its text shows: a SELECT may call a function that writes. */

@@ -16,7 +16,7 @@ import { discardConnection, isPoisoned, noteError } from '../connectors/discard-
 import { isInTransactionAfter } from '../dialects/mysql.js';
 import { kindOf, says } from '../driver-errors.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
-import { changesRole, endsTransaction, isWrite } from './statements.js';
+import { changesRole, endsTransaction, isWrite, resetsSettings } from './statements.js';
 
 /** A driver's connection. One over a network emits an error when it is lost. */
 interface RawConnection {
@@ -222,10 +222,11 @@ export class TransactionWatch implements EntitySubscriberInterface {
   }
 
   /** Called by TypeORM after each statement of the data source, and awaited before the statement resolves. */
-  afterQuery({ queryRunner, success, rawResults, error }: StatementResult): Promise<void> | undefined {
+  afterQuery({ query, queryRunner, success, rawResults, error }: StatementResult): Promise<void> | undefined {
     const transaction = this.transactions.get(queryRunner);
     if (transaction?.phase !== 'open') return undefined;
     if (success) {
+      if (resetsSettings(query)) return this.markAgain(queryRunner, transaction.mark);
       if (isInTransactionAfter(rawResults) !== false) return undefined;
       transaction.phase = 'undone';
       transaction.mayBeCommitted = true;
@@ -237,6 +238,12 @@ export class TransactionWatch implements EntitySubscriberInterface {
     transaction.phase = 'undone';
     transaction.cause = error;
     return undefined;
+  }
+
+  private async markAgain(runner: QueryRunner, mark: string): Promise<void> {
+    const on = await this.connector.within(runner.manager);
+    // A lost connection has lost its transaction too, and the next statement's error reports that.
+    await this.connector.dialect.markTransaction(on, mark).catch(() => undefined);
   }
 
   private async checkTransaction(runner: QueryRunner, transaction: WatchedTransaction, error: unknown): Promise<void> {
