@@ -13,6 +13,7 @@ import { Column, Entity, type EntityManager, PrimaryColumn, QueryFailedError } f
 import { type Execution, Idempotent, IdempotentExecution, IdempotencyService, StepResult } from '../../lib/index.js';
 import type { TestDialect } from '../support/database.js';
 import { waitsForLock } from '../support/lock-waits.js';
+import { startMariadb } from '../support/servers.mjs';
 import { until } from '../support/until.js';
 import { type AppSettings, PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { codeOf, isReplay } from './support/cases.js';
@@ -408,6 +409,50 @@ describe.each(['postgres', 'mariadb'] as const)('a deadlock that the handler cat
     handler = ({ manager, key }) => write(manager, key, 'credit').then(() => ({ transferred: true }));
     expect((await send(app.port, request)).status).toBe(201);
   });
+});
+
+// With TypeORM 0.3, what the handler wrote next was committed by itself, and the key was free: the retry wrote it again.
+it('MariaDB that rolls back at a lock timeout: what a handler writes next is refused at once', async () => {
+  const server = await startMariadb({
+    settings: ['--innodb-rollback-on-timeout=ON', '--innodb-lock-wait-timeout=1'],
+  });
+  const options = {
+    type: 'mariadb',
+    host: '127.0.0.1',
+    port: server.port,
+    username: 'root',
+    database: 'test',
+  } as const;
+  try {
+    await open('mariadb', 'express', { database: { dialect: 'mariadb', options, drop: async () => undefined } });
+    const request = to('run');
+    handler = ({ manager, key }) => write(manager, key, 'debit').then(() => ({ ok: true }));
+    expect((await send(app.port, request)).status).toBe(201);
+    for (const subscriber of app.dataSource.subscribers) {
+      // TypeORM before 1.0 does not wait for it.
+      const { afterQuery } = subscriber;
+      if (afterQuery) subscriber.afterQuery = (event) => void afterQuery.call(subscriber, event);
+    }
+    const locking = app.dataSource.createQueryRunner();
+    await locking.startTransaction();
+    await locking.manager.update(Entry, { id: `debit ${request.key}` }, { what: 'locked' });
+    const refused = to('run');
+    handler = async ({ manager, key }) => {
+      await write(manager, key, 'debit');
+      await manager.update(Entry, { id: `debit ${request.key}` }, { what: 'credited' }).catch(() => undefined);
+      await write(manager, key, 'credit');
+      return { ok: true };
+    };
+    expect((await send(app.port, refused)).status).toBe(503);
+    await locking.rollbackTransaction();
+    await locking.release();
+    expect([await entriesOf(refused.key), await statusOf(refused)]).toEqual([[], 'failed']);
+    expect((await send(app.port, refused)).status).toBe(201);
+    expect(await entriesOf(refused.key)).toEqual(['credit', 'debit']);
+  } finally {
+    await app?.close();
+    await server.dispose();
+  }
 });
 
 it('MariaDB with snapshot isolation, as from 11.6 on: a heartbeat does not fail the completion', async () => {

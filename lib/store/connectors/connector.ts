@@ -53,6 +53,11 @@ export interface Connector<Connection = unknown> {
   rehearse(steps: readonly RehearsalStep<Connection>[], reached: (what: string) => void): Promise<void>;
   /** Returns the connection of a TypeORM transaction. */
   within(manager: EntityManager): Promise<Connection>;
+  /**
+   * Returns whether an error says that the database has rolled back the whole transaction: the connection is in autocommit then. Absent
+   * where no error does.
+   */
+  endsTransaction?(error: unknown): boolean;
   /** Absent where TypeORM must begin and commit. */
   readonly direct?: DirectTransactions<Connection>;
   /**

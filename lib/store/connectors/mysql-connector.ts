@@ -1,6 +1,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { isInTransactionAfter, isUncommitted, type MysqlAnswer, type MysqlConnection } from '../dialects/mysql.js';
+import { says } from '../driver-errors.js';
 import { type Mysql2Connection, ownMysqlPool, sharedMysqlPool } from './mysql-pool.js';
 import { nestingOf } from './nesting.js';
 import { type Place, PooledConnector } from './pooled-connector.js';
@@ -25,7 +26,8 @@ const MARIADB_SYNCED = 'SET STATEMENT innodb_lock_wait_timeout = 1, lock_wait_ti
 /** Lets the one statement that follows see and change what is committed: see `MysqlConnection.currentRead`. */
 const WITHOUT_SNAPSHOT = 'SET STATEMENT innodb_snapshot_isolation = OFF FOR ';
 
-const VARIABLES = `SHOW VARIABLES WHERE Variable_name IN ('innodb_snapshot_isolation', 'wsrep_on', 'log_bin', 'binlog_format')`;
+const VARIABLES = `SHOW VARIABLES WHERE Variable_name IN
+  ('innodb_snapshot_isolation', 'innodb_rollback_on_timeout', 'wsrep_on', 'log_bin', 'binlog_format')`;
 
 /** Returns what the server gets of bytes. */
 const ECHO = 'SELECT HEX(?) AS bytes';
@@ -37,6 +39,8 @@ interface Server {
   readonly isMariadb: boolean;
   readonly hasSnapshotIsolation: boolean;
   readonly isGaleraNode: boolean;
+  /** Whether it rolls back the whole transaction where a statement waits too long for a locked row, and not only the statement. */
+  readonly rollsBackOnTimeout: boolean;
   /** Whether its binary log takes no writes of READ COMMITTED transactions. */
   readonly logsStatements: boolean;
 }
@@ -62,6 +66,10 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   async within(manager: EntityManager): Promise<MysqlConnection> {
     const connection = (await manager.queryRunner!.connect()) as Mysql2Connection;
     return wrap(connection, this.server ?? (await this.learn(connection)));
+  }
+
+  endsTransaction(error: unknown): boolean {
+    return says(error, 'endsTransaction') || (this.server?.rollsBackOnTimeout === true && says(error, 'locked'));
   }
 
   protected on(connection: Mysql2Connection, place: Place): MysqlConnection | Promise<MysqlConnection> {
@@ -109,6 +117,7 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
       isMariadb,
       hasSnapshotIsolation: isMariadb && values.has('innodb_snapshot_isolation'),
       isGaleraNode: isMariadb && values.get('wsrep_on') === 'ON',
+      rollsBackOnTimeout: values.get('innodb_rollback_on_timeout') === 'ON',
       logsStatements: values.get('log_bin') === 'ON' && values.get('binlog_format') === 'STATEMENT',
     });
   }

@@ -14,7 +14,7 @@ import { StepInTransactionError } from '../../engine/steps.js';
 import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
-import { kindOf, says } from '../driver-errors.js';
+import { kindOf } from '../driver-errors.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
 import { changesRole, endsTransaction, isWrite, resetsSettings } from './statements.js';
 
@@ -233,7 +233,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
       return undefined;
     }
     noteError(this.connector, queryRunner, error);
-    if (!says(error, 'endsTransaction')) return this.checkTransaction(queryRunner, transaction, error);
+    if (!this.connector.endsTransaction?.(error)) return this.checkTransaction(queryRunner, transaction, error);
     // Synchronously, because TypeORM before 1.0 does not await this method.
     transaction.phase = 'undone';
     transaction.cause = error;
