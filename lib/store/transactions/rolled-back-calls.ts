@@ -50,7 +50,7 @@ export class RolledBackCalls implements EntitySubscriberInterface {
   private noteWrite({ query, queryRunner }: TransactionEvent & { readonly query: string }): void {
     if (!queryRunner.isTransactionActive || ownRunners.has(queryRunner)) return;
     const call = current();
-    if (!call?.isCall || !isWrite(query)) return;
+    if (!call?.isCall || !isWrite(query, queryRunner)) return;
     let writers = this.writers.get(queryRunner);
     if (!writers) this.writers.set(queryRunner, (writers = new Set()));
     if (writers.has(call.calls)) return;

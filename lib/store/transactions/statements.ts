@@ -1,3 +1,4 @@
+import type { DataSourceOptions, QueryRunner } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 
 /** Blanks, comments and opening parentheses before the first word of a statement. */
@@ -37,8 +38,18 @@ export function resetsSettings(sql: string): boolean {
   return RESET.test(sql);
 }
 
-/** Returns whether a statement writes, as far as its text shows: a SELECT may call a function that writes. */
-export function isWrite(sql: string): boolean {
+/**
+ * Returns whether a statement writes, as far as its text shows: a SELECT may call a function that writes. What TypeORM writes when it keeps
+ * the result of a query is no write.
+ */
+export function isWrite(sql: string, { connection: dataSource }: QueryRunner): boolean {
   const statement = sql.replace(LEADING, '');
-  return WRITE.test(statement) || (/^with\b/i.test(statement) && WRITE_BEHIND_WITH.test(statement));
+  const writes = WRITE.test(statement) || (/^with\b/i.test(statement) && WRITE_BEHIND_WITH.test(statement));
+  return writes && !isOfQueryCache(sql, dataSource.options);
+}
+
+function isOfQueryCache(sql: string, { cache }: DataSourceOptions): boolean {
+  if (!cache) return false;
+  const table = (cache !== true && cache.tableName) || 'query-result-cache';
+  return sql.includes(`"${table}"`) || sql.includes(`\`${table}\``);
 }

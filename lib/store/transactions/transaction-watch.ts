@@ -210,14 +210,14 @@ export class TransactionWatch implements EntitySubscriberInterface {
   /** Called by TypeORM before each statement of the data source. An error that it throws rejects the statement. */
   beforeQuery({ query, queryRunner }: Statement): void {
     const transaction = this.transactions.get(queryRunner);
-    if (!transaction || transaction.phase === 'ending') return this.warnOfForeignWrite(query);
+    if (!transaction || transaction.phase === 'ending') return this.warnOfForeignWrite(query, queryRunner);
     if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });
     if (transaction.phase === 'failed') return refuseLeftRunning(queryRunner);
     if (endsTransaction(query, this.connector.dialect)) throw new TransactionControlError(query);
     if (changesRole(query)) transaction.hasOtherRole = true;
     const step = currentStep();
     const isOfStep = step && (step.transaction.manager as EntityManager).queryRunner === queryRunner;
-    if (isOfStep && isWrite(query)) throw new StepInTransactionError(step.name);
+    if (isOfStep && isWrite(query, queryRunner)) throw new StepInTransactionError(step.name);
     refuseOfInner(queryRunner, query);
   }
 
@@ -258,10 +258,10 @@ export class TransactionWatch implements EntitySubscriberInterface {
   }
 
   /** Warns of a write outside of the transaction: after a rollback and a retry, it is there twice. */
-  private warnOfForeignWrite(query: string): void {
+  private warnOfForeignWrite(query: string, on: QueryRunner): void {
     const execution = current()?.execution;
     const manager = execution?.openTransaction as EntityManager | undefined;
-    if (!manager || currentStep() || !isWrite(query)) return;
+    if (!manager || currentStep() || !isWrite(query, on)) return;
     if (this.transactions.get(manager.queryRunner!)?.phase !== 'open') return;
     const { endpoint } = execution!;
     if (this.warnedOf.has(endpoint)) return;
@@ -292,7 +292,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
       const runner = createQueryRunner(mode);
       if (!current()?.execution.openTransaction) return runner;
       const query = (text: string, ...rest: [parameters?: unknown[]]): Promise<unknown> => {
-        this.warnOfForeignWrite(text);
+        this.warnOfForeignWrite(text, runner);
         return runner.query(text, ...rest);
       };
       return new Proxy(runner, {
@@ -316,7 +316,7 @@ function refuseOfInner(runner: QueryRunner, query: string): void {
   const inner = current();
   if (!inner?.outer || runnerOf(inner) === runner) return;
   for (let at: CurrentExecution | undefined = inner.outer; at; at = at.outer) {
-    if (runnerOf(at) !== runner || !isWrite(query)) continue;
+    if (runnerOf(at) !== runner || !isWrite(query, runner)) continue;
     throw new OuterTransactionError(inner.execution.endpoint, at.execution.endpoint);
   }
 }
