@@ -454,8 +454,8 @@ it('MariaDB that rolls back at a lock timeout: what a handler writes next is ref
     expect((await send(app.port, request)).status).toBe(201);
     for (const subscriber of app.dataSource.subscribers) {
       // TypeORM before 1.0 does not wait for it.
-      const { afterQuery } = subscriber;
-      if (afterQuery) subscriber.afterQuery = (event) => void afterQuery.call(subscriber, event);
+      const afterQuery = subscriber.afterQuery?.bind(subscriber);
+      if (afterQuery) subscriber.afterQuery = (event) => void afterQuery(event);
     }
     const locking = app.dataSource.createQueryRunner();
     await locking.startTransaction();

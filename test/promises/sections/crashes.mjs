@@ -97,9 +97,9 @@ export const CRASHES = [
         broken: [
           {
             file: 'lib/store/transactions/transaction-watch.ts',
-            find: '    if (isOfStep && isWrite(query)) throw new StepInTransactionError(step.name);\n',
+            find: '    if (isOfStep && isWrite(query, queryRunner)) throw new StepInTransactionError(step.name);\n',
             replace:
-              '    if (isOfStep && isWrite(query) && step.name === query) throw new StepInTransactionError(step.name);\n',
+              '    if (isOfStep && isWrite(query, queryRunner) && step.name === query) throw new StepInTransactionError(step.name);\n',
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'refuses what a step writes' }],

@@ -240,8 +240,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/store/transactions/transaction-watch.ts',
-            find: 'if (!manager || currentStep() || !isWrite(query)) return;',
-            replace: 'if (!manager || currentStep() || isWrite(query)) return;',
+            find: 'if (!manager || currentStep() || !isWrite(query, on)) return;',
+            replace: 'if (!manager || currentStep() || isWrite(query, on)) return;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'warns once for each endpoint' }],
