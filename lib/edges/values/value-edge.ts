@@ -1,7 +1,9 @@
 import { setImmediate } from 'node:timers';
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { Subscriber } from 'rxjs';
+import { current } from '../../engine/current-execution.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
+import type { Execution } from '../../engine/execution.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import type { Policy } from '../../engine/policy.js';
@@ -71,8 +73,8 @@ const FORMAT = 'values v1';
 
 /** Admits requests that are answered with values, and runs, replays or refuses them: messages and mutations. */
 export class ValueEdge {
-  /** The arguments of running requests. An interceptor that is wired twice would get 409 for its own request without them. */
-  private readonly running = new WeakSet<object>();
+  /** The executions of running requests, by their arguments. */
+  private readonly running = new WeakMap<object, Execution>();
   private readonly openTransactions = new OpenTransactions('interceptor');
   private knownTypes: GraphQLClasses | undefined;
 
@@ -113,7 +115,7 @@ export class ValueEdge {
 
   private async admit({ context, next, subscriber }: PipelineCall, request: ValueRequest): Promise<void> {
     const args = context.getArgs();
-    const key = this.running.has(args) ? undefined : this.readKey(context, request);
+    const key = this.isWiredTwice(args) ? undefined : this.readKey(context, request);
     if (key === undefined) return void next.handle().subscribe(subscriber);
     const { documentation } = this.module;
     const operation = await this.operationOf(context, request, key);
@@ -127,7 +129,7 @@ export class ValueEdge {
           await this.orProblem(operation, () => unpackAnswer(admission.outcome, request.classes)),
         );
       case 'run': {
-        this.running.add(args);
+        this.running.set(args, admission.leased.execution);
         const { endpoint, options, classes, serialize } = request;
         const { errors } = this;
         const handler = watchedBehind(context.getHandler());
@@ -141,6 +143,18 @@ export class ValueEdge {
           .catch((error: unknown) => subscriber.error(problemOfError(error, documentation)));
       }
     }
+  }
+
+  /**
+   * Returns whether the call comes from within the run of its own request, as that of an interceptor that is wired twice. It would get
+   * 409 for its own request. A call from outside, by an interceptor that has given up on the run and tries again, must not pass:
+   * its handler would run beside the first.
+   */
+  private isWiredTwice(args: object): boolean {
+    const running = this.running.get(args);
+    if (!running) return false;
+    for (let at = current(); at; at = at.outer) if (at.execution === running) return true;
+    return false;
   }
 
   /** @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException */

@@ -39,9 +39,20 @@ class GivesUp implements NestInterceptor {
   }
 }
 
+/** Gives up on the first subscription while its handler runs, and subscribes again. */
+@Injectable()
+class TriesAgainMeanwhile implements NestInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return next.handle().pipe(timeout(50), retry(1), timeout(5_000));
+  }
+}
+
 let finish!: () => void;
 const finished = new Promise<void>((resolve) => (finish = resolve));
 let runs = 0;
+let finishSlow!: () => void;
+const slowFinished = new Promise<void>((resolve) => (finishSlow = resolve));
+let slowRuns = 0;
 
 const key = (context: ExecutionContext) => context.switchToRpc().getData<string>();
 
@@ -63,6 +74,15 @@ class JobsController {
     await lastValueFrom(this.names(name));
     await finished;
     return name;
+  }
+
+  @MessagePattern('still running')
+  @Idempotent({ key })
+  @UseInterceptors(TriesAgainMeanwhile)
+  async stillRunning() {
+    slowRuns++;
+    await slowFinished;
+    return slowRuns;
   }
 
   @MessagePattern('names')
@@ -107,6 +127,12 @@ describe('an application of messages alone', () => {
   test('an interceptor outside that tries again claims again', async () => {
     expect(await ask('tried again', 'again')).toEqual({ attempt: 3 });
     expect(await ask('tried again', 'again')).toEqual({ attempt: 3 });
+  });
+
+  test('one that tries again while the handler runs is refused, and does not run beside it', async () => {
+    const { code } = (await ask('still running', 's').catch((error: unknown) => error)) as { code?: string };
+    finishSlow();
+    expect([slowRuns, code]).toEqual([1, 'in-progress']);
   });
 
   test('a stream that the handler itself listens to does not end its operation', async () => {
