@@ -23,6 +23,7 @@ export class IdempotencyEdges {
     }
     // On a controller, `@Idempotent()` covers mutating HTTP methods only.
     if (!isMarkedItself(context.getHandler())) return next.handle();
-    throw new Error(`@Idempotent() does not cover "${context.getType()}" handlers`);
+    const name = `${context.getClass().name}.${context.getHandler().name}`;
+    throw new Error(`@Idempotent() on ${name}: it does not cover "${context.getType()}" handlers`);
   }
 }

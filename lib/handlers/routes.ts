@@ -1,6 +1,6 @@
 import { RequestMethod } from '@nestjs/common';
 import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
-import { isMarkedItself, type Marking, markingOf } from './marking.js';
+import { isMarkedItself, isWiredByHand, type Marking, markingOf } from './marking.js';
 import {
   isEventHandler,
   isEventStream,
@@ -61,6 +61,9 @@ const IS_COVERED_BY_CLASS: Readonly<Record<CoveredRoute['kind'], boolean>> = {
   event: false,
 };
 
+/** A class without decorators. */
+const NOWHERE = {};
+
 /** Nest's record of a controller or provider. */
 export type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 
@@ -108,6 +111,21 @@ export class Routes {
       .map(({ name }) => name);
   }
 
+  /**
+   * Returns the names of handlers with `@UseInterceptors(IdempotencyInterceptor)`, at them or their class, that it would leave
+   * unprotected: those of gateways, for example. A class with routes or mutations has it for these.
+   */
+  wiredInVain(): string[] {
+    const methods = this.methodsOf(this.wrappers()).filter(({ marking }) => marking === undefined);
+    const classes = new Set(methods.filter(({ handler }) => isCoveredByHand(handler)).map((one) => one.controller));
+    return methods
+      .filter(({ controller, handler }) => {
+        if (isWiredByHand(NOWHERE, handler)) return isMessageHandler(handler) || !isCoveredByHand(handler);
+        return !classes.has(controller) && isForeignHandler(handler) && isWiredByHand(controller, handler);
+      })
+      .map(({ name }) => name);
+  }
+
   /** Returns the names of message handlers, and of other packages' handlers, that `@Idempotent()` at their class does not cover. */
   notCovered(): string[] {
     return this.methodsOf(this.discovery.getControllers())
@@ -148,6 +166,11 @@ export function isCovered(route: Route): route is CoveredRoute {
   const { kind, isMutating, handler, marking } = route;
   if (marking === undefined || marking === 'exempt' || kind === 'field') return false;
   return IS_COVERED_BY_CLASS[kind] ? isMutating : isMarkedItself(handler);
+}
+
+/** Returns whether the interceptor covers a handler without `@Idempotent()`. */
+function isCoveredByHand(handler: object): boolean {
+  return isHttpHandler(handler) || isGraphQLHandler(handler);
 }
 
 function httpRoute(method: Method): Route {

@@ -48,11 +48,19 @@ export class BootAudit {
 
   private refuseUnreachable(): void {
     const unreachable = this.routes.unreachable();
-    if (unreachable.length === 0) return;
-    throw new Error(
-      `@Idempotent() on ${unreachable.join(', ')}: it covers handlers of controllers and mutations of resolvers alone. Put ` +
-        'it there, or call IdempotencyService.run()',
-    );
+    if (unreachable.length > 0) {
+      throw new Error(
+        `@Idempotent() on ${unreachable.join(', ')}: it covers handlers of controllers and mutations of resolvers alone. Put ` +
+          'it there, or call IdempotencyService.run()',
+      );
+    }
+    const inVain = this.routes.wiredInVain();
+    if (inVain.length > 0) {
+      throw new Error(
+        `IdempotencyInterceptor on ${inVain.join(', ')}: wired by hand, it covers HTTP routes and mutations alone. Put ` +
+          '@Idempotent() on message handlers, and call IdempotencyService.run() in gateways and in handlers of other packages',
+      );
+    }
   }
 
   private reportMarkings(routes: readonly Route[]): void {

@@ -7,16 +7,24 @@ import {
   Module,
   type ModuleMetadata,
   Post,
+  SetMetadata,
   Sse,
   UseGuards,
+  UseInterceptors,
 } from '@nestjs/common';
 import { APP_GUARD, NestFactory } from '@nestjs/core';
-import { EventPattern } from '@nestjs/microservices';
+import { EventPattern, MessagePattern } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { EMPTY } from 'rxjs';
 import { Redis } from 'ioredis';
-import { Idempotent, IDEMPOTENCY_ENTITIES, IdempotencyModule, NotIdempotent } from '../../../lib/index.js';
+import {
+  Idempotent,
+  IDEMPOTENCY_ENTITIES,
+  IdempotencyInterceptor,
+  IdempotencyModule,
+  NotIdempotent,
+} from '../../../lib/index.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
 import { LogLines } from '../../conformance/support/app.js';
 import { createDatabase, type TestDatabase, type TestDialect } from '../../support/database.js';
@@ -335,6 +343,68 @@ describe('@Idempotent() where nothing passes through it', () => {
       error: '',
       status: 201,
     });
+  });
+});
+
+describe('IdempotencyInterceptor where it covers nothing', () => {
+  const imports = () => [typeOrm(), IdempotencyModule.forRoot({ audit: 'off' })];
+  const message = (names: string) =>
+    `IdempotencyInterceptor on ${names}: wired by hand, it covers HTTP routes and mutations alone. Put @Idempotent() on message ` +
+    'handlers, and call IdempotencyService.run() in gateways and in handlers of other packages';
+  /** `@SubscribeMessage('pay')`, whose handlers have interceptors. */
+  const SubscribeMessage = () => SetMetadata('websockets:message_mapping', true);
+
+  @UseInterceptors(IdempotencyInterceptor)
+  @Injectable()
+  class WiredGateway {
+    @SubscribeMessage()
+    pay() {}
+
+    helper() {}
+  }
+
+  @Injectable()
+  class GatewayWithWiredMethod {
+    @UseInterceptors(IdempotencyInterceptor)
+    @SubscribeMessage()
+    pay() {}
+
+    @SubscribeMessage()
+    ping() {}
+  }
+
+  @Controller('orders')
+  class WiredMessagesController {
+    @UseInterceptors(IdempotencyInterceptor)
+    @Post()
+    place() {}
+
+    @UseInterceptors(IdempotencyInterceptor)
+    @MessagePattern('orders.place')
+    placed() {}
+  }
+
+  test.each([
+    ['a gateway', [WiredGateway], [], 'WiredGateway.pay'],
+    ['a method of a gateway', [GatewayWithWiredMethod], [], 'GatewayWithWiredMethod.pay'],
+    ['a message handler', [], [WiredMessagesController], 'WiredMessagesController.placed'],
+  ])('on %s', async (_what, providers, controllers, names) => {
+    const { error } = await see({ imports: imports(), providers, controllers: [PaymentsController, ...controllers] });
+    expect(error).toBe(message(names));
+  });
+
+  test('on a class, it is there for its routes', async () => {
+    @UseInterceptors(IdempotencyInterceptor)
+    @Controller('orders')
+    class WiredController {
+      @Post()
+      place() {}
+
+      @MessagePattern('orders.place')
+      placed() {}
+    }
+    const controllers = [PaymentsController, WiredController];
+    expect(await see({ imports: imports(), controllers })).toMatchObject({ error: '', status: 201 });
   });
 });
 
