@@ -60,9 +60,13 @@ export class CurrentExecution {
     return this.calls.run(begin, read && ((value) => read(value, call)));
   }
 
-  /** Whether this is the last call of the handler and still runs. A handler that calls its own method must not count as called again. */
-  get isRunningCall(): boolean {
-    return this.isCall && this.calls.state === 'running' && this.execution.lastCall === this;
+  /**
+   * Whether this is the last call of the handler and still runs, or what a call has left running once its execution has ended. A handler
+   * that calls its own method must not count as called again, and one that does so later, as a poll does, must not be refused.
+   */
+  get isOwnWork(): boolean {
+    if (!this.isCall) return false;
+    return this.calls.isClosed || (this.calls.state === 'running' && this.execution.lastCall === this);
   }
 
   /** Returns whether `method` is the handler, and not another method that it calls. */

@@ -39,7 +39,7 @@ export function watchHandler(method: Method): Method {
   if (isWatched(method)) return method;
   const watched = function (this: unknown, ...args: unknown[]): unknown {
     const execution = current();
-    if (!execution?.isHandler(watched) || execution.isRunningCall) return method.apply(this, args);
+    if (!execution?.isHandler(watched) || execution.isOwnWork) return method.apply(this, args);
     return execution.call(() => method.apply(this, args), watchValue);
   };
   Object.defineProperties(watched, {

@@ -54,6 +54,11 @@ let finishSlow!: () => void;
 const slowFinished = new Promise<void>((resolve) => (finishSlow = resolve));
 let slowRuns = 0;
 
+let pollAgain!: () => void;
+const answered = new Promise<void>((resolve) => (pollAgain = resolve));
+let polls = 0;
+let secondPoll: Promise<number> | undefined;
+
 const key = (context: ExecutionContext) => context.switchToRpc().getData<string>();
 
 @Controller()
@@ -83,6 +88,13 @@ class JobsController {
     slowRuns++;
     await slowFinished;
     return slowRuns;
+  }
+
+  @MessagePattern('polled')
+  @Idempotent({ key })
+  polled(name: string): number {
+    if (++polls === 1) secondPoll = answered.then(() => this.polled(name));
+    return polls;
   }
 
   @MessagePattern('names')
@@ -133,6 +145,13 @@ describe('an application of messages alone', () => {
     const { code } = (await ask('still running', 's').catch((error: unknown) => error)) as { code?: string };
     finishSlow();
     expect([slowRuns, code]).toEqual([1, 'in-progress']);
+  });
+
+  test('what a handler has left running may call its method after its operation has ended', async () => {
+    expect(await ask('polled', 'p')).toBe(1);
+    pollAgain();
+    expect(await secondPoll).toBe(2);
+    expect(await ask('polled', 'p')).toBe(1);
   });
 
   test('a stream that the handler itself listens to does not end its operation', async () => {

@@ -117,7 +117,7 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/handlers/watch-handler.ts',
-            find: 'if (!execution?.isHandler(watched) || execution.isRunningCall) return',
+            find: 'if (!execution?.isHandler(watched) || execution.isOwnWork) return',
             replace: 'if (!execution?.isHandler(watched)) return',
           },
         ],
