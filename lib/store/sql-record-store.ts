@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { DataSource, EntityManager } from 'typeorm';
+import { current } from '../engine/current-execution.js';
 import type { StoredOutcome } from '../engine/outcome.js';
 import type { CallRunner } from '../engine/handler-calls.js';
 import type {
@@ -113,7 +114,7 @@ export class SqlRecordStore implements RecordStore {
   private subscribe(duringRequest = false): void {
     for (const { subscribers } of this.watched) {
       if (subscribers.includes(this.rolledBackCalls)) continue;
-      if (duringRequest) this.rolledBackCalls.watchStatements();
+      if (duringRequest) this.rolledBackCalls.watchWrites();
       // Transactional operations subscribe to the store's data source themselves.
       const isOther = subscribers !== this.dataSource.subscribers;
       if (isOther && !subscribers.includes(this.watch)) subscribers.push(this.watch);
@@ -126,6 +127,7 @@ export class SqlRecordStore implements RecordStore {
     this.subscribe(true);
     const nested = nestedIn(connector, claim.endpoint);
     if (nested) return Promise.reject(nested);
+    if (current()?.isCall) this.rolledBackCalls.watchWrites();
     const { recordId, request } = claim;
     const sealed = request && this.settings.sealer.seal(request, { recordId, field: 'request' });
     const item = sealed === request ? claim : { ...claim, request: sealed };

@@ -18,15 +18,15 @@ export const ownRunners = new WeakSet<QueryRunner>();
 export class RolledBackCalls implements EntitySubscriberInterface {
   /** The handlers that wrote in a transaction that is still open. */
   private readonly writers = new WeakMap<QueryRunner, Set<HandlerCalls>>();
-  /** Absent until the application begins a transaction outside of a handler, so that statements cost nothing where none does. */
+  /** Absent until a handler may write in a transaction that it has not begun, so that statements cost nothing where none does. */
   beforeQuery?: (statement: TransactionEvent & { readonly query: string }) => void;
 
   afterTransactionStart({ queryRunner }: TransactionEvent): void {
-    if (this.beforeQuery || current()?.isCall || ownRunners.has(queryRunner)) return;
-    this.watchStatements();
+    if (!current()?.isCall && !ownRunners.has(queryRunner)) this.watchWrites();
   }
 
-  watchStatements(): void {
+  /** Called where an operation begins within a handler, too: that handler may have begun a transaction in which the inner one writes. */
+  watchWrites(): void {
     this.beforeQuery ??= (statement) => this.noteWrite(statement);
   }
 

@@ -109,6 +109,18 @@ describe('interceptors that begin a transaction for each message', () => {
   const orders = async (order: Order) =>
     (await dataSource.query('SELECT seat FROM message_order WHERE key = $1', [order.key])).length as number;
 
+  test('an inner run() that writes in a transaction of the handler around it: the log says what can be lost', async () => {
+    // The first test: from then on, every transaction is watched.
+    const service = app.get(IdempotencyService);
+    await service.run({ key: 'k', operation: 'around' }, () =>
+      dataSource.transaction((manager) =>
+        service.run({ key: 'k', operation: 'inner' }, () => place(manager, { key: 'inner', seat: 'inner' })),
+      ),
+    );
+    const warned = log.lines.filter((line) => /(around|inner): the handler of run\(\)/.test(line));
+    expect(warned).toEqual([expect.stringContaining('WARN inner: the handler of run() has written')]);
+  });
+
   test.each(['inside', 'transactional'])('%s: a COMMIT that the database refuses frees the key', async (pattern) => {
     const order = { key: randomUUID(), seat: randomUUID() };
     await dataSource.query('INSERT INTO message_order VALUES ($1, $2)', ['another', order.seat]);
@@ -136,7 +148,7 @@ describe('interceptors that begin a transaction for each message', () => {
     await dataSource.transaction((manager) =>
       service.run({ key: 'k', operation: 'uncommitted' }, () => place(manager, orderOf('uncommitted'))),
     );
-    const warned = log.lines.filter((line) => line.includes('the handler of run()'));
+    const warned = log.lines.filter((line) => /(own|uncommitted): the handler of run\(\)/.test(line));
     expect(warned).toEqual([expect.stringContaining('WARN uncommitted: the handler of run() has written')]);
   });
 });
