@@ -1,6 +1,6 @@
 import type { Type } from '@nestjs/common';
 import { DataSource, EntityManager, Repository } from 'typeorm';
-import { isInjectable, isNative, listensTo } from '../private-names/nest.js';
+import { commandOf, eventsOf, isInjectable, isNative, listensTo } from '../private-names/nest.js';
 import type { Route, Wrapper } from '../handlers/routes.js';
 import { type KnownClient, knownClient } from './known-clients.js';
 import {
@@ -34,6 +34,9 @@ const UNAWAITED_LOOP = /\.\s*forEach\s*\(\s*async\b/;
 /** The loser of a race still runs, often after a time-out has freed the key. */
 const RACE = /\bPromise\s*\.\s*(race|any)\s*\(/g;
 
+/** What a method constructs: commands and events, for example. Compilers may put the name of a module before that of the class. */
+const CONSTRUCTED = /\bnew\s+(?:[\w$]+\.)*([\w$]+)\s*\(/g;
+
 /** A handler with a native `@Res()` ends when its response does: a callback that answers is waited for. */
 const ANSWERS = /\.\s*(?:send|json|jsonp|end|redirect|render|sendFile|sendStatus|download)\s*\(/;
 
@@ -65,6 +68,9 @@ export class HandlerEffects {
   private readonly instances = new Map<unknown, object>();
   /** The asynchronous listeners of each event of @nestjs/event-emitter. */
   private readonly listeners = new Map<string, string>();
+  /** The handlers of @nestjs/cqrs by the name of their command, and the asynchronous ones by that of their event. */
+  private readonly commandHandlers = new Map<string, object>();
+  private readonly eventHandlers = new Map<string, string>();
 
   constructor(wrappers: readonly Wrapper[]) {
     for (const wrapper of wrappers) {
@@ -74,8 +80,13 @@ export class HandlerEffects {
       if (!this.instances.has(metatype)) this.instances.set(metatype, instance);
       if (typeof metatype !== 'function' || !metatype.prototype) continue;
       for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(metatype.prototype as object))) {
-        if (isAsync(value)) listensTo(value).forEach((event) => this.listeners.set(event, `${metatype.name}.${name}`));
+        if (!isAsync(value)) continue;
+        const method = `${metatype.name}.${name}`;
+        listensTo(value).forEach((event) => this.listeners.set(event, method));
+        if (name === 'handle') eventsOf(metatype).forEach((event) => this.eventHandlers.set(event, method));
       }
+      const command = commandOf(metatype);
+      if (command !== undefined) this.commandHandlers.set(command, instance);
     }
   }
 
@@ -110,8 +121,11 @@ export class HandlerEffects {
       if (chain.args === LEFT_OUT) continue;
       yield* this.effectsOf(chain, target, hasKey(chain.args), place);
       const callee = this.calleeOf(chain, target);
-      if (callee) calls.push({ ...callee, levelsLeft: call.levelsLeft - 1, isByKey: hasKey(chain.args), answers });
-      else yield* this.emissionOf(chain, target, place);
+      for (const one of [...(callee ? [callee] : []), ...this.commandHandlersOf(chain, source)]) {
+        calls.push({ ...one, levelsLeft: call.levelsLeft - 1, isByKey: hasKey(chain.args), answers });
+      }
+      if (!callee) yield* this.emissionOf(chain, target, place);
+      yield* this.publicationOf(chain, target, source, place);
     }
     for (const { 0: start, index } of source.matchAll(FETCH)) {
       const args = argumentsAt(source, index + start.length - 1);
@@ -141,6 +155,35 @@ export class HandlerEffects {
     if (called !== 'emit' || knownClient(this.member(target, name))) return;
     const listener = this.listeners.get(/^\(\s*['"`]([^'"`]+)/.exec(args)?.[1] ?? '');
     if (listener) yield { kind: 'unawaited', text: `this.${name}.emit() ${place}, for ${listener}` };
+  }
+
+  /** Returns the handlers of the commands that a method constructs and executes, by @nestjs/cqrs. */
+  private commandHandlersOf({ names }: Chain, source: string): Pick<Call, 'target' | 'method'>[] {
+    if (names[1] !== 'execute' || this.commandHandlers.size === 0) return [];
+    return constructedIn(source).flatMap((name) => {
+      const target = this.commandHandlers.get(name);
+      return target ? [{ target, method: 'execute' }] : [];
+    });
+  }
+
+  /** Returns the events that a method publishes by @nestjs/cqrs, which waits for no handler. An aggregate publishes events of its own. */
+  private *publicationOf(
+    { names: [name, called] }: Chain,
+    target: object,
+    source: string,
+    place: string,
+  ): Iterable<Finding> {
+    if (this.eventHandlers.size === 0) return;
+    const what = `this.${name}.${called}() ${place}, for`;
+    if (called === 'mergeObjectContext' || called === 'mergeClassContext') {
+      yield { kind: 'unawaited', text: `${what} handlers of what commit() publishes` };
+    }
+    // A broker's client publishes too, and has no publishAll().
+    if (!called?.startsWith('publish') || typeof read(this.member(target, name), 'publishAll') !== 'function') return;
+    for (const event of constructedIn(source)) {
+      const handler = this.eventHandlers.get(event);
+      if (handler) yield { kind: 'unawaited', text: `${what} ${handler}` };
+    }
   }
 
   /** Returns the method that a use of a member calls, if it is to be read, too: one of the same instance, or of a provider. */
@@ -205,6 +248,10 @@ function keysIn(source: string): Set<string> {
     if (BY_KEY.test(value) || (value.match(/[\w$]+/g) ?? []).some((one) => keys.has(one))) keys.add(name);
   }
   return keys;
+}
+
+function constructedIn(source: string): string[] {
+  return [...source.matchAll(CONSTRUCTED)].map(([, name]) => name);
 }
 
 /** Whether a call is a statement by itself. */

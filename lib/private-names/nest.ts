@@ -169,6 +169,17 @@ export function listensTo(method: object): string[] {
     .filter((event) => typeof event === 'string');
 }
 
+/** `@CommandHandler()` of @nestjs/cqrs: returns the name of the command that a class handles. */
+export function commandOf(metatype: object): string | undefined {
+  return (Reflect.getMetadata('__commandHandler__', metatype) as { name?: string } | undefined)?.name;
+}
+
+/** `@EventsHandler()` of @nestjs/cqrs: returns the names of the events that a class handles. */
+export function eventsOf(metatype: object): string[] {
+  const events = (Reflect.getMetadata('__eventsHandler__', metatype) ?? []) as readonly { name: string }[];
+  return events.map(({ name }) => name);
+}
+
 /** Metadata keys of decorators that do not make a handler: guards, pipes, documentation. */
 const OF_ANY_METHOD = /^(__|swagger\/|design:)/;
 

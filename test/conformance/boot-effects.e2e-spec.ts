@@ -239,6 +239,75 @@ class PaidListener {
   async mail() {}
 }
 
+class PlaceOrder {}
+class OrderPlaced {}
+class OrderSeen {}
+
+@Injectable()
+class EventPublisher {
+  mergeObjectContext(_aggregate: object) {}
+}
+
+/** As `@CommandHandler(PlaceOrder)` and `@EventsHandler(OrderPlaced)` of @nestjs/cqrs do. */
+@SetMetadata('__commandHandler__', PlaceOrder)
+@Injectable()
+class PlaceOrderHandler {
+  constructor(
+    private readonly prisma: PrismaService,
+    private readonly publisher: EventPublisher,
+  ) {}
+
+  async execute() {
+    await this.prisma.payment.create({});
+    this.publisher.mergeObjectContext({});
+  }
+}
+
+@SetMetadata('__eventsHandler__', [OrderPlaced])
+@Injectable()
+class OrderPlacedHandler {
+  async handle() {}
+}
+
+@SetMetadata('__eventsHandler__', [OrderSeen])
+@Injectable()
+class OrderSeenHandler {
+  handle() {}
+}
+
+@Injectable()
+class CommandBus {
+  async execute(_command: object) {}
+}
+
+@Injectable()
+class EventBus {
+  publish(_event: object) {}
+  publishAll(_events: object[]) {}
+}
+
+@Controller('cqrs')
+class CqrsController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly events: EventBus,
+  ) {}
+
+  @Idempotent({ transactional: true })
+  @Post('commanded')
+  async commanded() {
+    const command = new PlaceOrder();
+    await this.commands.execute(command);
+  }
+
+  @Idempotent()
+  @Post('published')
+  published() {
+    this.events.publish(new OrderPlaced());
+    this.events.publish(new OrderSeen());
+  }
+}
+
 class EventEmitter {
   emit(_event: string, _value?: unknown) {}
 }
@@ -311,6 +380,12 @@ const providers = [
   PaidListener,
   PrismaService,
   EventEmitter,
+  CommandBus,
+  EventBus,
+  EventPublisher,
+  PlaceOrderHandler,
+  OrderPlacedHandler,
+  OrderSeenHandler,
   Http,
   { provide: 'FEES', useValue: FEES },
   { provide: ClientProxy, useClass: Client },
@@ -325,7 +400,7 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
     await app.close();
     return app.log.lines;
   };
-  const all = [FoundController, ScopedController, QuietController, UnawaitedController];
+  const all = [FoundController, ScopedController, QuietController, UnawaitedController, CqrsController];
   // `audit: 'error'` does not fail the boot for them.
   const lines = await boot('error', all);
   const found = lines.map((line) => /^WARN (\W?\w+)[^]*?: (\w+Controller\..*) Idempotency$/.exec(line)?.slice(1));
@@ -335,7 +410,8 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
       'FoundController.direct (Prisma by this.prisma in FoundController.direct), ' +
         'FoundController.below (Prisma by this.prisma in Ledger.insert), ' +
         'FoundController.sql (a pool of pg by this.pool in FoundController.sql), ' +
-        'ScopedController.write (Prisma by this.#prisma in ScopedController.write)',
+        'ScopedController.write (Prisma by this.#prisma in ScopedController.write), ' +
+        'CqrsController.commanded (Prisma by this.prisma in PlaceOrderHandler.execute)',
     ],
     [
       'A',
@@ -354,7 +430,9 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
         'UnawaitedController.saved (this.dataSource.query() in UnawaitedController.saved), ' +
         'UnawaitedController.within (execution.manager.query() in UnawaitedController.within; setTimeout() in UnawaitedController.within), ' +
         'UnawaitedController.raced (Promise.race() in UnawaitedController.raced), ' +
-        'UnawaitedController.emitted (this.events.emit() in UnawaitedController.emitted, for PaidListener.mail)',
+        'UnawaitedController.emitted (this.events.emit() in UnawaitedController.emitted, for PaidListener.mail), ' +
+        'CqrsController.commanded (this.publisher.mergeObjectContext() in PlaceOrderHandler.execute, for handlers of what commit() publishes), ' +
+        'CqrsController.published (this.events.publish() in CqrsController.published, for OrderPlacedHandler.handle)',
     ],
   ]);
   expect(await boot('off', all)).toEqual([]);

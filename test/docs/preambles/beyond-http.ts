@@ -1,21 +1,25 @@
 /** What the examples of docs/beyond-http.md take for granted. */
-import type { INestApplication } from '@nestjs/common';
+import type { ArgumentsHost, INestApplication } from '@nestjs/common';
 import type { ClientProxy } from '@nestjs/microservices';
 import type { Job } from 'bullmq';
 import { PrimaryColumn } from 'typeorm';
 import type { IdempotencyService } from 'nestjs-idempotency';
 
 export {
+  Catch,
   type CallHandler,
   Controller,
   type ExecutionContext,
   Injectable,
   type NestInterceptor,
   type OnModuleDestroy,
+  UseFilters,
   UseInterceptors,
 } from '@nestjs/common';
 export { Args, Mutation } from '@nestjs/graphql';
 export {
+  BaseRpcContext,
+  type CustomTransportStrategy,
   EventPattern,
   MessagePattern,
   type MqttContext,
@@ -24,8 +28,10 @@ export {
   type ReadPacket,
   type RmqContext,
   RpcException,
+  Server,
   ServerMqtt,
 } from '@nestjs/microservices';
+export type { ArgumentsHost } from '@nestjs/common';
 export { Cron } from '@nestjs/schedule';
 export type { Job } from 'bullmq';
 export type { MqttClient } from 'mqtt';
@@ -44,6 +50,40 @@ export declare function Processor(queue: string): ClassDecorator;
 export declare abstract class WorkerHost {
   get worker(): { close(): Promise<void> };
   abstract process(job: Job): Promise<unknown>;
+}
+
+/** As `@nestjs/websockets` has them. */
+export declare function WebSocketGateway(): ClassDecorator;
+export declare function SubscribeMessage(message: string): MethodDecorator;
+export declare function MessageBody(): ParameterDecorator;
+export declare function ConnectedSocket(): ParameterDecorator;
+export declare class WsException extends Error {
+  constructor(error: string | object);
+}
+export declare class BaseWsExceptionFilter {
+  catch(exception: unknown, host: ArgumentsHost): void;
+}
+/** As `socket.io` has it, with what the application has put into `data`. */
+export interface Socket {
+  readonly data: { readonly user: { readonly id: string } };
+}
+
+export interface PayMessage extends PaymentInput {
+  readonly id: string;
+}
+
+/** A queue, and what it delivers. */
+export interface QueueMessage {
+  readonly topic: string;
+  readonly headers: Record<string, string>;
+  readonly body: unknown;
+  acknowledge(this: void): void;
+  retryLater(this: void): void;
+  reject(): void;
+}
+export interface Queue {
+  consume(deliver: (message: QueueMessage) => Promise<void>): void;
+  close(): Promise<void>;
 }
 
 export declare const app: INestApplication;
@@ -68,6 +108,10 @@ export declare class StockService {
 export class PaymentInput {
   amount!: number;
   clientMutationId!: string;
+}
+
+export declare class PaymentsService {
+  pay(input: PaymentInput): Promise<Payment>;
 }
 
 export class Payment {
