@@ -1,5 +1,6 @@
 import { type Execution, executionContext } from './execution.js';
 import type { HandlerCalls } from './handler-calls.js';
+import { isObservable } from './observables.js';
 import { LeaseLostError } from './steps.js';
 
 /** Follows a stream that a handler returns, where its edge can answer with more than one value. */
@@ -9,6 +10,8 @@ export type FollowStream = (stream: unknown, current: CurrentExecution) => unkno
 export class CurrentExecution {
   /** The pass that a call belongs to; a pass itself where this is one. */
   readonly pass: CurrentExecution;
+  /** Whether this call returned an Observable. What interceptors do with its values runs in the context of the call. */
+  private isStream = false;
 
   private constructor(
     readonly execution: Execution,
@@ -57,16 +60,22 @@ export class CurrentExecution {
       execution.beginCall(call);
       return runWithin(call, handler);
     };
-    return this.calls.run(begin, read && ((value) => read(value, call)));
+    const readOf = (value: unknown) => {
+      call.isStream = isObservable(value);
+      return read!(value, call);
+    };
+    return this.calls.run(begin, read && readOf);
   }
 
   /**
-   * Whether this is the last call of the handler and still runs, or what a call has left running once its execution has ended. A handler
-   * that calls its own method must not count as called again, and one that does so later, as a poll does, must not be refused.
+   * Whether this is work of a call of the handler, and not an interceptor that calls the handler again. A handler that calls its own
+   * method must not count as called again. Neither must what it has left running, as a poll: the transaction would begin again without
+   * what the handler has written, and once the execution has ended, the call would be refused.
    */
   get isOwnWork(): boolean {
     if (!this.isCall) return false;
-    return this.calls.isClosed || (this.calls.state === 'running' && this.execution.lastCall === this);
+    if (!this.isStream || this.calls.isClosed) return true;
+    return this.calls.state === 'running' && this.execution.lastCall === this;
   }
 
   /** Returns whether `method` is the handler, and not another method that it calls. */

@@ -1,3 +1,9 @@
+/** Returns whether a value is an Observable. The engine needs no package, and an application may have two copies of rxjs. */
+export function isObservable(value: unknown): boolean {
+  const { subscribe, pipe } = (value ?? {}) as { subscribe?: unknown; pipe?: unknown };
+  return typeof subscribe === 'function' && typeof pipe === 'function';
+}
+
 /**
  * Returns a result, unless it is an Observable, such as @nestjs/axios and microservice clients return. An Observable does nothing before it
  * is subscribed to: on record as a result, its work would count as done and never happen.
@@ -6,8 +12,7 @@
  * @throws TypeError for an Observable
  */
 export function noObservable<T>(result: T, of: string): T {
-  const { subscribe, pipe } = (result ?? {}) as { subscribe?: unknown; pipe?: unknown };
-  if (typeof subscribe !== 'function' || typeof pipe !== 'function') return result;
+  if (!isObservable(result)) return result;
   throw new TypeError(
     `${of} returned an Observable, whose work has not begun. Return its promise: lastValueFrom(observable)`,
   );

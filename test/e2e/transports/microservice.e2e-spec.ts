@@ -19,7 +19,8 @@ import {
   Transport,
 } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
-import { lastValueFrom, type Observable, of, retry, throwError, timeout } from 'rxjs';
+import { DataSource } from 'typeorm';
+import { catchError, defer, delayWhen, lastValueFrom, type Observable, of, retry, throwError, timeout } from 'rxjs';
 import { Idempotent, IdempotentExecution, type Execution } from '../../../lib/index.js';
 import { appModule } from '../../support/app-module.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
@@ -29,6 +30,14 @@ import { freePort } from '../../support/free-port.mjs';
 class TriesAgain implements NestInterceptor {
   intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
     return next.handle().pipe(retry(2));
+  }
+}
+
+/** In the context of the call that has failed, where its stream has. */
+@Injectable()
+class CallsAgain implements NestInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return next.handle().pipe(catchError(() => next.handle()));
   }
 }
 
@@ -47,12 +56,24 @@ class TriesAgainMeanwhile implements NestInterceptor {
   }
 }
 
+let selfCalled!: (value: unknown) => void;
+const selfCall = new Promise<unknown>((resolve) => (selfCalled = resolve));
+
+/** Lets the answer pass when a call has ended that the handler has left running. */
+@Injectable()
+class WaitsForSelfCall implements NestInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return next.handle().pipe(delayWhen(() => selfCall));
+  }
+}
+
 let finish!: () => void;
 const finished = new Promise<void>((resolve) => (finish = resolve));
 let runs = 0;
 let finishSlow!: () => void;
 const slowFinished = new Promise<void>((resolve) => (finishSlow = resolve));
 let slowRuns = 0;
+let streamRuns = 0;
 
 let pollAgain!: () => void;
 const answered = new Promise<void>((resolve) => (pollAgain = resolve));
@@ -97,6 +118,28 @@ class JobsController {
     return polls;
   }
 
+  @MessagePattern('left running')
+  @UseInterceptors(WaitsForSelfCall)
+  @Idempotent({ key, transactional: true })
+  async leftRunning(@Payload() name: string, @IdempotentExecution() execution?: Execution): Promise<string> {
+    if (!execution) return name;
+    await execution.manager.query('INSERT INTO made VALUES (?)', [name]);
+    setImmediate(() => selfCalled(this.leftRunning(name)));
+    return name;
+  }
+
+  @MessagePattern('stream tried again')
+  @UseInterceptors(CallsAgain)
+  @Idempotent({ key, transactional: true })
+  streamTriedAgain(@IdempotentExecution() execution: Execution): Observable<string> {
+    const name = `stream ${++streamRuns}`;
+    return defer(async () => {
+      await execution.manager.query('INSERT INTO made VALUES (?)', [name]);
+      if (streamRuns < 2) throw new Error('not now');
+      return name;
+    });
+  }
+
   @MessagePattern('names')
   @Idempotent({ key })
   names(name: string): Observable<string> {
@@ -121,6 +164,7 @@ describe('an application of messages alone', () => {
     const module = await Test.createTestingModule({ imports: [appModule(database, [JobsController])] }).compile();
     app = module.createNestMicroservice({ ...options, logger: false });
     await app.listen();
+    await app.get(DataSource).query('CREATE TABLE made (name text)');
     client = ClientProxyFactory.create(options as ClientOptions) as ClientProxy;
   });
 
@@ -152,6 +196,20 @@ describe('an application of messages alone', () => {
     pollAgain();
     expect(await secondPoll).toBe(2);
     expect(await ask('polled', 'p')).toBe(1);
+  });
+
+  test('nor does such a call undo what the handler has written', async () => {
+    expect(await ask('left running', 'm')).toBe('m');
+    expect(await app.get(DataSource).query('SELECT name FROM made')).toEqual([{ name: 'm' }]);
+  });
+
+  test('an interceptor inside that tries a stream again is another call, without the writes of the first', async () => {
+    expect([await ask('stream tried again', 't'), await ask('stream tried again', 't')]).toEqual([
+      'stream 2',
+      'stream 2',
+    ]);
+    const made = await app.get(DataSource).query("SELECT name FROM made WHERE name LIKE 'stream%'");
+    expect(made).toEqual([{ name: 'stream 2' }]);
   });
 
   test('a stream that the handler itself listens to does not end its operation', async () => {
