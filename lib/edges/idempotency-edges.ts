@@ -24,6 +24,8 @@ export class IdempotencyEdges {
     // On a controller, `@Idempotent()` covers mutating HTTP methods only.
     if (!isMarkedItself(context.getHandler())) return next.handle();
     const name = `${context.getClass().name}.${context.getHandler().name}`;
-    throw new Error(`@Idempotent() on ${name}: it does not cover "${context.getType()}" handlers`);
+    throw new Error(
+      `@Idempotent() on ${name} does not cover "${context.getType()}" calls: call IdempotencyService.run()`,
+    );
   }
 }

@@ -56,7 +56,7 @@ export const REQUESTS = [
           {
             file: 'lib/engine/handler-calls.ts',
             find: 'if (last && this.restartTransaction) return',
-            replace: 'if (last && this.restartTransaction && this.closed) return',
+            replace: 'if (last && this.restartTransaction && this.isClosed) return',
           },
         ],
         shownBy: [{ spec: 'test/conformance/retries-and-timeouts', test: 'what the last call wrote commits, alone' }],
@@ -174,8 +174,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/handler-calls.ts',
-            find: '    if (this.closed) throw new TooLateError();\n',
-            replace: '',
+            find: '    if (this.isClosed) throw new TooLateError();\n    const { last }',
+            replace: '    const { last }',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures', test: 'what was answered as never begun does not begin' }],
