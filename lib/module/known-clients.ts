@@ -40,6 +40,10 @@ function messenger(name: string, members: string[], acts: RegExp): Sign {
   return { name, kind: 'messenger', members, acts: ({ names }) => names.slice(1).some((one) => acts.test(one)) };
 }
 
+/** A command of the AWS SDK that only reads, or that takes or settles a message. */
+const READING_COMMAND =
+  /\bnew\s+(?:[\w$]+\.)*(?:Get|List|Head|Describe|Query|Scan|BatchGet|Receive|DeleteMessage)\w*Command\b/;
+
 const HTTP_METHODS = /^(post|put|patch|delete)(Form)?$/;
 
 const SIGNS: readonly Sign[] = [
@@ -64,6 +68,15 @@ const SIGNS: readonly Sign[] = [
   // A call by `send` may be one that only reads.
   messenger('a ClientProxy', ['emit', 'send', 'dispatchEvent'], /^emit$/),
   messenger('a queue', ['add', 'getJob', 'obliterate'], /^(add|addBulk)$/),
+  messenger('a flow of queues', ['add', 'addBulk', 'getFlow'], /^(add|addBulk)$/),
+  messenger('a topic of Pub/Sub', ['publishMessage', 'publishJSON', 'subscription'], /^publish/),
+  {
+    name: 'AWS',
+    kind: 'messenger',
+    members: ['send', 'middlewareStack', 'config'],
+    // `new SendMessageCommand()`, `new PublishCommand()`: the name of a command says what it does.
+    acts: ({ names, args }) => names[1] === 'send' && !READING_COMMAND.test(args),
+  },
   messenger('a producer of Kafka', ['send', 'sendBatch', 'transaction'], /^send(Batch)?$/),
   messenger('a channel of AMQP', ['publish', 'sendToQueue'], /^(publish|sendToQueue)$/),
   messenger('RabbitMQ', ['publish', 'createRpc', 'managedChannel'], /^publish$/),

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Body, Controller, Inject, Injectable, Post, Res, Scope, SetMetadata } from '@nestjs/common';
 import { ClientProxy } from '@nestjs/microservices';
-import { Queue } from 'bullmq';
+import { FlowProducer, Queue } from 'bullmq';
 import { Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution, NotIdempotent } from '../../lib/index.js';
@@ -30,6 +30,16 @@ class Client extends ClientProxy {
   protected publish = () => () => {};
   protected dispatchEvent = async <T>() => undefined as T;
 }
+
+/** As those of the AWS SDK are. */
+class Aws {
+  readonly middlewareStack = {};
+  readonly config = {};
+  async send(_command: object) {}
+}
+
+class SendMessageCommand {}
+class GetQueueUrlCommand {}
 
 function Traced(): MethodDecorator {
   return (_target, _name, descriptor: PropertyDescriptor) => {
@@ -90,6 +100,8 @@ class FoundController {
     private readonly bank: Bank,
     private readonly client: ClientProxy,
     @Inject(Queue) private readonly queue: Queue,
+    @Inject(FlowProducer) private readonly flow: FlowProducer,
+    private readonly aws: Aws,
   ) {}
 
   @Post('direct')
@@ -124,6 +136,17 @@ class FoundController {
   async published() {
     this.client.emit('paid', {});
     await this.queue.add('mail', {});
+  }
+
+  @Post('to the cloud')
+  async cloud() {
+    await this.flow.add({ name: 'mail', queueName: 'mails' });
+    await this.aws.send(new SendMessageCommand());
+  }
+
+  @Post('from the cloud')
+  async read() {
+    await this.aws.send(new GetQueueUrlCommand());
   }
 }
 
@@ -390,7 +413,9 @@ const providers = [
   { provide: 'FEES', useValue: FEES },
   { provide: ClientProxy, useClass: Client },
   { provide: Pool, useFactory: () => new Pool() },
-  // Connects to nothing.
+  Aws,
+  // Connect to nothing.
+  { provide: FlowProducer, useFactory: () => Object.create(FlowProducer.prototype) as FlowProducer },
   { provide: Queue, useFactory: () => Object.create(Queue.prototype) as Queue },
 ];
 
@@ -418,7 +443,8 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
       'FoundController.charge (HTTP by this.http in Bank.charge), ' +
         'FoundController.fetched (HTTP in FoundController.fetched), ' +
         'FoundController.published (a ClientProxy by this.client in FoundController.published; ' +
-        'a queue by this.queue in FoundController.published)',
+        'a queue by this.queue in FoundController.published), ' +
+        'FoundController.cloud (a flow of queues by this.flow in FoundController.cloud; AWS by this.aws in FoundController.cloud)',
     ],
     [
       'These',
