@@ -21,7 +21,7 @@ import {
 import { Test } from '@nestjs/testing';
 import { DataSource } from 'typeorm';
 import { catchError, defer, delayWhen, lastValueFrom, type Observable, of, retry, throwError, timeout } from 'rxjs';
-import { Idempotent, IdempotentExecution, type Execution } from '../../../lib/index.js';
+import { IdempotencyInterceptor, Idempotent, IdempotentExecution, type Execution } from '../../../lib/index.js';
 import { appModule } from '../../support/app-module.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
@@ -111,6 +111,13 @@ class JobsController {
     return slowRuns;
   }
 
+  @MessagePattern('wired twice')
+  @Idempotent({ key })
+  @UseInterceptors(IdempotencyInterceptor)
+  wiredTwice(name: string): string {
+    return name;
+  }
+
   @MessagePattern('polled')
   @Idempotent({ key })
   polled(name: string): number {
@@ -189,6 +196,10 @@ describe('an application of messages alone', () => {
     const { code } = (await ask('still running', 's').catch((error: unknown) => error)) as { code?: string };
     finishSlow();
     expect([slowRuns, code]).toEqual([1, 'in-progress']);
+  });
+
+  test('a handler whose interceptor is wired twice does not meet itself', async () => {
+    expect([await ask('wired twice', 'w'), await ask('wired twice', 'w')]).toEqual(['w', 'w']);
   });
 
   test('what a handler has left running may call its method after its operation has ended', async () => {
