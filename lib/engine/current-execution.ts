@@ -74,8 +74,7 @@ export class CurrentExecution {
    */
   get isOwnWork(): boolean {
     if (!this.isCall) return false;
-    if (!this.isStream || this.calls.isClosed) return true;
-    return this.calls.state === 'running' && this.execution.lastCall === this;
+    return !this.isStream || (this.calls.state === 'running' && this.execution.lastCall === this);
   }
 
   /** Returns whether `method` is the handler, and not another method that it calls. */

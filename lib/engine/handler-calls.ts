@@ -34,8 +34,7 @@ export interface HandlerCall {
 export class HandlerCalls {
   private last: HandlerCall | undefined;
   private runningCalls = 0;
-  /** Whether {@link close} was called. */
-  isClosed = false;
+  private closed = false;
   /** The number of transactions that are not the operation's, are still open, and have writes of its calls. */
   openTransactions = 0;
   /** The call whose writes were rolled back after it had succeeded. */
@@ -49,7 +48,7 @@ export class HandlerCalls {
   constructor(private restartTransaction?: () => Promise<CallRunner>) {}
 
   get state(): HandlerState {
-    return this.last?.state ?? (this.isClosed ? 'closed' : 'not begun');
+    return this.last?.state ?? (this.closed ? 'closed' : 'not begun');
   }
 
   /** What the last call threw; `undefined` unless it failed. */
@@ -89,7 +88,7 @@ export class HandlerCalls {
 
   /** Prevents further calls: the execution has ended, and the key may be free. */
   close(): void {
-    this.isClosed = true;
+    this.closed = true;
   }
 
   /** Drops all references to the request. Called at the end of the operation. */
@@ -105,7 +104,7 @@ export class HandlerCalls {
    * @throws TooLateError after {@link close}
    */
   run<T>(handler: () => T, read?: (value: unknown) => unknown): T {
-    if (this.isClosed) throw new TooLateError();
+    if (this.closed) throw new TooLateError();
     const { last } = this;
     const call = this.begin();
     if (last && this.restartTransaction) return this.runAgain(call, last, handler, read) as T;
@@ -123,7 +122,8 @@ export class HandlerCalls {
    * @throws TooLateError after {@link close}
    */
   beginBody(): HandlerCall {
-    if (this.isClosed) throw new TooLateError();
+    const { closed } = this;
+    if (closed) throw new TooLateError();
     const call = this.begin();
     call.isBody = true;
     return call;
