@@ -1,9 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import multipartPlugin from '@fastify/multipart';
+import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { until } from '../support/until.js';
-import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
+import { type Platform, PLATFORMS, type RunningApp, startApp, type TestApplication } from './support/app.js';
 import { codeOf, countRuns, isReplay } from './support/cases.js';
 import { type Form, multipart } from './support/multipart.js';
 import { useParsers } from './support/parsers.js';
@@ -218,3 +219,39 @@ describe.each([true, 'keyValues'] as const)('uploads, on fastify with attachFiel
     expect(codeOf(await upload(key, form))).toBe('key-reused');
   });
 });
+
+/** Google's Cloud Functions read every body before the application gets the request, as some applications do for signatures. */
+describe.each(PLATFORMS)('forms that a parser has read as they came, on %s', (platform) => {
+  test.each(['bytes', 'text'] as const)('as %s', async (kind) => {
+    const app = await startApp(platform, {
+      controllers: [RequestFingerprintsController],
+      configure: (nest) => parseForms(nest, platform, kind),
+    });
+    try {
+      const upload = (key: string, form: Form) => send(app.port, { path: '/requests/json', key, ...multipart(form) });
+      const large: Form = { ...FORM, file: { content: 'x'.repeat(MIB) } };
+      for (const form of [FORM, large]) {
+        const key = randomUUID();
+        const first = await upload(key, form);
+        expect([first.status, isReplay(first)]).toEqual([201, false]);
+        const second = await upload(key, { ...form, boundary: 'short' });
+        expect([second.status, isReplay(second), second.body.equals(first.body)]).toEqual([201, true, true]);
+        for (const [, other] of OTHERS) expect(codeOf(await upload(key, other))).toBe('key-reused');
+      }
+    } finally {
+      await app.close();
+    }
+  });
+});
+
+function parseForms(app: TestApplication, platform: Platform, kind: 'bytes' | 'text'): void {
+  const type = 'multipart/form-data';
+  if (platform === 'express') {
+    (app as NestExpressApplication).useBodyParser(kind === 'text' ? 'text' : 'raw', { type, limit: '2mb' });
+    return;
+  }
+  const parseAs = kind === 'text' ? 'string' : 'buffer';
+  const instance = (app as NestFastifyApplication).getHttpAdapter().getInstance();
+  const options = { parseAs, bodyLimit: 2 * MIB } as { parseAs: 'string' };
+  instance.addContentTypeParser(type, options, (_request, body, done) => done(null, body));
+}

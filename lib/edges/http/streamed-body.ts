@@ -210,6 +210,14 @@ class BodyDigest {
   }
 }
 
+/** Digests a multipart body that was read as it came. Its delimiter is not part of the digest, because it differs between retries. */
+export function digestOfMultipart(body: Uint8Array | string, contentType: string | undefined): string {
+  const digest = new BodyDigest(Buffer.alloc(0), delimiterOf(contentType));
+  digest.update(bytesOf(body, 'utf8'));
+  digest.end();
+  return digest.packed(true).toString('base64');
+}
+
 /** A fingerprint has 32 bytes: 25 of the digest, one for whether the body ended there, and six for its length. */
 const SUM_BYTES = 25;
 const LENGTH_BYTES = 6;
