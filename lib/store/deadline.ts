@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers';
 import {
   NestedOperationError,
   StoreRefusedError,
@@ -8,15 +9,36 @@ import { outsideRequests } from '../engine/outside-requests.js';
 import { ShortLivedMap } from '../engine/short-lived.js';
 import { isRetryable } from './driver-errors.js';
 
+/** How late a timer fires where its process stood still: synchronous work of a handler, or a platform that froze it. */
+const STALL_MS = 50;
+
 /**
- * Waits for `work` for at most `ms` milliseconds. The work itself cannot be cancelled.
+ * Returns for how long a deadline is put off, in milliseconds: while the process stood still, it could neither send a statement nor
+ * read its answer. A deadline is put off once, and at most by its own length, because the database may be silent as well.
+ *
+ * @param due when the timer of the deadline was to fire, by `performance.now()`
+ */
+function lostToStall(due: number, ms: number): number {
+  const lateMs = performance.now() - due;
+  return lateMs > STALL_MS ? Math.min(lateMs, ms) : 0;
+}
+
+/**
+ * Waits for `work` for at most `ms` milliseconds in which this process runs. The work itself cannot be cancelled.
  *
  * @throws StoreUnavailableError at the deadline, and for an error that a retry may cure
  * @throws StoreRefusedError for any other error
  */
 export function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(noAnswer(ms)), ms);
+    const due = performance.now() + ms;
+    // Node serves timers before sockets. An answer that has already arrived counts.
+    const giveUp = () => setImmediate(() => reject(noAnswer(ms)));
+    let timer = setTimeout(() => {
+      const lostMs = lostToStall(due, ms);
+      if (lostMs > 0) timer = setTimeout(giveUp, lostMs);
+      else giveUp();
+    }, ms);
     settle(work, () => clearTimeout(timer), resolve, reject);
   });
 }
@@ -58,12 +80,13 @@ const TIMER_SLACK_MS = 1;
 
 /**
  * Deadlines of equal length. They end in the order in which they began, so that one timer is enough. A timer for each would
- * cost a request more than the wait itself.
+ * cost a request more than the wait itself. As in {@link withDeadline}, time in which the process stands still does not count.
  */
 export class Deadlines<Item> {
   /** When each item expires, by `performance.now()`, in that order. */
   private readonly due = new ShortLivedMap<Item, number>();
   private timer: NodeJS.Timeout | undefined;
+  private firesAt = 0;
 
   /** @param onExpired called for each item that was not deleted within `ms` milliseconds */
   constructor(
@@ -73,23 +96,31 @@ export class Deadlines<Item> {
 
   add(item: Item): void {
     this.due.set(item, performance.now() + this.ms);
-    this.timer ??= this.expireIn(this.ms);
+    if (!this.timer) this.expireIn(this.ms);
   }
 
   delete(item: Item): void {
     this.due.delete(item);
   }
 
-  private expireIn(ms: number): NodeJS.Timeout {
-    return outsideRequests(() => setTimeout(this.expire, ms).unref());
+  private expireIn(ms: number): void {
+    this.firesAt = performance.now() + ms;
+    this.timer = outsideRequests(() => setTimeout(this.onTimer, ms).unref());
   }
+
+  private readonly onTimer = (): void => {
+    const lostMs = lostToStall(this.firesAt, this.ms);
+    if (lostMs === 0) return void setImmediate(this.expire);
+    for (const [item, at] of this.due) this.due.set(item, at + lostMs);
+    this.expireIn(lostMs);
+  };
 
   private readonly expire = (): void => {
     this.timer = undefined;
     const now = performance.now();
     for (const [item, at] of this.due) {
       if (at - now > TIMER_SLACK_MS) {
-        this.timer ??= this.expireIn(at - now);
+        if (!this.timer) this.expireIn(at - now);
         return;
       }
       this.due.delete(item);

@@ -7,7 +7,6 @@ import { LockedRows } from './locked-rows.js';
 
 interface Waiting<Item, Answer> {
   readonly item: Item;
-  readonly since: number;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
   readonly onLate: ((answer: Answer) => void) | undefined;
@@ -65,7 +64,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
    */
   add(item: Item, onLate?: (answer: Answer) => void): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const waiting = { item, since: performance.now(), resolve, reject, onLate, isGivenUp: false };
+      const waiting = { item, resolve, reject, onLate, isGivenUp: false };
       this.queue.push(waiting);
       this.deadlines.add(waiting);
       this.schedule();
@@ -129,7 +128,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
 
   private waitForLock(waiting: Waiting<Item, Answer>): void {
     const ask = async () => {
-      if (!this.isWaitedFor(waiting)) throw noAnswer(this.settings.patienceMs);
+      if (waiting.isGivenUp) throw noAnswer(this.settings.patienceMs);
       return (await this.run([waiting.item]))[0];
     };
     this.locked.waitFor(waiting.item.recordId, ask).then(
@@ -154,8 +153,7 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
     for (const waiting of queued) {
       const { recordId } = waiting.item;
       if (waiting.isGivenUp) continue;
-      if (!this.isWaitedFor(waiting)) this.giveUp(waiting);
-      else if (this.locked.has(recordId)) this.waitForLock(waiting);
+      if (this.locked.has(recordId)) this.waitForLock(waiting);
       else if (batch.length === maxBatch || ids?.has(recordId)) this.queue.push(waiting);
       else {
         ids?.add(recordId);
@@ -163,10 +161,6 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
       }
     }
     return batch.length > 1 ? batch.sort(byRecordId) : batch;
-  }
-
-  private isWaitedFor({ since, isGivenUp }: Waiting<Item, Answer>): boolean {
-    return !isGivenUp && performance.now() - since < this.settings.patienceMs;
   }
 }
 

@@ -1,6 +1,6 @@
 import { jest } from '@jest/globals';
 import { StoreRefusedError, StoreUnavailableError } from '../../../lib/engine/errors.js';
-import { Deadlines, TimeLimit } from '../../../lib/store/deadline.js';
+import { Deadlines, TimeLimit, withDeadline } from '../../../lib/store/deadline.js';
 import { until } from '../../support/until.js';
 
 afterEach(() => void jest.restoreAllMocks());
@@ -36,6 +36,21 @@ it('gives up each at its own deadline, and not before', async () => {
   // The timer of those before is gone: a later one has its own.
   await wait('third');
   expect([ended.at(-1), early]).toEqual([`third: ${given}`, []]);
+});
+
+it.each([
+  ['one', (work: Promise<void>) => withDeadline(work, 50)],
+  ['many', (work: Promise<void>) => new TimeLimit(50).wait(work)],
+])('does not count the time in which the process stands still, once, for %s', async (_, wait) => {
+  let answer!: () => void;
+  const work = new Promise<void>((resolve) => (answer = resolve));
+  const waits = [wait(work), wait(never())];
+  const settled = Promise.allSettled(waits);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  answer();
+  await waits[0];
+  expect((await settled)[1]).toMatchObject({ reason: { cause: new Error('no answer within 50 ms') } });
 });
 
 it('survives a late answer, and a late error', async () => {
