@@ -46,6 +46,11 @@ export class TcpProxy {
     for (const link of this.#links) link.break();
   }
 
+  /** Drops all that comes over the open connections, as a gateway does that has forgotten them. New ones are let through. */
+  forget(): void {
+    for (const link of this.#links) link.forget();
+  }
+
   /**
    * Forwards so many chunks from clients and breaks the connection of the last when its answer comes: the server has
    * acted, the client gets no answer.
@@ -117,6 +122,7 @@ class Link {
   #server: Socket | undefined;
   #broken = false;
   #isSilent = false;
+  #isForgotten = false;
 
   constructor(
     private readonly client: Socket,
@@ -154,6 +160,10 @@ class Link {
     this.#markClosed();
   }
 
+  forget(): void {
+    this.#isForgotten = true;
+  }
+
   #request(server: Socket, chunk: Buffer): void {
     if (this.#isSilent) return;
     this.#isSilent = this.isLastRequest(chunk);
@@ -178,7 +188,7 @@ class Link {
       const open = this.gate();
       last = last.then(async () => {
         await open;
-        if (!this.#broken) action();
+        if (!this.#broken && !this.#isForgotten) action();
       });
     };
   }

@@ -3,7 +3,7 @@ import { outsideRequests } from '../../engine/outside-requests.js';
 import type { Mysql2ConnectionInternals, Mysql2PoolInternals } from '../../private-names/mysql2.js';
 import { connectingDriverOf, mysqlDriverOf } from '../../private-names/typeorm.js';
 import { initialized } from '../data-source.js';
-import { ended, type Pool } from './pools.js';
+import { ended, KEEP_ALIVE_AFTER_MS, type Pool } from './pools.js';
 
 /** A `mysql2` connection with callbacks, as TypeORM returns it. */
 export interface Mysql2Connection extends Mysql2ConnectionInternals {
@@ -81,6 +81,7 @@ export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<
   // In `mysql2`, 0 means no limit.
   const most = Math.min(connections, Number(settings.connectionLimit ?? DEFAULT_LIMIT) || Infinity);
   const pool = driver.mysql.createPool({
+    keepAliveInitialDelay: KEEP_ALIVE_AFTER_MS,
     ...settings,
     connectionLimit: most,
     maxIdle: most,

@@ -11,8 +11,14 @@ import type { StorePools } from './pools.js';
 /** The shortest interval between two reports of stale connections: each statement in flight meets the same failover. */
 const REPORT_EVERY_MS = 1_000;
 
-/** How long a statement may hold a connection. After that it is closed: a silent server would empty the pool. */
-const CLOSE_AFTER_MS = 30_000;
+/**
+ * How long a statement may hold a connection before the idle ones are closed. A gateway may have forgotten all of them while nothing was
+ * sent, as over night, and drops what they send without an error. Each would cost a request its time-out, which is longer.
+ */
+const SILENT_AFTER_MS = 3_000;
+
+/** How much longer it may hold the connection. After that it is closed: a silent server would empty the pool. */
+const CLOSE_AFTER_MS = 27_000;
 
 /** A connection that exceeds a time limit again after this long is closed: its session may keep a limit that was lifted. */
 const LASTING_AFTER_MS = 2_000;
@@ -35,7 +41,8 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   private readonly turns = new Turns();
   private readonly lockedRows = new LockedRows();
   private readonly limitedSince = new WeakMap<Raw, number>();
-  private readonly inUse = new Deadlines<Raw>(CLOSE_AFTER_MS, (connection) => this.destroy(connection));
+  private readonly inUse = new Deadlines<Raw>(SILENT_AFTER_MS, (connection) => this.onSilence(connection));
+  private readonly silent = new Deadlines<Raw>(CLOSE_AFTER_MS, (connection) => this.destroy(connection));
 
   constructor(
     readonly dialect: Dialect<On>,
@@ -77,6 +84,7 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
         if (again || !(poison?.refused || this.isRepairedAfter(error))) throw error;
       } finally {
         this.inUse.delete(connection);
+        this.silent.delete(connection);
         this.release(connection, broken);
       }
     }
@@ -130,6 +138,11 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
   dropIdle(): void {
     this.pools.closeIdle();
     this.reportStale();
+  }
+
+  private onSilence(connection: Raw): void {
+    this.silent.add(connection);
+    this.dropIdle();
   }
 
   private reportStale(): void {

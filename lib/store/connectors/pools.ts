@@ -20,6 +20,12 @@ export interface Pool<Connection> {
   end(): Promise<void>;
 }
 
+/**
+ * How long a connection of the store's own is idle before the kernel asks whether it still exists. Gateways forget idle connections after
+ * minutes, without telling either side, and the store keeps some open for as long as the process lives.
+ */
+export const KEEP_ALIVE_AFTER_MS = 30_000;
+
 /** How long the end of a pool waits for its statements: one that hangs must not stop the shutdown. */
 const END_AFTER_MS = 1_000;
 

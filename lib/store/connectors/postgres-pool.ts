@@ -4,7 +4,7 @@ import { cancelStatement, type PgCancelInternals, type PgPoolInternals } from '.
 import { postgresPoolOf } from '../../private-names/typeorm.js';
 import { initialized } from '../data-source.js';
 import type { PgAnswer } from '../dialects/postgres.js';
-import { ended, type Pool } from './pools.js';
+import { ended, KEEP_ALIVE_AFTER_MS, type Pool } from './pools.js';
 
 /** What the store needs of a `pg` pool. */
 interface PgPool extends PgPoolInternals<PgClientClass> {
@@ -18,6 +18,8 @@ interface PgPool extends PgPoolInternals<PgClientClass> {
 
 interface PgClientOptions {
   readonly password?: unknown;
+  readonly keepAlive?: boolean;
+  readonly keepAliveInitialDelayMillis?: number;
   readonly connectionTimeoutMillis?: number;
 }
 
@@ -109,7 +111,13 @@ function clientOfStore(PgClient: PgClientClass): PgClientClass {
     constructor(options: PgClientOptions) {
       // As an option of the pool, the timeout would cost a timer each time that a connection is taken.
       const connectionTimeoutMillis = options.connectionTimeoutMillis || CONNECT_WITHIN_MS;
-      super({ ...options, password: options.password, connectionTimeoutMillis });
+      super({
+        keepAlive: true,
+        keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
+        ...options,
+        password: options.password,
+        connectionTimeoutMillis,
+      });
     }
 
     override connect(done: (error?: Error) => void): void {
