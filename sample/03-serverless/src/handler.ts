@@ -6,6 +6,8 @@ export interface HttpEvent {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
+  /** Set by gateways for bodies that they take for binary. */
+  readonly isBase64Encoded?: boolean;
 }
 
 export interface HttpResult {
@@ -21,7 +23,7 @@ export async function handler(event: HttpEvent): Promise<HttpResult> {
     method: event.httpMethod,
     url: event.path,
     headers: event.headers,
-    payload: event.body ?? undefined,
+    payload: event.body === null ? undefined : Buffer.from(event.body, event.isBase64Encoded ? 'base64' : 'utf8'),
   });
   const texts = Object.entries(headers).map(([name, value]) => [name, String(value)] as const);
   return { statusCode, headers: Object.fromEntries(texts), body };
