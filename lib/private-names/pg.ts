@@ -61,6 +61,17 @@ export function cancelStatement({ processID, secretKey }: PgCancelInternals, by:
   connection.stream?.unref?.();
 }
 
+/** A client that {@link cutConnection} cuts off. */
+export interface PgSocketInternals {
+  /** Absent in `pg-native`. */
+  readonly connection?: { readonly stream?: { destroy?(): void } };
+}
+
+/** Closes a client's connection at once. `end()` waits for the server to close it, which one that is silent never does. */
+export function cutConnection({ connection }: PgSocketInternals): void {
+  connection?.stream?.destroy?.();
+}
+
 /** What the server says after each statement about the session's transaction. */
 export interface PgSession {
   status?: string;

@@ -3,13 +3,15 @@ import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { outsideRequests } from '../engine/outside-requests.js';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
+import { cutConnection, type PgSocketInternals } from '../private-names/pg.js';
 import { postgresPoolOf } from '../private-names/typeorm.js';
 import type { Connector } from './connectors/connector.js';
+import { ended, KEEP_ALIVE_AFTER_MS } from './connectors/pools.js';
 import { withDeadline } from './deadline.js';
 import type { PgConnection } from './dialects/postgres.js';
 
 /** What the wake-up needs of a `pg` client that listens. */
-interface PgListener {
+interface PgListener extends PgSocketInternals {
   connect(): Promise<unknown>;
   query(sql: string): Promise<{ readonly rows: readonly Readonly<Record<string, unknown>>[] }>;
   on(event: 'notification', listener: (message: { channel: string; payload?: string }) => void): unknown;
@@ -19,12 +21,16 @@ interface PgListener {
 
 interface PgPool {
   readonly Client: new (options: object) => PgListener;
-  readonly options: object;
+  /** `password` is not enumerable. */
+  readonly options: { readonly password?: unknown };
 }
 
 const CHANNEL = 'nestjs_idempotency';
 
 const NOT_HEARD = 'announcements are not heard';
+
+/** How long a connection may take to open. Meanwhile, a request that waits does not look at its record. */
+const OPEN_WITHIN_MS = 2_000;
 
 /** How long a probe may take to arrive. After that, a pooler is assumed to swallow announcements. */
 const HEAR_WITHIN_MS = 1_000;
@@ -70,7 +76,7 @@ export class PostgresWakeUp implements WakeUp {
     private readonly connector: Connector<PgConnection>,
   ) {
     // A server that was demoted keeps the connection, but gets no announcement of the new primary.
-    connector.onStale?.(() => void this.connection?.then((client) => client.end()).catch(() => undefined));
+    connector.onStale?.(() => void this.connection?.then(close).catch(() => undefined));
   }
 
   async subscribe(recordId: string, onWake: () => void): Promise<WakeUpSubscription> {
@@ -104,7 +110,7 @@ export class PostgresWakeUp implements WakeUp {
     clearTimeout(this.idle);
     const { connection } = this;
     this.connection = undefined;
-    await connection?.then((client) => client.end()).catch(() => undefined);
+    await connection?.then(close).catch(() => undefined);
   }
 
   private unsubscribe(recordId: string, onWake: () => void): void {
@@ -133,7 +139,8 @@ export class PostgresWakeUp implements WakeUp {
   private async listen(onLost: () => void): Promise<PgListener> {
     if (performance.now() < this.unheardUntil) throw new Error(NOT_HEARD);
     const { Client, options } = postgresPoolOf<PgPool>(this.dataSource);
-    const client = new Client(options);
+    const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS };
+    const client = new Client({ ...keepAlive, ...options, password: options.password });
     let listens = false;
     const lost = () => listens && onLost();
     client.on('error', lost);
@@ -142,14 +149,12 @@ export class PostgresWakeUp implements WakeUp {
       for (const wake of this.listeners.get(payload ?? '') ?? []) wake();
     });
     try {
-      await client.connect();
-      // After a failover, the address may still lead to the demoted primary, which gets no announcement of the new one.
-      const { rows } = await client.query("SELECT current_setting('transaction_read_only') AS readonly");
-      if (rows[0].readonly === 'on') throw new Error('the server takes no writes');
-      await client.query(`LISTEN ${CHANNEL}`);
+      await withDeadline(listenOn(client), OPEN_WITHIN_MS).catch((error: Error) => {
+        throw error.cause;
+      });
       await this.probe();
     } catch (error) {
-      void client.end().catch(() => undefined);
+      void close(client);
       throw error;
     }
     listens = true;
@@ -195,4 +200,18 @@ export class PostgresWakeUp implements WakeUp {
       () => void setTimeout(() => this.relisten(), RECONNECT_AFTER_MS).unref(),
     );
   }
+}
+
+async function listenOn(client: PgListener): Promise<void> {
+  await client.connect();
+  // After a failover, the address may still lead to the demoted primary, which gets no announcement of the new one.
+  const { rows } = await client.query("SELECT current_setting('transaction_read_only') AS readonly");
+  if (rows[0].readonly === 'on') throw new Error('the server takes no writes');
+  await client.query(`LISTEN ${CHANNEL}`);
+}
+
+/** Closes a connection, also one that a gateway has forgotten: a shutdown must not wait for an answer that never comes. */
+async function close(client: PgListener): Promise<void> {
+  await ended((done) => void client.end().then(done, done));
+  cutConnection(client);
 }

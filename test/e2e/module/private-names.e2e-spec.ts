@@ -31,7 +31,12 @@ import type {
   Mysql2PoolInternals,
   Mysql2ResultInternals,
 } from '../../../lib/private-names/mysql2.js';
-import type { PgCancelInternals, PgClientInternals, PgPoolInternals } from '../../../lib/private-names/pg.js';
+import type {
+  PgCancelInternals,
+  PgClientInternals,
+  PgPoolInternals,
+  PgSocketInternals,
+} from '../../../lib/private-names/pg.js';
 import {
   connectingDriverOf,
   mysqlDriverOf,
@@ -228,6 +233,7 @@ describe('private names of other packages', () => {
         expect(typeof connection![name]).toBe('function');
       }
       expect(typeof connection!.stream!.cork).toBe('function');
+      expect(typeof (client as PgSocketInternals).connection!.stream!.destroy).toBe('function');
       // Of what cancels a statement.
       const { processID, secretKey, host, port, connection: canceller } = client as PgCancelInternals;
       expect([processID, secretKey, port]).toEqual([expect.any(Number), expect.anything(), expect.any(Number)]);

@@ -173,6 +173,36 @@ it('says that it cannot be reached, and works once it can be', async () => {
   expect(deaf.calls()).toBe(0);
 });
 
+it('lets a request look at its record where the server is silent', async () => {
+  const recordId = randomUUID();
+  const waiting = counter();
+  proxy.blackhole(true);
+  try {
+    await expect(here.subscribe(recordId, waiting.wake)).rejects.toThrow('no answer within');
+  } finally {
+    proxy.blackhole(false);
+  }
+  await here.subscribe(recordId, waiting.wake);
+  await there.announce(recordId);
+  await until(() => waiting.calls() === 1);
+});
+
+it('is closed though a gateway has forgotten its connection', async () => {
+  await here.subscribe(randomUUID(), () => undefined);
+  const { stream } = (await here['connection'])!.connection!;
+  proxy.forget();
+  await here.close();
+  expect(stream).toMatchObject({ destroyed: true });
+});
+
+it('listens again where the store has found its connections silent', async () => {
+  const waiting = counter();
+  await here.subscribe(randomUUID(), waiting.wake);
+  proxy.forget();
+  here['connector'].dropIdle!();
+  await until(() => waiting.calls() > 0);
+});
+
 it('announces without an error where the database is away', async () => {
   const gone = await open();
   const silent = wakeUpOf(gone);
