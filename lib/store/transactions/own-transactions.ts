@@ -3,7 +3,7 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { NestedOperationError } from '../../engine/errors.js';
 import { setTransactionState } from '../../private-names/typeorm.js';
 import type { Connector } from '../connectors/connector.js';
-import { releaseAfter } from '../connectors/discard-connection.js';
+import { discardConnection, releaseAfter } from '../connectors/discard-connection.js';
 import type { TimeLimit } from '../deadline.js';
 import { asUnopened } from '../driver-errors.js';
 import { ownRunners } from './rolled-back-calls.js';
@@ -13,10 +13,21 @@ import { isObserved, WatchedTransaction } from './transaction-watch.js';
 const POLL_EVERY_MS = 2;
 
 /**
+ * The states of a transaction.
+ *
+ * - `'connecting'`: it has no connection. Left for `'beginning'` when it gets one.
+ * - `'beginning'`: it waits for BEGIN. Left for `'open'` by its answer.
+ * - `'open'`: its work runs. Left for `'ending'` when the work has succeeded.
+ * - `'ending'`: it waits for COMMIT.
+ */
+type Phase = 'connecting' | 'beginning' | 'open' | 'ending';
+
+/**
  * The transactions that the store begins and commits itself, on connections of the data source's pool.
  *
- * It waits up to `timeLimit` for each of BEGIN (with the wait for a connection), COMMIT and ROLLBACK. A connection that is
- * still busy then returns to the pool after its answer.
+ * It waits up to `timeLimit` for each of BEGIN (with the wait for a connection), COMMIT and ROLLBACK. A connection on which ROLLBACK
+ * gets no answer is closed. If a network has lost it, its end would otherwise be noticed after a quarter of an hour, and a few of them
+ * would empty the pool for as long.
  */
 export class OwnTransactions {
   constructor(
@@ -35,24 +46,28 @@ export class OwnTransactions {
     /** BEGIN or COMMIT, whose answer a ROLLBACK has to wait for. */
     let statement: Promise<unknown> | undefined;
     let isWanted = true;
-    let isOpen = false;
+    let phase: Phase = 'connecting';
     try {
       // SQLite has one connection for all: inside another transaction, this one would be a savepoint of it.
       while (runner.isTransactionActive) await sleep(POLL_EVERY_MS);
       ownRunners.add(runner);
-      const beginning = this.begin(runner, () => isWanted);
+      const beginning = this.begin(runner, () => {
+        phase = 'beginning';
+        return isWanted;
+      });
       const begun = await this.timeLimit.wait((statement = beginning));
-      isOpen = true;
+      phase = 'open';
       const result = await work(runner.manager, begun);
-      isOpen = false;
+      phase = 'ending';
       if (!begun?.isCommitted) await this.timeLimit.wait((statement = this.commit(runner, begun)));
       await runner.release();
       return result;
     } catch (error) {
       isWanted = false;
-      const end = () => this.rollBack(runner, error, isOpen);
+      const end = () => this.rollBack(runner, error, phase === 'open');
       // The first error is more useful than that of a ROLLBACK on a lost connection.
-      await this.timeLimit.wait((statement ?? Promise.resolve()).then(end, end)).catch(() => undefined);
+      const ended = (statement ?? Promise.resolve()).then(end, end);
+      await this.timeLimit.wait(ended).catch(() => (phase === 'connecting' ? undefined : discardConnection(runner)));
       throw error;
     } finally {
       // SQLite has one query runner for all transactions.
@@ -60,8 +75,8 @@ export class OwnTransactions {
     }
   }
 
-  /** @param isWanted returns `false` once the caller has given up: a BEGIN after its ROLLBACK would never end */
-  private async begin(runner: QueryRunner, isWanted: () => boolean): Promise<WatchedTransaction | undefined> {
+  /** @param onConnected returns `false` once the caller has given up: a BEGIN after its ROLLBACK would never end */
+  private async begin(runner: QueryRunner, onConnected: () => boolean): Promise<WatchedTransaction | undefined> {
     const { direct, singleConnection } = this.connector;
     // Not awaited on a single connection: another transaction could begin meanwhile.
     let client: object | undefined;
@@ -70,7 +85,7 @@ export class OwnTransactions {
     } catch (error) {
       throw error instanceof NestedOperationError ? error : asUnopened(error);
     }
-    if (!isWanted()) return undefined;
+    if (!onConnected()) return undefined;
     if (!client || !direct || isObserved(this.dataSource)) {
       await runner.startTransaction();
       return undefined;
