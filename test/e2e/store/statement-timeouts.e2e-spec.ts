@@ -13,7 +13,7 @@ const TIMEOUT = 300;
 /** Leaves time to connect, on a busy machine. */
 const CONNECTION_TIMEOUT = 1_000;
 
-/** A connector whose answers take their time. */
+/** A connector whose answers take their time: more than twice TIMEOUT, as a deadline is put off while a busy machine stalls. */
 function slow(connector: Connector): Connector & { after: number } {
   return {
     dialect: connector.dialect,
@@ -43,7 +43,7 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
   it('to a claim reaches the execution that made it, which can give it back', async () => {
     const connector = slow(connectorFor(fixture.dataSource));
     const store = fixture.store({ connector, timeoutMs: TIMEOUT });
-    connector.after = 2 * TIMEOUT;
+    connector.after = 5 * TIMEOUT;
     const claim = aClaim();
     const late: RecordState[] = [];
     await expect(store.claim(claim, (record) => late.push(record))).rejects.toBeInstanceOf(StoreUnavailableError);
@@ -61,7 +61,7 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
     const first = aClaim();
     await store.claim(first);
     await fixture.expireLease(first.recordId);
-    connector.after = 2 * TIMEOUT;
+    connector.after = 5 * TIMEOUT;
     const late: RecordState[] = [];
     const taken = store.claim(again(first), (record) => late.push(record));
     await expect(taken).rejects.toBeInstanceOf(StoreUnavailableError);
@@ -75,11 +75,11 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
     const connector = slow(connectorFor(fixture.dataSource));
     const store = fixture.store({ connector, timeoutMs: TIMEOUT });
     const claim = aClaim();
-    connector.after = 3 * TIMEOUT;
+    connector.after = 5 * TIMEOUT;
     await expect(store.claim(claim)).rejects.toBeInstanceOf(StoreUnavailableError);
     connector.after = 0;
     const owned = ownership(await store.claim(claim));
-    await sleep(4 * TIMEOUT);
+    await sleep(6 * TIMEOUT);
     expect(await store.complete(owned, COMPLETION)).toEqual(HELD);
   });
 
@@ -87,7 +87,7 @@ describe.each(BACKENDS)('A late answer of $name', (backend) => {
     const connector = slow(connectorFor(fixture.dataSource));
     const store = fixture.store({ connector, timeoutMs: TIMEOUT });
     const owned = ownership(await store.claim(aClaim()));
-    connector.after = 2 * TIMEOUT;
+    connector.after = 5 * TIMEOUT;
     const completed = store.complete(owned, COMPLETION);
     // An execution waits for SQLite's only connection: what holds it is in the same process, and takes no record.
     if (connector.singleConnection) expect(await completed).toEqual(HELD);
