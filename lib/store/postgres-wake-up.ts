@@ -6,7 +6,7 @@ import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 import { cutConnection, type PgSocketInternals } from '../private-names/pg.js';
 import { postgresPoolOf } from '../private-names/typeorm.js';
 import type { Connector } from './connectors/connector.js';
-import { ended, KEEP_ALIVE_AFTER_MS } from './connectors/pools.js';
+import { KEEP_ALIVE_AFTER_MS } from './connectors/pools.js';
 import { withDeadline } from './deadline.js';
 import type { PgConnection } from './dialects/postgres.js';
 
@@ -31,6 +31,9 @@ const NOT_HEARD = 'announcements are not heard';
 
 /** How long a connection may take to open. Meanwhile, a request that waits does not look at its record. */
 const OPEN_WITHIN_MS = 2_000;
+
+/** How long a connection may take to close. */
+const CLOSE_WITHIN_MS = 1_000;
 
 /** How long a probe may take to arrive. After that, a pooler is assumed to swallow announcements. */
 const HEAR_WITHIN_MS = 1_000;
@@ -212,6 +215,6 @@ async function listenOn(client: PgListener): Promise<void> {
 
 /** Closes a connection, also one that a gateway has forgotten: a shutdown must not wait for an answer that never comes. */
 async function close(client: PgListener): Promise<void> {
-  await ended((done) => void client.end().then(done, done));
+  await withDeadline(client.end(), CLOSE_WITHIN_MS).catch(() => undefined);
   cutConnection(client);
 }

@@ -199,8 +199,10 @@ it('listens again where the store has found its connections silent', async () =>
   const waiting = counter();
   await here.subscribe(randomUUID(), waiting.wake);
   proxy.forget();
+  const forgotten = await listeners();
   here['connector'].dropIdle!();
   await until(() => waiting.calls() > 0);
+  expect((await listeners()).filter((pid) => !forgotten.includes(pid))).toHaveLength(1);
 });
 
 it('announces without an error where the database is away', async () => {
