@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { setImmediate } from 'node:timers';
 import { outsideRequests } from '../engine/outside-requests.js';
 import { ShortLivedMap } from '../engine/short-lived.js';
@@ -10,6 +11,8 @@ interface Waiting<Item, Answer> {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
   readonly onLate: ((answer: Answer) => void) | undefined;
+  /** The async context of an item that may be the first of a batch which another item or an earlier batch sends. */
+  readonly context: AsyncResource | undefined;
   isGivenUp: boolean;
 }
 
@@ -64,11 +67,21 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
    */
   add(item: Item, onLate?: (answer: Answer) => void): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const waiting = { item, resolve, reject, onLate, isGivenUp: false };
+      const context = this.mayLead() ? new AsyncResource('IdempotencyBatch') : undefined;
+      const waiting = { item, resolve, reject, onLate, context, isGivenUp: false };
       this.queue.push(waiting);
       this.deadlines.add(waiting);
       this.schedule();
     });
+  }
+
+  /**
+   * Returns whether the next item is the first of a batch that it does not schedule itself. Such a batch runs in the item's context, so
+   * that its statement belongs to the log lines and the trace of a request that it is for. One context a batch is enough.
+   */
+  private mayLead(): boolean {
+    const isFirst = this.queue.length % this.settings.maxBatch === 0;
+    return isFirst && (this.isScheduled || this.batchesInFlight.size >= this.settings.inFlight);
   }
 
   /** Schedules a batch for the end of this turn of the event loop: requests of other sockets in the same turn join it. */
@@ -85,12 +98,18 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
       const batch = this.takeBatch();
       if (batch.length === 0) return;
       this.batchesInFlight.set(batch, true);
-      void this.send(batch).then(() => this.end(batch));
+      const context = batch.find((waiting) => waiting.context)?.context;
+      if (context) context.runInAsyncScope(this.start, this, batch);
+      else this.start(batch);
     }
   };
 
+  private start(batch: readonly Waiting<Item, Answer>[]): void {
+    void this.send(batch).then(() => this.end(batch));
+  }
+
   private end(batch: readonly Waiting<Item, Answer>[]): void {
-    // Under load, each batch would otherwise run in the context of the one before, and so of the first request.
+    // A batch that has no context of its own would otherwise run in that of the one before, and under load in that of the first request.
     if (this.batchesInFlight.delete(batch)) outsideRequests(() => this.schedule());
   }
 

@@ -55,21 +55,6 @@ describe('what one request opens for all of them does not keep its async context
     clearInterval(alive);
   });
 
-  it('batches that waited for others', async () => {
-    const seen: (string | undefined)[] = [];
-    const run = (items: readonly { recordId: string }[]) => {
-      seen.push(requestId.getStore());
-      return Promise.resolve(items);
-    };
-    const settings = { maxBatch: 1, inFlight: 1, patienceMs: 60_000, isCommon: () => false };
-    const batches = new GroupCommit(run, settings, (row: { recordId: string }) => row);
-    const add = (name: string) => requestId.run(name, () => batches.add({ recordId: name }));
-    await Promise.all(['first', 'second', 'third'].map(add));
-    // What waits for no other belongs to its request.
-    await add('fourth');
-    expect(seen).toEqual(['first', undefined, undefined, 'fourth']);
-  });
-
   it.each([
     ['postgres', 'connect'],
     ['mariadb', 'connection'],
@@ -102,6 +87,46 @@ describe('what one request opens for all of them does not keep its async context
     await wakeUp.close();
     await lock.close();
     await server.dispose();
+  });
+});
+
+describe('a batch', () => {
+  it.each([
+    [1, ['first', 'second', 'third', 'fourth', 'last']],
+    [2, ['first', 'third', 'last']],
+    [3, ['first', 'fourth', 'last']],
+  ])('of at most %i runs in the async context of a request that is in it', async (maxBatch, expected) => {
+    const seen: (string | undefined)[] = [];
+    const run = async (items: readonly { recordId: string }[]) => {
+      seen.push(requestId.getStore());
+      expect(items.map(({ recordId }) => recordId)).toContain(requestId.getStore());
+      return items;
+    };
+    const settings = { maxBatch, inFlight: 1, patienceMs: 60_000, isCommon: () => false };
+    const batches = new GroupCommit(run, settings, (row: { recordId: string }) => row);
+    const add = (name: string) => requestId.run(name, () => batches.add({ recordId: name }));
+    await Promise.all(['first', 'second', 'third', 'fourth'].map(add));
+    await add('last');
+    expect(seen).toEqual(expected);
+  });
+
+  it('that waits for another runs in the async context of its own request', async () => {
+    const gate = newGate();
+    const seen: (string | undefined)[] = [];
+    const run = async (items: readonly { recordId: string }[]) => {
+      seen.push(requestId.getStore());
+      await gate.opened;
+      return items;
+    };
+    const settings = { maxBatch: 10, inFlight: 1, patienceMs: 60_000, isCommon: () => false };
+    const batches = new GroupCommit(run, settings, (row: { recordId: string }) => row);
+    const add = (name: string) => requestId.run(name, () => batches.add({ recordId: name }));
+    const answers = [add('first')];
+    await until(() => seen.length === 1);
+    answers.push(add('second'), add('third'));
+    gate.open();
+    await Promise.all(answers);
+    expect(seen).toEqual(['first', 'second']);
   });
 });
 
