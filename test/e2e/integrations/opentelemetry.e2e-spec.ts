@@ -1,14 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BadGatewayException, Body, Controller, type INestApplication, Module, Param, Post } from '@nestjs/common';
+import {
+  BadGatewayException,
+  Body,
+  type CallHandler,
+  Controller,
+  type ExecutionContext,
+  type INestApplication,
+  Module,
+  type NestInterceptor,
+  Param,
+  Post,
+} from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { type Attributes, context, metrics } from '@opentelemetry/api';
+import { type Attributes, context, metrics, trace, type Tracer } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { RPCType, setRPCMetadata } from '@opentelemetry/core';
 import { AggregationTemporality, DataPointType, MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { Request, Response } from 'express';
 import { Redis } from 'ioredis';
+import { finalize, Observable } from 'rxjs';
 import { EventStream } from '../../../lib/service/event-stream.js';
 import {
   Idempotent,
@@ -68,6 +81,26 @@ class OrdersController {
   @Idempotent({ transactional: true, lease: 5_000 })
   transactional(@Body() body: { ms?: number }, @Param('shop') shop: string) {
     return this.create(body, shop);
+  }
+}
+
+/** What instrumentations of Nest and of Fastify do: the span of a handler ends with it, before the response is written. */
+class HandlerSpan implements NestInterceptor {
+  constructor(private readonly tracer: Tracer) {}
+
+  intercept(of: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const name = of.switchToHttp().getRequest<Request>().headers['x-handler-span'];
+    if (!name) return next.handle();
+    const span = this.tracer.startSpan(String(name));
+    const active = trace.setSpan(context.active(), span);
+    return new Observable((subscriber) =>
+      context.with(active, () =>
+        next
+          .handle()
+          .pipe(finalize(() => span.end()))
+          .subscribe(subscriber),
+      ),
+    );
   }
 }
 
@@ -134,11 +167,11 @@ describe('nestjs-idempotency/opentelemetry', () => {
     const made = module.createNestApplication({ logger: false });
     // What an instrumentation of node's http does.
     made.use((request: Request, response: Response, next: () => void) => {
-      tracer.startActiveSpan(String(request.headers['x-span'] ?? 'unnamed'), (span) => {
-        response.once('close', () => span.end());
-        next();
-      });
+      const span = tracer.startSpan(String(request.headers['x-span'] ?? 'unnamed'));
+      response.once('close', () => span.end());
+      context.with(setRPCMetadata(trace.setSpan(context.active(), span), { type: RPCType.HTTP, span }), next);
     });
+    made.useGlobalInterceptors(new HandlerSpan(tracer));
     return made.listen(0, '127.0.0.1').then(() => made);
   }
 
@@ -297,6 +330,19 @@ describe('nestjs-idempotency/opentelemetry', () => {
     expect(await spanOf('lost')).toMatchObject({
       'idempotency.outcome': 'fresh',
       'idempotency.execution.outcome': 'lease_lost',
+    });
+  });
+
+  test("the span of a handler, which ends before the outcome is recorded: the rest is the request's", async () => {
+    const headers = { 'x-span': 'POST', 'x-handler-span': 'create' };
+    expect((await call(`${url}/a`, { key: randomUUID(), headers })).status).toBe(201);
+    const request = await spanOf('POST');
+    const handler = await spanOf('create');
+    expect(handler).toMatchObject({ 'idempotency.outcome': 'fresh', 'idempotency.attempt': 1 });
+    expect(request).toEqual({
+      'idempotency.record.id': handler['idempotency.record.id'],
+      'idempotency.endpoint': 'POST /orders/:shop',
+      'idempotency.execution.outcome': 'completed',
     });
   });
 
