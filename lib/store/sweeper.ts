@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { outsideRequests } from '../engine/outside-requests.js';
 
 export interface SweeperSettings {
   /** The average time between two sweeps, in milliseconds. */
@@ -37,7 +38,7 @@ export class Sweeper {
       await this.delete(batch, PAUSE_FACTOR).catch(this.onError);
       if (!this.stopped) next();
     };
-    next();
+    outsideRequests(next);
   }
 
   stop(): void {

@@ -11,6 +11,7 @@ import { connectorFor } from '../../../lib/store/connectors/index.js';
 import { Deadlines } from '../../../lib/store/deadline.js';
 import type { PgConnection } from '../../../lib/store/dialects/postgres.js';
 import { GroupCommit } from '../../../lib/store/group-commit.js';
+import { Sweeper } from '../../../lib/store/sweeper.js';
 import { PostgresWakeUp } from '../../../lib/store/postgres-wake-up.js';
 import { startApp } from '../../conformance/support/app.js';
 import { send } from '../../conformance/support/raw-http.js';
@@ -52,6 +53,19 @@ describe('what one request opens for all of them does not keep its async context
       const expired = await callOf((listener) => requestId.run(first, () => new Deadlines(1, listener).add(first)));
       expect(expired).toBeUndefined();
     }
+    clearInterval(alive);
+  });
+
+  // As of an application that is created for the first request of a function on a serverless platform.
+  it('sweeps', async () => {
+    const alive = setInterval(() => undefined, 1_000);
+    const sweeps: (string | undefined)[] = [];
+    const sweep = async () => sweeps.push(requestId.getStore());
+    const sweeper = new Sweeper(sweep, () => undefined);
+    requestId.run('first', () => sweeper.start({ everyMs: 1, batch: 1_000 }));
+    await until(() => sweeps.length >= 2);
+    sweeper.stop();
+    expect(new Set(sweeps)).toEqual(new Set([undefined]));
     clearInterval(alive);
   });
 
