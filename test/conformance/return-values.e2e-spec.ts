@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { BadRequestException, Controller, Post } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { Idempotent } from '../../lib/index.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
 import { checkReplay, isReplay, type ReplayCase } from './support/cases.js';
-import { send } from './support/raw-http.js';
+import { send, valueOf } from './support/raw-http.js';
 import { rendered, ReturnValuesController, useViews } from './support/return-values.controller.js';
 
 const CASES: ReplayCase[] = [
@@ -99,6 +101,43 @@ test('fastify does not warn of a replay that it was already sent', async () => {
       for (const replayed of [false, true]) expect(isReplay(await send(app.port, request))).toBe(replayed);
     }
     expect(lines).toEqual([]);
+  } finally {
+    await app.close();
+  }
+});
+
+/** Nest 11's: it warns of the body of an error whose type is not exactly `application/json`. */
+class Nest11Adapter extends FastifyAdapter {
+  readonly warnings: unknown[] = [];
+
+  override reply(
+    ...[response, body, status]: Parameters<FastifyAdapter['reply']>
+  ): ReturnType<FastifyAdapter['reply']> {
+    const type = 'getHeader' in response ? response.getHeader('Content-Type') : undefined;
+    const isError = (body as { statusCode?: number } | undefined)?.statusCode! >= 400;
+    if (type !== undefined && type !== 'application/json' && isError) this.warnings.push(type);
+    return super.reply(response, body, status);
+  }
+}
+
+test('Nest 11 does not warn of the type of an error that is replayed on Fastify', async () => {
+  @Controller('payments')
+  class PaymentsController {
+    @Post()
+    @Idempotent()
+    pay() {
+      throw new BadRequestException('declined');
+    }
+  }
+  const adapter = new Nest11Adapter();
+  const app = await startApp('fastify', { controllers: [PaymentsController], adapter });
+  try {
+    const request = { path: '/payments', key: randomUUID() };
+    const first = await send(app.port, request);
+    const again = await send(app.port, request);
+    expect([first.status, again.status, isReplay(again)]).toEqual([400, 400, true]);
+    expect(valueOf(again.head, 'content-type')).toBe('application/json; charset=utf-8');
+    expect(adapter.warnings).toEqual([]);
   } finally {
     await app.close();
   }

@@ -30,10 +30,24 @@ export function replay(
     subscriber.next(valueOf(head, outcome.body));
     subscriber.complete();
   };
-  if (reply) return sendThroughHooks(reply, outcome, head, onSent);
+  if (reply) {
+    return sendThroughHooks(reply, outcome, head, () => {
+      setErrorType(reply);
+      onSent();
+    });
+  }
   rawResponse.end(restoreOutcome(rawResponse, rawResponse, outcome, head));
   discardWrites(rawResponse);
   onSent();
+}
+
+/**
+ * Sets the type of an error's JSON to the only one of which Nest 11 does not warn when it sees the value of the replay. Node has the stored
+ * type by then.
+ */
+function setErrorType(reply: FastifyReply): void {
+  if (reply.statusCode >= 400 && String(reply.getHeader('content-type')).includes('json'))
+    reply.header('content-type', 'application/json');
 }
 
 /** Returns the value for outer interceptors: the parsed body of JSON, otherwise `undefined`. */
