@@ -9,6 +9,7 @@ import type { EventStream } from '../service/event-stream.js';
 import { explainStore } from '../store/missing-tables.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { Sweeper } from '../store/sweeper.js';
+import { faultOfSignals } from './shutdown-signals.js';
 
 /** The shortest time between two warnings of a kind, in milliseconds: in an outage, every request would log one. */
 const WARN_EVERY_MS = 10_000;
@@ -61,13 +62,10 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     if (this.parts.options.audit !== 'off' && process.env.NODE_ENV !== 'test') this.lookForSignals();
   }
 
-  /** Warns where each deploy is a crash: a plain handler that is killed between its effect and its record runs again. */
   private lookForSignals(): void {
     this.signalTimer = setTimeout(() => {
-      if (process.listenerCount('SIGTERM') > 0) return;
-      this.logger.warn(
-        'SIGTERM ends this process in the middle of operations, as nothing listens to it: call app.enableShutdownHooks()',
-      );
+      const fault = faultOfSignals();
+      if (fault !== undefined) this.logger.warn(fault);
     }, LOOK_FOR_SIGNALS_AFTER_MS).unref();
   }
 

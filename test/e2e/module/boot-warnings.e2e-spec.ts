@@ -36,4 +36,21 @@ describe('at boot, in production', () => {
     expect(hooked.output).toContain(RETENTION);
     expect(hooked.output).not.toContain(SIGTERM);
   });
+
+  test('telemetry that ends the process at SIGTERM, beside the hooks of Nest, is logged', async () => {
+    const listener = "process.on('SIGTERM', () => sdk.shutdown().finally(() => process.exit(0)))";
+    const preloaded = encodeURIComponent(`const sdk = { shutdown: async () => {} }; ${listener}`);
+    const app = await AppProcess.start('protocol-app', {
+      DATABASE: JSON.stringify(database.options),
+      OPTIONS: JSON.stringify({ audit: 'warn' }),
+      NODE_ENV: 'production',
+      NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=data:text/javascript,${preloaded}`,
+      LOG: undefined,
+      SHUTDOWN_HOOKS: 'on',
+      SYNCHRONIZE: 'off',
+    });
+    apps.push(app);
+    await until(() => app.output.includes(SIGTERM));
+    expect(app.output).toContain('shut telemetry down in onApplicationShutdown()');
+  });
 });
