@@ -99,14 +99,11 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
       if (batch.length === 0) return;
       this.batchesInFlight.set(batch, true);
       const context = batch.find((waiting) => waiting.context)?.context;
-      if (context) context.runInAsyncScope(this.start, this, batch);
-      else this.start(batch);
+      const start = () => void this.send(batch).then(() => this.end(batch));
+      if (context) context.runInAsyncScope(start);
+      else start();
     }
   };
-
-  private start(batch: readonly Waiting<Item, Answer>[]): void {
-    void this.send(batch).then(() => this.end(batch));
-  }
 
   private end(batch: readonly Waiting<Item, Answer>[]): void {
     // A batch that has no context of its own would otherwise run in that of the one before, and under load in that of the first request.

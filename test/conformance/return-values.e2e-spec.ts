@@ -114,7 +114,7 @@ class Nest11Adapter extends FastifyAdapter {
     ...[response, body, status]: Parameters<FastifyAdapter['reply']>
   ): ReturnType<FastifyAdapter['reply']> {
     const type = 'getHeader' in response ? response.getHeader('Content-Type') : undefined;
-    const isError = (body as { statusCode?: number } | undefined)?.statusCode! >= 400;
+    const isError = ((body as { statusCode?: number } | undefined)?.statusCode ?? 0) >= 400;
     if (type !== undefined && type !== 'application/json' && isError) this.warnings.push(type);
     return super.reply(response, body, status);
   }

@@ -23,7 +23,7 @@ describe('SIGTERM', () => {
     expect(faultOfSignals()).toContain('nothing listens to it: call app.enableShutdownHooks()');
   });
 
-  it.each([
+  it.each<NodeJS.SignalsListener>([
     () => void sdk.shutdown().finally(() => process.exit(0)),
     () =>
       void sdk
@@ -31,6 +31,7 @@ describe('SIGTERM', () => {
         .then(() => report('Tracing terminated'))
         .catch((error: unknown) => report(`Error terminating tracing ${String(error)}`))
         .finally(() => process.exit(0)),
+    // oxlint-disable-next-line typescript/no-misused-promises -- as applications write it
     async () => {
       await sdk.shutdown();
       process.exit(0);
@@ -41,8 +42,9 @@ describe('SIGTERM', () => {
     expect(faultOfSignals()).toContain('a listener calls process.exit() and does not wait for the application');
   });
 
-  it.each([
+  it.each<NodeJS.SignalsListener>([
     () => void sdk.shutdown(),
+    // oxlint-disable-next-line typescript/no-misused-promises -- as applications write it
     async () => {
       await app.close();
       await sdk.shutdown();
