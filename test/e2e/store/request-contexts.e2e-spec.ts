@@ -106,23 +106,29 @@ describe('what one request opens for all of them does not keep its async context
 
 describe('a batch', () => {
   it.each([
-    [1, ['first', 'second', 'third', 'fourth', 'last']],
-    [2, ['first', 'third', 'last']],
-    [3, ['first', 'fourth', 'last']],
-  ])('of at most %i runs in the async context of a request that is in it', async (maxBatch, expected) => {
-    const seen: (string | undefined)[] = [];
-    const run = async (items: readonly { recordId: string }[]) => {
-      seen.push(requestId.getStore());
-      expect(items.map(({ recordId }) => recordId)).toContain(requestId.getStore());
-      return items;
-    };
-    const settings = { maxBatch, inFlight: 1, patienceMs: 60_000, isCommon: () => false };
-    const batches = new GroupCommit(run, settings, (row: { recordId: string }) => row);
-    const add = (name: string) => requestId.run(name, () => batches.add({ recordId: name }));
-    await Promise.all(['first', 'second', 'third', 'fourth'].map(add));
-    await add('last');
-    expect(seen).toEqual(expected);
-  });
+    [1, 1, ['first', 'second', 'third', 'fourth', 'last']],
+    [2, 1, ['first', 'third', 'last']],
+    [3, 1, ['first', 'fourth', 'last']],
+    [3, 2, ['first', 'fourth', 'last']],
+    // As on MySQL.
+    [1, Infinity, ['first', 'second', 'third', 'fourth', 'last']],
+  ])(
+    'of at most %i, %s at once, runs in the context of a request that is in it',
+    async (maxBatch, inFlight, expected) => {
+      const seen: (string | undefined)[] = [];
+      const run = async (items: readonly { recordId: string }[]) => {
+        seen.push(requestId.getStore());
+        expect(items.map(({ recordId }) => recordId)).toContain(requestId.getStore());
+        return items;
+      };
+      const settings = { maxBatch, inFlight, patienceMs: 60_000, isCommon: () => false };
+      const batches = new GroupCommit(run, settings, (row: { recordId: string }) => row);
+      const add = (name: string) => requestId.run(name, () => batches.add({ recordId: name }));
+      await Promise.all(['first', 'second', 'third', 'fourth'].map(add));
+      await add('last');
+      expect(seen).toEqual(expected);
+    },
+  );
 
   it('that waits for another runs in the async context of its own request', async () => {
     const gate = newGate();
