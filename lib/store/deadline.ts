@@ -87,6 +87,8 @@ export class Deadlines<Item> {
   private readonly due = new ShortLivedMap<Item, number>();
   private timer: NodeJS.Timeout | undefined;
   private firesAt = 0;
+  /** Whether the timer was put off. The next time, it expires what is due, or a process that is always busy would put it off forever. */
+  private isPutOff = false;
 
   /** @param onExpired called for each item that was not deleted within `ms` milliseconds */
   constructor(
@@ -110,7 +112,8 @@ export class Deadlines<Item> {
 
   private readonly onTimer = (): void => {
     const lostMs = lostToStall(this.firesAt, this.ms);
-    if (lostMs === 0) return void setImmediate(this.expire);
+    this.isPutOff = lostMs > 0 && !this.isPutOff;
+    if (!this.isPutOff) return void setImmediate(this.expire);
     for (const [item, at] of this.due) this.due.set(item, at + lostMs);
     this.expireIn(lostMs);
   };

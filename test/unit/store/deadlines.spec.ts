@@ -38,19 +38,36 @@ it('gives up each at its own deadline, and not before', async () => {
   expect([ended.at(-1), early]).toEqual([`third: ${given}`, []]);
 });
 
-it.each([
-  ['one', (work: Promise<void>) => withDeadline(work, 50)],
-  ['many', (work: Promise<void>) => new TimeLimit(50).wait(work)],
-])('does not count the time in which the process stands still, once, for %s', async (_, wait) => {
-  let answer!: () => void;
-  const work = new Promise<void>((resolve) => (answer = resolve));
-  const waits = [wait(work), wait(never())];
-  const settled = Promise.allSettled(waits);
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
-  await new Promise((resolve) => setTimeout(resolve, 10));
-  answer();
-  await waits[0];
-  expect((await settled)[1]).toMatchObject({ reason: { cause: new Error('no answer within 50 ms') } });
+const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+const turn = () => new Promise(setImmediate);
+
+describe.each<[string, (work: Promise<void>) => Promise<void>]>([
+  ['one', (work) => withDeadline(work, 100)],
+  ['many', (work) => new TimeLimit(100).wait(work)],
+])('a process that stands still, waiting for %s', (_, wait) => {
+  it('has that time again, once', async () => {
+    let answer!: () => void;
+    const work = new Promise<void>((resolve) => (answer = resolve));
+    const waits = [wait(work), wait(never())];
+    const settled = Promise.allSettled(waits);
+    standStill(250);
+    for (let turns = 0; turns < 3; turns++) await turn();
+    answer();
+    await waits[0];
+    expect((await settled)[1]).toMatchObject({ reason: { cause: new Error('no answer within 100 ms') } });
+  });
+
+  it('does not wait forever where it does so again and again', async () => {
+    let isOver = false;
+    const settled = wait(never()).finally(() => (isOver = true));
+    settled.catch(() => undefined);
+    for (let stalls = 0; !isOver && stalls < 30; stalls++) {
+      standStill(160);
+      await turn();
+    }
+    expect(isOver).toBe(true);
+    await expect(settled).rejects.toThrow(StoreUnavailableError);
+  });
 });
 
 it('survives a late answer, and a late error', async () => {
