@@ -7,8 +7,11 @@ export interface Answer {
   readonly problem: IdempotencyProblemDocument | undefined;
 }
 
-/** Statuses of limits and intermediaries, after which a retry may succeed. Not 500, which is a failure of the application itself. */
-const PASSING = new Set([408, 425, 429, 502, 503, 504]);
+/**
+ * Statuses of limits and intermediaries, after which a retry may succeed. From 520, they are Cloudflare's for a server that it cannot reach,
+ * or that does not answer. Not 500, which is a failure of the application itself.
+ */
+const PASSING = new Set([408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524]);
 
 /** Statuses of a refusal before the operation. They say nothing of earlier attempts. */
 const AT_THE_DOOR = new Set([401, 403, 407]);

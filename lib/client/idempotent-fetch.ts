@@ -28,9 +28,8 @@ export function createIdempotentFetch(defaults: Omit<IdempotentFetchOptions, 'ke
  * Sends the requests of one operation, all with one idempotency key and the same bytes.
  *
  * Retries where the connection breaks, an attempt takes too long, or the response asks for it: by `retryable` in a problem, else by status
- * 408, 425, 429, 502, 503 or 504, or 409 with `Retry-After`. After an attempt that may have run, also 404 and 405: a gateway may have sent
- * them. Any other response is final. When attempts or time run out, the last response
- * is returned, with `definitive: false`.
+ * 408, 425, 429, 502, 503, 504 or 520 to 524, or 409 with `Retry-After`. After an attempt that may have run, also 404 and 405: a gateway
+ * may have sent them. Any other response is final. When attempts or time run out, the last response is returned, with `definitive: false`.
  *
  * @throws IdempotentFetchError where attempts or time run out, and the last attempt got no response
  * @throws TypeError, RangeError for a request or options that cannot be used; nothing was sent
@@ -49,28 +48,39 @@ export async function idempotentFetch(
   if (outgoing.signal?.aborted) throw outgoing.signal.reason;
   const { key, isUsed } = await keyOf(outgoing, settings);
   outgoing.headers.set(settings.header, key);
-  const giveUpAt = performance.now() + settings.deadline;
+  const timeLeft = countdown(settings.deadline);
 
   for (let attempts = 1; ; attempts++) {
     const mayHaveRun = isUsed || attempts > 1;
-    const result = await attempt(outgoing, settings, giveUpAt);
+    const result = await attempt(outgoing, settings, timeLeft());
     if ('response' in result && !isRetryable(result, mayHaveRun)) {
       return conclude(result, mayHaveRun, attempts, key, settings);
     }
 
     const askedFor = 'response' in result ? retryAfter(result.response.headers) : undefined;
     const pause = pauseBefore(attempts, askedFor, settings);
-    if (attempts >= settings.maxAttempts || performance.now() + pause >= giveUpAt) {
-      if ('response' in result) return conclude(result, mayHaveRun, attempts, key, settings);
-      throw unanswered(outgoing, key, attempts, result.error);
+    if (attempts < settings.maxAttempts && timeLeft() > pause) {
+      settings.onRetry?.({
+        attempts,
+        pause,
+        ...('response' in result ? { response: result.response } : { error: result.error }),
+      });
+      await sleep(pause, outgoing.signal);
+      if (timeLeft() > 0) continue;
     }
-    settings.onRetry?.({
-      attempts,
-      pause,
-      ...('response' in result ? { response: result.response } : { error: result.error }),
-    });
-    await sleep(pause, outgoing.signal);
+    if ('response' in result) return conclude(result, mayHaveRun, attempts, key, settings);
+    throw unanswered(outgoing, key, attempts, result.error);
   }
+}
+
+/**
+ * Returns how many milliseconds are left of `ms`. Two clocks count, because `performance.now()` stands still while most machines sleep, and
+ * the date may be set back. A retry after a night's sleep would reach a server that has forgotten the key, and run the operation again.
+ */
+function countdown(ms: number): () => number {
+  const startedAt = performance.now();
+  const startDate = Date.now();
+  return () => ms - Math.max(performance.now() - startedAt, Date.now() - startDate);
 }
 
 async function keyOf({ headers }: Outgoing, { key, header, storage, operation }: Settings): Promise<OperationKey> {
@@ -88,14 +98,14 @@ async function keyOf({ headers }: Outgoing, { key, header, storage, operation }:
 async function attempt(
   outgoing: Outgoing,
   { attemptTimeout, fetch }: Settings,
-  giveUpAt: number,
+  timeLeft: number,
 ): Promise<Answer | { readonly error: unknown }> {
   const { signal } = outgoing;
   const controller = new AbortController();
   const onAbort = () => controller.abort(signal!.reason);
   signal?.addEventListener('abort', onAbort, { once: true });
   if (signal?.aborted) onAbort();
-  const limit = Math.min(attemptTimeout, giveUpAt - performance.now());
+  const limit = Math.min(attemptTimeout, timeLeft);
   const timeUp = () => controller.abort(new DOMException(`No answer within ${Math.round(limit)} ms`, 'TimeoutError'));
   const timer = setTimeout(timeUp, limit);
   let streams = false;

@@ -104,7 +104,10 @@ describe('what is sent again', () => {
     ['outcome-not-recorded', problem('outcome-not-recorded', 503, true)],
     ['a problem of another service that is retryable', problem('busy', 418, true)],
     ['a conflict with Retry-After', plain(409, { 'retry-after': '1' })],
-    ...[408, 425, 429, 502, 503, 504].map((status): [string, Reply] => [String(status), plain(status)]),
+    ...[408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524].map((status): [string, Reply] => [
+      String(status),
+      plain(status),
+    ]),
     [
       'a body that breaks off',
       () => new Response(new ReadableStream({ pull: (c) => c.error(lost()) }), { status: 201 }),
@@ -271,6 +274,41 @@ describe('when it is given up', () => {
     expect(await ask(fetch, { deadline: 30_000 })).toMatchObject({ attempts: 1, definitive: false });
     expect(sent).toHaveLength(1);
     expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
+  const moveDate = (ms: number) => {
+    const now = Date.now;
+    jest.spyOn(Date, 'now').mockImplementation(() => now() + ms);
+  };
+  /** As on Linux, macOS and iOS: `performance.now()` and timers stand still while the machine sleeps, and only the date moves on. */
+  const sleepOfTheMachine = () => moveDate(25 * 60 * 60_000);
+
+  // The server has forgotten the key by then: the retry of a laptop that was opened the next day ran the operation again.
+  test.each<[string, Reply, object]>([
+    ['a lost connection', lost, { name: 'IdempotentFetchError', attempts: 1 }],
+    ['an answer', plain(503), { definitive: false, attempts: 1 }],
+  ])('where the machine has slept during an attempt that ended with %s', async (_name, reply, end) => {
+    const { fetch, sent } = server((one, signal) => (sleepOfTheMachine(), reply(one, signal)), created);
+    expect(await ask(fetch).catch((error: unknown) => error)).toMatchObject(end);
+    expect(sent).toHaveLength(1);
+  });
+
+  test('where the machine has slept during a pause', async () => {
+    const { fetch, sent } = server(lost, created);
+    const error = await ask(fetch, { onRetry: sleepOfTheMachine }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ name: 'IdempotentFetchError', attempts: 1 });
+    expect(sent).toHaveLength(1);
+  });
+
+  test('not later where the clock is set back', async () => {
+    const { fetch } = server(() => {
+      jest.restoreAllMocks();
+      moveDate(-60 * 60_000);
+      return lost();
+    });
+    const startedAt = performance.now();
+    await expect(ask(fetch, { maxAttempts: 1_000 })).rejects.toBeInstanceOf(IdempotentFetchError);
+    expect(performance.now() - startedAt).toBeLessThanOrEqual(60_000);
   });
 
   test('a minute by default', async () => {
