@@ -133,6 +133,18 @@ class StreamedResponsesController {
     throw new Error('after the first byte');
   }
 
+  @Post('failing-file')
+  @Idempotent(STREAM)
+  failingFile() {
+    ran();
+    const breaking = async function* () {
+      yield 'line 0\n';
+      await once(gate, 'next');
+      throw new Error('after the first byte');
+    };
+    return new StreamableFile(Readable.from(breaking()));
+  }
+
   @Post('silent')
   @Idempotent({ ...STREAM, lease: '1s', afterCrash: 'hold' })
   silent(@Res() reply: Reply) {
@@ -190,18 +202,21 @@ class StreamedResponsesController {
 class Reader {
   text = '';
   isClosed = false;
+  isReset = false;
   private readonly socket: Socket;
 
   constructor(
     port: number,
     path: string,
     readonly key = randomUUID(),
+    version = '1.1',
   ) {
     this.socket = connect({ port, host: '127.0.0.1' });
     this.socket.on('data', (chunk) => (this.text += chunk.toString()));
     this.socket.on('close', () => (this.isClosed = true));
-    this.socket.on('error', () => undefined);
-    this.socket.write(encode({ path: `/streams/${path}`, key: this.key }));
+    this.socket.on('error', ({ code }: NodeJS.ErrnoException) => (this.isReset = code === 'ECONNRESET'));
+    const request = encode({ path: `/streams/${path}`, key: this.key }).toString('latin1');
+    this.socket.write(request.replace('HTTP/1.1', `HTTP/${version}`));
   }
 
   has(text: string): Promise<void> {
@@ -309,6 +324,37 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
       expect(reader.hasEnded).toBe(false);
     }
     expect(countRuns() - before).toBe(2);
+  });
+
+  // As of nginx, which asks servers over HTTP/1.0 by default. It took a stream that was broken off for a whole one, and passed it on as such.
+  describe('over HTTP/1.0, where the end of a connection is that of its response', () => {
+    test.each(['breaking', 'failing-file'])('%s: one that fails is reset', async (path) => {
+      const reader = new Reader(app.port, path, undefined, '1.0');
+      await reader.has('line 0');
+      await until(() => gate.listenerCount('next') > 0);
+      gate.emit('next');
+      await until(() => reader.isClosed);
+      expect(reader).toMatchObject({ isReset: true });
+    });
+
+    test.each(['native', 'file'])('%s: one whose record is lost is reset', async (path) => {
+      const reader = new Reader(app.port, path, undefined, '1.0');
+      await reader.has('line 0');
+      await app.dataSource.getRepository(IdempotencyRecord).clear();
+      await goOn(2);
+      await goOn(3);
+      await until(() => reader.isClosed);
+      expect(reader).toMatchObject({ isReset: true });
+    });
+
+    test.each(['native', 'file'])('%s: one that succeeds is not', async (path) => {
+      const reader = new Reader(app.port, path, undefined, '1.0');
+      await reader.has('line 0');
+      await goOn(2);
+      await goOn(3);
+      await until(() => reader.isClosed);
+      expect(reader).toMatchObject({ isReset: false, text: expect.stringContaining('line 2') as string });
+    });
   });
 
   test.each([

@@ -105,7 +105,17 @@ export class ResponseStream {
   /** Closes the connection without an end, which shows the client that the response is incomplete. */
   abort(): void {
     this.leaveClient();
+    this.resetIfEndless();
     this.response.destroy();
+  }
+
+  /**
+   * Over HTTP/1.0 a response without a length ends with its connection (RFC 9112, section 6.3), so that only a reset shows that it is
+   * incomplete. nginx asks servers over HTTP/1.0 by default, and would pass a part on as a whole response.
+   */
+  private resetIfEndless(): void {
+    const { req, socket } = this.response;
+    if (req.httpVersion === '1.0') socket?.resetAndDestroy();
   }
 
   /** Stops watching the client, and emits a `'close'` that was withheld. */
@@ -136,6 +146,7 @@ export class ResponseStream {
     };
     // The writer calls this, or the platform when its stream fails.
     response.destroy = (error?: Error) => {
+      if (this.phase === 'sending') this.resetIfEndless();
       if (this.phase !== 'waiting') this.settle('ended');
       else this.leaveClient();
       return destroy.call(response, error);
