@@ -48,6 +48,8 @@ function isStream(body: unknown): boolean {
 
 /** Returns the settings of a Request besides method, headers and body. */
 function detailsOf(request: Request): RequestInit {
-  const { mode, credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive } = request;
+  const { credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive } = request;
+  // That of a service worker's request for a page, which only the browser may make. `new Request()` replaces it in the same way.
+  const mode = request.mode === 'navigate' ? 'same-origin' : request.mode;
   return { mode, credentials, cache, redirect, referrer, referrerPolicy, integrity, keepalive } as RequestInit;
 }

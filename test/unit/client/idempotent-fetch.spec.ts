@@ -435,6 +435,14 @@ describe('bodies', () => {
     await expect(idempotentFetch(request, undefined, { fetch })).rejects.toMatchObject({ name: 'TypeError' });
   });
 
+  // A service worker that adds the key to a form: no attempt left the browser, which makes no request with the mode of a navigation.
+  test('the Request of a navigation', async () => {
+    const { fetch, sent } = server(created);
+    const navigation = Object.defineProperty(new Request(URL_, POST), 'mode', { value: 'navigate' });
+    await done(idempotentFetch(navigation, {}, { fetch }));
+    expect(sent[0]).toMatchObject({ method: 'POST', init: { mode: 'same-origin' } });
+  });
+
   test('a Request, and what takes its place', async () => {
     const { fetch, sent } = server(created);
     const request = new Request(URL_, POST);
