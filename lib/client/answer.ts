@@ -72,8 +72,9 @@ export function isRetryable({ response, replayed, problem }: Answer, mayHaveRun:
 export function isDefinitive(answer: Answer, mayHaveRun: boolean): boolean {
   const { response, replayed, problem } = answer;
   if (replayed) return true;
-  // With `redirect: 'manual'`, a browser does not tell where the answer leads: a login page, perhaps.
+  // With `redirect: 'manual'`, a redirect may lead to a login page. A browser does not tell where it leads, nor whether it is a replay.
   if (response.type === 'opaqueredirect') return false;
+  if (mayHaveRun && response.status >= 300 && response.status < 400) return false;
   if (problem && NEVER_BEGAN.has(problem.code)) return true;
   if (problem && UNSETTLED.has(problem.code)) return false;
   return response.status < 500 && !AT_THE_DOOR.has(response.status) && !isRetryable(answer, mayHaveRun);

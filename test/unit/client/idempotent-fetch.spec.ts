@@ -179,6 +179,15 @@ describe('what is final', () => {
     expect(await ask(server(lost, refusal).fetch)).toMatchObject({ attempts: 2, definitive: true });
   });
 
+  // A gateway sends those whose session has ended to a login page. Node shows the redirect, and the next try under a new key paid again.
+  test.each([302, 307])('%d is not, after an attempt that may have run, unless it is a replay', async (status) => {
+    const manual = { ...POST, redirect: 'manual' } as const;
+    const login = plain(status, { location: '/login' });
+    expect(await ask(server(lost, login).fetch, {}, manual)).toMatchObject({ attempts: 2, definitive: false });
+    const outcome = plain(status, { location: '/thanks', 'idempotent-replayed': 'true' });
+    expect(await ask(server(lost, outcome).fetch, {}, manual)).toMatchObject({ attempts: 2, definitive: true });
+  });
+
   test('a redirect that the browser hides is not', async () => {
     const hidden = () => Object.defineProperty(Response.error(), 'type', { value: 'opaqueredirect' });
     const { fetch, sent } = server(hidden, created);
