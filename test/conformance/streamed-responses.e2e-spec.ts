@@ -1,6 +1,8 @@
 import { EventEmitter, once } from 'node:events';
 import { randomUUID } from 'node:crypto';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ConflictException, Controller, Header, Post, Res, StreamableFile } from '@nestjs/common';
@@ -206,12 +208,12 @@ class Reader {
   private readonly socket: Socket;
 
   constructor(
-    port: number,
+    port: number | string,
     path: string,
     readonly key = randomUUID(),
     version = '1.1',
   ) {
-    this.socket = connect({ port, host: '127.0.0.1' });
+    this.socket = typeof port === 'string' ? connect(port) : connect({ port, host: '127.0.0.1' });
     this.socket.on('data', (chunk) => (this.text += chunk.toString()));
     this.socket.on('close', () => (this.isClosed = true));
     this.socket.on('error', ({ code }: NodeJS.ErrnoException) => (this.isReset = code === 'ECONNRESET'));
@@ -345,6 +347,27 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
       await goOn(3);
       await until(() => reader.isClosed);
       expect(reader).toMatchObject({ isReset: true });
+    });
+
+    // Node throws where there is no reset, as with TLS.
+    test('one that fails over a Unix socket is closed, and runs again', async () => {
+      const path = join(tmpdir(), `streams-${randomUUID()}.sock`);
+      const front = createServer((socket) => app.app.getHttpServer().emit('connection', socket)).listen(path);
+      try {
+        await once(front, 'listening');
+        const key = randomUUID();
+        const before = countRuns();
+        for (let i = 0; i < 2; i++) {
+          const reader = new Reader(path, 'breaking', key, '1.0');
+          await reader.has('line 0');
+          await until(() => gate.listenerCount('next') > 0);
+          gate.emit('next');
+          await until(() => reader.isClosed);
+        }
+        expect(countRuns() - before).toBe(2);
+      } finally {
+        front.close();
+      }
     });
 
     test.each(['native', 'file'])('%s: one that succeeds is not', async (path) => {

@@ -115,7 +115,12 @@ export class ResponseStream {
    */
   private resetIfEndless(): void {
     const { req, socket } = this.response;
-    if (req.httpVersion === '1.0') socket?.resetAndDestroy();
+    if (req.httpVersion !== '1.0') return;
+    try {
+      socket?.resetAndDestroy();
+    } catch {
+      // Node resets TCP alone: neither TLS nor a Unix socket. The connection is closed there.
+    }
   }
 
   /** Stops watching the client, and emits a `'close'` that was withheld. */
