@@ -97,6 +97,11 @@ export class Lease implements Beating {
     this.isEnding = true;
   }
 
+  /** Renewals would wait for the open transaction in which the end is recorded. */
+  stopRenewing(): void {
+    this.host.heartbeats.cancel(this);
+  }
+
   /** Ends the lease with its execution. Returns `false` where it has ended before. */
   end(): boolean {
     if (this.phase === 'over') return false;

@@ -129,6 +129,8 @@ export class LeasedExecution implements Leaseholder {
   private endBody: ((result: HandlerResult) => void) | undefined;
   private stepRunner: StepRunner | undefined;
   private transaction: StoreTransaction | undefined;
+  /** Whether the end is left to the transaction of a caller. */
+  private isJoined = false;
   /** Rolls the open transaction back and begins another one. */
   private restart: ((call: WaitingCall) => void) | undefined;
 
@@ -207,7 +209,7 @@ export class LeasedExecution implements Leaseholder {
       await this.record({ kind: 'release' });
       throw error;
     } finally {
-      this.close(undefined, true);
+      if (!this.isJoined) this.close(undefined, true);
     }
   }
 
@@ -313,14 +315,31 @@ export class LeasedExecution implements Leaseholder {
         (transaction) => this.runAndComplete(transaction, attempt),
         this.operation.endpoint,
       );
-      const { outcome, startedAt } = attempt.completing!;
-      return this.onCompleted(outcome, awaited, startedAt);
+      const completing = attempt.completing!;
+      if (this.transaction?.settleAtEnd?.(() => this.settleJoined(completing))) return this.leaveToOuter();
+      return this.onCompleted(completing.outcome, awaited, completing.startedAt);
     } catch (error) {
       this.useTransaction(undefined);
       if (!attempt.began && waitingCall) await this.refuseRestart(waitingCall, error, body());
       await this.stepRunner?.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));
       return this.onNotCommitted(attempt, error);
     }
+  }
+
+  /**
+   * Returns the outcome to the caller whose transaction the operation has joined. Until that ends, the outcome is not on record: no
+   * duplicate may have it, and a rollback is no crash of this execution.
+   */
+  private leaveToOuter(): RecordingResult {
+    this.isJoined = true;
+    this.lease.stopRenewing();
+    return STORED;
+  }
+
+  /** Finds out how a transaction has ended that the operation had joined: a rollback to a savepoint may have undone a part of it. */
+  private async settleJoined(completing: NonNullable<TransactionAttempt['completing']>): Promise<void> {
+    await this.lookUpCommit(completing, undefined);
+    this.close(undefined, true);
   }
 
   /** Runs the handler in an open transaction, and completes its record there. Throws to roll the transaction back. */

@@ -197,7 +197,8 @@ export class SqlRecordStore implements RecordStore {
     } catch (error) {
       throw transactionError(error, workIsDone, transaction);
     } finally {
-      if (transaction) this.watch.unwatch(transaction);
+      const settled = transaction && this.watch.unwatch(transaction);
+      if (settled) await settled;
     }
   }
 
@@ -208,6 +209,7 @@ export class SqlRecordStore implements RecordStore {
       complete: (ownership, completion) => this.completeWithin(transaction, this.completionRow(ownership, completion)),
       completeLast: (ownership, completion) =>
         this.completeLast(manager, transaction, this.completionRow(ownership, completion)),
+      settleAtEnd: this.settings.transactionHost && ((settle) => this.watch.settleAtEnd(transaction, settle)),
     };
   }
 

@@ -58,7 +58,8 @@ export interface RecordStore {
   markAwaited(recordId: string, transactional?: boolean): Promise<RecordState | undefined>;
 
   /**
-   * Runs `work` in a transaction of the application's data source. Resolves after COMMIT. Rejects after ROLLBACK with what `work` threw,
+   * Runs `work` in a transaction of the application's data source. Resolves after COMMIT, or, where that is left to a caller
+   * ({@link StoreTransaction.settleAtEnd}), after `work`. Rejects after ROLLBACK with what `work` threw,
    * or with what broke its connection. Rejects with `CommitUnknownError` where anything fails after `work`: the database refuses COMMIT,
    * its answer is lost, or a subscriber of the application throws after it.
    *
@@ -97,6 +98,12 @@ export interface StoreTransaction {
    * @throws CommitUnknownError where the transaction may have been committed
    */
   completeLast?(ownership: Ownership, completion: Completion): Promise<FencedAnswer>;
+  /**
+   * To be called once {@link RecordStore.transaction} has resolved. Returns `true` where the transaction is still open, because it is
+   * that of a caller, which the operation joined: then `settle` is called after its end, which waits for it. Absent where a store begins all
+   * transactions itself.
+   */
+  settleAtEnd?(settle: () => Promise<unknown>): boolean;
 }
 
 /**

@@ -81,6 +81,14 @@ export class WatchedTransaction {
   lost: Readonly<LostConnection> = {};
   /** The number of operations that share it, as a transaction host joins them. */
   operations = 0;
+  /** What operations that have joined it wait for its end with. */
+  readonly settlements: (() => Promise<unknown>)[] = [];
+
+  /** Whether the transaction goes on behind its operations: one of the application, which a transaction host joined them to. */
+  get isOfCaller(): boolean {
+    const { runner } = this;
+    return runner!.isTransactionActive && !runner!.isReleased;
+  }
 
   /** @param client the driver's connection */
   listenTo(client: RawConnection): void {
@@ -99,6 +107,25 @@ function keepConnection(runner: QueryRunner): () => void {
   const { release } = runner as { release: unknown };
   Object.assign(runner, { release: noRelease });
   return () => void Object.assign(runner, { release });
+}
+
+function settle({ settlements }: WatchedTransaction): Promise<unknown> {
+  return Promise.allSettled(settlements.splice(0).map((settlement) => settlement()));
+}
+
+/**
+ * Calls the settlements when the application has released the connection: then its transaction is over, however it ended. TypeORM
+ * tells of a ROLLBACK only where the server answered it.
+ */
+function settleAtRelease(transaction: WatchedTransaction): void {
+  const runner = transaction.runner!;
+  const release = runner.release.bind(runner);
+  Object.assign(runner, {
+    release: async () => {
+      await release();
+      await settle(transaction);
+    },
+  });
 }
 
 /** A statement, as TypeORM reports it to subscribers. */
@@ -182,10 +209,31 @@ export class TransactionWatch implements EntitySubscriberInterface {
     }
   }
 
-  /** Called once a transaction is committed or rolled back. Has no effect while an outer operation shares the transaction. */
-  unwatch(transaction: WatchedTransaction): void {
-    const { operations, runner } = transaction;
-    if (operations === 0 && this.transactions.get(runner!) === transaction) this.transactions.delete(runner!);
+  /**
+   * Called once a transaction is committed or rolled back. Has no effect while an outer operation shares the transaction.
+   *
+   * @returns a promise where operations had joined it, once they know of its end
+   */
+  unwatch(transaction: WatchedTransaction): Promise<unknown> | undefined {
+    const { operations, runner, settlements } = transaction;
+    if (operations > 0) return undefined;
+    if (this.transactions.get(runner!) === transaction) this.transactions.delete(runner!);
+    if (settlements.length === 0) return undefined;
+    if (!transaction.isOfCaller) return settle(transaction);
+    settleAtRelease(transaction);
+    return undefined;
+  }
+
+  /**
+   * Calls `settlement` at the end of a transaction that goes on behind an operation. Returns whether it goes on. On a single connection,
+   * no operation joins another transaction, and the state of its only query runner may already be that of the next one.
+   */
+  settleAtEnd(transaction: WatchedTransaction, settlement: () => Promise<unknown>): boolean {
+    const { operations, settlements } = transaction;
+    if (this.connector.singleConnection || (operations === 0 && !transaction.isOfCaller)) return false;
+    settlements.push(settlement);
+    if (operations === 0 && settlements.length === 1) settleAtRelease(transaction);
+    return true;
   }
 
   /** Returns the transaction of another operation, if a transaction host joined this one to it. */
