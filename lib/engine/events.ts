@@ -37,6 +37,11 @@ export type IdempotencyEvent =
    * retry gets 409 `replay-unavailable`, or asks `verify`.
    */
   | (OfExecution & { readonly type: 'notKept'; readonly step?: string; readonly error: unknown })
+  /**
+   * An outcome was recorded by an attempt that did not call `steps` of earlier attempts: it took another way. What they did elsewhere, such
+   * as a charge, may be there, and the outcome may not say so.
+   */
+  | (OfExecution & { readonly type: 'unreachedSteps'; readonly steps: readonly string[] })
   /** An execution has run for longer than `maxDuration`. Its lease is no longer renewed. */
   | (OfExecution & { readonly type: 'overran' })
   /** An execution has run for ten minutes, without a `maxDuration` that would end it. Its key stays taken. Emitted once. */

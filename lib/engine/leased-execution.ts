@@ -228,8 +228,11 @@ export class LeasedExecution implements Leaseholder {
     // A handler that failed on half of its input came to no outcome, whatever its status: a replay would refuse the whole input.
     const failedOnTruncatedInput = result.kind === 'store' && result.failed && input?.isTruncated;
     if (result.kind === 'store' && this.execution.storable && !failedOnTruncatedInput) {
-      if (!input) return this.complete(result, undefined);
-      return input.fingerprint().then((fingerprint) => this.complete(result, fingerprint));
+      // A retry that fails before its first step has not loaded those of earlier attempts.
+      const loading =
+        result.failed && this.execution.attempt > 1 ? this.steps.load().catch(() => undefined) : undefined;
+      if (!input && !loading) return this.complete(result, undefined);
+      return Promise.all([input?.fingerprint(), loading]).then(([fingerprint]) => this.complete(result, fingerprint));
     }
     return this.free(result.kind === 'discard' ? 'discard' : 'release');
   }
@@ -489,6 +492,8 @@ export class LeasedExecution implements Leaseholder {
     if (events.observed) {
       events.next({ type: 'completed', ...this.inEvents(), takeMs: performance.now() - startedAt });
     }
+    const steps = this.stepRunner?.unreached;
+    if (steps?.length) events.next({ type: 'unreachedSteps', ...this.inEvents(), steps });
     this.close(outcome, awaited);
     return STORED;
   }

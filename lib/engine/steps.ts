@@ -89,6 +89,8 @@ interface Step<T> extends StepOptions<T> {
 export class StepRunner {
   /** The steps that earlier attempts have recorded. */
   private recordedSteps: Promise<Map<string, RecordedStep>> | undefined;
+  /** The names of those that this attempt has not called yet. */
+  private readonly unreachedNames = new Set<string>();
   /** The names in use, by call of the handler. */
   private readonly usedNames = new WeakMap<object, Set<string>>();
   /** The results of this attempt, for a handler that is called again. */
@@ -176,6 +178,7 @@ export class StepRunner {
   /** Returns the recorded result of a step. Runs the step where it has none, and `verify` does not find that it happened. */
   private async runOnce<T>(step: Step<T>): Promise<T> {
     const recordedSteps = await this.load();
+    this.unreachedNames.delete(step.stored);
     const recorded = recordedSteps.get(step.stored);
     if (recorded?.status === 'done' && recorded.result !== RESULT_NOT_KEPT) {
       return unpackStepResult(recorded.result) as T;
@@ -244,12 +247,20 @@ export class StepRunner {
     if (transaction && this.store.joinsTransaction) this.inTransaction.set(stored, end);
   }
 
+  /** The steps of earlier attempts, once they are loaded, that this attempt has not called: their effects elsewhere may be there. */
+  get unreached(): readonly string[] {
+    return [...this.unreachedNames];
+  }
+
   /** Loads the recorded steps once. A first attempt has none, and asks nothing. */
-  private load(): Promise<Map<string, RecordedStep>> {
+  load(): Promise<Map<string, RecordedStep>> {
     if (this.ownership.attempt === 1) return (this.recordedSteps ??= Promise.resolve(new Map<string, RecordedStep>()));
     if (!this.recordedSteps) {
       const load = () => this.store.load(this.ownership.recordId, this.settings.transaction());
-      this.recordedSteps = this.retried(load).then((steps) => new Map(steps.map((step) => [step.name, step])));
+      this.recordedSteps = this.retried(load).then((steps) => {
+        for (const { name } of steps) this.unreachedNames.add(name);
+        return new Map(steps.map((step) => [step.name, step]));
+      });
       // The next step asks again: an outage may be over by then.
       this.recordedSteps.catch(() => (this.recordedSteps = undefined));
     }

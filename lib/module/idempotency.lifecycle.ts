@@ -120,6 +120,13 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
           `${endpoint}: ${what} of record ${recordId} could not be kept, and is recorded as done without it: ${explainStore(event.error)}`,
         );
       }
+      case 'unreachedSteps': {
+        const steps = event.steps.map((step) => `"${step}"`).join(', ');
+        return this.logger.error(
+          `${endpoint}: record ${recordId} has an outcome of attempt ${event.attempt}, which did not call ${steps} of an earlier attempt. ` +
+            'Find out whether that happened, and undo it if the outcome denies it',
+        );
+      }
       case 'held':
         return this.logHeld(endpoint, recordId, event.exhausted);
     }

@@ -115,7 +115,7 @@ function settle({ settlements }: WatchedTransaction): Promise<unknown> {
 
 /**
  * Calls the settlements when the application has released the connection: then its transaction is over, however it ended. TypeORM
- * tells of a ROLLBACK only where the server answered it.
+ * emits an event of a ROLLBACK only where the server answered it.
  */
 function settleAtRelease(transaction: WatchedTransaction): void {
   const runner = transaction.runner!;

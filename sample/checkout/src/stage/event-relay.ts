@@ -34,6 +34,8 @@ function describe(event: IdempotencyEvent): string {
       return event.step
         ? `step "${event.step}" is done, but its result could not be kept`
         : 'done, but the answer could not be kept';
+    case 'unreachedSteps':
+      return `came to an outcome without calling ${event.steps.join(', ')} of an earlier attempt`;
     case 'overran':
       return 'ran for longer than it may: its lease is left to run out';
     case 'longRunning':
