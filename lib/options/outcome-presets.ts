@@ -13,8 +13,8 @@ export const OUTCOME_PRESETS = { final, success };
  * success would be replayed to a customer who was never charged.
  */
 function final({ status, error, handlerFailed }: OutcomeContext): OutcomeVerdict {
-  // The handler called another idempotent operation, which may succeed at a retry.
-  if (error instanceof IdempotencyProblem && error.retryable) return 'release';
+  // The handler called another idempotent operation, which may succeed at a retry, or once an operator has resolved it.
+  if (error instanceof IdempotencyProblem && (error.retryable || error.code === 'outcome-unknown')) return 'release';
   const decisive = handlerFailed && status < 400 ? statusOfError(error) : status;
   return decisive < 500 && !TRY_AGAIN.has(decisive) ? 'store' : 'release';
 }

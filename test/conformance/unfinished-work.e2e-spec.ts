@@ -210,3 +210,32 @@ describe('an application that is closed while an operation runs', () => {
     await Promise.all(closing);
   });
 });
+
+describe.each(PLATFORMS)('an inner operation that is held, on %s', (platform) => {
+  beforeAll(() => open(platform, 'postgres'));
+  afterAll(() => app?.close());
+
+  it('is no outcome of the outer one: once it is resolved, a retry goes on', async () => {
+    const key = randomUUID();
+    const request = { path: '/orders/plain', key, body: {} };
+    const inner = { key, operation: 'charge' };
+    let charges = 0;
+    handler = async () => ({
+      charge: await service.run({ ...inner, afterCrash: 'hold' }, async (execution) => {
+        // Done, but its result is no JSON: no later attempt knows what the bank has answered.
+        await execution.step('charge', () => new Response(`charge ${++charges}`));
+        throw new Error('the database of receipts does not answer');
+      }),
+    });
+    expect((await send(app.port, request)).status).toBe(500);
+    for (let n = 0; n < 2; n++) {
+      const refused = await send(app.port, request);
+      expect([refused.status, codeOf(refused), isReplay(refused)]).toEqual([409, 'outcome-unknown', false]);
+    }
+    const record = (await service.find(inner))!;
+    expect(await service.resolve(record.id, { value: 'charge 1' })).toBe(true);
+    const retry = await send(app.port, request);
+    expect([retry.status, retry.body.toString()]).toEqual([201, '{"charge":"charge 1"}']);
+    expect(charges).toBe(1);
+  });
+});
