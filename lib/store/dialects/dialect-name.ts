@@ -15,7 +15,14 @@ export function isSupported({ options }: DataSource): boolean {
 }
 
 /** @throws where the library has no statements for the data source's driver */
-export function dialectNameOf({ options }: DataSource): DialectName {
+export function dialectNameOf({ options, driver }: DataSource): DialectName {
+  const isMock = typeof (options as unknown as { type?: unknown } | undefined)?.type !== 'string' || !driver;
+  if (isMock) {
+    throw new Error(
+      'IdempotencyModule: the data source is not one of TypeORM, but a mock. Give the test a DataSource on SQLite in memory, or leave ' +
+        'IdempotencyModule out of the testing module and override its IdempotencyInterceptor',
+    );
+  }
   const name = DIALECTS.get(options.type);
   if (name) return name;
   throw new Error(

@@ -25,6 +25,18 @@ class DataSourceModule {
   }
 }
 
+test.each([{}, { options: { type: 'postgres' } }, { options: { type: () => undefined }, driver: {} }])(
+  'a mock of a data source, %j, fails the boot',
+  async (mock) => {
+    const dataSource = mock as unknown as DataSource;
+    @Module({ imports: [DataSourceModule.with(dataSource), IdempotencyModule.forRoot()] })
+    class App {}
+    await expect(NestFactory.create(App, { logger: false, abortOnError: false })).rejects.toThrow(
+      'IdempotencyModule: the data source is not one of TypeORM, but a mock. Give the test a DataSource on SQLite in memory',
+    );
+  },
+);
+
 describe.each(DATA_SOURCES)('TypeORM\'s driver "$options.type"', (dataSource) => {
   test.each([undefined, 'records'])('fails the boot, as the data source %p', async (name) => {
     @Module({ imports: [DataSourceModule.with(dataSource, name), IdempotencyModule.forRoot({ dataSource: name })] })
