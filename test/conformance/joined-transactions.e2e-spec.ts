@@ -1,6 +1,6 @@
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
-import { Controller, Post, ServiceUnavailableException } from '@nestjs/common';
+import { ConflictException, Controller, Post, ServiceUnavailableException } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Column, type DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
 import {
@@ -112,6 +112,47 @@ describe.each(['postgres', 'mariadb'] as const)(
       expect(id).not.toBe(undone);
       expect(other).toBe(id);
       expect(await idsOf(inner)).toEqual([id]);
+    });
+
+    const failing = (key: string, gate?: Promise<void>) =>
+      service.run({ key, operation: 'order line', transactional: true }, async ({ manager }) => {
+        await manager.insert(Entry, { id: randomUUID(), what: key });
+        await gate;
+        throw new ConflictException('Out of stock');
+      });
+
+    it('leaves nothing behind when it fails, and the outer handler goes on', async () => {
+      const [first, bad, last] = [randomUUID(), randomUUID(), randomUUID()];
+      handler = async () => {
+        const id = await line(first);
+        const reason = await failing(bad).catch((error: Error) => error.message);
+        return { id, reason, last: await line(last) };
+      };
+      const answer = await send(app.port, { path: '/orders', key: randomUUID(), body: {} });
+      expect([answer.status, answer.body.toString()]).toEqual([201, expect.stringContaining('Out of stock')]);
+      expect([await idsOf(first), await idsOf(bad), await idsOf(last)]).toEqual([
+        [expect.any(String)],
+        [],
+        [expect.any(String)],
+      ]);
+      expect([await statusOf(first), await statusOf(last)]).toEqual(['done', 'done']);
+    });
+
+    it('that fails beside another one takes the whole transaction with it', async () => {
+      const [good, bad] = [randomUUID(), randomUUID()];
+      handler = async () => {
+        let open!: () => void;
+        const gate = new Promise<void>((resolve) => (open = resolve));
+        const fails = failing(bad, gate);
+        const id = await line(good);
+        open();
+        const [result] = await Promise.allSettled([fails]);
+        return { id, result: result.status };
+      };
+      const answer = await send(app.port, { path: '/orders', key: randomUUID(), body: {} });
+      expect(answer.status).toBeGreaterThanOrEqual(500);
+      expect([await idsOf(good), await idsOf(bad)]).toEqual([[], []]);
+      expect(await statusOf(good)).toBe('failed');
     });
 
     it('is released with a transaction that the application has begun itself', async () => {

@@ -81,6 +81,8 @@ export class WatchedTransaction {
   lost: Readonly<LostConnection> = {};
   /** The number of operations that share it, as a transaction host joins them. */
   operations = 0;
+  /** How many savepoints operations that joined it have set. */
+  savepoints = 0;
   /** What operations that have joined it wait for its end with. */
   readonly settlements: (() => Promise<unknown>)[] = [];
 
@@ -107,6 +109,25 @@ function keepConnection(runner: QueryRunner): () => void {
   const { release } = runner as { release: unknown };
   Object.assign(runner, { release: noRelease });
   return () => void Object.assign(runner, { release });
+}
+
+/** Set before the writes of an operation that has joined the transaction of another. */
+interface Savepoint {
+  readonly runner: QueryRunner;
+  readonly name: string;
+  /** Whether no other operation had joined it then. */
+  readonly isAlone: boolean;
+  readonly number: number;
+}
+
+/** Called once the operation is counted. */
+async function setSavepoint(transaction: WatchedTransaction): Promise<Savepoint> {
+  const runner = transaction.runner!;
+  const number = ++transaction.savepoints;
+  const isAlone = transaction.operations === 2;
+  const name = `${transaction.mark}_${number}`;
+  await runner.query(`SAVEPOINT ${name}`);
+  return { runner, name, isAlone, number };
 }
 
 function settle({ settlements }: WatchedTransaction): Promise<unknown> {
@@ -184,7 +205,8 @@ export class TransactionWatch implements EntitySubscriberInterface {
   ): Promise<T> {
     const runner = manager.queryRunner!;
     this.subscribe(manager);
-    const transaction = begun ?? this.joined(runner) ?? this.mark(manager);
+    const joined = begun ? undefined : this.joined(runner);
+    const transaction = begun ?? joined ?? this.mark(manager);
     transaction.runner = runner;
     this.transactions.set(runner, transaction);
     ownRunners.add(runner);
@@ -192,10 +214,16 @@ export class TransactionWatch implements EntitySubscriberInterface {
     // Not by a later operation that joins: the code that began the transaction releases the connection after the first one.
     const allowRelease = transaction.operations++ === 0 ? keepConnection(runner) : undefined;
     this.connector.nesting?.enter();
+    let savepoint: Savepoint | undefined;
     try {
-      return await work(transaction);
+      if (joined) savepoint = await setSavepoint(joined);
+      const result = await work(transaction);
+      if (savepoint) await this.releaseSavepoint(savepoint);
+      return result;
     } catch (error) {
-      if (transaction.operations === 1) transaction.phase = 'failed';
+      // Its caller rolls a transaction back that it has begun.
+      if (!joined) transaction.phase = 'failed';
+      else if (savepoint) await this.undoJoined(joined, savepoint, error);
       // The code that began the transaction releases the connection, and its pool then drops it.
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
@@ -240,6 +268,36 @@ export class TransactionWatch implements EntitySubscriberInterface {
   private joined(runner: QueryRunner): WatchedTransaction | undefined {
     const transaction = this.transactions.get(runner);
     return transaction?.operations === 0 ? undefined : transaction;
+  }
+
+  /** Not on MySQL, where it would release the mark as well, if a completion has set that again. */
+  private async releaseSavepoint({ runner, name }: Savepoint): Promise<void> {
+    // A lost connection has lost the transaction too, and its end reports that.
+    if (!this.connector.dialect.commitsImplicitly)
+      await runner.query(`RELEASE SAVEPOINT ${name}`).catch(() => undefined);
+  }
+
+  /**
+   * Undoes the writes of an operation that has failed in the transaction of another, whose handler may catch the error and commit: a
+   * retry would write them again. Where operations ran side by side, the savepoint does not tell their writes apart, and nothing of the
+   * transaction commits.
+   */
+  private async undoJoined(transaction: WatchedTransaction, savepoint: Savepoint, error: unknown): Promise<void> {
+    const { runner, name, isAlone, number } = savepoint;
+    if (transaction.phase !== 'open') return;
+    const isUndone =
+      isAlone &&
+      transaction.savepoints === number &&
+      (await runner.query(`ROLLBACK TO SAVEPOINT ${name}`).then(
+        () => true,
+        () => false,
+      ));
+    if (isUndone) return this.markAgain(runner, transaction.mark);
+    transaction.phase = 'undone';
+    transaction.cause ??= new Error(
+      'An operation has failed beside another one in the same transaction: have the handler wait for each before it begins the next',
+      { cause: error },
+    );
   }
 
   private mark(manager: EntityManager): WatchedTransaction {
