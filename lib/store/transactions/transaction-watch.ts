@@ -279,7 +279,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
 
   /**
    * Undoes the writes of an operation that has failed in the transaction of another, whose handler may catch the error and commit: a
-   * retry would write them again. Where operations ran side by side, the savepoint does not tell their writes apart, and nothing of the
+   * retry would write them again. Where operations ran side by side, the savepoint does not distinguish their writes, and nothing of the
    * transaction commits.
    */
   private async undoJoined(transaction: WatchedTransaction, savepoint: Savepoint, error: unknown): Promise<void> {

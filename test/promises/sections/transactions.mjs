@@ -18,6 +18,35 @@ export const TRANSACTIONS = [
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'its error reaches the filters' }],
       },
       {
+        promise: "an operation that joins another's transaction",
+        broken: [
+          {
+            file: 'lib/engine/leased-execution.ts',
+            find: 'if (this.transaction?.settleAtEnd?.(() => this.settleJoined(completing))) return this.leaveToOuter();',
+            replace: '',
+          },
+        ],
+        shownBy: [
+          {
+            spec: 'test/conformance/joined-transactions',
+            test: 'on postgres is released when the outer transaction is rolled back',
+          },
+        ],
+      },
+      {
+        promise: 'a joined operation that fails',
+        broken: [
+          {
+            file: 'lib/store/transactions/transaction-watch.ts',
+            find: 'else if (savepoint) await this.undoJoined(joined, savepoint, error);',
+            replace: '',
+          },
+        ],
+        shownBy: [
+          { spec: 'test/conformance/joined-transactions', test: 'on postgres leaves nothing behind when it fails' },
+        ],
+      },
+      {
         promise: 'an effect exists once, whatever dies',
         broken: [
           {
@@ -108,8 +137,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/store/transactions/transaction-watch.ts',
-            find: "      if (transaction.operations === 1) transaction.phase = 'failed';\n",
-            replace: '',
+            find: "if (!joined) transaction.phase = 'failed';\n      else if",
+            replace: 'if',
           },
         ],
         shownBy: [{ spec: 'test/conformance/unfinished-work', test: 'writes nothing once the handler has failed' }],
