@@ -37,7 +37,8 @@ import { noSealer, type Sealer } from './sealer.js';
 import { SqlStepStore } from './sql-step-store.js';
 import { ask, besideTransaction, nestedIn, patienceOf, type Work } from './statements.js';
 import type { TransactionHost } from './transactions/transaction-host.js';
-import { isObserved, TransactionWatch, type WatchedTransaction } from './transactions/transaction-watch.js';
+import { isObserved, TransactionWatch } from './transactions/transaction-watch.js';
+import type { WatchedTransaction } from './transactions/watched-transaction.js';
 
 export interface SqlRecordStoreSettings {
   /** How long a statement may take, in milliseconds. After that, the store counts as unavailable. */

@@ -7,7 +7,8 @@ import { discardConnection, releaseAfter } from '../connectors/discard-connectio
 import type { TimeLimit } from '../deadline.js';
 import { asUnopened } from '../driver-errors.js';
 import { ownRunners } from './rolled-back-calls.js';
-import { isObserved, WatchedTransaction } from './transaction-watch.js';
+import { isObserved } from './transaction-watch.js';
+import { WatchedTransaction } from './watched-transaction.js';
 
 /** How often to check whether another's transaction has ended: TypeORM has no event for it. */
 const POLL_EVERY_MS = 2;

@@ -1,5 +1,4 @@
 import { Logger } from '@nestjs/common';
-import { randomBytes } from 'node:crypto';
 import type { DataSource, EntityManager, EntitySubscriberInterface, QueryRunner } from 'typeorm';
 import { current, type CurrentExecution } from '../../engine/current-execution.js';
 import { currentStep } from '../../engine/current-step.js';
@@ -15,89 +14,10 @@ import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
 import { kindOf } from '../driver-errors.js';
+import { JoinedOperation, settle, settleAtRelease } from './joined-operations.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
 import { changesRole, endsTransaction, isWrite, resetsSettings } from './statements.js';
-
-/** A driver's connection. One over a network emits an error when it is lost. */
-interface RawConnection {
-  on?(event: 'error', listener: (error: unknown) => void): void;
-}
-
-/** The error that a connection emitted before it was lost: the server may report there why it closed it. */
-interface LostConnection {
-  error?: unknown;
-}
-
-const lostConnections = new WeakMap<RawConnection, LostConnection>();
-
-function watchLoss(connection: RawConnection): Readonly<LostConnection> {
-  const known = lostConnections.get(connection);
-  // An error of an earlier transaction did not end this one.
-  if (known) return Object.assign(known, { error: undefined });
-  const lost: LostConnection = {};
-  lostConnections.set(connection, lost);
-  // One listener for each connection, because a pool uses it for many transactions.
-  connection.on?.('error', (error) => (lost.error ??= error));
-  return lost;
-}
-
-/** The prefix of all marks of this process. */
-const MARK_PREFIX = `nestjs_${randomBytes(8).toString('hex')}_`;
-let marks = 0;
-
-/**
- * The phases of the transaction of an operation.
- *
- * - `open`: the handler runs. Statements pass, except those that would end the transaction, and writes of a step or of an inner
- *   operation. It becomes `undone` when the transaction is over early, and `ending` or `failed` when the handler ends.
- * - `undone`: the database rolled it back, as MySQL does at a deadlock, or a statement committed it. Every further statement
- *   is refused, as PostgreSQL does by itself. A handler that caught the error would continue in autocommit, and half of its
- *   writes would stay.
- * - `ending`: the handler has ended. The code that began the transaction commits it.
- * - `failed`: the handler or the completion has failed. The code that began the transaction rolls it back. Statements of the
- *   handler are refused: those that it has left running would follow the ROLLBACK, and commit by themselves.
- */
-type Phase = 'open' | 'undone' | 'ending' | 'failed';
-
-export class WatchedTransaction {
-  phase: Phase = 'open';
-  /** The error that undid the transaction. Absent where a statement committed it. */
-  cause: unknown;
-  /** The transaction is over, and may have been committed: a retry might write twice. */
-  mayBeCommitted = false;
-  /** The name of a savepoint, or the value of a setting, that ends with the transaction. New for each. */
-  readonly mark = MARK_PREFIX + (++marks).toString(36);
-  /** The connection of the store's statements. Absent until the transaction is marked. */
-  on: unknown;
-  /** Resolves once the transaction is marked. Its rejection is handled. Absent where BEGIN has marked it. */
-  marking: Promise<void> | undefined;
-  /** Whether the handler took another role, which may have no right to write the store's tables. */
-  hasOtherRole = false;
-  /** Whether the completion has committed it. */
-  isCommitted = false;
-  runner: QueryRunner | undefined;
-  /** The driver's connection. */
-  client: RawConnection | undefined;
-  lost: Readonly<LostConnection> = {};
-  /** The number of operations that share it, as a transaction host joins them. */
-  operations = 0;
-  /** How many savepoints operations that joined it have set. */
-  savepoints = 0;
-  /** What operations that have joined it wait for its end with. */
-  readonly settlements: (() => Promise<unknown>)[] = [];
-
-  /** Whether the transaction goes on behind its operations: one of the application, which a transaction host joined them to. */
-  get isOfCaller(): boolean {
-    const { runner } = this;
-    return runner!.isTransactionActive && !runner!.isReleased;
-  }
-
-  /** @param client the driver's connection */
-  listenTo(client: RawConnection): void {
-    this.client = client;
-    this.lost = watchLoss(client);
-  }
-}
+import { markAgain, type RawConnection, WatchedTransaction } from './watched-transaction.js';
 
 const noRelease = () => Promise.resolve();
 
@@ -109,44 +29,6 @@ function keepConnection(runner: QueryRunner): () => void {
   const { release } = runner as { release: unknown };
   Object.assign(runner, { release: noRelease });
   return () => void Object.assign(runner, { release });
-}
-
-/** Set before the writes of an operation that has joined the transaction of another. */
-interface Savepoint {
-  readonly runner: QueryRunner;
-  readonly name: string;
-  /** Whether no other operation had joined it then. */
-  readonly isAlone: boolean;
-  readonly number: number;
-}
-
-/** Called once the operation is counted. */
-async function setSavepoint(transaction: WatchedTransaction): Promise<Savepoint> {
-  const runner = transaction.runner!;
-  const number = ++transaction.savepoints;
-  const isAlone = transaction.operations === 2;
-  const name = `${transaction.mark}_${number}`;
-  await runner.query(`SAVEPOINT ${name}`);
-  return { runner, name, isAlone, number };
-}
-
-function settle({ settlements }: WatchedTransaction): Promise<unknown> {
-  return Promise.allSettled(settlements.splice(0).map((settlement) => settlement()));
-}
-
-/**
- * Calls the settlements when the application has released the connection: then its transaction is over, however it ended. TypeORM
- * emits an event of a ROLLBACK only where the server answered it.
- */
-function settleAtRelease(transaction: WatchedTransaction): void {
-  const runner = transaction.runner!;
-  const release = runner.release.bind(runner);
-  Object.assign(runner, {
-    release: async () => {
-      await release();
-      await settle(transaction);
-    },
-  });
 }
 
 /** A statement, as TypeORM reports it to subscribers. */
@@ -214,16 +96,16 @@ export class TransactionWatch implements EntitySubscriberInterface {
     // Not by a later operation that joins: the code that began the transaction releases the connection after the first one.
     const allowRelease = transaction.operations++ === 0 ? keepConnection(runner) : undefined;
     this.connector.nesting?.enter();
-    let savepoint: Savepoint | undefined;
+    let operation: JoinedOperation | undefined;
     try {
-      if (joined) savepoint = await setSavepoint(joined);
+      if (joined) operation = await JoinedOperation.begin(joined, this.connector);
       const result = await work(transaction);
-      if (savepoint) await this.releaseSavepoint(savepoint);
+      if (operation) await operation.end();
       return result;
     } catch (error) {
       // Its caller rolls a transaction back that it has begun.
       if (!joined) transaction.phase = 'failed';
-      else if (savepoint) await this.undoJoined(joined, savepoint, error);
+      else if (operation) await operation.undo(error);
       // The code that began the transaction releases the connection, and its pool then drops it.
       if (isPoisoned(runner)) await discardConnection(runner);
       throw error;
@@ -270,36 +152,6 @@ export class TransactionWatch implements EntitySubscriberInterface {
     return transaction?.operations === 0 ? undefined : transaction;
   }
 
-  /** Not on MySQL, where it would release the mark as well, if a completion has set that again. */
-  private async releaseSavepoint({ runner, name }: Savepoint): Promise<void> {
-    // A lost connection has lost the transaction too, and its end reports that.
-    if (!this.connector.dialect.commitsImplicitly)
-      await runner.query(`RELEASE SAVEPOINT ${name}`).catch(() => undefined);
-  }
-
-  /**
-   * Undoes the writes of an operation that has failed in the transaction of another, whose handler may catch the error and commit: a
-   * retry would write them again. Where operations ran side by side, the savepoint does not distinguish their writes, and nothing of the
-   * transaction commits.
-   */
-  private async undoJoined(transaction: WatchedTransaction, savepoint: Savepoint, error: unknown): Promise<void> {
-    const { runner, name, isAlone, number } = savepoint;
-    if (transaction.phase !== 'open') return;
-    const isUndone =
-      isAlone &&
-      transaction.savepoints === number &&
-      (await runner.query(`ROLLBACK TO SAVEPOINT ${name}`).then(
-        () => true,
-        () => false,
-      ));
-    if (isUndone) return this.markAgain(runner, transaction.mark);
-    transaction.phase = 'undone';
-    transaction.cause ??= new Error(
-      'An operation has failed beside another one in the same transaction: have the handler wait for each before it begins the next',
-      { cause: error },
-    );
-  }
-
   private mark(manager: EntityManager): WatchedTransaction {
     const transaction = new WatchedTransaction();
     const mark = async () => {
@@ -332,7 +184,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const transaction = this.transactions.get(queryRunner);
     if (transaction?.phase !== 'open') return undefined;
     if (success) {
-      if (resetsSettings(query)) return this.markAgain(queryRunner, transaction.mark);
+      if (resetsSettings(query)) return markAgain(this.connector, transaction);
       if (isInTransactionAfter(rawResults) !== false) return undefined;
       transaction.phase = 'undone';
       transaction.mayBeCommitted = true;
@@ -344,12 +196,6 @@ export class TransactionWatch implements EntitySubscriberInterface {
     transaction.phase = 'undone';
     transaction.cause = error;
     return undefined;
-  }
-
-  private async markAgain(runner: QueryRunner, mark: string): Promise<void> {
-    const on = await this.connector.within(runner.manager);
-    // A lost connection has lost its transaction too, and the next statement's error reports that.
-    await this.connector.dialect.markTransaction(on, mark).catch(() => undefined);
   }
 
   private async checkTransaction(runner: QueryRunner, transaction: WatchedTransaction, error: unknown): Promise<void> {

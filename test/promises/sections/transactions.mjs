@@ -38,7 +38,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/store/transactions/transaction-watch.ts',
-            find: 'else if (savepoint) await this.undoJoined(joined, savepoint, error);',
+            find: 'else if (operation) await operation.undo(error);',
             replace: '',
           },
         ],
