@@ -118,7 +118,8 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   /**
    * Stops new claims, except those of operations with {@link Operation.beginsInDrain}, and those that handlers make while they run.
-   * Resolves once all executions and claims have ended, or `timeUp` has resolved. Then no other claim is sent any more.
+   * Resolves once all executions and claims have ended, or `timeUp` has resolved. Then no other claim is sent any more, and duplicates
+   * do not wait any longer.
    */
   async drain(timeUp: Promise<unknown> = new Promise(() => undefined)): Promise<void> {
     this.phase = 'draining';
@@ -126,6 +127,8 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     this.closeIfDrained();
     await Promise.race([drained, timeUp]);
     this.phase = 'closed';
+    // Those that wait for another process would keep this one, and nothing wakes them any more: they are refused, and retry elsewhere.
+    this.watchers.wakeAll();
   }
 
   onEnd(leased: LeasedExecution, outcome: StoredOutcome | undefined, awaited: boolean): void {
@@ -181,7 +184,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
         const decided = this.decide(operation, found, waited);
         if (decided) return await decided;
         const leftMs = giveUpAt - performance.now();
-        if (leftMs <= 0) return this.refuseRunning(operation, found);
+        if (leftMs <= 0 || this.phase === 'closed') return this.refuseRunning(operation, found);
         waited = true;
         if (holder.is === 'elsewhere') {
           watcher ??= this.watchers.join(recordId, policy.transactional);

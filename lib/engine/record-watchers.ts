@@ -33,6 +33,11 @@ export class RecordWatchers {
     watcher.waiterCount++;
     return watcher;
   }
+
+  /** Has all waiters of this process read their records. */
+  wakeAll(): void {
+    for (const watcher of this.watchers.values()) watcher.wakeAll();
+  }
 }
 
 export class RecordWatcher {
@@ -136,7 +141,7 @@ export class RecordWatcher {
     this.pollTimer = setTimeout(poll, this.pauseMs * (0.5 + Math.random()));
   }
 
-  private wakeAll(): void {
+  wakeAll(): void {
     this.changes++;
     this.waiters.wakeAll();
   }

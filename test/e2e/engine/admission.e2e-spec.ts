@@ -679,6 +679,40 @@ describe('an engine that shuts down', () => {
     }
     expect(here.count('claim')).toBe(0);
   });
+
+  it('waits for no execution of another process, once its own have ended', async () => {
+    const wakeUp = new TestWakeUp();
+    const [there, here] = [new Process(fixture), new Process(fixture, { wakeUp })];
+    const running = anOperation({ ...WAIT, waitTimeoutMs: HOUR });
+    await there.begin(running);
+    const own = await here.begin(anOperation());
+    const waiting = here.admit(duplicate(running));
+    await until(() => wakeUp.listening === 1);
+    const draining = here.engine.drain();
+    const late = here.admit(duplicate(running));
+    await own.runToEnd(async () => STORE);
+    await draining;
+    const tooLate = here.admit(duplicate(running));
+    for (const answer of await Promise.all([waiting, late, tooLate])) {
+      expect(answer).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
+    }
+    expect(wakeUp.listening).toBe(0);
+  });
+
+  it('gives its own executions and those of others the time to answer a duplicate that waits', async () => {
+    const wakeUp = new TestWakeUp();
+    const [there, here] = [new Process(fixture, { wakeUp }), new Process(fixture, { wakeUp })];
+    const running = anOperation({ ...WAIT, waitTimeoutMs: HOUR });
+    const elsewhere = await there.begin(running);
+    const own = await here.begin(anOperation());
+    const draining = here.engine.drain();
+    const waiting = here.admit(duplicate(running));
+    await until(() => wakeUp.listening === 1);
+    await elsewhere.runToEnd(async () => STORE);
+    expect(await waiting).toEqual({ kind: 'replay', outcome: OUTCOME });
+    await own.runToEnd(async () => STORE);
+    await draining;
+  });
 });
 
 it('keeps an outcome for as long as its retention says', async () => {
