@@ -42,7 +42,7 @@ export type RecordingResult =
   | { readonly kind: 'lost'; readonly recordState: RecordState | undefined }
   /** Whether the operation happened is unknown, and an operator has to resolve it. `error`: what ended the transaction. */
   | { readonly kind: 'held'; readonly error?: unknown }
-  /** The database rolled the transaction back, and the key is free. */
+  /** The database rolled the transaction back, or the steps of an earlier attempt could not be read. The key is free. */
   | { readonly kind: 'rolledBack'; readonly error: unknown }
   /** The store did not answer until the end of the lease, or refused even a tombstone. */
   | { readonly kind: 'unrecorded'; readonly error: unknown };
@@ -223,6 +223,8 @@ export class LeasedExecution implements Leaseholder {
     const { input, policy } = this.operation;
     const isUnknown = result.kind === 'unknown';
     if (this.stepRunner?.isUnknown || (isUnknown && policy.afterCrash === 'hold')) return this.hold();
+    // A process that can read the steps goes on with the operation.
+    if (this.stepRunner?.unreadable) return this.rolledBack('release', this.stepRunner.unreadable);
     // The lease runs out, as after a crash.
     if (isUnknown) return this.lost(undefined);
     // A handler that failed on half of its input came to no outcome, whatever its status: a replay would refuse the whole input.
@@ -359,7 +361,8 @@ export class LeasedExecution implements Leaseholder {
       const closing = attempt.nextCall ? undefined : this.closeSteps();
       if (closing) await closing;
     }
-    if (result.kind !== 'store' || result.failed || this.stepRunner?.isUnknown || !this.execution.storable) {
+    const { isUnknown, unreadable } = this.stepRunner ?? {};
+    if (result.kind !== 'store' || result.failed || isUnknown || unreadable || !this.execution.storable) {
       throw new RollBack(result);
     }
     const { outcome } = result;

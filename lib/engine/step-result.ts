@@ -1,3 +1,4 @@
+import { UnreadableRecordError } from './errors.js';
 import { storedText } from './stored-text.js';
 import { fromValueJson, toValueJson, type TypedPlace } from './value-json.js';
 
@@ -19,15 +20,23 @@ export function packStepResult(value: unknown): string | null {
   return types ? `${TYPES_MARK}${JSON.stringify(types)}\n${json}` : json;
 }
 
-/** Reverses {@link packStepResult}. */
+/**
+ * Reverses {@link packStepResult}.
+ *
+ * @throws UnreadableRecordError for what it has not made, such as a result that another process has encrypted
+ */
 export function unpackStepResult(stored: string | null): unknown {
   if (stored === null) return undefined;
-  if (!stored.startsWith(TYPES_MARK)) return JSON.parse(stored) as unknown;
-  const end = stored.indexOf('\n');
-  return fromValueJson({
-    json: stored.slice(end + 1),
-    types: JSON.parse(stored.slice(TYPES_MARK.length, end)) as TypedPlace[],
-  });
+  try {
+    if (!stored.startsWith(TYPES_MARK)) return JSON.parse(stored) as unknown;
+    const end = stored.indexOf('\n');
+    return fromValueJson({
+      json: stored.slice(end + 1),
+      types: JSON.parse(stored.slice(TYPES_MARK.length, end)) as TypedPlace[],
+    });
+  } catch (error) {
+    throw new UnreadableRecordError({ cause: error });
+  }
 }
 
 /** The length of the column `name` of steps, in characters. */

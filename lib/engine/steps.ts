@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { runInStep } from './current-step.js';
 import { noObservable } from './observables.js';
-import { StoreRefusedError, StoreUnavailableError } from './errors.js';
+import { StoreRefusedError, StoreUnavailableError, UnreadableRecordError } from './errors.js';
 import { retryWhileUnavailable } from './retry.js';
 import type { RecordedStep, RecordState, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
 import { packStepResult, RESULT_NOT_KEPT, storedStepName, unpackStepResult } from './step-result.js';
@@ -97,6 +97,8 @@ export class StepRunner {
   private readonly results = new Map<string, Promise<unknown>>();
   /** Whether the outcome of a step is unknown. The record has to be held, even where the handler catches the error. */
   isUnknown = false;
+  /** Set where what an earlier attempt has recorded cannot be read. The operation has no outcome, even where the handler catches the error. */
+  unreadable: UnreadableRecordError | undefined;
   /** What a rollback undoes, on a store that has a single connection. */
   private inTransaction = new Map<string, StepEnd>();
   private running = 0;
@@ -116,6 +118,9 @@ export class StepRunner {
     this.running++;
     try {
       return await this.runNamed({ ...options, name, stored: storedStepName(name), fn }, call);
+    } catch (error) {
+      if (error instanceof UnreadableRecordError) this.unreadable = error;
+      throw error;
     } finally {
       if (--this.running === 0) this.onIdle?.();
     }

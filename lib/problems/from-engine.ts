@@ -90,6 +90,10 @@ export function insteadOf(
         ? recorded.error
         : new problems.IdempotencyOutcomeUnknownException({ documentation });
     case 'rolledBack':
+      if (recorded.error instanceof UnreadableRecordError) {
+        const detail = 'A step of the operation is on record, but it cannot be read.';
+        return new problems.IdempotencyRecordUnreadableException({ documentation, detail, cause: recorded.error });
+      }
       return isRetryable(recorded.error)
         ? new problems.IdempotencyStoreUnavailableException({ documentation, cause: recorded.error })
         : errorOfApplication(recorded.error);
