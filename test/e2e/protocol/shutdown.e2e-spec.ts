@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { began, Cluster } from '../../support/cluster.js';
+import { began, Cluster, eventsOf } from '../../support/cluster.js';
 import { call } from '../../support/http-client.js';
+import { until } from '../../support/until.js';
 
 describe('shutting down', () => {
   let cluster: Cluster;
@@ -36,4 +37,32 @@ describe('shutting down', () => {
     expect(replay.headers['idempotent-replayed']).toBe('true');
     expect(await cluster.effects('too-late')).toHaveLength(0);
   });
+
+  test('a request that waits for another process does not keep the one that shuts down', async () => {
+    const staying = cluster.apps[1];
+    const leaving = await cluster.add({ SYNCHRONIZE: 'off' });
+    const task = { key: randomUUID(), body: { name: 'elsewhere', gated: true } };
+    const first = call(`${staying.url}/waiting`, task);
+    await began(staying, 'elsewhere');
+    const { length } = eventsOf(leaving, 'waited');
+    const waiting = call(`${leaving.url}/waiting`, task);
+    await until(
+      async () =>
+        (JSON.parse((await call(`${leaving.url}/counts`, { method: 'GET' })).body) as { posts: number }).posts === 1,
+    );
+
+    await leaving.stop('SIGTERM');
+    const { status, body } = await waiting;
+    expect({ status, ...(JSON.parse(body) as object) }).toMatchObject({
+      status: 409,
+      code: 'in-progress',
+      retryable: true,
+    });
+    const again = call(`${staying.url}/waiting`, task);
+    await call(`${staying.url}/let/elsewhere`, { method: 'GET' });
+    expect((await again).body).toBe((await first).body);
+    expect(await cluster.effects('elsewhere')).toHaveLength(1);
+    expect(eventsOf(leaving, 'waited')).toHaveLength(length + 1);
+    // Sooner than the waiting request's `waitTimeout`.
+  }, 15_000);
 });
