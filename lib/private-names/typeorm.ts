@@ -46,6 +46,16 @@ export function setTransactionState(runner: QueryRunner, isTransactionActive: bo
 }
 
 /**
+ * Takes a query runner that is not to be released from those that `destroy()` of a data source releases. TypeORM's driver for PostgreSQL
+ * repeats that until none is left, without a pause: the process would hang. The pool then waits until the connection is released.
+ */
+export function leaveToItsOwner(runner: QueryRunner): void {
+  const { driver } = runner as unknown as { readonly driver: { readonly connectedQueryRunners?: QueryRunner[] } };
+  const index = driver.connectedQueryRunners?.indexOf(runner) ?? -1;
+  if (index >= 0) driver.connectedQueryRunners!.splice(index, 1);
+}
+
+/**
  * Makes a query read from the primary, and returns it: TypeORM sends reads to a replica, which may not have a record yet. A query of a
  * transaction stays in it.
  */

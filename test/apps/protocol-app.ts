@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
 import type { Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Body, Controller, Get, Module, Param, type PipeTransform, Post } from '@nestjs/common';
+import { Body, Controller, Get, Module, Param, type OnModuleDestroy, type PipeTransform, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { InjectDataSource, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { Redis, Cluster as RedisCluster } from 'ioredis';
@@ -251,7 +251,17 @@ const options = JSON.parse(env.OPTIONS ?? '{}') as IdempotencyModuleOptions;
   ],
   controllers: [TasksController],
 })
-class ProtocolApp {}
+class ProtocolApp implements OnModuleDestroy {
+  constructor(@InjectDataSource() private readonly dataSource: DataSource) {}
+
+  /** As applications do that close what they use themselves. */
+  async onModuleDestroy() {
+    if (!env.DESTROY_EARLY) return;
+    const destroyed = this.dataSource.destroy();
+    report({ destroys: true });
+    await destroyed;
+  }
+}
 
 function shiftClock(ms: number): void {
   const RealDate = Date;

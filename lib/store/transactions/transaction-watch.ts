@@ -10,6 +10,7 @@ import {
 } from '../../engine/errors.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
 import { StepInTransactionError } from '../../engine/steps.js';
+import { leaveToItsOwner } from '../../private-names/typeorm.js';
 import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
@@ -19,15 +20,15 @@ import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
 import { changesRole, endsTransaction, isWrite, resetsSettings } from './statements.js';
 import { markAgain, type RawConnection, WatchedTransaction } from './watched-transaction.js';
 
-const noRelease = () => Promise.resolve();
-
 /**
  * Makes `release()` have no effect until the returned function is called. A handler that treats the query runner as one of its own would
- * return the connection to its pool in the open transaction: another request would commit what it wrote.
+ * return the connection to its pool in the open transaction: another request would commit what it wrote. A data source that is destroyed
+ * waits for the transaction.
  */
 function keepConnection(runner: QueryRunner): () => void {
   const { release } = runner as { release: unknown };
-  Object.assign(runner, { release: noRelease });
+  const keep = () => Promise.resolve(leaveToItsOwner(runner));
+  Object.assign(runner, { release: keep });
   return () => void Object.assign(runner, { release });
 }
 

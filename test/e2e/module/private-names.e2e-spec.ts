@@ -39,6 +39,7 @@ import type {
 } from '../../../lib/private-names/pg.js';
 import {
   connectingDriverOf,
+  leaveToItsOwner,
   mysqlDriverOf,
   postgresPoolOf,
   setTransactionState,
@@ -239,6 +240,11 @@ describe('private names of other packages', () => {
       expect([processID, secretKey, port]).toEqual([expect.any(Number), expect.anything(), expect.any(Number)]);
       expect(host).toBe((dataSource.options as { host: string }).host);
       expect([typeof canceller!.connect, typeof canceller!.cancel]).toEqual(['function', 'function']);
+      // Of what destroy() releases.
+      const { connectedQueryRunners } = dataSource.driver as unknown as { connectedQueryRunners: unknown[] };
+      expect(connectedQueryRunners).toContain(runner);
+      leaveToItsOwner(runner);
+      expect(connectedQueryRunners).not.toContain(runner);
     } finally {
       await runner.release();
     }

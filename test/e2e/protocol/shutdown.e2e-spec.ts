@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { began, Cluster, eventsOf } from '../../support/cluster.js';
+import { began, Cluster, eventsOf, messageFrom } from '../../support/cluster.js';
 import { call } from '../../support/http-client.js';
 import { until } from '../../support/until.js';
 
@@ -65,4 +65,21 @@ describe('shutting down', () => {
     expect(eventsOf(leaving, 'waited')).toHaveLength(length + 1);
     // Sooner than the waiting request's `waitTimeout`.
   }, 15_000);
+
+  test('a data source that is destroyed early waits for the transaction of a handler', async () => {
+    const [staying] = cluster.apps.filter((app) => app.running);
+    const leaving = await cluster.add({ SYNCHRONIZE: 'off', DESTROY_EARLY: 'on' });
+    const task = { key: randomUUID(), body: { name: 'in-transaction', gated: true } };
+    const first = call(`${leaving.url}/transactional`, task);
+    await began(leaving, 'in-transaction');
+    const stopped = leaving.stop('SIGTERM');
+    await messageFrom(leaving, ({ destroys }) => Boolean(destroys));
+    await call(`${leaving.url}/let/in-transaction`, { method: 'GET' });
+    const { status, body } = await first;
+    expect(status).toBe(201);
+    await stopped;
+    const replay = await call(`${staying.url}/transactional`, task);
+    expect({ body: replay.body, replayed: replay.headers['idempotent-replayed'] }).toEqual({ body, replayed: 'true' });
+    expect(await cluster.effects('in-transaction')).toHaveLength(1);
+  });
 });
