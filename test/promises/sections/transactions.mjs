@@ -94,8 +94,8 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: "if (result.kind !== 'store' || result.failed || this.stepRunner",
-            replace: "if (result.kind !== 'store' || this.stepRunner",
+            find: "if (result.kind !== 'store' || result.failed || isUnknown",
+            replace: "if (result.kind !== 'store' || isUnknown",
           },
         ],
         shownBy: [{ spec: 'test/conformance/transactions', test: 'on SQLite' }],
