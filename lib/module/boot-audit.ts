@@ -129,8 +129,8 @@ export class BootAudit {
       named('unawaited', audited),
     );
     this.warn(
-      'At a shutdown, Nest calls onModuleDestroy() before running handlers have ended. What these handlers use closes under them, so that ' +
-        'they fail half way. Close it in onApplicationShutdown():',
+      'At a shutdown, Nest calls onModuleDestroy() and beforeApplicationShutdown() before running handlers have ended. What these handlers ' +
+        'use closes under them, so that they fail half way. Close it in onApplicationShutdown():',
       named('closes early', audited),
     );
     const globals = this.globalInterceptors();

@@ -40,6 +40,9 @@ const CONSTRUCTED = /\bnew\s+(?:[\w$]+\.)*([\w$]+)\s*\(/g;
 /** A handler with a native `@Res()` ends when its response does: a callback that answers is waited for. */
 const ANSWERS = /\.\s*(?:send|json|jsonp|end|redirect|render|sendFile|sendStatus|download)\s*\(/;
 
+/** Hooks that Nest calls before running handlers have ended. The library's module is global, and so the last of which they are called. */
+const EARLY_HOOKS = ['onModuleDestroy', 'beforeApplicationShutdown'];
+
 /** What a handler does, or a method that it calls. */
 export interface Finding {
   readonly kind: KnownClient['kind'] | 'unawaited' | 'closes early';
@@ -141,7 +144,7 @@ export class HandlerEffects {
   private *effectsOf(chain: Chain, target: object, hasKey: boolean, place: string): Iterable<Finding> {
     const [name, called] = chain.names;
     const value = this.member(target, name);
-    if (called !== undefined && typeof read(value, 'onModuleDestroy') === 'function') {
+    if (called !== undefined && EARLY_HOOKS.some((hook) => typeof read(value, hook) === 'function')) {
       yield { kind: 'closes early', text: (value as object).constructor.name };
     }
     const client = knownClient(value);

@@ -23,11 +23,28 @@ class Bank {
   }
 }
 
+/** Its connection closes a moment later, and as early. */
+@Injectable()
+class Ledger {
+  isOpen = true;
+  async write() {
+    events.push(this.isOpen ? 'written' : 'ledger closed');
+  }
+  beforeApplicationShutdown() {
+    this.isOpen = false;
+    events.push('beforeApplicationShutdown');
+  }
+}
+
 @Injectable()
 class Payments {
-  constructor(private readonly bank: Bank) {}
+  constructor(
+    private readonly bank: Bank,
+    private readonly ledger: Ledger,
+  ) {}
   async pay() {
     await this.bank.charge();
+    await this.ledger.write();
   }
 }
 
@@ -47,28 +64,37 @@ class PaymentsController {
 }
 
 it.each(PLATFORMS)(
-  'what handlers use closes under them in onModuleDestroy(), which the boot reports, on %s',
+  'what handlers use closes under them at a shutdown, which the boot reports, on %s',
   async (platform) => {
     events.length = 0;
     const running = await startApp(platform, {
       controllers: [PaymentsController],
-      providers: [Bank, Payments],
+      providers: [Bank, Ledger, Payments],
       options: { audit: 'warn' },
     });
     try {
       const warning = running.log.lines.find((line) =>
-        line.includes('Nest calls onModuleDestroy() before running handlers have ended'),
+        line.includes(
+          'Nest calls onModuleDestroy() and beforeApplicationShutdown() before running handlers have ended',
+        ),
       );
-      expect(warning).toContain('Close it in onApplicationShutdown(): PaymentsController.pay (Bank)');
+      expect(warning).toContain('Close it in onApplicationShutdown(): PaymentsController.pay (Bank; Ledger)');
       expect(warning).not.toContain('unused');
       const answer = send(running.port, { path: '/payments', key: randomUUID(), body: {} });
       await until(() => events.includes('charge'));
       const closing = running.app.close();
-      await until(() => events.includes('onModuleDestroy'));
+      await until(() => events.includes('beforeApplicationShutdown'));
       goOn();
       await answer.catch(() => undefined);
       await closing;
-      expect(events).toEqual(['charge', 'onModuleDestroy', 'charged', 'onApplicationShutdown']);
+      expect(events).toEqual([
+        'charge',
+        'onModuleDestroy',
+        'beforeApplicationShutdown',
+        'charged',
+        'ledger closed',
+        'onApplicationShutdown',
+      ]);
     } finally {
       await running.close();
     }
