@@ -16,7 +16,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import type { Admission, Refusal } from './admission.js';
-import { current } from './current-execution.js';
+import { current, isWithin } from './current-execution.js';
 import type { EventSink, IdempotencyEvent } from './events.js';
 import { Heartbeats } from './heartbeats.js';
 import { randomId } from './identity.js';
@@ -184,7 +184,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
         const decided = this.decide(operation, found, waited);
         if (decided) return await decided;
         const leftMs = giveUpAt - performance.now();
-        if (leftMs <= 0 || this.phase === 'closed') return this.refuseRunning(operation, found);
+        if (leftMs <= 0 || this.phase === 'closed' || isOwnHandler(holder)) return this.refuseRunning(operation, found);
         waited = true;
         if (holder.is === 'elsewhere') {
           watcher ??= this.watchers.join(recordId, policy.transactional);
@@ -458,6 +458,12 @@ function claimOf(operation: Operation): Claim {
 }
 
 /** Returns how long a request waits for the execution of another one, in milliseconds. */
+/** Whether the request comes from the handler that it would wait for, which itself waits for the request. */
+function isOwnHandler(holder: Holder): boolean {
+  const leased = holder.is === 'this process' ? holder.flight.execution : undefined;
+  return leased !== undefined && isWithin(leased.execution);
+}
+
 function waitLimitMsOf({ policy }: Operation): number {
   return policy.onConflict === 'wait' ? policy.waitTimeoutMs : 0;
 }

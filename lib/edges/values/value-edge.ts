@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers';
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { Subscriber } from 'rxjs';
-import { current } from '../../engine/current-execution.js';
+import { isWithin } from '../../engine/current-execution.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import type { Execution } from '../../engine/execution.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
@@ -152,9 +152,7 @@ export class ValueEdge {
    */
   private isWiredTwice(args: object): boolean {
     const running = this.running.get(args);
-    if (!running) return false;
-    for (let at = current(); at; at = at.outer) if (at.execution === running) return true;
-    return false;
+    return running !== undefined && isWithin(running);
   }
 
   /** @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException */

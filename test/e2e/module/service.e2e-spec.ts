@@ -148,6 +148,14 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     expect(await outer()).toBeUndefined();
   });
 
+  test('run: one that is within itself does not wait for itself', async () => {
+    const given = { key: 'itself', operation: 'itself', onConflict: 'wait', waitTimeout: '10m' } as const;
+    const runs: unknown[] = [];
+    const own = () => service.run(given, () => runs.push('inner')).catch((error: unknown) => runs.push(error));
+    await service.run(given, own);
+    expect(runs).toEqual([expect.objectContaining({ code: 'in-progress' })]);
+  });
+
   test('run: a value that is too large is not run again', async () => {
     const run = () =>
       service.run({ key: 'large', operation: 'large', response: { maxBytes: 10 } }, () => 'x'.repeat(100));
