@@ -130,8 +130,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/values/value-edge.ts',
-            find: 'if (at.execution === running) return true;\n    return false;',
-            replace: 'if (at.execution === running) return true;\n    return true;',
+            find: 'return running !== undefined && isWithin(running);',
+            replace: 'return running !== undefined;',
           },
         ],
         shownBy: [{ spec: 'test/e2e/transports/microservice', test: 'does not run beside it' }],
