@@ -25,17 +25,13 @@ export function replay(
   const { endpoint, rawResponse, reply } = exchange;
   const head = unpackHead(outcome.head);
   const onSent = () => {
+    if (reply) setErrorType(reply);
     exchange.suppressFrameworkReply();
     nonces.note(endpoint, rawResponse, outcome);
     subscriber.next(valueOf(head, outcome.body));
     subscriber.complete();
   };
-  if (reply) {
-    return sendThroughHooks(reply, outcome, head, () => {
-      setErrorType(reply);
-      onSent();
-    });
-  }
+  if (reply) return sendThroughHooks(reply, outcome, head, onSent);
   rawResponse.end(restoreOutcome(rawResponse, rawResponse, outcome, head));
   discardWrites(rawResponse);
   onSent();
