@@ -6,7 +6,7 @@ import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 import { cutConnection, type PgSocketInternals } from '../private-names/pg.js';
 import { postgresPoolOf } from '../private-names/typeorm.js';
 import type { Connector } from './connectors/connector.js';
-import { KEEP_ALIVE_AFTER_MS } from './connectors/pools.js';
+import { keptAlive } from './connectors/postgres-pool.js';
 import { withDeadline } from './deadline.js';
 import type { PgConnection } from './dialects/postgres.js';
 
@@ -21,8 +21,7 @@ interface PgListener extends PgSocketInternals {
 
 interface PgPool {
   readonly Client: new (options: object) => PgListener;
-  /** `password` is not enumerable. */
-  readonly options: { readonly password?: unknown };
+  readonly options: object;
 }
 
 const CHANNEL = 'nestjs_idempotency';
@@ -142,8 +141,7 @@ export class PostgresWakeUp implements WakeUp {
   private async listen(onLost: () => void): Promise<PgListener> {
     if (performance.now() < this.unheardUntil) throw new Error(NOT_HEARD);
     const { Client, options } = postgresPoolOf<PgPool>(this.dataSource);
-    const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS };
-    const client = new Client({ ...keepAlive, ...options, password: options.password });
+    const client = new Client(keptAlive(options));
     let listens = false;
     const lost = () => listens && onLost();
     client.on('error', lost);

@@ -106,18 +106,19 @@ export function destroyPostgres(dataSource: DataSource, client: PgClient): void 
   void client.end().catch(() => undefined);
 }
 
+/** Returns the options of a client with TCP keep-alive, unless the application has set that. */
+export function keptAlive<Options extends PgClientOptions>(options: Options): Options {
+  const keepAlive = { keepAlive: true, keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS };
+  // The password is not enumerable.
+  return { ...keepAlive, ...options, password: options.password };
+}
+
 function clientOfStore(PgClient: PgClientClass): PgClientClass {
   return class extends PgClient {
     constructor(options: PgClientOptions) {
       // As an option of the pool, the timeout would cost a timer each time that a connection is taken.
       const connectionTimeoutMillis = options.connectionTimeoutMillis || CONNECT_WITHIN_MS;
-      super({
-        keepAlive: true,
-        keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-        ...options,
-        password: options.password,
-        connectionTimeoutMillis,
-      });
+      super({ ...keptAlive(options), connectionTimeoutMillis });
     }
 
     override connect(done: (error?: Error) => void): void {
