@@ -78,6 +78,15 @@ async function open(dialect: TestDialect, platform: (typeof PLATFORMS)[number] =
 const to = (path: string): RawRequest & { key: string } => ({ path: `/tx/${path}`, key: randomUUID(), body: {} });
 const write = (manager: EntityManager, key: string, what: string) =>
   manager.insert(Entry, { id: `${what} ${key}`, what });
+/** A handler that writes before and after a statement. */
+const writesAround =
+  (sql: string): Handler =>
+  async ({ manager, key }) => {
+    await write(manager, key, 'debit');
+    await manager.query(sql);
+    await write(manager, key, 'credit');
+    return { ok: true };
+  };
 /** What is in the ledger for a key. */
 const entriesOf = async (key: string) =>
   (await app.dataSource.getRepository(Entry).find())
@@ -173,12 +182,7 @@ describe.each(DIALECTS)('a transactional operation, on %s', (dialect) => {
     ...(dialect === 'mariadb' ? ['CREATE TABLE scratch (a int)', 'CREATE OR REPLACE TABLE scratch (a int)'] : []),
   ])('refuses %s of the handler, and nothing stays', async (sql) => {
     const request = to('run');
-    handler = async ({ manager, key }) => {
-      await write(manager, key, 'debit');
-      await manager.query(sql);
-      await write(manager, key, 'credit');
-      return { ok: true };
-    };
+    handler = writesAround(sql);
     for (let n = 0; n < 2; n++) expect((await send(app.port, request)).status).toBe(500);
     expect([await entriesOf(request.key), await statusOf(request)]).toEqual([[], 'failed']);
   });
@@ -192,12 +196,7 @@ describe.each(DIALECTS)('a transactional operation, on %s', (dialect) => {
     }[dialect],
   )('passes %s', async (sql) => {
     const request = to('run');
-    handler = async ({ manager, key }) => {
-      await write(manager, key, 'debit');
-      await manager.query(sql);
-      await write(manager, key, 'credit');
-      return { ok: true };
-    };
+    handler = writesAround(sql);
     expect((await send(app.port, request)).status).toBe(201);
     expect(isReplay(await send(app.port, request))).toBe(true);
     expect(await entriesOf(request.key)).toEqual(['credit', 'debit']);
