@@ -95,10 +95,3 @@ export function runWithin<T, Args extends unknown[]>(
 export function current(): CurrentExecution | undefined {
   return executionContext.getStore() as CurrentExecution | undefined;
 }
-
-/** Returns whether the caller runs within an execution: in its handler, or in an operation that this has begun. */
-export function isWithin(execution: Execution): boolean {
-  let at = current();
-  while (at && at.execution !== execution) at = at.outer;
-  return at !== undefined;
-}

@@ -16,7 +16,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import type { Admission, Refusal } from './admission.js';
-import { current, isWithin } from './current-execution.js';
+import { current } from './current-execution.js';
 import type { EventSink, IdempotencyEvent } from './events.js';
 import { Heartbeats } from './heartbeats.js';
 import { randomId } from './identity.js';
@@ -460,8 +460,7 @@ function claimOf(operation: Operation): Claim {
 /** Returns how long a request waits for the execution of another one, in milliseconds. */
 /** Whether the request comes from the handler that it would wait for, which itself waits for the request. */
 function isOwnHandler(holder: Holder): boolean {
-  const leased = holder.is === 'this process' ? holder.flight.execution : undefined;
-  return leased !== undefined && isWithin(leased.execution);
+  return holder.is === 'this process' && holder.flight.execution?.execution.includesCaller === true;
 }
 
 function waitLimitMsOf({ policy }: Operation): number {

@@ -222,8 +222,18 @@ export class Execution<Manager = unknown> {
 
   /** The call of the handler that the caller belongs to, if there is one. */
   private get callOfCaller(): object | undefined {
+    const context = this.contextOfCaller;
+    return context?.isCall ? context : undefined;
+  }
+
+  /** @internal Whether the caller runs within this execution: in its handler, or in an operation that this has begun. */
+  get includesCaller(): boolean {
+    return this.contextOfCaller !== undefined;
+  }
+
+  private get contextOfCaller(): Context | undefined {
     let at = executionContext.getStore();
     while (at && at.execution !== this) at = at.outer;
-    return at?.isCall ? at : undefined;
+    return at;
   }
 }

@@ -1,7 +1,6 @@
 import { setImmediate } from 'node:timers';
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { Subscriber } from 'rxjs';
-import { isWithin } from '../../engine/current-execution.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
 import type { Execution } from '../../engine/execution.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
@@ -151,8 +150,7 @@ export class ValueEdge {
    * its handler would run beside the first.
    */
   private isWiredTwice(args: object): boolean {
-    const running = this.running.get(args);
-    return running !== undefined && isWithin(running);
+    return this.running.get(args)?.includesCaller === true;
   }
 
   /** @throws IdempotencyKeyMissingException, IdempotencyKeyInvalidException */

@@ -130,8 +130,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/edges/values/value-edge.ts',
-            find: 'return running !== undefined && isWithin(running);',
-            replace: 'return running !== undefined;',
+            find: 'return this.running.get(args)?.includesCaller === true;',
+            replace: 'return this.running.has(args);',
           },
         ],
         shownBy: [{ spec: 'test/e2e/transports/microservice', test: 'does not run beside it' }],
