@@ -7,7 +7,7 @@ import {
   StoreUnavailableError,
   UnreadableRecordError,
 } from '../engine/errors.js';
-import type { RecordingResult } from '../engine/leased-execution.js';
+import type { RecordingResult } from '../engine/recorder.js';
 import { isOfFailure, isTombstone, type StoredOutcome } from '../engine/outcome.js';
 import type { IdempotencyProblem } from './problem.js';
 import * as problems from './problems.js';

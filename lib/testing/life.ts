@@ -4,7 +4,8 @@ import { type EngineParts, IdempotencyEngine } from '../engine/engine.js';
 import type { Operation } from '../engine/operation.js';
 import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
 import type { RecordStore, StoreTransaction } from '../engine/ports/record-store.js';
-import type { HandlerResult, RecordingResult, Runner, LeasedExecution } from '../engine/leased-execution.js';
+import type { Runner, LeasedExecution } from '../engine/leased-execution.js';
+import type { HandlerResult, RecordingResult } from '../engine/recorder.js';
 import { FaultyRecordStore } from './faulty-record-store.js';
 import type { FaultPoint, FaultSite } from './points.js';
 

@@ -1,7 +1,8 @@
 import { Logger } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { CurrentExecution } from '../../engine/current-execution.js';
-import type { HandlerResult, LeasedExecution } from '../../engine/leased-execution.js';
+import type { LeasedExecution } from '../../engine/leased-execution.js';
+import type { HandlerResult } from '../../engine/recorder.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
 import { REJECTED_BY_PIPES } from '../../private-names/nest.js';
 import { errorOfHandler } from '../../problems/from-engine.js';

@@ -6,7 +6,7 @@ import { TransactionEndedError } from '../../engine/errors.js';
 import { FAILED_TOMBSTONE, isTombstone, type StoredOutcome, TOMBSTONE } from '../../engine/outcome.js';
 import { MAX_RETENTION_MS } from '../../engine/policy.js';
 import type { RecordStore } from '../../engine/ports/record-store.js';
-import type { HandlerResult, RecordingResult } from '../../engine/leased-execution.js';
+import type { HandlerResult, RecordingResult } from '../../engine/recorder.js';
 import type { ValueClasses } from '../../engine/value-json.js';
 import { duration } from '../../options/checks.js';
 import { OUTCOME_PRESETS } from '../../options/outcome-presets.js';

@@ -1,7 +1,8 @@
 import { defer, Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { isThenable } from '../../engine/handler-calls.js';
-import type { HandlerResult, LeasedExecution, RecordingResult } from '../../engine/leased-execution.js';
+import type { LeasedExecution } from '../../engine/leased-execution.js';
+import type { HandlerResult, RecordingResult } from '../../engine/recorder.js';
 import { toValueJson } from '../../engine/value-json.js';
 import { errorOfHandler } from '../../problems/from-engine.js';
 import { type Answer, unpackAnswer } from '../content/value-outcome.js';

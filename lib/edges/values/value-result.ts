@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type { CurrentExecution } from '../../engine/current-execution.js';
-import type { HandlerResult } from '../../engine/leased-execution.js';
+import type { HandlerResult } from '../../engine/recorder.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
 import { statusOfError } from '../../options/error-status.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';

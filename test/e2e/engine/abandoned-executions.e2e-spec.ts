@@ -1,4 +1,4 @@
-import type { HandlerResult } from '../../../lib/engine/leased-execution.js';
+import type { HandlerResult } from '../../../lib/engine/recorder.js';
 import { until } from '../../support/until.js';
 import { BACKENDS, StoreFixture } from '../store/support.js';
 import { anOperation, duplicate, OUTCOME, Process, sleep, STORE, TestLock, WAIT } from './support.js';

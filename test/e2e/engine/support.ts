@@ -8,7 +8,8 @@ import { FAILED_TOMBSTONE, type StoredOutcome, TOMBSTONE } from '../../../lib/en
 import type { Policy } from '../../../lib/engine/policy.js';
 import type { HeldLock, LockAttempt, RecordLock } from '../../../lib/engine/ports/record-lock.js';
 import type { WakeUp, WakeUpSubscription } from '../../../lib/engine/ports/wake-up.js';
-import type { HandlerResult, LeasedExecution } from '../../../lib/engine/leased-execution.js';
+import type { LeasedExecution } from '../../../lib/engine/leased-execution.js';
+import type { HandlerResult } from '../../../lib/engine/recorder.js';
 import { FaultyRecordStore, type FaultSite, StoreUnavailableError } from '../../../lib/testing/index.js';
 import { backendOf, StoreFixture, HOUR, SECOND } from '../store/support.js';
 

@@ -35,7 +35,7 @@ export const CRASHES = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: 'return this.execution.calls.isRunning ? undefined : this.stepRunner?.close();',
+            find: 'return this.execution.calls.isRunning ? undefined : this.usedSteps?.close();',
             replace: 'return undefined;',
           },
         ],
@@ -108,8 +108,8 @@ export const CRASHES = [
         promise: 'a step is recorded though its transaction is rolled back',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
-            find: '      await this.stepRunner?.recordAgain().catch((lost: unknown) => void this.unrecorded(lost));\n',
+            file: 'lib/engine/transactional-run.ts',
+            find: '      await this.owner.usedSteps?.recordAgain().catch((lost: unknown) => void this.recorder.unrecorded(lost));\n',
             replace: '',
           },
         ],

@@ -220,7 +220,7 @@ export const RECORDS = [
         promise: 'a completion whose answer was lost',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/recorder.ts',
             find: 'return recordState?.status === status &&',
             replace: "return status !== 'done' && recordState?.status === status &&",
           },
@@ -231,7 +231,7 @@ export const RECORDS = [
         promise: 'a database that comes back within the lease',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/recorder.ts',
             find: 'retryWhileUnavailable(tryAgain, giveUpAt,',
             replace: 'retryWhileUnavailable(tryAgain, 0,',
           },
@@ -255,7 +255,7 @@ export const RECORDS = [
         promise: 'a completion that the database refuses',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/recorder.ts',
             find: 'if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return',
             replace: 'if (error) return',
           },
@@ -271,7 +271,7 @@ export const RECORDS = [
         promise: 'a server that closes the connection at the same completion',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/recorder.ts',
             find: 'const REFUSED_AFTER_LOSSES = 3;',
             replace: 'const REFUSED_AFTER_LOSSES = 300;',
           },

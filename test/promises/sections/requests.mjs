@@ -105,8 +105,8 @@ export const REQUESTS = [
             replace: '',
           },
           {
-            file: 'lib/engine/leased-execution.ts',
-            find: 'if (!isEnded && !this.execution.isLost) return',
+            file: 'lib/engine/transactional-run.ts',
+            find: 'if (!isEnded && !this.owner.execution.isLost) return',
             replace: 'if (!isEnded) return',
           },
         ],
@@ -374,7 +374,7 @@ export const REQUESTS = [
         promise: 'a client that goes away in the middle',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/recorder.ts',
             find: "const failedOnTruncatedInput = result.kind === 'store' && result.failed && input?.isTruncated;",
             replace: 'const failedOnTruncatedInput = false;',
           },
@@ -416,7 +416,7 @@ export const REQUESTS = [
         promise: 'after a failure only the rest of the request binds',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/recorder.ts',
             find: "    return this.free(result.kind === 'discard' ? 'discard' : 'release');\n",
             replace: `    if (input && result.kind === 'release') {
       return input.fingerprint().then((read) => this.complete({ code: 503, head: null, body: null }, read));

@@ -7,12 +7,12 @@ export const TRANSACTIONS = [
         promise: 'the completion is in the transaction',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
-            find: `await (transaction.completeLast?.(this.ownership, completion) ??
-      transaction.complete(this.ownership, completion));`,
-            replace: `await (this.host.store.steps.joinsTransaction
-          ? transaction.complete(this.ownership, completion)
-          : this.host.store.complete(this.ownership, completion));`,
+            file: 'lib/engine/transactional-run.ts',
+            find: `await (transaction.completeLast?.(ownership, completion) ??
+      transaction.complete(ownership, completion));`,
+            replace: `await (owner.store.steps.joinsTransaction
+          ? transaction.complete(ownership, completion)
+          : owner.store.complete(ownership, completion));`,
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'its error reaches the filters' }],
@@ -21,7 +21,7 @@ export const TRANSACTIONS = [
         promise: "an operation that joins another's transaction",
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/transactional-run.ts',
             find: 'if (this.transaction?.settleAtEnd?.(() => this.settleJoined(completing))) return this.leaveToOuter();',
             replace: '',
           },
@@ -50,7 +50,7 @@ export const TRANSACTIONS = [
         promise: 'an effect exists once, whatever dies',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/transactional-run.ts',
             find: 'if (!fenced.held) throw new LeaseLostError();',
             replace: '',
           },
@@ -66,9 +66,9 @@ export const TRANSACTIONS = [
         promise: 'a COMMIT that is still under way is waited for',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
-            find: 'if ((await store.renew(this.ownership, this.operation.policy.leaseMs)).held) {',
-            replace: "if ((await store.read(this.ownership.recordId))?.status === 'processing') {",
+            file: 'lib/engine/recorder.ts',
+            find: 'if ((await store.renew(ownership, operation.policy.leaseMs)).held) return',
+            replace: "if ((await store.read(ownership.recordId))?.status === 'processing') return",
           },
         ],
         shownBy: [{ spec: 'test/e2e/engine/pending-commit' }],
@@ -77,8 +77,8 @@ export const TRANSACTIONS = [
         promise: 'a COMMIT whose answer was lost',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
-            find: 'if (error instanceof CommitUnknownError) return this.lookUpCommit(completing!, error.cause ?? error);\n',
+            file: 'lib/engine/transactional-run.ts',
+            find: 'if (error instanceof CommitUnknownError) return recorder.lookUpCommit(completing!, error.cause ?? error);\n',
             replace: '',
           },
         ],
@@ -93,7 +93,7 @@ export const TRANSACTIONS = [
         promise: 'an error rolls back, and is recorded by itself',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
+            file: 'lib/engine/transactional-run.ts',
             find: "if (result.kind !== 'store' || result.failed || isUnknown",
             replace: "if (result.kind !== 'store' || isUnknown",
           },
@@ -169,8 +169,8 @@ export const TRANSACTIONS = [
         promise: 'a transaction that ended behind the library',
         broken: [
           {
-            file: 'lib/engine/leased-execution.ts',
-            find: 'if (error instanceof TransactionEndedError) return this.hold(error);\n',
+            file: 'lib/engine/transactional-run.ts',
+            find: 'if (error instanceof TransactionEndedError) return recorder.hold(error);\n',
             replace: '',
           },
         ],

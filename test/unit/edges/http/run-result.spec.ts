@@ -18,7 +18,7 @@ import {
 import { STORE_WITHOUT_RESPONSE } from '../../../../lib/edges/shared/run-end.js';
 import { unpackHead } from '../../../../lib/edges/content/response-head.js';
 import { HandlerCalls } from '../../../../lib/engine/handler-calls.js';
-import type { HandlerResult } from '../../../../lib/engine/leased-execution.js';
+import type { HandlerResult } from '../../../../lib/engine/recorder.js';
 import { FAILED_TOMBSTONE, TOMBSTONE } from '../../../../lib/engine/outcome.js';
 import { OUTCOME_PRESETS } from '../../../../lib/options/outcome-presets.js';
 import { REJECTED_BY_PIPES } from '../../../../lib/private-names/nest.js';

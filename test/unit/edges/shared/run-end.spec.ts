@@ -13,7 +13,7 @@ import {
 import type { CurrentExecution } from '../../../../lib/engine/current-execution.js';
 import { TransactionEndedError } from '../../../../lib/engine/errors.js';
 import type { HandlerState } from '../../../../lib/engine/handler-calls.js';
-import type { RecordingResult } from '../../../../lib/engine/leased-execution.js';
+import type { RecordingResult } from '../../../../lib/engine/recorder.js';
 import { FAILED_TOMBSTONE, TOMBSTONE } from '../../../../lib/engine/outcome.js';
 import {
   IdempotencyInProgressException,
