@@ -337,22 +337,27 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     return rows.map(recordOf);
   };
 
+  /** Reads again the records whose own lease has expired: a claim does not read lease rows, where it may have been renewed. */
+  const readLeaseRows = async (on: PgConnection, records: readonly RecordRow[]): Promise<readonly RecordRow[]> => {
+    const expired = records.filter(({ isFree, status }) => isFree && status === 'processing');
+    if (expired.length === 0) return [];
+    const found = await readMany(on, expired);
+    return found.map((record) => ({ ...record, isFree: record.status !== 'done' && record.leaseLeftMs <= 0 }));
+  };
+
   const claim = async (on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> => {
     const name = claims.every((c) => c.asyncCommit) ? 'claimAsync' : 'claim';
     const { rows } = await runBatch(on, name, claims, CLAIM);
     if (rows.length === claims.length && rows.every(isClaimed)) return claims.map(claimed);
-    const byId = new Map(rows.map((row) => [row.id, isClaimed(row) ? undefined : recordOf(row)]));
-    // The statement does not read lease rows. A lease that was renewed there has not expired.
-    const maybeFree = [...byId.values()].filter((record) => record?.isFree && record.status === 'processing');
-    for (const record of maybeFree.length > 0 ? await readMany(on, maybeFree as RecordRow[]) : []) {
-      const isFree = record.status !== 'done' && record.leaseLeftMs <= 0;
-      byId.set(record.recordId, isFree ? { ...record, isFree } : record);
-    }
-    const found = claims.filter(({ recordId }) => byId.has(recordId));
+    const existing = rows.filter((row) => !isClaimed(row)).map(recordOf);
+    const byId = new Map(existing.map((record) => [record.recordId, record]));
+    for (const record of await readLeaseRows(on, existing)) byId.set(record.recordId, record);
+    const claimedIds = new Set(rows.filter(isClaimed).map(({ id }) => id));
+    for (const c of claims) if (claimedIds.has(c.recordId)) byId.set(c.recordId, claimed(c));
     // Others inserted these records while the statement ran. It sees them when it runs again.
     const missed = claims.filter(({ recordId }) => !byId.has(recordId));
-    const records = found.map((c) => byId.get(c.recordId) ?? claimed(c));
-    return missed.length > 0 ? [...records, ...(await claim(on, missed))] : records;
+    for (const record of missed.length > 0 ? await claim(on, missed) : []) byId.set(record.recordId, record);
+    return claims.map(({ recordId }) => byId.get(recordId)!);
   };
 
   /** Deletes steps by a second statement: it sees those that were written until the first one locked the record. */
