@@ -3,11 +3,11 @@ import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import type { Subscriber } from 'rxjs';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Exchange, FastifyReply } from './exchange.js';
-import { applyHead } from './response-capture.js';
 import { type ResponseInterceptor, type WriteHandler, interceptorOf, discardWrites } from './response-interceptor.js';
 import { type HeaderLine, type Headers, lowerCaseOf, type ResponseHead, unpackHead } from '../content/response-head.js';
 import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
+import { applyHead } from './write-arguments.js';
 
 /**
  * Sends the stored response itself, because the platform would not for a handler with a native `@Res()`. Later changes by outer

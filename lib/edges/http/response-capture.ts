@@ -1,6 +1,7 @@
-import { type OutgoingHttpHeader, type OutgoingHttpHeaders, type ServerResponse, validateHeaderValue } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { type ResponseInterceptor, type WriteHandler, interceptorOf, discardWrites } from './response-interceptor.js';
 import { ResponseStream, type ResponseStreamSettings, streamedTypeOf, type StreamEnd } from './response-stream.js';
+import { applyHead, bytesOf, callbackOf, checkChunk, checkHead, type WriteCallback } from './write-arguments.js';
 
 /** A response of which nothing was sent yet. */
 export interface CapturedResponse {
@@ -26,8 +27,6 @@ export interface CaptureListener {
 
 /** A response that looks like a stream (by `flushHeaders()` or its type) is stored like any other if it ends within this time. */
 const UNDECIDED_HOLD_MS = 1_000;
-
-type WriteCallback = (error?: Error | null) => void;
 
 /**
  * The states of a capture.
@@ -253,19 +252,14 @@ export class ResponseCapture implements WriteHandler {
     this.holdTimer.unref();
   }
 
-  private hold([chunk, encoding, callback]: readonly unknown[]): void {
-    if (typeof chunk === 'function') callback = chunk;
-    else if (typeof encoding === 'function') callback = encoding;
-    const isText = typeof chunk === 'string';
-    if (isText || chunk instanceof Uint8Array) {
-      // Bytes are copied, because a writer may reuse its memory after `write()`.
-      const bytes = isText
-        ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
-        : Buffer.from(chunk);
+  private hold(args: readonly unknown[]): void {
+    const bytes = bytesOf(args);
+    if (bytes) {
       (this.chunks ??= []).push(bytes);
       this.size += bytes.length;
     }
-    if (typeof callback === 'function') (this.callbacks ??= []).push(callback as WriteCallback);
+    const callback = callbackOf(args);
+    if (callback) (this.callbacks ??= []).push(callback);
   }
 
   private heldBody(): Buffer {
@@ -337,54 +331,4 @@ function captureOf(response: ServerResponse): ResponseCapture | undefined {
 
 function valueOfNode(response: ServerResponse, name: string): unknown {
   return Reflect.get(Object.getPrototypeOf(response) as object, name, response);
-}
-
-/**
- * Checks a chunk when it is written. At the commit, node's own error could no longer reach the handler or its filters.
- *
- * @throws TypeError with node's code `ERR_INVALID_ARG_TYPE`
- */
-function checkChunk(chunk: unknown): void {
-  if (chunk === undefined || chunk === null || typeof chunk === 'function') return;
-  if (typeof chunk === 'string' || chunk instanceof Uint8Array) return;
-  const message = 'The "chunk" argument must be of type string or an instance of Buffer or Uint8Array.';
-  throw Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
-}
-
-/** Like {@link checkChunk}, for the status line: a status that node refuses must not be stored. */
-function checkHead({ statusCode, statusMessage }: ServerResponse): void {
-  if (!(statusCode >= 100 && statusCode <= 999)) {
-    throw Object.assign(new RangeError(`Invalid status code: ${String(statusCode)}`), {
-      code: 'ERR_HTTP_INVALID_STATUS_CODE',
-    });
-  }
-  if (statusMessage) validateHeaderValue('statusMessage', statusMessage);
-}
-
-/**
- * Applies the arguments of `writeHead(status, message?, headers?)` to the response, so that they are captured.
- *
- * @param rest message and headers: an object, or an array of alternating names and values
- */
-export function applyHead(response: ServerResponse, status: number, rest: readonly unknown[]): void {
-  response.statusCode = status;
-  const [first] = rest;
-  if (typeof first === 'string') response.statusMessage = first;
-  const headers = (typeof first === 'string' ? rest[1] : first) as
-    OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined;
-  if (Array.isArray(headers)) {
-    const names = new Set<string>();
-    for (let i = 0; i < headers.length; i += 2) {
-      const name = String(headers[i]);
-      const value = headers[i + 1] as string;
-      if (names.has(name.toLowerCase())) response.appendHeader(name, value);
-      else response.setHeader(name, value);
-      names.add(name.toLowerCase());
-    }
-    return;
-  }
-  for (const name in headers) {
-    const value = headers[name];
-    if (value !== undefined) response.setHeader(name, value);
-  }
 }

@@ -2,6 +2,7 @@ import type { CallHandler } from '@nestjs/common';
 import { ServerResponse } from 'node:http';
 import type { Subscriber } from 'rxjs';
 import { replaceImplicitHeader } from '../../private-names/node.js';
+import { callBack } from './write-arguments.js';
 
 /** Gets the writes to a response instead of node. Each method has the arguments of node's own. */
 export interface WriteHandler {
@@ -192,9 +193,3 @@ const discarding: WriteHandler = {
   end: callBack,
   mayChangeHeaders: () => false,
 };
-
-/** Calls the callback among the arguments of a write that node does not get. Without it, the writer would wait forever. */
-export function callBack(args: readonly unknown[]): void {
-  const callback = args.find((arg) => typeof arg === 'function') as (() => void) | undefined;
-  if (callback) queueMicrotask(callback);
-}

@@ -1,7 +1,8 @@
 import { StreamableFile } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import { callBack, type ResponseInterceptor } from './response-interceptor.js';
+import type { ResponseInterceptor } from './response-interceptor.js';
+import { callBack } from './write-arguments.js';
 
 /** Media types whose clients read the body while it is written. */
 const STREAMED =
