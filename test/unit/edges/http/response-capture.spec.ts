@@ -1,62 +1,12 @@
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CapturedResponse, ResponseCapture } from '../../../../lib/edges/http/response-capture.js';
 import { discardWrites } from '../../../../lib/edges/http/response-interceptor.js';
+import { responses } from './support.js';
 
 const LIMITS = { maxBytes: 100, maxMs: 60_000 };
 
-interface Answer {
-  readonly status: number | undefined;
-  readonly message: string | undefined;
-  readonly headers: IncomingMessage['headers'];
-  readonly rawHeaders: string[];
-  readonly body: string;
-}
-
-let server: Server;
-let listener: (response: ServerResponse) => unknown;
-let failure: unknown;
-
-beforeAll(async () => {
-  server = createServer((_request, response) => {
-    const fail = (error: unknown) => {
-      failure = error;
-      response.destroy();
-    };
-    try {
-      void Promise.resolve(listener(response)).catch(fail);
-    } catch (error) {
-      fail(error);
-    }
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-});
-afterAll(() => {
-  server.closeAllConnections();
-  server.close();
-});
-beforeEach(() => (failure = undefined));
-
-/** What a client gets of what `work` does to the response. */
-async function answerTo(work: (response: ServerResponse) => unknown): Promise<Answer> {
-  listener = work;
-  const asked = request({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', agent: false });
-  asked.end();
-  let answer: IncomingMessage;
-  try {
-    [answer] = (await once(asked, 'response')) as [IncomingMessage];
-  } catch (error) {
-    throw failure ?? error;
-  }
-  const chunks: Buffer[] = [];
-  for await (const chunk of answer) chunks.push(chunk as Buffer);
-  if (failure) throw failure;
-  const { statusCode: status, statusMessage: message, headers, rawHeaders } = answer;
-  return { status, message, headers, rawHeaders, body: Buffer.concat(chunks).toString('latin1') };
-}
+const { answerTo } = responses();
 
 /** A capture of a response, and what it reported. */
 function capturing(
