@@ -73,5 +73,8 @@ export function problemHeaders(problem: IdempotencyProblem): Record<string, stri
 export function writeProblem(response: ServerResponse, problem: IdempotencyProblem): void {
   response.statusCode = problem.getStatus();
   for (const [name, value] of Object.entries(problemHeaders(problem))) response.setHeader(name, value);
-  response.end(JSON.stringify(problem.getResponse()));
+  const body = JSON.stringify(problem.getResponse());
+  // After the length of another body was removed, node sends none by itself, and would close the connection.
+  response.setHeader('Content-Length', Buffer.byteLength(body));
+  response.end(body);
 }
