@@ -31,7 +31,7 @@ export interface OperationPolicy {
   readonly waitSeconds?: number;
   /** What a retry after a crash does. */
   readonly afterCrash: 'rerun' | 'hold';
-  /** The codes of the problems that the operation may answer with. */
+  /** The codes of the problems that the operation may answer with, except `record-unreadable`, which is a defect. */
   readonly problems: readonly ProblemCode[];
 }
 
@@ -79,7 +79,7 @@ export function operationPolicy(
       ...(options.fingerprint === false ? [] : (['key-reused'] as const)),
       ...(options.scope || !HAS_CALLER[kind] ? [] : (['key-foreign'] as const)),
       'in-progress',
-      ...(afterCrash === 'hold' ? (['outcome-unknown'] as const) : []),
+      'outcome-unknown',
       'replay-unavailable',
       'outcome-not-recorded',
       'store-unavailable',

@@ -91,7 +91,8 @@ describe('the policy, and OpenAPI', () => {
     const [create, remove, receive] = policy.operations;
     expect(create).toMatchObject({ onConflict: 'reject', afterCrash: 'rerun' });
     expect(remove).toMatchObject({ onConflict: 'wait', waitSeconds: 5, afterCrash: 'hold' });
-    expect(remove.problems).toContain('outcome-unknown');
+    // Under `afterCrash: 'rerun'` as well, after `maxAttempts` or an unknown step: a client generated from the document meets the code.
+    for (const { problems } of policy.operations) expect(problems).toContain('outcome-unknown');
     expect(remove.problems).not.toContain('key-missing');
     expect(receive.problems).not.toContain('key-reused');
     expect(receive.problems).not.toContain('key-foreign');
