@@ -18,10 +18,19 @@ export async function connect(settings: DatabaseSettings): Promise<DataSource> {
     return await dataSource.initialize();
   } catch (error) {
     const [reason] = messageOf(error).split('\n');
-    if (!reason.startsWith('Could not locate the bindings file'))
-      throw new CliError(ExitCode.unreachable, `The database cannot be reached: ${reason}`);
-    // A package manager that asks before it runs install scripts leaves the native part of the driver out.
-    throw new CliError(ExitCode.unreachable, 'The driver for this database is not built', 'npm rebuild better-sqlite3');
+    // A package manager that asks before it runs install scripts leaves the native part of the driver out. Another Node cannot load it.
+    if (
+      reason.startsWith('Could not locate the bindings file') ||
+      (error as { code?: string }).code === 'ERR_DLOPEN_FAILED'
+    ) {
+      const next = 'npm rebuild better-sqlite3';
+      throw new CliError(
+        ExitCode.unreachable,
+        'The driver for this database is not built for this version of Node',
+        next,
+      );
+    }
+    throw new CliError(ExitCode.unreachable, `The database cannot be reached: ${reason}`);
   }
 }
 

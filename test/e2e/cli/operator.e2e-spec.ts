@@ -95,18 +95,21 @@ test('a driver that is missing, or not built, and what the doctor says to type',
   const doctor = await cli(['doctor', '--no-app'], { folder, cwd: folder, env });
   expect(doctor.stdout).toMatch(/failure {2}The driver for this database is not installed\n +→ npm install pg\n/);
 
-  // Such as npm leaves it that was not allowed to run the install script.
+  // Such as npm leaves it that was not allowed to run the install script, and after another version of Node was installed.
   const driver = join(folder, 'node_modules/better-sqlite3');
   await mkdir(driver);
-  await writeFile(
-    join(driver, 'index.js'),
-    `module.exports = function () { throw new Error('Could not locate the bindings file. Tried:\\n → a\\n → b'); };`,
-  );
-  const unbuilt = await cli(['list', '--database-url', 'sqlite:x'], { folder, cwd: folder });
-  expect(unbuilt).toMatchObject({
-    code: 3,
-    stderr: 'The driver for this database is not built\nType next: npm rebuild better-sqlite3\n',
-  });
+  for (const error of [
+    `new Error('Could not locate the bindings file. Tried:\\n → a\\n → b')`,
+    `Object.assign(new Error("The module 'a.node'\\nwas compiled against a different Node.js version"), { code: 'ERR_DLOPEN_FAILED' })`,
+  ]) {
+    await writeFile(join(driver, 'index.js'), `module.exports = function () { throw ${error}; };`);
+    const unbuilt = await cli(['list', '--database-url', 'sqlite:x'], { folder, cwd: folder });
+    expect(unbuilt).toMatchObject({
+      code: 3,
+      stderr:
+        'The driver for this database is not built for this version of Node\nType next: npm rebuild better-sqlite3\n',
+    });
+  }
 });
 
 test('init: in a folder that is no project', async () => {
