@@ -120,3 +120,10 @@ function compilerOptionsOf(ts: TypeScript, files: ProjectFiles, path: string): t
   const { config } = ts.readConfigFile(`/${path}`, host.readFile) as { config?: object };
   return ts.parseJsonConfigFileContent(config ?? {}, host, `/${posix.dirname(path)}`, undefined, `/${path}`).options;
 }
+
+/** Says how the environment variable that an added line reads gets its value. */
+export function variableNote({ manifest, entry }: Project, path: string, name: string, example: string): string {
+  return dependsOn(manifest, '@nestjs/config')
+    ? `${path} reads ${name} before @nestjs/config has read .env files: set it in the environment, or import 'dotenv/config' first in ${entry}`
+    : `${path} reads ${name}: set it in the environment, such as ${example}`;
+}

@@ -1,7 +1,7 @@
 import type ts from 'typescript';
 import type { Found, SourceFile } from './module-graph.js';
 import type { Draft } from './plan.js';
-import { dependsOn } from './project.js';
+import { dependsOn, variableNote } from './project.js';
 
 const clientLines = (name: string, Redis = 'Redis', Logger = 'Logger') =>
   `const ${name} = new ${Redis}(process.env.REDIS_URL!);\n${listenerLine(name, Logger)}`;
@@ -22,11 +22,7 @@ export function addRedisClient(draft: Draft, { node, file }: Found<ts.ClassDecla
   const [Redis, Logger] = [editor.import('ioredis', 'Redis'), editor.import('@nestjs/common', 'Logger')];
   editor.addBelowImports(clientLines(name, Redis, Logger));
   if (!dependsOn(draft.project.manifest, 'ioredis')) draft.packages.add('ioredis@5');
-  if (dependsOn(draft.project.manifest, '@nestjs/config')) {
-    draft.notes.push(
-      `${file.path} reads REDIS_URL before @nestjs/config has read .env files: set it in the environment, or import 'dotenv/config' first in ${draft.project.entry}`,
-    );
-  }
+  draft.notes.push(variableNote(draft.project, file.path, 'REDIS_URL', 'redis://localhost:6379'));
   const { ts } = draft.graph;
   const close = `${name}.disconnect();`;
   const closes = node.members.find((one) => one.name?.getText(source) === 'onApplicationShutdown');

@@ -3,6 +3,7 @@ import { type Creation, creationsIn } from './entry-file.js';
 import type { Found } from './module-graph.js';
 import { OptionsReader, property, valueOf } from './options-reader.js';
 import { DATABASES, type DatabaseName, type Draft } from './plan.js';
+import { variableNote } from './project.js';
 import { addRedisClient, addRedisListener, REDIS_LINES } from './redis.js';
 import type { TypeScript } from './source-editor.js';
 
@@ -39,6 +40,9 @@ export function addModules(draft: Draft, root: RootModule | undefined, database:
     ...(database ? TYPEORM_IMPORTS(database) : []),
   ];
   const locals = imports.map(([module, name]) => [name, editor.import(module, name)] as const);
+  if (database && database !== 'sqlite') {
+    draft.notes.push(variableNote(draft.project, root.file.path, 'DATABASE_URL', `${database}://localhost/app`));
+  }
   const named = (text: string) => locals.reduce((one, [name, local]) => one.replace(name, local), text);
   list(wanted.map((text) => named(client ? text.replace('forRoot()', `forRoot(${redisOption(client)})`) : text)));
 }
@@ -50,7 +54,7 @@ function typeOrmModule(database: DatabaseName): string {
   const { type } = DATABASES[database];
   const options =
     database === 'sqlite'
-      ? [`database: 'app.sqlite'`, 'autoLoadEntities: true', 'synchronize: true']
+      ? [`database: 'app.sqlite'`, 'enableWAL: true', 'autoLoadEntities: true', 'synchronize: true']
       : [
           'url: process.env.DATABASE_URL!',
           'autoLoadEntities: true',

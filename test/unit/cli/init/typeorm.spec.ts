@@ -200,17 +200,22 @@ import { IdempotencyModule } from 'nestjs-idempotency';
   imports: [DatabaseModule, TypeOrmModule.forRoot({
     type: 'better-sqlite3',
     database: 'app.sqlite',
+    enableWAL: true,
     autoLoadEntities: true,
     synchronize: true,
   }), IdempotencyModule.forRoot()],`);
     expect(done.plan.install).toBe('npm install nestjs-idempotency @nestjs/typeorm@11 typeorm@1 better-sqlite3@12');
+    expect(done.plan.notes).toEqual([]);
   });
 
   test.each(['postgres', 'mysql', 'mariadb'] as const)('adds %s with migrations', (database) => {
-    const { files } = init(
+    const { files, plan } = init(
       { ...bare, 'src/app.module.ts': PROJECT['src/app.module.ts'].replace('[DatabaseModule]', '[]') },
       { database },
     );
+    expect(plan.notes).toEqual([
+      `src/app.module.ts reads DATABASE_URL: set it in the environment, such as ${database}://localhost/app`,
+    ]);
     expect(files['src/app.module.ts']).toContain(`  imports: [
     TypeOrmModule.forRoot({
       type: '${database}',
@@ -223,6 +228,18 @@ import { IdempotencyModule } from 'nestjs-idempotency';
   ],
 `);
   });
+});
+
+test('says that the file that reads DATABASE_URL does so before @nestjs/config', () => {
+  const manifest = { dependencies: { '@nestjs/core': '^11.0.0', '@nestjs/config': '^4.0.0' } };
+  const files = {
+    ...PROJECT,
+    [DATABASE]: 'export class DatabaseModule {}\n',
+    'package.json': JSON.stringify(manifest),
+  };
+  expect(init(files, { database: 'postgres' }).plan.notes).toEqual([
+    "src/app.module.ts reads DATABASE_URL before @nestjs/config has read .env files: set it in the environment, or import 'dotenv/config' first in src/main.ts",
+  ]);
 });
 
 test('a driver that is not supported is refused', () => {
