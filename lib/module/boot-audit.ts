@@ -13,6 +13,9 @@ const MIN_SAFE_LEASE_MS = 1_000;
 /** The shortest retention without a warning, in milliseconds: a day in seconds, such as `86400`, is less. */
 const MIN_SAFE_RETENTION_MS = 120_000;
 
+/** How many handlers a line of the log names. An application with one idempotent route of two hundred would log all others at each boot. */
+const MAX_NAMED = 10;
+
 /**
  * Checks every handler when the application boots. `@Idempotent()` fails the boot where it cannot work, where nothing calls the method
  * through Nest's pipeline, or where two handlers would share records. The audit logs mutating routes and mutations without a decision,
@@ -22,7 +25,8 @@ export class BootAudit {
   constructor(
     private readonly routes: Routes,
     private readonly operations: OperationOptions,
-    private readonly mode: 'off' | 'warn' | 'error',
+    /** The option `audit`; `'list'` is as `'warn'`, and names every handler. */
+    private readonly mode: 'off' | 'warn' | 'error' | 'list',
     private readonly logger: Pick<Logger, 'warn'> = new Logger('Idempotency'),
     /** Returns the application's global interceptors, or their classes. */
     private readonly globalInterceptors: () => readonly object[] = () => [],
@@ -152,7 +156,10 @@ export class BootAudit {
   /** Logs a warning that fails the boot under `audit: 'error'`. */
   private report(what: string, names: readonly string[]): void {
     if (this.mode === 'error' && names.length > 0) throw new Error(`IdempotencyModule: ${what} ${names.join(', ')}`);
-    this.warn(what, names);
+    const more = this.mode === 'list' ? 0 : names.length - MAX_NAMED;
+    if (more <= 0) return this.warn(what, names);
+    const rest = `and ${more} more. \`npx nestjs-idempotency doctor\` names all, \`audit: 'off'\` none`;
+    this.warn(what, [...names.slice(0, MAX_NAMED), rest]);
   }
 
   private warn(what: string, names: readonly string[]): void {

@@ -1,3 +1,4 @@
+import { Controller, Post } from '@nestjs/common';
 import { type IdempotencyModuleOptions } from '../../lib/index.js';
 import { PLATFORMS, type Platform, startApp } from './support/app.js';
 import {
@@ -20,6 +21,17 @@ async function boot(
   return app.log.toString();
 }
 
+function controllerWith(routes: number) {
+  class ManyController {}
+  for (let route = 0; route < routes; route++) {
+    const descriptor = { value: () => undefined, configurable: true };
+    Object.defineProperty(ManyController.prototype, `route${route}`, descriptor);
+    Post(`route${route}`)(ManyController.prototype, `route${route}`, descriptor);
+  }
+  Controller('many')(ManyController);
+  return ManyController;
+}
+
 describe.each(PLATFORMS)('boot, on %s', (platform) => {
   const undecided =
     'Mutating routes with neither @Idempotent() nor @NotIdempotent(): AuditedController.decidedNot, AuditedController.all';
@@ -32,6 +44,19 @@ describe.each(PLATFORMS)('boot, on %s', (platform) => {
 
   test('audit: error', async () => {
     await expect(boot(platform, [AuditedController, CoveredController], { audit: 'error' })).rejects.toThrow(undecided);
+  });
+
+  test('audit: warn names ten of many routes, audit: error all of them', async () => {
+    const names = Array.from({ length: 12 }, (_, route) => `ManyController.route${route}`);
+    const log = await boot(platform, [controllerWith(12)], { audit: 'warn' });
+    expect(log).toContain(
+      `@NotIdempotent(): ${names.slice(0, 10).join(', ')}, and 2 more. \`npx nestjs-idempotency doctor\` names all, ` +
+        "`audit: 'off'` none",
+    );
+    expect(await boot(platform, [controllerWith(10)], { audit: 'warn' })).toContain(
+      'ManyController.route8, ManyController.route9 Idempotency',
+    );
+    await expect(boot(platform, [controllerWith(12)], { audit: 'error' })).rejects.toThrow(names.join(', '));
   });
 
   test('audit: off', async () => {

@@ -161,7 +161,7 @@ function audit(routes: Routes, operations: OperationOptions): Finding[] {
     message.startsWith('Mutating routes') ? 'Put @Idempotent() or @NotIdempotent() on each' : undefined;
   const report = { warn: (message: string) => findings.push(warning('routes', message, remedyFor(message))) };
   try {
-    new BootAudit(routes, operations, 'warn', report).run();
+    new BootAudit(routes, operations, 'list', report).run();
   } catch (error) {
     findings.push(failure('routes', (error as Error).message));
   }
