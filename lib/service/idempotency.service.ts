@@ -22,6 +22,7 @@ import type { Duration } from '../options/duration.js';
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
 import { mergeOptions } from '../options/merge-options.js';
+import { onBehalfOf } from '../options/option-error.js';
 import { resolveOperationOptions } from '../options/resolve-options.js';
 import { problemOf, problemOfError } from '../problems/from-engine.js';
 import { LEASE_ROW } from '../store/dialects/dialect.js';
@@ -117,7 +118,9 @@ export class IdempotencyService {
     const { key, scope, host, operation: endpoint, input, ...overrides } = options;
     const settings = {
       endpoint,
-      options: resolveOperationOptions(mergeOptions(this.parts.options.defaults, overrides)),
+      options: onBehalfOf('IdempotencyService.run()', () =>
+        resolveOperationOptions(mergeOptions(this.parts.options.defaults, overrides)),
+      ),
       errors: this.parts.store,
       documentation: undefined,
     };
@@ -246,7 +249,9 @@ export class IdempotencyService {
    * await idempotency.resolve(record.id, { status: 201, body: JSON.stringify(payment) });
    */
   async resolve(recordId: string, resolution: Resolution, options: ResolveOptions = {}): Promise<boolean> {
-    const retentionMs = duration(null, MAX_RETENTION_MS)(options.retention, 'retention');
+    const retentionMs = onBehalfOf('IdempotencyService.resolve()', () =>
+      duration(null, MAX_RETENTION_MS)(options.retention, 'retention'),
+    );
     return this.parts.store.resolveHeld(recordId, outcomeOf(resolution), retentionMs);
   }
 

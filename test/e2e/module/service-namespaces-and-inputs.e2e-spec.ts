@@ -55,6 +55,18 @@ describe('what run() keeps of its input', () => {
   });
 });
 
+test('an option that cannot be used is that of the method, and not of forRoot()', async () => {
+  const service = await serviceWith({});
+  const run = service.run({ key: 'k', operation: 'charge', retention: '7 days' as never }, () => 1);
+  await expect(run).rejects.toThrow('IdempotencyService.run(): option `retention` must be milliseconds above zero');
+  const resolving = service.resolve('7d0f3c1e-8a53-1c9b-6a0e-2f6f5b7d9c11', 'release', {
+    retention: '7 days' as never,
+  });
+  await expect(resolving).rejects.toThrow(
+    'IdempotencyService.resolve(): option `retention` must be milliseconds above',
+  );
+});
+
 describe('namespace', () => {
   const record = { key: 'k', scope: 'ada', operation: 'charge' };
 
