@@ -1,10 +1,9 @@
 /** What the examples of docs/testing.md take for granted. */
 export { Test } from '@nestjs/testing';
+export { IdempotencyModule } from '../../../lib/index.js';
 
 export declare class AppModule {}
 export declare class Payment {}
-
-export declare function leaseHasRunOut(): Promise<void>;
 
 export declare const provider: { readonly charges: readonly unknown[] };
 
