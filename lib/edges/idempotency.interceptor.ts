@@ -47,7 +47,7 @@ export class IdempotencyInterceptor implements NestInterceptor, OnModuleInit {
     if (this.edges) return this.edges;
     throw new Error(
       '@Idempotent() needs IdempotencyModule: import IdempotencyModule.forRoot() in the root module, or, with ' +
-        '`isGlobal: false`, in each module whose controllers use it',
+        '`isGlobal: false`, in each module whose controllers use it. A test of a controller alone overrides IdempotencyInterceptor',
     );
   }
 }
