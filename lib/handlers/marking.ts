@@ -27,7 +27,11 @@ export function isMarkedItself(handler: object): boolean {
 
 /** Returns whether the method itself has `@Idempotent()`. */
 export function isMarkedIdempotent(handler: object): boolean {
-  const marking = Reflect.getMetadata(OPTIONS, handler) as Marking | undefined;
+  return isIdempotent(Reflect.getMetadata(OPTIONS, handler) as Marking | undefined);
+}
+
+/** Returns whether a marking is that of `@Idempotent()`, and neither that of `@NotIdempotent()` nor none. */
+export function isIdempotent(marking: Marking | undefined): marking is IdempotentOptions {
   return marking !== undefined && marking !== 'exempt';
 }
 

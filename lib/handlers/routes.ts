@@ -1,6 +1,6 @@
 import { RequestMethod } from '@nestjs/common';
 import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
-import { isMarkedItself, isWiredByHand, type Marking, markingOf } from './marking.js';
+import { isIdempotent, isMarkedItself, isWiredByHand, type Marking, markingOf } from './marking.js';
 import {
   isEventHandler,
   isEventStream,
@@ -107,7 +107,7 @@ export class Routes {
         isMarkedItself(handler) ? !isGraphQLHandler(handler) : !resolvers.has(controller),
       ),
     ]
-      .filter(({ marking }) => marking !== undefined && marking !== 'exempt')
+      .filter(({ marking }) => isIdempotent(marking))
       .map(({ name }) => name);
   }
 
@@ -129,7 +129,7 @@ export class Routes {
   /** Returns the names of message handlers, and of other packages' handlers, that `@Idempotent()` at their class does not cover. */
   notCovered(): string[] {
     return this.methodsOf(this.discovery.getControllers())
-      .filter(({ marking, handler }) => marking !== undefined && marking !== 'exempt' && !isMarkedItself(handler))
+      .filter(({ marking, handler }) => isIdempotent(marking) && !isMarkedItself(handler))
       .filter(({ handler }) => isMessageHandler(handler) || (!isHttpHandler(handler) && isForeignHandler(handler)))
       .map(({ name }) => name);
   }
@@ -153,7 +153,7 @@ export class Routes {
           name: `${metatype.name}.${method}`,
           isMutating: false,
           isSafe: false,
-          operation: marking === 'exempt' ? undefined : marking?.operation,
+          operation: isIdempotent(marking) ? marking.operation : undefined,
           marking,
         };
       });
@@ -164,7 +164,7 @@ export class Routes {
 /** Returns whether `@Idempotent()` covers a route. */
 export function isCovered(route: Route): route is CoveredRoute {
   const { kind, isMutating, handler, marking } = route;
-  if (marking === undefined || marking === 'exempt' || kind === 'field') return false;
+  if (!isIdempotent(marking) || kind === 'field') return false;
   return IS_COVERED_BY_CLASS[kind] ? isMutating : isMarkedItself(handler);
 }
 

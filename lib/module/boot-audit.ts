@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { isMarkedItself, markingOf } from '../handlers/marking.js';
+import { isIdempotent, isMarkedIdempotent, markingOf } from '../handlers/marking.js';
 import { eventEndpointsOf } from '../edges/rpc/message.js';
 import type { OperationOptions } from '../handlers/operation-options.js';
 import { isCovered, type Route, type Routes } from '../handlers/routes.js';
@@ -68,9 +68,7 @@ export class BootAudit {
   }
 
   private reportMarkings(routes: readonly Route[]): void {
-    const safe = routes.filter(
-      ({ isSafe, handler, marking }) => isSafe && isMarkedItself(handler) && marking !== 'exempt',
-    );
+    const safe = routes.filter(({ isSafe, handler }) => isSafe && isMarkedIdempotent(handler));
     const undecided = routes.filter(({ isMutating, marking }) => isMutating && marking === undefined);
     this.report(
       'Safe methods such as GET change nothing and are never touched: remove @Idempotent() from',
@@ -169,8 +167,8 @@ export class BootAudit {
 
 /** Refuses the decorator on a method that cannot have it. One on the class does not cover such methods. */
 function refuseUnfit(route: Route): void {
-  const { handler, marking, unfit } = route;
-  if (unfit === undefined || marking === undefined || marking === 'exempt' || !isMarkedItself(handler)) return;
+  const { handler, unfit } = route;
+  if (unfit === undefined || !isMarkedIdempotent(handler)) return;
   throw new Error(`@Idempotent() on ${labelOf(route)}: ${unfit}`);
 }
 
@@ -201,7 +199,7 @@ function refuseEqualEvents(covered: readonly Route[]): void {
 function refuseQueryPointers({ kind, controller, handler, name }: Route): void {
   if (kind === 'http') return;
   const marking = markingOf(kind === 'mutation' ? controller : {}, handler);
-  if (marking === undefined || marking === 'exempt') return;
+  if (!isIdempotent(marking)) return;
   const { request, fingerprint } = marking;
   const { ignore, only } = typeof fingerprint === 'object' ? fingerprint : {};
   for (const [option, pointers = []] of Object.entries({
@@ -245,7 +243,7 @@ function refuseEqualNames(covered: readonly Route[]): void {
 }
 
 function isShared({ marking }: Route): boolean {
-  return marking !== 'exempt' && marking?.shared === true;
+  return isIdempotent(marking) && marking.shared === true;
 }
 
 function labelOf({ name, operation }: Route): string {
