@@ -457,12 +457,12 @@ function claimOf(operation: Operation): Claim {
   };
 }
 
-/** Returns how long a request waits for the execution of another one, in milliseconds. */
 /** Whether the request comes from the handler that it would wait for, which itself waits for the request. */
 function isOwnHandler(holder: Holder): boolean {
   return holder.is === 'this process' && holder.flight.execution?.execution.includesCaller === true;
 }
 
+/** Returns how long a request waits for the execution of another one, in milliseconds. */
 function waitLimitMsOf({ policy }: Operation): number {
   return policy.onConflict === 'wait' ? policy.waitTimeoutMs : 0;
 }

@@ -122,8 +122,7 @@ export class HandlerCalls {
    * @throws TooLateError after {@link close}
    */
   beginBody(): HandlerCall {
-    const { closed } = this;
-    if (closed) throw new TooLateError();
+    if (this.closed) throw new TooLateError();
     const call = this.begin();
     call.isBody = true;
     return call;
