@@ -256,9 +256,7 @@ export class RecordPages extends RecordView {
 
   private filtersOf({ status, operation, scope, minAgeMs, maxAgeMs }: PageQuery): string[] {
     const filters: string[] = [];
-    if (status === 'held') filters.push(`(r.status = 'held' OR ${this.ownerDied})`);
-    else if (status) filters.push('r.status = :status');
-    if (status === 'processing') filters.push(`NOT ${this.ownerDied}`);
+    if (status) filters.push(this.isFoundAs(status));
     if (operation !== undefined) filters.push('r.endpoint = :operation');
     if (scope !== undefined) filters.push('r.scopeDigest IN (:...digests)');
     if (minAgeMs !== undefined) filters.push(`(${isPast(this.dataSource, 'r.createdAt', -minAgeMs)})`);

@@ -54,9 +54,7 @@ export class RecordView {
     checkListOptions(options);
     const { status, operation, scope, before, limit = 100 } = options;
     const query = this.query().orderBy('r.createdAt', 'DESC').limit(limit);
-    if (status === 'held') query.andWhere(`(r.status = 'held' OR ${this.ownerDied})`);
-    else if (status) query.andWhere('r.status = :status', { status });
-    if (status === 'processing') query.andWhere(`NOT ${this.ownerDied}`);
+    if (status) query.andWhere(this.isFoundAs(status), { status });
     if (operation !== undefined) query.andWhere({ endpoint: storedLabel(operation) });
     if (scope !== undefined) query.andWhere({ scopeDigest: In(this.scopes.all(scope)) });
     if (before) query.andWhere('r.createdAt < :before', { before: instantsOf(this.dataSource).parameter(before) });
@@ -64,7 +62,7 @@ export class RecordView {
   }
 
   async stats(): Promise<RecordStats> {
-    const held = `(r.status = 'held' OR ${this.ownerDied})`;
+    const held = this.isFoundAs('held');
     const abandoned = `(r.status = 'processing' AND NOT ${this.isHeldOnCrash} AND ${this.leaseExpired})`;
     const ended = `r.status IN ('done', 'failed')`;
     const expired = isPast(this.dataSource, 'r.expiresAt');
@@ -133,8 +131,14 @@ export class RecordView {
     return queryOf(this.dataSource, IdempotencyStep, 's').where({ recordId, name: LEASE_ROW }).getMany();
   }
 
+  /** The condition for the state in which a request would find a record. Its parameter is `status`. */
+  protected isFoundAs(status: RecordStatus): string {
+    if (status === 'held') return `(r.status = 'held' OR ${this.ownerDied})`;
+    return status === 'processing' ? `(r.status = :status AND NOT ${this.ownerDied})` : 'r.status = :status';
+  }
+
   /** Records that the next claim will mark as held: their owner died, and no request has come since. */
-  protected get ownerDied(): string {
+  private get ownerDied(): string {
     return `(r.status = 'processing' AND ${this.isHeldOnCrash} AND ${this.leaseExpired})`;
   }
 
