@@ -54,7 +54,7 @@ export interface Route {
 export type CoveredRoute = Route & { readonly kind: Exclude<Route['kind'], 'field'> };
 
 /** Whether `@Idempotent()` on a class covers those of its handlers that change something. Messages do not say whether they do. */
-const IS_COVERED_BY_CLASS: Readonly<Record<CoveredRoute['kind'], boolean>> = {
+export const IS_COVERED_BY_CLASS: Readonly<Record<CoveredRoute['kind'], boolean>> = {
   http: true,
   mutation: true,
   message: false,

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { isIdempotent, isMarkedIdempotent, markingOf } from '../handlers/marking.js';
 import { eventEndpointsOf } from '../edges/rpc/message.js';
 import type { OperationOptions } from '../handlers/operation-options.js';
-import { isCovered, type Route, type Routes } from '../handlers/routes.js';
+import { type CoveredRoute, IS_COVERED_BY_CLASS, isCovered, type Route, type Routes } from '../handlers/routes.js';
 import type { ResolvedOperationOptions } from '../options/resolved-options.js';
 import { committingInterceptors } from './committing-interceptors.js';
 import { type Finding, HandlerEffects } from './handler-effects.js';
@@ -196,9 +196,9 @@ function refuseEqualEvents(covered: readonly Route[]): void {
  * Refuses pointers to a query on a message handler or mutation, which has none. Those of its class or module may be meant for other
  * handlers.
  */
-function refuseQueryPointers({ kind, controller, handler, name }: Route): void {
+function refuseQueryPointers({ kind, controller, handler, name }: CoveredRoute): void {
   if (kind === 'http') return;
-  const marking = markingOf(kind === 'mutation' ? controller : {}, handler);
+  const marking = markingOf(IS_COVERED_BY_CLASS[kind] ? controller : {}, handler);
   if (!isIdempotent(marking)) return;
   const { request, fingerprint } = marking;
   const { ignore, only } = typeof fingerprint === 'object' ? fingerprint : {};
