@@ -198,8 +198,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/handler-calls.ts',
-            find: '    if (this.closed) throw new TooLateError();\n',
-            replace: '',
+            find: '    if (this.closed) throw new TooLateError();\n    const { last } = this;\n',
+            replace: '    const { last } = this;\n',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures', test: 'what was answered as never begun does not begin' }],
