@@ -118,11 +118,11 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
     const runner = this.runner!;
     this.record(result).then(
       (recorded) => {
-        this.close(undefined, true);
+        this.close();
         runner.onRecorded(recorded);
       },
       (error: unknown) => {
-        this.close(undefined, true);
+        this.close();
         runner.onFailure(error);
       },
     );
@@ -140,7 +140,7 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
       await this.record({ kind: 'release' });
       throw error;
     } finally {
-      if (!transactional?.isJoined) this.close(undefined, true);
+      if (!transactional?.isJoined) this.close();
     }
   }
 
@@ -187,7 +187,7 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
     this.events.next({ type: 'longRunning', ...this.inEvents() });
   }
 
-  close(outcome: StoredOutcome | undefined, awaited: boolean): void {
+  close(outcome?: StoredOutcome, awaited = true): void {
     if (!this.lease.end()) return;
     this.execution.end();
     this.host.onEnd(this, outcome, awaited);

@@ -64,8 +64,12 @@ export interface RecordOwner {
   readonly usedSteps: StepRunner | undefined;
   /** Waits for the steps that run, and refuses further ones. Returns `undefined` where none runs. */
   closeSteps(): Promise<void> | undefined;
-  /** Ends the hold on the record. */
-  close(outcome: StoredOutcome | undefined, awaited: boolean): void;
+  /**
+   * Ends the hold on the record.
+   *
+   * @param awaited whether a request waits for the end; it may, where the store has not said
+   */
+  close(outcome?: StoredOutcome, awaited?: boolean): void;
   /** Returns what identifies the execution in its events. */
   inEvents(): Pick<RecordState, 'recordId' | 'token'> & Pick<Execution, 'endpoint' | 'attempt'>;
 }
@@ -161,9 +165,7 @@ export class Recorder {
         throw await asRefusal(error);
       });
       if (answer.held) return this.onCompleted(outcome, answer.awaited, startedAt);
-      // Another owner has the record, or an earlier try recorded the outcome and its answer was lost.
-      const recordState = await store.read(ownership.recordId);
-      return this.isOurs(recordState, 'done') ? this.onCompleted(outcome, true, startedAt) : this.lost(recordState);
+      return this.recordedBefore(outcome, startedAt);
     };
     try {
       return await retryWhileUnavailable(tryAgain, giveUpAt, failure && (await asRefusal(failure)));
@@ -173,6 +175,12 @@ export class Recorder {
       events.next({ type: 'notKept', ...this.owner.inEvents(), error: error.cause });
       return this.complete({ outcome: tombstone, tombstone }, fingerprint, leaseEnds);
     }
+  }
+
+  /** Finds out whether an earlier statement has recorded the outcome, and its answer was lost, or another owner has the record. */
+  private async recordedBefore(outcome: StoredOutcome, startedAt: number): Promise<RecordingResult> {
+    const recordState = await this.owner.store.read(this.owner.ownership.recordId);
+    return this.isOurs(recordState, 'done') ? this.onCompleted(outcome, true, startedAt) : this.lost(recordState);
   }
 
   /** Called when the record is completed, by this recorder or by a transaction that has committed. */
@@ -196,10 +204,8 @@ export class Recorder {
     const { lease, operation, ownership, store } = this.owner;
     const look = async (): Promise<RecordingResult> => {
       if ((await store.renew(ownership, operation.policy.leaseMs)).held) return this.rolledBack('release', cause);
-      const recordState = await store.read(ownership.recordId);
-      if (!this.isOurs(recordState, 'done')) return this.lost(recordState);
-      const stored = this.onCompleted(outcome, true, startedAt);
-      return store.isRetryable(cause) ? stored : { kind: 'stored', despite: cause };
+      const recorded = await this.recordedBefore(outcome, startedAt);
+      return recorded.kind === 'lost' || store.isRetryable(cause) ? recorded : { kind: 'stored', despite: cause };
     };
     try {
       return await retryWhileUnavailable(look, lease.ends);

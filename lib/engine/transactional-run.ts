@@ -181,7 +181,7 @@ export class TransactionalRun {
   /** Finds out how a transaction has ended that the operation had joined: a rollback to a savepoint may have undone a part of it. */
   private async settleJoined(completing: UncommittedOutcome): Promise<void> {
     await this.recorder.lookUpCommit(completing, undefined);
-    this.owner.close(undefined, true);
+    this.owner.close();
   }
 
   private use(transaction: StoreTransaction | undefined): void {
