@@ -1,5 +1,5 @@
 import type { RedisLike } from './redis-client.js';
-import { settleWithin, TIME_IS_UP } from './settle-within.js';
+import { settleWithin, TIME_IS_UP } from '../engine/settle-within.js';
 
 /** The reason why a node gave no answer. The message contains no addresses, keys or credentials. */
 export class NodeFailure extends Error {

@@ -4,7 +4,7 @@ import { outsideRequests } from '../engine/outside-requests.js';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 import { GuardedClient } from './guarded-client.js';
 import { assertRedisNodes, type RedisLike, type RedisSubscriberLike } from './redis-client.js';
-import { settleWithin, TIME_IS_UP } from './settle-within.js';
+import { settleWithin, TIME_IS_UP } from '../engine/settle-within.js';
 
 /** The prefix of the channels' names. The record's id follows. */
 const PREFIX = 'nestjs-idempotency:wake:';

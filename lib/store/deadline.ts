@@ -6,22 +6,9 @@ import {
   UnreadableRecordError,
 } from '../engine/errors.js';
 import { outsideRequests } from '../engine/outside-requests.js';
+import { lostToStall, settleWithin, TIME_IS_UP } from '../engine/settle-within.js';
 import { ShortLivedMap } from '../engine/short-lived.js';
 import { isRetryable } from './driver-errors.js';
-
-/** How late a timer fires where its process stood still: synchronous work of a handler, or a platform that froze it. */
-const STALL_MS = 50;
-
-/**
- * Returns for how long a deadline is put off, in milliseconds: while the process stood still, it could neither send a statement nor
- * read its answer. A deadline is put off once, and at most by its own length, because the database may be silent as well.
- *
- * @param due when the timer of the deadline was to fire, by `performance.now()`
- */
-function lostToStall(due: number, ms: number): number {
-  const lateMs = performance.now() - due;
-  return lateMs > STALL_MS ? Math.min(lateMs, ms) : 0;
-}
 
 /**
  * Waits for `work` for at most `ms` milliseconds in which this process runs. The work itself cannot be cancelled.
@@ -29,37 +16,15 @@ function lostToStall(due: number, ms: number): number {
  * @throws StoreUnavailableError at the deadline, and for an error that a retry may cure
  * @throws StoreRefusedError for any other error
  */
-export function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const due = performance.now() + ms;
-    // Node serves timers before sockets. An answer that has already arrived counts.
-    const giveUp = () => setImmediate(() => reject(noAnswer(ms)));
-    let timer = setTimeout(() => {
-      const lostMs = lostToStall(due, ms);
-      if (lostMs > 0) timer = setTimeout(giveUp, lostMs);
-      else giveUp();
-    }, ms);
-    settle(work, () => clearTimeout(timer), resolve, reject);
-  });
-}
-
-/** Settles as `work` does, after `clear`. With callbacks, because each wait of a request would make three promises more. */
-function settle<T>(
-  work: Promise<T>,
-  clear: () => void,
-  resolve: (answer: T) => void,
-  reject: (error: Error) => void,
-): void {
-  work.then(
-    (answer) => {
-      clear();
-      resolve(answer);
-    },
-    (error: unknown) => {
-      clear();
-      reject(storeError(error));
-    },
-  );
+export async function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
+  let answer: T | typeof TIME_IS_UP;
+  try {
+    answer = await settleWithin(work, ms);
+  } catch (error) {
+    throw storeError(error);
+  }
+  if (answer === TIME_IS_UP) throw noAnswer(ms);
+  return answer;
 }
 
 /** Errors that the engine handles by their class. */
@@ -145,9 +110,19 @@ export class TimeLimit {
    * @throws StoreRefusedError for any other error
    */
   wait<T>(work: Promise<T>): Promise<T> {
+    // With callbacks, because each wait of a request would make three promises more.
     return new Promise((resolve, reject) => {
       this.deadlines.add(reject);
-      settle(work, () => this.deadlines.delete(reject), resolve, reject);
+      work.then(
+        (answer) => {
+          this.deadlines.delete(reject);
+          resolve(answer);
+        },
+        (error: unknown) => {
+          this.deadlines.delete(reject);
+          reject(storeError(error));
+        },
+      );
     });
   }
 }

@@ -1,6 +1,6 @@
 import { DataSource } from 'typeorm';
 import { IdempotencyEngine } from '../../engine/engine.js';
-import { settleWithin } from '../../lock/settle-within.js';
+import { settleWithin } from '../../engine/settle-within.js';
 import type { Duration } from '../../options/duration.js';
 import { resolveModuleOptions } from '../../options/resolve-options.js';
 import { EventStream } from '../../service/event-stream.js';

@@ -1,5 +1,5 @@
 import { assertRedisNodes, type RedisLike, RedlockRecordLock } from '../../lock/index.js';
-import { settleWithin, TIME_IS_UP } from '../../lock/settle-within.js';
+import { settleWithin, TIME_IS_UP } from '../../engine/settle-within.js';
 import { failure, type Finding, type Findings, hint, ok, warning } from './finding.js';
 import { skewFinding } from './server.js';
 

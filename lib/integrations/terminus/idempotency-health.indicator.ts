@@ -3,7 +3,7 @@ import { ModuleRef } from '@nestjs/core';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { IDEMPOTENCY_LOCK, IDEMPOTENCY_OPTIONS } from '../../module/idempotency.tokens.js';
 import type { RedlockRecordLock } from '../../lock/index.js';
-import { settleWithin, TIME_IS_UP } from '../../lock/settle-within.js';
+import { settleWithin, TIME_IS_UP } from '../../engine/settle-within.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { NO_OWNER } from '../../store/dialects/dialect.js';
 import { SqlRecordStore } from '../../store/sql-record-store.js';
