@@ -49,6 +49,7 @@ describe('the files of a request', () => {
         { ...NOTHING, field: 'c', name: 'c.txt', sha256: sha256('c') },
       ],
     ],
+    ['lists of a field that is named like what marks a file', { files: { fieldname: [a] } }, [described]],
     [
       'files that @fastify/multipart has saved',
       { savedRequestFiles: [{ fieldname: 's', filename: 's.txt', mimetype: 'text/plain' }] },
