@@ -285,7 +285,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
     const { operation } = flight;
     if (attempt.kind === 'acquired') {
       flight.lock = attempt.lock;
-      flight.sentAt = performance.now();
+      flight.markSent();
     } else if (attempt.kind === 'contended') return this.sendContended(flight);
     else if (this.parts.onLockUnavailable === 'reject') throw new LockUnavailableError(attempt.reason);
     else this.events.next({ type: 'lockDegraded', ...inEvents(operation), reason: attempt.reason });
@@ -339,7 +339,7 @@ export class IdempotencyEngine implements LeasedExecutionHost {
 
   /** Renews a lease that ended before the claim's answer came, or finds out who has the record now. */
   private async renew(flight: Claiming, record: RecordState): Promise<RecordState> {
-    flight.sentAt = performance.now();
+    flight.markSent();
     const { held } = await this.store.renew(record, flight.claim.leaseMs);
     return held ? record : this.send(flight);
   }
@@ -351,9 +351,9 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   }
 
   private concludeClaim(flight: Claiming, record: RecordState): Claimed {
-    const { operation, claim, sentAt, lock } = flight;
+    const { operation, claim, lock } = flight;
     if (record.owner === claim.owner && record.status === 'processing') {
-      const execution = new LeasedExecution(operation, record, sentAt, lock, this);
+      const execution = new LeasedExecution(operation, record, flight, lock, this);
       this.claiming--;
       this.running++;
       flight.run(execution);
@@ -433,9 +433,13 @@ function isFree(record: RecordState): boolean {
   return record.status === 'failed' || (record.status === 'processing' && record.leaseLeftMs <= 0);
 }
 
-/** Returns whether a won claim's lease has ended, by a slow commit or a pause of this process: another execution may own the record. */
-function isOverdue({ claim, sentAt }: Claiming, { owner, status }: RecordState): boolean {
-  return owner === claim.owner && status === 'processing' && performance.now() - sentAt >= claim.leaseMs;
+/**
+ * Returns whether a won claim's lease has ended, by a slow commit or a pause of this process or its machine: another execution may own
+ * the record.
+ */
+function isOverdue({ claim, sentAt, sentDate }: Claiming, { owner, status }: RecordState): boolean {
+  if (owner !== claim.owner || status !== 'processing') return false;
+  return performance.now() - sentAt >= claim.leaseMs || Date.now() - sentDate >= claim.leaseMs;
 }
 
 function claimOf(operation: Operation): Claim {

@@ -1,6 +1,8 @@
+import { performance } from 'node:perf_hooks';
 import type { StoredOutcome } from './outcome.js';
 import type { Operation } from './operation.js';
 import type { LeasedExecution } from './leased-execution.js';
+import type { SentClaim } from './lease.js';
 import type { HeldLock } from './ports/record-lock.js';
 import type { Claim, RecordState } from './ports/record-store.js';
 import { Waiters } from './waiters.js';
@@ -13,14 +15,14 @@ import { Waiters } from './waiters.js';
  * - `'settled'`: final. `record` is the record of another owner, `error` the store's failure, `outcome` the recorded outcome.
  *   Where all three are absent, a duplicate has to ask the store.
  */
-export class InFlight {
+export class InFlight implements SentClaim {
   phase: 'claiming' | 'running' | 'settled' = 'claiming';
   execution: LeasedExecution | undefined;
   record: RecordState | undefined;
   error: unknown;
   outcome: StoredOutcome | undefined;
-  /** When the claim was sent, by `performance.now()`. The lease counts from here, so that it ends here before it ends in the store. */
   sentAt: number;
+  sentDate = Date.now();
   lock: HeldLock | undefined;
   /** The answer to a claim that arrived after the store's time limit. */
   late: RecordState | undefined;
@@ -38,6 +40,12 @@ export class InFlight {
 
   get isSettled(): boolean {
     return this.phase === 'settled';
+  }
+
+  /** The claim is about to be sent, or its lease to be renewed. */
+  markSent(): void {
+    this.sentAt = performance.now();
+    this.sentDate = Date.now();
   }
 
   run(execution: LeasedExecution): void {

@@ -32,6 +32,14 @@ export interface Leaseholder {
   onLongRun(): void;
 }
 
+/** When a claim was sent. Its lease counts from here, so that it ends here before it ends in the store. */
+export interface SentClaim {
+  /** By `performance.now()`. */
+  readonly sentAt: number;
+  /** By `Date.now()`. Where a machine is suspended, `performance.now()` stands still while the lease runs out. */
+  readonly sentDate: number;
+}
+
 interface LeaseHost {
   readonly store: Pick<RecordStore, 'renew'>;
   readonly heartbeats: Heartbeats;
@@ -46,20 +54,21 @@ export class Lease implements Beating {
   private renewals = 0;
   private isReported = false;
   private isEnding = false;
-  /** By `Date.now()`. Where a machine is suspended, `performance.now()` stands still while the lease runs out. */
-  private renewedAt = Date.now();
-  /** By `performance.now()`. Counted from before the claim was sent, so that this process gives up before the store does. */
+  /** By `Date.now()`: see {@link SentClaim.sentDate}. */
+  private renewedAt: number;
+  /** By `performance.now()`. */
   private endsAt: number;
 
   constructor(
     private readonly ownership: Ownership,
     private readonly policy: Policy,
-    claimSentAt: number,
+    claim: SentClaim,
     private readonly lock: HeldLock | undefined,
     private readonly host: LeaseHost,
     private readonly holder: Leaseholder,
   ) {
-    this.endsAt = claimSentAt + policy.leaseMs;
+    this.endsAt = claim.sentAt + policy.leaseMs;
+    this.renewedAt = claim.sentDate;
     this.scheduleHeartbeat(policy.leaseMs / 3);
   }
 

@@ -2,7 +2,7 @@ import type { EventSink } from './events.js';
 import { Execution } from './execution.js';
 import { type CallRunner, HandlerCalls } from './handler-calls.js';
 import type { Heartbeats } from './heartbeats.js';
-import { Lease, type Leaseholder } from './lease.js';
+import { Lease, type Leaseholder, type SentClaim } from './lease.js';
 import type { Operation } from './operation.js';
 import type { StoredOutcome } from './outcome.js';
 import type { HeldLock } from './ports/record-lock.js';
@@ -57,7 +57,7 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
   constructor(
     readonly operation: Operation,
     readonly ownership: RecordState,
-    claimSentAt: number,
+    claim: SentClaim,
     lock: HeldLock | undefined,
     private readonly host: LeasedExecutionHost,
   ) {
@@ -67,7 +67,7 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
     this.transactional = transactional;
     const calls = new HandlerCalls(transactional && (() => transactional.restart()));
     this.execution = new Execution(operation, ownership, calls, this);
-    this.lease = new Lease(ownership, policy, claimSentAt, lock, host, this);
+    this.lease = new Lease(ownership, policy, claim, lock, host, this);
   }
 
   get store(): RecordStore {

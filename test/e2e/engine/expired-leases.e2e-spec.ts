@@ -1,10 +1,11 @@
+import { jest } from '@jest/globals';
 import type { LeasedExecution } from '../../../lib/engine/leased-execution.js';
 import type { Operation } from '../../../lib/engine/operation.js';
 import type { RecordStore, StoreTransaction } from '../../../lib/engine/ports/record-store.js';
 import { LeaseLostError } from '../../../lib/engine/steps.js';
 import { StoreUnavailableError } from '../../../lib/testing/index.js';
 import { type StoreFixture } from '../store/support.js';
-import { anOperation, duplicate, openStoreFixture, Process, sleep, STORE } from './support.js';
+import { anOperation, duplicate, HOUR, openStoreFixture, Process, sleep, STORE } from './support.js';
 
 const LEASE_MS = 400;
 
@@ -50,6 +51,45 @@ describe('a claim that is answered once its lease is over', () => {
     const operation = anOperation({ leaseMs: LEASE_MS });
     const here = late(() => there.run(duplicate(operation)));
     expect(await here.admit(operation)).toMatchObject({ kind: 'replay' });
+  });
+});
+
+/** A virtual machine that is paused, moved or restored: its monotonic clock stands still meanwhile, no timer fires, and the answer waits. */
+describe('a claim whose machine was suspended for longer than its lease before the answer', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  function suspended(fixture: StoreFixture, operation: Operation, meanwhile: () => Promise<unknown>): Process {
+    const here = new Process(fixture);
+    here.reach = async ({ point }) => {
+      if (point !== 'after claim') return;
+      here.reach = () => undefined;
+      await fixture.expireLease(operation.recordId);
+      await meanwhile();
+      const now = Date.now() + HOUR;
+      jest.spyOn(Date, 'now').mockImplementation(() => now);
+    };
+    return here;
+  }
+
+  it('does not begin where another execution has the record by then', async () => {
+    const operation = anOperation();
+    const here = suspended(fixture, operation, () => new Process(fixture).begin(duplicate(operation)));
+    expect(await here.admit(operation)).toMatchObject({ kind: 'refuse', refusal: { reason: 'running' } });
+  });
+
+  it('is replayed where it is done by then', async () => {
+    const operation = anOperation();
+    const here = suspended(fixture, operation, () => new Process(fixture).run(duplicate(operation)));
+    expect(await here.admit(operation)).toMatchObject({ kind: 'replay' });
+  });
+
+  it('begins under another lease where none has', async () => {
+    const operation = anOperation();
+    const here = suspended(fixture, operation, async () => undefined);
+    const leased = await here.begin(operation);
+    expect(here.asked).toEqual(['claim', 'renew']);
+    expect(await leased.execution.step('charge', () => 1)).toBe(1);
+    expect(here.asked).toEqual(['claim', 'renew', 'step end']);
   });
 });
 
