@@ -29,6 +29,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   private readonly sweeper: Sweeper;
   private readonly warnedAt = new Map<string, number>();
   private readonly loggedHeld = new Set<string>();
+  private checking: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
   private signalTimer: NodeJS.Timeout | undefined;
 
@@ -56,8 +57,11 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   }
 
   async onApplicationBootstrap(): Promise<void> {
+    if (this.closing) return;
     this.parts.audit();
-    await this.parts.check(this.logger);
+    this.checking = this.parts.check(this.logger);
+    await this.checking;
+    if (this.closing) return;
     if (this.parts.options.sweep) this.sweeper.start(this.parts.options.sweep);
     if (this.parts.options.audit !== 'off' && process.env.NODE_ENV !== 'test') this.lookForSignals();
   }
@@ -75,6 +79,8 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   }
 
   private async close(): Promise<void> {
+    // A signal may come while the application boots. Without its connections, the check would report faults of a database that has none.
+    await this.checking?.catch(() => undefined);
     this.sweeper.stop();
     clearTimeout(this.signalTimer);
     const timeUp = new AbortController();

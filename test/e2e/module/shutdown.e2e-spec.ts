@@ -1,13 +1,29 @@
+import { jest } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { Body, Controller, type INestApplication, Post } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  type INestApplication,
+  Injectable,
+  Module,
+  type OnModuleDestroy,
+  type OnModuleInit,
+  Post,
+} from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
 import { type ClientProxy, ClientProxyFactory, EventPattern, Payload, Transport } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { lastValueFrom } from 'rxjs';
-import { Idempotent, IdempotencyService } from '../../../lib/index.js';
+import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import { DataSource } from 'typeorm';
+import { Idempotent, IdempotencyModule, IdempotencyService } from '../../../lib/index.js';
+import { Sweeper } from '../../../lib/store/sweeper.js';
+import { LogLines } from '../../conformance/support/app.js';
 import { appModule } from '../../support/app-module.js';
 import { createDatabase, type TestDatabase } from '../../support/database.js';
 import { freePort } from '../../support/free-port.mjs';
 import { call } from '../../support/http-client.js';
+import { TcpProxy } from '../../support/proxy.js';
 import { until } from '../../support/until.js';
 
 const handled: string[] = [];
@@ -77,3 +93,72 @@ describe('an application that shuts down while a handler runs', () => {
     expect(handled).not.toContain('too late');
   });
 });
+
+/** A deploy that is taken back ends processes that have only begun to boot. Nest then closes an HTTP application beside its start. */
+test.each(['before', 'during'])(
+  'an application that is closed %s its boot check logs and sweeps nothing',
+  async (when) => {
+    const database = await createDatabase('postgres');
+    const proxy = await TcpProxy.listen((database.options as { port: number }).port);
+    let isChecking = false;
+    let isClosing = false;
+    let hasClosed = false;
+
+    @Injectable()
+    class Witness implements OnModuleInit, OnModuleDestroy {
+      /** Lets the boot go on once the application is closed. */
+      async onModuleInit() {
+        if (when === 'before') await until(() => hasClosed);
+      }
+
+      onModuleDestroy() {
+        isClosing = true;
+      }
+    }
+
+    @Module({
+      imports: [
+        TypeOrmModule.forRootAsync({
+          useFactory: () =>
+            ({
+              ...database.options,
+              port: proxy.port,
+              autoLoadEntities: true,
+              synchronize: true,
+            }) as TypeOrmModuleOptions,
+          dataSourceFactory: async (options) => {
+            const dataSource = await new DataSource(options!).initialize();
+            const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
+            dataSource.createQueryRunner = (mode) => {
+              isChecking = true;
+              return createQueryRunner(mode);
+            };
+            proxy.blackhole(true);
+            return dataSource;
+          },
+        }),
+        IdempotencyModule.forRoot(),
+      ],
+      providers: [Witness],
+    })
+    class App {}
+
+    const sweeping = jest.spyOn(Sweeper.prototype, 'start');
+    try {
+      const log = new LogLines();
+      const app = await NestFactory.create(App, { logger: log, abortOnError: false });
+      const booted = app.init();
+      if (when === 'during') await until(() => isChecking);
+      const closed = app.close().then(() => (hasClosed = true));
+      await until(() => isClosing);
+      proxy.blackhole(false);
+      await Promise.all([booted, closed]);
+      expect(log.toString()).toBe('');
+      expect(sweeping).not.toHaveBeenCalled();
+    } finally {
+      sweeping.mockRestore();
+      await proxy.close();
+      await database.drop();
+    }
+  },
+);
