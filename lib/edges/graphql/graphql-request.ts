@@ -39,7 +39,7 @@ export function graphqlRequest(context: ExecutionContext, edge: ValueEdge): Valu
     header: (header) => request?.headers[header]?.toString(),
     serialize: settled,
     classes: edge.objectTypes,
-    input: () => describedArguments(args, typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),
+    input: () => describedArguments(args(), typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),
     principal: () => {
       if (request) return callers.of(request, { endpoint, hasGuards: hasGuards(controller, handler) });
       throw new Error(

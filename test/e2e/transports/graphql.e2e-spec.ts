@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
 import {
@@ -458,5 +459,86 @@ describe('at boot', () => {
       }
     }
     await expect(boot(Covered)).resolves.toBeDefined();
+  });
+});
+
+/** A field with a default is how a schema grows without a new version. Its value is among the arguments, though no client sent it. */
+describe('a retry that reaches a version whose arguments have further defaults', () => {
+  const OLD = 'input Item { sku: String! }';
+  const NEW =
+    'enum Gift { NO YES } input Item { sku: String!, count: Int! = 1, gift: Gift! = NO, options: Options! = {wrap: "no"} }';
+  const OPTIONS = 'input Options { wrap: String!, card: String! = "none" }';
+  const schema = (types: string, further = '') =>
+    `${types} type Query { ok: Boolean } type Mutation { order(items: [Item!]!, by: String${further}): Int }`;
+
+  @Resolver()
+  class OrdersResolver {
+    @Mutation('order')
+    @Idempotent()
+    order() {
+      return run('order');
+    }
+  }
+
+  let database: TestDatabase;
+  const started: RunningApp[] = [];
+
+  async function version(typeDefs: string) {
+    const running = await startApp('express', {
+      database,
+      imports: [GraphQLModule.forRoot<ApolloDriverConfig>({ driver: ApolloDriver, typeDefs, playground: false })],
+      providers: [OrdersResolver],
+    });
+    started.push(running);
+    return async (query: string, key: string, variables?: object) => {
+      const { body } = await call(`http://127.0.0.1:${running.port}/graphql`, { key, body: { query, variables } });
+      return JSON.parse(body) as { data: { order: number } | null; errors?: { extensions: { code: string } }[] };
+    };
+  }
+
+  let before: Awaited<ReturnType<typeof version>>;
+  let after: Awaited<ReturnType<typeof version>>;
+  beforeAll(async () => {
+    database = await createDatabase('better-sqlite3');
+    before = await version(schema(OLD));
+    after = await version(schema(`${NEW} ${OPTIONS}`, ', currency: String! = "EUR"'));
+  });
+
+  afterAll(async () => {
+    for (const one of started) await one.close();
+    await database?.drop();
+  });
+
+  test.each([
+    ['literals', 'mutation { order(items: [{ sku: "a" }]) }', undefined],
+    ['variables', 'mutation ($items: [Item!]!) { order(items: $items) }', { items: [{ sku: 'a' }, { sku: 'b' }] }],
+  ])('gets its replay: %s', async (how, query, variables) => {
+    const first = await before(query, how, variables);
+    expect(first.errors).toBeUndefined();
+    expect(await after(query, how, variables)).toEqual(first);
+    // And the other way round, as after a rollback.
+    const later = await after(query, `${how} later`, variables);
+    expect(await before(query, `${how} later`, variables)).toEqual(later);
+  });
+
+  test('gets its replay from a client that sends a default', async () => {
+    const key = randomUUID();
+    const first = await before('mutation { order(items: [{ sku: "a" }]) }', key);
+    const query =
+      'mutation { order(items: [{ sku: "a", count: 1, gift: NO, options: { wrap: "no" } }], currency: "EUR") }';
+    expect(await after(query, key)).toEqual(first);
+  });
+
+  test.each([
+    'items: [{ sku: "a", count: 2 }]',
+    'items: [{ sku: "a", gift: YES }]',
+    'items: [{ sku: "a", options: { wrap: "no", card: "red" } }]',
+    'items: [{ sku: "a" }], currency: "USD"',
+    'items: [{ sku: "a" }], by: null',
+  ])('is another request with %s', async (args) => {
+    const key = randomUUID();
+    await before('mutation { order(items: [{ sku: "a" }]) }', key);
+    const { errors } = await after(`mutation { order(${args}) }`, key);
+    expect(errors).toMatchObject([{ extensions: { code: 'key-reused' } }]);
   });
 });
