@@ -1,11 +1,22 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { Controller, HttpException, type INestApplication, Logger, Post, type Type } from '@nestjs/common';
+import {
+  Controller,
+  HttpException,
+  type INestApplication,
+  Logger,
+  Post,
+  type Type,
+  Version,
+  VersioningType,
+} from '@nestjs/common';
+import type { NestExpressApplication } from '@nestjs/platform-express';
 import { Test } from '@nestjs/testing';
 import {
   type Execution,
   Idempotent,
   IdempotencyKey,
   type IdempotencyModuleOptions,
+  type IdempotentOptions,
   IdempotencyService,
   IdempotentExecution,
 } from '../../../lib/index.js';
@@ -124,4 +135,85 @@ describe.each([
       expect(charges).toBe(before + 1);
     },
   );
+});
+
+/** What docs/operations.md says of deploys: a request to the old version, and its retry to the new one. */
+describe('a retry across a deploy that changes', () => {
+  let runs = 0;
+
+  function version(options: IdempotentOptions, ...decorators: MethodDecorator[]): Type {
+    @Controller()
+    class OrdersController {
+      @Post('orders')
+      @Idempotent(options)
+      place() {
+        return { run: ++runs };
+      }
+    }
+    const { prototype } = OrdersController;
+    for (const decorate of decorators) {
+      decorate(prototype, 'place', Object.getOwnPropertyDescriptor(prototype, 'place')!);
+    }
+    return OrdersController;
+  }
+
+  interface Deployed {
+    readonly options?: IdempotentOptions;
+    readonly module?: IdempotencyModuleOptions;
+    readonly decorators?: readonly MethodDecorator[];
+    readonly configure?: (app: NestExpressApplication) => unknown;
+  }
+
+  async function deploy({ options = {}, module, decorators = [], configure }: Deployed) {
+    const app = (
+      await Test.createTestingModule({
+        imports: [appModule(database, [version(options, ...decorators)], module)],
+      }).compile()
+    ).createNestApplication<NestExpressApplication>({ logger: false });
+    apps.push(app);
+    await configure?.(app);
+    await app.listen(0, '127.0.0.1');
+    const url = `${await app.getUrl()}/orders`;
+    return async (request: { key: string; headers?: Record<string, string>; body: object }) => {
+      const { status, headers, body } = await call(url, request);
+      const { code } = JSON.parse(body) as { code?: string };
+      return code ?? (headers['idempotent-replayed'] ? 'replayed' : `${status}`);
+    };
+  }
+
+  const byBody: IdempotentOptions['key'] = (context) =>
+    context.switchToHttp().getRequest<{ body: { order: string } }>().body.order;
+  const jsonAsText = (app: NestExpressApplication) => app.useBodyParser('text', { type: 'application/json' });
+  const versioned = (app: NestExpressApplication) =>
+    app.enableVersioning({ type: VersioningType.HEADER, header: 'X-Version' });
+
+  test.each<[string, string, Deployed, Deployed]>([
+    ['`key`', '201', {}, { options: { key: byBody } }],
+    ['`header`', 'key-missing', {}, { module: { header: 'X-Key' } }],
+    ['`header`, where no key is required', '201', {}, { options: { required: false }, module: { header: 'X-Key' } }],
+    ['`credentials`', 'key-foreign', {}, { module: { credentials: { headers: ['X-API-Key'] } } }],
+    ['`fingerprint`', 'key-reused', {}, { options: { fingerprint: { ignore: ['/order'] } } }],
+    ['the body parser', 'key-reused', {}, { configure: jsonAsText }],
+    ['the version in a header', 'key-reused', {}, { decorators: [Version('1')], configure: versioned }],
+    [
+      '`lease`, `retention` and `transactional`',
+      'replayed',
+      {},
+      { options: { lease: '1s', retention: '1m', transactional: true } },
+    ],
+    ['`transactional`, which was on', 'replayed', { options: { transactional: true } }, {}],
+    ['`response` and `outcome`', 'replayed', {}, { options: { response: { store: false }, outcome: 'success' } }],
+  ])('%s: %s', async (_what, expected, before, after) => {
+    const headers = { authorization: 'Bearer a', 'x-api-key': 'b', 'x-version': '1' };
+    const request = { key: randomUUID(), headers, body: { order: randomUUID() } };
+    const old = await deploy(before);
+    const { length } = apps;
+    expect(await old(request)).toBe('201');
+    const ran = runs;
+    expect(await (await deploy(after))(request)).toBe(expected);
+    expect(runs).toBe(expected === '201' ? ran + 1 : ran);
+    // The old instance answers as before, whatever the new one has made of it.
+    expect(await old(request)).toBe('replayed');
+    for (const app of apps.splice(length - 1)) await app.close();
+  });
 });
