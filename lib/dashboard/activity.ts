@@ -80,6 +80,11 @@ function entryOf(event: IdempotencyEvent): TimelineEntry | undefined {
   }
 }
 
+/** Without a bucket: earlier than all. */
+function beginOf(bucket: ActivityBucket | undefined): number {
+  return bucket ? Date.parse(bucket.at) : -Infinity;
+}
+
 export interface Change {
   readonly id: string;
   readonly operation: string;
@@ -142,10 +147,12 @@ export class ActivityMemory {
 
   private current(): Mutable<ActivityBucket> {
     const begin = Math.floor(Date.now() / BUCKET_MS) * BUCKET_MS;
+    // After the clock was set back: the page would draw all that happens until that time as its last minute.
+    while (beginOf(this.buckets.at(-1)) > begin + BUCKET_MS) this.buckets.pop();
     const last = this.buckets.at(-1);
-    const lastBegin = last ? Date.parse(last.at) : begin - BUCKET_MS;
-    // After the clock was set back, the last bucket continues.
-    if (last && lastBegin >= begin) return last;
+    // Where the clock is slewed, the last bucket continues.
+    if (last && beginOf(last) >= begin) return last;
+    const lastBegin = last ? beginOf(last) : begin - BUCKET_MS;
     const from = Math.max(lastBegin + BUCKET_MS, begin - (MAX_BUCKETS - 1) * BUCKET_MS);
     for (let at = from; at <= begin; at += BUCKET_MS) this.buckets.push({ at: new Date(at).toISOString(), ...NONE });
     this.buckets.splice(0, this.buckets.length - MAX_BUCKETS);

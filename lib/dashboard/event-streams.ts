@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
 import type { ActivityMemory, Change } from './activity.js';
 import { DashboardError } from './dashboard-error.js';
 import type { HelloEvent, TickEvent } from './contract.js';
@@ -35,7 +36,8 @@ export class EventStreams {
   private readonly changed = new Map<string, Change>();
   private more = 0;
   private lastTick = Date.now();
-  private lastSent = Date.now();
+  /** By `performance.now()`: a clock that is set back would keep heartbeats from proxies, which close idle connections. */
+  private lastSent = performance.now();
   private timer: NodeJS.Timeout | undefined;
   private isClosed = false;
 
@@ -96,7 +98,7 @@ export class EventStreams {
     const since = this.lastTick;
     this.lastTick = now;
     if (this.changed.size === 0) {
-      if (now - this.lastSent >= HEARTBEAT_MS) this.send(': heartbeat\n\n');
+      if (performance.now() - this.lastSent >= HEARTBEAT_MS) this.send(': heartbeat\n\n');
       return;
     }
     const changes = [...this.changed.values()];
@@ -113,7 +115,7 @@ export class EventStreams {
   }
 
   private send(text: string): void {
-    this.lastSent = Date.now();
+    this.lastSent = performance.now();
     for (const stream of this.streams) {
       if (stream.writableLength > MAX_UNREAD_BYTES) stream.destroy();
       else stream.write(text);
