@@ -6,6 +6,8 @@ import { poisonsConnection } from './poisoned-connections.js';
 interface RawConnection {
   destroy?(): void;
   end?(): Promise<void>;
+  readonly inTransaction?: boolean;
+  exec?(sql: string): unknown;
 }
 
 const poisoned = new WeakSet<QueryRunner>();
@@ -33,9 +35,10 @@ export async function releaseAfter(error: unknown, connector: Connector, runner:
   await runner.release();
 }
 
-/** Closes a transaction's connection. Its pool notices when it is released, and drops it. */
+/** Closes a transaction's connection. Its pool notices when it is released, and drops it. SQLite's only one leaves the transaction. */
 export async function discardConnection(runner: QueryRunner): Promise<void> {
   const connection = (await runner.connect().catch(() => undefined)) as RawConnection | undefined;
   if (connection?.destroy) connection.destroy();
-  else void connection?.end?.().catch(() => undefined);
+  else if (connection?.end) void connection.end().catch(() => undefined);
+  else if (connection?.inTransaction) connection.exec!('ROLLBACK');
 }

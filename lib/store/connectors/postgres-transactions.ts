@@ -36,11 +36,20 @@ function send(runner: QueryRunner, client: unknown, statement: string, text = st
   logger.logQuery(statement, undefined, runner);
   return new Promise((resolve, reject) =>
     (client as PgClient).query(text, (error) => {
-      if (!error) return resolve();
-      logger.logQueryError(error, statement, undefined, runner);
-      reject(new QueryFailedError(statement, undefined, error));
+      if (error) reject(failed(runner, statement, error));
+      else resolve();
     }),
   );
+}
+
+/** Logs and returns an error as TypeORM does. A logger that throws would end the process: `pg` calls back while it reads its socket. */
+function failed(runner: QueryRunner, statement: string, error: Error): QueryFailedError {
+  try {
+    runner.connection.logger.logQueryError(error, statement, undefined, runner);
+  } catch {
+    // The database's error decides what becomes of the operation, and is reported all the same.
+  }
+  return new QueryFailedError(statement, undefined, error);
 }
 
 type Done = (error: Error | null, answer: PgAnswer) => void;
@@ -77,8 +86,7 @@ export class LastStatement {
       const isServers = (error as { severity?: unknown }).severity !== undefined;
       this.isRefused = isServers && !query.isCommitting;
       if (!isServers || this.isRefused) return done(error, query);
-      logger.logQueryError(error, 'COMMIT', undefined, this.runner);
-      done(new QueryFailedError('COMMIT', undefined, error), query);
+      done(failed(this.runner, 'COMMIT', error), query);
     });
     this.client.query(query);
   }

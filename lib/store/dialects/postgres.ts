@@ -17,6 +17,11 @@ export interface PgAnswer {
 
 type PgRow = Record<string, unknown>;
 
+/** Returns whether a statement was a COMMIT that rolled back instead: a statement before it had failed, and code caught its error. */
+export function rolledBackAtCommit(sql: string, result: unknown): boolean {
+  return sql === 'COMMIT' && (result as { command?: unknown } | undefined)?.command === 'ROLLBACK';
+}
+
 /**
  * A condition that is always true, and limits how long its statement waits for a locked row. That is long enough for another
  * process to commit the row. Its connection, and the rows of its batch, must not wait for an operator's open transaction: the

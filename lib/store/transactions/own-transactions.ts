@@ -112,9 +112,12 @@ export class OwnTransactions {
   private async rollBack(runner: QueryRunner, error: unknown, isOpen: boolean): Promise<void> {
     if (isOpen || runner.isTransactionActive) {
       setTransactionState(runner, true);
-      // ROLLBACK fails if the transaction has ended already. TypeORM would still take it for open. On SQLite, which has one
-      // query runner, every later statement would wait for its end forever.
-      await runner.rollbackTransaction().catch(() => setTransactionState(runner, false));
+      // ROLLBACK fails if the transaction has ended already, and is not sent where a subscriber throws before it. TypeORM would take the
+      // transaction for open. On SQLite, which has one query runner, every later statement would wait for its end forever.
+      await runner.rollbackTransaction().catch(() => {
+        setTransactionState(runner, false);
+        return discardConnection(runner);
+      });
     }
     await releaseAfter(error, this.connector, runner);
   }

@@ -1,11 +1,17 @@
 import type { EntitySubscriberInterface, QueryRunner } from 'typeorm';
 import { current } from '../../engine/current-execution.js';
+import { TransactionUndoneError } from '../../engine/errors.js';
 import type { HandlerCalls } from '../../engine/handler-calls.js';
+import { rolledBackAtCommit } from '../dialects/postgres.js';
 import { isWrite } from './statements.js';
 
 /** An event as TypeORM broadcasts it to subscribers. */
 interface TransactionEvent {
   readonly queryRunner: QueryRunner;
+}
+
+interface StatementEvent extends TransactionEvent {
+  readonly query: string;
 }
 
 /** The transactions of operations, which {@link RolledBackCalls} ignores: the store itself begins and ends them. */
@@ -19,7 +25,8 @@ export class RolledBackCalls implements EntitySubscriberInterface {
   /** The handlers that wrote in a transaction that is still open. */
   private readonly writers = new WeakMap<QueryRunner, Set<HandlerCalls>>();
   /** Absent until a handler may write in a transaction that it has not begun, so that statements cost nothing where none does. */
-  beforeQuery?: (statement: TransactionEvent & { readonly query: string }) => void;
+  beforeQuery?: (statement: StatementEvent) => void;
+  afterQuery?: (statement: StatementEvent & { readonly rawResults?: unknown }) => void;
 
   afterTransactionStart({ queryRunner }: TransactionEvent): void {
     if (!current()?.isCall && !ownRunners.has(queryRunner)) this.watchWrites();
@@ -28,6 +35,7 @@ export class RolledBackCalls implements EntitySubscriberInterface {
   /** Called where an operation begins within a handler, too: that handler may have begun a transaction in which the inner one writes. */
   watchWrites(): void {
     this.beforeQuery ??= (statement) => this.noteWrite(statement);
+    this.afterQuery ??= (statement) => this.checkCommit(statement);
   }
 
   afterTransactionCommit({ queryRunner }: TransactionEvent): void {
@@ -47,7 +55,16 @@ export class RolledBackCalls implements EntitySubscriberInterface {
     return writers;
   }
 
-  private noteWrite({ query, queryRunner }: TransactionEvent & { readonly query: string }): void {
+  /**
+   * A handler may have caught the error of a statement. PostgreSQL then rolls back at COMMIT, and reports no error.
+   *
+   * @throws TransactionUndoneError which rejects the COMMIT
+   */
+  private checkCommit({ query, queryRunner, rawResults }: StatementEvent & { readonly rawResults?: unknown }): void {
+    if (this.writers.has(queryRunner) && rolledBackAtCommit(query, rawResults)) throw new TransactionUndoneError();
+  }
+
+  private noteWrite({ query, queryRunner }: StatementEvent): void {
     if (!queryRunner.isTransactionActive || ownRunners.has(queryRunner)) return;
     const call = current();
     if (!call?.isCall || !isWrite(query, queryRunner)) return;

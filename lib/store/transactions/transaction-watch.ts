@@ -14,6 +14,7 @@ import { leaveToItsOwner } from '../../private-names/typeorm.js';
 import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
+import { rolledBackAtCommit } from '../dialects/postgres.js';
 import { kindOf } from '../driver-errors.js';
 import { JoinedOperation, settle, settleAtRelease } from './joined-operations.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
@@ -183,6 +184,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
   /** Called by TypeORM after each statement of the data source, and awaited before the statement resolves. */
   afterQuery({ query, queryRunner, success, rawResults, error }: StatementResult): Promise<void> | undefined {
     const transaction = this.transactions.get(queryRunner);
+    if (transaction?.phase === 'ending') return this.checkEnding(transaction, query, { success, rawResults, error });
     if (transaction?.phase !== 'open') return undefined;
     if (success) {
       if (resetsSettings(query)) return markAgain(this.connector, transaction);
@@ -191,16 +193,38 @@ export class TransactionWatch implements EntitySubscriberInterface {
       transaction.mayBeCommitted = true;
       return undefined;
     }
-    noteError(this.connector, queryRunner, error);
-    if (!this.connector.endsTransaction?.(error)) return this.checkTransaction(queryRunner, transaction, error);
+    return this.checkAfter(error, transaction);
+  }
+
+  /**
+   * Subscribers of the application write before COMMIT, and may catch what fails there. The transaction is undone then, the completion
+   * with it. COMMIT would succeed all the same, and the response be sent.
+   *
+   * @throws TransactionUndoneError which rejects the COMMIT
+   */
+  private checkEnding(
+    transaction: WatchedTransaction,
+    query: string,
+    { success, rawResults, error }: Pick<StatementResult, 'success' | 'rawResults' | 'error'>,
+  ): Promise<void> | undefined {
+    if (!transaction.runner!.isTransactionActive) return undefined;
+    if (rolledBackAtCommit(query, rawResults)) throw new TransactionUndoneError({ cause: transaction.cause });
+    if (success || query === 'COMMIT') return undefined;
+    transaction.cause ??= error;
+    return this.checkAfter(error, transaction);
+  }
+
+  private checkAfter(error: unknown, transaction: WatchedTransaction): Promise<void> | undefined {
+    noteError(this.connector, transaction.runner!, error);
+    if (!this.connector.endsTransaction?.(error)) return this.checkTransaction(transaction, error);
     // Synchronously, because TypeORM before 1.0 does not await this method.
     transaction.phase = 'undone';
     transaction.cause = error;
     return undefined;
   }
 
-  private async checkTransaction(runner: QueryRunner, transaction: WatchedTransaction, error: unknown): Promise<void> {
-    const on = await this.connector.within(runner.manager);
+  private async checkTransaction(transaction: WatchedTransaction, error: unknown): Promise<void> {
+    const on = await this.connector.within(transaction.runner!.manager);
     // A lost connection has lost its transaction too, and the statement's own error reports that.
     const isThere = await this.connector.dialect.isInTransaction(on).catch(() => true);
     if (isThere) return;
