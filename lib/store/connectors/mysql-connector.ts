@@ -50,7 +50,7 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
 
   protected get begin(): readonly string[] {
     const begin = 'START TRANSACTION';
-    return this.server?.logsStatements ? [begin] : ['SET TRANSACTION ISOLATION LEVEL READ COMMITTED', begin];
+    return this.server?.logsStatements ? [begin] : [READ_COMMITTED, begin];
   }
 
   /** @param connections how many of its own it may open; 0: it shares the data source's pool */
@@ -126,8 +126,10 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
 /** Reads a value as `mysql2` does by itself. */
 const byDriver = (_field: unknown, next: () => unknown) => next();
 
-/** Reports by its flags whether the session is in a transaction: the result of a read has none. */
-const PROBE = 'DO 0';
+/**
+ * Of the statement that follows. Refused, as the result of a read does not say it, where the session is in a transaction.
+ */
+const READ_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED';
 
 interface WrapSettings {
   /** Precedes each prepared statement. */
@@ -151,7 +153,7 @@ function wrap(
     query: (sql, values) => answerOf(connection, 'query', sql, values, place),
     read:
       place === 'alone' && isShared
-        ? (sql, values) => answerOf(connection, 'query', PROBE, [], place).then(() => execute(sql, values))
+        ? (sql, values) => answerOf(connection, 'query', READ_COMMITTED, [], place).then(() => execute(sql, values))
         : execute,
   };
 }

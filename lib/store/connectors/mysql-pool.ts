@@ -38,10 +38,13 @@ const DEFAULT_LIMIT = 10;
  * which its connection would be missing. One second is the shortest, and MySQL has no limit for a single statement. A statement that
  * must wait longer runs again.
  *
- * Commits each statement, whatever the server's or the application's default is.
+ * Commits each statement, whatever the server's or the application's default is, and reads nothing that is not committed: under READ
+ * UNCOMMITTED, requests that wait would get outcomes that may still be rolled back. READ COMMITTED cannot write to a binary log of statements.
  */
-const PREPARE_SESSION =
-  'SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, SESSION autocommit = 1';
+const PREPARE_SESSION = [
+  'SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, SESSION autocommit = 1',
+  'SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ',
+];
 
 const ignore = () => undefined;
 
@@ -94,7 +97,7 @@ export function ownMysqlPool(dataSource: DataSource, connections: number): Pool<
     for (const event of ['error', 'end'] as const) connection.on(event, () => open.delete(connection));
     // The application's listeners prepare each connection, as by SET statements. They must see these as well.
     driver.pool?.emit('connection', connection);
-    connection.query(PREPARE_SESSION, [], ignore);
+    for (const statement of PREPARE_SESSION) connection.query(statement, [], ignore);
   });
   pool.on('acquire', (connection) => connection.stream?.ref?.());
   pool.on('release', (connection) => connection.stream?.unref?.());

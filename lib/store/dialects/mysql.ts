@@ -116,7 +116,9 @@ function statements(tables: TableNames) {
       ${ifWon('lease_until')}, ${ifWon('expires_at')}, ${ifWon('retention_ms')}`,
     /** A result with rows has no flags: see {@link isUncommitted}. */
     returning: ` RETURNING ${shared.columns}, (@@autocommit AND NOT @@in_transaction) AS autocommit`,
-    readMany: (count: number) => `SELECT ${shared.columns} FROM ${record} WHERE id IN (${parameters(count)})`,
+    /** Sees only what is committed, in READ UNCOMMITTED sessions of handlers too. */
+    readMany: (count: number) =>
+      `SELECT ${shared.columns} FROM ${record} WHERE id IN (${parameters(count)}) LOCK IN SHARE MODE`,
     /** The steps are those of an earlier operation that had expired. */
     discard: `DELETE r, s FROM ${record} r LEFT JOIN ${step} s ON s.record_id = r.id
       WHERE r.id = ? AND r.owner = ? AND r.token = ? AND r.status = 'processing' AND r.attempt = 1`,

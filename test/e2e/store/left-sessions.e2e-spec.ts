@@ -91,15 +91,45 @@ describe.each([
   });
 });
 
+/** As of an application whose pool prepares each connection. */
+async function prepared(fixture: StoreFixture, statement: string): Promise<DataSource> {
+  const dataSource = await fixture.connect({ poolSize: 2 });
+  const { pool } = dataSource.driver as unknown as {
+    pool: { on(event: string, listener: (connection: { query(sql: string, done: () => void): void }) => void): void };
+  };
+  pool.on('connection', (connection) => connection.query(statement, () => undefined));
+  // It has opened one before.
+  await dataSource.query(statement);
+  return dataSource;
+}
+
+// A request that waited got the outcome, and the transaction with it was rolled back.
+test.each([0, 4])(
+  'READ UNCOMMITTED sessions of MariaDB show no outcome before its COMMIT, storeConnections %i',
+  async (own) => {
+    const fixture = await StoreFixture.open(backendOf('mariadb'));
+    try {
+      const dataSource = await prepared(fixture, 'SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED');
+      const store = fixture.store({ dataSource, connector: connectorFor(dataSource, own) });
+      const claim = aClaim();
+      const ours = ownership(await store.claim(claim));
+      const seen = fixture.store().transaction(async (within) => {
+        expect(await within.complete(ours, COMPLETION)).toEqual(HELD);
+        const record = await store.read(claim.recordId);
+        throw new Error(`seen as ${record?.status}`);
+      });
+      await expect(seen).rejects.toThrow('seen as processing');
+    } finally {
+      await fixture.close();
+    }
+  },
+);
+
 // Each claim was refused, because it stays uncommitted in such a session.
 test("The store's own connections commit, where a MariaDB or its application begins sessions without autocommit", async () => {
   const fixture = await StoreFixture.open(backendOf('mariadb'));
   try {
-    const dataSource = await fixture.connect({ poolSize: 2 });
-    const { pool } = dataSource.driver as unknown as {
-      pool: { on(event: string, listener: (connection: { query(sql: string, done: () => void): void }) => void): void };
-    };
-    pool.on('connection', (connection) => connection.query('SET autocommit = 0', () => undefined));
+    const dataSource = await prepared(fixture, 'SET autocommit = 0');
     const store = fixture.store({ dataSource });
     const claim = aClaim();
     const ours = ownership(await store.claim(claim));
