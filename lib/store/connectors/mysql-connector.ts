@@ -14,17 +14,23 @@ interface ResultSetHeader {
   readonly insertId: number | string;
 }
 
+/** A handler may have set the clock of its session: leases would be over before they begin, and records be swept that have not expired. */
+const SERVER_CLOCK = 'SET timestamp = DEFAULT';
+
+/** As {@link SERVER_CLOCK}, for the one statement that follows. */
+const AT_PRESENT = 'SET STATEMENT timestamp = 0';
+
 /**
  * Limits the wait of the one statement that follows for a locked row, and for the table: ALTER TABLE or a backup may lock it for minutes.
  * The shortest that MariaDB takes is one second.
  */
-const MARIADB_LOCK_TIMEOUT = 'SET STATEMENT innodb_lock_wait_timeout = 1, lock_wait_timeout = 1 FOR ';
+const MARIADB_LOCK_TIMEOUT = `${AT_PRESENT}, innodb_lock_wait_timeout = 1, lock_wait_timeout = 1`;
 
 /** As {@link MARIADB_LOCK_TIMEOUT}, once a Galera node has applied all that was committed before, for any kind of statement. */
-const MARIADB_SYNCED = 'SET STATEMENT innodb_lock_wait_timeout = 1, lock_wait_timeout = 1, wsrep_sync_wait = 7 FOR ';
+const MARIADB_SYNCED = `${MARIADB_LOCK_TIMEOUT}, wsrep_sync_wait = 7 FOR `;
 
 /** Lets the one statement that follows see and change what is committed: see `MysqlConnection.currentRead`. */
-const WITHOUT_SNAPSHOT = 'SET STATEMENT innodb_snapshot_isolation = OFF FOR ';
+const WITHOUT_SNAPSHOT = `${AT_PRESENT}, innodb_snapshot_isolation = OFF FOR `;
 
 const VARIABLES = `SHOW VARIABLES WHERE Variable_name IN
   ('innodb_snapshot_isolation', 'innodb_rollback_on_timeout', 'wsrep_on', 'log_bin', 'binlog_format')`;
@@ -50,7 +56,7 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
 
   protected get begin(): readonly string[] {
     const begin = 'START TRANSACTION';
-    return this.server?.logsStatements ? [begin] : [READ_COMMITTED, begin];
+    return this.server?.logsStatements ? [SERVER_CLOCK, begin] : [SERVER_CLOCK, READ_COMMITTED, begin];
   }
 
   /** @param connections how many of its own it may open; 0: it shares the data source's pool */
@@ -76,7 +82,11 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     const { server } = this;
     if (!server) return this.learn(connection).then(() => this.on(connection, place));
     const isShared = this.pools.sharesConnection(connection);
-    const on = wrap(connection, server, { prefix: server.isMariadb ? MARIADB_LOCK_TIMEOUT : '', place, isShared });
+    const on = wrap(connection, server, {
+      prefix: server.isMariadb ? `${MARIADB_LOCK_TIMEOUT} FOR ` : '',
+      place,
+      isShared,
+    });
     if (!server.isGaleraNode) return on;
     return { ...on, synced: wrap(connection, server, { prefix: MARIADB_SYNCED, place, isShared }) };
   }
@@ -148,7 +158,7 @@ function wrap(
     answerOf(connection, 'execute', prefix + sql, values, place);
   return {
     returning: server.isMariadb,
-    currentRead: server.hasSnapshotIsolation ? WITHOUT_SNAPSHOT : '',
+    currentRead: server.hasSnapshotIsolation ? WITHOUT_SNAPSHOT : server.isMariadb ? `${AT_PRESENT} FOR ` : '',
     execute,
     query: (sql, values) => answerOf(connection, 'query', sql, values, place),
     read:

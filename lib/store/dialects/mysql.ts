@@ -18,7 +18,8 @@ export interface MysqlConnection {
   readonly returning: boolean;
   /**
    * A prefix for a statement of a longer transaction that must see the row as it is now, not as when the transaction began.
-   * Without it, MariaDB from 11.6 refuses the completion (innodb_snapshot_isolation), because a heartbeat changed the row.
+   * Without it, MariaDB from 11.6 refuses the completion (innodb_snapshot_isolation), because a heartbeat changed the row. On MariaDB, it
+   * also takes the server's clock instead of one that the handler may have set.
    */
   readonly currentRead: string;
   /**
