@@ -50,9 +50,10 @@ const ERRNO: DriverErrorTable = {
   conflict: /^(1205|1213|1020|3572|3101)$/,
   // Too many connections or prepared statements, shutdown, out of memory, threads or disk, a read-only or offline server or transaction, an
   // interrupted or killed statement, session or connection, a node that is not ready (1047 of Galera, 3100 and 37xx of group replication),
-  // the client's own 20xx, and ProxySQL's 90xx: it reaches no server.
+  // the client's own 20xx, and ProxySQL's 90xx: it reaches no server. What the operating system refuses the server, such as space on a disk:
+  // numbers below 100, a file that it writes to, a storage engine.
   outage:
-    /^(1021|1037|1038|1040|1041|1047|1053|1114|1129|1135|1152|115[4-9]|116[01]|1184|1203|1226|1290|1317|1461|1792|1836|1927|1969|3024|3032|3100|316[89]|378[1-3]|379[6-9]|4031|20\d\d|90\d\d)$/,
+    /^([1-9]\d?|1021|1026|1030|1037|1038|1040|1041|1047|1053|1114|1129|1135|1152|115[4-9]|116[01]|1184|1203|1226|1290|1317|1461|1792|1836|1927|1969|3024|3032|3100|316[89]|378[1-3]|379[6-9]|4031|20\d\d|90\d\d)$/,
   locked: /^(1205|3572)$/,
   undone: /^(1213|1020|3101)$/,
   // With 1206: no memory for locks.

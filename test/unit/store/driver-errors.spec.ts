@@ -44,6 +44,8 @@ describe('kindOf', () => {
     ['outage', ['08006', '53300', '53100', '57P01', '57014', '25006', '0A000', 1040, 1053, 1290, 1836, 2013, '40003']],
     // Sessions and servers of MySQL that end, group replication that is not ready.
     ['outage', [1135, 1152, 1158, 1184, 3032, 3100, 3168, 3169, 3781, 3797]],
+    // A full disk, and what else the server's operating system refuses it: files it writes to, storage engines, temporary files.
+    ['outage', [3, 5, 20, 23, 1021, 1026, 1030, 1114]],
     ['outage', ['ECONNREFUSED', 'EAI_AGAIN', 'PROTOCOL_CONNECTION_LOST', 'SQLITE_IOERR_WRITE', 'SQLITE_FULL']],
     ['refusal', ['23503', '25P02', '25P03', '22021', '42501', 1153, 1048, 4025, 'SQLITE_CONSTRAINT_CHECK', 'ERR_X']],
   ])('takes for a %s: %p', (kind, codes) => {
