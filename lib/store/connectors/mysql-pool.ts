@@ -38,11 +38,14 @@ const DEFAULT_LIMIT = 10;
  * which its connection would be missing. One second is the shortest, and MySQL has no limit for a single statement. A statement that
  * must wait longer runs again.
  *
+ * A limit of what a SELECT returns would hold for SHOW VARIABLES, too.
+ *
  * Commits each statement, whatever the server's or the application's default is, and reads nothing that is not committed: under READ
  * UNCOMMITTED, requests that wait would get outcomes that may still be rolled back. READ COMMITTED cannot write to a binary log of statements.
  */
 const PREPARE_SESSION = [
-  'SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, SESSION autocommit = 1',
+  `SET SESSION innodb_lock_wait_timeout = 1, SESSION lock_wait_timeout = 1, SESSION autocommit = 1,
+    SESSION sql_select_limit = 18446744073709551615`,
   'SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ',
 ];
 

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import type { DataSource, QueryRunner } from 'typeorm';
+import { DataSource, type QueryRunner } from 'typeorm';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
+import { IDEMPOTENCY_ENTITIES } from '../../../lib/store/entities/index.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
+import { startMariadb } from '../../support/servers.mjs';
 import { aClaim, again, backendOf, COMPLETION, HELD, HOUR, ownership, StoreFixture } from './support.js';
 
 const CONNECTIONS = 8;
@@ -124,6 +126,30 @@ test.each([0, 4])(
     }
   },
 );
+
+// The limit holds for SHOW, too: the store took the server for one that keeps the transaction, and a handler's writes half stayed.
+test('A MariaDB whose sessions limit what a SELECT returns is known for what it is', async () => {
+  const server = await startMariadb({ settings: ['--innodb-rollback-on-timeout=ON'] });
+  const dataSource = new DataSource({
+    type: 'mariadb',
+    host: '127.0.0.1',
+    port: server.port,
+    username: 'root',
+    database: 'test',
+    entities: [...IDEMPOTENCY_ENTITIES],
+  });
+  const connector = connectorFor(dataSource, 4);
+  try {
+    await dataSource.initialize();
+    await dataSource.query('SET GLOBAL sql_select_limit = 1');
+    await connector.alone(async () => undefined);
+    expect(connector.endsTransaction!(Object.assign(new Error('Lock wait timeout'), { errno: 1205 }))).toBe(true);
+  } finally {
+    await connector.close!();
+    await dataSource.destroy();
+    await server.dispose();
+  }
+});
 
 // A lease was over before its handler began, and an outcome expired before it was sent: retries ran.
 test.each([0, 4])('Sessions of MariaDB that a handler has left at another time, storeConnections %i', async (own) => {
