@@ -191,7 +191,12 @@ describe.each(DIALECTS)('a transactional operation, on %s', (dialect) => {
   it.each(
     {
       postgres: ['RESET ALL', 'CREATE TEMPORARY TABLE scratch (a int) ON COMMIT DROP', 'SET CONSTRAINTS ALL IMMEDIATE'],
-      mariadb: ['CREATE TEMPORARY TABLE scratch (a int)', 'CREATE OR REPLACE TEMPORARY TABLE scratch (a int)'],
+      mariadb: [
+        'CREATE TEMPORARY TABLE scratch (a int)',
+        'CREATE OR REPLACE TEMPORARY TABLE scratch (a int)',
+        'BEGIN NOT ATOMIC SET @a = 1; SET @b = 2; END',
+        'ANALYZE FORMAT=JSON SELECT 1',
+      ],
       'better-sqlite3': ['CREATE TEMPORARY TABLE scratch (a int)'],
     }[dialect],
   )('passes %s', async (sql) => {

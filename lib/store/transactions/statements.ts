@@ -4,13 +4,13 @@ import type { Dialect } from '../dialects/dialect.js';
 /** Blanks, comments and opening parentheses before the first word of a statement. */
 const LEADING = /^(?:\s|\(|;|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*/;
 
-/** Without ROLLBACK TO, which does not end a transaction. */
+/** Without ROLLBACK TO, which does not end a transaction, and BEGIN NOT ATOMIC, a block of statements. */
 const TRANSACTION_CONTROL =
-  /^(?:commit|end|abort|begin|start\s+transaction|prepare\s+transaction|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|set\s+(?:@@(?:session\.)?|session\s+|local\s+)?autocommit)\b/i;
+  /^(?:commit|end|abort|begin(?!\s+not\s+atomic\b)|start\s+transaction|prepare\s+transaction|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|set\s+(?:@@(?:session\.)?|session\s+|local\s+)?autocommit)\b/i;
 
 /** Statements that commit what came before them (MySQL reference manual, "Statements That Cause an Implicit Commit"). */
 const IMPLICIT_COMMIT =
-  /^(?:(?:create\s+(?:or\s+replace\s+)?|drop\s+)(?!(?:temporary|or)\b)|(?:alter|truncate|rename|grant|revoke|analyze|optimize|repair|flush|install|uninstall)\s|(?:un)?lock\s+tables?\b)/i;
+  /^(?:(?:create\s+(?:or\s+replace\s+)?|drop\s+)(?!(?:temporary|or)\b)|(?:alter|truncate|rename|grant|revoke|analyze(?=\s+(?:\w+\s+)?table\b)|optimize|repair|flush|install|uninstall)\s|(?:un)?lock\s+tables?\b)/i;
 
 /** PostgreSQL's. May match a setting of another name, which then costs two statements more and changes nothing. */
 const ROLE_CHANGE =
