@@ -53,8 +53,8 @@ const STALE_PLAN = { code: '0A000', routine: 'RevalidateCachedQuery' };
 /** MySQL and MariaDB, by error number. */
 const ERRNO: PoisonTable = [
   // --read-only and super_read_only; a read-only transaction by the session's default; a read-only server; a Galera node
-  // that left its cluster.
-  [/^(1290|1792|1836|1047)$/, STALE],
+  // that left its cluster; a distributed transaction that a handler has left before its XA COMMIT.
+  [/^(1290|1792|1836|1047|1399)$/, STALE],
   // Tables that a handler has left locked (LOCK TABLES): a session may use no other ones. Prepared statements that the server
   // has lost, cannot prepare again, or has too many of; an expired password, for which a session accepts nothing else; a
   // session that was ended for idleness.
