@@ -150,18 +150,18 @@ function examined(app: INestApplication, file: string, schemas: Watched): Omit<E
         sweeps: options.sweep !== undefined,
       },
     },
-    findings: audit(routes, operations),
+    findings: audit(routes, operations, options.audit),
   };
 }
 
-/** Runs the audit that the application runs at boot. */
-function audit(routes: Routes, operations: OperationOptions): Finding[] {
+/** Runs the audit that the application runs at boot, and names every handler. */
+function audit(routes: Routes, operations: OperationOptions, mode: ResolvedModuleOptions['audit']): Finding[] {
   const findings: Finding[] = [];
   const remedyFor = (message: string) =>
     message.startsWith('Mutating routes') ? 'Put @Idempotent() or @NotIdempotent() on each' : undefined;
   const report = { warn: (message: string) => findings.push(warning('routes', message, remedyFor(message))) };
   try {
-    new BootAudit(routes, operations, 'list', report).run();
+    new BootAudit(routes, operations, mode === 'off' ? mode : 'list', report).run();
   } catch (error) {
     findings.push(failure('routes', (error as Error).message));
   }

@@ -220,6 +220,13 @@ describe('the doctor on PostgreSQL', () => {
       expect(found.stderr).not.toContain('the consumer has started');
     });
 
+    // One route of two hundred: the application has decided about the others, and a pipeline would fail at each deploy.
+    test('its routes, without the audit that it has turned off', async () => {
+      const env = { DATABASE: JSON.stringify(fixture.options), OPTIONS: JSON.stringify({ audit: 'off' }) };
+      const found = await doctor(undefined, ['--app', app], { env, run: apart });
+      expect(found.of('routes')).toEqual([expect.stringMatching(/^ok Routes and mutations that change something: /)]);
+    });
+
     test('that cannot be loaded, or is none', async () => {
       const env = { DATABASE: JSON.stringify({ ...fixture.options, port: 9 }) };
       const unreachable = await doctor(undefined, ['--app', app, '--timeout', '30s'], { env, run: apart });
