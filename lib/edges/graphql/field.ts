@@ -18,6 +18,13 @@ export interface GraphQLRequest extends CallerRequest {
   readonly body?: unknown;
 }
 
+interface GraphQLContext {
+  readonly req?: GraphQLRequest;
+  readonly request?: GraphQLRequest;
+  /** Mercurius sets it beside what the application has in its context. */
+  readonly reply?: { readonly request?: GraphQLRequest };
+}
+
 /** A root field of a mutation. */
 export interface MutationField {
   readonly name: string;
@@ -25,7 +32,7 @@ export interface MutationField {
   readonly responseName: string;
   /** The arguments that differ from their defaults in the schema. */
   readonly args: () => unknown;
-  /** The HTTP request, if the GraphQL context has it as `req` or `request`. */
+  /** The HTTP request, if the GraphQL context has it as `req` or `request`, or its `reply` has it. */
   readonly request: GraphQLRequest | undefined;
   /** What an HTTP request with several operations has for each of them: the text of the query, and an object of its own. */
   readonly execution: { readonly query: string | undefined; readonly variables: object };
@@ -33,9 +40,9 @@ export interface MutationField {
 
 /** Returns `undefined` if the handler resolves something else: a query, a subscription, or a field below the root. */
 export function mutationFieldOf(context: ExecutionContext): MutationField | undefined {
-  const [, args, graphql, info] = context.getArgs<[unknown, object, Record<string, unknown>?, ResolveInfo?]>();
+  const [, args, graphql, info] = context.getArgs<[unknown, object, GraphQLContext?, ResolveInfo?]>();
   if (info?.operation?.operation !== 'mutation' || info.path.prev !== undefined) return undefined;
-  const request = (graphql?.req ?? graphql?.request) as GraphQLRequest | undefined;
+  const request = graphql?.req ?? graphql?.request ?? graphql?.reply?.request;
   return {
     name: info.fieldName,
     responseName: String(info.path.key),

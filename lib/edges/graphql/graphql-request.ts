@@ -31,7 +31,8 @@ export function graphqlRequest(context: ExecutionContext, edge: ValueEdge): Valu
     policy: withPreference(options.policy, request?.headers.prefer),
     head: { mutation: name },
     parameters: () => [],
-    keyExpected: (header) => `This mutation requires the ${header} header.`,
+    keyExpected: (header) =>
+      `This mutation requires the ${header} header${request ? '' : ', and the GraphQL context has no request as `req`'}.`,
     readKey: () => {
       const rawHeaders = request?.rawHeaders ?? request?.raw?.rawHeaders;
       return readKeyHeader(request?.headers ?? {}, rawHeaders, module);
