@@ -1,204 +1,14 @@
-import { EventEmitter, once } from 'node:events';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { ConflictException, Controller, Header, Post, Res, StreamableFile } from '@nestjs/common';
-import { type Execution, Idempotent, IdempotencyRecord, IdempotentExecution } from '../../lib/index.js';
+import { IdempotencyRecord } from '../../lib/index.js';
 import { until } from '../support/until.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
-import { codeOf, comparable, countRuns, isReplay, ran } from './support/cases.js';
+import { codeOf, comparable, countRuns, isReplay } from './support/cases.js';
 import { encode, send } from './support/raw-http.js';
-
-interface RawResponse extends NodeJS.WritableStream {
-  setHeader(name: string, value: string): void;
-  flushHeaders(): void;
-}
-interface Reply extends RawResponse {
-  readonly raw?: RawResponse;
-  hijack?(): void;
-}
-
-/** Lets the handler go on from one line to the next. */
-const gate = new EventEmitter();
-let written = 0;
-/** How many sources were read to their end. */
-let whole = 0;
-
-async function* lines(count = 3) {
-  for (let i = 0; i < count; i++) {
-    if (i > 0) await once(gate, 'next');
-    written++;
-    yield `line ${i}\n`;
-  }
-  whole++;
-}
-
-function rawOf(reply: Reply): RawResponse {
-  reply.hijack?.();
-  return reply.raw ?? reply;
-}
-
-async function write(response: RawResponse): Promise<void> {
-  for await (const line of lines()) response.write(line);
-  response.end();
-}
-
-const STREAM = { response: { stream: true } } as const;
-
-@Controller('streams')
-class StreamedResponsesController {
-  @Post('native')
-  @Idempotent(STREAM)
-  async native(@Res() reply: Reply) {
-    ran();
-    await write(rawOf(reply));
-  }
-
-  @Post('flushed')
-  @Idempotent(STREAM)
-  flushed(@Res() reply: Reply) {
-    ran();
-    const response = rawOf(reply);
-    response.flushHeaders();
-    void write(response);
-  }
-
-  @Post('file')
-  @Idempotent(STREAM)
-  file() {
-    ran();
-    return new StreamableFile(Readable.from(lines()), { type: 'text/plain' });
-  }
-
-  @Post('bytes')
-  @Idempotent(STREAM)
-  bytes() {
-    ran();
-    return new StreamableFile(Readable.from(lines(), { objectMode: false }));
-  }
-
-  @Post('piped')
-  @Idempotent(STREAM)
-  piped(@Res() reply: Reply) {
-    ran();
-    Readable.from(lines()).pipe(rawOf(reply));
-  }
-
-  @Post('pipeline')
-  @Idempotent(STREAM)
-  async pipeline(@Res() reply: Reply) {
-    ran();
-    await pipeline(Readable.from(lines()), rawOf(reply));
-  }
-
-  @Post('at-once')
-  @Idempotent(STREAM)
-  atOnce() {
-    ran();
-    return { id: randomUUID() };
-  }
-
-  @Post('refused')
-  @Idempotent(STREAM)
-  refused() {
-    ran();
-    throw new ConflictException(randomUUID());
-  }
-
-  @Post('failing')
-  @Idempotent(STREAM)
-  failing() {
-    ran();
-    throw new Error('before the first byte');
-  }
-
-  @Post('late')
-  @Idempotent(STREAM)
-  late() {
-    ran();
-    const late = async function* () {
-      await once(gate, 'next');
-      yield* lines(1);
-    };
-    return new StreamableFile(Readable.from(late()));
-  }
-
-  @Post('breaking')
-  @Idempotent(STREAM)
-  async breaking(@Res() reply: Reply) {
-    ran();
-    rawOf(reply).write('line 0\n');
-    await once(gate, 'next');
-    throw new Error('after the first byte');
-  }
-
-  @Post('failing-file')
-  @Idempotent(STREAM)
-  failingFile() {
-    ran();
-    const breaking = async function* () {
-      yield 'line 0\n';
-      await once(gate, 'next');
-      throw new Error('after the first byte');
-    };
-    return new StreamableFile(Readable.from(breaking()));
-  }
-
-  @Post('silent')
-  @Idempotent({ ...STREAM, lease: '1s', afterCrash: 'hold' })
-  silent(@Res() reply: Reply) {
-    ran();
-    rawOf(reply).write('line 0\n');
-  }
-
-  @Post('transactional')
-  @Idempotent({ ...STREAM, transactional: true })
-  async transactional(@Res() reply: Reply, @IdempotentExecution() execution: Execution) {
-    ran();
-    await execution.manager.query('SELECT 1');
-    await write(rawOf(reply));
-  }
-
-  @Post('undecided-flush')
-  @Idempotent()
-  undecidedFlush(@Res() reply: Reply) {
-    ran();
-    const response = rawOf(reply);
-    response.flushHeaders();
-    void write(response);
-  }
-
-  @Post('undecided-type')
-  @Header('Content-Type', 'application/x-ndjson; charset=utf-8')
-  @Idempotent()
-  undecidedType(@Res() reply: Reply) {
-    ran();
-    const response = rawOf(reply);
-    response.setHeader('Content-Type', 'application/x-ndjson; charset=utf-8');
-    void write(response);
-  }
-
-  @Post('short')
-  @Header('Content-Type', 'application/x-ndjson')
-  @Idempotent()
-  short() {
-    ran();
-    return new StreamableFile(Readable.from(['{"a":1}\n', '{"a":2}\n']), { type: 'application/x-ndjson' });
-  }
-
-  @Post('held')
-  @Idempotent({ response: { stream: false } })
-  held(@Res() reply: Reply) {
-    ran();
-    const response = rawOf(reply);
-    response.setHeader('Content-Type', 'application/x-ndjson');
-    response.flushHeaders();
-    void write(response);
-  }
-}
+import { gate, goOn, progress, StreamedResponsesController } from './support/streamed-responses.controller.js';
 
 /** A client that reads what comes while it comes. */
 class Reader {
@@ -234,12 +44,6 @@ class Reader {
   }
 }
 
-const goOn = async (to: number) => {
-  await until(() => gate.listenerCount('next') > 0);
-  gate.emit('next');
-  await until(() => written === to);
-};
-
 describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
   let app: RunningApp;
   const controllers = [StreamedResponsesController];
@@ -249,7 +53,7 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
   afterAll(() => app?.close());
   beforeEach(() => {
     gate.removeAllListeners();
-    written = whole = 0;
+    progress.written = progress.whole = 0;
   });
 
   const retry = async ({ key }: Reader, path: string) =>
@@ -282,7 +86,7 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
     expect(await retry(reader, path)).toBe('in-progress');
     await goOn(3);
     await until(async () => (await retry(reader, path)) === 'replay-unavailable');
-    expect({ whole, runs: countRuns() - before }).toEqual({ whole: 1, runs: 1 });
+    expect({ whole: progress.whole, runs: countRuns() - before }).toEqual({ whole: 1, runs: 1 });
   });
 
   test.each(['native', 'file'])('%s: one whose record is lost does not end as if it were kept', async (path) => {
@@ -303,7 +107,7 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
     expect(await retry(reader, 'late')).toBe('in-progress');
     await goOn(1);
     await until(async () => (await retry(reader, 'late')) === 'replay-unavailable');
-    expect(whole).toBe(1);
+    expect(progress.whole).toBe(1);
   });
 
   test('one that falls silent when its client has gone is unknown', async () => {
@@ -401,7 +205,7 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
 
   test.each(['undecided-flush', 'undecided-type'])('%s: passes soon, which the log says once', async (path) => {
     for (let i = 0; i < 2; i++) {
-      written = 0;
+      progress.written = 0;
       const reader = new Reader(app.port, path);
       await reader.has('line 0');
       await goOn(2);
@@ -424,7 +228,7 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
 
   test('one that is to be held is held, and replayed', async () => {
     const reader = new Reader(app.port, 'held');
-    await until(() => written === 1);
+    await until(() => progress.written === 1);
     await goOn(2);
     await goOn(3);
     await reader.has('line 2');

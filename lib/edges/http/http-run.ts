@@ -12,6 +12,7 @@ import type { EndpointWarnings } from '../shared/endpoint-warnings.js';
 import { answerInstead, isStream } from '../shared/run-end.js';
 import type { ApplicationFilters } from './application-filters.js';
 import type { Exchange } from './exchange.js';
+import { isClosed } from './http2.js';
 import type { HttpOperation } from './http-operations.js';
 import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
@@ -104,7 +105,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     if (subscriber.closed) return this.end({ kind: 'discard' });
     subscriber.add(this.pass);
     const { rawResponse } = this.exchange;
-    if (rawResponse.closed) this.onClose();
+    if (isClosed(rawResponse)) this.onClose();
     else rawResponse.on('close', () => this.onClose());
     runWithin(this.current, follow, this, this.pass);
   }
@@ -151,7 +152,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     pass.source = sourceOf(value);
     if (streams && pass.source) keepSource(pass.source, rawResponse);
     // Nest cancels the body of a Response whose client has gone, and writes nothing.
-    if (rawResponse.closed && isWebResponse(value) && !value.bodyUsed) pass.unsent = value.clone();
+    if (isClosed(rawResponse) && isWebResponse(value) && !value.bodyUsed) pass.unsent = value.clone();
     runWithin(this.outerContext, next, pass.subscriber, value);
   }
 
@@ -187,7 +188,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   private isClientAbort(error: unknown): boolean {
     const { native, options } = this.operation;
     if (!native || options.policy.transactional) return false;
-    const isGone = this.exchange.rawResponse.closed && this.capture.hasResponse;
+    const isGone = isClosed(this.exchange.rawResponse) && this.capture.hasResponse;
     return isGone && (error as { code?: unknown } | null | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
   }
 

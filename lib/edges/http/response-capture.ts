@@ -144,7 +144,7 @@ export class ResponseCapture implements WriteHandler {
     this.streaming = this.optedStream ?? this.openStream({ outlivesClient: false, silenceMs: UNDECIDED_HOLD_MS });
     this.streaming.begin();
     if (this.head) Object.assign(this.response, this.head);
-    if (this.size > 0) original.write.call(this.response, this.heldBody(), 'utf8');
+    if (this.size > 0) this.streaming.write([this.heldBody(), 'utf8']);
     else original.flushHeaders.call(this.response);
     this.chunks = undefined;
     this.runCallbacks();

@@ -1,6 +1,7 @@
 import { StreamableFile } from '@nestjs/common';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
+import { failStream, isDestroyed } from './http2.js';
 import type { ResponseInterceptor } from './response-interceptor.js';
 import { callBack } from './write-arguments.js';
 
@@ -29,7 +30,7 @@ export function keepSource(source: Readable, response: ServerResponse): void {
   // oxlint-disable-next-line typescript/unbound-method -- called on the source
   const { destroy } = source;
   source.destroy = (error?: Error) =>
-    error || source.readableEnded || !response.destroyed ? destroy.call(source, error) : source;
+    error || source.readableEnded || !isDestroyed(response) ? destroy.call(source, error) : source;
 }
 
 /** How a streamed response ended. */
@@ -71,7 +72,7 @@ export class ResponseStream {
     private readonly settings: ResponseStreamSettings,
   ) {
     this.ended = new Promise((resolve) => (this.settle = resolve));
-    this.client = response.destroyed ? 'gone' : 'connected';
+    this.client = isDestroyed(response) ? 'gone' : 'connected';
     this.watchClient();
   }
 
@@ -106,17 +107,19 @@ export class ResponseStream {
   /** Closes the connection without an end, which shows the client that the response is incomplete. */
   abort(): void {
     this.leaveClient();
-    this.resetIfEndless();
+    this.breakOff();
     this.response.destroy();
   }
 
   /**
+   * Shows the client that the response is incomplete, where closing it would not: over HTTP/2 and HTTP/1.0.
+   *
    * Over HTTP/1.0 a response without a length ends with its connection (RFC 9112, section 6.3), so that only a reset shows that it is
    * incomplete. nginx asks servers over HTTP/1.0 by default, and would pass a part on as a whole response.
    */
-  private resetIfEndless(): void {
+  private breakOff(): void {
     const { req, socket } = this.response;
-    if (req.httpVersion !== '1.0') return;
+    if (failStream(this.response) || req.httpVersion !== '1.0') return;
     try {
       socket?.resetAndDestroy();
     } catch {
@@ -143,6 +146,8 @@ export class ResponseStream {
     // A writer may pipe a stream of another package, which stays as it is.
     if (outlivesClient) response.on('pipe', (source) => source instanceof Readable && keepSource(source, response));
     response.emit = (event: string | symbol, ...args: unknown[]) => {
+      // Over HTTP/2, node says 'finish' of a response that its client has left, and a pipe to it would stop.
+      if (event === 'finish' && outlivesClient) return false;
       if (event !== 'close' || this.client !== 'connected') return emit.call(response, event, ...args);
       this.client = outlivesClient ? 'withheld' : 'gone';
       if (this.phase !== 'ended') this.awaitSilence();
@@ -152,7 +157,7 @@ export class ResponseStream {
     };
     // The writer calls this, or the platform when its stream fails.
     response.destroy = (error?: Error) => {
-      if (this.phase === 'sending') this.resetIfEndless();
+      if (this.phase === 'sending') this.breakOff();
       if (this.phase !== 'waiting') this.settle('ended');
       else this.leaveClient();
       return destroy.call(response, error);

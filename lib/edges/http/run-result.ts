@@ -10,6 +10,7 @@ import { headSince, packHead } from '../content/response-head.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
 import { isWorkToBeDone, STORE_WITHOUT_RESPONSE, storedResult, unstoredResult } from '../shared/run-end.js';
 import type { Exchange } from './exchange.js';
+import { isClosed } from './http2.js';
 import type { HttpOperation } from './http-operations.js';
 import type { PipelinePass } from './pipeline-pass.js';
 import type { CapturedResponse } from './response-capture.js';
@@ -121,7 +122,7 @@ export function resultOf(run: RunState, { status, body }: CapturedResponse): Han
     const error = thrown ? thrown.error : errorOfHandler(current.calls.error, operation.documentation);
     const unstored = unstoredResult(operation, { status, error, handlerFailed }, current);
     // The platform reports an error when a client leaves a stream. That error says nothing about the operation.
-    const isLeftByClient = unstored?.kind === 'release' && exchange.rawResponse.closed && !thrown;
+    const isLeftByClient = unstored?.kind === 'release' && isClosed(exchange.rawResponse) && !thrown;
     if (isLeftByClient) return resultWithoutResponse(run, true, webStatusOf(run));
     if (unstored?.kind === 'store') logFailureAfterHandler(run, status);
     if (unstored) return unstored;
