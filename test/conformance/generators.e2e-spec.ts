@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { request as send } from 'node:http';
+import { EventEmitter, once } from 'node:events';
+import { type ClientRequest, type IncomingMessage, request as send } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ConflictException, Controller, Post } from '@nestjs/common';
+import { type CanActivate, ConflictException, Controller, Post, UseGuards } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { type Execution, Idempotent, IdempotencyService, IdempotentExecution } from '../../lib/index.js';
 import { call } from '../support/http-client.js';
@@ -14,7 +15,21 @@ const runs = new Map<string, number>();
 const tooLarge = { maxBytes: 100 };
 const INSERT = 'INSERT INTO generated_line VALUES ($1, $2)';
 
+const entered = new EventEmitter();
+
+/** Lets a request go on once its client has gone. */
+const departure: CanActivate = {
+  canActivate: async (context) => {
+    const { headers, raw, socket } = context.switchToHttp().getRequest<IncomingMessage & { raw?: IncomingMessage }>();
+    if (!headers['x-leaves']) return true;
+    entered.emit('request');
+    await once(raw?.socket ?? socket, 'close');
+    return true;
+  },
+};
+
 @Controller('generators')
+@UseGuards(departure)
 class GeneratorsController {
   constructor(
     private readonly idempotency: IdempotencyService,
@@ -112,7 +127,7 @@ describe.each(PLATFORMS)('handlers that are generators, on %s', (platform) => {
 
   beforeAll(async () => {
     database = await createDatabase('postgres');
-    app = await startApp(platform, { database, controllers: [GeneratorsController] });
+    app = await startApp(platform, { database, controllers: [GeneratorsController], options: { lease: '1s' } });
     await app.dataSource.query('CREATE TABLE generated_line (key text, line int)');
   });
   afterAll(async () => {
@@ -166,15 +181,35 @@ describe.each(PLATFORMS)('handlers that are generators, on %s', (platform) => {
     expect(await rows(key)).toBe(0);
   });
 
-  test('a client that goes away does not end it half way', async () => {
+  function request(path: string, key: string, more = {}): ClientRequest {
+    const headers = { 'Idempotency-Key': key, 'Content-Type': 'application/json', ...more };
+    const sent = send({ port: app.port, path: `/generators/${path}`, method: 'POST', headers });
+    return sent.on('error', () => undefined).end('{}');
+  }
+
+  async function expectOneRun(path: string, key: string): Promise<void> {
+    let answer: string;
+    await until(async () => (answer = (await post(path, key)).body) && !answer.includes('in-progress'));
+    expect([codeOf(answer!), await rows(key), runs.get(key)]).toEqual(['replay-unavailable', LINES, 1]);
+  }
+
+  test.each(['large-plain', 'streamed'])('%s: a client that goes away does not end it half way', async (path) => {
     const key = randomUUID();
-    const { port } = app;
-    const headers = { 'Idempotency-Key': key, 'Content-Type': 'application/json' };
-    const sent = send({ port, path: '/generators/large-plain', method: 'POST', headers });
-    sent.on('response', (response) => response.once('data', () => sent.destroy())).on('error', () => undefined);
-    sent.end('{}');
+    const sent = request(path, key);
+    sent.on('response', (response) => response.once('data', () => sent.destroy()));
     await until(() => sent.destroyed);
-    await until(async () => codeOf((await post('large-plain', key)).body) === 'replay-unavailable');
-    expect([await rows(key), runs.get(key)]).toEqual([LINES, 1]);
+    await expectOneRun(path, key);
   });
+
+  test.each(['whole', 'transactional', 'iterable', 'large', 'large-plain', 'streamed'])(
+    '%s: a client that has gone away before it begins',
+    async (path) => {
+      const key = randomUUID();
+      const sent = request(path, key, { 'x-leaves': 'true' });
+      await once(entered, 'request');
+      sent.destroy();
+      await until(() => runs.has(key));
+      await expectOneRun(path, key);
+    },
+  );
 });

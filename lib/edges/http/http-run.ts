@@ -222,6 +222,8 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   private async endWith(captured: CapturedResponse): Promise<void> {
     const { calls } = this.current;
     const { transactional } = this.operation.options.policy;
+    // A generator whose client has gone runs to its end, after that of its response.
+    if (calls.isBody) await calls.idle();
     if (isTruncated(this) && captured.status < 400) return this.endTruncated();
     const result = resultOf(this, captured);
     // While a call runs, a release would let a retry run beside it, and a COMMIT would cut its writes in two.
@@ -258,8 +260,10 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     if (!captured.isStreamed) await Promise.resolve();
     if (this.capture.hasEnded || (await this.capture.stream()) === 'ended') return this.endWith(captured);
     const isSettled = await this.settled();
-    // With `response: { stream: true }` the operation outlives its client. A silent one may still run: its outcome is unknown.
-    this.end(resultWithoutResponse(this, isSettled && !this.operation.options.response.stream));
+    // With `response: { stream: true }` the operation outlives its client. A silent one may still run, unless it is a generator: its
+    // outcome is unknown.
+    const isKnown = this.current.calls.isBody || !this.operation.options.response.stream;
+    this.end(resultWithoutResponse(this, isSettled && isKnown));
   }
 
   /** Sends a foreign response, and follows the operation to its end. */
@@ -326,7 +330,8 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   /** Whether no response is to be expected: platforms stop a stream when its client disconnects. */
   private get isResponseUnlikely(): boolean {
     const { isGivenUp, isStream } = this.pass;
-    return isGivenUp || isStream || this.capture.hasResponse || this.current.calls.state === 'not begun';
+    const { state, isBody } = this.current.calls;
+    return isGivenUp || isStream || isBody || this.capture.hasResponse || state === 'not begun';
   }
 
   /**
@@ -338,10 +343,11 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     const { calls } = this.current;
     for (;;) {
       await calls.idle();
-      if (this.openPasses === 0 && !calls.isRunning) break;
+      // A call has begun in the meantime, such as that of a generator after its pass.
+      if (calls.isRunning) continue;
+      if (this.openPasses === 0) return true;
       if (!(await this.waitForChange(this.operation.options.policy.leaseMs)) && !calls.isRunning) return false;
     }
-    return true;
   }
 
   /** Waits up to `ms` milliseconds. Resolves with whether a pass ended or a response was written in that time. */
