@@ -73,7 +73,8 @@ describe('streamed responses over HTTP/2, on fastify', () => {
     return (JSON.parse(reader.text) as { code: string }).code;
   }
 
-  const KINDS = ['native', 'flushed', 'file', 'bytes', 'piped', 'pipeline', 'transactional'];
+  const READ_BY_NEST = ['readable', 'web-stream', 'web-response'];
+  const KINDS = ['native', 'flushed', 'file', 'bytes', 'piped', 'pipeline', 'transactional', ...READ_BY_NEST];
 
   test.each(KINDS)('%s: each line arrives as it is written, and the operation runs once', async (path) => {
     const before = countRuns();

@@ -59,7 +59,8 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
   const retry = async ({ key }: Reader, path: string) =>
     codeOf(await send(app.port, { path: `/streams/${path}`, key }));
 
-  const KINDS = ['native', 'flushed', 'file', 'bytes', 'piped', 'pipeline', 'transactional'];
+  const READ_BY_NEST = ['readable', 'web-stream', 'web-response'];
+  const KINDS = ['native', 'flushed', 'file', 'bytes', 'piped', 'pipeline', 'transactional', ...READ_BY_NEST];
 
   test.each(KINDS)('%s: each line arrives as it is written, and the operation runs once', async (path) => {
     const before = countRuns();

@@ -17,7 +17,8 @@ import type { HttpOperation } from './http-operations.js';
 import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
 import { interceptorOf, discardWrites } from './response-interceptor.js';
-import { keepSource, sourceOf } from './response-stream.js';
+import { readToEnd } from './read-to-end.js';
+import { keepSource, sourceOf, type StreamEnd } from './response-stream.js';
 import {
   isBusy,
   isNative,
@@ -146,13 +147,15 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
 
   onValue(pass: PipelinePass, value: unknown): void {
     const { rawResponse, status } = this.exchange;
-    const streams = this.operation.options.response.stream;
+    const { response, policy } = this.operation.options;
+    const streams = response.stream;
     pass.advance('emitted', status, this.isHandlerRunning);
     pass.isStream = !streams && (isStream(value) || isWebResponse(value));
     pass.source = sourceOf(value);
     if (streams && pass.source) keepSource(pass.source, rawResponse);
     // Nest cancels the body of a Response whose client has gone, and writes nothing.
     if (isClosed(rawResponse) && isWebResponse(value) && !value.bodyUsed) pass.unsent = value.clone();
+    else if (streams) readToEnd(value, rawResponse, this.current.calls, policy.transactional);
     runWithin(this.outerContext, next, pass.subscriber, value);
   }
 
@@ -258,12 +261,21 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   private async sendStreamed(captured: CapturedResponse): Promise<void> {
     // See passThrough(). The writer may end a response that is too large in the same turn.
     if (!captured.isStreamed) await Promise.resolve();
-    if (this.capture.hasEnded || (await this.capture.stream()) === 'ended') return this.endWith(captured);
+    if (this.capture.hasEnded || (await this.streamEnd()) === 'ended') return this.endWith(captured);
     const isSettled = await this.settled();
     // With `response: { stream: true }` the operation outlives its client. A silent one may still run, unless it is a generator: its
     // outcome is unknown.
     const isKnown = this.current.calls.isBody || !this.operation.options.response.stream;
     this.end(resultWithoutResponse(this, isSettled && isKnown));
+  }
+
+  /** A body that is read to its end without its client is not written any more on Express, and ends silently at once. */
+  private streamEnd(): Promise<StreamEnd> {
+    const { calls } = this.current;
+    const end = this.capture.stream();
+    const read = calls.isBody && calls.idle();
+    if (!read) return end;
+    return Promise.race([end, read.then(() => (isClosed(this.exchange.rawResponse) ? 'silent' : end))]);
   }
 
   /** Sends a foreign response, and follows the operation to its end. */

@@ -39,6 +39,20 @@ async function* lines(count = 3) {
   progress.whole++;
 }
 
+function webStream(): ReadableStream {
+  const source = lines();
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await source.next();
+      if (done) controller.close();
+      else controller.enqueue(Buffer.from(value));
+    },
+    async cancel() {
+      await source.return();
+    },
+  });
+}
+
 function rawOf(reply: Reply): RawResponse {
   reply.hijack?.();
   return reply.raw ?? reply;
@@ -81,6 +95,27 @@ export class StreamedResponsesController {
   bytes() {
     ran();
     return new StreamableFile(Readable.from(lines(), { objectMode: false }));
+  }
+
+  @Post('readable')
+  @Idempotent(STREAM)
+  readable() {
+    ran();
+    return Readable.from(lines());
+  }
+
+  @Post('web-stream')
+  @Idempotent(STREAM)
+  webStream() {
+    ran();
+    return webStream();
+  }
+
+  @Post('web-response')
+  @Idempotent(STREAM)
+  webResponse() {
+    ran();
+    return new Response(webStream(), { status: 201 });
   }
 
   @Post('piped')
