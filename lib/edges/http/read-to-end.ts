@@ -42,7 +42,7 @@ export function readToEnd(value: unknown, response: ServerResponse, calls: Handl
     const stop = async () => {
       // Its error is that of the call.
       if (isDestroyed(response)) return void readRest().catch(() => undefined);
-      settle?.(new Error('The stream was not read to its end'));
+      settle?.(new Error('The stream was destroyed before its end'));
       return reading.stop();
     };
     return { next, stop };
