@@ -198,7 +198,7 @@ describe('a streamed response', () => {
 });
 
 describe('a response whose client goes', () => {
-  test('tells its writer at once', async () => {
+  test('reports that to its writer at once', async () => {
     const { stream, closes } = await leftResponse({});
     expect(closes).toEqual(['close']);
     let isCalled = false;
@@ -210,7 +210,7 @@ describe('a response whose client goes', () => {
     expect(closes).toEqual(['close']);
   });
 
-  test('tells its writer at the end, where the operation goes on', async () => {
+  test('reports that to its writer at the end, where the operation goes on', async () => {
     const { stream, closes } = await leftResponse({ outlivesClient: true });
     expect(closes).toEqual([]);
     let isCalled = false;
