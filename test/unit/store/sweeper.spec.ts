@@ -84,8 +84,8 @@ describe('Sweeper', () => {
       init(_id, type, _trigger, resource) {
         if (type !== 'Timeout') return;
         const [, , ...callers] = new Error().stack!.split('\n'); // without this function
-        const setter = callers.find((line) => /[\\/](sweeper|sweeper\.spec|until)\.ts/.test(line));
-        if (setter?.includes('sweeper.ts')) timers.push(resource as NodeJS.Timeout);
+        const setter = callers.find((line) => /[\\/](sweeper|sweeper\.spec|until)\.[jt]s/.test(line));
+        if (/sweeper\.[jt]s/.test(setter ?? '')) timers.push(resource as NodeJS.Timeout);
       },
     }).enable();
     expired = 1_000;
