@@ -21,16 +21,18 @@ import { readToEnd } from './read-to-end.js';
 import { keepSource, sourceOf, type StreamEnd } from './response-stream.js';
 import {
   isBusy,
+  isClientAbort,
+  isHandlerRunning,
   isNative,
-  isOfOperation,
+  isResponseUnlikely,
   isTruncated,
-  neverBegan,
   resultOf,
   resultWithoutResponse,
   type RunState,
+  sendingOf,
   webStatusOf,
-  worksInTransaction,
   type Writer,
+  writerOf,
 } from './run-result.js';
 import { isWebResponse, writeWebResponse } from './web-response.js';
 import { writeOutcome, writeProblem } from './write-response.js';
@@ -75,7 +77,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   private readonly capture: ResponseCapture;
   private phase: Phase = 'running';
   private next!: CallHandler;
-  private openPasses = 0;
+  openPasses = 0;
   /** Whether the handler failed after its response, which rolls its transaction back. The response must not be sent then. */
   private failedAfterResponse = false;
   private onChange: (() => void) | undefined;
@@ -149,7 +151,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     const { rawResponse, status } = this.exchange;
     const { response, policy } = this.operation.options;
     const streams = response.stream;
-    pass.advance('emitted', status, this.isHandlerRunning);
+    pass.advance('emitted', status, isHandlerRunning(this));
     pass.isStream = !streams && (isStream(value) || isWebResponse(value));
     pass.source = sourceOf(value);
     if (streams && pass.source) keepSource(pass.source, rawResponse);
@@ -162,7 +164,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   onError(pass: PipelinePass, thrown: unknown): void {
     const error = errorOfHandler(thrown, this.operation.documentation);
     if (pass.call) this.current.calls.settle(pass.call, 'failed', error);
-    pass.thrown = { error, isClientAbort: this.isClientAbort(error) };
+    pass.thrown = { error, isClientAbort: isClientAbort(this, error, this.capture.hasResponse) };
     this.onPassed(pass);
     runWithin(this.outerContext, fail, pass.subscriber, error);
   }
@@ -175,24 +177,8 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
 
   private onPassed(pass: PipelinePass): void {
     this.openPasses--;
-    pass.advance('ended', this.exchange.status, this.isHandlerRunning);
+    pass.advance('ended', this.exchange.status, isHandlerRunning(this));
     this.onChange?.();
-  }
-
-  /** Whether the handler is known to run. The call of an unwatched handler ends with its pass. */
-  private get isHandlerRunning(): boolean {
-    return this.operation.watched && this.current.calls.state === 'running';
-  }
-
-  /**
-   * Returns whether a native handler failed only because it sent its response to a client that had disconnected. Never in a
-   * transaction, which any error rolls back.
-   */
-  private isClientAbort(error: unknown): boolean {
-    const { native, options } = this.operation;
-    if (!native || options.policy.transactional) return false;
-    const isGone = isClosed(this.exchange.rawResponse) && this.capture.hasResponse;
-    return isGone && (error as { code?: unknown } | null | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
   }
 
   onUndecided(): void {
@@ -206,20 +192,20 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   /** Decides how a response is sent: beside the operation, as it is written, or when its outcome is recorded. */
   onResponse(captured: CapturedResponse): void {
     if (this.phase !== 'running') return;
-    this.writer = this.currentWriter();
+    this.writer = writerOf(this, current());
     this.onChange?.();
-    if (neverBegan(this) && (captured.status >= 400 || this.pass.thrown)) return this.end({ kind: 'discard' });
-    if (!isOfOperation(this, captured.status)) return void this.sendForeign(captured.status);
-    if (captured.isStreamed || (!captured.body && worksInTransaction(this))) return void this.sendStreamed(captured);
-    if (!captured.body && (isBusy(this) || isNative(this))) return void this.sendUnstorable(captured);
-    void this.endWith(captured);
-  }
-
-  private currentWriter(): Writer {
-    const writer = current();
-    if (writer?.execution !== this.current.execution) return 'outside';
-    if (this.operation.native || (writer.isCall && this.current.calls.state === 'running')) return 'handler';
-    return this.openPasses > 0 ? 'interceptor' : 'outside';
+    switch (sendingOf(this, captured)) {
+      case 'unclaimed':
+        return this.end({ kind: 'discard' });
+      case 'foreign':
+        return void this.sendForeign(captured.status);
+      case 'streamed':
+        return void this.sendStreamed(captured);
+      case 'unstorable':
+        return void this.sendUnstorable(captured);
+      case 'recorded':
+        return void this.endWith(captured);
+    }
   }
 
   private async endWith(captured: CapturedResponse): Promise<void> {
@@ -312,20 +298,25 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   private async endUnanswered(): Promise<void> {
     const isSettled = await this.settled();
     if (this.isOpen && this.pass.unsent) await this.writeUnsent(this.pass.unsent);
-    const patienceMs = this.isResponseUnlikely ? GRACE_AFTER_CLOSE_MS : this.operation.options.policy.leaseMs;
-    let heldBytes: number;
-    let hasChanged = false;
-    do {
-      heldBytes = this.capture.size;
-      // The change may be the end of an outer interceptor's retry, whose response comes later.
-      if (this.isOpen) hasChanged = await this.waitForChange(patienceMs);
-    } while (this.isOpen && (hasChanged || this.capture.size > heldBytes));
-    if (!this.isOpen) return;
+    if (await this.waitForResponse()) return;
     // An outer interceptor has retried.
     if (isSettled && isBusy(this)) return this.endUnanswered();
     const isKnown = !this.operation.native || this.capture.hasResponse || this.current.calls.isAsync;
     const status = this.operation.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
     this.end(resultWithoutResponse(this, isSettled && isKnown, status ?? webStatusOf(this)));
+  }
+
+  /** Waits for a response of the operation while something happens. Resolves with whether there is one. */
+  private async waitForResponse(): Promise<boolean> {
+    const isUnlikely = isResponseUnlikely(this, this.capture.hasResponse);
+    const patienceMs = isUnlikely ? GRACE_AFTER_CLOSE_MS : this.operation.options.policy.leaseMs;
+    while (this.isOpen) {
+      const heldBytes = this.capture.size;
+      // The change may be the end of an outer interceptor's retry, whose response comes later.
+      const hasChanged = await this.waitForChange(patienceMs);
+      if (this.isOpen && !hasChanged && this.capture.size === heldBytes) return false;
+    }
+    return true;
   }
 
   /** Writes the Response that a handler has returned, so that it is recorded. */
@@ -337,13 +328,6 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
       // What breaks off is recorded as that of any other response.
       return writeWebResponse(response, rawResponse).catch(() => undefined);
     });
-  }
-
-  /** Whether no response is to be expected: platforms stop a stream when its client disconnects. */
-  private get isResponseUnlikely(): boolean {
-    const { isGivenUp, isStream } = this.pass;
-    const { state, isBody } = this.current.calls;
-    return isGivenUp || isStream || isBody || this.capture.hasResponse || state === 'not begun';
   }
 
   /**

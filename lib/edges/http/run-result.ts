@@ -30,6 +30,8 @@ export interface RunState {
   readonly current: CurrentExecution;
   /** The latest pass. It decides the result. */
   readonly pass: PipelinePass;
+  /** The number of passes that have not ended. */
+  readonly openPasses: number;
   /** Set when the capture reports a response. A run may end without one. */
   readonly writer: Writer | undefined;
   /** The headers that were there before the pipeline ran. */
@@ -39,12 +41,37 @@ export interface RunState {
 const logger = new Logger('Idempotency');
 
 /**
+ * How a response is sent.
+ *
+ * - `'unclaimed'`: at once, and the claim leaves no trace: the handler never began.
+ * - `'foreign'`: at once, while the operation goes on: the response is not the operation's.
+ * - `'streamed'`: as it is written, except its end, which waits for the commit.
+ * - `'unstorable'`: as it is written. The operation ends after it.
+ * - `'recorded'`: when the outcome is recorded.
+ */
+export type Sending = 'unclaimed' | 'foreign' | 'streamed' | 'unstorable' | 'recorded';
+
+export function sendingOf(run: RunState, { status, body, isStreamed }: CapturedResponse): Sending {
+  if (neverBegan(run) && (status >= 400 || run.pass.thrown)) return 'unclaimed';
+  if (!isOfOperation(run, status)) return 'foreign';
+  if (isStreamed || (!body && worksInTransaction(run))) return 'streamed';
+  return !body && (isBusy(run) || isNative(run)) ? 'unstorable' : 'recorded';
+}
+
+/** @param from the execution of the code that writes the response, if it has one */
+export function writerOf({ operation, current, openPasses }: RunState, from: CurrentExecution | undefined): Writer {
+  if (from?.execution !== current.execution) return 'outside';
+  if (operation.native || (from.isCall && current.calls.state === 'running')) return 'handler';
+  return openPasses > 0 ? 'interceptor' : 'outside';
+}
+
+/**
  * Returns whether the operation itself wrote a response. One that is written while the handler runs is foreign, such as a timeout
  * middleware's 503. If it were stored, a retry would replay the 503 of a payment that went through. Two writers are exceptions: a
  * handler that has the response by `@Res()`, and an inner interceptor that does the work after the handler has returned, as oRPC's
  * does.
  */
-export function isOfOperation(run: RunState, status: number): boolean {
+function isOfOperation(run: RunState, status: number): boolean {
   const { operation, pass, writer } = run;
   const { state, isBody } = run.current.calls;
   if (writer === 'handler') return true;
@@ -65,7 +92,7 @@ export function isNative({ operation, writer }: RunState): boolean {
  * Whether a response that cannot be held to its end is written by work in the transaction: by the handler, or by its stream. An
  * early COMMIT would cut that work in two, and its end must not reach the client before COMMIT.
  */
-export function worksInTransaction(run: RunState): boolean {
+function worksInTransaction(run: RunState): boolean {
   if (!run.operation.options.policy.transactional) return false;
   return run.pass.source !== undefined || isBusy(run) || isNative(run);
 }
@@ -76,7 +103,7 @@ export function isBusy({ pass, current }: RunState): boolean {
 }
 
 /** Whether the handler never began, such as when a pipe rejected the request. The key stays free for a corrected one. */
-export function neverBegan({ operation, exchange, current }: RunState): boolean {
+function neverBegan({ operation, exchange, current }: RunState): boolean {
   if (current.calls.state === 'not begun') return true;
   const request = exchange.request as { [REJECTED_BY_PIPES]?: boolean };
   return !operation.watched && request[REJECTED_BY_PIPES] === true;
@@ -90,6 +117,33 @@ export function neverBegan({ operation, exchange, current }: RunState): boolean 
 export function isTruncated({ operation, pass, current: { calls } }: RunState): boolean {
   if (calls.isBody) return calls.state === 'failed';
   return operation.options.policy.transactional && pass.isTruncated;
+}
+
+/** Whether the handler is known to run. The call of an unwatched handler ends with its pass. */
+export function isHandlerRunning({ operation, current }: RunState): boolean {
+  return operation.watched && current.calls.state === 'running';
+}
+
+/**
+ * Whether a native handler failed only because it sent its response to a client that had disconnected. Never in a transaction, which
+ * any error rolls back.
+ *
+ * @param hasResponse whether a response has begun
+ */
+export function isClientAbort({ operation, exchange }: RunState, error: unknown, hasResponse: boolean): boolean {
+  if (!operation.native || operation.options.policy.transactional) return false;
+  const isGone = isClosed(exchange.rawResponse) && hasResponse;
+  return isGone && (error as { code?: unknown } | null | undefined)?.code === 'ERR_STREAM_PREMATURE_CLOSE';
+}
+
+/**
+ * Whether no response is to be expected of a run whose client has gone: platforms stop a stream when its client disconnects.
+ *
+ * @param hasResponse whether a response has begun
+ */
+export function isResponseUnlikely({ pass, current }: RunState, hasResponse: boolean): boolean {
+  const { state, isBody } = current.calls;
+  return pass.isGivenUp || pass.isStream || isBody || hasResponse || state === 'not begun';
 }
 
 /** The status of the web Response that the handler has returned. */

@@ -246,9 +246,9 @@ export const TRANSACTIONS = [
         promise: 'a stream that is too long to keep commits at its end',
         broken: [
           {
-            file: 'lib/edges/http/http-run.ts',
-            find: 'if (captured.isStreamed || (!captured.body && worksInTransaction(this)))',
-            replace: 'if (captured.isStreamed)',
+            file: 'lib/edges/http/run-result.ts',
+            find: 'if (isStreamed || (!body && worksInTransaction(run)))',
+            replace: 'if (isStreamed)',
           },
         ],
         shownBy: [{ spec: 'test/conformance/transactional-streams', test: 'failing: no row' }],

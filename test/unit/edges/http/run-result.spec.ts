@@ -5,15 +5,17 @@ import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import {
   isBusy,
+  isClientAbort,
+  isHandlerRunning,
   isNative,
-  isOfOperation,
+  isResponseUnlikely,
   isTruncated,
-  neverBegan,
   resultOf,
   resultWithoutResponse,
   type RunState,
+  sendingOf,
   webStatusOf,
-  worksInTransaction,
+  writerOf,
 } from '../../../../lib/edges/http/run-result.js';
 import { STORE_WITHOUT_RESPONSE } from '../../../../lib/edges/shared/run-end.js';
 import { unpackHead } from '../../../../lib/edges/content/response-head.js';
@@ -25,6 +27,7 @@ import { REJECTED_BY_PIPES } from '../../../../lib/private-names/nest.js';
 
 const RELEASE: HandlerResult = { kind: 'release' };
 const FAILURE = new Error('declined');
+const BODY = Buffer.from('{}');
 
 interface Facts {
   /** How the handler's call ended, if it began: with a value, an error, or not at all. */
@@ -39,6 +42,8 @@ interface Facts {
   readonly writer?: RunState['writer'];
   readonly pass?: Partial<RunState['pass']>;
   readonly closed?: boolean;
+  readonly execution?: object;
+  readonly openPasses?: number;
   readonly rejectedByPipes?: boolean;
   readonly headers?: Readonly<Record<string, string>>;
   readonly headersBefore?: Readonly<Record<string, string>>;
@@ -73,8 +78,9 @@ function stateOf(calls: HandlerCalls, facts: Facts): RunState {
       },
     },
     exchange: { rawResponse, request: { [REJECTED_BY_PIPES]: facts.rejectedByPipes } },
-    current: { calls, execution: { setRetention: () => undefined } },
-    pass: { phase: 'ended', status: 201, isGivenUp: false, isTruncated: false, ...facts.pass },
+    current: { calls, execution: facts.execution ?? { setRetention: () => undefined } },
+    pass: { phase: 'ended', status: 201, isGivenUp: false, isStream: false, isTruncated: false, ...facts.pass },
+    openPasses: facts.openPasses ?? 0,
     writer: facts.writer ?? 'outside',
     headersBefore: facts.headersBefore ?? {},
   } as unknown as RunState;
@@ -118,7 +124,7 @@ describe('whose the response is', () => {
     ['code outside, for the error of a native handler', { native: true, call: 'failed' }, 400, true],
     ['a native handler that an interceptor gave up on', { native: true, pass: { isGivenUp: true } }, 200, true],
   ])('%s', (_what, facts, status, expected) => {
-    expect(isOfOperation(runWith(facts), status)).toBe(expected);
+    expect(sendingOf(runWith(facts), { status, body: BODY }) !== 'foreign').toBe(expected);
   });
 
   it('a handler writes it by @Res(), with or without `passthrough`', () => {
@@ -126,6 +132,102 @@ describe('whose the response is', () => {
     expect(isNative(runWith({ writer: 'handler' }))).toBe(true);
     expect(isNative(runWith({ writer: 'interceptor' }))).toBe(false);
     expect(isNative(runWith())).toBe(false);
+  });
+});
+
+describe('who writes a response', () => {
+  const execution = { setRetention: () => undefined };
+  const writing = (facts: Facts, from: object | undefined, openPasses: number) =>
+    writerOf(runWith({ ...facts, execution, openPasses }), from as never);
+
+  it.each<[what: string, facts: Facts, from: object | undefined, openPasses: number, writer: RunState['writer']]>([
+    ['code without an execution', {}, undefined, 1, 'outside'],
+    ['code of another execution', {}, { execution: {}, isCall: true }, 1, 'outside'],
+    ['a native handler', { native: true }, { execution }, 0, 'handler'],
+    ['a handler that runs', { call: 'running' }, { execution, isCall: true }, 1, 'handler'],
+    ['a handler that has returned, by a callback', {}, { execution, isCall: true }, 0, 'outside'],
+    ['an interceptor beside a handler that runs', { call: 'running' }, { execution }, 1, 'interceptor'],
+    ['an interceptor after the handler', {}, { execution }, 1, 'interceptor'],
+    ['the framework, after all passes', {}, { execution }, 0, 'outside'],
+  ])('%s', (_what, facts, from, openPasses, writer) => expect(writing(facts, from, openPasses)).toBe(writer));
+});
+
+describe('how a response is sent', () => {
+  const source = Readable.from([]);
+  const transactional = true;
+  const unstorable = { status: 200, body: undefined };
+
+  it.each<[what: string, run: RunState, captured: Parameters<typeof sendingOf>[1], sending: string]>([
+    ['whole', runWith(), { status: 201, body: BODY }, 'recorded'],
+    ['a refusal before the handler', notBegun(), { status: 400, body: BODY }, 'unclaimed'],
+    ['a success before the handler', notBegun(), { status: 399, body: BODY }, 'recorded'],
+    ['an error before the handler', notBegun({ pass: { thrown: thrown() } }), { status: 200, body: BODY }, 'unclaimed'],
+    [
+      'a refusal by pipes, of an unwatched handler',
+      runWith({ watched: false, rejectedByPipes: true }),
+      { status: 400, body: BODY },
+      'unclaimed',
+    ],
+    ['a refusal of an unwatched handler', runWith({ watched: false }), { status: 400, body: BODY }, 'recorded'],
+    [
+      'a refusal of a watched handler whose pipes rejected',
+      runWith({ rejectedByPipes: true }),
+      { status: 400, body: BODY },
+      'recorded',
+    ],
+    ['a foreign one', runWith({ call: 'running' }), { status: 503, body: BODY }, 'foreign'],
+    ['a stream', runWith(), { ...unstorable, isStreamed: true }, 'streamed'],
+    ['what is too large', runWith(), unstorable, 'recorded'],
+    [
+      'what is too large, of an interceptor that goes on',
+      runWith({ writer: 'interceptor', pass: { phase: 'emitted' } }),
+      unstorable,
+      'unstorable',
+    ],
+    ['what is too large, of a native handler', runWith({ native: true }), unstorable, 'unstorable'],
+    ['what is too large, of a handler that writes', runWith({ writer: 'handler' }), unstorable, 'unstorable'],
+    ['what is too large, after a transaction', runWith({ transactional }), unstorable, 'recorded'],
+    ['what is too large, of a stream', runWith({ pass: { source } }), unstorable, 'recorded'],
+    ['that in a transaction', runWith({ transactional, pass: { source } }), unstorable, 'streamed'],
+    [
+      'that of an interceptor that goes on, in one',
+      runWith({ transactional, writer: 'interceptor', pass: { phase: 'emitted' } }),
+      unstorable,
+      'streamed',
+    ],
+    ['that of a native handler, in one', runWith({ transactional, native: true }), unstorable, 'streamed'],
+    ['that of a handler that writes, in one', runWith({ transactional, writer: 'handler' }), unstorable, 'streamed'],
+    ['what can be stored, in one', runWith({ transactional, native: true }), { status: 200, body: BODY }, 'recorded'],
+  ])('%s', (_what, run, captured, sending) => expect(sendingOf(run, captured)).toBe(sending));
+});
+
+describe('a client that has gone', () => {
+  const abort = Object.assign(new Error('Premature close'), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
+  const gone: Facts = { native: true, closed: true };
+
+  it.each<[what: string, facts: Facts, error: unknown, hasResponse: boolean, isAbort: boolean]>([
+    ['while a native handler sent', gone, abort, true, true],
+    ['before it sent', gone, abort, false, false],
+    ['in a transaction', { ...gone, transactional: true }, abort, true, false],
+    ['of a handler that returns its value', { closed: true }, abort, true, false],
+    ['not yet', { native: true }, abort, true, false],
+    ['beside another error', gone, FAILURE, true, false],
+    ['beside null', gone, null, true, false],
+    ['beside nothing', gone, undefined, true, false],
+  ])('%s', (_what, facts, error, hasResponse, isAbort) => {
+    expect(isClientAbort(runWith(facts), error, hasResponse)).toBe(isAbort);
+  });
+
+  it.each<[what: string, run: RunState, hasResponse: boolean, isUnlikely: boolean]>([
+    ['a handler that runs', runWith({ call: 'running' }), false, false],
+    ['a handler that has returned', runWith(), false, false],
+    ['a response that has begun', runWith(), true, true],
+    ['a pass that was given up', runWith({ pass: { isGivenUp: true } }), false, true],
+    ['a stream', runWith({ pass: { isStream: true } }), false, true],
+    ['a generator', runWith({ isBody: true }), false, true],
+    ['no call', notBegun(), false, true],
+  ])('gets no response: %s', (_what, run, hasResponse, isUnlikely) => {
+    expect(isResponseUnlikely(run, hasResponse)).toBe(isUnlikely);
   });
 });
 
@@ -137,22 +239,10 @@ describe('how far the handler is', () => {
     expect(isBusy(runWith({ pass: { phase: 'running' } }))).toBe(true);
   });
 
-  it('its stream, its call or its response works in the transaction', () => {
-    const source = Readable.from([]);
-    const working: Facts[] = [{ pass: { source } }, { call: 'running' }, { native: true }, { writer: 'handler' }];
-    for (const facts of working) {
-      expect(worksInTransaction(runWith({ ...facts, transactional: true }))).toBe(true);
-      expect(worksInTransaction(runWith(facts))).toBe(false);
-    }
-    expect(worksInTransaction(runWith({ transactional: true }))).toBe(false);
-  });
-
-  it('none, where no call began, or where pipes rejected the request of an unwatched one', () => {
-    expect(neverBegan(notBegun())).toBe(true);
-    expect(neverBegan(runWith())).toBe(false);
-    expect(neverBegan(runWith({ watched: false }))).toBe(false);
-    expect(neverBegan(runWith({ watched: false, rejectedByPipes: true }))).toBe(true);
-    expect(neverBegan(runWith({ watched: true, rejectedByPipes: true }))).toBe(false);
+  it('known to run while its call does, unless a pass stands for it', () => {
+    expect(isHandlerRunning(runWith({ call: 'running' }))).toBe(true);
+    expect(isHandlerRunning(runWith({ call: 'running', watched: false }))).toBe(false);
+    expect(isHandlerRunning(runWith())).toBe(false);
   });
 
   it('its stream broke off in a transaction; a generator is its call', () => {
