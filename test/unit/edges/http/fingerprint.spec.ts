@@ -93,6 +93,100 @@ describe('the description of a request', () => {
   });
 });
 
+describe('the description of a named operation', () => {
+  const where = async (params: unknown) => {
+    const described = await describeRequest(exchange({ params }), {}, { named: 'pay\nPUT', version: '2' });
+    return described.fingerprint.split('\n').slice(0, 4);
+  };
+
+  it.each([
+    ['no parameters', undefined, '{}'],
+    ['null', null, '{}'],
+    ['an empty object', {}, '{}'],
+    ['the values of parameters, whatever their names', { id: '7', of: 'a' }, '["7","a"]'],
+    ['none of those that are absent', { id: undefined, of: 'a' }, '["a"]'],
+    ['only those that are absent', { id: undefined }, '{}'],
+    ['the rest of a path as Express has it', { rest: ['a', 'b'] }, '["a/b"]'],
+    ['the rest of a path as Fastify has it', { '*': 'a/b' }, '["a/b"]'],
+  ])('has its name instead of the route, and %s', async (_, params, text) => {
+    expect(await where(params)).toEqual(['v1', 'pay', 'PUT', text]);
+  });
+});
+
+describe('the query of a request', () => {
+  const queryOf = async (query: string, options: object = {}) => {
+    const rawRequest = { url: `/payments/7?${query}`, readableDidRead: true };
+    const described = await describeRequest(exchange({}, { rawRequest }), options, { version: '' });
+    return described.fingerprint.split('\n')[4];
+  };
+
+  it.each([
+    ['is sorted by name', 'b=1&a=2', {}, 'a=2&b=1'],
+    ['is decoded', 'a=%41', {}, 'a=A'],
+    ['is without what is ignored', 'a=1&at=2', { ignore: ['?at'] }, 'a=1'],
+    ['is what is chosen alone', 'a=1&b=2', { only: ['?a'] }, 'a=1'],
+    ['is whole where only members of the body are chosen', 'a=1&b=2', { only: ['/c'] }, 'a=1&b=2'],
+    ['is what is chosen and not ignored', 'a=1&b=2', { only: ['?a', '?b'], ignore: ['?b'] }, 'a=1'],
+  ])('%s', async (_, query, options, text) => expect(await queryOf(query, options)).toBe(text));
+
+  it('counts as sent where its bytes are no UTF-8', async () => {
+    expect(await queryOf('a=caf%E9')).toBe('a=caf%EF%BF%BD#a=caf%E9');
+    expect(await queryOf('b=1&a=caf%E8&c=%E9')).toBe('a=caf%EF%BF%BD&b=1&c=%EF%BF%BD#a=caf%E8&c=%E9');
+  });
+
+  it('counts as sent only where it is compared', async () => {
+    expect(await queryOf('a=%EF%BF%BD&b=caf%E9', { ignore: ['?b'] })).toBe('a=%EF%BF%BD');
+    expect(await queryOf('a=%EF%BF%BD&%E9', { ignore: ['?b'] })).toBe('a=%EF%BF%BD&%EF%BF%BD=#%E9');
+  });
+
+  it('may have U+FFFD itself', async () => expect(await queryOf('a=%EF%BF%BD')).toBe('a=%EF%BF%BD'));
+});
+
+describe('an upload', () => {
+  const descriptionOf = (request: object, more: object = {}) =>
+    Promise.resolve(describeRequest(exchange(request, more), {}, { version: '' }));
+  const lastLines = (text: string, count: number) => text.split('\n').slice(-count);
+
+  it('that the handler reads is described by its name and the other fields', async () => {
+    const stream = new PassThrough();
+    const file = { stream, fieldname: 'scan', originalname: 'a.png', mimetype: 'image/png' };
+    const description = '{"field":"scan","name":"a.png","type":"image/png"}';
+    const described = await descriptionOf({ file, body: { a: '1' } });
+    expect(lastLines(described.fingerprint, 2)).toEqual([`stream ${description}`, 'json {"a":"1"}']);
+    expect(described.stream).toBe(stream);
+    const alone = await descriptionOf({ file: { ...file, stream: new PassThrough() } });
+    expect(lastLines(alone.fingerprint, 1)).toEqual(['json {}']);
+  });
+
+  it('that was read earlier and not kept is not described whole', async () => {
+    const headers = { 'content-type': 'multipart/form-data; boundary=x' };
+    const kept = { fieldname: 'scan', buffer: Buffer.from('abc') };
+    expect((await descriptionOf({ headers, file: { fieldname: 'scan' } })).isIncomplete).toBe(true);
+    expect((await descriptionOf({ headers, file: kept })).isIncomplete).toBe(false);
+    expect((await descriptionOf({ headers, body: { a: '1' } })).isIncomplete).toBe(false);
+  });
+
+  it('with fields that its package keeps elsewhere has them', async () => {
+    const headers = { 'content-type': 'multipart/form-data; boundary=x' };
+    const file = { fieldname: 'scan', buffer: Buffer.from('abc') };
+    const described = await descriptionOf({ headers, file, fields: { a: '1' } });
+    expect(lastLines(described.fingerprint, 2)[0]).toBe('json {"a":"1"}');
+  });
+
+  it.each([
+    [
+      'is not described whole where a body was announced and nothing kept of it',
+      { 'content-length': '3' },
+      undefined,
+      true,
+    ],
+    ['is whole where none was announced', {}, undefined, false],
+    ['is whole where it is null', { 'content-length': '4' }, null, false],
+  ])('%s', async (_, headers, body, isIncomplete) => {
+    expect((await descriptionOf({ headers, body })).isIncomplete).toBe(isIncomplete);
+  });
+});
+
 describe('a request described briefly', () => {
   it.each([
     ['an object', { a: 1 }, { a: 1 }],

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import type { ExecutionContext } from '@nestjs/common';
+import { All, type ExecutionContext, Post } from '@nestjs/common';
 import { Idempotent } from '../../../../lib/decorators/idempotent.decorator.js';
 import { HttpOperations } from '../../../../lib/edges/http/http-operations.js';
 import { OperationOptions } from '../../../../lib/handlers/operation-options.js';
@@ -8,10 +8,18 @@ class Charges {
   @Idempotent()
   create() {}
 
+  @Idempotent({ operation: 'pay' })
+  @Post('pay')
+  pay() {}
+
+  @Idempotent({ operation: 'put' })
+  @All('any')
+  any() {}
+
   list() {}
 }
 
-const contextOf = (handler: 'create' | 'list') =>
+const contextOf = (handler: 'create' | 'pay' | 'any' | 'list') =>
   ({ getClass: () => Charges, getHandler: () => Charges.prototype[handler] }) as unknown as ExecutionContext;
 
 const operations = () =>
@@ -33,4 +41,15 @@ it('does not look at the route of what is not covered: others than routers call 
     },
   };
   expect(operations().of(contextOf('list'), exchange)).toBeUndefined();
+});
+
+it('names an operation with its method only where its route takes several', () => {
+  const of = (handler: 'create' | 'pay' | 'any', endpoint: string) => {
+    const { named, route, endpoint: own, label } = operations().of(contextOf(handler), { endpoint })!;
+    return { named, route, endpoint: own, label };
+  };
+  const unnamed = { named: undefined, route: null, endpoint: 'POST /charges', label: 'POST /charges' };
+  expect(of('create', 'POST /charges')).toEqual(unnamed);
+  expect(of('pay', 'POST /pay')).toEqual({ named: 'pay\n', route: 'POST /pay', endpoint: 'pay', label: 'pay' });
+  expect(of('any', 'PUT /any')).toEqual({ named: 'put\nPUT', route: 'PUT /any', endpoint: 'put', label: 'put' });
 });
