@@ -23,7 +23,7 @@ import type { IdempotentOptions } from '../options/idempotency-options.js';
 import type { ResolvedModuleOptions } from '../options/resolved-options.js';
 import { mergeOptions } from '../options/merge-options.js';
 import { onBehalfOf } from '../options/option-error.js';
-import { resolveOperationOptions } from '../options/resolve-options.js';
+import { checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
 import { problemOf, problemOfError } from '../problems/from-engine.js';
 import { LEASE_ROW } from '../store/dialects/dialect.js';
 import { type IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
@@ -118,9 +118,10 @@ export class IdempotencyService {
     const { key, scope, host, operation: endpoint, input, ...overrides } = options;
     const settings = {
       endpoint,
-      options: onBehalfOf('IdempotencyService.run()', () =>
-        resolveOperationOptions(mergeOptions(this.parts.options.defaults, overrides)),
-      ),
+      options: onBehalfOf('IdempotencyService.run()', () => {
+        checkOperationOptionNames(overrides);
+        return resolveOperationOptions(mergeOptions(this.parts.options.defaults, overrides));
+      }),
       errors: this.parts.store,
       documentation: undefined,
     };

@@ -351,6 +351,8 @@ export async function startMariadb({ settings = [] } = {}) {
   await finished(install, [
     '--no-defaults',
     `--datadir=${data}`,
+    // Not the machine's, where the temporary tables of two servers that are set up at once have one name.
+    `--tmpdir=${folder}`,
     '--auth-root-authentication-method=normal',
     '--skip-test-db',
     ...user,

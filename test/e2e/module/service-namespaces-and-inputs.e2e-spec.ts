@@ -59,6 +59,10 @@ test('an option that cannot be used is that of the method, and not of forRoot()'
   const service = await serviceWith({});
   const run = service.run({ key: 'k', operation: 'charge', retention: '7 days' as never }, () => 1);
   await expect(run).rejects.toThrow('IdempotencyService.run(): option `retention` must be milliseconds above zero');
+  const options = { key: 'k', operation: 'charge', leese: 5_000 };
+  await expect(service.run(options, () => 1)).rejects.toThrow(
+    'IdempotencyService.run(): option `leese` does not exist; there are',
+  );
   const resolving = service.resolve('7d0f3c1e-8a53-1c9b-6a0e-2f6f5b7d9c11', 'release', {
     retention: '7 days' as never,
   });
