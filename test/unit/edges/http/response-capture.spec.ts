@@ -287,6 +287,69 @@ describe('a response that cannot be kept', () => {
   });
 });
 
+describe('a response that something waits for', () => {
+  /** Whether anything is known to wait for the response, once `work` is done. */
+  const isAwaited = async (before: (response: ServerResponse) => void, after: (response: ServerResponse) => void) => {
+    let awaited!: string;
+    await answerTo(async (response) => {
+      response.on('finish', () => undefined);
+      const { capture } = hold(response);
+      before(response);
+      const waits = capture.awaited().then(() => 'awaited');
+      after(response);
+      awaited = await Promise.race([waits, Promise.resolve().then(() => 'not awaited')]);
+      if (!response.writableEnded) response.end();
+      capture.release();
+    });
+    return awaited;
+  };
+  const nothing = () => undefined;
+
+  it('is found to be, by a callback or a listener', async () => {
+    expect(await isAwaited((response) => response.end('a', nothing), nothing)).toBe('awaited');
+    expect(await isAwaited((response) => response.on('finish', nothing), nothing)).toBe('awaited');
+  });
+
+  it('is found to be when the listener comes later', async () => {
+    expect(await isAwaited(nothing, (response) => response.on('finish', nothing))).toBe('awaited');
+  });
+
+  it('is not by listeners from before the handler, or for something else', async () => {
+    expect(await isAwaited(nothing, nothing)).toBe('not awaited');
+    expect(await isAwaited((response) => response.on('close', nothing), nothing)).toBe('not awaited');
+    expect(await isAwaited(nothing, (response) => response.on('close', nothing))).toBe('not awaited');
+  });
+
+  it('leaves no listener behind', async () => {
+    await answerTo((response) => {
+      const { capture } = hold(response);
+      void capture.awaited();
+      response.on('finish', nothing);
+      expect(response.listenerCount('newListener')).toBe(0);
+      response.end();
+      capture.release();
+    });
+  });
+});
+
+describe('a response that a filter writes again', () => {
+  it('is that of the filter', async () => {
+    const { status, body } = await answerTo((response) => {
+      const { capture } = hold(response);
+      let isCalled = false;
+      response.statusCode = 201;
+      response.end('dropped', () => (isCalled = true));
+      capture.discard();
+      expect(isCalled).toBe(true);
+      expect(response.headersSent).toBe(false);
+      response.statusCode = 500;
+      response.end('written');
+      capture.discard();
+    });
+    expect({ status, body }).toEqual({ status: 500, body: 'written' });
+  });
+});
+
 describe('writeHead', () => {
   it.each([
     ['a status', [202], { status: 202 }],
