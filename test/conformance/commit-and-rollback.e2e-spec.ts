@@ -1,19 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import {
-  type CallHandler,
-  Controller,
-  type ExecutionContext,
-  Injectable,
-  type NestInterceptor,
-  Post,
-  Req,
-  UseInterceptors,
-} from '@nestjs/common';
+import { Controller, Post, Req, UseInterceptors } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { from, lastValueFrom, type Observable } from 'rxjs';
 import {
   Column,
-  DataSource,
   Entity,
   type EntityManager,
   type EntitySubscriberInterface,
@@ -27,32 +16,12 @@ import { until } from '../support/until.js';
 import { type RunningApp, startApp } from './support/app.js';
 import { codeOf, isReplay } from './support/cases.js';
 import { send } from './support/raw-http.js';
+import { TransactionInterceptor, type TransactionRequest } from './support/transaction.interceptor.js';
 
 @Entity('ledger')
 class Entry {
   @PrimaryColumn({ type: 'varchar', length: 80 }) id!: string;
   @Column({ type: 'varchar', length: 80 }) what!: string;
-}
-
-interface Request {
-  readonly headers: Record<string, string>;
-  manager?: EntityManager;
-}
-
-/** A transaction for each request. */
-@Injectable()
-class TransactionInterceptor implements NestInterceptor {
-  constructor(private readonly dataSource: DataSource) {}
-
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const request = context.switchToHttp().getRequest<Request>();
-    return from(
-      this.dataSource.transaction((manager) => {
-        request.manager = manager;
-        return lastValueFrom(next.handle());
-      }),
-    );
-  }
 }
 
 type Handler = (manager: EntityManager, key: string) => unknown;
@@ -76,14 +45,14 @@ class OrdersController {
   @Post('interceptor-inside')
   @Idempotent()
   @UseInterceptors(TransactionInterceptor)
-  inside(@Req() { manager, headers }: Request) {
+  inside(@Req() { manager, headers }: TransactionRequest) {
     return handler(manager!, headers['idempotency-key']);
   }
 
   @Post('interceptor-outside')
   @UseInterceptors(TransactionInterceptor)
   @Idempotent()
-  outside(@Req() { manager, headers }: Request) {
+  outside(@Req() { manager, headers }: TransactionRequest) {
     return handler(manager!, headers['idempotency-key']);
   }
 }

@@ -9,17 +9,13 @@ import {
   Req,
   UseInterceptors,
 } from '@nestjs/common';
-import { catchError, concatMap, finalize, from, lastValueFrom, map, type Observable } from 'rxjs';
-import { DataSource, type EntityManager } from 'typeorm';
+import { catchError, concatMap, finalize, map, type Observable } from 'rxjs';
+import { DataSource } from 'typeorm';
 import { Idempotent } from '../../lib/index.js';
 import { call } from '../support/http-client.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { PLATFORMS, type RunningApp, startApp } from './support/app.js';
-
-interface Request {
-  readonly headers: Record<string, string>;
-  manager?: EntityManager;
-}
+import { TransactionInterceptor, type TransactionRequest } from './support/transaction.interceptor.js';
 
 /** A transaction for each request, as many applications with TypeORM have it. */
 @Injectable()
@@ -27,7 +23,7 @@ class QueryRunnerInterceptor implements NestInterceptor {
   constructor(private readonly dataSource: DataSource) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
-    const request = context.switchToHttp().getRequest<Request>();
+    const request = context.switchToHttp().getRequest<TransactionRequest>();
     const runner = this.dataSource.createQueryRunner();
     await runner.connect();
     await runner.startTransaction();
@@ -46,22 +42,6 @@ class QueryRunnerInterceptor implements NestInterceptor {
   }
 }
 
-/** The same with TypeORM's own method. */
-@Injectable()
-class TransactionInterceptor implements NestInterceptor {
-  constructor(private readonly dataSource: DataSource) {}
-
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const request = context.switchToHttp().getRequest<Request>();
-    return from(
-      this.dataSource.transaction((manager) => {
-        request.manager = manager;
-        return lastValueFrom(next.handle());
-      }),
-    );
-  }
-}
-
 /** Fails after the COMMIT: the order is there. */
 const failing: NestInterceptor = {
   intercept: (_context, next) =>
@@ -72,7 +52,7 @@ const failing: NestInterceptor = {
     ),
 };
 
-async function place({ manager, headers }: Request) {
+async function place({ manager, headers }: TransactionRequest) {
   const key = headers['idempotency-key'];
   await manager!.query('INSERT INTO interceptor_order VALUES ($1, $2)', [key, headers.seat]);
   return { placed: key };
@@ -83,35 +63,35 @@ class OrdersController {
   @Post('runner-outside')
   @Idempotent()
   @UseInterceptors(QueryRunnerInterceptor)
-  runnerOutside(@Req() request: Request) {
+  runnerOutside(@Req() request: TransactionRequest) {
     return place(request);
   }
 
   @Post('runner-inside')
   @UseInterceptors(QueryRunnerInterceptor)
   @Idempotent()
-  runnerInside(@Req() request: Request) {
+  runnerInside(@Req() request: TransactionRequest) {
     return place(request);
   }
 
   @Post('transaction-outside')
   @Idempotent()
   @UseInterceptors(TransactionInterceptor)
-  transactionOutside(@Req() request: Request) {
+  transactionOutside(@Req() request: TransactionRequest) {
     return place(request);
   }
 
   @Post('transaction-inside')
   @UseInterceptors(TransactionInterceptor)
   @Idempotent()
-  transactionInside(@Req() request: Request) {
+  transactionInside(@Req() request: TransactionRequest) {
     return place(request);
   }
 
   @Post('failing-after-commit')
   @Idempotent()
   @UseInterceptors(failing, TransactionInterceptor)
-  failingAfterCommit(@Req() request: Request) {
+  failingAfterCommit(@Req() request: TransactionRequest) {
     return place(request);
   }
 }
@@ -121,7 +101,7 @@ class OrdersController {
 class CoveredController {
   @Post('transaction')
   @Idempotent()
-  place(@Req() request: Request) {
+  place(@Req() request: TransactionRequest) {
     return place(request);
   }
 }

@@ -137,7 +137,8 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
 const byDriver = (_field: unknown, next: () => unknown) => next();
 
 /**
- * Of the statement that follows. Refused, as the result of a read does not say it, where the session is in a transaction.
+ * For the one transaction, or statement, that follows. A session that is in a transaction refuses it, which shows a transaction that a
+ * handler has left open: the result of a read does not say so.
  */
 const READ_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED';
 
