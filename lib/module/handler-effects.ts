@@ -1,17 +1,10 @@
 import type { Type } from '@nestjs/common';
-import { DataSource, EntityManager, Repository } from 'typeorm';
-import { commandOf, eventsOf, isInjectable, isNative, listensTo } from '../private-names/nest.js';
 import type { Route, Wrapper } from '../handlers/routes.js';
+import { isNative } from '../private-names/nest.js';
 import { type KnownClient, knownClient } from './known-clients.js';
-import {
-  type Chain,
-  chainsIn,
-  endOf,
-  LEFT_OUT,
-  methodSource,
-  parameterNames,
-  withoutArguments,
-} from './method-source.js';
+import { argumentsAt, type Chain, chainsIn, LEFT_OUT, methodSource, withoutArguments } from './method-source.js';
+import { type Method, ProviderGraph, read } from './provider-graph.js';
+import { unawaitedCalls } from './unawaited-calls.js';
 
 /** How many calls deep a handler is followed: from it into services, and into what these call. */
 const MAX_DEPTH = 6;
@@ -25,14 +18,6 @@ const ASSIGNMENT = /\b([\w$]+)\s*=(?![=>])\s*([^;]*)/g;
 
 const FETCH = /(?<![\w$.])fetch\s*\(|\baxios(?:_1\.default)?\s*\.\s*(?:post|put|patch|delete)\s*\(/g;
 const CHANGING = /\bmethod\s*:\s*['"`](?:POST|PUT|PATCH|DELETE)/i;
-
-/** Timers, and listeners that wait for the end of the response. */
-const LATER =
-  /(?:setTimeout|setImmediate|queueMicrotask|process\s*\.\s*nextTick|(?:res|response|reply|raw)\s*\.\s*(?:on|once)(?=\s*\(\s*['"](?:finish|close)))\s*\(/g;
-const UNAWAITED_LOOP = /\.\s*forEach\s*\(\s*async\b/;
-
-/** The loser of a race still runs, often after a time-out has freed the key. */
-const RACE = /\bPromise\s*\.\s*(race|any)\s*\(/g;
 
 /** What a method constructs: commands and events, for example. Compilers may put the name of a module before that of the class. */
 const CONSTRUCTED = /\bnew\s+(?:[\w$]+\.)*([\w$]+)\s*\(/g;
@@ -50,10 +35,8 @@ export interface Finding {
   readonly text: string;
 }
 
-/** A method of an instance, and the way to it. */
-interface Call {
-  readonly target: object;
-  readonly method: string;
+/** A method, and the way to it. */
+interface Call extends Method {
   readonly levelsLeft: number;
   /** Whether the caller gave it a key. */
   readonly isByKey: boolean;
@@ -66,38 +49,17 @@ interface Call {
  * source text and runs nothing: it sees what is written as `this.client.method()`, and not what is imported.
  */
 export class HandlerEffects {
-  private readonly wrappers = new Map<unknown, Wrapper>();
-  /** By their classes. */
-  private readonly instances = new Map<unknown, object>();
-  /** The asynchronous listeners of each event of @nestjs/event-emitter. */
-  private readonly listeners = new Map<string, string>();
-  /** The handlers of @nestjs/cqrs by the name of their command, and the asynchronous ones by that of their event. */
-  private readonly commandHandlers = new Map<string, object>();
-  private readonly eventHandlers = new Map<string, string>();
+  private readonly providers: ProviderGraph;
 
   constructor(wrappers: readonly Wrapper[]) {
-    for (const wrapper of wrappers) {
-      const { instance, metatype } = wrapper;
-      if (!instance || typeof instance !== 'object') continue;
-      this.wrappers.set(instance, wrapper);
-      if (!this.instances.has(metatype)) this.instances.set(metatype, instance);
-      if (typeof metatype !== 'function' || !metatype.prototype) continue;
-      for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(metatype.prototype as object))) {
-        if (!isAsync(value)) continue;
-        const method = `${metatype.name}.${name}`;
-        listensTo(value).forEach((event) => this.listeners.set(event, method));
-        if (name === 'handle') eventsOf(metatype).forEach((event) => this.eventHandlers.set(event, method));
-      }
-      const command = commandOf(metatype);
-      if (command !== undefined) this.commandHandlers.set(command, instance);
-    }
+    this.providers = new ProviderGraph(wrappers);
   }
 
   /** Returns the findings of a handler, each once. */
   of({ controller, handler, method }: Route): Finding[] {
     const answers = isNative(controller as Type, handler);
     const found = new Map<string, Finding>();
-    const target = this.instances.get(controller);
+    const target = this.providers.instanceOf(controller);
     const seen = new Map<object, Set<string>>();
     const calls: Call[] = target ? [{ target, method, levelsLeft: MAX_DEPTH, isByKey: false, answers }] : [];
     for (let call = calls.pop(); call; call = calls.pop()) {
@@ -123,11 +85,11 @@ export class HandlerEffects {
     for (const chain of chainsIn(source)) {
       if (chain.args === LEFT_OUT) continue;
       yield* this.effectsOf(chain, target, hasKey(chain.args), place);
-      const callee = this.calleeOf(chain, target);
-      for (const one of [...(callee ? [callee] : []), ...this.commandHandlersOf(chain, source)]) {
-        calls.push({ ...one, levelsLeft: call.levelsLeft - 1, isByKey: hasKey(chain.args), answers });
+      const callees = this.calleesOf(chain, target, source);
+      for (const callee of callees) {
+        calls.push({ ...callee, levelsLeft: call.levelsLeft - 1, isByKey: hasKey(chain.args), answers });
       }
-      if (!callee) yield* this.emissionOf(chain, target, place);
+      if (callees.length === 0) yield* this.emissionOf(chain, target, place);
       yield* this.publicationOf(chain, target, source, place);
     }
     for (const { 0: start, index } of source.matchAll(FETCH)) {
@@ -135,7 +97,7 @@ export class HandlerEffects {
       const isRead = start.startsWith('fetch') && !CHANGING.test(args);
       if (!isRead && !hasKey(args)) yield { kind: 'messenger', text: `HTTP ${place}` };
     }
-    for (const { text, args } of this.unawaited(target, whole)) {
+    for (const { text, args } of unawaitedCalls(whole, (name) => this.providers.member(target, name))) {
       if (!(answers && ANSWERS.test(args))) yield { kind: 'unawaited', text: `${text} ${place}` };
     }
   }
@@ -143,7 +105,7 @@ export class HandlerEffects {
   /** Returns the effects of a use of a member, such as `this.client.method()`. */
   private *effectsOf(chain: Chain, target: object, hasKey: boolean, place: string): Iterable<Finding> {
     const [name, called] = chain.names;
-    const value = this.member(target, name);
+    const value = this.providers.member(target, name);
     if (called !== undefined && EARLY_HOOKS.some((hook) => typeof read(value, hook) === 'function')) {
       yield { kind: 'closes early', text: (value as object).constructor.name };
     }
@@ -155,18 +117,9 @@ export class HandlerEffects {
 
   /** Returns the event that a use of an emitter emits, if an asynchronous method listens to it: `emit()` does not wait for it. */
   private *emissionOf({ names: [name, called], args }: Chain, target: object, place: string): Iterable<Finding> {
-    if (called !== 'emit' || knownClient(this.member(target, name))) return;
-    const listener = this.listeners.get(/^\(\s*['"`]([^'"`]+)/.exec(args)?.[1] ?? '');
+    if (called !== 'emit' || knownClient(this.providers.member(target, name))) return;
+    const listener = this.providers.listenerOf(/^\(\s*['"`]([^'"`]+)/.exec(args)?.[1] ?? '');
     if (listener) yield { kind: 'unawaited', text: `this.${name}.emit() ${place}, for ${listener}` };
-  }
-
-  /** Returns the handlers of the commands that a method constructs and executes, by @nestjs/cqrs. */
-  private commandHandlersOf({ names }: Chain, source: string): Pick<Call, 'target' | 'method'>[] {
-    if (names[1] !== 'execute' || this.commandHandlers.size === 0) return [];
-    return constructedIn(source).flatMap((name) => {
-      const target = this.commandHandlers.get(name);
-      return target ? [{ target, method: 'execute' }] : [];
-    });
   }
 
   /** Returns the events that a method publishes by @nestjs/cqrs, which waits for no handler. An aggregate publishes events of its own. */
@@ -176,71 +129,28 @@ export class HandlerEffects {
     source: string,
     place: string,
   ): Iterable<Finding> {
-    if (this.eventHandlers.size === 0) return;
+    if (!this.providers.hasEventHandlers) return;
     const what = `this.${name}.${called}() ${place}, for`;
     if (called === 'mergeObjectContext' || called === 'mergeClassContext') {
       yield { kind: 'unawaited', text: `${what} handlers of what commit() publishes` };
     }
     // A broker's client publishes too, and has no publishAll().
-    if (!called?.startsWith('publish') || typeof read(this.member(target, name), 'publishAll') !== 'function') return;
-    for (const event of constructedIn(source)) {
-      const handler = this.eventHandlers.get(event);
-      if (handler) yield { kind: 'unawaited', text: `${what} ${handler}` };
+    if (!called?.startsWith('publish') || typeof read(this.providers.member(target, name), 'publishAll') !== 'function')
+      return;
+    for (const handler of this.providers.eventHandlersOf(constructedIn(source))) {
+      yield { kind: 'unawaited', text: `${what} ${handler}` };
     }
   }
 
-  /** Returns the method that a use of a member calls, if it is to be read, too: one of the same instance, or of a provider. */
-  private calleeOf({ names, isCall }: Chain, target: object): Pick<Call, 'target' | 'method'> | undefined {
+  /** Returns the methods that a use of a member calls: one of the same instance or of a provider, or the handlers of commands. */
+  private calleesOf({ names, isCall }: Chain, target: object, source: string): Method[] {
     const [name, called] = names;
-    const value = this.member(target, name);
-    if (knownClient(value)) return undefined;
-    if (isCall && typeof value === 'function') return { target, method: name };
-    if (called === undefined || !this.wrappers.has(value) || !isInjectable(read(value, 'constructor')))
-      return undefined;
-    return { target: value as object, method: called };
-  }
-
-  /** Returns the calls in a method that it does not wait for. */
-  private *unawaited(target: object, source: string): Iterable<{ text: string; args: string }> {
-    for (const chain of chainsIn(source)) {
-      const waits = waitsFor(source, chain);
-      if (waits === 'waited for') continue;
-      const names = chain.names.filter((name) => !/^(then|catch|finally)$/.test(name));
-      const isHandled = names.length < chain.names.length;
-      const owner = this.member(target, names[0]);
-      const callee = names.slice(1).reduce(read, owner);
-      if (typeof callee !== 'function') continue;
-      if (waits === 'void' || isHandled || isAsync(callee) || isWriteOfTypeOrm(owner, names[1])) {
-        yield { text: `this.${names.join('.')}()`, args: chain.args };
-      }
-    }
-    for (const chain of chainsIn(source, 'execution')) {
-      const [manager, method = ''] = chain.names;
-      if (manager !== 'manager' || !WRITES_OF_TYPEORM.test(method) || waitsFor(source, chain) === 'waited for')
-        continue;
-      yield { text: `execution.manager.${method}()`, args: chain.args };
-    }
-    for (const { 0: call, index } of source.matchAll(LATER)) {
-      const args = argumentsAt(source, index + call.length - 1);
-      if (/[;{})]$/.test(source.slice(0, index).trimEnd()) && hasCall(args)) {
-        yield { text: `${call.slice(0, -1).replace(/\s/g, '')}()`, args };
-      }
-    }
-    if (UNAWAITED_LOOP.test(source)) yield { text: 'forEach() with an async function', args: '' };
-    for (const { 0: call, 1: name, index } of source.matchAll(RACE)) {
-      if (hasCall(argumentsAt(source, index + call.length - 1))) yield { text: `Promise.${name}()`, args: '' };
-    }
-  }
-
-  /** Returns a member of an instance. Where each request gets an instance, Nest keeps an empty one, with the dependencies beside it. */
-  private member(target: object, name: string): unknown {
-    const value = name.startsWith('#') ? undefined : read(target, name);
-    const wrapper = value === undefined ? this.wrappers.get(target) : undefined;
-    if (!wrapper?.metatype) return value;
-    const plain = name.replace('#', '');
-    const ofProperty = wrapper.getPropertiesMetadata()?.find(({ key }) => key === plain)?.wrapper;
-    const index = parameterNames(wrapper.metatype).indexOf(plain);
-    return (ofProperty ?? wrapper.getCtorMetadata()?.[index])?.instance as unknown;
+    const value = this.providers.member(target, name);
+    const callees = called === 'execute' ? this.providers.commandHandlersOf(constructedIn(source)) : [];
+    if (knownClient(value)) return callees;
+    if (isCall && typeof value === 'function') callees.push({ target, method: name });
+    else if (called !== undefined && this.providers.isService(value)) callees.push({ target: value, method: called });
+    return callees;
   }
 }
 
@@ -255,42 +165,4 @@ function keysIn(source: string): Set<string> {
 
 function constructedIn(source: string): string[] {
   return [...source.matchAll(CONSTRUCTED)].map(([, name]) => name);
-}
-
-/** Whether a call is a statement by itself. */
-function waitsFor(source: string, { start, end, endsInCall }: Chain): 'waited for' | 'void' | 'not' {
-  const before = source.slice(0, start).trimEnd();
-  if (!endsInCall) return 'waited for';
-  if (/\bvoid$/.test(before)) return 'void';
-  return /([;{})]|\belse)$/.test(before) && /^\s*[;}]/.test(source.slice(end)) ? 'not' : 'waited for';
-}
-
-/** Methods of TypeORM that are not declared `async`, and return promises. */
-const WRITES_OF_TYPEORM = /^(save|insert|update|upsert|delete|remove|soft\w+|increment|decrement|query|transaction)$/;
-
-function isWriteOfTypeOrm(owner: unknown, method: string | undefined): boolean {
-  const isOurs = owner instanceof Repository || owner instanceof EntityManager || owner instanceof DataSource;
-  return isOurs && method !== undefined && WRITES_OF_TYPEORM.test(method);
-}
-
-/** Returns the arguments that begin with the parenthesis at `open`. */
-function argumentsAt(source: string, open: number): string {
-  return source.slice(open, endOf(source, open));
-}
-
-function hasCall(source: string): boolean {
-  return [...chainsIn(source), ...chainsIn(source, 'execution')].some(({ endsInCall }) => endsInCall);
-}
-
-function isAsync(value: unknown): value is object {
-  return typeof value === 'function' && Object.prototype.toString.call(value) === '[object AsyncFunction]';
-}
-
-/** A getter may throw, as a proxy of a request that has not come does. */
-function read(value: unknown, name: string): unknown {
-  try {
-    return (value as Record<string, unknown> | null | undefined)?.[name];
-  } catch {
-    return undefined;
-  }
 }

@@ -66,7 +66,7 @@ function definitionIn(text: string, name: string): string | undefined {
 }
 
 /** Returns the index of the bracket that closes the one at `open`. */
-export function endOf(text: string, open: number): number {
+function endOf(text: string, open: number): number {
   let depth = 0;
   TOKEN.lastIndex = open;
   for (let token = TOKEN.exec(text); token; token = TOKEN.exec(text)) {
@@ -74,6 +74,11 @@ export function endOf(text: string, open: number): number {
     else if (')]}'.includes(token[0]) && --depth === 0) return token.index;
   }
   return text.length;
+}
+
+/** Returns the arguments that begin with the parenthesis at `open`. */
+export function argumentsAt(source: string, open: number): string {
+  return source.slice(open, endOf(source, open));
 }
 
 /** Writes `this.orders` for each name that the source gives it: by `const { orders } = this`, or `const list = this.orders`. */
