@@ -90,9 +90,8 @@ export class RedlockRecordLock implements RecordLock {
   /** If another owner holds one of several locks, Redlock acquires none of them, and each gets its own vote. */
   async #vote(requests: readonly LockRequest[], ttl: number): Promise<void> {
     const names = requests.map(({ name }) => name);
-    const isAlone = names.length === 1;
     const lastVoteAt = performance.now() + this.#settings.attemptTimeout * (1 - NODE_SHARE);
-    for (let votesLeft = 3; ; votesLeft--) {
+    for (let votesLeft = 2; ; votesLeft--) {
       const outage = this.#outage();
       if (outage !== undefined) return answer(requests, unavailable(outage));
       try {
@@ -100,11 +99,12 @@ export class RedlockRecordLock implements RecordLock {
         for (const { name, resolve } of requests) resolve(this.#keep(name, lock, ttl));
         return;
       } catch (error) {
+        const { attempt, isSplit } = await this.#lostVote(error);
+        if (names.length > 1 && (isSplit || attempt.kind === 'contended')) {
+          return requests.forEach((lock) => void this.#vote([lock], ttl));
+        }
         const pause = Math.random() * SPLIT_VOTE_PAUSE_MS;
-        const canVoteAgain = votesLeft > 1 && performance.now() + pause < lastVoteAt;
-        const attempt = await this.#lostVote(error, !isAlone || canVoteAgain);
-        if (attempt && (isAlone || attempt.kind === 'unavailable')) return answer(requests, attempt);
-        if (!isAlone) return requests.forEach((lock) => void this.#vote([lock], ttl));
+        if (!isSplit || votesLeft === 0 || performance.now() + pause >= lastVoteAt) return answer(requests, attempt);
         await sleep(pause);
       }
     }
@@ -160,20 +160,22 @@ export class RedlockRecordLock implements RecordLock {
   }
 
   /**
-   * Distinguishes contention from an outage, for which Redlock throws the same error: a failed node never counts as a lock.
-   * Resolves to `undefined` after a split vote, in which several processes got some nodes each, if another vote can follow.
+   * Distinguishes contention from an outage, for which Redlock throws the same error: a failed node never counts as a lock. In a split vote,
+   * several processes got some nodes each, and another vote may have a winner.
    */
-  async #lostVote(error: unknown, canVoteAgain: boolean): Promise<LockAttempt | undefined> {
+  async #lostVote(error: unknown): Promise<{ attempt: LockAttempt; isSplit: boolean }> {
     const stats = error instanceof ExecutionError ? await error.attempts[0] : undefined;
-    if (!stats) return unavailable('the attempt failed');
+    if (!stats) return { attempt: unavailable('the attempt failed'), isSplit: false };
     const { votesFor, votesAgainst, quorumSize } = stats;
     const failures = [...votesAgainst.values()]
       .filter((error) => !(error instanceof ResourceLockedError))
       .map(describe);
     const locked = votesAgainst.size - failures.length;
-    if (canVoteAgain && locked > 0 && votesFor.size > 0) return undefined;
-    if (locked >= quorumSize || failures.length === 0) return { kind: 'contended' };
-    return unavailable(this.#noQuorum(failures));
+    const isContended = locked >= quorumSize || failures.length === 0;
+    return {
+      attempt: isContended ? { kind: 'contended' } : unavailable(this.#noQuorum(failures)),
+      isSplit: locked > 0 && votesFor.size > 0,
+    };
   }
 
   /** Returns a reason such as `no quorum: 3 of 5 Redis nodes out (no answer, not connected)`. */
