@@ -70,6 +70,11 @@ export class Deadlines<Item> {
     this.due.delete(item);
   }
 
+  /** How many items have neither expired nor been deleted. */
+  get size(): number {
+    return this.due.size;
+  }
+
   private expireIn(ms: number): void {
     this.firesAt = performance.now() + ms;
     this.timer = outsideRequests(() => setTimeout(this.onTimer, ms).unref());

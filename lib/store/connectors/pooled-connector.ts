@@ -140,6 +140,11 @@ export abstract class PooledConnector<Raw extends object, On> implements Connect
     this.reportStale();
   }
 
+  /** Whether a statement has had no answer for long. Others may be under way on connections that were lost with its own. */
+  protected get isSilent(): boolean {
+    return this.silent.size > 0;
+  }
+
   private onSilence(connection: Raw): void {
     this.silent.add(connection);
     this.dropIdle();
