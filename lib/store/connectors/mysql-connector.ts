@@ -17,20 +17,42 @@ interface ResultSetHeader {
 /** A handler may have set the clock of its session: leases would be over before they begin, and records be swept that have not expired. */
 const SERVER_CLOCK = 'SET timestamp = DEFAULT';
 
-/** As {@link SERVER_CLOCK}, for the one statement that follows. */
-const AT_PRESENT = 'SET STATEMENT timestamp = 0';
+/** Changes the text of a statement so that variables of its session have other values for it alone. */
+type ForOneStatement = (sql: string) => string;
+
+const onMariadb =
+  (...variables: readonly string[]): ForOneStatement =>
+  (sql) =>
+    `SET STATEMENT ${variables.join(', ')} FOR ${sql}`;
+
+/** MySQL takes few variables in a hint, and ignores the others with a warning. */
+const onMysql =
+  (...variables: readonly string[]): ForOneStatement =>
+  (sql) =>
+    sql.replace(/^\w+/, (verb) => `${verb} /*+ ${variables.map((one) => `SET_VAR(${one})`).join(' ')} */`);
+
+/** As {@link SERVER_CLOCK}. */
+const AT_PRESENT = 'timestamp = 0';
 
 /**
- * Limits the wait of the one statement that follows for a locked row, and for the table: ALTER TABLE or a backup may lock it for minutes.
- * The shortest that MariaDB takes is one second.
+ * Limits the wait for a locked table: ALTER TABLE or a backup may lock it for minutes. One second is the shortest that servers take. That for
+ * a locked row has a variable that MySQL does not take for one statement.
  */
-const MARIADB_LOCK_TIMEOUT = `${AT_PRESENT}, innodb_lock_wait_timeout = 1, lock_wait_timeout = 1`;
+const TABLE_TIMEOUT = 'lock_wait_timeout = 1';
+const ROW_TIMEOUT = 'innodb_lock_wait_timeout = 1';
 
-/** As {@link MARIADB_LOCK_TIMEOUT}, once a Galera node has applied all that was committed before, for any kind of statement. */
-const MARIADB_SYNCED = `${MARIADB_LOCK_TIMEOUT}, wsrep_sync_wait = 7 FOR `;
+/** Waits until a Galera node has applied all that was committed before, for any kind of statement. */
+const SYNCED = 'wsrep_sync_wait = 7';
 
-/** Lets the one statement that follows see and change what is committed: see `MysqlConnection.currentRead`. */
-const WITHOUT_SNAPSHOT = `${AT_PRESENT}, innodb_snapshot_isolation = OFF FOR `;
+/** Lets a statement see and change what is committed: see `MysqlConnection.currentRead`. */
+const WITHOUT_SNAPSHOT = 'innodb_snapshot_isolation = OFF';
+
+const MARIADB_ALONE = onMariadb(AT_PRESENT, ROW_TIMEOUT, TABLE_TIMEOUT);
+const MARIADB_SYNCED = onMariadb(AT_PRESENT, ROW_TIMEOUT, TABLE_TIMEOUT, SYNCED);
+const MARIADB_WITHIN = onMariadb(AT_PRESENT);
+const MARIADB_CURRENT = onMariadb(AT_PRESENT, WITHOUT_SNAPSHOT);
+const MYSQL_ALONE = onMysql(AT_PRESENT, TABLE_TIMEOUT);
+const MYSQL_WITHIN = onMysql(AT_PRESENT);
 
 const VARIABLES = `SHOW VARIABLES WHERE Variable_name IN
   ('innodb_snapshot_isolation', 'innodb_rollback_on_timeout', 'wsrep_on', 'log_bin', 'binlog_format')`;
@@ -62,8 +84,8 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   /** @param connections how many of its own it may open; 0: it shares the data source's pool */
   constructor(dataSource: DataSource, dialect: Dialect<MysqlConnection>, connections: number) {
     const own = (limit: number) => ownMysqlPool(dataSource, limit);
-    // MySQL has no lock timeout for a single statement. The timeout of the application's connections must not change.
-    const spills = () => this.server?.isMariadb === true;
+    // MySQL has no timeout of a single statement for locked rows, and that of the application's connections must not change.
+    const spills = () => this.server?.isMariadb === true || this.isSilent;
     const nesting = nestingOf(dataSource, sharedMysqlPool(dataSource));
     const shared = sharedMysqlPool(dataSource, nesting.obtain as () => Promise<Mysql2Connection>);
     super(dialect, new StorePools(shared, own, connections, spills), nesting);
@@ -82,13 +104,10 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
     const { server } = this;
     if (!server) return this.learn(connection).then(() => this.on(connection, place));
     const isShared = this.pools.sharesConnection(connection);
-    const on = wrap(connection, server, {
-      prefix: server.isMariadb ? `${MARIADB_LOCK_TIMEOUT} FOR ` : '',
-      place,
-      isShared,
-    });
+    const settings = { prepare: server.isMariadb ? MARIADB_ALONE : MYSQL_ALONE, place, isShared };
+    const on = wrap(connection, server, settings);
     if (!server.isGaleraNode) return on;
-    return { ...on, synced: wrap(connection, server, { prefix: MARIADB_SYNCED, place, isShared }) };
+    return { ...on, synced: wrap(connection, server, { ...settings, prepare: MARIADB_SYNCED }) };
   }
 
   protected execute(on: MysqlConnection, statement: string): Promise<unknown> {
@@ -143,8 +162,8 @@ const byDriver = (_field: unknown, next: () => unknown) => next();
 const READ_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED';
 
 interface WrapSettings {
-  /** Precedes each prepared statement. */
-  readonly prefix?: string;
+  /** Changes each prepared statement. */
+  readonly prepare?: ForOneStatement;
   readonly place?: Place;
   /** Whether handlers use the connection, and may have left a transaction open, in which a read sees old rows. */
   readonly isShared?: boolean;
@@ -153,13 +172,13 @@ interface WrapSettings {
 function wrap(
   connection: Mysql2Connection,
   server: Server,
-  { prefix = '', place = 'within', isShared = false }: WrapSettings = {},
+  { prepare = (sql) => sql, place = 'within', isShared = false }: WrapSettings = {},
 ): MysqlConnection {
   const execute: MysqlConnection['execute'] = (sql, values) =>
-    answerOf(connection, 'execute', prefix + sql, values, place);
+    answerOf(connection, 'execute', prepare(sql), values, place);
   return {
     returning: server.isMariadb,
-    currentRead: server.hasSnapshotIsolation ? WITHOUT_SNAPSHOT : server.isMariadb ? `${AT_PRESENT} FOR ` : '',
+    currentRead: server.hasSnapshotIsolation ? MARIADB_CURRENT : server.isMariadb ? MARIADB_WITHIN : MYSQL_WITHIN,
     execute,
     query: (sql, values) => answerOf(connection, 'query', sql, values, place),
     read:

@@ -17,11 +17,11 @@ export interface MysqlConnection {
   /** Whether an INSERT can return rows: MariaDB. MySQL needs a second statement. */
   readonly returning: boolean;
   /**
-   * A prefix for a statement of a longer transaction that must see the row as it is now, not as when the transaction began.
-   * Without it, MariaDB from 11.6 refuses the completion (innodb_snapshot_isolation), because a heartbeat changed the row. On MariaDB, it
+   * Changes the text of a statement of a longer transaction so that it sees the row as it is now, not as when the transaction began.
+   * Otherwise, MariaDB from 11.6 refuses the completion (innodb_snapshot_isolation), because a heartbeat changed the row. It
    * also takes the server's clock instead of one that the handler may have set.
    */
-  readonly currentRead: string;
+  readonly currentRead: (sql: string) => string;
   /**
    * The same connection, on a node of a Galera cluster and outside of transactions. Its statements first wait until the node
    * has applied what was committed elsewhere. Without that wait, a node may answer from before the claim.
@@ -143,8 +143,8 @@ function statements(tables: TableNames) {
 export function mysqlDialect(tables: TableNames): Dialect<MysqlConnection> {
   const sql = once(() => statements(tables));
 
-  const completeOne = (on: MysqlConnection, row: CompletionRow, prefix = '') =>
-    fenced(on, prefix + sql().complete, completionValues(row, expiry(row.retentionMs)));
+  const completeOne = (on: MysqlConnection, row: CompletionRow, statement = sql().complete) =>
+    fenced(on, statement, completionValues(row, expiry(row.retentionMs)));
 
   const endLease = (on: MysqlConnection, ownership: Ownership, status: UnresolvedStatus, retentionMs: number | null) =>
     fenced(on, sql().endLease, [status, ...expiry(retentionMs), ...owned(ownership)]);
@@ -203,7 +203,7 @@ export function mysqlDialect(tables: TableNames): Dialect<MysqlConnection> {
         if ((error as { errno?: unknown }).errno === NO_SUCH_SAVEPOINT) return 'ended';
         throw error;
       }
-      return isWanted() ? completeOne(on, row, on.currentRead) : 'ended';
+      return isWanted() ? completeOne(on, row, on.currentRead(sql().complete)) : 'ended';
     },
 
     async isInTransaction(on) {

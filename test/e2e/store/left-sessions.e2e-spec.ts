@@ -160,25 +160,28 @@ test('A MariaDB whose sessions limit what a SELECT returns is known for what it 
 });
 
 // A lease was over before its handler began, and an outcome expired before it was sent: retries ran.
-test.each([0, 4])('Sessions of MariaDB that a handler has left at another time, storeConnections %i', async (own) => {
-  const fixture = await StoreFixture.open(backendOf('mariadb'));
-  try {
-    const dataSource = await prepared(fixture, 'SET timestamp = 1000000000');
-    const store = fixture.store({ dataSource, connector: connectorFor(dataSource, own) });
-    const rival = fixture.store();
-    const claim = aClaim();
-    const ours = ownership(await store.claim(claim));
-    expect((await rival.read(claim.recordId))?.leaseLeftMs).toBeGreaterThan(20_000);
-    expect(await store.renew(ours, HOUR)).toEqual(HELD);
-    expect((await rival.read(claim.recordId))?.leaseLeftMs).toBeGreaterThan(HOUR / 2);
-    expect(await store.transaction((within) => within.complete(ours, COMPLETION))).toEqual(HELD);
-    expect(await rival.read(claim.recordId)).toMatchObject({ status: 'done' });
-    await dataSource.query('SET timestamp = 4000000000');
-    expect(await store.sweep(10)).toBe(0);
-  } finally {
-    await fixture.close();
-  }
-});
+test.each([0, 4])(
+  'Sessions of MySQL and MariaDB that a handler has left at another time, storeConnections %i',
+  async (own) => {
+    const fixture = await StoreFixture.open(backendOf('mariadb'));
+    try {
+      const dataSource = await prepared(fixture, 'SET timestamp = 1000000000');
+      const store = fixture.store({ dataSource, connector: connectorFor(dataSource, own) });
+      const rival = fixture.store();
+      const claim = aClaim();
+      const ours = ownership(await store.claim(claim));
+      expect((await rival.read(claim.recordId))?.leaseLeftMs).toBeGreaterThan(20_000);
+      expect(await store.renew(ours, HOUR)).toEqual(HELD);
+      expect((await rival.read(claim.recordId))?.leaseLeftMs).toBeGreaterThan(HOUR / 2);
+      expect(await store.transaction((within) => within.complete(ours, COMPLETION))).toEqual(HELD);
+      expect(await rival.read(claim.recordId)).toMatchObject({ status: 'done' });
+      await dataSource.query('SET timestamp = 2000000000');
+      expect(await store.sweep(10)).toBe(0);
+    } finally {
+      await fixture.close();
+    }
+  },
+);
 
 // Each claim was refused, because it stays uncommitted in such a session.
 test("The store's own connections commit, where a MariaDB or its application begins sessions without autocommit", async () => {
