@@ -7,6 +7,9 @@ import type { BetterSqlite3DataSourceOptions } from 'typeorm/driver/better-sqlit
 import type { MysqlDataSourceOptions } from 'typeorm/driver/mysql/MysqlDataSourceOptions.js';
 import type { PostgresDataSourceOptions } from 'typeorm/driver/postgres/PostgresDataSourceOptions.js';
 
+/** Whether a MySQL takes the place of MariaDB: see `startMariadb`. */
+export const IS_MYSQL = process.env.MYSQLD !== undefined;
+
 interface OptionsOf {
   postgres: PostgresDataSourceOptions;
   mariadb: MysqlDataSourceOptions;
@@ -37,7 +40,7 @@ export async function createDatabase(dialect: TestDialect): Promise<TestDatabase
       };
     }
     case 'mariadb': {
-      const options = { type: 'mariadb', ...server('TEST_MARIADB_URL') } as const;
+      const options = { type: IS_MYSQL ? 'mysql' : 'mariadb', ...server('TEST_MARIADB_URL') } as const;
       await execute(options, `CREATE DATABASE ${name}`);
       return {
         dialect,

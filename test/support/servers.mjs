@@ -332,10 +332,14 @@ export async function startPgBouncer(postgres, settings = []) {
   }).start();
 }
 
-/** @param {{ settings?: string[] }} [options] command line of the server, the last word */
+/**
+ * MariaDB, or the MySQL that `MYSQLD` names: it takes the place of MariaDB in all tests.
+ *
+ * @param {{ settings?: string[] }} [options] command line of the server, the last word
+ */
 export async function startMariadb({ settings = [] } = {}) {
-  const command = need(MARIADB);
-  const install = need(MARIADB_INSTALL);
+  const mysqld = process.env.MYSQLD;
+  const command = mysqld ?? need(MARIADB);
   const folder = makeFolder('mariadb');
   const data = join(folder, 'data');
   const user = asRoot ? ['--user=root'] : [];
@@ -346,17 +350,22 @@ export async function startMariadb({ settings = [] } = {}) {
       'CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;',
       "CREATE USER IF NOT EXISTS t@'127.0.0.1' IDENTIFIED BY 't';",
       "GRANT ALL ON *.* TO t@'127.0.0.1' WITH GRANT OPTION;",
+      "CREATE USER IF NOT EXISTS root@'127.0.0.1';",
+      "GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;",
     ].join('\n'),
   );
-  await finished(install, [
-    '--no-defaults',
-    `--datadir=${data}`,
-    // Not the machine's, where the temporary tables of two servers that are set up at once have one name.
-    `--tmpdir=${folder}`,
-    '--auth-root-authentication-method=normal',
-    '--skip-test-db',
-    ...user,
-  ]);
+  if (mysqld) await finished(mysqld, ['--no-defaults', '--initialize-insecure', `--datadir=${data}`, ...user]);
+  else {
+    await finished(need(MARIADB_INSTALL), [
+      '--no-defaults',
+      `--datadir=${data}`,
+      // Not the machine's, where the temporary tables of two servers that are set up at once have one name.
+      `--tmpdir=${folder}`,
+      '--auth-root-authentication-method=normal',
+      '--skip-test-db',
+      ...user,
+    ]);
+  }
   return new Server({
     name: 'mariadbd',
     folder,
@@ -374,6 +383,7 @@ export async function startMariadb({ settings = [] } = {}) {
       '--max-connections=300',
       // Survives a killed server, not a killed machine.
       '--innodb-flush-log-at-trx-commit=2',
+      ...(mysqld ? ['--mysqlx=OFF', '--skip-log-bin', `--secure-file-priv=${folder}`] : []),
       ...user,
       ...settings,
     ],

@@ -415,14 +415,14 @@ describe('Announcements through PostgreSQL', () => {
 
 // As in a maintenance, while a password is changed, or while a database is renamed. A completion was taken for refused, and given up at once.
 describe.each([
-  ['postgres', 'CREATE ROLE $ LOGIN SUPERUSER', 'ALTER ROLE $ NOLOGIN', 'DROP ROLE $'],
-  ['mariadb', 'GRANT ALL ON *.* TO $ IDENTIFIED BY ""', 'ALTER USER $ ACCOUNT LOCK', 'DROP USER $'],
+  ['postgres', ['CREATE ROLE $ LOGIN SUPERUSER'], 'ALTER ROLE $ NOLOGIN', 'DROP ROLE $'],
+  ['mariadb', ['CREATE USER $', 'GRANT ALL ON *.* TO $'], 'ALTER USER $ ACCOUNT LOCK', 'DROP USER $'],
 ] as const)('A user of %s who may not log in', (dialect, create, lock, drop) => {
   it('refuses no statement: each is sent again later', async () => {
     const fixture = await StoreFixture.open(backendOf(dialect));
     const username = `u_${randomBytes(4).toString('hex')}`;
     const run = (sql: string) => fixture.dataSource.query(sql.replace('$', username));
-    await run(create);
+    for (const statement of create) await run(statement);
     try {
       const dataSource = await fixture.connect({ username, password: '' });
       const store = fixture.store({ dataSource });
