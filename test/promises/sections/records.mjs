@@ -116,7 +116,7 @@ export const RECORDS = [
           },
           { file: 'lib/store/dialects/sqlite.ts', find: 'token = token + 1', replace: 'token = token' },
         ],
-        shownBy: [{ spec: 'test/e2e/store/model-based' }],
+        shownBy: [{ spec: 'test/e2e/store/concurrent-claims' }],
       },
       {
         promise: 'a lease is renewed in time for a renewal to fail',
