@@ -4,6 +4,7 @@ import { createConnection } from 'mysql2/promise';
 import pg from 'pg';
 import { Disk } from './disk.js';
 import type { Random } from './random.js';
+import { IS_MYSQL } from '../../support/database.js';
 import { processesBelow } from '../../support/processes.js';
 import { startMariadb, startPostgres, startRedis, startTogether, type Server } from '../../support/servers.mjs';
 
@@ -34,7 +35,7 @@ export class Servers {
       await servers.query(
         "CREATE USER lab@'127.0.0.1' IDENTIFIED BY 'lab'",
         "GRANT ALL ON *.* TO lab@'127.0.0.1'",
-        "REVOKE SUPER, READ ONLY ADMIN ON *.* FROM lab@'127.0.0.1'",
+        `REVOKE SUPER, ${IS_MYSQL ? 'CONNECTION_ADMIN' : 'READ ONLY ADMIN'} ON *.* FROM lab@'127.0.0.1'`,
       );
     }
     return servers;
