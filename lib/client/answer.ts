@@ -22,7 +22,7 @@ const AT_THE_DOOR = new Set([401, 403, 407]);
  */
 const NO_ROUTE = new Set([404, 405]);
 
-/** Problems without any execution. */
+/** Problems of a key that was not looked up. They say nothing of earlier attempts: another proxy or release may have let those in. */
 const NEVER_BEGAN = new Set(['key-missing', 'key-invalid']);
 
 /** Problems after which the operation may have run, or has run. */
@@ -75,7 +75,7 @@ export function isDefinitive(answer: Answer, mayHaveRun: boolean): boolean {
   // With `redirect: 'manual'`, a redirect may lead to a login page. A browser does not tell where it leads, nor whether it is a replay.
   if (response.type === 'opaqueredirect') return false;
   if (mayHaveRun && response.status >= 300 && response.status < 400) return false;
-  if (problem && NEVER_BEGAN.has(problem.code)) return true;
+  if (problem && NEVER_BEGAN.has(problem.code)) return !mayHaveRun;
   if (problem && UNSETTLED.has(problem.code)) return false;
   return response.status < 500 && !AT_THE_DOOR.has(response.status) && !isRetryable(answer, mayHaveRun);
 }
