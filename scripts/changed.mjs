@@ -32,6 +32,7 @@ const DEPENDENTS = [
   [/^test\/apps\//, [APPLICATIONS]],
   [/^test\/field\//, [FIELD]],
   [/^test\/orms\//, ['test/e2e/orms', 'test/unit/docs']],
+  [/^test\/clients\//, ['test/e2e/docs']],
   [/^test\/support\/.*\.mjs$/, ALL],
   [/^test\/(docs\/|.*\.md$)/, PAGES],
   [/^test\//, []],

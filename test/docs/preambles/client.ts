@@ -3,3 +3,6 @@ import type { KeyStorage } from 'nestjs-idempotency/client';
 
 /** As browsers have it. */
 export declare const sessionStorage: KeyStorage;
+
+/** An access token; a new one where `renew` says so. */
+export declare function accessToken(renew: boolean): Promise<string>;

@@ -42,6 +42,7 @@ test.each([
   [['lib/cli/main.ts'], 'test/e2e/cli/support.ts'],
   [['lib/dashboard/page/index.html'], 'test/e2e/dashboard-page/dashboard-page.e2e-spec.ts'],
   [['test/orms/main.ts'], 'test/e2e/orms/orms.e2e-spec.ts'],
+  [['test/clients/ky.js'], 'test/e2e/docs/client-libraries.e2e-spec.ts'],
   [['test/unit/engine/retry.spec.ts'], 'test/unit/engine/retry.spec.ts'],
 ])('%j touches %s', (changed, spec) => expect(given(changed)).toContain(spec));
 
