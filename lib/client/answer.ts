@@ -59,7 +59,7 @@ export function isEventStream(response: Response): boolean {
 export function isRetryable({ response, replayed, problem }: Answer, mayHaveRun: boolean): boolean {
   if (replayed) return false;
   if (problem) return problem.retryable;
-  if (mayHaveRun && NO_ROUTE.has(response.status)) return true;
+  if ((mayHaveRun || response.redirected) && NO_ROUTE.has(response.status)) return true;
   // A conflict with Retry-After is a request that still runs (draft-ietf-httpapi-idempotency-key-header-07, section 2.7).
   return PASSING.has(response.status) || (response.status === 409 && response.headers.has('retry-after'));
 }
@@ -75,6 +75,8 @@ export function isDefinitive(answer: Answer, mayHaveRun: boolean): boolean {
   // With `redirect: 'manual'`, a redirect may lead to a login page. A browser does not tell where it leads, nor whether it is a replay.
   if (response.type === 'opaqueredirect') return false;
   if (mayHaveRun && response.status >= 300 && response.status < 400) return false;
+  // The operation has answered with a redirect, and this is the answer of the page that it leads to, which a replica may not have yet.
+  if (response.redirected && response.status >= 400) return false;
   if (problem && NEVER_BEGAN.has(problem.code)) return !mayHaveRun;
   if (problem && UNSETTLED.has(problem.code)) return false;
   return response.status < 500 && !AT_THE_DOOR.has(response.status) && !isRetryable(answer, mayHaveRun);

@@ -188,6 +188,15 @@ describe('what is final', () => {
     expect(await ask(server(lost, outcome).fetch, {}, manual)).toMatchObject({ attempts: 2, definitive: true });
   });
 
+  // An operation that answered 303 has run, also where the page that it leads to is not on a replica yet. Under a new key, it ran again.
+  test.each([400, 404, 410])('%d of the page that a redirect leads to is not', async (status) => {
+    const page = () => Object.defineProperty(new Response('no', { status }), 'redirected', { value: true });
+    const result = await ask(server(page).fetch, { maxAttempts: 2 });
+    expect(result).toMatchObject({ attempts: status === 404 ? 2 : 1, definitive: false });
+    const order = () => Object.defineProperty(created(), 'redirected', { value: true });
+    expect(await ask(server(order).fetch)).toMatchObject({ attempts: 1, definitive: true });
+  });
+
   test('a redirect that the browser hides is not', async () => {
     const hidden = () => Object.defineProperty(Response.error(), 'type', { value: 'opaqueredirect' });
     const { fetch, sent } = server(hidden, created);
