@@ -29,7 +29,8 @@ export function createIdempotentFetch(defaults: Omit<IdempotentFetchOptions, 'ke
  *
  * Retries where the connection breaks, an attempt takes too long, or the response asks for it: by `retryable` in a problem, else by status
  * 408, 425, 429, 502, 503, 504 or 520 to 524, or 409 with `Retry-After`. After an attempt that may have run, also 404 and 405: a gateway
- * may have sent them, or the page that a redirect leads to. Any other response is final. When attempts or time run out, the last response is returned, with `definitive: false`.
+ * may have sent them, or the page that a redirect leads to. Any other response is final. When attempts or time run out, the last response
+ * is returned, with `definitive: false`.
  *
  * @throws IdempotentFetchError where attempts or time run out, and the last attempt got no response
  * @throws TypeError, RangeError for a request or options that cannot be used; nothing was sent
