@@ -21,14 +21,18 @@ const throwRetryable = new ApolloLink((operation, forward) =>
   ),
 );
 
+const retrying = new RetryLink({
+  attempts: {
+    max: 20,
+    retryIf: ({ statusCode }) => statusCode === undefined || [408, 425, 429, 502, 503, 504].includes(statusCode),
+  },
+  delay: { initial: 500, max: 5_000 },
+});
+
 const client = (uri) =>
   new ApolloClient({
     cache: new InMemoryCache(),
-    link: ApolloLink.from([
-      new RetryLink({ attempts: { max: 12 }, delay: { initial: 500, max: 5_000 } }),
-      throwRetryable,
-      new HttpLink({ uri }),
-    ]),
+    link: ApolloLink.from([retrying, throwRetryable, new HttpLink({ uri })]),
   });
 
 export async function pay(uri, variables, key) {

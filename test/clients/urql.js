@@ -13,8 +13,10 @@ const retrying = retryExchange({
   maxNumberAttempts: 12,
   initialDelayMs: 500,
   maxDelayMs: 5_000,
-  retryIf: ({ networkError, graphQLErrors }) =>
-    networkError !== undefined || graphQLErrors.some(({ extensions }) => extensions.retryable === true),
+  retryIf({ networkError, graphQLErrors, response }) {
+    if (!networkError) return graphQLErrors.some(({ extensions }) => extensions.retryable === true);
+    return response === undefined || [408, 425, 429, 502, 503, 504].includes(response.status);
+  },
 });
 
 const client = (url) => new Client({ url, preferGetMethod: false, exchanges: [retrying, fetchExchange] });

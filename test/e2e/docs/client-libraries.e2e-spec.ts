@@ -72,7 +72,13 @@ class PaymentsResolver {
 
 /** What happens to an attempt on its way. */
 type Fate =
-  'passes' | 'its response is lost' | 'its response breaks off' | 'stays unanswered' | '503' | 'is cut while it runs';
+  | 'passes'
+  | 'its response is lost'
+  | 'its response breaks off'
+  | 'stays unanswered'
+  | '500'
+  | '503'
+  | 'is cut while it runs';
 
 let database: TestDatabase;
 let app: INestApplication;
@@ -106,8 +112,8 @@ beforeAll(async () => {
     const attempt: { status?: number; body?: string } = {};
     attempts.set(key, [...before, attempt]);
     const fate = fates.get(key)?.[before.length] ?? 'passes';
-    if (fate === '503') {
-      return void incoming.resume().on('end', () => outgoing.writeHead(503, { 'retry-after': '1' }).end());
+    if (fate === '500' || fate === '503') {
+      return void incoming.resume().on('end', () => outgoing.writeHead(Number(fate), { 'retry-after': '1' }).end());
     }
     const { method, headers } = incoming;
     const forwarded = request(`${target}${incoming.url}`, { method, headers, agent: false }, (response) => {
@@ -180,25 +186,31 @@ test.each<[Fate, readonly string[]]>([
   );
 });
 
-test('a handler that failed, and a key that was used, end it at the first attempt', async () => {
+test('a handler that failed, a key that was used, and a 500, end it at the first attempt', async () => {
   const refused = [...REST, ...GRAPHQL].map(async (library) => {
-    const [failing, used] = [nameOf(library, 'fails-'), nameOf(library)];
+    const names = [nameOf(library, 'fails-'), nameOf(library), nameOf(library)];
+    const [failing, used, broken] = names;
+    fates.set(broken, ['500']);
     const body = GRAPHQL.includes(library)
       ? { query: 'mutation { pay(name: "another") { id } }' }
       : { name: 'another' };
     const path = new URL(urlOf(library)).pathname;
     await call(`${await app.getUrl()}${path}`, { key: used, body });
-    const { error } = await pay(library, failing);
-    const { error: second } = await pay(library, used);
+    const ends = await Promise.all(names.map((name) => pay(library, name)));
     return {
       library,
-      errors: [typeof error, typeof second],
-      attempts: [failing, used].map((name) => attempts.get(name)!.length),
+      errors: ends.map(({ error }) => typeof error),
+      attempts: names.map((name) => attempts.get(name)!.length),
       runs: calls.get(failing),
     };
   });
   expect(await Promise.all(refused)).toEqual(
-    [...REST, ...GRAPHQL].map((library) => ({ library, errors: ['string', 'string'], attempts: [1, 1], runs: 1 })),
+    [...REST, ...GRAPHQL].map((library) => ({
+      library,
+      errors: ['string', 'string', 'string'],
+      attempts: [1, 1, 1],
+      runs: 1,
+    })),
   );
 });
 
