@@ -37,6 +37,12 @@ const SAME: [name: string, path: string, first: Partial<RawRequest>, second: Par
   ['an empty object', 'json', json('{}'), json('{ }')],
   ['no body', 'json', {}, {}],
   ['a body of no bytes', 'json', { headers: { 'Content-Length': '0' } }, { headers: { 'Content-Length': '0' } }],
+  [
+    'no bytes of a form, announced or not',
+    'json',
+    { headers: { 'Content-Type': 'application/x-www-form-urlencoded', 'Content-Length': '0' } },
+    { headers: { 'Content-Type': 'application/x-www-form-urlencoded' } },
+  ],
   ['another charset parameter', 'json', json('{"a":1}'), typed('application/json; charset=utf-8', '{"a":1}')],
   [
     'JSON in chunks',

@@ -115,12 +115,20 @@ async function describeMultipart(exchange: Exchange, options: FingerprintOptions
 
 function describeReadBody(exchange: Exchange, options: FingerprintOptions): BodyDescription {
   const { body } = exchange.request;
-  if (body === undefined || body === null) {
+  if (body === undefined || body === null || isMadeOfNothing(exchange)) {
     return { text: 'none', isIncomplete: body === undefined && announcesBody(exchange) };
   }
   if (body instanceof Uint8Array) return { text: `bytes ${digestOf(body)}` };
   if (typeof body === 'string') return { text: `text ${body}` };
   return describeContent(body, options);
+}
+
+/** Parsers make `{}` of no bytes, some only where `Content-Length: 0` says so. A proxy may add that, or leave it out. */
+function isMadeOfNothing(exchange: Exchange): boolean {
+  const { body } = exchange.request;
+  if (announcesBody(exchange) || !isObject(body)) return false;
+  for (const _ in body) return false;
+  return true;
 }
 
 function describeContent(content: unknown, options: FingerprintOptions): BodyDescription {
