@@ -51,8 +51,10 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
   private readonly recorder: Recorder;
   private readonly transactional: TransactionalRun | undefined;
   private runner: Runner | undefined;
-  /** Ends the handler's part of the open transaction. */
+  /** Ends the handler's part of the open transaction. Absent until that has begun. */
   private endBody: ((result: HandlerResult) => void) | undefined;
+  /** Whether {@link end} was called without a body, which must not begin after that. */
+  private hasEnded = false;
 
   constructor(
     readonly operation: Operation,
@@ -101,20 +103,26 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
 
   /** As {@link run}, by {@link runToEnd}. */
   runAsBody(runner: Runner): void {
+    this.runner = runner;
     const body = () =>
       new Promise<HandlerResult>((resolve) => {
+        if (this.hasEnded) return resolve({ kind: 'discard' });
         this.endBody = resolve;
         runner.begin();
       });
     this.runToEnd(body).then(
-      (recorded) => runner.onRecorded(recorded),
-      (error: unknown) => runner.onFailure(error),
+      (recorded) => this.hasEnded || runner.onRecorded(recorded),
+      (error: unknown) => this.hasEnded || runner.onFailure(error),
     );
   }
 
-  /** Reports the end of the handler that {@link run} began. Called once. */
+  /**
+   * Reports the end of the handler that {@link run} began. Called once. It may come before {@link Runner.begin}, which is then not called:
+   * a time-out answers while the execution waits for its transaction.
+   */
   end(result: HandlerResult): void {
     if (this.endBody) return this.endBody(result);
+    this.hasEnded = true;
     const runner = this.runner!;
     this.record(result).then(
       (recorded) => {

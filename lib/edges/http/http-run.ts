@@ -104,10 +104,15 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
 
   begin(): void {
     const { subscriber } = this.pass;
-    // An outer interceptor, such as a timeout, has already answered.
+    const { rawResponse } = this.exchange;
+    // Something outside, such as a time-out, has refused the request while it waited. A success that middleware has sent in advance, as to
+    // acknowledge a webhook, is no refusal.
+    if (rawResponse.writableEnded && rawResponse.statusCode >= 400) {
+      discardWrites(rawResponse);
+      subscriber.error(new TooLateError());
+    }
     if (subscriber.closed) return this.end({ kind: 'discard' });
     subscriber.add(this.pass);
-    const { rawResponse } = this.exchange;
     if (isClosed(rawResponse)) this.onClose();
     else rawResponse.on('close', () => this.onClose());
     runWithin(this.current, follow, this, this.pass);

@@ -137,13 +137,15 @@ export function isClientAbort({ operation, exchange }: RunState, error: unknown,
 }
 
 /**
- * Whether no response is to be expected of a run whose client has gone: platforms stop a stream when its client disconnects.
+ * Whether no response is to be expected of a run whose client has gone: platforms stop a stream when its client disconnects. Fastify writes
+ * none where middleware had ended the response before the run began.
  *
  * @param hasResponse whether a response has begun
  */
-export function isResponseUnlikely({ pass, current }: RunState, hasResponse: boolean): boolean {
+export function isResponseUnlikely({ pass, current, exchange }: RunState, hasResponse: boolean): boolean {
   const { state, isBody } = current.calls;
-  return pass.isGivenUp || pass.isStream || isBody || hasResponse || state === 'not begun';
+  const mayCome = state !== 'not begun' && !isBody && !exchange.rawResponse.writableEnded;
+  return pass.isGivenUp || pass.isStream || hasResponse || !mayCome;
 }
 
 /** The status of the web Response that the handler has returned. */
