@@ -187,7 +187,7 @@ export function resultOf(run: RunState, { status, body }: CapturedResponse): Han
     const outcome = outcomeToKeep({ code: status, head, body }, response);
     return storedResult(outcome, failed, handlerFailed);
   } catch (error) {
-    logger.error(`${operation.endpoint}: the response cannot be kept`, (error as Error).stack);
+    logger.error(`${operation.endpoint}: the response cannot be kept`, (error as Error | undefined)?.stack);
     return storedResult(TOMBSTONE, failed, handlerFailed);
   }
 }

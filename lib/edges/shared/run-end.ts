@@ -105,10 +105,19 @@ export function isStream(value: unknown): boolean {
  * interceptor is then the handler's. Such a value contains functions, which no response can; those of streams and of values with
  * `toJSON()` do not count.
  */
-export function isWorkToBeDone(value: unknown, depth = 2): boolean {
+export function isWorkToBeDone(value: unknown): boolean {
+  try {
+    return holdsFunctions(value, 2);
+  } catch {
+    // A getter of the value throws.
+    return false;
+  }
+}
+
+function holdsFunctions(value: unknown, depth: number): boolean {
   if (typeof value === 'function') return true;
   if (typeof value !== 'object' || value === null || depth === 0 || 'toJSON' in value || isStream(value)) return false;
-  return Object.values(value).some((member) => isWorkToBeDone(member, depth - 1));
+  return Object.values(value).some((member) => holdsFunctions(member, depth - 1));
 }
 
 /**

@@ -8,7 +8,7 @@ import { errorOfHandler } from '../../problems/from-engine.js';
 import { type Answer, unpackAnswer } from '../content/value-outcome.js';
 import { answerInstead, type RunSettings, STORE_WITHOUT_RESPONSE } from '../shared/run-end.js';
 import type { OpenTransactions } from './open-transactions.js';
-import { resultOf } from './value-result.js';
+import { resultOf, unkeptResult } from './value-result.js';
 
 /**
  * The states of a run.
@@ -59,8 +59,7 @@ export class PipelineRun {
    * @throws UnreadableRecordError where the answer on record cannot be read
    */
   async run(handle: () => Observable<unknown>, onRecorded: () => void = () => undefined): Promise<void> {
-    // An outer interceptor, such as a timeout, has already answered.
-    if (this.subscriber.closed) this.settle({ kind: 'discard' });
+    this.subscriber.add(() => this.onUnsubscribed());
     const running = this.leased.runToEnd(() => {
       if (this.current.calls.state !== 'closed') runWithin(this.current, () => this.follow(handle));
       return this.result;
@@ -79,6 +78,11 @@ export class PipelineRun {
       },
       complete: () => void this.onEnd(),
     });
+  }
+
+  /** An outer interceptor, such as a timeout, has answered, perhaps before the run began. What had not begun by then does not begin. */
+  private onUnsubscribed(): void {
+    if (this.phase === 'holding' && this.current.calls.state === 'not begun') this.settle({ kind: 'discard' });
   }
 
   private onValue(value: unknown): void {
@@ -113,21 +117,27 @@ export class PipelineRun {
       const { state } = this.current.calls;
       return this.settle(state === 'succeeded' ? STORE_WITHOUT_RESPONSE : { kind: 'release' });
     }
-    const kept = this.serialize ? this.values.map(this.serialize) : this.values;
-    const result = kept.some(isThenable) ? await this.resultOfPromises(kept) : this.resultOf(kept);
+    const ofKept = this.resultOfKept();
+    const result = ofKept instanceof Promise ? await ofKept : ofKept;
     // An earlier call may still run. To free its key now would let a retry run beside it.
     if (result.kind !== 'store') await calls.idle();
     this.settle(result);
   }
 
-  private resultOf(values: readonly unknown[]): HandlerResult {
-    return resultOf({ values, thrown: this.thrown }, this.settings, this.current);
+  /** What cannot be serialized has no value to replay. The operation is done all the same. */
+  private resultOfKept(): HandlerResult | Promise<HandlerResult> {
+    const unkept = (error: unknown) => unkeptResult(this.settings, error);
+    try {
+      const kept = this.serialize ? this.values.map(this.serialize) : this.values;
+      if (!kept.some(isThenable)) return this.resultOf(kept);
+      return Promise.all(kept).then((values) => this.resultOf(values), unkept);
+    } catch (error) {
+      return unkept(error);
+    }
   }
 
-  /** What cannot be serialized is not sent either. The operation is done, and has no value to replay. */
-  private async resultOfPromises(kept: readonly unknown[]): Promise<HandlerResult> {
-    const values = await Promise.all(kept).catch(() => undefined);
-    return values ? this.resultOf(values) : STORE_WITHOUT_RESPONSE;
+  private resultOf(values: readonly unknown[]): HandlerResult {
+    return resultOf({ values, thrown: this.thrown }, this.settings, this.current);
   }
 
   /** Ends the handler's part: no call of it begins after that. */

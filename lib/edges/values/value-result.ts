@@ -34,7 +34,17 @@ export function resultOf(
     const outcome = outcomeToKeep(packAnswer(answer, response.maxBytes, settings.classes), response);
     return storedResult(outcome, failed, handlerFailed);
   } catch (error) {
-    logger.error(`${settings.endpoint}: the answer cannot be kept`, (error as Error).stack);
-    return storedResult(TOMBSTONE, failed, handlerFailed);
+    return unkeptResult(settings, error, failed, handlerFailed);
   }
+}
+
+/** Returns the result to record where the answer cannot be kept, and logs `error`, for which it cannot. */
+export function unkeptResult(
+  { endpoint }: Pick<RunSettings, 'endpoint'>,
+  error: unknown,
+  failed = false,
+  handlerFailed = false,
+): HandlerResult {
+  logger.error(`${endpoint}: the answer cannot be kept`, (error as Error | undefined)?.stack);
+  return storedResult(TOMBSTONE, failed, handlerFailed);
 }
