@@ -112,11 +112,24 @@ function watchValue(value: unknown, execution: CurrentExecution): unknown {
 function watchWork(value: unknown, execution: CurrentExecution): unknown {
   if (typeof value === 'function') return watchedWork(value as Method, execution);
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
-  for (const name in value) if (typeof (value as Record<string, unknown>)[name] !== 'function') return value;
-  const members = Object.entries(value);
-  return members.length === 0
-    ? value
-    : Object.fromEntries(members.map(([name, work]) => [name, watchedWork(work as Method, execution)]));
+  if (!holdsFunctionsAlone(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, work]) => [name, watchedWork(work as Method, execution)]),
+  );
+}
+
+function holdsFunctionsAlone(value: object): boolean {
+  let isEmpty = true;
+  try {
+    for (const name in value) {
+      if (typeof (value as Record<string, unknown>)[name] !== 'function') return false;
+      isEmpty = false;
+    }
+  } catch {
+    // A getter that throws must not fail the handler, which has succeeded: a retry would run it again.
+    return false;
+  }
+  return !isEmpty;
 }
 
 function watchedWork(work: Method, execution: CurrentExecution): Method {

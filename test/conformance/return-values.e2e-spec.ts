@@ -53,6 +53,8 @@ const CASES: ReplayCase[] = [
   { name: 'DELETE', method: 'DELETE', path: 'delete', status: 200, text: /^{"deleted":"run \d+"}$/ },
   { name: '@Header()', path: 'header', status: 201, has: { 'cache-control': 'no-store', 'x-custom-case': 'as it is' } },
   { name: 'a BigInt, which JSON cannot carry', path: 'bigint', status: 500, again: 'carried out' },
+  { name: 'an object with a getter that throws', path: 'unreadable', status: 500, again: 'carried out' },
+  { name: 'the same, read by an interceptor', path: 'unreadable-inside', status: 500, again: 'carried out' },
   { name: 'a circular object, which JSON cannot carry', path: 'circular', status: 500, again: 'carried out' },
   {
     name: 'a file that is missing',

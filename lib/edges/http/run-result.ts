@@ -221,6 +221,14 @@ function hasHandlerFailed(run: RunState, status: number | undefined): boolean {
   if (status === undefined || status < 400) return false;
   if (run.writer === 'interceptor') return isWorkToBeDone(calls.value);
   // Any other status than the handler's comes from a failure after it. ts-rest keeps the handler's status in its value.
-  const inValue = (calls.value as { status?: unknown } | null | undefined)?.status;
-  return isNative(run) || status === run.pass.status || status === inValue;
+  return isNative(run) || status === run.pass.status || status === statusIn(calls.value);
+}
+
+function statusIn(value: unknown): unknown {
+  try {
+    return (value as { status?: unknown } | null | undefined)?.status;
+  } catch {
+    // A getter that throws, for which the value could not be sent.
+    return undefined;
+  }
 }

@@ -7,6 +7,7 @@ import {
   Header,
   HttpCode,
   type INestApplication,
+  type NestInterceptor,
   Patch,
   Post,
   Put,
@@ -36,6 +37,15 @@ class Account {
   @Expose({ name: 'label' }) name = 'Ann';
   constructor(readonly nested?: Account) {}
 }
+
+const unreadable = () => ({
+  get status(): string {
+    throw new Error('the order is not loaded');
+  },
+});
+const copies: NestInterceptor = {
+  intercept: (_context, next) => next.handle().pipe(map((value) => ({ ...(value as object) }))),
+};
 
 class ThenableQuery {
   // oxlint-disable-next-line unicorn/no-thenable -- as query builders have it
@@ -266,6 +276,21 @@ export class ReturnValuesController {
   bigint() {
     ran();
     return { amount: 10n };
+  }
+
+  // The first member decides whether a value is work for an interceptor. To read it failed the handler, and freed the key.
+  @Post('unreadable')
+  unreadable() {
+    ran();
+    return unreadable();
+  }
+
+  // Read once more, when nothing handled what that threw: the process ended.
+  @Post('unreadable-inside')
+  @UseInterceptors(copies)
+  unreadableInside() {
+    ran();
+    return unreadable();
   }
 
   @Post('circular')
