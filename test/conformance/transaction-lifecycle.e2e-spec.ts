@@ -130,6 +130,33 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('on %s', (dial
     }
   });
 
+  // COMMIT found no transaction, which is no error: the client got a success of which nothing was kept.
+  it.each([
+    ['rollbackTransaction()', (runner: QueryRunner) => runner.rollbackTransaction()],
+    ['a statement', (runner: QueryRunner) => runner.query('ROLLBACK')],
+  ])('has failed where a subscriber rolls back before COMMIT, by %s', async (_how, rollBack) => {
+    let isRefused = true;
+    const subscriber: EntitySubscriberInterface = {
+      beforeTransactionCommit: async ({ queryRunner }) => {
+        if (isRefused) await rollBack(queryRunner);
+      },
+    };
+    const { subscribers } = app.dataSource;
+    subscribers.push(subscriber);
+    try {
+      handler = (execution) => write(execution, 'debit').then(() => ({ ok: true }));
+      const asked = request();
+      expect((await send(app.port, asked)).status).toBe(500);
+      expect([await writesOf(asked.key), await statusOf(asked.key)]).toEqual([[], 'failed']);
+      isRefused = false;
+      expect((await send(app.port, asked)).status).toBe(201);
+      expect(await writesOf(asked.key)).toEqual(['debit']);
+      expect(isReplay(await send(app.port, asked))).toBe(true);
+    } finally {
+      subscribers.splice(subscribers.indexOf(subscriber), 1);
+    }
+  });
+
   // The connection returned to the pool in the open transaction, and the next request committed what had failed.
   it('keeps its connection, though a handler releases it as one of its own', async () => {
     let failure: Error | undefined = new Error('declined');

@@ -8,6 +8,8 @@ const LEADING = /^(?:\s|\(|;|--[^\n]*(?:\n|$)|#[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*
 const TRANSACTION_CONTROL =
   /^(?:commit|end|abort|begin(?!\s+not\s+atomic\b)|start\s+transaction|prepare\s+transaction|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|set\s+(?:@@(?:session\.)?|session\s+|local\s+)?autocommit)\b/i;
 
+const ROLLBACK = /^rollback\b(?!\s+(?:work\s+|transaction\s+)?to\b)/i;
+
 /** Statements that commit what came before them (MySQL reference manual, "Statements That Cause an Implicit Commit"). */
 const IMPLICIT_COMMIT =
   /^(?:(?:create\s+(?:or\s+replace\s+)?|drop\s+)(?!(?:temporary|or)\b)|(?:alter|truncate|rename|grant|revoke|analyze(?=\s+(?:\w+\s+)?table\b)|optimize|repair|flush|install|uninstall)\s|(?:un)?lock\s+tables?\b)/i;
@@ -26,6 +28,11 @@ const WRITE_BEHIND_WITH = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)
 export function endsTransaction(sql: string, { commitsImplicitly }: Pick<Dialect, 'commitsImplicitly'>): boolean {
   const statement = sql.replace(LEADING, '');
   return TRANSACTION_CONTROL.test(statement) || (commitsImplicitly && IMPLICIT_COMMIT.test(statement));
+}
+
+/** Returns whether a statement rolls the whole transaction back, and not to a savepoint. */
+export function rollsBack(sql: string): boolean {
+  return ROLLBACK.test(sql.replace(LEADING, ''));
 }
 
 /** Returns whether a statement makes the rest of a PostgreSQL transaction run as another role, as far as its text shows. */

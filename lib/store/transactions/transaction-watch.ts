@@ -18,7 +18,7 @@ import { rolledBackAtCommit } from '../dialects/postgres.js';
 import { kindOf } from '../driver-errors.js';
 import { JoinedOperation, settle, settleAtRelease } from './joined-operations.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
-import { changesRole, endsTransaction, isWrite, resetsSettings } from './statements.js';
+import { changesRole, endsTransaction, isWrite, resetsSettings, rollsBack } from './statements.js';
 import { markAgain, type RawConnection, WatchedTransaction } from './watched-transaction.js';
 
 /**
@@ -170,6 +170,8 @@ export class TransactionWatch implements EntitySubscriberInterface {
   /** Called by TypeORM before each statement of the data source. An error that it throws rejects the statement. */
   beforeQuery({ query, queryRunner }: Statement): void {
     const transaction = this.transactions.get(queryRunner);
+    // It would succeed, and the response be sent, though nothing is left to commit.
+    if (transaction?.isRolledBack && query === 'COMMIT') throw new TransactionUndoneError({ cause: transaction.cause });
     if (!transaction || transaction.phase === 'ending') return this.warnOfForeignWrite(query, queryRunner);
     if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });
     if (transaction.phase === 'failed') return refuseLeftRunning(queryRunner);
@@ -197,8 +199,8 @@ export class TransactionWatch implements EntitySubscriberInterface {
   }
 
   /**
-   * Subscribers of the application write before COMMIT, and may catch what fails there. The transaction is undone then, the completion
-   * with it. COMMIT would succeed all the same, and the response be sent.
+   * Subscribers of the application write before COMMIT, and may catch what fails there, or roll back. The transaction is undone then, the
+   * completion with it. COMMIT would succeed all the same, and the response be sent.
    *
    * @throws TransactionUndoneError which rejects the COMMIT
    */
@@ -207,6 +209,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     query: string,
     { success, rawResults, error }: Pick<StatementResult, 'success' | 'rawResults' | 'error'>,
   ): Promise<void> | undefined {
+    if (success && rollsBack(query)) transaction.isRolledBack = true;
     if (!transaction.runner!.isTransactionActive) return undefined;
     if (rolledBackAtCommit(query, rawResults)) throw new TransactionUndoneError({ cause: transaction.cause });
     if (success || query === 'COMMIT') return undefined;

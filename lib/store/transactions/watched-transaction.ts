@@ -57,6 +57,8 @@ export class WatchedTransaction {
   marking: Promise<void> | undefined;
   /** Whether the handler took another role, which may have no right to write the store's tables. */
   hasOtherRole = false;
+  /** Whether it was rolled back at its end, as by a subscriber of the application before COMMIT. */
+  isRolledBack = false;
   /** Whether the completion has committed it. */
   isCommitted = false;
   runner: QueryRunner | undefined;
