@@ -201,6 +201,32 @@ describe.each(PLATFORMS)('handlers that are generators, on %s', (platform) => {
     await expectOneRun(path, key);
   });
 
+  // No filter is asked for a response to the error then. It ran again at each retry.
+  test('an error before the first chunk, after the client has gone, is the outcome all the same', async () => {
+    const key = randomUUID();
+    const sent = request('refused', key, { 'x-leaves': 'true' });
+    await once(entered, 'request');
+    sent.destroy();
+    await until(() => runs.has(key));
+    let answer!: string;
+    await until(async () => (answer = (await post('refused', key)).body) && !answer.includes('in-progress'));
+    expect(JSON.parse(answer)).toMatchObject({
+      code: 'replay-unavailable',
+      detail: expect.stringContaining('failed') as string,
+    });
+    expect([await rows(key), runs.get(key)]).toEqual([0, 1]);
+  });
+
+  test('a failure after the client has gone frees the key', async () => {
+    const key = randomUUID();
+    const sent = request('broken-at-once', key, { 'x-leaves': 'true' });
+    await once(entered, 'request');
+    sent.destroy();
+    await until(() => runs.has(key));
+    await until(async () => (await post('broken-at-once', key)).status === 500);
+    expect(runs.get(key)).toBe(2);
+  });
+
   test.each(['whole', 'transactional', 'iterable', 'large', 'large-plain', 'streamed'])(
     '%s: a client that has gone away before it begins',
     async (path) => {

@@ -27,6 +27,7 @@ import {
   isResponseUnlikely,
   isTruncated,
   resultOf,
+  resultOfUnansweredError,
   resultWithoutResponse,
   type RunState,
   sendingOf,
@@ -306,7 +307,11 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     if (await this.waitForResponse()) return;
     // An outer interceptor has retried.
     if (isSettled && isBusy(this)) return this.endUnanswered();
-    const isKnown = !this.operation.native || this.capture.hasResponse || this.current.calls.isAsync;
+    const { calls } = this.current;
+    if (calls.isBody && calls.state === 'failed' && !this.capture.hasResponse) {
+      return this.end(resultOfUnansweredError(this));
+    }
+    const isKnown = !this.operation.native || this.capture.hasResponse || calls.isAsync;
     const status = this.operation.native && this.capture.hasResponse ? this.exchange.rawResponse.statusCode : undefined;
     this.end(resultWithoutResponse(this, isSettled && isKnown, status ?? webStatusOf(this)));
   }

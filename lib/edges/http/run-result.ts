@@ -4,6 +4,7 @@ import type { CurrentExecution } from '../../engine/current-execution.js';
 import type { LeasedExecution } from '../../engine/leased-execution.js';
 import type { HandlerResult } from '../../engine/recorder.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
+import { statusOfError } from '../../options/error-status.js';
 import { REJECTED_BY_PIPES } from '../../private-names/nest.js';
 import { errorOfHandler } from '../../problems/from-engine.js';
 import { headSince, packHead } from '../content/response-head.js';
@@ -164,6 +165,16 @@ export function resultWithoutResponse(run: RunState, isKnown: boolean, status?: 
   if (!isKnown) return { kind: 'unknown' };
   if (run.pass.thrown?.isClientAbort) return STORE_WITHOUT_RESPONSE;
   return state === 'succeeded' && !hasHandlerFailed(run, status) ? STORE_WITHOUT_RESPONSE : { kind: 'release' };
+}
+
+/**
+ * Returns the result of a generator that failed before its first chunk, after its client had gone: nobody asks the exception filters for a
+ * response to its error. As that of any other handler, its error decides whether the operation runs again.
+ */
+export function resultOfUnansweredError({ operation, current }: RunState): HandlerResult {
+  const error = errorOfHandler(current.calls.error, operation.documentation);
+  const unstored = unstoredResult(operation, { status: statusOfError(error), error, handlerFailed: true }, current);
+  return unstored ?? storedResult(TOMBSTONE, true, true);
 }
 
 /** Returns a tombstone if the response cannot be packed, because an error would leave the record in `processing` until its lease ends. */
