@@ -18,7 +18,7 @@ import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
 import { interceptorOf, discardWrites } from './response-interceptor.js';
 import { readToEnd } from './read-to-end.js';
-import { keepSource, sourceOf, type StreamEnd } from './response-stream.js';
+import { keepSource, sourceOf, type StreamEnd, streamError } from './response-stream.js';
 import {
   isBusy,
   isClientAbort,
@@ -232,9 +232,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   /** Nest 11 ends the response of a stream that fails as if it were whole. It must not be sent. */
   private endTruncated(): void {
     const { pass } = this;
-    const cause = this.current.calls.error ?? pass.source?.errored;
-    const error = cause instanceof Error ? cause : new Error('The stream was destroyed before its end', { cause });
-    pass.thrown ??= { error, isClientAbort: false };
+    pass.thrown ??= { error: streamError(this.current.calls.error ?? pass.source?.errored), isClientAbort: false };
     this.failedAfterResponse = true;
     this.end({ kind: 'release' });
   }

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { HandlerCalls } from '../../engine/handler-calls.js';
 import { isDestroyed } from './http2.js';
+import { streamError } from './response-stream.js';
 import { isWebResponse } from './web-response.js';
 
 /** How a handler's value is read. */
@@ -19,11 +20,11 @@ interface Reading {
 export function readToEnd(value: unknown, response: ServerResponse, calls: HandlerCalls, isFailure: boolean): void {
   const body = isWebResponse(value) ? value.body : value;
   const watched = (reading: Reading): Reading => {
-    let settle: ((error?: unknown) => void) | undefined;
+    let settle: ((error?: Error) => void) | undefined;
     const begin = () => {
       const call = calls.beginBody();
-      return (error?: unknown) =>
-        error !== undefined && isFailure ? calls.settle(call, 'failed', error) : calls.settle(call, 'succeeded', value);
+      return (error?: Error) =>
+        error && isFailure ? calls.settle(call, 'failed', error) : calls.settle(call, 'succeeded', value);
     };
     const next = async () => {
       settle ??= begin();
@@ -32,7 +33,8 @@ export function readToEnd(value: unknown, response: ServerResponse, calls: Handl
         if (result.done) settle();
         return result;
       } catch (error) {
-        settle(error);
+        // `controller.error()` needs no reason.
+        settle(streamError(error));
         throw error;
       }
     };
@@ -42,7 +44,7 @@ export function readToEnd(value: unknown, response: ServerResponse, calls: Handl
     const stop = async () => {
       // Its error is that of the call.
       if (isDestroyed(response)) return void readRest().catch(() => undefined);
-      settle?.(new Error('The stream was destroyed before its end'));
+      settle?.(streamError());
       return reading.stop();
     };
     return { next, stop };

@@ -22,6 +22,11 @@ export function sourceOf(value: unknown): Readable | undefined {
   return source instanceof Readable ? source : undefined;
 }
 
+/** Returns the error of a stream that ended too early, for which it may have given no reason. */
+export function streamError(reason?: unknown): Error {
+  return reason instanceof Error ? reason : new Error('The stream was destroyed before its end', { cause: reason });
+}
+
 /**
  * Keeps a stream that is piped to `response` alive when the client disconnects. Platforms destroy it then, which would stop an
  * operation half way whose work happens while its stream is read.
