@@ -111,8 +111,13 @@ export class HandlerCalls {
     return this.follow(call, handler, read);
   }
 
-  /** Runs work that the handler returned as a function for an interceptor to call. It counts as a call of the handler. */
+  /**
+   * Runs work that the handler returned as a function for an interceptor to call. It counts as a call of the handler.
+   *
+   * @throws TooLateError after {@link close}
+   */
   runWork<T>(work: () => T): T {
+    if (this.closed) throw new TooLateError();
     return this.follow(this.begin(), work);
   }
 

@@ -252,7 +252,8 @@ export class Recorder {
   async hold(error?: unknown): Promise<RecordingResult> {
     const { lease, ownership, store, events } = this.owner;
     lease.markEnding();
-    await store.hold(ownership).catch(() => undefined);
+    const answer = await store.hold(ownership).catch(() => undefined);
+    if (answer && !answer.held) return this.lost(await this.read());
     if (events.observed) events.next({ type: 'held', ...this.owner.inEvents() });
     return { kind: 'held', error };
   }

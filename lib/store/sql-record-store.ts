@@ -48,6 +48,10 @@ export interface SqlRecordStoreSettings {
   readonly transactionHost?: TransactionHost;
 }
 
+/** The handler has had its say: its further transaction would have nothing to wait for, and stay open. */
+const RUN_TWICE =
+  'The option `transactionHost`: run() has run its work twice. Leave it to the client to try again, or to an interceptor';
+
 /** While one batch is in flight, all that arrives joins the next: the fewest commits, each of which waits for the disk. */
 const IN_FLIGHT = 1;
 const MAX_CLAIMS = 128;
@@ -177,10 +181,13 @@ export class SqlRecordStore implements RecordStore {
     endpoint = 'a transactional operation',
   ): Promise<T> {
     const { transactionHost: host, timeoutMs } = this.settings;
+    let workHasBegun = false;
     let workIsDone = false;
     let transaction: WatchedTransaction | undefined;
-    const during = (manager: EntityManager, begun: WatchedTransaction | undefined) =>
-      this.watch
+    const during = (manager: EntityManager, begun: WatchedTransaction | undefined) => {
+      if (workHasBegun) return Promise.reject(new Error(RUN_TWICE));
+      workHasBegun = true;
+      return this.watch
         .during(manager, begun, (watched) => {
           transaction = watched;
           return work(this.storeTransaction(manager, watched));
@@ -189,6 +196,7 @@ export class SqlRecordStore implements RecordStore {
           workIsDone = true;
           return answer;
         });
+    };
     const run = () =>
       host ? host.run(this.dataSource, (manager) => during(manager, undefined)) : this.ownTransactions.run(during);
     try {

@@ -10,7 +10,14 @@ import {
 } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Column, Entity, type EntityManager, PrimaryColumn, QueryFailedError } from 'typeorm';
-import { type Execution, Idempotent, IdempotentExecution, IdempotencyService, StepResult } from '../../lib/index.js';
+import {
+  type Execution,
+  Idempotent,
+  IdempotentExecution,
+  IdempotencyService,
+  StepResult,
+  type TransactionHost,
+} from '../../lib/index.js';
 import { createDatabase, IS_MYSQL, type TestDatabase, type TestDialect } from '../support/database.js';
 import { waitsForLock } from '../support/lock-waits.js';
 import { startMariadb } from '../support/servers.mjs';
@@ -399,6 +406,43 @@ describe.each(PLATFORMS)('a database that refuses, on %s', (platform) => {
     } finally {
       await app.close();
     }
+  });
+});
+
+describe('a transaction host that tries again', () => {
+  const run: TransactionHost['run'] = async (dataSource, work) => {
+    try {
+      return await dataSource.transaction(work);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== '40001') throw error;
+      return dataSource.transaction(work);
+    }
+  };
+  beforeAll(() => open('postgres', 'fastify', { options: { transactionHost: { run } } }));
+  afterAll(() => app?.close());
+
+  // The handler ran once more, its end was taken for that of the first run, and its transaction stayed open: no answer ever came.
+  it('after a COMMIT that conflicts does not run the handler again: its client does', async () => {
+    await app.dataSource.query(`CREATE SEQUENCE commits;
+      CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF nextval('commits') = 1 THEN RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001'; END IF;
+        RETURN NULL;
+      END $$;
+      CREATE CONSTRAINT TRIGGER conflict AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION conflict()`);
+    let runs = 0;
+    handler = async (execution) => {
+      runs++;
+      await write(execution.manager, execution.key, 'debit');
+      return { ok: true };
+    };
+    const request = to('run');
+    expect((await send(app.port, request)).status).toBe(500);
+    expect([runs, await entriesOf(request.key), await statusOf(request)]).toEqual([1, [], 'failed']);
+    expect(warnings('transactionHost').at(-1)).toMatch(/run\(\) has run its work twice/);
+    expect((await send(app.port, request)).status).toBe(201);
+    expect([runs, await entriesOf(request.key)]).toEqual([2, ['debit']]);
+    expect(isReplay(await send(app.port, request))).toBe(true);
   });
 });
 

@@ -12,6 +12,6 @@ import type { DataSource, EntityManager } from 'typeorm';
  * ```
  */
 export interface TransactionHost {
-  /** Runs `work` in a transaction. Commits when it resolves. When it rejects, rolls back and rejects with the same error. */
+  /** Runs `work` in a transaction, once. Commits when it resolves. When it rejects, rolls back and rejects with the same error. */
   run<T>(dataSource: DataSource, work: (manager: EntityManager) => Promise<T>): Promise<T>;
 }

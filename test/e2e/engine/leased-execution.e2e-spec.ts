@@ -103,6 +103,20 @@ describe('an execution', () => {
     }
   });
 
+  // It reported a record as held that nobody has to resolve.
+  it('that lost its record does not hold it', async () => {
+    const here = new Process(fixture);
+    const operation = anOperation();
+    const leased = await here.begin(operation);
+    const recorded = await leased.runToEnd(async () => {
+      leased.steps.isUnknown = true;
+      await takeAway(operation);
+      return STORE;
+    });
+    expect(recorded).toMatchObject({ kind: 'lost', recordState: { status: 'processing', attempt: 2 } });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+  });
+
   it('has one signal', async () => {
     const { execution } = await new Process(fixture).begin(anOperation());
     expect(execution.signal).toBe(execution.signal);

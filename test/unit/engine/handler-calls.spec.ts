@@ -71,6 +71,7 @@ describe('the calls of a handler', () => {
     late.close();
     const handler = jest.fn();
     expect(() => late.run(handler)).toThrow(TooLateError);
+    expect(() => late.runWork(handler)).toThrow(TooLateError);
     expect([late.state, handler.mock.calls.length]).toEqual(['closed', 0]);
     const one = pending();
     const result = running.run(one.handler);
