@@ -253,8 +253,9 @@ function encryption(value: unknown, option: string): EncryptionOptions | undefin
       `must be a Buffer of 32 bytes (AES-256), not ${has}: \`openssl rand -base64 32\` makes one, Buffer.from(text, 'base64') reads it`,
     );
   }
-  if (Object.hasOwn(keys ?? {}, current)) return value as EncryptionOptions;
-  check.refuse(`${option}.current`, 'must be the id of one of `encryption.keys`');
+  // Not a number, as a YAML file has it.
+  if (typeof current === 'string' && Object.hasOwn(keys ?? {}, current)) return value as EncryptionOptions;
+  check.refuse(`${option}.current`, 'must be the id of one of `encryption.keys`, as text');
 }
 
 function sweep(value: unknown, option: string) {

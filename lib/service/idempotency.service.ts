@@ -157,7 +157,7 @@ export class IdempotencyService {
             subscriber,
             this.openTransactions,
           );
-          run.run(() => defer(call)).catch((error: unknown) => subscriber.error(error));
+          run.run(() => defer(call)).catch((error: unknown) => subscriber.error(problemOfError(error)));
         });
         return (await lastValueFrom(values)) as T;
       }

@@ -9,6 +9,7 @@ import {
   type IdempotencyEvent,
   type IdempotencyModuleOptions,
   IdempotencyKeyReusedException,
+  IdempotencyRecordUnreadableException,
   IdempotencyReplayUnavailableException,
   IdempotencyService,
 } from '../../../lib/index.js';
@@ -146,6 +147,23 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     inner();
     await running;
     expect(await outer()).toBeUndefined();
+  });
+
+  test('run: one that lost its record to an outcome that cannot be read is refused as such', async () => {
+    const identity = { key: 'unreadable', operation: 'payout' };
+    const run = service.run(identity, async () => {
+      const { id } = (await service.find(identity))!;
+      await app
+        .get(DataSource)
+        .query(
+          `UPDATE idempotency_record SET status = 'done', token = 9, response_code = 1, response_head = $head WHERE id = '${id}'`.replace(
+            '$head',
+            dialect === 'postgres' ? `'{'::bytea` : `X'7B'`,
+          ),
+        );
+      return 'paid';
+    });
+    await expect(run).rejects.toBeInstanceOf(IdempotencyRecordUnreadableException);
   });
 
   test('run: one that is within itself does not wait for itself', async () => {

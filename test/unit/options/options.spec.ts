@@ -73,6 +73,8 @@ const badModule: typeof bad = [
   ['redis', { redis: [{ host: 'localhost' }] }, /something at index 0 .*`new Redis\(url\)` makes one/],
   ['encryption', { encryption: randomBytes(32) }, /must be an object of keys, current$/],
   ['encryption.current', { encryption: { keys: {}, current: 'a' } }, /id of one of/],
+  // The first request failed, and its retry waited forever.
+  ['encryption.current', { encryption: { keys: { 2026: randomBytes(32) }, current: 2026 as never } }, /id of one of/],
   [
     'encryption.keys.a',
     { encryption: { keys: { a: randomBytes(16) }, current: 'a' } },
