@@ -1,7 +1,18 @@
 /** Returns whether a value is an Observable. The engine needs no package, and an application may have two copies of rxjs. */
 export function isObservable(value: unknown): boolean {
-  const { subscribe, pipe } = (value ?? {}) as { subscribe?: unknown; pipe?: unknown };
-  return typeof subscribe === 'function' && typeof pipe === 'function';
+  return hasMethod(value, 'subscribe') && hasMethod(value, 'pipe');
+}
+
+/**
+ * Returns whether a result has a method. A getter or a Proxy may throw, for a name that it does not know. The work behind the result is done
+ * all the same: to fail it would run it again.
+ */
+export function hasMethod(value: unknown, name: string): boolean {
+  try {
+    return typeof (value as Record<string, unknown> | null | undefined)?.[name] === 'function';
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -1,8 +1,9 @@
 import { AsyncResource } from 'node:async_hooks';
 import { Readable } from 'node:stream';
-import { isObservable, lastValueFrom } from 'rxjs';
+import { lastValueFrom, type Observable } from 'rxjs';
 import { current, type CurrentExecution, runWithin } from '../engine/current-execution.js';
 import type { HandlerCall } from '../engine/handler-calls.js';
+import { isObservable } from '../engine/observables.js';
 import { isMarkedIdempotent } from './marking.js';
 
 /** Metadata of a watched method: the method itself. A text that does not make a helper method look like a handler. */
@@ -105,7 +106,9 @@ function* methodsOf(prototype: object) {
 function watchValue(value: unknown, execution: CurrentExecution): unknown {
   if (!execution.follow && isIterated(value)) watchIteration(value, execution);
   if (!isObservable(value)) return watchWork(value, execution);
-  return runWithin(execution, () => (execution.follow ? execution.follow(value, execution) : lastValueFrom(value)));
+  return runWithin(execution, () =>
+    execution.follow ? execution.follow(value, execution) : lastValueFrom(value as Observable<unknown>),
+  );
 }
 
 /** Watches functions that a handler returns for an interceptor to call, as ts-rest does: one, or an object of them. */

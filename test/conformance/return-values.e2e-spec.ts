@@ -55,6 +55,7 @@ const CASES: ReplayCase[] = [
   { name: 'a BigInt, which JSON cannot carry', path: 'bigint', status: 500, again: 'carried out' },
   { name: 'an object with a getter that throws', path: 'unreadable', status: 500, again: 'carried out' },
   { name: 'the same, read by an interceptor', path: 'unreadable-inside', status: 500, again: 'carried out' },
+  { name: 'an object that refuses unknown names', path: 'strict', status: 500, again: 'carried out' },
   { name: 'a circular object, which JSON cannot carry', path: 'circular', status: 500, again: 'carried out' },
   {
     name: 'a file that is missing',

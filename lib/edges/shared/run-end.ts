@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { HttpException, Logger } from '@nestjs/common';
 import type { CurrentExecution } from '../../engine/current-execution.js';
 import { TransactionEndedError } from '../../engine/errors.js';
+import { hasMethod } from '../../engine/observables.js';
 import { FAILED_TOMBSTONE, isTombstone, type StoredOutcome, TOMBSTONE } from '../../engine/outcome.js';
 import { MAX_RETENTION_MS } from '../../engine/policy.js';
 import type { RecordStore } from '../../engine/ports/record-store.js';
@@ -96,8 +97,7 @@ function checkedVerdict(verdict: unknown): OutcomeVerdict {
 /** Returns whether a value is a stream, what Nest 12 iterates over as one, or Nest's `StreamableFile`. */
 export function isStream(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  const { pipe, getStream } = value as { pipe?: unknown; getStream?: unknown };
-  return typeof pipe === 'function' || typeof getStream === 'function' || Symbol.asyncIterator in value;
+  return hasMethod(value, 'pipe') || hasMethod(value, 'getStream') || Symbol.asyncIterator in value;
 }
 
 /**

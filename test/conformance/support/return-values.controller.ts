@@ -43,6 +43,14 @@ const unreadable = () => ({
     throw new Error('the order is not loaded');
   },
 });
+/** As objects that refuse names which they do not know. */
+const strict = () =>
+  new Proxy({ id: 1 } as Record<string, unknown>, {
+    get(target, name) {
+      if (name in target || typeof name === 'symbol' || name === 'then') return Reflect.get(target, name) as unknown;
+      throw new TypeError(`there is no ${name}`);
+    },
+  });
 const copies: NestInterceptor = {
   intercept: (_context, next) => next.handle().pipe(map((value) => ({ ...(value as object) }))),
 };
@@ -283,6 +291,12 @@ export class ReturnValuesController {
   unreadable() {
     ran();
     return unreadable();
+  }
+
+  @Post('strict')
+  strict() {
+    ran();
+    return strict();
   }
 
   // Read once more, when nothing handled what that threw: the process ended.

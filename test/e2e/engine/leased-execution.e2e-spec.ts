@@ -713,6 +713,25 @@ describe('a step', () => {
     expect(here.asked).toEqual(['claim', 'step begin', 'step end']);
   });
 
+  // To look whether it was an Observable threw, the step counted as failed, and charged again.
+  it('whose result refuses to be read is done', async () => {
+    const refusing = new Proxy(
+      {},
+      {
+        get(_target, name) {
+          if (name === 'then') return undefined;
+          throw new TypeError(`there is no ${String(name)}`);
+        },
+      },
+    );
+    const { execution } = await new Process(fixture).begin(anOperation());
+    let charges = 0;
+    const charge = () => execution.step('charge', () => (charges++, refusing));
+    expect((await charge()) === refusing).toBe(true);
+    await expect(charge()).rejects.toThrow('named twice');
+    expect(charges).toBe(1);
+  });
+
   it('that threw is run again', async () => {
     const error = new Error('declined');
     const operation = anOperation();
