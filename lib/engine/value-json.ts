@@ -1,5 +1,5 @@
 /** The type of a value that JSON cannot carry. */
-type TypeName = 'date' | 'bigint' | 'number' | 'buffer' | 'bytes' | 'map' | 'set' | 'undefined';
+type TypeName = 'date' | 'bigint' | 'number' | 'buffer' | 'bytes' | 'map' | 'set' | 'error' | 'undefined';
 
 /** The path from the root to a value that JSON cannot carry, and its type. */
 export type TypedPlace = readonly [path: readonly string[], type: TypeName];
@@ -42,12 +42,21 @@ const TYPES: Record<TypeName, { encode(value: never): unknown; decode(json: neve
     decode: (entries: [unknown, unknown][]) => new Map(entries),
   },
   set: { encode: (set: Set<unknown>) => [...set], decode: (members: unknown[]) => new Set(members) },
+  /** As of `Promise.allSettled()`. Its stack is never stored. */
+  error: {
+    encode: (error: Error) => Object.assign({}, error, { name: error.name, message: error.message }),
+    decode: ({ name, message, ...members }: Error) => {
+      const error = new Error(message);
+      Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
+      return Object.defineProperties(error, Object.getOwnPropertyDescriptors(members));
+    },
+  },
   undefined: { encode: () => null, decode: () => undefined },
 };
 
 /**
- * Writes a value as `JSON.stringify()` does, with `toJSON()`. Dates, bigints, numbers that are not finite, bytes, Maps, Sets, and
- * undefined in arrays become text or arrays, and their types are listed.
+ * Writes a value as `JSON.stringify()` does, with `toJSON()`. Dates, bigints, numbers that are not finite, bytes, Maps, Sets, errors, and
+ * undefined in arrays become text, arrays or objects, and their types are listed.
  *
  * @param known the classes whose instances are listed, too. Those of other classes become plain objects
  * @throws TypeError for a value that contains itself, and for one that JSON would write as `{}` though it is not empty
@@ -140,6 +149,7 @@ function typeOf(original: unknown, member: unknown, holder: Holder): TypeName | 
       if (Buffer.isBuffer(original)) return 'buffer';
       if (original !== member) return undefined;
       if (original instanceof Uint8Array) return 'bytes';
+      if (original instanceof Error) return 'error';
       if (original instanceof Map) return 'map';
       return original instanceof Set ? 'set' : undefined;
     default:

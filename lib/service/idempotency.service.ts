@@ -100,8 +100,8 @@ export class IdempotencyService {
   }
 
   /**
-   * Runs `handler` once for a key, and returns its value. A duplicate gets the same value: JSON values, dates, bigints, bytes, Maps and
-   * Sets; instances of other classes become plain objects. An error of `handler` frees the key, except HTTP errors below 500: a duplicate
+   * Runs `handler` once for a key, and returns its value. A duplicate gets the same value: JSON values, dates, bigints, bytes, Maps,
+   * Sets and errors; instances of other classes become plain objects. An error of `handler` frees the key, except HTTP errors below 500: a duplicate
    * gets these again. The option `outcome` changes this. A value that JSON cannot carry, such as the `Response` of `fetch()`, is
    * not kept.
    *

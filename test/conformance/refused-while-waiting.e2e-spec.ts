@@ -77,7 +77,12 @@ describe.each(PLATFORMS)('a request that is answered while it waits, on %s', (pl
   afterEach(() => late.release());
 
   const post = (path: string, key: string, status?: number) =>
-    send(app.port, { path: `/early/${path}`, key, body: {}, headers: status ? { 'X-Answered-Early': `${status}` } : {} });
+    send(app.port, {
+      path: `/early/${path}`,
+      key,
+      body: {},
+      headers: status ? { 'X-Answered-Early': `${status}` } : {},
+    });
   const events: string[] = [];
   const count = (type: string) => events.filter((one) => one === type).length;
   beforeAll(() => void app.app.get(IdempotencyService).events$.subscribe(({ type }) => events.push(type)));

@@ -168,7 +168,7 @@ export function resultWithoutResponse(run: RunState, isKnown: boolean, status?: 
 }
 
 /**
- * Returns the result of a generator that failed before its first chunk, after its client had gone: nobody asks the exception filters for a
+ * Returns the result of a generator that failed before its first chunk, after its client had gone: Nest then asks no exception filter for a
  * response to its error. As that of any other handler, its error decides whether the operation runs again.
  */
 export function resultOfUnansweredError({ operation, current }: RunState): HandlerResult {

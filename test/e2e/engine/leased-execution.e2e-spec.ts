@@ -103,7 +103,7 @@ describe('an execution', () => {
     }
   });
 
-  // It reported a record as held that nobody has to resolve.
+  // It reported a record as held that no operator has to resolve.
   it('that lost its record does not hold it', async () => {
     const here = new Process(fixture);
     const operation = anOperation();

@@ -27,6 +27,31 @@ describe('values as JSON', () => {
     expect(throughJson(value)).toEqual(value);
   });
 
+  // An empty object, on a later attempt: what had failed, and why, was forgotten.
+  test('errors, as of Promise.allSettled()', () => {
+    const reason = Object.assign(new TypeError('declined'), { code: 'card_declined', at: new Date(3) });
+    const [settled] = throughJson([{ status: 'rejected', reason }]) as { reason: Error }[];
+    expect(settled.reason).toBeInstanceOf(Error);
+    expect(settled.reason).toMatchObject({
+      name: 'TypeError',
+      message: 'declined',
+      code: 'card_declined',
+      at: new Date(3),
+    });
+    // A transport sends the same of both.
+    expect(JSON.stringify(settled.reason)).toBe(JSON.stringify(reason));
+  });
+
+  test('an error that names its prototype does not change one', () => {
+    const forged = { json: '{"name":"E","message":"m","__proto__":{"polluted":1}}', types: [[[], 'error']] as never };
+    const error = fromValueJson(forged) as Error & { polluted?: number };
+    expect([error instanceof Error, Object.getPrototypeOf(error) === Error.prototype, error.polluted]).toEqual([
+      true,
+      true,
+      undefined,
+    ]);
+  });
+
   test('a date that is none', () => {
     expect((throughJson([new Date(Number.NaN)]) as Date[])[0].getTime()).toBeNaN();
   });

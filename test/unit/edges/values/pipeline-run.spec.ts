@@ -75,7 +75,7 @@ afterEach(() => logged.mockRestore());
 const TOMBSTONE = { kind: 'store', failed: false, outcome: { code: 0 } };
 
 describe('a value that cannot be read', () => {
-  // What reading it threw was handled by nobody: the process ended, or the key was never free again.
+  // What reading it threw was an unhandled rejection: the process ended, or the key was never free again.
   test('is answered all the same, where what is kept of it cannot be made', async () => {
     const one = new Fixture();
     const value = unreadable();
