@@ -1,9 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
+import { EventEmitter, once } from 'node:events';
+import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from 'node:http2';
+import type { Readable } from 'node:stream';
+import { type CanActivate, Controller, Post, UseGuards } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { Idempotent } from '../../lib/index.js';
+import { until } from '../support/until.js';
 import { ResponsesController } from './support/responses.controller.js';
 import { type RunningApp, startApp } from './support/app.js';
-import { countRuns } from './support/cases.js';
+import { countRuns, ran } from './support/cases.js';
 import { FailuresController } from './support/failures.controller.js';
 import { ReturnValuesController } from './support/return-values.controller.js';
 
@@ -12,13 +17,37 @@ interface Answer {
   readonly body: string;
 }
 
+const entered = new EventEmitter();
+
+/** Lets a request go on once its client has gone. */
+const departure: CanActivate = {
+  canActivate: async (context) => {
+    const { headers, raw } = context.switchToHttp().getRequest<{ headers: IncomingHttpHeaders; raw: Readable }>();
+    if (!headers['x-leaves']) return true;
+    entered.emit('request');
+    await once(raw, 'close');
+    return true;
+  },
+};
+
+@Controller('bodiless')
+@UseGuards(departure)
+class BodilessController {
+  @Post()
+  @Idempotent()
+  run() {
+    ran();
+    return { ok: true };
+  }
+}
+
 describe('HTTP/2, on fastify', () => {
   let app: RunningApp;
   let session: ClientHttp2Session;
 
   beforeAll(async () => {
     app = await startApp('fastify', {
-      controllers: [ReturnValuesController, ResponsesController, FailuresController],
+      controllers: [ReturnValuesController, ResponsesController, FailuresController, BodilessController],
       adapter: new FastifyAdapter({ http2: true } as never),
     });
     session = connect(`http://127.0.0.1:${app.port}`);
@@ -60,6 +89,25 @@ describe('HTTP/2, on fastify', () => {
     expect([first.headers[':status'], first.headers['idempotent-replayed']]).toEqual([status, undefined]);
     expect(second).toEqual({ ...first, headers: { ...first.headers, 'idempotent-replayed': 'true' } });
     expect(countRuns() - before).toBe(1);
+  });
+
+  // It ends by an empty frame, which its server has not read when the client leaves: the retry was taken for another request.
+  test('a request without a body, whose client leaves in a guard', async () => {
+    const key = randomUUID();
+    const before = countRuns();
+    const request = (more = {}) =>
+      session.request({ ':method': 'POST', ':path': '/bodiless', 'idempotency-key': key, ...more }).end();
+    const first = request({ 'x-leaves': 'true' });
+    await once(entered, 'request');
+    first.close(constants.NGHTTP2_CANCEL);
+    await until(() => countRuns() > before);
+    let answer: { code?: string } = {};
+    await until(async () => {
+      const retry = request();
+      answer = JSON.parse((await retry.setEncoding('utf8').toArray()).join('')) as typeof answer;
+      return answer.code !== 'in-progress';
+    });
+    expect([answer, countRuns() - before]).toEqual([{ ok: true }, 1]);
   });
 
   test('a problem', async () => {

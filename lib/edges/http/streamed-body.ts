@@ -27,7 +27,15 @@ export function unreadBodyOf(exchange: Exchange): Readable | undefined {
   const { body } = exchange.request;
   // A parser of Fastify may pass on the stream itself, or a decompressed one.
   const stream = body instanceof Readable ? body : announcesBody(exchange) && exchange.rawRequest;
-  return stream && (isUnread(stream) || STREAMED.has(stream)) ? stream : undefined;
+  return stream && (isUnread(stream) || STREAMED.has(stream) || isLeftEmpty(stream, exchange)) ? stream : undefined;
+}
+
+/**
+ * Returns whether a request over HTTP/2 without a body has ended before anything read it, as when its client leaves in a guard. Its retry
+ * ends by an empty frame, which has not been read either when the retry is described.
+ */
+function isLeftEmpty({ readableEnded, readableDidRead }: Readable, { request, rawRequest }: Exchange): boolean {
+  return readableEnded && !readableDidRead && request.body === undefined && 'stream' in rawRequest;
 }
 
 export function isUnread(stream: Readable): boolean {
@@ -55,7 +63,7 @@ export function announcesBody({ request: { headers }, rawRequest }: Exchange): b
 export class StreamedBody implements StreamedInput {
   private readonly delimiter: Buffer | undefined;
   private digest: BodyDigest;
-  private ended = false;
+  private ended: boolean;
   private onProgress: () => void = () => undefined;
   private complete: Promise<Buffer> | undefined;
 
@@ -67,6 +75,7 @@ export class StreamedBody implements StreamedInput {
   ) {
     this.delimiter = delimiterOf(request.headers['content-type']);
     this.digest = new BodyDigest(head, this.delimiter);
+    this.ended = stream.readableEnded;
     this.listen();
     // Drains the body of a duplicate that is refused unread. Node does so itself only for a body that is not piped through a parser.
     rawResponse.once('finish', () => void (isUnread(stream) && stream.resume()));
