@@ -47,10 +47,9 @@ export function watchHandler(method: Method): Method {
     name: { value: method.name, configurable: true },
     length: { value: method.length, configurable: true },
   });
-  // A wrapper may inherit the metadata of the method that it wraps.
-  for (const key of Reflect.getMetadataKeys(method)) {
-    Reflect.defineMetadata(key, Reflect.getMetadata(key, method), watched);
-  }
+  // Inherits the method's metadata. A copy would lack what a decorator above defines on the method that it finds in the class: the
+  // roles that a guard asks for, for example.
+  Object.setPrototypeOf(watched, method);
   Reflect.defineMetadata(WATCHED, watched, watched);
   return watched;
 }
