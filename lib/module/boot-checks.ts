@@ -1,4 +1,4 @@
-import type { Provider } from '@nestjs/common';
+import { type Provider, Scope } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
 import { isPromise } from 'node:util/types';
 import { DataSource } from 'typeorm';
@@ -68,6 +68,22 @@ export function assertImportedOnce(modules: ModulesContainer): void {
   throw new Error(
     `IdempotencyModule: forRoot() is imported ${instances.length} times. Import it once, in the root module: it is global. ` +
       'For a second one with a data source of its own, set `isGlobal: false` on both.',
+  );
+}
+
+/**
+ * Takes the scope of the module's parts. One that is not the application's own comes from a provider that they inject, however far away.
+ * Nest then makes all of them for each request, with connections that nothing closes, and calls none of their hooks: no boot audit,
+ * no sweep, no wait for running handlers at a shutdown.
+ *
+ * @throws Error for any scope but the default
+ */
+export function assertStatic(scope: Scope | undefined): void {
+  if (scope === Scope.DEFAULT) return;
+  throw new Error(
+    'IdempotencyModule: its options or its data source depend on a provider of request scope, so that each request would have a ' +
+      'module and connections of its own. Give `useFactory` providers of the default scope alone. What differs from request to ' +
+      'request belongs in options that are functions, such as `scope`.',
   );
 }
 

@@ -1,5 +1,12 @@
 import type { InjectionToken, Provider } from '@nestjs/common';
-import { ApplicationConfig, DiscoveryService, HttpAdapterHost, MetadataScanner, ModulesContainer } from '@nestjs/core';
+import {
+  ApplicationConfig,
+  DiscoveryService,
+  HttpAdapterHost,
+  MetadataScanner,
+  ModuleRef,
+  ModulesContainer,
+} from '@nestjs/core';
 import type { DataSource } from 'typeorm';
 import { Callers } from '../edges/shared/callers.js';
 import { ApplicationFilters } from '../edges/http/application-filters.js';
@@ -21,7 +28,7 @@ import { connectorFor } from '../store/connectors/index.js';
 import { AesGcmSealer, noSealer } from '../store/sealer.js';
 import { SqlRecordStore } from '../store/sql-record-store.js';
 import { BootAudit } from './boot-audit.js';
-import { otherDataSources } from './boot-checks.js';
+import { assertStatic, otherDataSources } from './boot-checks.js';
 import { IdempotencyLifecycle } from './idempotency.lifecycle.js';
 import * as tokens from './idempotency.tokens.js';
 
@@ -104,6 +111,12 @@ export const PROVIDERS: Provider[] = [
       HttpAdapterHost,
       { token: tokens.IDEMPOTENCY_ENGINE_FACTORY, optional: true },
     ],
+  },
+  {
+    // Depends on nothing of the application, so that Nest always creates it at boot, and calls its hook.
+    provide: Symbol('IDEMPOTENCY_SCOPE_CHECK'),
+    useFactory: (module: ModuleRef) => ({ onModuleInit: () => assertStatic(module.introspect(PARTS).scope) }),
+    inject: [ModuleRef],
   },
   part(EventStream, 'events'),
   part(SqlRecordStore, 'store'),

@@ -2,11 +2,13 @@ import {
   type CanActivate,
   Controller,
   Get,
+  Global,
   type INestApplication,
   Injectable,
   Module,
   type ModuleMetadata,
   Post,
+  Scope,
   SetMetadata,
   Sse,
   UseGuards,
@@ -15,9 +17,10 @@ import {
 import { APP_GUARD, NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
-import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
+import { getDataSourceToken, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { EMPTY } from 'rxjs';
 import { Redis } from 'ioredis';
+import { DataSource } from 'typeorm';
 import {
   Idempotent,
   IDEMPOTENCY_ENTITIES,
@@ -222,6 +225,60 @@ test('the factory of forRootAsync() returns nothing', async () => {
   const forgotten = IdempotencyModule.forRootAsync({ useFactory: () => undefined as never });
   const { error } = await see({ imports: [typeOrm(), forgotten] });
   expect(error).toBe('IdempotencyModule.forRootAsync(): the factory has to return the options, and returned none');
+});
+
+describe('one module for each request', () => {
+  @Injectable({ scope: Scope.REQUEST })
+  class RequestLogger {}
+
+  @Module({ providers: [RequestLogger], exports: [RequestLogger] })
+  class LoggerModule {}
+
+  @Injectable()
+  class Settings {
+    constructor(readonly logger: RequestLogger) {}
+  }
+
+  @Module({ imports: [LoggerModule], providers: [Settings], exports: [Settings] })
+  class SettingsModule {}
+
+  test.each([
+    ['a factory injects a provider of request scope', LoggerModule, RequestLogger],
+    ['a factory injects a provider that does', SettingsModule, Settings],
+  ])('%s', async (_, from, token) => {
+    const options = { imports: [from], inject: [token], useFactory: () => ({}) };
+    const { error } = await see({ imports: [typeOrm(), IdempotencyModule.forRootAsync(options)] });
+    expect(error).toContain('its options or its data source depend on a provider of request scope');
+  });
+
+  test('the application has a data source for each request', async () => {
+    @Global()
+    @Module({
+      providers: [
+        {
+          provide: getDataSourceToken('tenant'),
+          scope: Scope.REQUEST,
+          useFactory: () => new DataSource(database.options),
+        },
+      ],
+      exports: [getDataSourceToken('tenant')],
+    })
+    class TenantsModule {}
+    const { error } = await see({
+      imports: [typeOrm(), TenantsModule, IdempotencyModule.forRoot({ dataSource: 'tenant' })],
+    });
+    expect(error).toContain('its options or its data source depend on a provider of request scope');
+  });
+
+  test('a provider that each of its users has for itself is none', async () => {
+    @Injectable({ scope: Scope.TRANSIENT })
+    class Log {}
+    @Module({ providers: [Log], exports: [Log] })
+    class LogModule {}
+    const options = { imports: [LogModule], inject: [Log], useFactory: () => ({}) };
+    const seen = await see({ imports: [typeOrm(), IdempotencyModule.forRootAsync(options)] });
+    expect(seen).toMatchObject({ error: '', status: 201 });
+  });
 });
 
 describe('data sources', () => {
