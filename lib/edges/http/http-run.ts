@@ -1,5 +1,6 @@
 import type { CallHandler, ExecutionContext } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Subscriber } from 'rxjs';
 import { current, CurrentExecution, runWithin } from '../../engine/current-execution.js';
@@ -82,6 +83,8 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   /** Whether the handler failed after its response, which rolls its transaction back. The response must not be sent then. */
   private failedAfterResponse = false;
   private onChange: (() => void) | undefined;
+  /** What the handler has piped into the response. */
+  private piped: Partial<Readable> | undefined;
 
   constructor(
     private readonly host: HttpRunHost,
@@ -95,6 +98,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     interceptorOf(exchange.rawResponse).run = this;
     this.headersBefore = exchange.headers();
     this.capture = new ResponseCapture(exchange.rawResponse, response, policy.leaseMs, this);
+    if (operation.native) exchange.rawResponse.on('pipe', (source) => this.onPipe(source));
   }
 
   start(next: CallHandler, subscriber: Subscriber<unknown>): void {
@@ -187,6 +191,18 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     this.onChange?.();
   }
 
+  private onPipe(source: Partial<Readable>): void {
+    if (current()?.execution === this.current.execution) this.piped = source;
+  }
+
+  /**
+   * Whether the response comes from what the handler has piped into it. A source that is filled from elsewhere, as by a connection that
+   * requests share, writes in another async context. One of which nothing was read has not written: a time-out has.
+   */
+  private get isPiped(): boolean {
+    return this.piped?.readableDidRead === true || this.piped?.readableEnded === true;
+  }
+
   onUndecided(): void {
     this.host.undecidedStreams.warn(
       this.operation.template,
@@ -198,7 +214,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   /** Decides how a response is sent: beside the operation, as it is written, or when its outcome is recorded. */
   onResponse(captured: CapturedResponse): void {
     if (this.phase !== 'running') return;
-    this.writer = writerOf(this, current());
+    this.writer = writerOf(this, this.isPiped ? this.current : current());
     this.onChange?.();
     switch (sendingOf(this, captured)) {
       case 'unclaimed':

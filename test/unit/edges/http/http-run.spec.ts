@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PassThrough, type Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { jest } from '@jest/globals';
 import { HttpException, Logger } from '@nestjs/common';
 import { defer, type Observable, Subject, Subscriber } from 'rxjs';
@@ -322,6 +324,64 @@ describe('a native handler', () => {
     const { body, results } = await outcomeOf({ native, handler });
     expect(body).toBe('sent');
     expect(results).toMatchObject([stored(200)]);
+  });
+
+  describe('whose response is piped from what is filled outside of its execution', () => {
+    const piping = (source: Readable) => ({
+      native,
+      handler: async (response: ServerResponse) => {
+        response.statusCode = 402;
+        source.pipe(response);
+        await finished(response);
+      },
+    });
+
+    test('has it recorded', async () => {
+      const source = new PassThrough();
+      const { status, body, results } = await outcomeOf(piping(source), async (run) => {
+        run.start();
+        source.write('not ');
+        await new Promise(setImmediate);
+        source.end('paid');
+      });
+      expect({ status, body }).toEqual({ status: 402, body: 'not paid' });
+      expect(results).toMatchObject([stored(402)]);
+    });
+
+    test('has it recorded, where it is empty', async () => {
+      const source = new PassThrough();
+      const { results } = await outcomeOf(piping(source), async (run) => {
+        run.start();
+        await new Promise(setImmediate);
+        source.end();
+      });
+      expect(results).toMatchObject([stored(402)]);
+    });
+
+    test('does not have the response of a time-out recorded, before there is anything to send', async () => {
+      const source = new PassThrough();
+      const { status, run } = await outcomeOf(piping(source), async (run) => {
+        run.start();
+        await new Promise(setImmediate);
+        run.response.statusCode = 400;
+        run.response.end();
+      });
+      expect(status).toBe(400);
+      expect(await ended(run)).toEqual(STORE_WITHOUT_RESPONSE);
+    });
+
+    test('nor where the source was piped by another', async () => {
+      const source = new PassThrough();
+      const { open, opened } = gate();
+      const { body, run } = await outcomeOf({ native, handler: () => opened }, (run) => {
+        run.start();
+        source.pipe(run.response);
+        source.end('timeout');
+      });
+      expect({ body, results: run.results }).toEqual({ body: 'timeout', results: [] });
+      open();
+      expect(await ended(run)).toEqual(STORE_WITHOUT_RESPONSE);
+    });
   });
 });
 
