@@ -10,7 +10,8 @@ const MAX_LENGTH = 200;
 export function actorOf(request: object): string | null {
   const { user, auth, raw } = request as { readonly user?: unknown; readonly auth?: unknown; readonly raw?: object };
   // On Fastify, middleware such as Passport's sets them on Node's own request.
-  return nameOf(user) ?? nameOf(auth) ?? (raw ? actorOf(raw) : null);
+  const claims: unknown = typeof auth === 'function' ? auth.call(request) : auth; // a method of @clerk/express
+  return nameOf(user) ?? nameOf(claims) ?? (raw ? actorOf(raw) : null);
 }
 
 function nameOf(user: unknown): string | null {

@@ -6,7 +6,7 @@ import type { CredentialSources } from '../../options/resolved-options.js';
 export interface CallerRequest {
   readonly headers: IncomingHttpHeaders;
   readonly user?: unknown;
-  /** The claims of a token, as express-jwt sets them. */
+  /** The claims of a token, as express-jwt sets them, or a method that returns them. */
   readonly auth?: unknown;
 }
 
@@ -45,12 +45,17 @@ export function principalOf(request: CallerRequest, credentials: CredentialSourc
     if (scope !== undefined) return { scope };
     throw cannotTell(endpoint, `request.user ${whatIsThere(user)}`);
   }
-  const auth = request.auth ?? raw?.auth;
+  const auth = claimsOf(request) ?? claimsOf(raw);
   const scope =
     scopeIn('auth', auth, OF_CLAIMS, endpoint) ??
     // express-oauth2-jwt-bearer of Auth0 sets the claims as `auth.payload`.
     scopeIn('auth.payload', (auth as { payload?: unknown } | undefined)?.payload, OF_CLAIMS, endpoint);
   return scope === undefined ? { scope: '', credential: credentialOf(request.headers, credentials) } : { scope };
+}
+
+/** Returns `request.auth`, or what it returns: that of @clerk/express is a method. */
+function claimsOf(request: Pick<CallerRequest, 'auth'> | undefined): unknown {
+  return typeof request?.auth === 'function' ? (request.auth() as unknown) : request?.auth;
 }
 
 /** @throws Error for a member that several users may share, instead of reading the next one, which may not identify a user */

@@ -15,6 +15,8 @@ describe('An operator', () => {
     [{}, null],
   ])('%j is known as %s', (user, name) => {
     expect(actorOf({ user })).toBe(name);
+    expect(actorOf({ auth: user })).toBe(name);
+    expect(actorOf({ auth: () => user })).toBe(name);
   });
 
   const lines: string[] = [];

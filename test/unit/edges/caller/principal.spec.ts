@@ -115,6 +115,33 @@ it('a user may be a function with an id', () => {
   expect(of(Object.assign(() => undefined, { id: 'ada' }))).toEqual({ scope: 'ada' });
 });
 
+describe('an auth that is a function, as of @clerk/express', () => {
+  const headers = { authorization: 'Bearer token of a minute' };
+  const returning = (claims: unknown) => ofRequest({ headers, auth: () => claims }, { headers: ['authorization'] });
+
+  it('names the user by what it returns', () => {
+    expect(returning({ userId: 'user_1', sessionId: 's' })).toEqual({ scope: 'user_1' });
+  });
+
+  it('may need its request', () => {
+    const request = {
+      headers,
+      user_id: 'user_1',
+      auth(this: { user_id: string }) {
+        return { userId: this.user_id };
+      },
+    };
+    expect(ofRequest(request)).toEqual({ scope: 'user_1' });
+  });
+
+  it.each([{ userId: null }, undefined, Promise.resolve({ userId: 'user_1' })])(
+    'leaves the credentials, where it returns no user: %p',
+    (claims) => {
+      expect(returning(claims)).toEqual({ scope: '', credential: headers.authorization });
+    },
+  );
+});
+
 it('a cookie counts where it is named and has a value', () => {
   const headers = { cookie: 'other=1; session=abc; session=def; empty=' };
   expect(ofRequest({ headers })).toEqual({ scope: '' });
