@@ -28,11 +28,21 @@ export function isEventStream(handler: object): boolean {
   return Boolean(Reflect.getMetadata('__sse__', handler));
 }
 
-/** `@Version()`: two versions of a route are two operations. Returns those of a handler or of its controller, or an empty text. */
+/** Fastify's `@RouteConstraints()`, by name. */
+function constraintsOf(handler: object): Readonly<Record<string, unknown>> {
+  return (Reflect.getMetadata('__fastify_route_constraints__', handler) ?? {}) as Record<string, unknown>;
+}
+
+/**
+ * Returns what distinguishes handlers of one route, or an empty text: `@Version()` of the handler or of its controller, and
+ * `@RouteConstraints()`. Two versions of a route are two operations.
+ */
 export function versionOf(controller: Type, handler: object): string {
   const version: unknown =
     Reflect.getMetadata('__version__', handler) ?? Reflect.getMetadata('__version__', controller);
-  return [version ?? []].flat().map(String).join();
+  const { host: _, ...constraints } = constraintsOf(handler);
+  const texts = Object.entries(constraints).map(([name, value]) => `${name}=${String(value)}`);
+  return [version ?? [], texts.sort()].flat(2).map(String).join();
 }
 
 /** Returns the names, in lower case, of the headers that `@Header()` computes for each request by a function. */
@@ -70,8 +80,7 @@ export function caughtBy(filter: object): readonly unknown[] {
  * where the platform trusts the proxy.
  */
 export function isLimitedToHosts(controller: Type, handler: object): boolean {
-  const constraints = Reflect.getMetadata('__fastify_route_constraints__', handler) as { host?: unknown } | undefined;
-  return Boolean(Reflect.getMetadata('host', controller) || constraints?.host);
+  return Boolean(Reflect.getMetadata('host', controller) || constraintsOf(handler).host);
 }
 
 /** Parameters of `@Res()` and `@Next()`, whose keys are `type:index`: types 1 and 2 of Nest's `RouteParamtypes`. */

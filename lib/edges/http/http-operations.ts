@@ -22,7 +22,7 @@ export interface HttpOperation extends RunSettings {
   readonly route: string | null;
   /** Method and route template, such as `POST /payments/:id`. */
   readonly template: string;
-  /** The handler's version, or an empty text. It may come from a header instead of the route. */
+  /** The handler's version and Fastify's constraints, or an empty text. They may come from a header instead of the route. */
   readonly version: string;
   /**
    * With the option `operation`: its name, and the method if the route takes several, as `@All()` does. Without the method, a DELETE would

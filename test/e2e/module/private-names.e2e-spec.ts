@@ -68,7 +68,7 @@ class Handlers {
   @Version('2')
   @Header('X-One', 'one')
   @Header('X-Two', () => 'two')
-  @RouteConstraints({ host: 'two.localhost' })
+  @RouteConstraints({ host: 'two.localhost', tenant: 'a', brand: 'b' })
   any() {}
 
   @Sse('events')
@@ -153,7 +153,7 @@ describe('private names of other packages', () => {
       http: [true, false],
       method: RequestMethod.ALL,
       hosts: [true, true, false],
-      versions: ['1', '2'],
+      versions: ['1', '2,brand=b,tenant=a'],
       sse: [true, false],
       headers: ['x-two'],
       injectable: [true, false],
