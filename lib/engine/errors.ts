@@ -67,15 +67,15 @@ export class TransactionUndoneError extends Error {
 }
 
 /**
- * A statement came from work that a handler had left running, after the handler had failed. It was not sent: behind the ROLLBACK of the
- * operation, it would have committed by itself, and a retry would write it again.
+ * A statement came from work that a handler had left running, when COMMIT or ROLLBACK of the operation was sent. It was not sent: behind
+ * them, it would have committed by itself, and a retry would write it again where the operation had failed.
  */
 export class TransactionOverError extends Error {
   override readonly name = 'TransactionOverError';
   constructor() {
     super(
-      'The handler of this operation has failed, and its transaction is rolled back: have the handler wait for all work that it ' +
-        'starts, as by Promise.allSettled()',
+      'The handler of this operation has ended, and its transaction with it: have the handler wait for all work that it starts, ' +
+        'as by Promise.allSettled()',
     );
   }
 }

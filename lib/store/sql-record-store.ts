@@ -332,7 +332,7 @@ export class SqlRecordStore implements RecordStore {
     const isDirect = !transaction.marking && !transaction.hasOtherRole && !isObserved(this.dataSource);
     const last = isDirect ? direct?.last(queryRunner!, transaction.client) : undefined;
     if (!last) return this.completeWithin(transaction, row);
-    transaction.phase = 'ending';
+    transaction.phase = 'committing';
     let answer: FencedAnswer | 'ended';
     try {
       answer = await this.timeLimit.wait(dialect.completeLast!(last.on, transaction.mark, row));

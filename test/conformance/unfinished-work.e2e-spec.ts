@@ -190,6 +190,36 @@ describe.each(['postgres', 'mariadb'] as const)(
   },
 );
 
+describe('work that a transactional handler leaves running, when PostgreSQL refuses its COMMIT', () => {
+  beforeAll(async () => {
+    await open('express', 'postgres');
+    await app.dataSource.query('CREATE TABLE account (id int PRIMARY KEY)');
+    await app.dataSource.query('CREATE TABLE posting (account int REFERENCES account DEFERRABLE INITIALLY DEFERRED)');
+  });
+  afterAll(() => app?.close());
+
+  it('writes nothing behind the COMMIT, as the second statement of a listener', async () => {
+    const request = { path: '/orders/transactional', key: randomUUID(), body: {} };
+    let listener: Promise<unknown> | undefined;
+    handler = async ({ manager }) => {
+      await manager.query('INSERT INTO posting VALUES (99)');
+      // As an event whose listener writes. Its first statement is under way when the handler ends, and COMMIT is sent behind it.
+      listener = (async () => {
+        await manager.query('SELECT pg_sleep(0.2)');
+        await write(manager, request.key, 'bonus');
+      })();
+      listener.catch(() => undefined);
+      return 'posted';
+    };
+    expect((await send(app.port, request)).status).toBe(500);
+    await expect(listener).rejects.toMatchObject({ name: 'TransactionOverError' });
+    expect(await entriesOf(request.key)).toEqual([]);
+    handler = ({ manager }) => write(manager, request.key, 'bonus').then(() => 'posted');
+    expect((await send(app.port, request)).status).toBe(201);
+    expect(await entriesOf(request.key)).toEqual(['bonus']);
+  });
+});
+
 describe('an application that is closed while an operation runs', () => {
   beforeAll(() => open('express', 'postgres'));
   afterAll(() => app?.close());

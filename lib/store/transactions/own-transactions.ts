@@ -106,6 +106,7 @@ export class OwnTransactions {
   private commit(runner: QueryRunner, begun: WatchedTransaction | undefined): Promise<void> {
     setTransactionState(runner, true);
     if (!begun || runner.isReleased || isObserved(this.dataSource)) return runner.commitTransaction();
+    begun.phase = 'committing';
     return this.connector.direct!.commit(runner, begun.client);
   }
 

@@ -114,7 +114,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     } finally {
       allowRelease?.();
       if (--transaction.operations === 0) {
-        if (transaction.phase !== 'failed') transaction.phase = 'ending';
+        if (transaction.phase === 'open' || transaction.phase === 'undone') transaction.phase = 'ending';
         ownRunners.delete(runner);
         this.connector.nesting?.leave(manager);
       }
@@ -170,11 +170,17 @@ export class TransactionWatch implements EntitySubscriberInterface {
   /** Called by TypeORM before each statement of the data source. An error that it throws rejects the statement. */
   beforeQuery({ query, queryRunner }: Statement): void {
     const transaction = this.transactions.get(queryRunner);
-    // It would succeed, and the response be sent, though nothing is left to commit.
-    if (transaction?.isRolledBack && query === 'COMMIT') throw new TransactionUndoneError({ cause: transaction.cause });
-    if (!transaction || transaction.phase === 'ending') return this.warnOfForeignWrite(query, queryRunner);
+    if (!transaction) return this.warnOfForeignWrite(query, queryRunner);
+    if (transaction.phase === 'ending') {
+      if (query === 'COMMIT') {
+        // It would succeed, and the response be sent, though nothing is left to commit.
+        if (transaction.isRolledBack) throw new TransactionUndoneError({ cause: transaction.cause });
+        transaction.phase = 'committing';
+      }
+      return this.warnOfForeignWrite(query, queryRunner);
+    }
     if (transaction.phase === 'undone') throw new TransactionUndoneError({ cause: transaction.cause });
-    if (transaction.phase === 'failed') return refuseLeftRunning(queryRunner);
+    if (transaction.phase !== 'open') return refuseLeftRunning(queryRunner);
     if (endsTransaction(query, this.connector.dialect)) throw new TransactionControlError(query);
     if (changesRole(query)) transaction.hasOtherRole = true;
     const step = currentStep();
@@ -186,7 +192,9 @@ export class TransactionWatch implements EntitySubscriberInterface {
   /** Called by TypeORM after each statement of the data source, and awaited before the statement resolves. */
   afterQuery({ query, queryRunner, success, rawResults, error }: StatementResult): Promise<void> | undefined {
     const transaction = this.transactions.get(queryRunner);
-    if (transaction?.phase === 'ending') return this.checkEnding(transaction, query, { success, rawResults, error });
+    if (transaction?.phase === 'ending' || transaction?.phase === 'committing') {
+      return this.checkEnding(transaction, query, { success, rawResults, error });
+    }
     if (transaction?.phase !== 'open') return undefined;
     if (success) {
       if (resetsSettings(query)) return markAgain(this.connector, transaction);
@@ -286,7 +294,7 @@ function runnerOf({ execution }: CurrentExecution): QueryRunner | undefined {
   return (execution.openTransaction as EntityManager | undefined)?.queryRunner;
 }
 
-/** Refuses what the handler has left running. ROLLBACK is sent from outside of the execution, and so are statements of subscribers. */
+/** Refuses what the handler has left running. COMMIT and ROLLBACK are sent from outside of the execution, and so are statements of subscribers. */
 function refuseLeftRunning(runner: QueryRunner): void {
   for (let at = current(); at; at = at.outer) if (runnerOf(at) === runner) throw new TransactionOverError();
 }

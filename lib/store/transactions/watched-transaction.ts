@@ -37,11 +37,13 @@ let marks = 0;
  * - `undone`: the database rolled it back, as MySQL does at a deadlock, or a statement committed it. Every further statement
  *   is refused, as PostgreSQL does by itself. A handler that caught the error would continue in autocommit, and half of its
  *   writes would stay.
- * - `ending`: the handler has ended. The code that began the transaction commits it.
+ * - `ending`: the handler has ended. The code that began the transaction commits it. It becomes `committing` when COMMIT is sent.
+ * - `committing`: COMMIT is sent. Statements of the handler are refused: those that it has left running would follow the COMMIT, and
+ *   stay although it fails.
  * - `failed`: the handler or the completion has failed. The code that began the transaction rolls it back. Statements of the
  *   handler are refused: those that it has left running would follow the ROLLBACK, and commit by themselves.
  */
-type Phase = 'open' | 'undone' | 'ending' | 'failed';
+type Phase = 'open' | 'undone' | 'ending' | 'committing' | 'failed';
 
 export class WatchedTransaction {
   phase: Phase = 'open';
