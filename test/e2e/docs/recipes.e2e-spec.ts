@@ -1,7 +1,7 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type INestApplication, type Provider } from '@nestjs/common';
+import { BadGatewayException, type INestApplication, type Provider } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { getRepositoryToken, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import type { ObjectLiteral, Repository } from 'typeorm';
@@ -27,6 +27,24 @@ let database: TestDatabase;
 let app: INestApplication;
 let recipes: PageModule;
 
+/** The providers of a purchase. */
+const warehouse = {
+  left: 0,
+  done: [] as string[],
+  isAnswerLost: false,
+  charge: async (_key: string, amount: number) => void warehouse.done.push(`charge ${amount}`),
+  reserve: async (_key: string, item: string) => {
+    if (warehouse.left === 0) return 'sold out';
+    warehouse.left--;
+    warehouse.done.push(`reserve ${item}`);
+    return 'reserved';
+  },
+  refund: async (key: string) => {
+    if (!warehouse.done.includes(key)) warehouse.done.push(key);
+    if (warehouse.isAnswerLost) throw new BadGatewayException('no answer');
+  },
+};
+
 beforeAll(async () => {
   elsewhere = createServer((request, response) => {
     void request
@@ -49,12 +67,21 @@ beforeAll(async () => {
   database = await createDatabase('better-sqlite3');
   const entities = ['ReceivedEvent', 'Invoice', 'Order', 'OutboxMessage', 'Export'].map((name) => recipes[name]);
   const providers = ['DeliveriesService', 'InvoicesConsumer', 'OutboxRelay', 'ExportsWorker'];
-  const controllers = ['ChargesController', 'WebhooksController', 'OrdersController', 'ExportsController'];
+  const controllers = [
+    'ChargesController',
+    'PurchasesController',
+    'WebhooksController',
+    'OrdersController',
+    'ExportsController',
+  ];
   const options = { ...database.options, entities, autoLoadEntities: true, synchronize: true } as TypeOrmModuleOptions;
   const module = await Test.createTestingModule({
     imports: [TypeOrmModule.forRoot(options), TypeOrmModule.forFeature(entities), IdempotencyModule.forRoot()],
     controllers: controllers.map((name) => recipes[name]),
-    providers: providers.map((name) => recipes[name] as Provider),
+    providers: [
+      ...providers.map((name) => recipes[name] as Provider),
+      { provide: recipes.Providers, useValue: warehouse },
+    ],
   }).compile();
   app = module.createNestApplication({ rawBody: true });
   await app.listen(0, '127.0.0.1');
@@ -112,6 +139,28 @@ describe('a payment provider', () => {
     const keys = sent.filter(({ method }) => method === 'POST').map(({ headers }) => headers['idempotency-key']);
     expect(keys).toHaveLength(2);
     expect(new Set(keys).size).toBe(1);
+  });
+});
+
+describe('undoing a step', () => {
+  const purchase = (key: string) => post('/purchases', { key, body: { item: 'mug', amount: 5 } });
+
+  beforeEach(() => Object.assign(warehouse, { left: 0, done: [], isAnswerLost: false }));
+
+  test('the refund of an attempt holds for the next one, though a mug came back meanwhile', async () => {
+    const key = randomUUID();
+    warehouse.isAnswerLost = true;
+    expect((await purchase(key)).status).toBe(502);
+    Object.assign(warehouse, { left: 1, isAnswerLost: false });
+    for (let n = 0; n < 2; n++) expect((await purchase(key)).status).toBe(409);
+    expect([warehouse.left, warehouse.done]).toEqual([1, ['charge 5', expect.stringMatching(/^[\da-f-]{36}$/)]]);
+  });
+
+  test('nothing to undo', async () => {
+    const key = randomUUID();
+    warehouse.left = 1;
+    for (let n = 0; n < 2; n++) expect((await purchase(key)).status).toBe(201);
+    expect(warehouse.done).toEqual(['charge 5', 'reserve mug']);
   });
 });
 
