@@ -117,9 +117,14 @@ export class HandlerEffects {
 
   /** Returns the event that a use of an emitter emits, if an asynchronous method listens to it: `emit()` does not wait for it. */
   private *emissionOf({ names: [name, called], args }: Chain, target: object, place: string): Iterable<Finding> {
-    if (called !== 'emit' || knownClient(this.providers.member(target, name))) return;
-    const listener = this.providers.listenerOf(/^\(\s*['"`]([^'"`]+)/.exec(args)?.[1] ?? '');
-    if (listener) yield { kind: 'unawaited', text: `this.${name}.emit() ${place}, for ${listener}` };
+    const emitter = this.providers.member(target, name);
+    if (called !== 'emit' || knownClient(emitter)) return;
+    const event = /^\(\s*['"`]([^'"`$]+)['"`]/.exec(args)?.[1];
+    // The name is in a constant. Other things than an emitter have an `emit()`, too.
+    if (event === undefined && typeof read(emitter, 'emitAsync') !== 'function') return;
+    const listener = this.providers.listenerOf(event);
+    const isFor = event === undefined ? 'perhaps for' : 'for';
+    if (listener) yield { kind: 'unawaited', text: `this.${name}.emit() ${place}, ${isFor} ${listener}` };
   }
 
   /** Returns the events that a method publishes by @nestjs/cqrs, which waits for no handler. An aggregate publishes events of its own. */

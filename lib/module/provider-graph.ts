@@ -1,6 +1,9 @@
 import type { Wrapper } from '../handlers/routes.js';
-import { commandOf, eventsOf, isInjectable, listensTo } from '../private-names/nest.js';
-import { parameterNames } from './method-source.js';
+import { commandOf, eventsOf, isInjectable, listensTo, sagasOf } from '../private-names/nest.js';
+import { methodSource, parameterNames } from './method-source.js';
+
+/** The events that a saga of @nestjs/cqrs picks. */
+const OF_TYPE = /\bofType\s*\(([^)]*)\)/g;
 
 /** A method of an instance. */
 export interface Method {
@@ -13,6 +16,7 @@ export class ProviderGraph {
   private readonly wrappers = new Map<unknown, Wrapper>();
   /** By their classes. */
   private readonly instances = new Map<unknown, object>();
+  /** By the name of their event, which may have wildcards. */
   private readonly listeners = new Map<string, string>();
   private readonly commandHandlers = new Map<string, object>();
   private readonly eventHandlers = new Map<string, string>();
@@ -32,6 +36,10 @@ export class ProviderGraph {
       }
       const command = commandOf(metatype);
       if (command !== undefined) this.commandHandlers.set(command, instance);
+      for (const name of sagasOf(metatype)) {
+        const events = eventsIn(methodSource(instance, name) ?? '');
+        events.forEach((event) => this.eventHandlers.set(event, `${metatype.name}.${name}`));
+      }
     }
   }
 
@@ -44,9 +52,12 @@ export class ProviderGraph {
     return this.wrappers.has(value) && isInjectable(read(value, 'constructor'));
   }
 
-  /** Returns the asynchronous listener of @nestjs/event-emitter to an event. */
-  listenerOf(event: string): string | undefined {
-    return this.listeners.get(event);
+  /** Returns an asynchronous listener of @nestjs/event-emitter to an event, or to any event where its name is not known. */
+  listenerOf(event: string | undefined): string | undefined {
+    for (const [pattern, listener] of this.listeners) {
+      if (event === undefined || pattern === event || asWildcards(pattern)?.test(event)) return listener;
+    }
+    return undefined;
   }
 
   /** Returns the handlers of @nestjs/cqrs for commands of these names. */
@@ -57,7 +68,7 @@ export class ProviderGraph {
     });
   }
 
-  /** Returns the asynchronous handlers of @nestjs/cqrs for events of these names. */
+  /** Returns the asynchronous handlers of @nestjs/cqrs, and the sagas, for events of these names. */
   eventHandlersOf(events: readonly string[]): string[] {
     return events.flatMap((name) => this.eventHandlers.get(name) ?? []);
   }
@@ -76,6 +87,17 @@ export class ProviderGraph {
     const index = parameterNames(wrapper.metatype).indexOf(plain);
     return (ofProperty ?? wrapper.getCtorMetadata()?.[index])?.instance as unknown;
   }
+}
+
+/** Returns the events that a saga picks. */
+function eventsIn(source: string): string[] {
+  return [...source.matchAll(OF_TYPE)].flatMap(([, names]) => names.match(/[\w$]+(?=\s*(?:,|$))/g) ?? []);
+}
+
+/** Returns a name of @nestjs/event-emitter with wildcards as an expression. */
+function asWildcards(pattern: string): RegExp | undefined {
+  if (!pattern.includes('*')) return undefined;
+  return new RegExp(`^${pattern.replace(/[^\w*]/g, '\\$&').replace(/\*+/g, '.+')}$`);
 }
 
 export function isAsync(value: unknown): value is object {

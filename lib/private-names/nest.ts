@@ -189,6 +189,11 @@ export function eventsOf(metatype: object): string[] {
   return events.map(({ name }) => name);
 }
 
+/** `@Saga()` of @nestjs/cqrs: returns the names of the members of a class that turn events into commands. */
+export function sagasOf(metatype: object): string[] {
+  return (Reflect.getMetadata('__saga__', metatype) ?? []) as string[];
+}
+
 /** Metadata keys of decorators that do not make a handler: guards, pipes, documentation. */
 const OF_ANY_METHOD = /^(__|swagger\/|design:)/;
 

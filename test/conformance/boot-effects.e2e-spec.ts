@@ -3,6 +3,7 @@ import { Body, Controller, Inject, Injectable, Post, Res, Scope, SetMetadata } f
 import { ClientProxy } from '@nestjs/microservices';
 import { FlowProducer, Queue } from 'bullmq';
 import { Pool } from 'pg';
+import { filter, map, type Observable } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution, NotIdempotent } from '../../lib/index.js';
 import { PLATFORMS, startApp } from './support/app.js';
@@ -260,11 +261,20 @@ class PaidListener {
   // As @OnEvent('paid') does.
   @SetMetadata('EVENT_LISTENER_METADATA', [{ event: 'paid' }])
   async mail() {}
+
+  @SetMetadata('EVENT_LISTENER_METADATA', [{ event: 'order.**' }])
+  async all() {}
 }
 
 class PlaceOrder {}
 class OrderPlaced {}
 class OrderSeen {}
+class OrderShipped {}
+class OrderReturned {}
+
+/** As the operator of @nestjs/cqrs. */
+const ofType = (...types: (new () => object)[]) =>
+  filter((event: object) => types.some((type) => event instanceof type));
 
 @Injectable()
 class EventPublisher {
@@ -298,6 +308,17 @@ class OrderSeenHandler {
   handle() {}
 }
 
+/** As `@Saga()` marks its class. */
+@SetMetadata('__saga__', ['shipped'])
+@Injectable()
+class OrderSagas {
+  shipped = (events: Observable<object>) =>
+    events.pipe(
+      ofType(OrderShipped, OrderReturned),
+      map(() => new PlaceOrder()),
+    );
+}
+
 @Injectable()
 class CommandBus {
   async execute(_command: object) {}
@@ -329,10 +350,19 @@ class CqrsController {
     this.events.publish(new OrderPlaced());
     this.events.publish(new OrderSeen());
   }
+
+  @Idempotent()
+  @Post('orchestrated')
+  orchestrated() {
+    this.events.publish(new OrderShipped());
+  }
 }
+
+const PAID = 'paid';
 
 class EventEmitter {
   emit(_event: string, _value?: unknown) {}
+  async emitAsync(_event: string, _value?: unknown) {}
 }
 
 @Idempotent()
@@ -394,6 +424,17 @@ class UnawaitedController {
     this.events.emit('paid', 1);
     this.events.emit('unheard', 1);
   }
+
+  @Post('wild')
+  wild() {
+    this.events.emit('order.eu.placed', 1);
+    this.events.emit('orders.placed', 1);
+  }
+
+  @Post('constant')
+  constant() {
+    this.events.emit(PAID, 1);
+  }
 }
 
 const providers = [
@@ -409,6 +450,7 @@ const providers = [
   PlaceOrderHandler,
   OrderPlacedHandler,
   OrderSeenHandler,
+  OrderSagas,
   Http,
   { provide: 'FEES', useValue: FEES },
   { provide: ClientProxy, useClass: Client },
@@ -457,8 +499,11 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
         'UnawaitedController.within (execution.manager.query() in UnawaitedController.within; setTimeout() in UnawaitedController.within), ' +
         'UnawaitedController.raced (Promise.race() in UnawaitedController.raced), ' +
         'UnawaitedController.emitted (this.events.emit() in UnawaitedController.emitted, for PaidListener.mail), ' +
+        'UnawaitedController.wild (this.events.emit() in UnawaitedController.wild, for PaidListener.all), ' +
+        'UnawaitedController.constant (this.events.emit() in UnawaitedController.constant, perhaps for PaidListener.mail), ' +
         'CqrsController.commanded (this.publisher.mergeObjectContext() in PlaceOrderHandler.execute, for handlers of what commit() publishes), ' +
-        'CqrsController.published (this.events.publish() in CqrsController.published, for OrderPlacedHandler.handle)',
+        'CqrsController.published (this.events.publish() in CqrsController.published, for OrderPlacedHandler.handle), ' +
+        'CqrsController.orchestrated (this.events.publish() in CqrsController.orchestrated, for OrderSagas.shipped)',
     ],
   ]);
   expect(await boot('off', all)).toEqual([]);
