@@ -1,7 +1,7 @@
 import type { Type } from '@nestjs/common';
 import type { Route, Wrapper } from '../handlers/routes.js';
 import { isNative } from '../private-names/nest.js';
-import { type KnownClient, knownClient } from './known-clients.js';
+import { isOfTypeOrm, type KnownClient, knownClient } from './known-clients.js';
 import { argumentsAt, type Chain, chainsIn, LEFT_OUT, methodSource, withoutArguments } from './method-source.js';
 import { type Method, ProviderGraph, read } from './provider-graph.js';
 import { unawaitedCalls } from './unawaited-calls.js';
@@ -51,7 +51,11 @@ interface Call extends Method {
 export class HandlerEffects {
   private readonly providers: ProviderGraph;
 
-  constructor(wrappers: readonly Wrapper[]) {
+  /** @param joinsRepositories whether a transaction host joins what injected repositories write to the operation's transaction */
+  constructor(
+    wrappers: readonly Wrapper[],
+    private readonly joinsRepositories: boolean,
+  ) {
     this.providers = new ProviderGraph(wrappers);
   }
 
@@ -110,7 +114,8 @@ export class HandlerEffects {
       yield { kind: 'closes early', text: (value as object).constructor.name };
     }
     const client = knownClient(value);
-    if (client && !hasKey && client.acts(chain)) {
+    const isJoined = this.joinsRepositories && isOfTypeOrm(value);
+    if (client && !hasKey && !isJoined && client.acts(chain)) {
       yield { kind: client.kind, text: `${client.name} by this.${name} ${place}` };
     }
   }
@@ -152,7 +157,7 @@ export class HandlerEffects {
     const [name, called] = names;
     const value = this.providers.member(target, name);
     const callees = called === 'execute' ? this.providers.commandHandlersOf(constructedIn(source)) : [];
-    if (knownClient(value)) return callees;
+    if (!isOfTypeOrm(value) && knownClient(value)) return callees;
     if (isCall && typeof value === 'function') callees.push({ target, method: name });
     else if (called !== undefined && this.providers.isService(value)) callees.push({ target: value, method: called });
     return callees;

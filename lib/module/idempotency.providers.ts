@@ -72,7 +72,9 @@ function createParts(
 
   const policy = () => policyOf(options, operations, routes);
   const service = new IdempotencyService({ engine, store, dataSource, options, events, policy });
-  const audit = new BootAudit(routes, operations, options.audit, undefined, () => globalInterceptorsOf(application));
+  const interceptors = () => globalInterceptorsOf(application);
+  const joinsRepositories = options.transactionHost !== undefined;
+  const audit = new BootAudit(routes, operations, options.audit, undefined, interceptors, joinsRepositories);
   const lifecycle = new IdempotencyLifecycle({
     ...engineParts,
     options,

@@ -1,4 +1,4 @@
-import { Repository } from 'typeorm';
+import { DataSource, EntityManager, Repository } from 'typeorm';
 import type { Chain } from './method-source.js';
 
 /** A client whose effects do not belong to a transaction of TypeORM. */
@@ -94,10 +94,25 @@ const SIGNS: readonly Sign[] = [
 const DRIZZLE_KIND = Symbol.for('drizzle:entityKind');
 const DRIZZLE = database('Drizzle');
 
+/** What injected repositories write has a connection of its own, unless a transaction host joins it to the operation's transaction. */
+const TYPEORM: KnownClient = {
+  name: 'TypeORM',
+  kind: 'database',
+  acts: ({ names, args }) => names.slice(1).some((name) => WRITES_OF_TYPEORM.test(name)) && !READING_SQL.test(args),
+};
+
+/** Methods of TypeORM that write. Not all of them are declared `async`. */
+export const WRITES_OF_TYPEORM =
+  /^(save|insert|update|upsert|delete|remove|soft\w+|increment|decrement|query|transaction)$/;
+
+export function isOfTypeOrm(value: unknown): boolean {
+  return value instanceof Repository || value instanceof EntityManager || value instanceof DataSource;
+}
+
 /** Returns the known client that a value is. */
 export function knownClient(value: unknown): KnownClient | undefined {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return undefined;
-  if (value instanceof Repository) return undefined;
+  if (isOfTypeOrm(value)) return TYPEORM;
   try {
     const kind = (value.constructor as unknown as Record<symbol, unknown>)?.[DRIZZLE_KIND];
     if (String(kind).endsWith('Database')) return DRIZZLE;

@@ -1,4 +1,4 @@
-import { DataSource, EntityManager, Repository } from 'typeorm';
+import { isOfTypeOrm, WRITES_OF_TYPEORM } from './known-clients.js';
 import { argumentsAt, type Chain, chainsIn } from './method-source.js';
 import { isAsync, read } from './provider-graph.js';
 
@@ -9,9 +9,6 @@ const UNAWAITED_LOOP = /\.\s*forEach\s*\(\s*async\b/;
 
 /** The loser of a race still runs, often after a time-out has freed the key. */
 const RACE = /\bPromise\s*\.\s*(race|any)\s*\(/g;
-
-/** Methods of TypeORM that are not declared `async`, and return promises. */
-const WRITES_OF_TYPEORM = /^(save|insert|update|upsert|delete|remove|soft\w+|increment|decrement|query|transaction)$/;
 
 interface UnawaitedCall {
   /** Such as `this.orders.save()`. */
@@ -63,8 +60,7 @@ function waitsFor(source: string, { start, end, endsInCall }: Chain): 'waited fo
 }
 
 function isWriteOfTypeOrm(owner: unknown, method: string | undefined): boolean {
-  const isOurs = owner instanceof Repository || owner instanceof EntityManager || owner instanceof DataSource;
-  return isOurs && method !== undefined && WRITES_OF_TYPEORM.test(method);
+  return isOfTypeOrm(owner) && method !== undefined && WRITES_OF_TYPEORM.test(method);
 }
 
 function hasCall(source: string): boolean {

@@ -1,11 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { Body, Controller, Inject, Injectable, Post, Res, Scope, SetMetadata } from '@nestjs/common';
 import { ClientProxy } from '@nestjs/microservices';
+import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
 import { FlowProducer, Queue } from 'bullmq';
 import { Pool } from 'pg';
 import { filter, map, type Observable } from 'rxjs';
-import { DataSource } from 'typeorm';
-import { type Execution, Idempotent, IdempotentExecution, NotIdempotent } from '../../lib/index.js';
+import { DataSource, Entity, type EntityManager, PrimaryColumn, Repository } from 'typeorm';
+import {
+  type Execution,
+  Idempotent,
+  type IdempotencyModuleOptions,
+  IdempotentExecution,
+  NotIdempotent,
+} from '../../lib/index.js';
 import { PLATFORMS, startApp } from './support/app.js';
 
 /** Like the client of Prisma: a model is a member, and methods are found by a proxy. */
@@ -148,6 +155,55 @@ class FoundController {
   @Post('from the cloud')
   async read() {
     await this.aws.send(new GetQueueUrlCommand());
+  }
+}
+
+@Entity('fee')
+class Fee {
+  @PrimaryColumn({ type: 'int' }) id!: number;
+}
+
+/** A repository of the application's own. */
+@Injectable()
+class Fees extends Repository<Fee> {
+  constructor(dataSource: DataSource) {
+    super(Fee, dataSource.manager);
+  }
+
+  raise(id: number) {
+    return this.insert({ id });
+  }
+}
+
+@Idempotent({ transactional: true })
+@Controller('repositories')
+class RepositoriesController {
+  constructor(
+    @InjectRepository(Fee) private readonly rows: Repository<Fee>,
+    private readonly fees: Fees,
+    private readonly dataSource: DataSource,
+  ) {}
+
+  @Post('saved')
+  async saved() {
+    await this.rows.save({ id: 1 });
+  }
+
+  @Post('built')
+  async built() {
+    await this.dataSource.getRepository(Fee).createQueryBuilder().delete().execute();
+  }
+
+  @Post('own')
+  async own() {
+    await this.fees.raise(1);
+  }
+
+  @Post('joined')
+  async joined(@IdempotentExecution() { manager }: Execution) {
+    await manager.withRepository(this.rows).save({ id: 2 });
+    await this.dataSource.query('SELECT 1');
+    return this.rows.findBy({ id: 1 });
   }
 }
 
@@ -439,6 +495,7 @@ class UnawaitedController {
 
 const providers = [
   Ledger,
+  Fees,
   Mails,
   Bank,
   PaidListener,
@@ -462,8 +519,13 @@ const providers = [
 ];
 
 test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, on %s', async (platform) => {
-  const boot = async (audit: 'off' | 'error', controllers: (new (...args: never[]) => object)[]) => {
-    const app = await startApp(platform, { controllers, providers, options: { audit } });
+  const boot = async (
+    audit: 'off' | 'error',
+    controllers: (new (...args: never[]) => object)[],
+    transactionHost?: IdempotencyModuleOptions['transactionHost'],
+  ) => {
+    const imports = [TypeOrmModule.forFeature([Fee])];
+    const app = await startApp(platform, { controllers, providers, imports, options: { audit, transactionHost } });
     await app.close();
     return app.log.lines;
   };
@@ -507,5 +569,16 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
     ],
   ]);
   expect(await boot('off', all)).toEqual([]);
+  const [ofTypeOrm, ...others] = await boot('error', [RepositoriesController]);
+  expect(ofTypeOrm).toContain(
+    ': RepositoriesController.saved (TypeORM by this.rows in RepositoriesController.saved), ' +
+      'RepositoriesController.built (TypeORM by this.dataSource in RepositoriesController.built), ' +
+      'RepositoriesController.own (TypeORM by this.manager in Fees.insert) Idempotency',
+  );
+  expect(others).toEqual([]);
+  const host = {
+    run: <T>({ manager }: DataSource, work: (on: EntityManager) => Promise<T>) => manager.transaction(work),
+  };
+  expect(await boot('error', [RepositoriesController], host)).toEqual([]);
   expect(await boot('error', [QuietController])).toEqual([]);
 });

@@ -150,18 +150,22 @@ function examined(app: INestApplication, file: string, schemas: Watched): Omit<E
         sweeps: options.sweep !== undefined,
       },
     },
-    findings: audit(routes, operations, options.audit),
+    findings: audit(routes, operations, options),
   };
 }
 
 /** Runs the audit that the application runs at boot, and names every handler. */
-function audit(routes: Routes, operations: OperationOptions, mode: ResolvedModuleOptions['audit']): Finding[] {
+function audit(
+  routes: Routes,
+  operations: OperationOptions,
+  { audit: mode, transactionHost }: ResolvedModuleOptions,
+): Finding[] {
   const findings: Finding[] = [];
   const remedyFor = (message: string) =>
     message.startsWith('Mutating routes') ? 'Put @Idempotent() or @NotIdempotent() on each' : undefined;
   const report = { warn: (message: string) => findings.push(warning('routes', message, remedyFor(message))) };
   try {
-    new BootAudit(routes, operations, mode === 'off' ? mode : 'list', report).run();
+    new BootAudit(routes, operations, mode === 'off' ? mode : 'list', report, undefined, !!transactionHost).run();
   } catch (error) {
     findings.push(failure('routes', (error as Error).message));
   }
