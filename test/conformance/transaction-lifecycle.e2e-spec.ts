@@ -100,6 +100,33 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('on %s', (dial
     expect(await writesOf(asked.key)).toEqual(['debit']);
   });
 
+  // MariaDB and SQLite committed the writes of all three, of which each was reported as failed.
+  it('commits nothing where transactions within it have overlapped', async () => {
+    const items = [1, 2, 3];
+    const settled: string[] = [];
+    handler = async (execution) => {
+      const nested = items.map((item) =>
+        execution.manager.transaction(async (manager) => {
+          await write(execution, `item ${item}`, manager);
+          if (item === 2) throw new Error('sold out');
+        }),
+      );
+      settled.push(...(await Promise.allSettled(nested)).map(({ status }) => status));
+      return settled;
+    };
+    const asked = request();
+    expect((await send(app.port, asked)).status).toBe(500);
+    expect(settled).toContain('rejected');
+    expect([await writesOf(asked.key), await statusOf(asked.key)]).toEqual([[], 'failed']);
+    handler = async (execution) => {
+      for (const item of items)
+        await execution.manager.transaction((manager) => write(execution, `item ${item}`, manager));
+      return 'one after the other';
+    };
+    expect((await send(app.port, asked)).status).toBe(201);
+    expect(await writesOf(asked.key)).toEqual(['item 1', 'item 2', 'item 3']);
+  });
+
   // TypeORM took the whole transaction for ended, and its connection returned to the pool without COMMIT or ROLLBACK.
   it('ends, though a subscriber has refused a nested transaction', async () => {
     const subscriber: EntitySubscriberInterface = {

@@ -35,6 +35,14 @@ export function rollsBack(sql: string): boolean {
   return ROLLBACK.test(sql.replace(LEADING, ''));
 }
 
+/**
+ * Returns whether a statement ends a transaction of TypeORM within another one. TypeORM numbers savepoints by how many are open. Of
+ * transactions that overlap, one that fails may leave its writes, and one that succeeds may lose them.
+ */
+export function endsSavepoint(sql: string): boolean {
+  return /^(?:RELEASE|ROLLBACK TO) SAVEPOINT typeorm_/.test(sql);
+}
+
 /** Returns whether a statement makes the rest of a PostgreSQL transaction run as another role, as far as its text shows. */
 export function changesRole(sql: string): boolean {
   return ROLE_CHANGE.test(sql);

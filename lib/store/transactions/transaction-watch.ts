@@ -18,7 +18,7 @@ import { rolledBackAtCommit } from '../dialects/postgres.js';
 import { kindOf } from '../driver-errors.js';
 import { JoinedOperation, settle, settleAtRelease } from './joined-operations.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
-import { changesRole, endsTransaction, isWrite, resetsSettings, rollsBack } from './statements.js';
+import { changesRole, endsSavepoint, endsTransaction, isWrite, resetsSettings, rollsBack } from './statements.js';
 import { markAgain, type RawConnection, WatchedTransaction } from './watched-transaction.js';
 
 /**
@@ -201,6 +201,15 @@ export class TransactionWatch implements EntitySubscriberInterface {
       if (isInTransactionAfter(rawResults) !== false) return undefined;
       transaction.phase = 'undone';
       transaction.mayBeCommitted = true;
+      return undefined;
+    }
+    if (endsSavepoint(query)) {
+      transaction.phase = 'undone';
+      transaction.cause ??= new Error(
+        'Transactions within this one have overlapped, and TypeORM has taken the savepoint of one for that of another: have the handler ' +
+          'wait for each before it begins the next',
+        { cause: error },
+      );
       return undefined;
     }
     return this.checkAfter(error, transaction);
