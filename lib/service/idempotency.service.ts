@@ -101,9 +101,9 @@ export class IdempotencyService {
 
   /**
    * Runs `handler` once for a key, and returns its value. A duplicate gets the same value: JSON values, dates, bigints, bytes, Maps,
-   * Sets and errors; instances of other classes become plain objects. An error of `handler` frees the key, except HTTP errors below 500: a duplicate
-   * gets these again. The option `outcome` changes this. A value that JSON cannot carry, such as the `Response` of `fetch()`, is
-   * not kept.
+   * Sets and errors; instances of other classes become plain objects. An error of `handler` frees the key, except HTTP errors below 500: a
+   * duplicate gets these again. The option `outcome` changes this. A value that JSON cannot carry, such as the `Response` of
+   * `fetch()`, is not kept.
    *
    * @throws IdempotencyProblem where the operation neither runs nor has a value, such as 409 `in-progress`
    * @throws TypeError for a missing key or operation: all calls without one would share a record; for an Observable, whose work would never
@@ -157,13 +157,13 @@ export class IdempotencyService {
             subscriber,
             this.openTransactions,
           );
-          run.run(() => defer(call)).catch((error: unknown) => subscriber.error(problemOfError(error)));
+          run.run(() => defer(call)).catch((error: unknown) => subscriber.error(asProblem(error)));
         });
         return (await lastValueFrom(values)) as T;
       }
       case 'replay':
         return (await unpackValue(admission.outcome).catch((error: unknown) => {
-          throw error instanceof UnreadableRecordError ? problemOfError(error) : error;
+          throw asProblem(error);
         })) as T;
       case 'refuse':
         throw problemOf(admission.refusal);
@@ -285,6 +285,11 @@ export class IdempotencyService {
     }
     return digestIdentity({ namespace: this.parts.options.namespace, host, scope, endpoint: operation, key });
   }
+}
+
+/** Returns the problem for a record that cannot be read, and any other error as it is. */
+function asProblem(error: unknown): unknown {
+  return error instanceof UnreadableRecordError ? problemOfError(error) : error;
 }
 
 /** Returns what the dashboard needs of a service beyond its public methods. */

@@ -34,11 +34,10 @@ const onMysql =
 /** As {@link SERVER_CLOCK}. */
 const AT_PRESENT = 'timestamp = 0';
 
-/**
- * Limits the wait for a locked table: ALTER TABLE or a backup may lock it for minutes. One second is the shortest that servers take. That for
- * a locked row has a variable that MySQL does not take for one statement.
- */
+/** Limits the wait for a locked table, which ALTER TABLE or a backup may lock for minutes. One second is the shortest that servers take. */
 const TABLE_TIMEOUT = 'lock_wait_timeout = 1';
+
+/** Limits the wait for a locked row. MySQL does not take it for one statement. */
 const ROW_TIMEOUT = 'innodb_lock_wait_timeout = 1';
 
 /** Waits until a Galera node has applied all that was committed before, for any kind of statement. */

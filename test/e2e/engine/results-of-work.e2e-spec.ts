@@ -124,7 +124,7 @@ describe.each(HOLLOW)('%s, which JSON cannot carry', (_name, make) => {
 
 it.each([
   ['an empty object of a class', new (class Empty {})(), {}],
-  ['an error, by its members', { status: 'rejected', reason: new Error('x') }, { status: 'rejected', reason: {} }],
+  ['an error', { status: 'rejected', reason: new Error('x') }, { status: 'rejected', reason: new Error('x') }],
   ['a promise, as an entity has for a lazy relation', { id: 1, items: Promise.resolve([]) }, { id: 1, items: {} }],
   ['a URL, by its toJSON()', new URL('http://localhost/a'), 'http://localhost/a'],
   ['a boxed number', Object(7), 7],
