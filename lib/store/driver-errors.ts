@@ -204,6 +204,13 @@ export function lacksRight(error: unknown): boolean {
   return says(error, 'missingRight');
 }
 
+/** Returns whether the database knows no savepoint of the name that a statement gives. SQLite has no code for it. */
+export function lacksSavepoint(error: unknown): boolean {
+  return causes(error).some(
+    ({ code, errno, message }) => code === '3B001' || errno === 1305 || message.startsWith('no such savepoint'),
+  );
+}
+
 const ABOUT_RIGHTS =
   "The database user lacks a right: it needs SELECT, INSERT, UPDATE and DELETE on both of the library's tables, and on " +
   'PostgreSQL USAGE on their schema. A role that a handler takes (SET ROLE) needs them too';

@@ -127,6 +127,25 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('on %s', (dial
     expect(await writesOf(asked.key)).toEqual(['item 1', 'item 2', 'item 3']);
   });
 
+  // PostgreSQL refuses RELEASE SAVEPOINT after an error that was caught within, and takes the ROLLBACK TO SAVEPOINT that follows.
+  it('commits the rest, where the handler catches what a nested transaction has rejected with', async () => {
+    handler = async (execution) => {
+      await write(execution, 'debit');
+      await execution.manager
+        .transaction(async (manager) => {
+          await write(execution, 'fee', manager);
+          await write(execution, 'fee', manager).catch(() => undefined);
+          if (dialect !== 'postgres') throw new Error('charged twice');
+        })
+        .catch(() => undefined);
+      await write(execution, 'credit');
+      return 'done';
+    };
+    const asked = request();
+    expect((await send(app.port, asked)).status).toBe(201);
+    expect([await writesOf(asked.key), await statusOf(asked.key)]).toEqual([['credit', 'debit'], 'done']);
+  });
+
   // TypeORM took the whole transaction for ended, and its connection returned to the pool without COMMIT or ROLLBACK.
   it('ends, though a subscriber has refused a nested transaction', async () => {
     const subscriber: EntitySubscriberInterface = {

@@ -15,7 +15,7 @@ import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
 import { rolledBackAtCommit } from '../dialects/postgres.js';
-import { kindOf } from '../driver-errors.js';
+import { kindOf, lacksSavepoint } from '../driver-errors.js';
 import { JoinedOperation, settle, settleAtRelease } from './joined-operations.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
 import { changesRole, endsSavepoint, endsTransaction, isWrite, resetsSettings, rollsBack } from './statements.js';
@@ -203,7 +203,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
       transaction.mayBeCommitted = true;
       return undefined;
     }
-    if (endsSavepoint(query)) {
+    if (endsSavepoint(query) && lacksSavepoint(error)) {
       transaction.phase = 'undone';
       transaction.cause ??= new Error(
         'Transactions within this one have overlapped, and TypeORM has taken the savepoint of one for that of another: have the handler ' +
