@@ -66,6 +66,12 @@ export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
   const classes: [string[], string][] = [];
   /** The holder and name of each object visited so far. */
   const places = new Map<unknown, { readonly holder: unknown; readonly name: string }>();
+  /** One object for each Map, Set and error: among new ones, JSON would not find that one contains itself, and go round until the stack is full. */
+  const encoded = new Map<unknown, unknown>();
+  const encode = (type: TypeName, original: unknown) => {
+    if (!encoded.has(original)) encoded.set(original, TYPES[type].encode(original as never));
+    return encoded.get(original);
+  };
 
   const pathOf = (holder: unknown, name: string): string[] => {
     const path = [name];
@@ -75,7 +81,7 @@ export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
 
   const json = JSON.stringify(value, function (this: Holder, name: string, member: unknown) {
     const type = typeOf(this[name], member, this);
-    const written = type ? TYPES[type].encode(this[name] as never) : member;
+    const written = type ? encode(type, this[name]) : member;
     if (type) types.push([pathOf(this, name), type]);
     if (typeof written !== 'object' || written === null) return written;
     if (isHollow(written))

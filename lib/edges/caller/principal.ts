@@ -45,7 +45,7 @@ export function principalOf(request: CallerRequest, credentials: CredentialSourc
     if (scope !== undefined) return { scope };
     throw cannotTell(endpoint, `request.user ${whatIsThere(user)}`);
   }
-  const auth = claimsOf(request) ?? claimsOf(raw);
+  const auth = claimsOf(request, endpoint) ?? claimsOf(raw, endpoint);
   const scope =
     scopeIn('auth', auth, OF_CLAIMS, endpoint) ??
     // express-oauth2-jwt-bearer of Auth0 sets the claims as `auth.payload`.
@@ -53,9 +53,21 @@ export function principalOf(request: CallerRequest, credentials: CredentialSourc
   return scope === undefined ? { scope: '', credential: credentialOf(request.headers, credentials) } : { scope };
 }
 
-/** Returns `request.auth`, or what it returns: that of @clerk/express is a method. */
-function claimsOf(request: Pick<CallerRequest, 'auth'> | undefined): unknown {
-  return typeof request?.auth === 'function' ? (request.auth() as unknown) : request?.auth;
+/**
+ * Returns `request.auth`, or what it returns: that of @clerk/express is a method.
+ *
+ * @throws Error where it throws. A caller who is known at one attempt, and not at the next, would run the operation twice
+ */
+function claimsOf(request: Pick<CallerRequest, 'auth'> | undefined, endpoint: string): unknown {
+  if (typeof request?.auth !== 'function') return request?.auth;
+  try {
+    const claims: unknown = request.auth();
+    // The method of another package. Its rejection would end the process.
+    if (types.isPromise(claims)) claims.catch(() => undefined);
+    return claims;
+  } catch (error) {
+    throw cannotTell(endpoint, `request.auth() threw ${JSON.stringify((error as Error | undefined)?.message)}`);
+  }
 }
 
 /** @throws Error for a member that several users may share, instead of reading the next one, which may not identify a user */

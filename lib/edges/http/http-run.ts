@@ -82,7 +82,8 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   openPasses = 0;
   /** Whether the handler failed after its response, which rolls its transaction back. The response must not be sent then. */
   private failedAfterResponse = false;
-  private onChange: (() => void) | undefined;
+  /** Called at each change. Two may wait at a time: one for a client that has gone, and one for what else has answered. */
+  private waiters: Set<() => void> | undefined;
   /** What the handler has piped into the response. */
   private piped: Partial<Readable> | undefined;
 
@@ -188,7 +189,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   private onPassed(pass: PipelinePass): void {
     this.openPasses--;
     pass.advance('ended', this.exchange.status, isHandlerRunning(this));
-    this.onChange?.();
+    this.onChange();
   }
 
   private onPipe(source: Partial<Readable>): void {
@@ -215,7 +216,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   onResponse(captured: CapturedResponse): void {
     if (this.phase !== 'running') return;
     this.writer = writerOf(this, this.isPiped ? this.current : current());
-    this.onChange?.();
+    this.onChange();
     switch (sendingOf(this, captured)) {
       case 'unclaimed':
         return this.end({ kind: 'discard' });
@@ -291,7 +292,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     let hasEnded = false;
     const noteEnd = () => {
       hasEnded = current()?.execution === this.current.execution;
-      if (hasEnded) this.onChange?.();
+      if (hasEnded) this.onChange();
     };
     if (this.capture.hasEnded) discardWrites(this.exchange.rawResponse, noteEnd);
     const isSettled = await this.settled();
@@ -373,14 +374,20 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   /** Waits up to `ms` milliseconds. Resolves with whether a pass ended or a response was written in that time. */
   private async waitForChange(ms: number): Promise<boolean> {
     const timer = new AbortController();
-    const change = new Promise<boolean>((resolve) => (this.onChange = () => resolve(true)));
+    const waiters = (this.waiters ??= new Set());
+    let waiter!: () => void;
+    const change = new Promise<boolean>((resolve) => waiters.add((waiter = () => resolve(true))));
     const timeUp = sleep(ms, false, { ref: false, signal: timer.signal }).catch(() => false);
     try {
       return await Promise.race([change, timeUp]);
     } finally {
       timer.abort();
-      this.onChange = undefined;
+      waiters.delete(waiter);
     }
+  }
+
+  private onChange(): void {
+    this.waiters?.forEach((waiter) => waiter());
   }
 
   /** Records a result. Later calls have no effect. */

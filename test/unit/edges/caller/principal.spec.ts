@@ -140,6 +140,24 @@ describe('an auth that is a function, as of @clerk/express', () => {
       expect(returning(claims)).toEqual({ scope: '', credential: headers.authorization });
     },
   );
+
+  // One of an application may need a role. Its users must not share their keys, and a rejection must not end the process.
+  it('may be another one, which throws or rejects', async () => {
+    const auth = (role?: string) => {
+      if (!role) throw new TypeError('no role');
+    };
+    expect(() => ofRequest({ headers, auth })).toThrow('callers apart: request.auth() threw "no role". Set the option `scope`');
+    const rejections: unknown[] = [];
+    const note = (reason: unknown) => rejections.push(reason);
+    process.on('unhandledRejection', note);
+    try {
+      expect(returning(Promise.reject(new Error('no role')))).toHaveProperty('scope', '');
+      await new Promise(setImmediate);
+    } finally {
+      process.off('unhandledRejection', note);
+    }
+    expect(rejections).toEqual([]);
+  });
 });
 
 it('a cookie counts where it is named and has a value', () => {

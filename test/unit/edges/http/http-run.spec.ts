@@ -4,7 +4,7 @@ import { PassThrough, type Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { jest } from '@jest/globals';
 import { HttpException, Logger } from '@nestjs/common';
-import { defer, type Observable, Subject, Subscriber } from 'rxjs';
+import { concat, defer, type Observable, Subject, Subscriber } from 'rxjs';
 import type { Exchange } from '../../../../lib/edges/http/exchange.js';
 import type { HttpOperation } from '../../../../lib/edges/http/http-operations.js';
 import { HttpRun } from '../../../../lib/edges/http/http-run.js';
@@ -442,6 +442,24 @@ describe('a client that has gone', () => {
       left.start(false),
     );
     expect(await ended(run)).toEqual({ kind: 'release' });
+  });
+
+  // Each of two waits took the other's place: the operation, long done, kept its key for a lease.
+  test('ends when its pass does, though a foreign response came in between', async () => {
+    const held = new Subject<never>();
+    const turns = async () => {
+      for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+    };
+    const run = await leftRun({ inner: (source) => concat(source, held) }, async (run) => {
+      run.start(false);
+      while (run.calls.state !== 'succeeded') await new Promise(setImmediate);
+      await turns();
+      run.response.statusCode = 503;
+      run.response.end('timeout');
+      await turns();
+      held.complete();
+    });
+    expect(await ended(run)).toEqual(STORE_WITHOUT_RESPONSE);
   });
 
   test('leaves the response that the framework still writes to be recorded', async () => {
