@@ -184,6 +184,22 @@ test('the module is not imported: a unit test that calls a controller by itself 
   await expect(module.createNestApplication().init()).rejects.toThrow('@Idempotent() needs IdempotencyModule');
 });
 
+// Each request got a 500: the interceptor called what the mocker had made of its own dependency.
+test('the module is not imported: a test with `useMocker()` sends requests to the handlers', async () => {
+  const mock = new Proxy({}, { get: (_target, name) => (name === 'then' ? undefined : () => undefined) });
+  const module = await Test.createTestingModule({ controllers: [PaymentsController] })
+    .useMocker(() => mock)
+    .compile();
+  const app = module.createNestApplication();
+  try {
+    await app.listen(0, '127.0.0.1');
+    const { status, body } = await call(`${await app.getUrl()}/payments`, { headers: { 'X-Session': '1' } });
+    expect([status, body]).toEqual([201, '{"paid":true}']);
+  } finally {
+    await app.close();
+  }
+});
+
 test('the module is imported twice', async () => {
   const { error } = await see({ imports: [typeOrm(), IdempotencyModule.forRoot(), IdempotencyModule.forRoot()] });
   expect(error).toContain('forRoot() is imported 2 times. Import it once, in the root module');
