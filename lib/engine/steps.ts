@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { runInStep } from './current-step.js';
 import { noObservable } from './observables.js';
-import { StoreRefusedError, StoreUnavailableError, UnreadableRecordError } from './errors.js';
+import { NestedOperationError, StoreRefusedError, StoreUnavailableError, UnreadableRecordError } from './errors.js';
 import { retryWhileUnavailable } from './retry.js';
 import type { RecordedStep, RecordState, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
 import { packStepResult, RESULT_NOT_KEPT, storedStepName, unpackStepResult } from './step-result.js';
@@ -236,7 +236,7 @@ export class StepRunner {
     try {
       await this.end(stored, { status: 'done', result: packStepResult(value) });
     } catch (error) {
-      if (error instanceof LeaseLostError || error instanceof StoreUnavailableError) throw error;
+      if (isUnsent(error)) throw error;
       const cause = error instanceof StoreRefusedError ? error.cause : error;
       await this.end(stored, { status: 'done', result: RESULT_NOT_KEPT }).catch((refused: unknown) => {
         if (refused instanceof StoreRefusedError) this.isUnknown = true;
@@ -279,6 +279,11 @@ export class StepRunner {
 
 export function stepAfterEnd(name: string): Error {
   return new Error(`Step "${name}" is called after its operation has ended`);
+}
+
+/** Whether the store has not looked at a result: another one would fare no better, and may be recorded in its place. */
+function isUnsent(error: unknown): boolean {
+  return [LeaseLostError, StoreUnavailableError, NestedOperationError].some((kind) => error instanceof kind);
 }
 
 function assertHeld({ held }: { held: boolean }): void {

@@ -148,7 +148,7 @@ export class SqlRecordStore implements RecordStore {
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
     const row = this.completionRow(ownership, completion);
     if (!this.connector.sharesPool) return this.completions.add(row);
-    return besideTransaction(this.connector, 'a completion', () => this.completions.add(row));
+    return besideTransaction(this.connector, 'a completion', () => this.completions.add(row), undefined, true);
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {

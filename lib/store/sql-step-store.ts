@@ -49,20 +49,21 @@ export class SqlStepStore implements StepStore {
     step: { name: string; status: RecordedStep['status']; result: Buffer | null },
     within: StoreTransaction | undefined,
   ): Promise<FencedAnswer> {
-    return this.ask(`step "${step.name}"`, within, (on) => this.connector.dialect.putStep(on, ownership, step));
+    const put: Work<FencedAnswer> = (on) => this.connector.dialect.putStep(on, ownership, step);
+    return this.ask(`step "${step.name}"`, within, put, step.status !== 'begun');
   }
 
   /**
    * A step is recorded on another connection than the handler's transaction: a retry must find it after a rollback. On a
    * single connection, it becomes part of the transaction.
    */
-  private async ask<T>(what: string, within: StoreTransaction | undefined, work: Work<T>): Promise<T> {
+  private async ask<T>(what: string, within: StoreTransaction | undefined, work: Work<T>, records = false): Promise<T> {
     const { connector, patienceMs } = this;
     if (within && this.joinsTransaction) {
       return withDeadline(connector.within(within.manager as EntityManager).then(work), patienceMs);
     }
     const nested = nestedIn(connector, what);
     if (nested) throw nested;
-    return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within);
+    return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within, records);
   }
 }

@@ -78,6 +78,47 @@ describe.each(['postgres', 'mariadb'] as const satisfies TestDialect[])('On %s',
       expect(errors()).toEqual([]);
     });
 
+    /** Resolves once a statement waits for a connection of the pool. */
+    async function queued(): Promise<void> {
+      const { master, pool } = app.dataSource.driver as unknown as {
+        master?: { waitingCount: number };
+        pool?: { _connectionQueue: { length: number } };
+      };
+      while (!(master ? master.waitingCount : pool!._connectionQueue.length)) await new Promise(setImmediate);
+    }
+
+    // The charge was not on record: once its lease had run out, or at once where it was a step, the retry charged again.
+    it.each<[string, (execution: Execution, charge: () => Promise<string>) => Promise<string>]>([
+      ['a completion', (execution, charge) => service.run({ key: execution.key, operation: 'charge' }, charge)],
+      ['step "charge"', (execution, charge) => execution.step('charge', charge)],
+    ])('sends %s all the same, though its handler gives way', async (what, runOnce) => {
+      await open(3, { storeConnections: 0 });
+      const within = barrier(2);
+      const charged = barrier(2);
+      const order = transactional('order');
+      let charges = 0;
+      const charge = async () => {
+        if (++charges > 1) return 'charged again';
+        void charged();
+        await queued();
+        return 'charged';
+      };
+      const first = () =>
+        service.run(order, async (execution) => {
+          if (execution.attempt === 1) await within();
+          return runOnce(execution, charge);
+        });
+      const second = service.run(transactional('shipment'), async () => {
+        await within();
+        await charged();
+        return service.run(transactional('parcel'), (parcel) => parcel.step('label', () => 'printed'));
+      });
+      await expect(first()).rejects.toThrow();
+      expect(errors()[0]).toContain(`${what} inside order`);
+      expect(await second).toBe('printed');
+      expect([await first(), charges]).toEqual(['charged', 1]);
+    });
+
     it.each(PLATFORMS)('answers what needs a second of one connection with a 503, at once, on %s', async (platform) => {
       await open(1, { storeConnections: 0 }, platform);
       const attempts: [string, Handler][] = [
