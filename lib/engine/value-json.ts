@@ -45,8 +45,12 @@ const TYPES: Record<TypeName, { encode(value: never): unknown; decode(json: neve
   /** As of `Promise.allSettled()`. Its stack is never stored. */
   error: {
     encode: (error: Error) => Object.assign({}, error, { name: error.name, message: error.message }),
-    decode: ({ name, message, ...members }: Error) => {
+    decode: (json: Error) => {
+      const { name, message, ...members } = json;
       const error = new Error(message);
+      const prototype = Object.getPrototypeOf(json) as object;
+      // A class that all processes know.
+      if (prototype !== Object.prototype) Object.setPrototypeOf(error, prototype);
       Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
       return Object.defineProperties(error, Object.getOwnPropertyDescriptors(members));
     },
@@ -87,7 +91,7 @@ export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
     if (isHollow(written))
       throw new TypeError(`${Object.prototype.toString.call(written)} is no JSON: read what it holds`);
     places.set(written, { holder: this, name });
-    const className = written === this[name] ? known?.nameOf(written) : undefined;
+    const className = written === this[name] || type === 'error' ? known?.nameOf(this[name] as object) : undefined;
     if (className !== undefined) classes.push([pathOf(this, name), className]);
     return written;
   }) as string | undefined;

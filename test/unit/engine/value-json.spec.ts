@@ -82,6 +82,22 @@ describe('values as JSON', () => {
     expect(throughJson({ price: new Money(5n) })).toEqual({ price: { cents: 5n, seen: new Date(7) } });
   });
 
+  // A mutation whose union has such a class: its replay had no type any more.
+  test('an error of a class that all processes know', () => {
+    class Declined extends Error {
+      code = 'card_declined';
+    }
+    const known = {
+      nameOf: (instance: object) => (instance instanceof Declined ? 'Declined' : undefined),
+      prototypeOf: (name: string) => (name === 'Declined' ? Declined.prototype : undefined),
+    };
+    const { payment } = fromValueJson(toValueJson({ payment: new Declined('no money') }, known), known) as {
+      payment: Declined;
+    };
+    expect(payment).toBeInstanceOf(Declined);
+    expect([payment.message, payment.code, payment.constructor]).toEqual(['no money', 'card_declined', Declined]);
+  });
+
   test('what contains itself is refused', () => {
     const loop: { self?: unknown } = {};
     loop.self = loop;
