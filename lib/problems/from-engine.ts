@@ -52,9 +52,18 @@ export function isOutage(error: unknown): boolean {
 
 /**
  * Returns the error that the client gets for what a handler threw. An outage of the store inside `step()` is retryable: the store may have
- * lost the record of an effect, which only a retry can find out.
+ * lost the record of an effect, which only a retry can find out. What cannot even be examined, as a revoked Proxy, becomes the error of the
+ * attempt.
  */
 export function errorOfHandler(error: unknown, documentation?: string): unknown {
+  try {
+    return errorForClient(error, documentation);
+  } catch (unreadable) {
+    return unreadable;
+  }
+}
+
+function errorForClient(error: unknown, documentation?: string): unknown {
   // Nothing was done, and a retry may find a free connection. On SQLite it is a mistake, which a retry would repeat.
   if (error instanceof NestedOperationError && error.poolSize !== undefined) {
     return new problems.IdempotencyStoreUnavailableException({ documentation, cause: error });

@@ -35,6 +35,7 @@ const CASES: ReplayCase[] = [
     text: '{"statusCode":500,"message":"Internal server error"}',
   },
   { name: 'a string that is thrown', path: 'no-error', status: 500, again: 'rerun' },
+  { name: 'what cannot be read', path: 'revoked', status: 500, again: 'rerun' },
   { name: 'a rejected promise', path: 'rejected', status: 404 },
   { name: 'an error that a filter maps to 409', path: 'out-of-stock', status: 409, text: /^{"problem":"[-\w]+"}$/ },
   { name: 'an error that a filter maps to 503', path: 'overloaded', status: 503, again: 'rerun' },

@@ -158,6 +158,15 @@ export class FailuresController {
     throw 'a string'; // oxlint-disable-line no-throw-literal, typescript/only-throw-error
   }
 
+  @Post('revoked')
+  @Idempotent()
+  revoked() {
+    ran();
+    const { proxy, revoke } = Proxy.revocable(new Error('of a finished task'), {});
+    revoke();
+    throw proxy;
+  }
+
   @Post('rejected')
   @Idempotent()
   async rejected() {
