@@ -1,5 +1,6 @@
 import { type BeforeApplicationShutdown, Logger, type OnApplicationBootstrap, type OnModuleInit } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { current } from '../engine/current-execution.js';
 import type { IdempotencyEngine } from '../engine/engine.js';
 import type { IdempotencyEvent } from '../engine/events.js';
 import type { RecordLock } from '../engine/ports/record-lock.js';
@@ -75,6 +76,12 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
 
   /** Several callers, such as two signals, close an application at the same time: all of them wait for the executions. */
   beforeApplicationShutdown(): Promise<void> {
+    const closer = current()?.execution;
+    if (closer?.calls.isRunning && !this.closing) {
+      this.logger.warn(
+        `${closer.endpoint}: the handler closes the application, which waits for the handler: do not await close() in it`,
+      );
+    }
     return (this.closing ??= this.close());
   }
 

@@ -162,3 +162,33 @@ test.each(['before', 'during'])(
     }
   },
 );
+
+// It hung for half a minute, or forever, without a word: a handler that awaits it waits for itself.
+test('a handler that closes its application is named', async () => {
+  const database = await createDatabase('better-sqlite3');
+  const log = new LogLines();
+  let app!: INestApplication;
+  let closed!: Promise<void>;
+
+  @Controller('admin')
+  class AdminController {
+    @Post('restart')
+    @Idempotent()
+    async restart() {
+      closed = app.close();
+      await until(() => log.toString().includes('closes the application'));
+      return 'restarting';
+    }
+  }
+
+  try {
+    app = await NestFactory.create(appModule(database, [AdminController]), { logger: log, abortOnError: false });
+    await app.listen(0, '127.0.0.1');
+    expect((await call(`${await app.getUrl()}/admin/restart`, { key: randomUUID() })).status).toBe(201);
+    await closed;
+    expect(log.toString().match(/POST \/admin\/restart: the handler closes the application/g)).toHaveLength(1);
+  } finally {
+    await app.close();
+    await database.drop();
+  }
+});
