@@ -3,6 +3,7 @@ import {
   Controller,
   Get,
   Global,
+  Inject,
   type INestApplication,
   Injectable,
   Module,
@@ -14,7 +15,7 @@ import {
   UseGuards,
   UseInterceptors,
 } from '@nestjs/common';
-import { APP_GUARD, NestFactory } from '@nestjs/core';
+import { APP_GUARD, INQUIRER, NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { getDataSourceToken, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
@@ -288,7 +289,9 @@ describe('one module for each request', () => {
 
   test('a provider that each of its users has for itself is none', async () => {
     @Injectable({ scope: Scope.TRANSIENT })
-    class Log {}
+    class Log {
+      constructor(@Inject(INQUIRER) readonly user: object) {}
+    }
     @Module({ providers: [Log], exports: [Log] })
     class LogModule {}
     const options = { imports: [LogModule], inject: [Log], useFactory: () => ({}) };
