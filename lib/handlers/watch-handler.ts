@@ -73,7 +73,7 @@ export function watchWrappedHandlers(modules: Iterable<Classes>): void {
 /** Watches the methods with metadata, as handlers have. A base class stays as it is: it may serve other controllers. */
 export function watchMethods(prototype: object): void {
   for (const { owner, name, descriptor, method } of methodsOf(prototype)) {
-    if (Reflect.getOwnMetadataKeys(method).length === 0) continue;
+    if (Reflect.getMetadataKeys(method).length === 0) continue;
     if (owner !== prototype && Object.hasOwn(prototype, name)) continue;
     const watched = watchHandler(method);
     if (owner !== prototype || (watched !== method && descriptor.configurable))
