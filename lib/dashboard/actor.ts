@@ -1,3 +1,5 @@
+import { claimsOf } from '../edges/caller/claims.js';
+
 /** The members with an operator's name, in the order of preference. */
 const NAMES = ['username', 'email', 'name'] as const;
 
@@ -8,10 +10,18 @@ const MAX_LENGTH = 200;
 
 /** Returns the operator as `ada (id 17)`, from `request.user` or the claims in `request.auth`; `null` if no guard has set them. */
 export function actorOf(request: object): string | null {
-  const { user, auth, raw } = request as { readonly user?: unknown; readonly auth?: unknown; readonly raw?: object };
+  const { user, raw } = request as { readonly user?: unknown; readonly raw?: object };
   // On Fastify, middleware such as Passport's sets them on Node's own request.
-  const claims: unknown = typeof auth === 'function' ? auth.call(request) : auth; // a method of @clerk/express
-  return nameOf(user) ?? nameOf(claims) ?? (raw ? actorOf(raw) : null);
+  return nameOf(user) ?? nameOf(readClaims(request)) ?? (raw ? actorOf(raw) : null);
+}
+
+/** The name of an operator is for the log alone: no request fails for want of it. */
+function readClaims(request: object): unknown {
+  try {
+    return claimsOf(request);
+  } catch {
+    return undefined;
+  }
 }
 
 function nameOf(user: unknown): string | null {

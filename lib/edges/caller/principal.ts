@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { types } from 'node:util';
 import type { CredentialSources } from '../../options/resolved-options.js';
+import { claimsOf } from './claims.js';
 
 /** The parts of an Express or a Fastify request that identify its caller. */
 export interface CallerRequest {
@@ -45,7 +46,7 @@ export function principalOf(request: CallerRequest, credentials: CredentialSourc
     if (scope !== undefined) return { scope };
     throw cannotTell(endpoint, `request.user ${whatIsThere(user)}`);
   }
-  const auth = claimsOf(request, endpoint) ?? claimsOf(raw, endpoint);
+  const auth = readClaims(request, endpoint) ?? readClaims(raw, endpoint);
   const scope =
     scopeIn('auth', auth, OF_CLAIMS, endpoint) ??
     // express-oauth2-jwt-bearer of Auth0 sets the claims as `auth.payload`.
@@ -53,18 +54,10 @@ export function principalOf(request: CallerRequest, credentials: CredentialSourc
   return scope === undefined ? { scope: '', credential: credentialOf(request.headers, credentials) } : { scope };
 }
 
-/**
- * Returns `request.auth`, or what it returns: that of @clerk/express is a method.
- *
- * @throws Error where it throws. A caller who is known at one attempt, and not at the next, would run the operation twice
- */
-function claimsOf(request: Pick<CallerRequest, 'auth'> | undefined, endpoint: string): unknown {
-  if (typeof request?.auth !== 'function') return request?.auth;
+/** @throws Error where the claims cannot be read. A caller who is known at one attempt, and not at the next, would run the operation twice */
+function readClaims(request: Pick<CallerRequest, 'auth'> | undefined, endpoint: string): unknown {
   try {
-    const claims: unknown = request.auth();
-    // The method of another package. Its rejection would end the process.
-    if (types.isPromise(claims)) claims.catch(() => undefined);
-    return claims;
+    return claimsOf(request);
   } catch (error) {
     throw cannotTell(endpoint, `request.auth() threw ${JSON.stringify((error as Error | undefined)?.message)}`);
   }

@@ -19,6 +19,13 @@ describe('An operator', () => {
     expect(actorOf({ auth: () => user })).toBe(name);
   });
 
+  test('nobody where the claims cannot be read', () => {
+    const auth = () => {
+      throw new Error('no middleware');
+    };
+    expect(actorOf({ auth })).toBeNull();
+  });
+
   const lines: string[] = [];
   beforeAll(() => {
     const keep = (...parts: unknown[]) => void lines.push(String(parts[0]));
