@@ -1,7 +1,7 @@
 import type { Type } from '@nestjs/common';
 import type { Route, Wrapper } from '../handlers/routes.js';
 import { isNative } from '../private-names/nest.js';
-import { isOfTypeOrm, type KnownClient, knownClient } from './known-clients.js';
+import { isOfTypeOrm, type KnownClient, knownClient, WRITES_OF_TYPEORM } from './known-clients.js';
 import { argumentsAt, type Chain, chainsIn, LEFT_OUT, methodSource, withoutArguments } from './method-source.js';
 import { type Method, ProviderGraph, read } from './provider-graph.js';
 import { unawaitedCalls } from './unawaited-calls.js';
@@ -14,6 +14,13 @@ const ON_RECORD = /\.\s*step\s*\(|\(\s*execution\s*,(?=[^()]*(?:=>|\bfunction\b|
 
 /** Arguments that contain a key, by which the other side recognises a repetition. */
 const BY_KEY = /deriveKey|idempoten|jobId|messageId|dedup/i;
+
+/** What carries a transaction to another method. */
+const CARRIER = /execution|manager|queryRunner|\b(?:em|tx|trx)\b/i;
+/** A choice by it: `if (manager)`, `manager ? …`, `manager ?? …`. A method without one writes on a connection of its own. */
+const CHOICE =
+  /\bif\s*\(\s*!*\s*[\w.?]*(?:execution|manager|queryRunner|\b(?:em|tx|trx))\b|(?:execution|manager|queryRunner|\b(?:em|tx|trx))\s*(?:\?(?!\.)|\|\|)/i;
+
 const ASSIGNMENT = /\b([\w$]+)\s*=(?![=>])\s*([^;]*)/g;
 
 const FETCH = /(?<![\w$.])fetch\s*\(|\baxios(?:_1\.default)?\s*\.\s*(?:post|put|patch|delete)\s*\(/g;
@@ -40,6 +47,8 @@ interface Call extends Method {
   readonly levelsLeft: number;
   /** Whether the caller gave it a key. */
   readonly isByKey: boolean;
+  /** Whether the caller gave it what carries a transaction. */
+  readonly isCarried: boolean;
   /** Whether callbacks that answer are waited for. */
   readonly answers: boolean;
 }
@@ -65,10 +74,12 @@ export class HandlerEffects {
     const found = new Map<string, Finding>();
     const target = this.providers.instanceOf(controller);
     const seen = new Map<object, Set<string>>();
-    const calls: Call[] = target ? [{ target, method, levelsLeft: MAX_DEPTH, isByKey: false, answers }] : [];
+    const calls: Call[] = target
+      ? [{ target, method, levelsLeft: MAX_DEPTH, isByKey: false, isCarried: false, answers }]
+      : [];
     for (let call = calls.pop(); call; call = calls.pop()) {
       const methods = seen.get(call.target) ?? new Set();
-      const visit = `${call.method} ${call.isByKey}`;
+      const visit = `${call.method} ${call.isByKey} ${call.isCarried}`;
       if (call.levelsLeft === 0 || methods.has(visit)) continue;
       seen.set(call.target, methods.add(visit));
       for (const finding of this.visit(call, calls)) found.set(`${finding.kind} ${finding.text}`, finding);
@@ -78,7 +89,7 @@ export class HandlerEffects {
 
   /** @param calls receives the methods that this one calls */
   private *visit(call: Call, calls: Call[]): Iterable<Finding> {
-    const { target, method, isByKey, answers } = call;
+    const { target, method, isByKey, isCarried, answers } = call;
     const whole = methodSource(target, method);
     if (whole === undefined) return;
     const place = `in ${target.constructor.name}.${method}`;
@@ -86,12 +97,23 @@ export class HandlerEffects {
     const keys = keysIn(source);
     const hasKey = (args: string) =>
       isByKey || BY_KEY.test(args) || (args.match(/[\w$]+/g) ?? []).some((one) => keys.has(one));
+    const chooses = isCarried && CHOICE.test(source);
+    const isJoined = this.joinsRepositories || chooses;
     for (const chain of chainsIn(source)) {
       if (chain.args === LEFT_OUT) continue;
-      yield* this.effectsOf(chain, target, hasKey(chain.args), place);
+      const isOnRecord =
+        hasKey(chain.args) ||
+        ((isJoined || joins(chain)) && isOfTypeOrm(this.providers.member(target, chain.names[0])));
+      yield* this.effectsOf(withText(chain, source), target, isOnRecord, place);
       const callees = this.calleesOf(chain, target, source);
       for (const callee of callees) {
-        calls.push({ ...callee, levelsLeft: call.levelsLeft - 1, isByKey: hasKey(chain.args), answers });
+        calls.push({
+          ...callee,
+          levelsLeft: call.levelsLeft - 1,
+          isByKey: hasKey(chain.args),
+          isCarried: chooses || CARRIER.test(chain.args),
+          answers,
+        });
       }
       if (callees.length === 0) yield* this.emissionOf(chain, target, place);
       yield* this.publicationOf(chain, target, source, place);
@@ -107,15 +129,14 @@ export class HandlerEffects {
   }
 
   /** Returns the effects of a use of a member, such as `this.client.method()`. */
-  private *effectsOf(chain: Chain, target: object, hasKey: boolean, place: string): Iterable<Finding> {
+  private *effectsOf(chain: Chain, target: object, isOnRecord: boolean, place: string): Iterable<Finding> {
     const [name, called] = chain.names;
     const value = this.providers.member(target, name);
     if (called !== undefined && EARLY_HOOKS.some((hook) => typeof read(value, hook) === 'function')) {
       yield { kind: 'closes early', text: (value as object).constructor.name };
     }
     const client = knownClient(value);
-    const isJoined = this.joinsRepositories && isOfTypeOrm(value);
-    if (client && !hasKey && !isJoined && client.acts(chain)) {
+    if (client && !isOnRecord && client.acts(chain)) {
       yield { kind: client.kind, text: `${client.name} by this.${name} ${place}` };
     }
   }
@@ -171,6 +192,22 @@ function keysIn(source: string): Set<string> {
     if (BY_KEY.test(value) || (value.match(/[\w$]+/g) ?? []).some((one) => keys.has(one))) keys.add(name);
   }
   return keys;
+}
+
+/** Whether a use of TypeORM is given the transaction: `this.orders.within(manager).save()`, or the query runner of a query. */
+function joins({ names, args }: Chain): boolean {
+  if (names.includes('transaction')) return false;
+  return /queryRunner/i.test(args) || (!WRITES_OF_TYPEORM.test(names[1]) && CARRIER.test(args));
+}
+
+/** Returns a use whose first argument is a variable with that variable's text, such as a statement. */
+function withText(chain: Chain, source: string): Chain {
+  const name = /^\(\s*([\w$]+)\s*[,)]/.exec(chain.args)?.[1];
+  if (name === undefined) return chain;
+  const assigned = new RegExp(`\\bconst\\s+${name.replaceAll('$', '\\$')}\\s*=\\s*(\`[^\`]*\`|'[^']*'|"[^"]*")`).exec(
+    source,
+  );
+  return assigned ? { ...chain, args: `(${assigned[1]})` } : chain;
 }
 
 function constructedIn(source: string): string[] {

@@ -173,6 +173,57 @@ class Fees extends Repository<Fee> {
   raise(id: number) {
     return this.insert({ id });
   }
+
+  in(manager: EntityManager) {
+    return manager.withRepository(this);
+  }
+}
+
+/** Its methods join the transaction of their caller, if it has one. */
+@Injectable()
+class Discounts {
+  constructor(
+    @InjectRepository(Fee) private readonly rows: Repository<Fee>,
+    private readonly fees: Fees,
+    private readonly dataSource: DataSource,
+  ) {}
+
+  async early(id: number, manager?: EntityManager) {
+    if (manager) return manager.insert(Fee, { id });
+    return this.rows.insert({ id });
+  }
+
+  async either(id: number, options?: { manager?: EntityManager }) {
+    await (options?.manager ? options.manager.insert(Fee, { id }) : this.rows.insert({ id }));
+  }
+
+  async within(id: number, tx?: EntityManager): Promise<void> {
+    if (!tx) return this.dataSource.transaction((own) => this.within(id, own));
+    await tx.insert(Fee, { id });
+  }
+
+  async later(id: number, execution?: Execution) {
+    let rows = this.rows;
+    if (execution) rows = execution.manager.getRepository(Fee);
+    await rows.insert({ id });
+  }
+
+  async given({ queryRunner }: EntityManager) {
+    await this.rows.createQueryBuilder('fee', queryRunner).delete().execute();
+    await this.dataSource.query('DELETE FROM fee', [], queryRunner);
+  }
+
+  async read(manager: EntityManager) {
+    const text = `SELECT id FROM fee`;
+    await this.dataSource.query(text);
+    await this.fees.in(manager).insert({ id: 4 });
+  }
+
+  /** It has the transaction, and forgets it. */
+  async forget(manager: EntityManager) {
+    await manager.find(Fee);
+    await this.rows.insert({ id: 5 });
+  }
 }
 
 @Idempotent({ transactional: true })
@@ -182,6 +233,7 @@ class RepositoriesController {
     @InjectRepository(Fee) private readonly rows: Repository<Fee>,
     private readonly fees: Fees,
     private readonly dataSource: DataSource,
+    private readonly discounts: Discounts,
   ) {}
 
   @Post('saved')
@@ -204,6 +256,33 @@ class RepositoriesController {
     await manager.withRepository(this.rows).save({ id: 2 });
     await this.dataSource.query('SELECT 1');
     return this.rows.findBy({ id: 1 });
+  }
+
+  @Post('restored')
+  async restored() {
+    await this.rows.restore(1);
+  }
+
+  @Post('alone')
+  async alone() {
+    await this.discounts.early(1);
+    await this.discounts.within(1);
+  }
+
+  @Post('forgotten')
+  async forgotten(@IdempotentExecution() { manager }: Execution) {
+    await this.discounts.forget(manager);
+  }
+
+  @Post('passed')
+  async passed(@IdempotentExecution() execution: Execution) {
+    const { manager } = execution;
+    await this.discounts.early(1, manager);
+    await this.discounts.either(1, { manager });
+    await this.discounts.within(1, execution.manager);
+    await this.discounts.later(1, execution);
+    await this.discounts.given(execution.manager);
+    await this.discounts.read(execution.manager);
   }
 }
 
@@ -497,6 +576,7 @@ const providers = [
   Ledger,
   Fees,
   Mails,
+  Discounts,
   Bank,
   PaidListener,
   PrismaService,
@@ -573,7 +653,10 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
   expect(ofTypeOrm).toContain(
     ': RepositoriesController.saved (TypeORM by this.rows in RepositoriesController.saved), ' +
       'RepositoriesController.built (TypeORM by this.dataSource in RepositoriesController.built), ' +
-      'RepositoriesController.own (TypeORM by this.manager in Fees.insert) Idempotency',
+      'RepositoriesController.own (TypeORM by this.manager in Fees.insert), ' +
+      'RepositoriesController.restored (TypeORM by this.rows in RepositoriesController.restored), ' +
+      'RepositoriesController.alone (TypeORM by this.dataSource in Discounts.within; TypeORM by this.rows in Discounts.early), ' +
+      'RepositoriesController.forgotten (TypeORM by this.rows in Discounts.forget) Idempotency',
   );
   expect(others).toEqual([]);
   const host = {
