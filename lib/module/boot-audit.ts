@@ -30,8 +30,8 @@ export class BootAudit {
     private readonly logger: Pick<Logger, 'warn'> = new Logger('Idempotency'),
     /** Returns the application's global interceptors, or their classes. */
     private readonly globalInterceptors: () => readonly object[] = () => [],
-    /** Whether a transaction host joins what injected repositories write to the transactions of operations. */
-    private readonly joinsRepositories = false,
+    /** Whether a transaction host begins the transactions of operations. */
+    private readonly hasHost = false,
   ) {}
 
   run(): void {
@@ -109,7 +109,7 @@ export class BootAudit {
 
   /** Never fails the boot, because it reads source text. */
   private warnOfEffects(audited: readonly Route[], transactional: readonly Route[]): void {
-    const effects = new HandlerEffects(this.routes.wrappers(), this.joinsRepositories);
+    const effects = new HandlerEffects(this.routes.wrappers(), this.hasHost);
     const found = new Map(audited.map((route) => [route, effects.of(route)]));
     const named = (kind: Finding['kind'], routes: readonly Route[]) =>
       routes.flatMap((route) => {

@@ -1,7 +1,7 @@
 import type { Type } from '@nestjs/common';
 import type { Route, Wrapper } from '../handlers/routes.js';
 import { isNative } from '../private-names/nest.js';
-import { isOfTypeOrm, type KnownClient, knownClient, WRITES_OF_TYPEORM } from './known-clients.js';
+import { followsCallers, isOfTypeOrm, type KnownClient, knownClient, WRITES_OF_TYPEORM } from './known-clients.js';
 import { argumentsAt, type Chain, chainsIn, LEFT_OUT, methodSource, withoutArguments } from './method-source.js';
 import { type Method, ProviderGraph, read } from './provider-graph.js';
 import { unawaitedCalls } from './unawaited-calls.js';
@@ -60,10 +60,10 @@ interface Call extends Method {
 export class HandlerEffects {
   private readonly providers: ProviderGraph;
 
-  /** @param joinsRepositories whether a transaction host joins what injected repositories write to the operation's transaction */
+  /** @param hasHost whether a transaction host begins the transactions, which injected repositories may follow */
   constructor(
     wrappers: readonly Wrapper[],
-    private readonly joinsRepositories: boolean,
+    private readonly hasHost: boolean,
   ) {
     this.providers = new ProviderGraph(wrappers);
   }
@@ -98,12 +98,12 @@ export class HandlerEffects {
     const hasKey = (args: string) =>
       isByKey || BY_KEY.test(args) || (args.match(/[\w$]+/g) ?? []).some((one) => keys.has(one));
     const chooses = isCarried && CHOICE.test(source);
-    const isJoined = this.joinsRepositories || chooses;
     for (const chain of chainsIn(source)) {
       if (chain.args === LEFT_OUT) continue;
-      const isOnRecord =
-        hasKey(chain.args) ||
-        ((isJoined || joins(chain)) && isOfTypeOrm(this.providers.member(target, chain.names[0])));
+      const value = this.providers.member(target, chain.names[0]);
+      const isJoined =
+        (isOfTypeOrm(value) && (chooses || joins(chain))) || (this.hasHost && [value, target].some(followsCallers));
+      const isOnRecord = isJoined || hasKey(chain.args);
       yield* this.effectsOf(withText(chain, source), target, isOnRecord, place);
       const callees = this.calleesOf(chain, target, source);
       for (const callee of callees) {

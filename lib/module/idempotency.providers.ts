@@ -73,8 +73,8 @@ function createParts(
   const policy = () => policyOf(options, operations, routes);
   const service = new IdempotencyService({ engine, store, dataSource, options, events, policy });
   const interceptors = () => globalInterceptorsOf(application);
-  const joinsRepositories = options.transactionHost !== undefined;
-  const audit = new BootAudit(routes, operations, options.audit, undefined, interceptors, joinsRepositories);
+  const hasHost = options.transactionHost !== undefined;
+  const audit = new BootAudit(routes, operations, options.audit, undefined, interceptors, hasHost);
   const lifecycle = new IdempotencyLifecycle({
     ...engineParts,
     options,

@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { DataSource, EntityManager, Repository } from 'typeorm';
 import type { Chain } from './method-source.js';
 
@@ -94,7 +95,7 @@ const SIGNS: readonly Sign[] = [
 const DRIZZLE_KIND = Symbol.for('drizzle:entityKind');
 const DRIZZLE = database('Drizzle');
 
-/** What injected repositories write has a connection of its own, unless a transaction host joins it to the operation's transaction. */
+/** What injected repositories write has a connection of its own, unless they follow a transaction host. */
 const TYPEORM: KnownClient = {
   name: 'TypeORM',
   kind: 'database',
@@ -107,6 +108,19 @@ export const WRITES_OF_TYPEORM =
 
 export function isOfTypeOrm(value: unknown): boolean {
   return value instanceof Repository || value instanceof EntityManager || value instanceof DataSource;
+}
+
+/**
+ * Whether a repository or data source finds the transaction of its caller, as under typeorm-transactional: its `manager` is a getter, or it
+ * is behind a proxy. nestjs-cls leaves them as they are.
+ */
+export function followsCallers(value: unknown): boolean {
+  if (!isOfTypeOrm(value)) return false;
+  for (let at: unknown = value; at; at = Object.getPrototypeOf(at)) {
+    const manager = Object.getOwnPropertyDescriptor(at, 'manager');
+    if (manager) return manager.get !== undefined || types.isProxy(value);
+  }
+  return types.isProxy(value);
 }
 
 /** Returns the known client that a value is. */

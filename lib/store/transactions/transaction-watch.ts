@@ -266,7 +266,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     this.logger.warn(
       `${endpoint}: the handler of this transactional operation writes through another connection than execution.manager. ` +
         'What it writes there stays when the operation is rolled back, and a retry writes it again. Write through ' +
-        'execution.manager (execution.manager.getRepository(Entity)), or give the option `transactionHost`',
+        'execution.manager (execution.manager.getRepository(Entity)), or through the transaction of a `transactionHost`',
     );
   }
 
