@@ -1,11 +1,12 @@
 /** What the examples of docs/beyond-http.md take for granted. */
 import type { ArgumentsHost, INestApplication } from '@nestjs/common';
 import type { ClientProxy } from '@nestjs/microservices';
-import type { Job } from 'bullmq';
+import type { Job, Queue as BullQueue } from 'bullmq';
 import { PrimaryColumn } from 'typeorm';
 import type { IdempotencyService } from 'nestjs-idempotency';
 
 export {
+  Body,
   Catch,
   type CallHandler,
   Controller,
@@ -13,6 +14,7 @@ export {
   Injectable,
   type NestInterceptor,
   type OnModuleDestroy,
+  Post,
   UseFilters,
   UseInterceptors,
 } from '@nestjs/common';
@@ -118,6 +120,10 @@ export class Payment {
   id!: string;
 }
 
+export class InvoiceDto {
+  customer!: string;
+}
+
 export interface InvoiceJob {
   customer: string;
 }
@@ -130,5 +136,6 @@ export abstract class Members {
   protected readonly idempotency!: IdempotencyService;
   protected readonly orders!: { create(order: OrderDto, key: string): Promise<{ id: string }> };
   protected readonly payments!: { pay(input: PaymentInput): Promise<Payment> };
+  protected readonly queue!: BullQueue;
   protected readonly digests!: { send(): Promise<{ sent: number }> };
 }

@@ -20,6 +20,8 @@ class Invoice {
 interface InvoiceJob {
   readonly customer: string;
   readonly failures?: number;
+  /** Of the operation that has added the job. */
+  readonly key?: string;
 }
 
 describe('BullMQ jobs through IdempotencyService.run()', () => {
@@ -78,7 +80,7 @@ describe('BullMQ jobs through IdempotencyService.run()', () => {
       (job) =>
         service.run(
           {
-            key: `${job.id}-${job.timestamp}`,
+            key: job.data.key ?? `${job.id}-${job.timestamp}`,
             operation: queue.name,
             input: job.data,
             onConflict: 'wait',
@@ -155,6 +157,25 @@ describe('BullMQ jobs through IdempotencyService.run()', () => {
     expect(runs).toBe(1);
     expect(await invoices('cleo')).toHaveLength(1);
     await stalling.close(true);
+  });
+
+  test('a job that is done and removed when a retry of its operation adds it again has its effect once', async () => {
+    const repository = app.get(DataSource).getRepository(Invoice);
+    const worker = work(async ({ data }) => {
+      await repository.insert({ id: randomUUID(), customer: data.customer });
+    });
+    const place = () =>
+      app.get(IdempotencyService).run({ key: queue.name, operation: 'place', input: {} }, async (execution) => {
+        const key = execution.deriveKey('invoice');
+        const done = once(worker, 'completed');
+        await queue.add('invoice', { customer: 'dora', key }, { jobId: key, removeOnComplete: true });
+        await done;
+        if (execution.attempt === 1) throw new Error('the process is out of memory');
+        return { attempt: execution.attempt };
+      });
+    await expect(place()).rejects.toThrow('out of memory');
+    expect(await place()).toEqual({ attempt: 2 });
+    expect(await invoices('dora')).toHaveLength(1);
   });
 });
 
