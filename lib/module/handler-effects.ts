@@ -16,10 +16,10 @@ const ON_RECORD = /\.\s*step\s*\(|\(\s*execution\s*,(?=[^()]*(?:=>|\bfunction\b|
 const BY_KEY = /deriveKey|idempoten|jobId|messageId|dedup/i;
 
 /** What carries a transaction to another method. */
-const CARRIER = /execution|manager|queryRunner|\b(?:em|tx|trx)\b/i;
+const CARRIER = /execution|manager|queryRunner|\b(?:em|tx|trx|m|repo)\b/i;
 /** A choice by it: `if (manager)`, `manager ? …`, `manager ?? …`. A method without one writes on a connection of its own. */
 const CHOICE =
-  /\bif\s*\(\s*!*\s*[\w.?]*(?:execution|manager|queryRunner|\b(?:em|tx|trx))\b|(?:execution|manager|queryRunner|\b(?:em|tx|trx))\s*(?:\?(?!\.)|\|\|)/i;
+  /(?:\bif\s*\(\s*!*\s*[\w.?]*(?:execution|manager|queryRunner|\b(?:em|tx|trx|m|repo))\b)|(?:execution|manager|queryRunner|\b(?:em|tx|trx|m|repo))\b[\s!=\w]*(?:\?(?!\.)|\|\|)/i;
 
 const ASSIGNMENT = /\b([\w$]+)\s*=(?![=>])\s*([^;]*)/g;
 

@@ -219,6 +219,11 @@ class Discounts {
     await this.fees.in(manager).insert({ id: 4 });
   }
 
+  async compared(id: number, m?: EntityManager) {
+    const rows = m !== undefined ? m.getRepository(Fee) : this.rows;
+    await (m ? rows.insert({ id }) : this.rows.insert({ id }));
+  }
+
   /** It has the transaction, and forgets it. */
   async forget(manager: EntityManager) {
     await manager.find(Fee);
@@ -281,6 +286,7 @@ class RepositoriesController {
     await this.discounts.either(1, { manager });
     await this.discounts.within(1, execution.manager);
     await this.discounts.later(1, execution);
+    await this.discounts.compared(1, execution.manager);
     await this.discounts.given(execution.manager);
     await this.discounts.read(execution.manager);
   }
