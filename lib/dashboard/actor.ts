@@ -15,7 +15,7 @@ export function actorOf(request: object): string | null {
   return nameOf(user) ?? nameOf(readClaims(request)) ?? (raw ? actorOf(raw) : null);
 }
 
-/** The name of an operator is for the log alone: no request fails for want of it. */
+/** The name of an operator is for the log alone, and no request fails because it is missing. */
 function readClaims(request: object): unknown {
   try {
     return claimsOf(request);

@@ -19,7 +19,7 @@ describe('An operator', () => {
     expect(actorOf({ auth: () => user })).toBe(name);
   });
 
-  test('nobody where the claims cannot be read', () => {
+  test('no operator where the claims cannot be read', () => {
     const auth = () => {
       throw new Error('no middleware');
     };

@@ -146,7 +146,9 @@ describe('an auth that is a function, as of @clerk/express', () => {
     const auth = (role?: string) => {
       if (!role) throw new TypeError('no role');
     };
-    expect(() => ofRequest({ headers, auth })).toThrow('callers apart: request.auth() threw "no role". Set the option `scope`');
+    expect(() => ofRequest({ headers, auth })).toThrow(
+      'callers apart: request.auth() threw "no role". Set the option `scope`',
+    );
     const rejections: unknown[] = [];
     const note = (reason: unknown) => rejections.push(reason);
     process.on('unhandledRejection', note);
