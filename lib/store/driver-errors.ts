@@ -46,22 +46,23 @@ const SQLSTATE: DriverErrorTable = {
 
 /** MySQL and MariaDB, by error number. */
 const ERRNO: DriverErrorTable = {
-  // Lock wait timeout, deadlock, MariaDB's "record has changed since last read", NOWAIT, a COMMIT that group replication does not certify.
-  conflict: /^(1205|1213|1020|3572|3101)$/,
-  // Too many connections or prepared statements, shutdown, out of memory, threads or disk, a read-only or offline server or transaction, an
-  // interrupted or killed statement, session or connection, a node that is not ready (1047 of Galera, 3100 and 37xx of group replication),
+  // Lock wait timeout, deadlock, MariaDB's "record has changed since last read", a table that was altered after the transaction's
+  // snapshot, NOWAIT, a COMMIT that group replication does not certify.
+  conflict: /^(1205|1213|1020|1412|3572|3101)$/,
+  // Too many connections, transactions or prepared statements, shutdown, out of memory, threads or disk, a read-only or offline server,
+  // schema or transaction, an interrupted or killed statement, session or connection, a node that is not ready (1047 of Galera, 3100 and 37xx of group replication),
   // the client's own 20xx, and ProxySQL's 90xx: it reaches no server. What the operating system refuses the server, such as space on a disk:
   // numbers below 100, a file that it writes to, a storage engine.
   outage:
-    /^([1-9]\d?|1021|1026|1030|1037|1038|1040|1041|1047|1053|1114|1129|1135|1152|115[4-9]|116[01]|1184|1203|1226|1290|1317|1461|1792|1836|1927|1969|3024|3032|3100|316[89]|378[1-3]|379[6-9]|4031|20\d\d|90\d\d)$/,
+    /^([1-9]\d?|1021|1026|1030|1037|1038|1040|1041|1047|1053|1114|1129|1135|1152|115[4-9]|116[01]|1184|1203|1226|1290|1317|1461|1637|1792|1836|1874|1927|1969|3015|3024|3032|3100|316[89]|378[1-3]|379[6-9]|398[59]|4031|408[12]|20\d\d|90\d\d)$/,
   locked: /^(1205|3572)$/,
   undone: /^(1213|1020|3101)$/,
   // With 1206: no memory for locks.
   endsTransaction: /^(1213|1020|1206|3101)$/,
   // Of the server, of a user, of a resource limit.
   tooManyConnections: /^(1040|1203|1226)$/,
-  // `--read-only`, a read-only transaction, and read-only mode.
-  readOnly: /^(1290|1792|1836)$/,
+  // `--read-only`, a read-only transaction, read-only mode, InnoDB's own, and ALTER SCHEMA … READ ONLY = 1.
+  readOnly: /^(1290|1792|1836|1874|3989)$/,
   // To a database, a table and a column.
   missingRight: /^(1044|1142|1143)$/,
   missingTable: /^(1146|1054)$/,
@@ -139,8 +140,10 @@ function ownKindOf(error: DriverError): DriverErrorKind {
 }
 
 /** Returns the table that an error's code belongs to; none for codes of the network, and for errors without a code. */
-function entryOf({ code, errno }: DriverError): { table?: DriverErrorTable; code: string } {
-  if (typeof errno === 'number' && errno > 0) return { table: ERRNO, code: String(errno) };
+function entryOf({ code, errno, fatal }: DriverError): { table?: DriverErrorTable; code: string } {
+  // The error with which a server or a proxy ends an idle connection has its number as `code` in mysql2. Others' codes are numbers, too.
+  const number = fatal === true && typeof code === 'number' ? code : errno;
+  if (typeof number === 'number' && number > 0) return { table: ERRNO, code: String(number) };
   if (typeof code !== 'string') return { code: '' };
   if (code.startsWith('SQLITE_')) return { table: SQLITE, code };
   if (/^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)) return { table: SQLSTATE, code };
@@ -171,6 +174,8 @@ export async function retryingConflicts<T>(work: () => Promise<T>): Promise<T> {
 export interface DriverError extends Error {
   readonly code?: unknown;
   readonly errno?: unknown;
+  /** In mysql2, whether the connection is lost. */
+  readonly fatal?: unknown;
   readonly driverError?: unknown;
 }
 
@@ -235,6 +240,11 @@ const ADVICE = new Map<unknown, string>([
     '25P04',
     "The handler's transaction took longer than transaction_timeout. Raise it for the application's role, or keep slow work " +
       'out of transactional operations',
+  ],
+  [
+    4031,
+    "The handler left its transaction idle for longer than wait_timeout. Raise it for the application's sessions, or keep slow work out of " +
+      'transactional operations',
   ],
   ...[1366, '22P05'].map((code): [unknown, string] => [
     code,

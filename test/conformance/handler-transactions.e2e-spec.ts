@@ -531,6 +531,59 @@ it('MariaDB that rolls back at a lock timeout: what a handler writes next is ref
   }
 });
 
+describe('a transactional operation, on MySQL and MariaDB', () => {
+  beforeAll(() => open('mariadb'));
+  afterAll(() => app?.close());
+
+  it.each(['idempotency_record', 'ledger'])('while %s is altered: 503, and its retry succeeds', async (table) => {
+    const request = to('run');
+    handler = async ({ manager, key }) => {
+      // Its snapshot.
+      await manager.query('SELECT COUNT(*) FROM idempotency_step');
+      await app.dataSource.query(`ALTER TABLE ${table} ENGINE = InnoDB`);
+      await write(manager, key, 'order');
+      await manager.findOneBy(Entry, { id: `order ${key}` });
+      return { ok: true };
+    };
+    const answer = await send(app.port, request);
+    expect([answer.status, codeOf(answer)]).toEqual([503, 'store-unavailable']);
+    expect([await entriesOf(request.key), await statusOf(request)]).toEqual([[], 'failed']);
+    handler = ({ manager, key }) => write(manager, key, 'order').then(() => ({ ok: true }));
+    expect((await send(app.port, request)).status).toBe(201);
+    expect(await entriesOf(request.key)).toEqual(['order']);
+  });
+
+  it('whose session the server ends for idleness: 503, and its retry succeeds', async () => {
+    const request = to('run');
+    handler = async ({ manager, key }) => {
+      await write(manager, key, 'order');
+      const [{ id }] = (await manager.query('SELECT CONNECTION_ID() AS id')) as [{ id: number }];
+      await manager.query('SET SESSION wait_timeout = 1');
+      const isThere = () =>
+        app.dataSource.query('SELECT 1 FROM information_schema.processlist WHERE id = ?', [id]) as Promise<unknown[]>;
+      await until(async () => (await isThere()).length === 0);
+      return { ok: true };
+    };
+    const answer = await send(app.port, request);
+    expect([answer.status, codeOf(answer)]).toEqual([503, 'store-unavailable']);
+    // MariaDB closes it without a word.
+    if (IS_MYSQL) expect(warnings('4031').at(-1)).toContain('wait_timeout');
+    expect([await entriesOf(request.key), await statusOf(request)]).toEqual([[], 'failed']);
+    handler = ({ manager, key }) => write(manager, key, 'order').then(() => ({ ok: true }));
+    expect((await send(app.port, request)).status).toBe(201);
+  });
+
+  it.each(['CHECK TABLE ledger', 'LOAD INDEX INTO CACHE ledger', "SET PASSWORD FOR nobody = 'x'"])(
+    '%s: refused before it commits',
+    async (sql) => {
+      const request = to('run');
+      handler = writesAround(sql);
+      expect((await send(app.port, request)).status).toBe(500);
+      expect([await entriesOf(request.key), await statusOf(request)]).toEqual([[], 'failed']);
+    },
+  );
+});
+
 if (!IS_MYSQL) {
   it('MariaDB with snapshot isolation, as from 11.6 on: a heartbeat does not fail the completion', async () => {
     await open('mariadb', 'express', { options: { lease: '600ms' } });

@@ -61,9 +61,9 @@ const ERRNO: PoisonTable = [
   [/^(1099|1100|1243|1615|1461|1820|1862|4031)$/, SPENT],
   // MariaDB's and MySQL's time limits for statements.
   [/^(1969|3024)$/, LIMITED],
-  // The server shuts down, or closes the connection: a packet too large (1153) or out of order, a killed session. The
-  // client's own: gone away, lost.
-  [/^(1053|1152|1153|115[6-9]|116[01]|1184|1927|3169|2006|2013|2055)$/, BROKEN],
+  // The server shuts down, or closes the connection: a packet too large (1153) or out of order, a killed session, one
+  // that takes too much memory. The client's own: gone away, lost.
+  [/^(1053|1152|1153|115[6-9]|116[01]|1184|1927|3169|408[12]|2006|2013|2055)$/, BROKEN],
 ];
 
 /**

@@ -12,7 +12,7 @@ const ROLLBACK = /^rollback\b(?!\s+(?:work\s+|transaction\s+)?to\b)/i;
 
 /** Statements that commit what came before them (MySQL reference manual, "Statements That Cause an Implicit Commit"). */
 const IMPLICIT_COMMIT =
-  /^(?:(?:create\s+(?:or\s+replace\s+)?|drop\s+)(?!(?:temporary|or)\b)|(?:alter|truncate|rename|grant|revoke|analyze(?=\s+(?:\w+\s+)?table\b)|optimize|repair|flush|install|uninstall)\s|(?:un)?lock\s+tables?\b)/i;
+  /^(?:(?:create\s+(?:or\s+replace\s+)?|drop\s+)(?!(?:temporary|or)\b)|(?:alter|truncate|rename|grant|revoke|analyze(?=\s+(?:\w+\s+)?table\b)|optimize|repair|flush|install|uninstall|(?:check|import)(?=\s+table\b)|(?:cache|load)(?=\s+index\b)|set(?=\s+password\b))\s|(?:un)?lock\s+tables?\b)/i;
 
 /** PostgreSQL's. May match a setting of another name, which then costs two statements more and changes nothing. */
 const ROLE_CHANGE =

@@ -160,7 +160,7 @@ describe('What an error says of the connection that met it', () => {
 
   test.each([
     ...['57P01', '08P01', 'XX000'].map((code) => ['postgres', code] as const),
-    ...['1053', '1153', '1158', '1927'].map((code) => ['mariadb', code] as const),
+    ...['1053', '1153', '1158', '1927', '4082'].map((code) => ['mariadb', code] as const),
   ])('not used again: %s %s', async (dialect, code) => {
     const { asked, next } = await failing(dialect, code, 1);
     expect(asked).toHaveLength(1);

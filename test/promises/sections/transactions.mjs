@@ -110,7 +110,7 @@ export const TRANSACTIONS = [
           },
           {
             file: 'lib/store/driver-errors.ts',
-            find: '  conflict: /^(1205|1213|1020|3572|3101)$/,',
+            find: '  conflict: /^(1205|1213|1020|1412|3572|3101)$/,',
             replace: '  conflict: /^(1205|3572|3101)$/,',
           },
         ],

@@ -40,10 +40,12 @@ describe('isRetryable', () => {
 
 describe('kindOf', () => {
   it.each([
-    ['conflict', ['40001', '40P01', '55P03', 1205, 1213, 1020, 3101, 'SQLITE_BUSY', 'SQLITE_LOCKED_SHAREDCACHE']],
+    ['conflict', ['40001', '40P01', '55P03', 1205, 1213, 1020, 1412, 3101, 'SQLITE_BUSY', 'SQLITE_LOCKED_SHAREDCACHE']],
     ['outage', ['08006', '53300', '53100', '57P01', '57014', '25006', '0A000', 1040, 1053, 1290, 1836, 2013, '40003']],
     // Sessions and servers of MySQL that end, group replication that is not ready.
-    ['outage', [1135, 1152, 1158, 1184, 3032, 3100, 3168, 3169, 3781, 3797]],
+    ['outage', [1135, 1152, 1158, 1184, 3032, 3100, 3168, 3169, 3781, 3797, 4031, 4081, 4082]],
+    // What it has too little of, and schemas and storage that take no writes.
+    ['outage', [1637, 1874, 3015, 3985, 3989]],
     // A full disk, and what else the server's operating system refuses it: files it writes to, storage engines, temporary files.
     ['outage', [3, 5, 20, 23, 1021, 1026, 1030, 1114]],
     ['outage', ['ECONNREFUSED', 'EAI_AGAIN', 'PROTOCOL_CONNECTION_LOST', 'SQLITE_IOERR_WRITE', 'SQLITE_FULL']],
@@ -52,6 +54,13 @@ describe('kindOf', () => {
     for (const code of codes) {
       expect([code, kindOf(typeof code === 'number' ? withErrno(code) : withCode(code))]).toEqual([code, kind]);
     }
+  });
+
+  it('reads the number of an error with which a connection ended, and no number of others', () => {
+    const error = Object.assign(new Error('x'), { code: 1927, fatal: true });
+    expect(kindOf(error)).toBe('outage');
+    // UNAVAILABLE of gRPC.
+    expect(kindOf(Object.assign(new Error('x'), { code: 14 }))).toBe('refusal');
   });
 
   it("distinguishes Galera's lost cluster from a write that is too large, which have one number", () => {
