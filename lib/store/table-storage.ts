@@ -3,9 +3,9 @@ import type { DialectName } from './dialects/dialect-name.js';
 import { IDEMPOTENCY_ENTITIES } from './entities/index.js';
 import { tableOf } from './table-path.js';
 
-type Flaw = 'unlogged' | 'engine' | 'key' | 'collation';
+type Flaw = 'unlogged' | 'engine' | 'key' | 'collation' | 'autocommit';
 
-/** A table that loses or confuses records. */
+/** A table that loses or confuses records, or a session without autocommit. */
 interface Flawed {
   readonly name: string;
   readonly flaw: Flaw;
@@ -32,7 +32,8 @@ const QUERIES: Readonly<Record<DialectName, string | undefined>> = {
     UNION ALL SELECT t.table_name, 'key', '' FROM information_schema.tables t
       WHERE ${IS_OURS} AND t.table_type <> 'VIEW' AND NOT EXISTS (${UNIQUE})
     UNION ALL SELECT table_name, 'collation', collation_name FROM information_schema.columns
-      WHERE ${IS_OURS} AND column_name = 'name' AND collation_name NOT LIKE '%bin'`,
+      WHERE ${IS_OURS} AND column_name = 'name' AND collation_name NOT LIKE '%bin'
+    UNION ALL SELECT '', 'autocommit', '' FROM DUAL WHERE @@autocommit = 0`,
   sqlite: undefined,
 };
 
@@ -45,11 +46,13 @@ const MESSAGES: Readonly<Record<Flaw, (flawed: Flawed) => string>> = {
     `The table ${name} has another primary key than the migrations give it, so that nothing is unique: each retry runs again. Make it (id) for records and (record_id, name) for steps, and do not partition the table by another column`,
   collation: ({ name, found }) =>
     `The column name of the table ${name} has the collation ${found}, which takes different names of steps for the same: such a step is skipped. ALTER TABLE ${name} MODIFY name varchar(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`,
+  autocommit: () =>
+    'The sessions of the data source have autocommit off: what a handler writes outside of a transaction may be lost, though its operation is recorded as done. Set autocommit = 1 on the server, or for these sessions',
 };
 
 /**
- * Returns a message if one of our tables cannot keep what it is given. Its statements work all the same, and operations run twice: after a
- * crash, after a rollback, or at each retry.
+ * Returns a message if one of our tables, or a session, does not keep what it is given. Statements work all the same, and operations run
+ * twice: after a crash, after a rollback, or at each retry. Without autocommit, their effects are lost.
  *
  * @param query runs a statement on the data source
  */

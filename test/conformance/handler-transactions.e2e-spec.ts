@@ -573,7 +573,7 @@ describe('a transactional operation, on MySQL and MariaDB', () => {
     expect((await send(app.port, request)).status).toBe(201);
   });
 
-  it.each(['CHECK TABLE ledger', 'LOAD INDEX INTO CACHE ledger', "SET PASSWORD FOR nobody = 'x'"])(
+  it.each(['CHECK TABLE ledger', 'LOAD INDEX INTO CACHE ledger', "SET PASSWORD FOR another = 'x'"])(
     '%s: refused before it commits',
     async (sql) => {
       const request = to('run');

@@ -1,3 +1,4 @@
+import mysql from 'mysql2';
 import { DataSource } from 'typeorm';
 import { IDEMPOTENCY_ENTITIES } from '../../../lib/index.js';
 import { startApp } from '../../conformance/support/app.js';
@@ -51,6 +52,26 @@ test.each([
     }
   },
 );
+
+// An operation was recorded as done, and what its handler had written was never committed.
+test('The boot of an application on MariaDB names sessions without autocommit', async () => {
+  const database = await createDatabase('mariadb');
+  const createPool = (options: mysql.PoolOptions) => {
+    const pool = mysql.createPool(options);
+    pool.on('connection', (connection) => connection.query('SET autocommit = 0'));
+    return pool;
+  };
+  const driver = { ...mysql, createPool };
+  try {
+    const app = await startApp('express', { database: { ...database, options: { ...database.options, driver } } });
+    await app.close();
+    expect(app.log.lines).toEqual([
+      expect.stringMatching(/^ERROR The sessions of the data source have autocommit off: .* Set autocommit = 1/),
+    ]);
+  } finally {
+    await database.drop();
+  }
+});
 
 if (!IS_MYSQL) {
   test('The boot of an application on MariaDB says nothing of a table that keeps its history', async () => {
