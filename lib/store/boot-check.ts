@@ -38,7 +38,17 @@ export async function checkAtBoot(
   const problem = unsupported(dialectNameOf(dataSource), server.version);
   if (problem) return logger.error(problem);
   if (server.unsafe) logger.error(server.unsafe);
+  if (dialectNameOf(dataSource) === 'mysql' && losesPrimary(dataSource)) logger.warn(PRIMARY_IS_LOST);
   await store.rehearse(aClaim(), (next) => (attempt = next)).catch(log);
+}
+
+const PRIMARY_IS_LOST =
+  'The data source has `replication` without `restoreNodeTimeout`: mysql2 gives a server up for good after five errors of its connections, the ' +
+  'primary too. Transactional operations then get 503 until the process restarts. Set `restoreNodeTimeout: 1000` beside `master` and `slaves`';
+
+function losesPrimary({ options }: DataSource): boolean {
+  const { replication } = options as { replication?: { restoreNodeTimeout?: number } };
+  return replication !== undefined && !replication.restoreNodeTimeout;
 }
 
 interface Server {

@@ -84,7 +84,7 @@ const SQLITE: DriverErrorTable = {
 };
 
 /** Codes of node and mysql2 for a connection that cannot be opened, or is lost. */
-const NETWORK = /^(E[A-Z]{3,}|EAI_AGAIN|PROTOCOL_\w+|POOL_CLOSED)$/;
+const NETWORK = /^(E[A-Z]{3,}|EAI_AGAIN|PROTOCOL_\w+|POOL_\w+)$/;
 
 /** Messages of drivers, their pools and TypeORM about a connection, for errors without a code. */
 const NETWORK_MESSAGE =
