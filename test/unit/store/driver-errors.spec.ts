@@ -48,7 +48,18 @@ describe('kindOf', () => {
     ['outage', [1637, 1874, 3015, 3985, 3989]],
     // A full disk, and what else the server's operating system refuses it: files it writes to, storage engines, temporary files.
     ['outage', [3, 5, 20, 23, 1021, 1026, 1030, 1114]],
-    ['outage', ['ECONNREFUSED', 'EAI_AGAIN', 'PROTOCOL_CONNECTION_LOST', 'POOL_CLOSED', 'POOL_NOEXIST', 'SQLITE_IOERR_WRITE', 'SQLITE_FULL']],
+    [
+      'outage',
+      [
+        'ECONNREFUSED',
+        'EAI_AGAIN',
+        'PROTOCOL_CONNECTION_LOST',
+        'POOL_CLOSED',
+        'POOL_NOEXIST',
+        'SQLITE_IOERR_WRITE',
+        'SQLITE_FULL',
+      ],
+    ],
     ['refusal', ['23503', '25P02', '25P03', '22021', '42501', 1153, 1048, 4025, 'SQLITE_CONSTRAINT_CHECK', 'ERR_X']],
   ])('takes for a %s: %p', (kind, codes) => {
     for (const code of codes) {
