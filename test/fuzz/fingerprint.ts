@@ -145,6 +145,7 @@ async function fingerprintOf(one: Meant, variant = 0): Promise<string> {
       headers: {
         'content-type': variant === 0 ? one.mediaType : ` ${one.mediaType.toUpperCase()} ; charset=utf-8`,
         'x-tenant': one.tenant,
+        ...(one.body !== undefined && (variant === 0 ? { 'content-length': '2' } : { 'transfer-encoding': 'chunked' })),
       },
       params: variant === 0 ? one.params : reordered(one.params),
       body,

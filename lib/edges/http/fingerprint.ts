@@ -126,7 +126,7 @@ function describeReadBody(exchange: Exchange, options: FingerprintOptions): Body
 /** Parsers make `{}` of no bytes, some only where `Content-Length: 0` says so. A proxy may add that, or leave it out. */
 function isMadeOfNothing(exchange: Exchange): boolean {
   const { body } = exchange.request;
-  if (announcesBody(exchange) || !isObject(body)) return false;
+  if (announcesBody(exchange) || !isObject(body) || Array.isArray(body)) return false;
   for (const _ in body) return false;
   return true;
 }
