@@ -20,16 +20,16 @@ const SERVER_CLOCK = 'SET timestamp = DEFAULT';
 /** Changes the text of a statement so that variables of its session have other values for it alone. */
 type ForOneStatement = (sql: string) => string;
 
-const onMariadb =
-  (...variables: readonly string[]): ForOneStatement =>
-  (sql) =>
-    `SET STATEMENT ${variables.join(', ')} FOR ${sql}`;
+function onMariadb(...variables: readonly string[]): ForOneStatement {
+  const prefix = `SET STATEMENT ${variables.join(', ')} FOR `;
+  return (sql) => prefix + sql;
+}
 
 /** MySQL takes few variables in a hint, and ignores the others with a warning. */
-const onMysql =
-  (...variables: readonly string[]): ForOneStatement =>
-  (sql) =>
-    sql.replace(/^\w+/, (verb) => `${verb} /*+ ${variables.map((one) => `SET_VAR(${one})`).join(' ')} */`);
+function onMysql(...variables: readonly string[]): ForOneStatement {
+  const verbWithHint = `$& /*+ ${variables.map((one) => `SET_VAR(${one})`).join(' ')} */`;
+  return (sql) => sql.replace(/^\w+/, verbWithHint);
+}
 
 /** As {@link SERVER_CLOCK}. */
 const AT_PRESENT = 'timestamp = 0';
