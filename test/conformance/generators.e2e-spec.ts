@@ -187,6 +187,14 @@ describe.each(PLATFORMS)('handlers that are generators, on %s', (platform) => {
     return sent.on('error', () => undefined).end('{}');
   }
 
+  /** Sends a request whose client is gone before its handler begins. */
+  async function leaveInGuard(path: string, key: string): Promise<void> {
+    const sent = request(path, key, { 'x-leaves': 'true' });
+    await once(entered, 'request');
+    sent.destroy();
+    await until(() => runs.has(key));
+  }
+
   async function expectOneRun(path: string, key: string): Promise<void> {
     let answer: string;
     await until(async () => (answer = (await post(path, key)).body) && !answer.includes('in-progress'));
@@ -204,10 +212,7 @@ describe.each(PLATFORMS)('handlers that are generators, on %s', (platform) => {
   // No filter is asked for a response to the error then. It ran again at each retry.
   test('an error before the first chunk, after the client has gone, is the outcome all the same', async () => {
     const key = randomUUID();
-    const sent = request('refused', key, { 'x-leaves': 'true' });
-    await once(entered, 'request');
-    sent.destroy();
-    await until(() => runs.has(key));
+    await leaveInGuard('refused', key);
     let answer!: string;
     await until(async () => (answer = (await post('refused', key)).body) && !answer.includes('in-progress'));
     expect(JSON.parse(answer)).toMatchObject({
@@ -219,10 +224,7 @@ describe.each(PLATFORMS)('handlers that are generators, on %s', (platform) => {
 
   test('a failure after the client has gone frees the key', async () => {
     const key = randomUUID();
-    const sent = request('broken-at-once', key, { 'x-leaves': 'true' });
-    await once(entered, 'request');
-    sent.destroy();
-    await until(() => runs.has(key));
+    await leaveInGuard('broken-at-once', key);
     await until(async () => (await post('broken-at-once', key)).status === 500);
     expect(runs.get(key)).toBe(2);
   });
@@ -231,10 +233,7 @@ describe.each(PLATFORMS)('handlers that are generators, on %s', (platform) => {
     '%s: a client that has gone away before it begins',
     async (path) => {
       const key = randomUUID();
-      const sent = request(path, key, { 'x-leaves': 'true' });
-      await once(entered, 'request');
-      sent.destroy();
-      await until(() => runs.has(key));
+      await leaveInGuard(path, key);
       await expectOneRun(path, key);
     },
   );
