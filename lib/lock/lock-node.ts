@@ -6,7 +6,7 @@ import type { RedisLike } from './redis-client.js';
 
 type Operation = 'acquire' | 'extend' | 'release';
 
-/** An operation of Redlock on this node, on one lock, or on several that are acquired together or not at all. */
+/** An operation of Redlock on this node, on locks of one owner. Several locks are acquired together or not at all. */
 interface Request {
   readonly operation: Operation;
   readonly names: readonly string[];
@@ -22,7 +22,7 @@ const RELEASE_WITHIN_MS = 10;
 
 /**
  * Redlock's three scripts in one, for many requests. Returns 1 for each request that succeeded, and 0 for each with a lock
- * that another owner holds.
+ * that another owner holds. A release skips such locks.
  *
  * An acquire succeeds if its owner already holds the lock, which Redlock's script refuses. A client repeats a command when
  * the connection was lost before the answer, and would then take its own lock for another owner's.
@@ -37,16 +37,14 @@ const SCRIPT = `
     done[request] = 1
     for i = first, last do
       local owner = redis.pcall("get", KEYS[i])
-      if owner ~= value and (owner or operation ~= "acquire") then
+      if operation == "release" then
+        if owner == value then redis.call("del", KEYS[i]) end
+      elseif owner ~= value and (owner or operation ~= "acquire") then
         done[request] = 0
       end
     end
-    for i = first, done[request] == 1 and last or 0 do
-      if operation == "release" then
-        redis.call("del", KEYS[i])
-      else
-        redis.call("set", KEYS[i], value, "PX", ttl)
-      end
+    for i = first, operation ~= "release" and done[request] == 1 and last or 0 do
+      redis.call("set", KEYS[i], value, "PX", ttl)
     end
   end
   return done
@@ -73,6 +71,8 @@ export class LockNode {
   /** How many locks by each owner's value, as the locks of one vote share it. */
   readonly #mayHold = new ShortLivedMap<string, number>();
   #waiting: Request[] = [];
+  /** The names of locks to release, by their owner's value: the locks of one vote mostly end in one release. */
+  readonly #releases = new Map<string, string[]>();
   #sendsSoon: NodeJS.Immediate | undefined;
   #releasesSoon = false;
 
@@ -130,7 +130,8 @@ export class LockNode {
   flush(): void {
     clearImmediate(this.#sendsSoon);
     this.#sendsSoon = undefined;
-    const requests = this.#waiting;
+    // Releases come first, as a request may want a lock that is released.
+    const requests = [...this.#takeReleases(), ...this.#waiting];
     this.#waiting = [];
     if (this.oneByOne) for (const request of requests) this.#send([request]);
     else if (requests.length > 0) this.#send(requests);
@@ -146,8 +147,19 @@ export class LockNode {
     });
   }
 
+  *#takeReleases(): Generator<Request> {
+    for (const [value, all] of this.#releases) {
+      for (const names of this.oneByOne ? all.map((name) => [name]) : [all]) {
+        yield { operation: 'release', names, value, ttlMs: 0, resolve: ignore, reject: ignore };
+      }
+    }
+    this.#releases.clear();
+  }
+
   #sendRelease(name: string, value: string): void {
-    this.#waiting.push({ operation: 'release', names: [name], value, ttlMs: 0, resolve: ignore, reject: ignore });
+    const names = this.#releases.get(value);
+    if (names) names.push(name);
+    else this.#releases.set(value, [name]);
     if (this.#releasesSoon) return;
     this.#releasesSoon = true;
     setTimeout(() => {
@@ -185,7 +197,9 @@ export class LockNode {
         // The server is part of a Cluster, though the client is not a Cluster's. Several locks at once count as refused.
         this.oneByOne = true;
         for (const request of requests) {
-          if (request.names.length > 1) this.#settle(request, 0);
+          const { operation, names, value } = request;
+          if (operation === 'release') for (const name of names) this.#sendRelease(name, value);
+          else if (names.length > 1) this.#settle(request, 0);
           else this.#send([request]);
         }
         return;

@@ -41,6 +41,16 @@ describe.each(VERSIONS)('locks that $version asks for in one command', (version)
     await until(async () => (await client.exists(nameOf(ids[1]))) === 0);
   });
 
+  it('are released together, without the one that another owner has by now', async () => {
+    const ours = fixture.lock([client]);
+    const ids = [anId(), anId(), anId()] as const;
+    const held = await Promise.all(ids.map((id) => take(ours, id, 60_000)));
+    await client.set(nameOf(ids[0]), 'theirs', 'PX', 60_000);
+    for (const lock of held) lock.release();
+    await until(async () => (await client.exists(nameOf(ids[1]), nameOf(ids[2]))) === 0);
+    expect(await client.get(nameOf(ids[0]))).toBe('theirs');
+  });
+
   it('are renewed while their holders run, whatever times to live they have', async () => {
     const ours = fixture.lock([client]);
     const times = [600, 60_000, 900];
