@@ -25,21 +25,33 @@ interface WaitingCall {
   reject(error: unknown): void;
 }
 
-/** A transaction of a handler, and what is known of it. */
+/**
+ * The states of a transaction. The last three are left by its end only.
+ *
+ * - `'beginning'`: BEGIN is not answered. Left for `'running'`.
+ * - `'running'`: the handler runs, or steps that it has left running. Left for each of the others.
+ * - `'failed'`: the handler has failed.
+ * - `'replaced'`: the handler was called again, and `nextCall` waits for the next transaction.
+ * - `'completing'`: the handler has succeeded, and the record is completed with `outcome`.
+ */
+type Progress =
+  | { readonly phase: 'beginning' | 'running' | 'failed' }
+  | { readonly phase: 'replaced'; readonly nextCall: WaitingCall }
+  | ({ readonly phase: 'completing' } & UncommittedOutcome);
+
+const BEGINNING: Progress = { phase: 'beginning' };
+const RUNNING: Progress = { phase: 'running' };
+const FAILED: Progress = { phase: 'failed' };
+
+/** A transaction of a handler. */
 interface TransactionAttempt {
   /** Runs the handler, or waits for the one that runs already. */
   readonly body: () => Promise<HandlerResult>;
   /** The call that waits for this transaction, where it is not the first one. */
   readonly waitingCall: WaitingCall | undefined;
-  /** Whether BEGIN succeeded. */
-  began: boolean;
   /** The end of the handler, once it runs. */
   handlerEnd?: Promise<HandlerResult>;
-  handlerFailed: boolean;
-  /** Set when the record is about to be completed. */
-  completing?: UncommittedOutcome;
-  /** The call that waits for the next transaction, where the handler was called again. */
-  nextCall?: WaitingCall;
+  progress: Progress;
 }
 
 /** Runs the handler of an execution in a transaction that also completes its record, so that both happen or neither does. */
@@ -62,19 +74,19 @@ export class TransactionalRun {
    * @param waitingCall the call that waits for this transaction, where it is not the first one
    */
   async run(body: () => Promise<HandlerResult>, waitingCall?: WaitingCall): Promise<RecordingResult> {
-    const attempt: TransactionAttempt = { body, waitingCall, began: false, handlerFailed: false };
+    const attempt: TransactionAttempt = { body, waitingCall, progress: BEGINNING };
     const { operation, store } = this.owner;
     try {
       const { awaited } = await store.transaction(
         (transaction) => this.runAndComplete(transaction, attempt),
         operation.endpoint,
       );
-      const completing = attempt.completing!;
-      if (this.transaction?.settleAtEnd?.(() => this.settleJoined(completing))) return this.leaveToOuter();
-      return this.recorder.onCompleted(completing.outcome, awaited, completing.startedAt);
+      const completed = attempt.progress as Progress & { phase: 'completing' };
+      if (this.transaction?.settleAtEnd?.(() => this.settleJoined(completed))) return this.leaveToOuter();
+      return this.recorder.onCompleted(completed.outcome, awaited, completed.startedAt);
     } catch (error) {
       this.use(undefined);
-      if (!attempt.began && waitingCall) await this.refuseRestart(waitingCall, error, body());
+      if (attempt.progress.phase === 'beginning' && waitingCall) await this.refuseRestart(waitingCall, error, body());
       await this.owner.usedSteps?.recordAgain().catch((lost: unknown) => void this.recorder.unrecorded(lost));
       return this.onNotCommitted(attempt, error);
     }
@@ -97,7 +109,7 @@ export class TransactionalRun {
   private async runAndComplete(transaction: StoreTransaction, attempt: TransactionAttempt) {
     const { owner } = this;
     const { execution, operation, ownership } = owner;
-    attempt.began = true;
+    attempt.progress = RUNNING;
     this.use(transaction);
     attempt.waitingCall?.resolve(transaction.inside);
     let result: HandlerResult;
@@ -106,7 +118,7 @@ export class TransactionalRun {
     } finally {
       this.restartFor = undefined;
       // The transaction stays open for steps that still run, as they may read in it.
-      const closing = attempt.nextCall ? undefined : owner.closeSteps();
+      const closing = attempt.progress.phase === 'replaced' ? undefined : owner.closeSteps();
       if (closing) await closing;
     }
     const { isUnknown, unreadable } = owner.usedSteps ?? {};
@@ -116,7 +128,7 @@ export class TransactionalRun {
     const { outcome } = result;
     const fingerprint = operation.input && (await operation.input.fingerprint());
     owner.lease.markEnding();
-    attempt.completing = { outcome, startedAt: performance.now() };
+    attempt.progress = { phase: 'completing', outcome, startedAt: performance.now() };
     const completion = { outcome, retentionMs: execution.retentionMs, fingerprint };
     const fenced = await (transaction.completeLast?.(ownership, completion) ??
       transaction.complete(ownership, completion));
@@ -127,14 +139,14 @@ export class TransactionalRun {
   /** Rejects when the handler fails, and when a further call of it needs another transaction. */
   private runBody(attempt: TransactionAttempt): Promise<HandlerResult> {
     return new Promise((resolve, reject) => {
-      this.restartFor = (call) => {
+      this.restartFor = (nextCall) => {
         this.restartFor = undefined;
-        attempt.nextCall = call;
+        attempt.progress = { phase: 'replaced', nextCall };
         reject(new RollBack({ kind: 'release' }));
       };
       attempt.handlerEnd = attempt.body();
       attempt.handlerEnd.then(resolve, (error: unknown) => {
-        attempt.handlerFailed = true;
+        if (attempt.progress.phase === 'running') attempt.progress = FAILED;
         reject(error as Error);
       });
     });
@@ -143,14 +155,16 @@ export class TransactionalRun {
   /** Records the end of a transaction that was rolled back, or whose COMMIT is unknown. */
   private async onNotCommitted(attempt: TransactionAttempt, error: unknown): Promise<RecordingResult> {
     const { recorder } = this;
-    const { began, waitingCall, nextCall, handlerFailed, completing } = attempt;
-    if (nextCall) return this.runNextCall(attempt, nextCall, error);
+    const { progress, waitingCall } = attempt;
+    if (progress.phase === 'replaced') return this.runNextCall(attempt, progress.nextCall, error);
     if (error instanceof TransactionEndedError) return recorder.hold(error);
     if (error instanceof LeaseLostError) return recorder.lostInTransaction();
-    if (handlerFailed) throw error;
+    if (progress.phase === 'failed') throw error;
     if (error instanceof RollBack) return recorder.record(error.result);
-    if (error instanceof CommitUnknownError) return recorder.lookUpCommit(completing!, error.cause ?? error);
-    return recorder.rolledBack(began || waitingCall ? 'release' : 'discard', error);
+    if (error instanceof CommitUnknownError && progress.phase === 'completing') {
+      return recorder.lookUpCommit(progress, error.cause ?? error);
+    }
+    return recorder.rolledBack(progress.phase === 'beginning' && !waitingCall ? 'discard' : 'release', error);
   }
 
   /** Runs a further call in a new transaction. Other errors of the rollback, such as a broken connection, do not matter any more. */

@@ -22,7 +22,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/engine/transactional-run.ts',
-            find: 'if (this.transaction?.settleAtEnd?.(() => this.settleJoined(completing))) return this.leaveToOuter();',
+            find: 'if (this.transaction?.settleAtEnd?.(() => this.settleJoined(completed))) return this.leaveToOuter();',
             replace: '',
           },
         ],
@@ -78,7 +78,7 @@ export const TRANSACTIONS = [
         broken: [
           {
             file: 'lib/engine/transactional-run.ts',
-            find: 'if (error instanceof CommitUnknownError) return recorder.lookUpCommit(completing!, error.cause ?? error);\n',
+            find: 'return recorder.lookUpCommit(progress, error.cause ?? error);\n',
             replace: '',
           },
         ],
