@@ -3,7 +3,7 @@ import { ApplicationConfig, BaseExceptionFilter, HttpAdapterHost } from '@nestjs
 import { caughtBy } from '../private-names/nest.js';
 import { IdempotencyProblem } from '../problems/problem.js';
 import { noteFiltered } from './http/kept-problem.js';
-import { problemHeaders } from './http/write-response.js';
+import { setProblemHeaders } from './http/write-response.js';
 import { valueTransportOf } from './value-transports.js';
 
 /**
@@ -31,7 +31,7 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
     const adapter = this.adapterHost.httpAdapter;
     const response = host.switchToHttp().getResponse<unknown>();
     if (adapter.isHeadersSent(response)) return new BaseExceptionFilter(adapter).catch(problem, host);
-    for (const [name, value] of Object.entries(problemHeaders(problem))) adapter.setHeader(response, name, value);
+    setProblemHeaders(problem, (name, value) => void adapter.setHeader(response, name, value));
     // Text, because Nest 11 would set the type of an object to application/json.
     return adapter.reply(response, JSON.stringify(problem.getResponse()), problem.getStatus());
   }

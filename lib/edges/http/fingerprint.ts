@@ -153,7 +153,8 @@ function parameterValues(params: unknown): string {
 
 /** Returns the media type without its parameters, because a multipart boundary differs between retries. */
 function mediaTypeOf(contentType = ''): string {
-  return contentType.split(';', 1)[0].trim().toLowerCase();
+  const end = contentType.indexOf(';');
+  return (end < 0 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
 }
 
 /** U+FFFD, which URLSearchParams reads instead of bytes that are not UTF-8, percent-encoded. */

@@ -61,18 +61,17 @@ function bodyFor(request: IncomingMessage, headers: Headers, body: Buffer): Buff
   return decoded;
 }
 
-/** Returns the headers of a problem (RFC 9457). */
-export function problemHeaders(problem: IdempotencyProblem): Record<string, string> {
-  return {
-    'Content-Type': 'application/problem+json; charset=utf-8',
-    ...(problem.retryAfter === undefined ? {} : { 'Retry-After': String(problem.retryAfter) }),
-    ...(problem.documentation ? { Link: `<${problem.documentation}>; rel="describedby"` } : {}),
-  };
+/** Sets the headers of a problem (RFC 9457). */
+export function setProblemHeaders(problem: IdempotencyProblem, set: (name: string, value: string) => void): void {
+  const { documentation, retryAfter } = problem;
+  set('Content-Type', 'application/problem+json; charset=utf-8');
+  if (retryAfter !== undefined) set('Retry-After', String(retryAfter));
+  if (documentation) set('Link', `<${documentation}>; rel="describedby"`);
 }
 
 export function writeProblem(response: ServerResponse, problem: IdempotencyProblem): void {
   response.statusCode = problem.getStatus();
-  for (const [name, value] of Object.entries(problemHeaders(problem))) response.setHeader(name, value);
+  setProblemHeaders(problem, (name, value) => response.setHeader(name, value));
   const body = JSON.stringify(problem.getResponse());
   // After the length of another body was removed, node sends none by itself, and would close the connection.
   response.setHeader('Content-Length', Buffer.byteLength(body));

@@ -2,8 +2,12 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { headSince, packHead, type ResponseHead, unpackHead } from '../../../../lib/edges/content/response-head.js';
-import { problemHeaders, resetHeaders, writeOutcome, writeProblem } from '../../../../lib/edges/http/write-response.js';
-import { IdempotencyInProgressException, IdempotencyKeyMissingException } from '../../../../lib/index.js';
+import { resetHeaders, setProblemHeaders, writeOutcome, writeProblem } from '../../../../lib/edges/http/write-response.js';
+import {
+  IdempotencyInProgressException,
+  IdempotencyKeyMissingException,
+  type IdempotencyProblem,
+} from '../../../../lib/index.js';
 
 function aResponse(headers: Record<string, string> = {}) {
   const request = new IncomingMessage(new Socket());
@@ -151,10 +155,14 @@ it('headers go back to what they were', () => {
 });
 
 it('a problem says when to retry, and where it is explained', () => {
+  const headersOf = (problem: IdempotencyProblem) => {
+    const headers: Record<string, string> = {};
+    setProblemHeaders(problem, (name, value) => (headers[name] = value));
+    return headers;
+  };
   const type = { 'Content-Type': 'application/problem+json; charset=utf-8' };
-  expect(problemHeaders(new IdempotencyKeyMissingException())).toEqual(type);
+  expect(headersOf(new IdempotencyKeyMissingException())).toEqual(type);
   const documentation = 'https://example.org/problems';
   const problem = new IdempotencyInProgressException({ documentation, retryAfter: 2 });
-  expect(problemHeaders(problem)).toMatchObject({ ...type, Link: `<${documentation}>; rel="describedby"` });
-  expect(problemHeaders(problem)['Retry-After']).toMatch(/^\d+$/);
+  expect(headersOf(problem)).toEqual({ ...type, Link: `<${documentation}>; rel="describedby"`, 'Retry-After': '2' });
 });
