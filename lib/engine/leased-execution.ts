@@ -52,8 +52,8 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
   private readonly transactional: TransactionalRun | undefined;
   private runner: Runner | undefined;
   /** Ends the handler's part of the open transaction. Absent until that has begun. */
-  private endBody: ((result: HandlerResult) => void) | undefined;
-  /** Whether {@link end} was called without a body, which must not begin after that. */
+  private endHandler: ((result: HandlerResult) => void) | undefined;
+  /** Whether {@link end} was called before the handler began, which must not begin after that. */
   private hasEnded = false;
 
   constructor(
@@ -92,7 +92,7 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
 
   /** Runs the handler, in a transaction where the operation is transactional, and records how it ended. */
   run(runner: Runner): void {
-    if (this.operation.policy.transactional) return this.runAsBody(runner);
+    if (this.operation.policy.transactional) return this.runAsPromise(runner);
     this.runner = runner;
     try {
       runner.begin();
@@ -102,15 +102,15 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
   }
 
   /** As {@link run}, by {@link runToEnd}. */
-  runAsBody(runner: Runner): void {
+  runAsPromise(runner: Runner): void {
     this.runner = runner;
-    const body = () =>
+    const handler = () =>
       new Promise<HandlerResult>((resolve) => {
         if (this.hasEnded) return resolve({ kind: 'discard' });
-        this.endBody = resolve;
+        this.endHandler = resolve;
         runner.begin();
       });
-    this.runToEnd(body).then(
+    this.runToEnd(handler).then(
       (recorded) => this.hasEnded || runner.onRecorded(recorded),
       (error: unknown) => this.hasEnded || runner.onFailure(error),
     );
@@ -121,7 +121,7 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
    * a time-out answers while the execution waits for its transaction.
    */
   end(result: HandlerResult): void {
-    if (this.endBody) return this.endBody(result);
+    if (this.endHandler) return this.endHandler(result);
     this.hasEnded = true;
     const runner = this.runner!;
     this.record(result).then(
@@ -137,13 +137,13 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
   }
 
   /**
-   * Runs `body`, in a transaction where the operation is transactional, and records how it ended. Rejects only where `body` does, after
+   * Runs `handler`, in a transaction where the operation is transactional, and records how it ended. Rejects only where `handler` does, after
    * releasing the record.
    */
-  async runToEnd(body: () => Promise<HandlerResult>): Promise<RecordingResult> {
+  async runToEnd(handler: () => Promise<HandlerResult>): Promise<RecordingResult> {
     const { transactional } = this;
     try {
-      return transactional ? await transactional.run(body) : await this.record(await body());
+      return transactional ? await transactional.run(handler) : await this.record(await handler());
     } catch (error) {
       await this.record({ kind: 'release' });
       throw error;

@@ -46,7 +46,7 @@ const FAILED: Progress = { phase: 'failed' };
 /** A transaction of a handler. */
 interface TransactionAttempt {
   /** Runs the handler, or waits for the one that runs already. */
-  readonly body: () => Promise<HandlerResult>;
+  readonly handler: () => Promise<HandlerResult>;
   /** The call that waits for this transaction, where it is not the first one. */
   readonly waitingCall: WaitingCall | undefined;
   /** The end of the handler, once it runs. */
@@ -69,12 +69,12 @@ export class TransactionalRun {
   ) {}
 
   /**
-   * Runs `body` in a transaction, and records how it ended. Rejects only where `body` does.
+   * Runs `handler` in a transaction, and records how it ended. Rejects only where `handler` does.
    *
    * @param waitingCall the call that waits for this transaction, where it is not the first one
    */
-  async run(body: () => Promise<HandlerResult>, waitingCall?: WaitingCall): Promise<RecordingResult> {
-    const attempt: TransactionAttempt = { body, waitingCall, progress: BEGINNING };
+  async run(handler: () => Promise<HandlerResult>, waitingCall?: WaitingCall): Promise<RecordingResult> {
+    const attempt: TransactionAttempt = { handler, waitingCall, progress: BEGINNING };
     const { operation, store } = this.owner;
     try {
       const { awaited } = await store.transaction(
@@ -86,7 +86,7 @@ export class TransactionalRun {
       return this.recorder.onCompleted(completed.outcome, awaited, completed.startedAt);
     } catch (error) {
       this.use(undefined);
-      if (attempt.progress.phase === 'beginning' && waitingCall) await this.refuseRestart(waitingCall, error, body());
+      if (attempt.progress.phase === 'beginning' && waitingCall) await this.refuseRestart(waitingCall, error, handler());
       await this.owner.usedSteps?.recordAgain().catch((lost: unknown) => void this.recorder.unrecorded(lost));
       return this.onNotCommitted(attempt, error);
     }
@@ -114,7 +114,7 @@ export class TransactionalRun {
     attempt.waitingCall?.resolve(transaction.inside);
     let result: HandlerResult;
     try {
-      result = await this.runBody(attempt);
+      result = await this.runHandler(attempt);
     } finally {
       this.restartFor = undefined;
       // The transaction stays open for steps that still run, as they may read in it.
@@ -137,14 +137,14 @@ export class TransactionalRun {
   }
 
   /** Rejects when the handler fails, and when a further call of it needs another transaction. */
-  private runBody(attempt: TransactionAttempt): Promise<HandlerResult> {
+  private runHandler(attempt: TransactionAttempt): Promise<HandlerResult> {
     return new Promise((resolve, reject) => {
       this.restartFor = (nextCall) => {
         this.restartFor = undefined;
         attempt.progress = { phase: 'replaced', nextCall };
         reject(new RollBack({ kind: 'release' }));
       };
-      attempt.handlerEnd = attempt.body();
+      attempt.handlerEnd = attempt.handler();
       attempt.handlerEnd.then(resolve, (error: unknown) => {
         if (attempt.progress.phase === 'running') attempt.progress = FAILED;
         reject(error as Error);

@@ -77,12 +77,12 @@ export class Life {
   }
 
   private mortal(leased: LeasedExecution, recordId: string): LeasedExecution {
-    const runToEnd = (body: () => Promise<HandlerResult>): Promise<RecordingResult> =>
+    const runToEnd = (handler: () => Promise<HandlerResult>): Promise<RecordingResult> =>
       this.orDeath(
         running.run({ life: this, recordId }, () =>
           leased.runToEnd(async () => {
             await this.pass({ point: 'before handler', recordId });
-            const result = await body();
+            const result = await handler();
             await this.pass({ point: 'after handler', recordId });
             return result;
           }),
@@ -92,7 +92,7 @@ export class Life {
       runToEnd: { value: runToEnd },
       run: {
         value(this: LeasedExecution, runner: Runner) {
-          this.runAsBody(runner);
+          this.runAsPromise(runner);
         },
       },
     }) as LeasedExecution;

@@ -209,8 +209,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/leased-execution.ts',
-            find: '  runAsBody(runner: Runner): void {\n    this.runner = runner;\n',
-            replace: '  runAsBody(runner: Runner): void {\n',
+            find: '  runAsPromise(runner: Runner): void {\n    this.runner = runner;\n',
+            replace: '  runAsPromise(runner: Runner): void {\n',
           },
         ],
         shownBy: [{ spec: 'test/conformance/refused-while-waiting', test: 'while its transaction waits' }],

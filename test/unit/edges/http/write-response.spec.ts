@@ -2,7 +2,12 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { headSince, packHead, type ResponseHead, unpackHead } from '../../../../lib/edges/content/response-head.js';
-import { resetHeaders, setProblemHeaders, writeOutcome, writeProblem } from '../../../../lib/edges/http/write-response.js';
+import {
+  resetHeaders,
+  setProblemHeaders,
+  writeOutcome,
+  writeProblem,
+} from '../../../../lib/edges/http/write-response.js';
 import {
   IdempotencyInProgressException,
   IdempotencyKeyMissingException,
