@@ -86,7 +86,8 @@ export class TransactionalRun {
       return this.recorder.onCompleted(completed.outcome, awaited, completed.startedAt);
     } catch (error) {
       this.use(undefined);
-      if (attempt.progress.phase === 'beginning' && waitingCall) await this.refuseRestart(waitingCall, error, handler());
+      if (attempt.progress.phase === 'beginning' && waitingCall)
+        await this.refuseRestart(waitingCall, error, handler());
       await this.owner.usedSteps?.recordAgain().catch((lost: unknown) => void this.recorder.unrecorded(lost));
       return this.onNotCommitted(attempt, error);
     }

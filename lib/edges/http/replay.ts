@@ -136,13 +136,13 @@ class HookedReplay implements WriteHandler {
   flushHeaders(): void {}
 
   write(args: readonly unknown[]): boolean {
-    const mayContinue = !this.sendUnlessReplaced() || this.reply.raw.write(...(args as [string]));
+    const mayContinue = !this.isOfHook() || this.reply.raw.write(...(args as [string]));
     this.noteSent();
     return mayContinue;
   }
 
   end(args: readonly unknown[]): void {
-    if (this.sendUnlessReplaced()) {
+    if (this.isOfHook()) {
       this.reply.raw.end(...(args as [string]));
       discardWrites(this.reply.raw);
     }
@@ -159,8 +159,8 @@ class HookedReplay implements WriteHandler {
     this.onSent();
   }
 
-  /** Sends the stored response, unless a hook has written its own. Returns whether one has. */
-  private sendUnlessReplaced(): boolean {
+  /** Returns whether a hook writes a response of its own. If not, sends the stored one. */
+  private isOfHook(): boolean {
     const { raw } = this.reply;
     const { body, headers } = this;
     this.interceptor.handler = undefined;
