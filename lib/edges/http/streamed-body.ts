@@ -235,9 +235,15 @@ function unpacked(fingerprint: Buffer): { readonly length: number; readonly whol
   return { length: fingerprint.readUIntBE(SUM_BYTES + 1, LENGTH_BYTES), whole: fingerprint[SUM_BYTES] === 1 };
 }
 
+/** RFC 2046, section 5.1.1. */
+const MAX_BOUNDARY_LENGTH = 70;
+
+/** A longer boundary is not looked for. A client could make it so that each byte is compared with all of it: seconds for a megabyte. */
 function delimiterOf(contentType = ''): Buffer | undefined {
-  const boundary = /^multipart\/.*;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(contentType);
-  return boundary ? Buffer.from(`--${boundary[1] ?? boundary[2]}`, 'latin1') : undefined;
+  const found = /^multipart\/.*;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(contentType);
+  const boundary = found?.[1] ?? found?.[2];
+  const isSound = boundary !== undefined && boundary.length <= MAX_BOUNDARY_LENGTH;
+  return isSound ? Buffer.from(`--${boundary}`, 'latin1') : undefined;
 }
 
 /** Returns the bytes of a chunk: text if the reader has set an encoding, any value in object mode. */

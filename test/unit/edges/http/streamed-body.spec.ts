@@ -139,6 +139,18 @@ describe('a body that is still to be read', () => {
     expect((await read([text], 'text/multipart/x; boundary=x')).fingerprint).toBe(fingerprint(text));
   });
 
+  it('has no delimiter that is longer than a boundary may be: to look for one could take seconds for a megabyte', async () => {
+    for (const [length, isOne] of [
+      [70, true],
+      [71, false],
+    ] as const) {
+      const boundary = '-'.repeat(length);
+      const text = `--${boundary}\r\none\r\n--${boundary}--`;
+      const expected = fingerprint(isOne ? '\0--\r\none\r\n\0----' : text);
+      expect((await read([text], `multipart/form-data; boundary=${boundary}`)).fingerprint).toBe(expected);
+    }
+  });
+
   it('counts as far as it was read where its handler leaves the rest', async () => {
     const stream = new PassThrough();
     const body = new StreamedBody(stream, HEAD, exchange({}));
