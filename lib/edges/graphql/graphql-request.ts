@@ -26,7 +26,8 @@ export function graphqlRequest(context: ExecutionContext, edge: ValueEdge): Valu
   const named = isAliased ? `${endpoint} as ${responseName}` : endpoint;
   return {
     options,
-    endpoint: before > 0 ? `${named} after ${before}` : named,
+    endpoint,
+    identity: before > 0 ? `${named} after ${before}` : named,
     route,
     policy: withPreference(options.policy, request?.headers.prefer),
     head: { mutation: name },

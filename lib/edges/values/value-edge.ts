@@ -38,6 +38,11 @@ export interface ValueRequest {
   readonly options: ResolvedOperationOptions;
   /** The option `operation`, or else `route`. */
   readonly endpoint: string;
+  /**
+   * What identifies the operation, where a part of that is the client's choice, as an alias. Default: `endpoint`, which logs and metrics
+   * have: a client must not choose what they count by.
+   */
+  readonly identity?: string;
   /** What the transport calls the handler: `RPC orders.create`, `MUTATION pay`. */
   readonly route: string;
   readonly policy: Policy;
@@ -160,9 +165,9 @@ export class ValueEdge {
   }
 
   private async operationOf(context: ExecutionContext, request: ValueRequest, key: string): Promise<Operation> {
-    const { options, endpoint, route, head, policy } = request;
+    const { options, endpoint, identity: named = endpoint, route, head, policy } = request;
     const { scope, credential } = options.scope ? scopeOf(options.scope(context)) : request.principal();
-    const identity = digestIdentity({ namespace: this.module.namespace, scope, endpoint, key });
+    const identity = digestIdentity({ namespace: this.module.namespace, scope, endpoint: named, key });
     const input = await request.input();
     return {
       key,
@@ -189,12 +194,12 @@ export class ValueEdge {
 }
 
 function fingerprintText(context: ExecutionContext, request: ValueRequest, input: unknown): string | Uint8Array {
-  const { options, endpoint, head, parameters, header } = request;
+  const { options, endpoint, identity = endpoint, head, parameters, header } = request;
   const { fingerprint, operation } = options;
   if (typeof fingerprint === 'function') return fingerprintOf(fingerprint(context));
   if (fingerprint === false) return '';
   const { headers = [] } = fingerprint;
-  const lines = [FORMAT, endpoint, canonicalJson(operation === undefined ? head : parameters())];
+  const lines = [FORMAT, identity, canonicalJson(operation === undefined ? head : parameters())];
   for (const name of headers) lines.push(`${name}: ${header(name) ?? ''}`);
   const text = `${lines.join('\n')}\n\n`;
   return input instanceof Uint8Array
