@@ -163,7 +163,8 @@ const UNDECODABLE = '%EF%BF%BD';
 function sortedQuery(url: string, { ignore = [], only = [] }: FingerprintOptions): string {
   const start = url.indexOf('?');
   if (start < 0) return '';
-  const query = new URLSearchParams(url.slice(start + 1));
+  // With the question mark: it is left out, and a second one would be otherwise.
+  const query = new URLSearchParams(url.slice(start));
   query.sort();
   const all = [...query];
   const isChosen = all.some(([name]) => reachesParameter(only, name));
@@ -186,7 +187,7 @@ function isUndecodable(parameter: string, isCompared: (name: string) => boolean)
     decodeURIComponent(parameter);
     return false;
   } catch {
-    const [name = ''] = new URLSearchParams(parameter).keys();
+    const [name = ''] = new URLSearchParams(`?${parameter}`).keys();
     return isCompared(name);
   }
 }

@@ -21,4 +21,6 @@ export const QUERIES: [string, string][] = [
   ['a=1&a=2', 'a=2&a=1'],
   ['a', 'a='],
   ['a=+', 'a=%2B'],
+  // Only the first question mark begins the query.
+  ['?a=1', 'a=1'],
 ];
