@@ -72,6 +72,16 @@ describe.each(PLATFORMS)('uploads, on %s', (platform) => {
     },
   );
 
+  /** Of a part that @fastify/multipart attaches, only the value counts. Two payments differed in nothing else, and were one. */
+  test('fields that look like a part are compared as a whole', async () => {
+    const key = randomUUID();
+    const fields = { 'extra[fieldname]': 'tip', 'extra[value]': 'yes', 'extra[amount]': '5' };
+    const first = await upload('fields', key, { fields });
+    expect(JSON.parse(first.body.toString())).toMatchObject({ body: { extra: { fieldname: 'tip', amount: '5' } } });
+    expect(isReplay(await upload('fields', key, { fields }))).toBe(true);
+    expect(codeOf(await upload('fields', key, { fields: { ...fields, 'extra[amount]': '6' } }))).toBe('key-reused');
+  });
+
   test.each(['inside', 'outside'])('%s: a file of several megabytes arrives whole', async (kind) => {
     const large = randomBytes(platform === 'fastify' ? 900_000 : 3 * MIB);
     const key = randomUUID();

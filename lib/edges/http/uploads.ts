@@ -33,6 +33,9 @@ type UploadRequest = PlatformRequest & { readonly savedRequestFiles?: unknown; r
 
 /** A part of a form as `@fastify/multipart` puts it into the body with `attachFieldsToBody`. */
 interface AttachedPart extends MultipartFileInternals {
+  readonly fieldname?: string;
+  /** The parts of the form by their names: several of one name in an array. */
+  readonly fields?: Readonly<Record<string, unknown>>;
   readonly type?: string;
   readonly filename?: string;
   readonly mimetype?: string;
@@ -132,12 +135,11 @@ async function describePart(part: unknown, levels = MAX_FILE_DEPTH): Promise<unk
   // Only instances of a class are files of a package. A plain object is what a client sent, and could name any file to be read.
   if (isStored(part)) return describeFile(undefined, part);
   if (levels > 0 && Array.isArray(part)) return Promise.all(part.map((member) => describePart(member, levels - 1)));
-  if (!('fieldname' in part)) return levels > 0 && isPlain(part) ? describeMembers(part, levels - 1) : part;
-  const attached = part as AttachedPart;
-  const { type, filename, mimetype, value, file, _buf } = attached;
+  if (!isAttached(part)) return levels > 0 && isPlain(part) ? describeMembers(part, levels - 1) : part;
+  const { type, filename, mimetype, value, file, _buf } = part;
   if (type !== 'file') return value;
   // An `onFile` of the application may have read the stream and kept nothing.
-  const content = file && !_buf && !isUnread(file) ? undefined : await attached.toBuffer?.();
+  const content = file && !_buf && !isUnread(file) ? undefined : await part.toBuffer?.();
   return { name: filename, type: mimetype, sha256: content ? digestOf(content) : null };
 }
 
@@ -146,6 +148,12 @@ async function describeMembers(part: object, levels: number): Promise<object> {
     async ([name, member]) => [name, await describePart(member, levels)] as const,
   );
   return Object.fromEntries(await Promise.all(members));
+}
+
+/** A part leads to the whole form, and so to itself. Nothing that a client sends does, whatever its members are called. */
+function isAttached(part: object): part is AttachedPart {
+  const { fieldname, fields } = part as AttachedPart;
+  return typeof fieldname === 'string' && [fields?.[fieldname]].flat().includes(part);
 }
 
 function isStored(part: object): part is UploadedFile {

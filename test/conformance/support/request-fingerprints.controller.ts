@@ -111,7 +111,7 @@ export class RequestFingerprintsController {
 
 /** Uploads that interceptors read, before ours and after. */
 export function uploadsController(platform: Platform): Type {
-  const { FileInterceptor, FilesInterceptor } = platform === 'express' ? express : fastify;
+  const { FileInterceptor, FilesInterceptor, NoFilesInterceptor } = platform === 'express' ? express : fastify;
   const dest = mkdtempSync(join(process.env.TEST_FOLDER ?? tmpdir(), 'idempotency-uploads-'));
   const toDisk = platform === 'express' ? { dest } : { dest };
 
@@ -147,6 +147,14 @@ export function uploadsController(platform: Platform): Type {
     several(@UploadedFiles() files: File[], @Body() body: object) {
       ran();
       return { run: randomUUID(), files: files.map(descriptionOf), body };
+    }
+
+    @Post('fields')
+    @Idempotent()
+    @UseInterceptors(NoFilesInterceptor() as Type)
+    fields(@Body() body: object) {
+      ran();
+      return { run: randomUUID(), body };
     }
 
     @Post('limited')

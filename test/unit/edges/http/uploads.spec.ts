@@ -152,8 +152,15 @@ describe('a file that the handler gets as a stream', () => {
   });
 });
 
-/** A part as @fastify/multipart attaches it. */
-const attached = (members: object) => ({ fieldname: 'f', ...members });
+/** A part as @fastify/multipart attaches it: it leads to all parts of its form. */
+const attached = (members: object) => {
+  const part = { fieldname: 'f', fields: {} as object, ...members };
+  part.fields = { f: part };
+  return part;
+};
+
+const several = ['b', 'c'].map((value) => attached({ type: 'field', value }));
+for (const part of several) part.fields = { f: several };
 
 describe('a form in the body', () => {
   class StoredFile {
@@ -167,6 +174,7 @@ describe('a form in the body', () => {
     ['bytes', { a: Buffer.from('a') }, { a: { sha256: sha256('a') } }],
     ['bytes in a list', { a: [Buffer.from('a')] }, { a: [{ sha256: sha256('a') }] }],
     ['a field', { a: attached({ type: 'field', value: 'b' }) }, { a: 'b' }],
+    ['several fields of one name', { f: several }, { f: ['b', 'c'] }],
     [
       'a file',
       { a: attached({ type: 'file', filename: 'n', mimetype: 't', toBuffer: async () => Buffer.from('a') }) },
@@ -185,6 +193,15 @@ describe('a form in the body', () => {
     ],
     ['an object without a prototype', { a: Object.assign(Object.create(null), { b: 'c' }) }, { a: { b: 'c' } }],
   ])('keeps %s', async (_, body, described) => expect(await withoutContent(body)).toEqual(described));
+
+  test.each([
+    ['a field', { fieldname: 'tip', type: 'field', value: 'yes', amount: '5' }],
+    ['a file', { fieldname: 'tip', type: 'file', filename: 'a', toBuffer: 'x', amount: '5' }],
+    ['a part of a form', { fieldname: 'tip', fields: { tip: { fieldname: 'tip' } }, value: 'yes', amount: '5' }],
+    ['a part without a form', { fieldname: {}, fields: null, amount: '5' }],
+  ])('keeps all of what a client has made look like %s', async (_, like) => {
+    expect(await withoutContent({ extra: [like] })).toEqual({ extra: [like] });
+  });
 
   test('does not read a file that a client has named', async () => {
     const path = onDisk('secret');
