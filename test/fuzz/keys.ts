@@ -1,4 +1,5 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { keyOf as keyOfOption } from '../../lib/edges/shared/option-values.js';
 import { type Message, messageHeaders } from '../../lib/edges/rpc/message.js';
@@ -22,6 +23,9 @@ const read = (context: unknown, payload?: unknown) =>
 
 const key = fc.string({ unit: visible, minLength: 1, maxLength: 60 }).map((text) => text.replaceAll('"', "'"));
 const id = fc.string({ minLength: 1, maxLength: 10 });
+/** A URI reference has no white space. */
+const source = id.map((text) => text.replaceAll(' ', '/'));
+const spaced = textOf('a [",]', 4).filter((text) => text !== '');
 const spelling = fc.constantFrom('Idempotency-Key', 'idempotency-key', 'IDEMPOTENCY-KEY');
 type Headers = Record<string, unknown>;
 
@@ -53,11 +57,11 @@ export const keys: readonly Property[] = [
   ),
   property(
     'a CloudEvent has the key of its source and id, as headers and as payload',
-    [transport, prefix, id, id],
-    (make, before, source, name) => {
-      const attributes = { specversion: '1.0', id: name, source };
+    [transport, prefix, source, id],
+    (make, before, from, name) => {
+      const attributes = { specversion: '1.0', id: name, source: from };
       const headers = Object.fromEntries(Object.entries(attributes).map(([one, text]) => [before + one, text]));
-      const expected = { kind: 'key', key: `${source} ${name}` };
+      const expected = { kind: 'key', key: `${from} ${name}` };
       deepStrictEqual({ ...read(make(headers)) }, expected);
       deepStrictEqual({ ...read(make({}), attributes) }, expected);
       // A header of its own is what the sender means.
@@ -66,6 +70,16 @@ export const keys: readonly Property[] = [
         { kind: 'key', key: 'own' },
       );
     },
+  ),
+  property(
+    'two CloudEvents have one key where source and id are the same, and never else',
+    [spaced, spaced, spaced, spaced],
+    (sourceOfA, idOfA, sourceOfB, idOfB) => {
+      const keyOf = (from: string, name: string) => read({}, { specversion: '1.0', id: name, source: from });
+      const isOne = sourceOfA === sourceOfB && idOfA === idOfB;
+      equal(isDeepStrictEqual(keyOf(sourceOfA, idOfA), keyOf(sourceOfB, idOfB)), isOne);
+    },
+    [['a b', 'c', 'a', 'b c']],
   ),
   property(
     'whatever a transport hands over, a message has a key, none, or an invalid one',

@@ -34,9 +34,12 @@ function structuredCloudEvent(payload: unknown): string | undefined {
   return specversion && id && source ? cloudEventKey(source, id) : undefined;
 }
 
-/** A source is a URI reference without white space, so that the space separates both unambiguously. */
+/**
+ * A source is a URI reference without white space, so that the space separates both unambiguously. One that has some all the same gets a
+ * form of its own: `a b` and `c` would be the key of `a` and `b c`.
+ */
 function cloudEventKey(source: string, id: string): string {
-  return `${source} ${id}`;
+  return source.includes(' ') ? ` ${JSON.stringify([source, id])}` : `${source} ${id}`;
 }
 
 function messageIdOf({ context }: Message): string | undefined {

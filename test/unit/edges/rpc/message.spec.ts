@@ -100,6 +100,12 @@ describe('the key of a message', () => {
     ['a structured CloudEvent', kafka({}), event, key('/shop 7')],
     ['before the message id', rmq({ messageId: 'm' }), event, key('/shop 7')],
     ['the AMQP message id', rmq({ messageId: 'm' }), {}, key('m')],
+    [
+      'a source with a space, against the rules, does not meet another one',
+      kafka({}),
+      { ...event, source: 'a b', id: 'c' },
+      key(' ["a b","c"]'),
+    ],
     ['an id alone is no CloudEvent', mqtt({ id: '7', source: '/shop' }), { id: '7', source: '/shop' }, missing],
     ['nothing', new NatsContext(['orders.create', undefined]), null, missing],
     ['nothing at all', undefined, undefined, missing],
