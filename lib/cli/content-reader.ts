@@ -1,5 +1,5 @@
 import type { IdempotencyRecord } from '../store/entities/index.js';
-import { AesGcmSealer, type EncryptionOptions, keyIdOf } from '../store/sealer.js';
+import { AesGcmSealer, type EncryptionOptions, fieldOfHead, keyIdOf } from '../store/sealer.js';
 import { isSealed, KEYS_VARIABLE } from './encryption-keys.js';
 import { messageOf } from './database/connection.js';
 
@@ -18,6 +18,10 @@ export class ContentReader {
   read(bytes: Buffer | null, field: string): Content | null {
     if (!bytes) return null;
     return isSealed({ request: bytes, responseHead: null }) ? this.open(bytes, field) : { kind: 'plain', bytes };
+  }
+
+  readHead({ responseHead, responseCode: code, responseBody: body }: IdempotencyRecord): Content | null {
+    return this.read(responseHead, fieldOfHead({ code, body }));
   }
 
   /** A body can begin with any byte, so its head shows whether it is sealed. */

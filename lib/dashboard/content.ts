@@ -22,6 +22,8 @@ const MAX_DECOMPRESSED = 4_194_304;
 /** The deepest level that is indented. Clients decide how deep JSON is, and each line of deep JSON would begin with thousands of spaces. */
 const MAX_INDENTED = 64;
 
+const NOT_SEARCHED = 'It is not JSON, and the options `redact` cannot reach into it';
+
 export interface ContentOptions {
   readonly encryption: EncryptionOptions | undefined;
   /** Pointers into requests, responses and results of steps, or with `?` to parameters of a request's query. */
@@ -47,7 +49,10 @@ export class ContentView {
     if (kept.kind === 'sealed') return this.sealed(kept.why);
     const { bytes } = kept;
     const text = bytes.toString();
-    const request = (parsed(text)?.value ?? {}) as Record<string, unknown>;
+    const json = parsed(text);
+    // As text, it would show the query of its path, too.
+    if (!json && this.options.redact.length > 0) return withheld(NOT_SEARCHED, bytes.length);
+    const request = (json?.value ?? {}) as Record<string, unknown>;
     const isHttp = typeof request.method === 'string' && typeof request.path === 'string';
     if (!isHttp) {
       // Messages and mutations are stored with their content as the member `input`, and calls of `run()` as their content.
@@ -65,10 +70,10 @@ export class ContentView {
   }
 
   response(): ResponseView | Content | null {
-    const { responseCode: code, responseHead } = this.record;
+    const { responseCode: code } = this.record;
     if (code === null) return null;
     if (isTombstone({ code })) return { kind: 'none', status: null, headers: [], body: null };
-    const head = this.reader.read(responseHead, `head of ${code}`);
+    const head = this.reader.readHead(this.record);
     if (head?.kind === 'sealed') return this.sealed(head.why);
     const body = this.reader.readBody(this.record);
     const shown = (how?: HowToShow) =>
@@ -131,7 +136,7 @@ export class ContentView {
     const shownJson = json && showJson(text!, json.value, { bytes: stored.length, redact });
     if (shownJson) return shownJson;
     if (pointIntoContent(redact)) {
-      return withheld('It is not JSON, and the options `redact` cannot reach into it', stored.length);
+      return withheld(NOT_SEARCHED, stored.length);
     }
     if (text === undefined) {
       const shown = stored.subarray(0, MAX_BINARY);

@@ -32,6 +32,20 @@ export interface Sealer {
 
 export const noSealer: Sealer = { seal: (plain) => plain, open: (sealed) => sealed };
 
+/**
+ * Returns the field of an outcome's head. It names the status and whether there is a body. Neither is sealed itself, and so neither can be
+ * changed, nor a body taken away, unnoticed.
+ */
+export function fieldOfHead({
+  code,
+  body,
+}: {
+  readonly code: number | null;
+  readonly body: Uint8Array | null;
+}): string {
+  return `head of ${code}${body ? '' : ' without body'}`;
+}
+
 const VERSION = 1;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;

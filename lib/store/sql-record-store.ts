@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { DataSource, EntityManager } from 'typeorm';
 import { current } from '../engine/current-execution.js';
-import type { StoredOutcome } from '../engine/outcome.js';
+import { isTombstone, type StoredOutcome } from '../engine/outcome.js';
 import type { CallRunner } from '../engine/handler-calls.js';
 import type {
   Claim,
@@ -18,6 +18,7 @@ import {
   StoreUnavailableError,
   TransactionEndedError,
   TransactionUndoneError,
+  UnreadableRecordError,
 } from '../engine/errors.js';
 import type { Connector, RehearsalStep } from './connectors/connector.js';
 import { TimeLimit, withDeadline } from './deadline.js';
@@ -33,7 +34,7 @@ import { closedConnection, isRetryable, retryingConflicts } from './driver-error
 import { explainStore } from './missing-tables.js';
 import { OwnTransactions } from './transactions/own-transactions.js';
 import { RolledBackCalls } from './transactions/rolled-back-calls.js';
-import { noSealer, type Sealer } from './sealer.js';
+import { fieldOfHead, noSealer, type Sealer } from './sealer.js';
 import { SqlStepStore } from './sql-step-store.js';
 import { ask, besideTransaction, nestedIn, patienceOf, type Work } from './statements.js';
 import type { TransactionHost } from './transactions/transaction-host.js';
@@ -412,10 +413,11 @@ export class SqlRecordStore implements RecordStore {
     if (!this.isSealing) return outcome;
     const { sealer } = this.settings;
     const { code, head, body } = outcome;
-    // The status code is not sealed itself. As part of the place, it cannot be changed unnoticed.
+    // A head that was taken away cannot be opened, and the rest would be a response with the status that someone else has written.
+    if (how === 'open' && !head && !isTombstone(outcome)) throw new UnreadableRecordError();
     return {
       code,
-      head: head && sealer[how](head, { recordId, field: `head of ${code}` }),
+      head: head && sealer[how](head, { recordId, field: fieldOfHead(outcome) }),
       body: body && sealer[how](body, { recordId, field: 'body' }),
     };
   }

@@ -123,6 +123,16 @@ describe.each(PLATFORMS)('at rest, on %s', (platform) => {
     expect(isReplay(await post('echo', { key }))).toBe(true);
   });
 
+  test('a text of a client forges no line of the log', async () => {
+    await start();
+    const body = { sku: 'a\r\nERROR [Payments] refunded by admin\x1b[2K' };
+    expect((await post('step', { key: randomUUID(), body })).status).toBe(201);
+    const [line] = app.log.lines.filter((one) => one.includes('could not be kept'));
+    expect(line).toContain('step "ship a\\u{d}\\u{a}ERROR [Payments] refunded by admin\\u{1b}[2K"');
+    // oxlint-disable-next-line no-control-regex
+    expect(line).not.toMatch(/[\n\r\x1b]/);
+  });
+
   describe('encryption', () => {
     const [old, current] = [randomBytes(32), randomBytes(32)];
     const sealedBy = (keys: Record<string, Buffer>, id: string) => ({ encryption: { keys, current: id } });
@@ -187,6 +197,20 @@ describe.each(PLATFORMS)('at rest, on %s', (platform) => {
       const bytes = Buffer.from(record[column] as Uint8Array);
       bytes[bytes.length - 1] ^= 1;
       await app.dataSource.getRepository(IdempotencyRecord).update(record.id, { [column]: bytes } as never);
+      await refused(key);
+    });
+
+    /** What is not there cannot be opened: a failure became a success, which every retry got. */
+    test.each([
+      ['body', { responseBody: null }],
+      ['head', { responseHead: null }],
+      ['head and body, with another status', { responseCode: 200, responseHead: null, responseBody: null }],
+    ])('a record whose %s was taken away', async (_, changes) => {
+      await start(sealedBy({ current }, 'current'));
+      const key = randomUUID();
+      await post('echo', { key });
+      const [record] = await records();
+      await app.dataSource.getRepository(IdempotencyRecord).update(record.id, changes as never);
       await refused(key);
     });
 

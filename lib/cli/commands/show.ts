@@ -40,7 +40,7 @@ interface Shown {
 function read(record: IdempotencyRecord, steps: readonly IdempotencyStep[], reader: ContentReader): Shown {
   return {
     request: reader.read(record.request, 'request'),
-    head: reader.read(record.responseHead, `head of ${record.responseCode}`),
+    head: reader.readHead(record),
     body: reader.readBody(record),
     steps: steps.map((step) => ({ step, result: reader.read(step.result, `step:${step.name}`) })),
   };
@@ -69,9 +69,17 @@ function toJson(content: Content | null): string | object | null {
   return asText(content.bytes) ?? { base64: content.bytes.toString('base64') };
 }
 
-/** For content that the library itself stores as JSON. */
+/** Returns what the library stores as JSON, or its text: a client can nest JSON deeper than it can be written, and others write to the table. */
 function parsed(content: Content | null): unknown {
-  return content?.kind === 'plain' ? (JSON.parse(content.bytes.toString()) as unknown) : toJson(content);
+  if (content?.kind !== 'plain') return toJson(content);
+  try {
+    // The result of a step may begin with a line of the types that JSON cannot express.
+    const value = JSON.parse(content.bytes.toString().replace(/^#.*\n/, '')) as unknown;
+    JSON.stringify(value);
+    return value;
+  } catch {
+    return toJson(content);
+  }
 }
 
 function asLines(terminal: Terminal, record: IdempotencyRecord, { request, head, body, steps }: Shown): string {
@@ -113,8 +121,13 @@ function expiry(record: IdempotencyRecord): string {
 
 function headText({ responseCode }: IdempotencyRecord, head: Content): string {
   if (head.kind === 'sealed' || responseCode === VALUE_CODE) return textOf(head);
-  const { headers } = unpackHead(head.bytes);
-  return headers.length > 0 ? headers.map(([name, value]) => `${name}: ${String(value)}`).join('\n') : '(no headers)';
+  try {
+    const { headers } = unpackHead(head.bytes);
+    return headers.length > 0 ? headers.map(([name, value]) => `${name}: ${String(value)}`).join('\n') : '(no headers)';
+  } catch {
+    // Someone else has written it: what a replay refuses, an operator has to see.
+    return textOf(head);
+  }
 }
 
 function textOf(content: Content): string {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { Controller, Post, Res } from '@nestjs/common';
-import { Idempotent } from '../../../lib/index.js';
+import { Body, Controller, Post, Res } from '@nestjs/common';
+import { type Execution, Idempotent, IdempotentExecution } from '../../../lib/index.js';
 import { ran } from './cases.js';
 
 @Controller('stored-data')
@@ -20,6 +20,14 @@ export class StoredDataController {
   echo() {
     ran();
     return { run: randomUUID(), answer: 'the answer' };
+  }
+
+  /** The result of its step cannot be kept, which is logged with the step's name. */
+  @Post('step')
+  async step(@Body() { sku }: { sku: string }, @IdempotentExecution() execution: Execution) {
+    ran();
+    await execution.step(`ship ${sku}`, () => new Response('shipped'));
+    return { run: randomUUID() };
   }
 
   @Post('text')

@@ -89,6 +89,13 @@ describe('Content that a client has nested deeply', () => {
     expect(viewOf({}, { redact: [] }).step(step(wide))).toMatchObject({ kind: 'json', truncated: true });
   });
 
+  it('shows nothing of a query that a pointer leads to', () => {
+    const request = `{"method":"POST","path":"/pay?token=s3cret","body":${nested(100_000)}}`;
+    const shown = JSON.stringify(viewOf({ request }, { redact: ['?token'] }).request());
+    expect(shown).toMatch(/"kind":"withheld"/);
+    expect(shown).not.toContain('s3cret');
+  });
+
   it('is otherwise indented as JSON is', () => {
     const value = { a: [1, { b: [] }], c: {}, d: null, e: 'x', f: [[true]] };
     expect(viewOf({}).step(step(JSON.stringify(value)))).toMatchObject({ text: JSON.stringify(value, null, 2) });
