@@ -4,6 +4,7 @@ import { noObservable } from './observables.js';
 import { NestedOperationError, StoreRefusedError, StoreUnavailableError, UnreadableRecordError } from './errors.js';
 import { retryWhileUnavailable } from './retry.js';
 import type { RecordedStep, RecordState, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
+import { storedText } from './stored-text.js';
 import { packStepResult, RESULT_NOT_KEPT, storedStepName, unpackStepResult } from './step-result.js';
 
 /** Wraps a result of `verify`, where the step happened and its result is `null`, `undefined` or `false`. */
@@ -70,9 +71,8 @@ export interface StepRunnerSettings {
 
 /** A call of `step()`. */
 interface Step<T> extends StepOptions<T> {
+  /** As the store has it: it is in errors and in the log, and may come from a client. */
   readonly name: string;
-  /** The name as the store has it. */
-  readonly stored: string;
   readonly fn: () => Promise<T> | T;
 }
 
@@ -117,7 +117,7 @@ export class StepRunner {
     if (this.isClosed) throw stepAfterEnd(name);
     this.running++;
     try {
-      return await this.runNamed({ ...options, name, stored: storedStepName(name), fn }, call);
+      return await this.runNamed({ ...options, name: storedStepName(name), fn }, call);
     } catch (error) {
       if (error instanceof UnreadableRecordError) this.unreadable = error;
       throw error;
@@ -155,20 +155,20 @@ export class StepRunner {
   }
 
   private async runNamed<T>(step: Step<T>, call: object): Promise<T> {
-    const { stored } = step;
+    const { name } = step;
     const used = this.usedNames.get(call) ?? new Set();
     this.usedNames.set(call, used);
-    if (used.has(stored)) throw new Error(`Step "${step.name}" is named twice in one operation`);
-    used.add(stored);
+    if (used.has(name)) throw new Error(`Step "${name}" is named twice in one operation`);
+    used.add(name);
     const { results } = this;
     const run = () => this.runOnce(step);
-    const result = results.get(stored)?.catch(run) ?? run();
-    results.set(stored, result);
+    const result = results.get(name)?.catch(run) ?? run();
+    results.set(name, result);
     try {
       return (await result) as T;
     } catch (error) {
-      used.delete(stored);
-      if (results.get(stored) === result) results.delete(stored);
+      used.delete(name);
+      if (results.get(name) === result) results.delete(name);
       throw error;
     }
   }
@@ -177,14 +177,14 @@ export class StepRunner {
   async recordAgain(): Promise<void> {
     const { inTransaction } = this;
     this.inTransaction = new Map();
-    for (const [stored, end] of inTransaction) await this.end(stored, end);
+    for (const [name, end] of inTransaction) await this.end(name, end);
   }
 
   /** Returns the recorded result of a step. Runs the step where it has none, and `verify` does not find that it happened. */
   private async runOnce<T>(step: Step<T>): Promise<T> {
     const recordedSteps = await this.load();
-    this.unreachedNames.delete(step.stored);
-    const recorded = recordedSteps.get(step.stored);
+    this.unreachedNames.delete(step.name);
+    const recorded = recordedSteps.get(step.name);
     if (recorded?.status === 'done' && recorded.result !== RESULT_NOT_KEPT) {
       return unpackStepResult(recorded.result) as T;
     }
@@ -194,13 +194,10 @@ export class StepRunner {
     return value;
   }
 
-  private async runFunction<T>(
-    { name, stored, fn, verify }: Step<T>,
-    recordedSteps: Map<string, RecordedStep>,
-  ): Promise<T> {
+  private async runFunction<T>({ name, fn, verify }: Step<T>, recordedSteps: Map<string, RecordedStep>): Promise<T> {
     // Without these, a later attempt runs the step again whether it began or not.
     if (verify || this.settings.holdOnCrash) {
-      assertHeld(await this.retried(() => this.store.begin(this.ownership, stored, this.settings.transaction())));
+      assertHeld(await this.retried(() => this.store.begin(this.ownership, name, this.settings.transaction())));
     }
     const owns = this.settings.owns();
     if (owns !== true && !(await owns)) throw new LeaseLostError();
@@ -208,9 +205,9 @@ export class StepRunner {
       const transaction = this.settings.transaction();
       return noObservable(await (transaction ? runInStep({ name, transaction }, fn) : fn()), `Step "${name}"`);
     } catch (error) {
-      recordedSteps.set(stored, { name: stored, status: 'failed', result: null });
+      recordedSteps.set(name, { name, status: 'failed', result: null });
       // Where this write is lost, the step stays `begun`: a later attempt then asks `verify`, or holds the record.
-      await this.end(stored, { status: 'failed' }).catch(() => undefined);
+      await this.end(name, { status: 'failed' }).catch(() => undefined);
       throw error;
     }
   }
@@ -232,13 +229,13 @@ export class StepRunner {
    * Records that a step is done. Its effect exists, so that a failure here must not run it again: where the store refuses the result, the
    * step is recorded without it. Where the store refuses that too, the record is held.
    */
-  private async recordDone({ name, stored }: Step<unknown>, value: unknown): Promise<void> {
+  private async recordDone({ name }: Step<unknown>, value: unknown): Promise<void> {
     try {
-      await this.end(stored, { status: 'done', result: packStepResult(value) });
+      await this.end(name, { status: 'done', result: packStepResult(value) });
     } catch (error) {
       if (isUnsent(error)) throw error;
       const cause = error instanceof StoreRefusedError ? error.cause : error;
-      await this.end(stored, { status: 'done', result: RESULT_NOT_KEPT }).catch((refused: unknown) => {
+      await this.end(name, { status: 'done', result: RESULT_NOT_KEPT }).catch((refused: unknown) => {
         if (refused instanceof StoreRefusedError) this.isUnknown = true;
         throw refused instanceof StoreRefusedError ? new StepUnknownError(name, { cause }) : refused;
       });
@@ -246,10 +243,10 @@ export class StepRunner {
     }
   }
 
-  private async end(stored: string, end: StepEnd): Promise<void> {
+  private async end(name: string, end: StepEnd): Promise<void> {
     const transaction = this.settings.transaction();
-    assertHeld(await this.retried(() => this.store.end(this.ownership, stored, end, transaction)));
-    if (transaction && this.store.joinsTransaction) this.inTransaction.set(stored, end);
+    assertHeld(await this.retried(() => this.store.end(this.ownership, name, end, transaction)));
+    if (transaction && this.store.joinsTransaction) this.inTransaction.set(name, end);
   }
 
   /** The steps of earlier attempts, once they are loaded, that this attempt has not called: their effects elsewhere may be there. */
@@ -278,7 +275,7 @@ export class StepRunner {
 }
 
 export function stepAfterEnd(name: string): Error {
-  return new Error(`Step "${name}" is called after its operation has ended`);
+  return new Error(`Step "${storedText(name)}" is called after its operation has ended`);
 }
 
 /** Whether the store has not looked at a result: another one would fare no better, and may be recorded in its place. */

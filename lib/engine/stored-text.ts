@@ -1,8 +1,11 @@
 /**
  * U+0000, which PostgreSQL refuses; half a surrogate pair, which UTF-8 cannot encode; a space at the end, which MySQL ignores in
- * comparisons; and the beginning of an escape.
+ * comparisons; and the beginning of an escape. Also control characters, separators of lines and changes of direction: logs and terminals
+ * show these texts, and a client would forge lines of a log, or command the terminal.
  */
-const NOT_STORABLE = /\0|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]| $|\\(?=u\{)/g;
+const NOT_STORABLE =
+  // oxlint-disable-next-line no-control-regex
+  /[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]| $|\\(?=u\{)/g;
 
 /** The length of the columns `endpoint` and `route`, in characters. A strict MySQL refuses a longer text. */
 const MAX_LABEL_LENGTH = 255;

@@ -1,6 +1,6 @@
 import type { RecordStatus } from '../../engine/ports/record-store.js';
 import { FAILED_TOMBSTONE_CODE, TOMBSTONE_CODE, VALUE_CODE } from '../../engine/outcome.js';
-import type { Style, Terminal } from './terminal.js';
+import { hexOf, type Style, type Terminal } from './terminal.js';
 
 const STYLES: Record<RecordStatus, Style> = { processing: 'cyan', done: 'green', failed: 'yellow', held: 'red' };
 
@@ -57,7 +57,7 @@ export function printable(content: Buffer): string {
   return text.replace(
     // oxlint-disable-next-line no-control-regex
     /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g,
-    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    (character) => `\\x${hexOf(character)}`,
   );
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { IdempotencyService } from '../../../lib/index.js';
+import { IdempotencyRecord, type IdempotencyService } from '../../../lib/index.js';
 import { jest } from '@jest/globals';
 import { packHead } from '../../../lib/edges/content/response-head.js';
 import { packAnswer } from '../../../lib/edges/content/value-outcome.js';
@@ -185,6 +185,33 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(parsed(binaryJson)).toMatchObject({ responseBody: { base64: '/wAB' } });
     const [escape] = await show(Buffer.from('a\x1b[2Jb'));
     expect(escape.stdout).toContain('a\\x1b[2Jb');
+  });
+
+  test('show: what others have written commands no terminal, and is shown whatever it is', async () => {
+    const store = fixture.store();
+    const own = await record('run');
+    const { recordId } = own;
+    await store.steps.end(own, 'ship \x1b[2J', {
+      status: 'done',
+      result: '#[[[],"date"]]\n"2026-11-30T00:00:00.000Z"',
+    });
+    await store.steps.end(own, 'unkept', { status: 'done', result: '!' });
+    const head = packHead({ headers: [['Location', '/a\x9b2J']] });
+    await store.complete(own, { outcome: { ...RESPONSE, head }, retentionMs: HOUR });
+    const deep = `{"method":"POST","path":"/","body":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+    const rows = fixture.dataSource.getRepository(IdempotencyRecord);
+    for (const request of [REQUEST.toString(), deep, '\x01\x04\x1b[2J']) {
+      await rows.update(recordId, { request: Buffer.from(request) });
+      for (const more of [[], ['--json']]) {
+        const { code, stdout, stderr } = await run(['show', recordId, ...more]);
+        expect([code, stderr]).toEqual([FINE, '']);
+        // oxlint-disable-next-line no-control-regex
+        expect(stdout).not.toMatch(/[\x1b\x7f-\x9f]/);
+        expect(stdout).toContain('2026-11-30T00:00:00.000Z');
+      }
+    }
+    await rows.update(recordId, { responseHead: Buffer.from('{"headers":7}') });
+    expect((await run(['show', recordId])).stdout).toContain('{"headers":7}');
   });
 
   test('show: sealed content needs its key', async () => {

@@ -120,8 +120,8 @@ export const CRASHES = [
         broken: [
           {
             file: 'lib/engine/steps.ts',
-            find: "await this.end(stored, { status: 'done', result: RESULT_NOT_KEPT }).catch",
-            replace: "await this.end(stored, { status: 'failed' }).catch",
+            find: "await this.end(name, { status: 'done', result: RESULT_NOT_KEPT }).catch",
+            replace: "await this.end(name, { status: 'failed' }).catch",
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'whose result cannot be kept' }],
@@ -153,7 +153,7 @@ export const CRASHES = [
         broken: [
           {
             file: 'lib/engine/steps.ts',
-            find: 'const result = results.get(stored)?.catch(run) ?? run();',
+            find: 'const result = results.get(name)?.catch(run) ?? run();',
             replace: 'const result = run();',
           },
         ],

@@ -64,6 +64,21 @@ test('times are printed as distances', () => {
   expect(when(new Date(now + 90_000), now)).toBe('in 1m');
 });
 
+test('what is printed commands no terminal, and JSON stays JSON', () => {
+  const { terminal, out, err } = screen();
+  terminal.print(
+    `\x1b]0;t\x07\x9b2J\x1b[8m\r${terminal.style('red', 'held')}\tb\r\nc\n${terminal.style('green', '+d\r')}\n`,
+  );
+  expect(out()).toBe('\\x1b]0;t\\x07\\x9b2J\\x1b[8m\\x0d\x1b[31mheld\x1b[39m\tb\r\nc\n\x1b[32m+d\r\x1b[39m\n\n');
+  const value = { name: 'a\x9b2J\x7f\x1b' };
+  terminal.json(value);
+  const json = out();
+  expect(json).toContain('a\\u009b2J\\u007f\\u001b');
+  expect(JSON.parse(json)).toEqual(value);
+  terminal.note('duplicate entry \x1b[2J');
+  expect(err()).toBe('duplicate entry \\x1b[2J\n');
+});
+
 test('control characters are not the terminal’s', () => {
   expect(printable(Buffer.from('a\tb\n\x1b]0;x\x07'))).toBe('a\tb\n\\x1b]0;x\\x07');
 });

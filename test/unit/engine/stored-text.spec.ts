@@ -21,6 +21,13 @@ test('a text that a database would refuse or change is escaped, and stays differ
   expect(storedText('POST /orders/:id — 💸')).toBe('POST /orders/:id — 💸');
 });
 
+test('a text of a client commands no terminal, and forges no line of a log', () => {
+  for (const character of ['\n', '\r', '\t', '\x1b', '\x7f', '\x9b', '\u2028', '\u2029', '\u202e', '\u2066']) {
+    const code = character.charCodeAt(0).toString(16);
+    expect(storedText(`a${character}b`)).toBe(`a\\u{${code}}b`);
+  }
+});
+
 test('a label is as long as its column, and never ends in half a character', () => {
   expect(storedLabel('x'.repeat(300))).toBe('x'.repeat(255));
   expect(storedLabel(`${'x'.repeat(254)}💸`)).toBe('x'.repeat(254));
