@@ -4,6 +4,8 @@ import { eventEndpointsOf } from '../edges/rpc/message.js';
 import type { OperationOptions } from '../handlers/operation-options.js';
 import { type CoveredRoute, IS_COVERED_BY_CLASS, isCovered, type Route, type Routes } from '../handlers/routes.js';
 import type { ResolvedOperationOptions } from '../options/resolved-options.js';
+import { hasGuards } from '../private-names/nest.js';
+import { HAS_CALLER } from '../service/policy.js';
 import { committingInterceptors } from './committing-interceptors.js';
 import { type Finding, HandlerEffects } from './handler-effects.js';
 
@@ -48,6 +50,7 @@ export class BootAudit {
     this.reportMarkings(routes);
     this.reportDurations(audited);
     const transactional = audited.filter((route) => this.optionsOf(route).policy.transactional);
+    this.warnOfSharedKeys(audited);
     this.warnOfMissingProtection(transactional);
     if (audited.length > 0) this.warnOfEffects(audited, transactional);
   }
@@ -104,6 +107,18 @@ export class BootAudit {
       '@Idempotent() on a class covers what changes something over HTTP, and not its other handlers. Put it on the method of a ' +
         'message handler, call IdempotencyService.run() in those of other packages, or say @NotIdempotent():',
       this.routes.notCovered(),
+    );
+  }
+
+  /** A constant `scope` says that the senders are one. */
+  private warnOfSharedKeys(audited: readonly CoveredRoute[]): void {
+    this.warn(
+      'A message has no principal. All senders that the guards of these handlers let in share their keys, and get the outcomes of ' +
+        'one another. Set `scope`, to a constant if they are one sender:',
+      audited
+        .filter(({ kind, controller, handler }) => !HAS_CALLER[kind] && hasGuards(controller, handler))
+        .filter((route) => this.optionsOf(route).scope === undefined)
+        .map(labelOf),
     );
   }
 

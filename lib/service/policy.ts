@@ -36,7 +36,7 @@ export interface OperationPolicy {
 }
 
 /** Whether requests identify who sent them. Messages do not. */
-const HAS_CALLER: Readonly<Record<CoveredRoute['kind'], boolean>> = {
+export const HAS_CALLER: Readonly<Record<CoveredRoute['kind'], boolean>> = {
   http: true,
   mutation: true,
   message: false,

@@ -1,5 +1,6 @@
-import { Controller, Post } from '@nestjs/common';
-import { type IdempotencyModuleOptions } from '../../lib/index.js';
+import { type CanActivate, Controller, Post, UseGuards } from '@nestjs/common';
+import { EventPattern, MessagePattern } from '@nestjs/microservices';
+import { Idempotent, type IdempotencyModuleOptions } from '../../lib/index.js';
 import { PLATFORMS, type Platform, startApp } from './support/app.js';
 import {
   AuditedController,
@@ -32,6 +33,39 @@ function controllerWith(routes: number) {
   return ManyController;
 }
 
+class TokenGuard implements CanActivate {
+  canActivate(): boolean {
+    return true;
+  }
+}
+
+@Controller()
+class MessagesController {
+  @MessagePattern('pay')
+  @UseGuards(TokenGuard)
+  @Idempotent()
+  pay() {}
+
+  @EventPattern<string>('paid')
+  @UseGuards(TokenGuard)
+  @Idempotent()
+  paid() {}
+
+  @MessagePattern('refund')
+  @UseGuards(TokenGuard)
+  @Idempotent({ scope: () => 'shop' })
+  refund() {}
+
+  @MessagePattern('open')
+  @Idempotent()
+  open() {}
+
+  @Post('guarded')
+  @UseGuards(TokenGuard)
+  @Idempotent()
+  post() {}
+}
+
 describe.each(PLATFORMS)('boot, on %s', (platform) => {
   const undecided =
     'Mutating routes with neither @Idempotent() nor @NotIdempotent(): AuditedController.decidedNot, AuditedController.all';
@@ -57,6 +91,14 @@ describe.each(PLATFORMS)('boot, on %s', (platform) => {
       'ManyController.route8, ManyController.route9 Idempotency',
     );
     await expect(boot(platform, [controllerWith(12)], { audit: 'error' })).rejects.toThrow(names.join(', '));
+  });
+
+  test('messages whose senders guards tell apart, and keys do not', async () => {
+    const log = await boot(platform, [MessagesController], { audit: 'error' });
+    expect(log).toMatch(/one sender: MessagesController.pay, MessagesController.paid( Idempotency)?$/m);
+    const scope = () => 'all';
+    expect(await boot(platform, [MessagesController], { audit: 'warn', scope })).toBe('');
+    expect(await boot(platform, [MessagesController], { audit: 'off' })).toBe('');
   });
 
   test('audit: off', async () => {
