@@ -92,6 +92,16 @@ describe.each(PLATFORMS)('what is stored, on %s', (platform) => {
       expect((await request()).path).toBe(`/redaction/requests${stored}`);
     });
 
+    /** Express makes members of members of them, and Fastify does not. */
+    test('the fields of a form, by their names in brackets', async () => {
+      const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
+      const fields = ['payments[0][card][number]', 'payments%5B1%5D%5Bcard%5D%5Bnumber%5D', 'card[cvc]', 'pin'];
+      const body = [...fields.map((name) => `${name}=${SECRET}`), 'card[name]=Ann'].join('&');
+      expect((await post('requests', { headers, body })).status).toBe(201);
+      expect(await contents()).not.toContain(SECRET);
+      expect(JSON.stringify((await request()).body)).toContain('Ann');
+    });
+
     test('an operation adds to what the module redacts', async () => {
       await post('requests', { body: { pin: 1, card: { cvc: 2 }, ok: 3 } });
       expect((await request()).body).toEqual({ pin: hidden, card: { cvc: hidden }, ok: 3 });

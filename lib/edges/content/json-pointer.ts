@@ -17,7 +17,8 @@ type Root = '/' | '?';
 
 /** Returns a copy of `value` with `replacement` (or nothing) where the pointers lead; `value` itself if they lead nowhere. */
 export function withoutPointers(value: unknown, pointers: readonly string[], replacement?: unknown): unknown {
-  return without(value, pathsOf('/', pointers), replacement);
+  const paths = pathsOf('/', pointers);
+  return paths.length === 0 ? value : withoutFields(without(value, paths, replacement), paths, replacement);
 }
 
 export type Comparison = Pick<FingerprintOptions, 'ignore' | 'only'>;
@@ -44,7 +45,12 @@ export function pointInto({ ignore = [], only = [] }: Comparison, names: readonl
  */
 export function reachesParameter(pointers: readonly string[], name: string): boolean {
   const paths = pathsOf('?', pointers);
-  return reach(paths, [name]) || reach(paths, name.replaceAll(']', '').split('['));
+  return reach(paths, [name]) || reach(paths, partsOf(name));
+}
+
+/** Returns the parts of a name in brackets: `card` and `number` of `card[number]`. */
+function partsOf(name: string): string[] {
+  return name.replaceAll(']', '').split('[');
 }
 
 export function pointIntoContent(pointers: readonly string[]): boolean {
@@ -111,6 +117,22 @@ function without(value: unknown, paths: readonly Path[], replacement: unknown): 
     else copy[name] = changed;
   }
   return copy ?? value;
+}
+
+/**
+ * The same for the fields of a form that the parser has left as they came: `/card/number` leads to `card[number]` as well. Express makes a
+ * member of `card` of it, and on Fastify the card's number was stored.
+ */
+function withoutFields(value: unknown, paths: readonly Path[], replacement: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const names = Object.keys(value).filter((name) => name.includes('[') && reach(paths, partsOf(name)));
+  if (names.length === 0) return value;
+  const copy = { ...value } as Members;
+  for (const name of names) {
+    if (replacement === undefined) delete copy[name];
+    else copy[name] = replacement;
+  }
+  return copy;
 }
 
 /** Returns only what paths lead to; `undefined` if they lead nowhere. */

@@ -37,6 +37,14 @@ describe('JSON pointers', () => {
     expect(withoutPointers(value, ['/a'])).toBe(value);
   });
 
+  test('fields of a form, by their names in brackets', () => {
+    const form = { 'card[number]': 1, 'card[name]': 2, 'a[][b]': 3 };
+    const hidden = { 'card[number]': '*', 'card[name]': 2, 'a[][b]': '*' };
+    expect(withoutPointers(form, ['/card/number', '/a/*/b'], '*')).toEqual(hidden);
+    expect(withoutPointers(form, ['/card'])).toEqual({ 'a[][b]': 3 });
+    expect(withoutPointers(form, ['/other/number'])).toBe(form);
+  });
+
   test('nothing beside the path is copied', () => {
     const deep = JSON.parse(`${'['.repeat(1e5)}${']'.repeat(1e5)}`) as unknown;
     expect((withoutPointers({ deep, a: 1 }, ['/a']) as { deep: unknown }).deep).toBe(deep);
