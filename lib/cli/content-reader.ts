@@ -20,8 +20,8 @@ export class ContentReader {
     return isSealed({ request: bytes, responseHead: null }) ? this.open(bytes, field) : { kind: 'plain', bytes };
   }
 
-  readHead({ responseHead, responseCode: code, responseBody: body }: IdempotencyRecord): Content | null {
-    return this.read(responseHead, fieldOfHead({ code, body }));
+  readHead({ responseHead, responseCode: code, responseBody: body, binding }: IdempotencyRecord): Content | null {
+    return this.read(responseHead, fieldOfHead({ code, body, binding }));
   }
 
   /** A body can begin with any byte, so its head shows whether it is sealed. */

@@ -32,18 +32,21 @@ export interface Sealer {
 
 export const noSealer: Sealer = { seal: (plain) => plain, open: (sealed) => sealed };
 
-/**
- * Returns the field of an outcome's head. It names the status and whether there is a body. Neither is sealed itself, and so neither can be
- * changed, nor a body taken away, unnoticed.
- */
-export function fieldOfHead({
-  code,
-  body,
-}: {
+/** What of a record is not sealed, and bound to the head of its outcome. */
+export interface SealedWith {
   readonly code: number | null;
   readonly body: Uint8Array | null;
-}): string {
-  return `head of ${code}${body ? '' : ' without body'}`;
+  readonly binding?: Uint8Array | null | undefined;
+}
+
+/**
+ * Returns the field of an outcome's head. It names the status, whether there is a body, and the caller that the record is bound to. None of
+ * these is sealed itself: a writer of the table could otherwise change it, take the body away, or have the response sent to
+ * another caller.
+ */
+export function fieldOfHead({ code, body, binding }: SealedWith): string {
+  const caller = binding ? ` of ${Buffer.from(binding).toString('hex')}` : '';
+  return `head of ${code}${body ? '' : ' without body'}${caller}`;
 }
 
 const VERSION = 1;

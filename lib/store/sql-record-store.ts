@@ -258,7 +258,8 @@ export class SqlRecordStore implements RecordStore {
     retentionMs: number | null = null,
     token: number | null = null,
   ): Promise<boolean> {
-    const row = outcome && this.withBytes('seal', recordId, outcome);
+    const record = outcome && this.isSealing ? await this.read(recordId) : undefined;
+    const row = outcome && this.withBytes('seal', { recordId, binding: record?.binding }, outcome);
     return this.askAtomically('resolve()', (on) =>
       this.connector.dialect.resolveHeld(on, recordId, row, retentionMs, token),
     );
@@ -396,12 +397,12 @@ export class SqlRecordStore implements RecordStore {
 
   private completionRow(ownership: Ownership, { outcome, retentionMs, fingerprint }: Completion): CompletionRow {
     const { recordId, owner, token } = ownership;
-    const { code, head, body } = this.withBytes('seal', recordId, outcome);
+    const { code, head, body } = this.withBytes('seal', ownership, outcome);
     return { recordId, owner, token, code, head, body, retentionMs, fingerprint: fingerprint ?? null };
   }
 
   private recordState(row: RecordRow): RecordState {
-    return row.outcome && this.isSealing ? { ...row, outcome: this.withBytes('open', row.recordId, row.outcome) } : row;
+    return row.outcome && this.isSealing ? { ...row, outcome: this.withBytes('open', row, row.outcome) } : row;
   }
 
   private get isSealing(): boolean {
@@ -409,7 +410,11 @@ export class SqlRecordStore implements RecordStore {
   }
 
   /** Returns the outcome with its bytes sealed, or opened. */
-  private withBytes(how: keyof Sealer, recordId: string, outcome: StoredOutcome): StoredOutcome {
+  private withBytes(
+    how: keyof Sealer,
+    { recordId, binding }: Pick<Ownership, 'recordId' | 'binding'>,
+    outcome: StoredOutcome,
+  ): StoredOutcome {
     if (!this.isSealing) return outcome;
     const { sealer } = this.settings;
     const { code, head, body } = outcome;
@@ -417,7 +422,7 @@ export class SqlRecordStore implements RecordStore {
     if (how === 'open' && !head && !isTombstone(outcome)) throw new UnreadableRecordError();
     return {
       code,
-      head: head && sealer[how](head, { recordId, field: fieldOfHead(outcome) }),
+      head: head && sealer[how](head, { recordId, field: fieldOfHead({ code, body, binding }) }),
       body: body && sealer[how](body, { recordId, field: 'body' }),
     };
   }

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { IdempotencyRecord } from '../../lib/index.js';
+import { IdempotencyRecord, IdempotencyService } from '../../lib/index.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { StoredDataController } from './support/stored-data.controller.js';
 import { type AppSettings, PLATFORMS, type RunningApp, startApp } from './support/app.js';
@@ -212,6 +212,27 @@ describe.each(PLATFORMS)('at rest, on %s', (platform) => {
       const [record] = await records();
       await app.dataSource.getRepository(IdempotencyRecord).update(record.id, changes as never);
       await refused(key);
+    });
+
+    test('a record that was handed to another caller', async () => {
+      await start(sealedBy({ current }, 'current'));
+      const key = randomUUID();
+      await post('echo', { key, headers: { Authorization: 'Bearer a' } });
+      const [record] = await records();
+      await app.dataSource.getRepository(IdempotencyRecord).update(record.id, { binding: null });
+      await refused(key);
+    });
+
+    test('what an operator has found out is for the caller of the record', async () => {
+      await start(sealedBy({ current }, 'current'));
+      const request = { key: randomUUID(), headers: { Authorization: 'Bearer a' } };
+      await post('echo', request);
+      const [{ id }] = await records();
+      const held = { status: 'held', responseCode: null, responseHead: null, responseBody: null } as const;
+      await app.dataSource.getRepository(IdempotencyRecord).update(id, held);
+      expect(await app.app.get(IdempotencyService).resolve(id, { status: 201, body: 'found' })).toBe(true);
+      const answer = await post('echo', request);
+      expect([answer.status, isReplay(answer), answer.body.toString()]).toEqual([201, true, 'found']);
     });
 
     test('records that were swapped', async () => {

@@ -172,6 +172,8 @@ export interface Ownership {
   readonly recordId: string;
   readonly owner: string;
   readonly token: number;
+  /** As of the record: an outcome that is encrypted is so for the caller that the record is bound to. */
+  readonly binding?: Buffer | null | undefined;
 }
 
 /** An outcome to record. */
