@@ -17,7 +17,10 @@ export class ContentReader {
   /** @param bytes JSON, unless it is sealed */
   read(bytes: Buffer | null, field: string): Content | null {
     if (!bytes) return null;
-    return isSealed({ request: bytes, responseHead: null }) ? this.open(bytes, field) : { kind: 'plain', bytes };
+    if (!isSealed({ request: bytes, responseHead: null })) return { kind: 'plain', bytes };
+    const content = this.open(bytes, field);
+    // The result of a step that has none.
+    return content.kind === 'plain' && content.bytes.length === 0 ? null : content;
   }
 
   readHead({ responseHead, responseCode: code, responseBody: body, binding }: IdempotencyRecord): Content | null {

@@ -7,9 +7,10 @@ import type {
   StepStore,
   StoreTransaction,
 } from '../engine/ports/record-store.js';
+import { UnreadableRecordError } from '../engine/errors.js';
 import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
-import type { Sealer } from './sealer.js';
+import { noSealer, type SealedPlace, type Sealer } from './sealer.js';
 import { ask, besideTransaction, nestedIn, type Work } from './statements.js';
 
 /** Keeps the steps of operations in the same database as their records. */
@@ -29,7 +30,7 @@ export class SqlStepStore implements StepStore {
     return rows.map(({ name, status, result }) => ({
       name,
       status,
-      result: result && this.sealer.open(result, { recordId, field: `step:${name}` }).toString(),
+      result: status === 'done' ? this.opened(result, placeOf(recordId, name)) : null,
     }));
   }
 
@@ -38,10 +39,20 @@ export class SqlStepStore implements StepStore {
   }
 
   end(ownership: Ownership, name: string, end: StepEnd, within?: StoreTransaction): Promise<FencedAnswer> {
-    const text = end.status === 'done' ? end.result : null;
-    const place = { recordId: ownership.recordId, field: `step:${name}` };
-    const result = text === null ? null : this.sealer.seal(Buffer.from(text), place);
+    const result = end.status === 'done' ? this.sealed(end.result, placeOf(ownership.recordId, name)) : null;
     return this.put(ownership, { name, status: end.status, result }, within);
+  }
+
+  /** Seals an empty text where a step has no result: anyone who can write to the table could otherwise say that a step is done. */
+  private sealed(result: string | null, place: SealedPlace): Buffer | null {
+    if (result === null && this.sealer === noSealer) return null;
+    return this.sealer.seal(Buffer.from(result ?? ''), place);
+  }
+
+  private opened(result: Buffer | null, place: SealedPlace): string | null {
+    if (result) return this.sealer.open(result, place).toString() || null;
+    if (this.sealer === noSealer) return null;
+    throw new UnreadableRecordError();
   }
 
   private put(
@@ -66,4 +77,8 @@ export class SqlStepStore implements StepStore {
     if (nested) throw nested;
     return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within, records);
   }
+}
+
+function placeOf(recordId: string, name: string): SealedPlace {
+  return { recordId, field: `step:${name}` };
 }

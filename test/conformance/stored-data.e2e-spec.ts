@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { IdempotencyRecord, IdempotencyService } from '../../lib/index.js';
+import { IdempotencyRecord, IdempotencyService, IdempotencyStep } from '../../lib/index.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
 import { StoredDataController } from './support/stored-data.controller.js';
 import { type AppSettings, PLATFORMS, type RunningApp, startApp } from './support/app.js';
@@ -233,6 +233,35 @@ describe.each(PLATFORMS)('at rest, on %s', (platform) => {
       expect(await app.app.get(IdempotencyService).resolve(id, { status: 201, body: 'found' })).toBe(true);
       const answer = await post('echo', request);
       expect([answer.status, isReplay(answer), answer.body.toString()]).toEqual([201, true, 'found']);
+    });
+
+    /** Its result is undefined, which would be nothing to open: a retry said that it had charged. */
+    test('a step that someone else has recorded', async () => {
+      await start(sealedBy({ current }, 'current'));
+      const request = { key: randomUUID(), body: { fails: 'before' } };
+      expect((await post('charge', request)).status).toBe(500);
+      const [{ id, token }] = await records();
+      const step = {
+        recordId: id,
+        name: 'charge',
+        status: 'done',
+        token,
+        result: null,
+        updatedAt: new Date(),
+      } as const;
+      await app.dataSource.getRepository(IdempotencyStep).insert(step);
+      const before = countRuns();
+      expect(codeOf(await post('charge', request))).toBe('record-unreadable');
+      expect(countRuns()).toBe(before);
+    });
+
+    test('a step without a result is done, and does not run again', async () => {
+      await start(sealedBy({ current }, 'current'));
+      const request = { key: randomUUID(), body: { fails: 'after' } };
+      const before = countRuns();
+      expect((await post('charge', request)).status).toBe(500);
+      expect((await post('charge', request)).body.toString()).toBe('{"paid":true}');
+      expect(countRuns() - before).toBe(1);
     });
 
     test('records that were swapped', async () => {

@@ -30,6 +30,15 @@ export class StoredDataController {
     return { run: randomUUID() };
   }
 
+  /** Fails at its first attempt, after its step or without it. */
+  @Post('charge')
+  async charge(@Body() { fails }: { fails: 'before' | 'after' }, @IdempotentExecution() execution: Execution) {
+    if (execution.attempt === 1 && fails === 'before') throw new Error('try again');
+    await execution.step('charge', () => ran());
+    if (execution.attempt === 1) throw new Error('try again');
+    return { paid: true };
+  }
+
   @Post('text')
   text() {
     ran();
