@@ -115,7 +115,9 @@ export class IdempotencyService {
    * );
    */
   async run<T>(options: RunOptions, handler: (execution: Execution) => Promise<T> | T): Promise<T> {
-    const { key, scope, host, operation: endpoint, input, ...overrides } = options;
+    const { key, scope, host, operation: name, input, ...overrides } = options;
+    const identity = this.identify('run', { key, scope, host, operation: name });
+    const endpoint = storedLabel(name);
     const settings = {
       endpoint,
       options: onBehalfOf('IdempotencyService.run()', () => {
@@ -125,14 +127,13 @@ export class IdempotencyService {
       errors: this.parts.store,
       documentation: undefined,
     };
-    const identity = this.identify('run', { key, scope, host, operation: endpoint });
     const { fingerprint, request } = settings.options;
     const compared = typeof fingerprint === 'object' ? comparedContent(input, fingerprint) : input;
     const text = canonicalJson(compared);
     const operation = {
       key,
       recordId: identity.recordId,
-      endpoint: storedLabel(endpoint),
+      endpoint,
       route: null,
       scopeDigest: this.scopes.of(scope ?? ''),
       fingerprint: bindFingerprint(identity, text),

@@ -131,6 +131,11 @@ describe.each(PLATFORMS)('at rest, on %s', (platform) => {
     expect(line).toContain('step "ship a\\u{d}\\u{a}ERROR [Payments] refunded by admin\\u{1b}[2K"');
     // oxlint-disable-next-line no-control-regex
     expect(line).not.toMatch(/[\n\r\x1b]/);
+
+    const operation = 'import a\nERROR [Payments] refunded by admin';
+    await app.app.get(IdempotencyService).run({ key: 'k', operation }, () => new Response('imported'));
+    const logged = app.log.lines.find((one) => one.includes('the answer cannot be kept'));
+    expect(logged).toContain('ERROR import a\\u{a}ERROR [Payments] refunded by admin: the answer');
   });
 
   describe('encryption', () => {
