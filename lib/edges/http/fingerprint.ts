@@ -143,11 +143,16 @@ function parameters(params: unknown): string {
   return '{}';
 }
 
-/** Returns the values of the parameters. The rest of a path (`*rest`) is an array on Express and a text on Fastify. */
+/**
+ * Returns the values of the parameters. The rest of a path (`*rest`) is an array on Express and a text on Fastify. A part of it with a slash
+ * of its own (`%2F`) stays in an array, as `a%2Fb` and `a/b` are two paths.
+ */
 function parameterValues(params: unknown): string {
   const values = Object.values((params ?? {}) as Record<string, unknown>)
     .filter((value) => value !== undefined)
-    .map((value) => (Array.isArray(value) ? value.join('/') : value));
+    .map((value) =>
+      Array.isArray(value) && !value.some((part) => String(part).includes('/')) ? value.join('/') : value,
+    );
   return values.length > 0 ? canonicalJson(values) : '{}';
 }
 

@@ -108,6 +108,7 @@ describe('the description of a named operation', () => {
     ['only those that are absent', { id: undefined }, '{}'],
     ['the rest of a path as Express has it', { rest: ['a', 'b'] }, '["a/b"]'],
     ['the rest of a path as Fastify has it', { '*': 'a/b' }, '["a/b"]'],
+    ['a part of it that has a slash', { rest: ['a/b'] }, '[["a/b"]]'],
   ])('has its name instead of the route, and %s', async (_, params, text) => {
     expect(await where(params)).toEqual(['v1', 'pay', 'PUT', text]);
   });
