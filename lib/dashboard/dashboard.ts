@@ -183,11 +183,20 @@ function timelineOf(
   return placed(timed, last);
 }
 
-/** Inserts entries by their time. Replays come after the outcome that they replay, even at the same millisecond. */
+/** What has happened by the time of an outcome. */
+const BEFORE_OUTCOME: readonly TimelineEntry['kind'][] = ['created', 'attempt', 'step'];
+
+/**
+ * Inserts entries by their time. Replays come after the outcome that they replay, even at the same millisecond. Attempts come before their
+ * outcome, even if this process, which remembers them, is ahead of the database by a millisecond.
+ */
 function placed(timed: readonly TimelineEntry[], last: readonly TimelineEntry[]): TimelineEntry[] {
   const timeline = [...timed];
   for (const entry of last) {
-    const after = timeline.findIndex(({ at }) => at !== null && at > entry.at!);
+    const isOutcome = entry.kind === 'completed' || entry.kind === 'released';
+    const isEarlier = ({ kind, at }: TimelineEntry) =>
+      at === null || at <= entry.at! || (isOutcome && BEFORE_OUTCOME.includes(kind));
+    const after = timeline.findIndex((other) => !isEarlier(other));
     timeline.splice(after === -1 ? timeline.length : after, 0, entry);
   }
   return timeline;

@@ -301,6 +301,19 @@ describe.each([
     expect(detail.timeline.at(-1)).toMatchObject({ kind: 'released' });
   });
 
+  test('attempts come before their outcome, where the clock of the process is ahead of the database', async () => {
+    const operation = 'ahead';
+    const running = app.get(IdempotencyService).run({ key: 'ahead', operation }, async (execution) => {
+      await execution.step('charge', () => 'ch_1');
+      throw new Error('the bank is closed');
+    });
+    await expect(running).rejects.toThrow('the bank is closed');
+    const [{ id }] = (await lookup({ key: 'ahead' }, operation)).records;
+    await records.update(id, { leaseUntil: new Date(0) });
+    const detail = json<RecordDetail>(await get(`/api/records/${id}`));
+    expect(detail.timeline.at(-1)).toMatchObject({ kind: 'released' });
+  });
+
   test('lists by status, operation, age, key and page', async () => {
     const ids = [await record('list-1'), await record('list-2'), await held('list-3')];
     const list = async (query: string) => json<RecordPage>(await get(`/api/records?${query}`));
