@@ -114,7 +114,7 @@ export class Execution<Manager = unknown> {
   /**
    * Runs `fn` once for this operation, however many attempts the operation takes. The result is recorded at once, and later attempts
    * return it: JSON values, dates, bigints, bytes, Maps, Sets and errors. An instance of another class, such as a `Decimal`, comes back as what
-   * `JSON.stringify()` makes of it. A result that JSON cannot carry, such as the `Response` of `fetch()` or what contains itself, is
+   * `JSON.stringify()` makes of it. A result that JSON cannot carry, such as the `Response` of `fetch()`, is
    * returned on this attempt only; later, `verify` has to find it, or the record is held.
    *
    * If the process dies inside `fn`, it is unknown whether the effect happened. Then `verify` decides: it returns the result if the step

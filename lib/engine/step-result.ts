@@ -12,7 +12,7 @@ const TYPES_MARK = '#';
  * Returns a step's result as the store keeps it: JSON text, after a line of types where it has dates, bigints, bytes, Maps or Sets.
  * `null` stands for undefined.
  *
- * @throws TypeError for a value that contains itself, and what its `toJSON()` throws
+ * @throws TypeError for what JSON cannot carry, and what its `toJSON()` throws
  */
 export function packStepResult(value: unknown): string | null {
   const { json, types } = toValueJson(value);

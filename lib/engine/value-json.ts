@@ -1,8 +1,11 @@
 /** The type of a value that JSON cannot carry. */
 type TypeName = 'date' | 'bigint' | 'number' | 'buffer' | 'bytes' | 'map' | 'set' | 'error' | 'undefined';
 
+/** An object within itself, as entities of a relation know each other. Its JSON is the way up to it, such as `../..`. */
+const ANCESTOR = 'ancestor';
+
 /** The path from the root to a value that JSON cannot carry, and its type. */
-export type TypedPlace = readonly [path: readonly string[], type: TypeName];
+export type TypedPlace = readonly [path: readonly string[], type: TypeName | typeof ANCESTOR];
 
 /** A value as JSON, and the types that JSON lost beside it: the JSON itself stays readable for operators. */
 export interface ValueJson {
@@ -63,7 +66,7 @@ const TYPES: Record<TypeName, { encode(value: never): unknown; decode(json: neve
  * undefined in arrays become text, arrays or objects, and their types are listed.
  *
  * @param known the classes whose instances are listed, too. Those of other classes become plain objects
- * @throws TypeError for a value that contains itself, and for one that JSON would write as `{}` though it is not empty
+ * @throws TypeError for a Map, a Set or an error that contains itself, and for a value that JSON would write as `{}` though it is not empty
  */
 export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
   const types: TypedPlace[] = [];
@@ -83,11 +86,28 @@ export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
     return path.slice(1);
   };
 
+  /** Returns the way up from a holder to an object that contains it. */
+  const wayUp = (object: unknown, holder: unknown): string | undefined => {
+    if (!places.has(object)) return undefined;
+    let way = '..';
+    for (let at = holder; at !== undefined; at = places.get(at)?.holder) {
+      if (at === object) return way;
+      way += '/..';
+    }
+    return undefined;
+  };
+
   const json = JSON.stringify(value, function (this: Holder, name: string, member: unknown) {
     const type = typeOf(this[name], member, this);
     const written = type ? encode(type, this[name]) : member;
     if (type) types.push([pathOf(this, name), type]);
     if (typeof written !== 'object' || written === null) return written;
+    const way = wayUp(written, this);
+    if (way !== undefined) {
+      if (type) throw new TypeError(`${Object.prototype.toString.call(this[name])} contains itself, and is no JSON`);
+      types.push([pathOf(this, name), ANCESTOR]);
+      return way;
+    }
     if (isHollow(written))
       throw new TypeError(`${Object.prototype.toString.call(written)} is no JSON: read what it holds`);
     places.set(written, { holder: this, name });
@@ -120,7 +140,9 @@ export function fromValueJson({ json, types = [], classes = [] }: ValueJson, kno
   }
   for (const [path, type] of [...types].reverse()) {
     const { holder, name } = placeOf(path);
-    holder[name] = TYPES[type].decode(memberOf(holder, name) as never);
+    const member = memberOf(holder, name);
+    const above = type === ANCESTOR ? placeOf(path.slice(0, -String(member).split('/').length)) : undefined;
+    holder[name] = above ? memberOf(above.holder, above.name) : TYPES[type as TypeName].decode(member as never);
   }
   return root[''];
 }

@@ -64,6 +64,18 @@ class Account {
   @Field(() => [Account]) parents!: Promise<Account[]> | Account[];
 }
 
+@ObjectType()
+class Order {
+  @Field(() => ID) id!: string;
+  @Field(() => [Line]) lines!: Line[];
+}
+
+@ObjectType()
+class Line {
+  @Field(() => ID) id!: string;
+  @Field(() => Order) order!: Order;
+}
+
 /** By default, @nestjs/graphql finds the type by the class of the value. */
 const Result = createUnionType({ name: 'Result', types: () => [Paid, Declined] as const });
 
@@ -122,6 +134,16 @@ class PaymentsResolver {
     return [Promise.resolve(account), other];
   }
 
+  /** As one saves an entity with its relations, each of which knows it. */
+  @Mutation(() => Order)
+  @Idempotent()
+  order(): Order {
+    const order = new Order();
+    order.id = String(++runs);
+    order.lines = ['a', 'b'].map((id) => Object.assign(new Line(), { id, order }));
+    return order;
+  }
+
   @ResolveField(() => Boolean)
   large(@Parent() paid: Paid) {
     return paid.isLarge();
@@ -157,6 +179,11 @@ describe('values that are instances of @ObjectType() classes', () => {
       'an interface, in lists and members',
       `mutation { payAll(cents: [1, 9000]) { receipts { __typename id at ${paid} } last { id ${declined} } } }`,
       '"reason":"limit"',
+    ],
+    [
+      'entities that know each other',
+      'mutation { order { id lines { id order { __typename id lines { id } } } } }',
+      '"lines":[{"id":"a","order":{"__typename":"Order"',
     ],
     [
       'promises in members and lists',
