@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Observer, Subscriber } from 'rxjs';
 import type { HandlerCall } from '../../engine/handler-calls.js';
 import type { CurrentExecution } from '../../engine/current-execution.js';
+import { hasMethod } from '../../engine/observables.js';
 
 export interface PassListener {
   onValue(pass: PipelinePass, value: unknown): void;
@@ -36,6 +37,8 @@ export class PipelinePass implements Observer<unknown> {
   call: HandlerCall | undefined;
   /** Whether an inner interceptor gave up on the handler, or an outer one unsubscribed. */
   isGivenUp = false;
+  /** Resolves when the promises that an interceptor has emitted have settled. */
+  private settling: Promise<void> | undefined;
 
   /** Whether the handler's stream failed, or was destroyed before its end, as platforms do when the client disconnects. */
   get isTruncated(): boolean {
@@ -49,8 +52,13 @@ export class PipelinePass implements Observer<unknown> {
     private readonly listener: PassListener,
   ) {}
 
+  /** A promise that an interceptor emits, as by `of(promise)`, counts when it has settled: Nest waits for it, and the handler may run behind it. */
   next(value: unknown): void {
-    this.listener.onValue(this, value);
+    if (!this.settling && !hasMethod(value, 'then')) return this.listener.onValue(this, value);
+    this.settling = Promise.all([value, this.settling]).then(
+      ([settled]) => this.whileOpen(() => this.listener.onValue(this, settled)),
+      (error: unknown) => this.whileOpen(() => this.listener.onError(this, error)),
+    );
   }
 
   error(error: unknown): void {
@@ -58,7 +66,12 @@ export class PipelinePass implements Observer<unknown> {
   }
 
   complete(): void {
-    this.listener.onComplete(this);
+    if (!this.settling) return this.listener.onComplete(this);
+    void this.settling.then(() => this.whileOpen(() => this.listener.onComplete(this)));
+  }
+
+  private whileOpen(report: () => void): void {
+    if (this.phase !== 'ended') report();
   }
 
   /** Called when the outer interceptors unsubscribe. rxjs calls it after completion, too. */

@@ -1,7 +1,8 @@
-import { defer, Observable, type Subscriber } from 'rxjs';
+import { concatMap, defer, Observable, type Subscriber } from 'rxjs';
 import { CurrentExecution, runWithin } from '../../engine/current-execution.js';
 import { isThenable } from '../../engine/handler-calls.js';
 import type { LeasedExecution } from '../../engine/leased-execution.js';
+import { hasMethod } from '../../engine/observables.js';
 import type { HandlerResult, RecordingResult } from '../../engine/recorder.js';
 import { toValueJson } from '../../engine/value-json.js';
 import { errorOfHandler } from '../../problems/from-engine.js';
@@ -70,7 +71,9 @@ export class PipelineRun {
   private follow(handle: () => Observable<unknown>): void {
     // An unwatched handler counts as running until the pipeline ends.
     const values = this.settings.watched ? handle() : followStream(defer(handle), this.current);
-    values.subscribe({
+    // Nest waits for a promise that an interceptor emits, as by `of(promise)`: the handler may run behind it, and its rejection is an error.
+    const isPromise = (value: unknown): value is PromiseLike<unknown> => hasMethod(value, 'then');
+    values.pipe(concatMap((value) => (isPromise(value) ? value : [value]))).subscribe({
       next: (value) => this.onValue(value),
       error: (error: unknown) => {
         this.thrown = { error: errorOfHandler(error, this.settings.documentation) };

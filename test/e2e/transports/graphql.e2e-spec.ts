@@ -29,7 +29,7 @@ import {
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { GraphQLError } from 'graphql';
-import { merge, of, Subject, take } from 'rxjs';
+import { lastValueFrom, merge, of, Subject, take } from 'rxjs';
 import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
 import {
   type Execution,
@@ -92,6 +92,9 @@ const impatient: NestInterceptor = {
     return merge(next.handle(), givenUp).pipe(take(1));
   },
 };
+
+/** As one that begins a transaction for each request: it emits the promise of its work, for which Nest waits. */
+const promising: NestInterceptor = { intercept: (_context, next) => of(lastValueFrom(next.handle())) };
 
 @Resolver(() => Payment)
 @UseGuards(UserGuard)
@@ -178,6 +181,15 @@ class PaymentsResolver {
     run(name);
     await gates.get(name);
     throw new Error('late');
+  }
+
+  @Mutation(() => Int)
+  @UseInterceptors(promising)
+  @Idempotent()
+  async promised(@Args('name') name: string): Promise<number> {
+    await sleep(1);
+    if (run(name) === 1) throw new Error('deadlock');
+    return ran(name);
   }
 
   @Query(() => Int)
@@ -351,6 +363,12 @@ describe.each([
     }
   });
 
+  test('an error of a promise that an interceptor emits frees the key, and its value is replayed', async () => {
+    const promised = () => ask('mutation { promised(name: "promised") }', 'promised');
+    expect((await promised()).errors).toMatchObject([{ message: 'deadlock' }]);
+    expect([await promised(), await promised()]).toEqual(Array(2).fill({ data: { promised: 2 } }));
+  });
+
   test('what an interceptor has given up on before it began does not begin', async () => {
     const find = () => service.find({ key: 'late', operation: 'MUTATION late' });
     giveUps.length = 0;
@@ -414,7 +432,7 @@ describe.each([
   test('policy() lists the mutations', () => {
     const { operations } = service.policy();
     expect(operations.map(({ kind, handler }) => `${kind} ${handler}`)).toEqual(
-      ['pay', 'wait', 'takeOut', 'fail', 'transfer', 'steps', 'late', 'lateTurn'].map(
+      ['pay', 'wait', 'takeOut', 'fail', 'transfer', 'steps', 'late', 'lateTurn', 'promised'].map(
         (name) => `mutation PaymentsResolver.${name}`,
       ),
     );

@@ -5,7 +5,10 @@ import { PipelinePass } from '../../../../lib/edges/http/pipeline-pass.js';
 function passWith(seen: unknown[] = []) {
   return new PipelinePass({} as never, new Subscriber(), {
     onValue: (_, value) => seen.push(['value', value]),
-    onError: (_, error) => seen.push(['error', error]),
+    onError: (pass, error) => {
+      pass.advance('ended', 500, false);
+      seen.push(['error', error]);
+    },
     onComplete: () => seen.push(['complete']),
   });
 }
@@ -69,5 +72,29 @@ describe('a pass', () => {
     pass.source = Readable.from(['a']);
     pass.source.destroy();
     expect(pass.isTruncated).toBe(true);
+  });
+});
+
+describe('a promise that an interceptor emits', () => {
+  const later = () => new Promise((resolve) => setImmediate(resolve));
+
+  test('counts when it has settled, as Nest waits for it', async () => {
+    const seen: unknown[] = [];
+    const pass = passWith(seen);
+    pass.next(later().then(() => 1));
+    pass.next(2);
+    pass.complete();
+    expect(seen).toEqual([]);
+    await later();
+    expect(seen).toEqual([['value', 1], ['value', 2], ['complete']]);
+  });
+
+  test('and that is rejected is an error of the pass, and its only end', async () => {
+    const seen: unknown[] = [];
+    const pass = passWith(seen);
+    pass.next(Promise.reject(new Error('declined')));
+    pass.complete();
+    await later();
+    expect(seen).toEqual([['error', new Error('declined')]]);
   });
 });

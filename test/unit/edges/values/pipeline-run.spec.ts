@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { defer, map, type Observable, Observable as Stream, Subscription } from 'rxjs';
+import { defer, map, of, type Observable, Observable as Stream, Subscription } from 'rxjs';
 import { current } from '../../../../lib/engine/current-execution.js';
 import { Execution } from '../../../../lib/engine/execution.js';
 import { HandlerCalls } from '../../../../lib/engine/handler-calls.js';
@@ -141,5 +141,32 @@ describe('a request that an outer interceptor has given up on', () => {
     end('paid');
     await run;
     expect(one.result).toMatchObject({ kind: 'store', outcome: { code: 1 } });
+  });
+});
+
+// Nest waits for such a promise. It was an outcome before: of a handler that failed, a retry heard that it was carried out.
+describe('an interceptor that emits the promise of its work', () => {
+  const promising = (handler: () => Promise<unknown>) => of(handler());
+  const promisingLater = (handler: () => Promise<unknown>) => of(sleep(1).then(handler));
+
+  test.each([
+    ['at once', promising],
+    ['after its BEGIN', promisingLater],
+  ])('%s: its value is the answer', async (_when, pipeline) => {
+    const one = new Fixture();
+    await one.run('paid', pipeline);
+    expect(one.result).toMatchObject({ kind: 'store', outcome: { code: 1, body: Buffer.from('"paid"') } });
+    expect(one.answer).toBe('paid');
+  });
+
+  test.each([
+    ['at once', promising],
+    ['after its BEGIN', promisingLater],
+  ])('%s: what it is rejected with frees the key', async (_when, pipeline) => {
+    const one = new Fixture();
+    const failure = Promise.reject(new Error('deadlock'));
+    failure.catch(() => undefined);
+    await one.run(failure, pipeline);
+    expect([one.result?.kind, one.error, one.calls]).toEqual(['release', new Error('deadlock'), 1]);
   });
 });
