@@ -4,7 +4,7 @@ import { IdempotencyProblemFilter } from '../edges/idempotency-problem.filter.js
 import type { IdempotentOptions } from '../options/idempotency-options.js';
 import { onBehalfOf } from '../options/option-error.js';
 import { checkNoName, checkOperationOptionNames, resolveOperationOptions } from '../options/resolve-options.js';
-import { mark } from '../handlers/marking.js';
+import { mark, noteMarked } from '../handlers/marking.js';
 import { watchHandler, watchMethods } from '../handlers/watch-handler.js';
 
 const NAME = '@Idempotent()';
@@ -40,9 +40,11 @@ export function Idempotent(options: IdempotentOptions = {}): MethodDecorator & C
       wire(target as never);
       return;
     }
-    descriptor.value = watchHandler(descriptor.value);
-    mark(descriptor.value, options);
+    // At the method itself: generators of controllers throw the descriptor away, and the watched method with it.
+    mark(descriptor.value as object, options);
     wire(target, key, descriptor);
+    descriptor.value = watchHandler(descriptor.value);
+    noteMarked(target, key);
   }) as MethodDecorator & ClassDecorator;
 }
 

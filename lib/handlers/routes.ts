@@ -1,6 +1,6 @@
 import { RequestMethod } from '@nestjs/common';
 import type { DiscoveryService, MetadataScanner } from '@nestjs/core';
-import { isIdempotent, isMarkedItself, isWiredByHand, type Marking, markingOf } from './marking.js';
+import { isIdempotent, isMarkedItself, isWiredByHand, lostMarkings, type Marking, markingOf } from './marking.js';
 import {
   isEventHandler,
   isEventStream,
@@ -111,6 +111,13 @@ export class Routes {
       .map(({ name }) => name);
   }
 
+  /** Returns the names of methods that had `@Idempotent()`, until another decorator replaced them. */
+  lost(): string[] {
+    return classesOf(this.wrappers()).flatMap((metatype) =>
+      lostMarkings(metatype.prototype as object).map((method) => `${metatype.name}.${method}`),
+    );
+  }
+
   /**
    * Returns the names of handlers with `@UseInterceptors(IdempotencyInterceptor)`, at them or their class, that it would leave
    * unprotected: those of gateways, for example. A class with routes or mutations has it for these.
@@ -140,11 +147,10 @@ export class Routes {
   }
 
   private methodsOf(wrappers: Wrapper[]): Method[] {
-    return [...new Set(wrappers.map(({ metatype }) => metatype))].flatMap((metatype) => {
-      const prototype = (metatype as { prototype?: object } | null)?.prototype;
-      if (!metatype || !prototype) return [];
+    return classesOf(wrappers).flatMap((metatype) => {
+      const prototype = metatype.prototype as Readonly<Record<string, object>>;
       return this.scanner.getAllMethodNames(prototype).map((method) => {
-        const handler = (prototype as Record<string, object>)[method];
+        const handler = prototype[method];
         const marking = markingOf(metatype, handler);
         return {
           controller: metatype,
@@ -159,6 +165,12 @@ export class Routes {
       });
     });
   }
+}
+
+/** Returns the classes of controllers and providers, each once. Factories of providers may be functions without a prototype. */
+function classesOf(wrappers: readonly Wrapper[]) {
+  const metatypes = wrappers.flatMap(({ metatype }) => metatype ?? []);
+  return [...new Set(metatypes)].filter(({ prototype }) => Boolean(prototype));
 }
 
 /** Returns whether `@Idempotent()` covers a route. */

@@ -19,6 +19,11 @@ export function isWatched(method: unknown): boolean {
   return typeof method === 'function' && Reflect.getOwnMetadata(WATCHED, method) === method;
 }
 
+/** Returns the method behind one that {@link watchHandler} made, or the method itself. */
+export function unwatched<T extends object>(method: T): T {
+  return isWatched(method) ? (Object.getPrototypeOf(method) as T) : method;
+}
+
 /**
  * Returns the watched method that Nest's handler calls. Mostly that is the handler itself. Tracers wrap handlers where Nest
  * looks them up, later than all decorators, and give the wrapper the handler's metadata. A wrapper taken for the handler would hide

@@ -63,6 +63,13 @@ export class BootAudit {
           'it there, or call IdempotencyService.run()',
       );
     }
+    const lost = this.routes.lost();
+    if (lost.length > 0) {
+      throw new Error(
+        `@Idempotent() on ${lost.join(', ')}: a decorator above it has replaced the method, and with it what @Idempotent() has put there. ` +
+          'Write @Idempotent() above that decorator',
+      );
+    }
     const inVain = this.routes.wiredInVain();
     if (inVain.length > 0) {
       throw new Error(

@@ -1,5 +1,8 @@
-/** A string, a template, or a comment. */
-const OPAQUE = /"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|\/\/.*|\/\*[^]*?\*\//g;
+import { unwatched } from '../handlers/watch-handler.js';
+
+/** A string, a template, a comment, or a regular expression, in which `//` is no comment: `/^https?:\/\//`. */
+const OPAQUE =
+  /"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|\/\/.*|\/\*[^]*?\*\/|\/(?<=(?:[(,=>:[!&|?{};+]|\b(?:return|typeof|case))\s*\/)(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\//g;
 const TOKEN = new RegExp(`${OPAQUE.source}|[()[\\]{}]`, 'g');
 
 /** What follows `this`: in `this.orders.find(id).lock()`, the names `orders`, `find` and `lock`. */
@@ -19,7 +22,7 @@ export interface Chain {
 
 const sources = new WeakMap<object, string>();
 
-/** Returns the text of a class or function without its comments. Empty where the engine has none, as of native functions. */
+/** Returns the text of a class or function without its comments and regular expressions. Empty where the engine has none, as of native functions. */
 function textOf(code: object): string {
   let text = sources.get(code);
   if (text === undefined) {
@@ -29,20 +32,36 @@ function textOf(code: object): string {
   return text;
 }
 
-/**
- * Returns the source of a method, from its parameters on. It is taken from the text of the class, because decorators replace methods by
- * wrappers. `undefined` where the text does not have it.
- */
+/** A method as the text of a class has it. */
+interface Definition {
+  /** From its parameters on. */
+  readonly source: string;
+  /** The prototype of the class that defines it. */
+  readonly owner: object;
+}
+
+/** Returns the source of a method: see {@link definitionOf}. */
 export function methodSource(target: object, name: string): string | undefined {
-  const own = Object.getOwnPropertyDescriptor(target, name)?.value as unknown;
-  if (typeof own === 'function') return withNamesOfThis(textOf(own));
+  return definitionOf(target, name)?.source;
+}
+
+/**
+ * Returns the definition of a method. It is taken from the text of a class, because decorators replace methods by wrappers, and the module
+ * watches inherited ones in the class that inherits them. No class has the text of a method that a decorator has added, as generators of
+ * controllers do. `undefined` where there is no such method.
+ */
+export function definitionOf(target: object, name: string): Definition | undefined {
+  let added: Definition | undefined;
   for (let at: object | null = target; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object | null) {
-    if (!Object.hasOwn(at, name)) continue;
+    const member = Object.getOwnPropertyDescriptor(at, name);
+    if (!member) continue;
     const owner: unknown = Object.hasOwn(at, 'constructor') ? at.constructor : undefined;
     const source = typeof owner === 'function' ? definitionIn(textOf(owner), name) : undefined;
-    return source === undefined ? undefined : withNamesOfThis(source);
+    if (source !== undefined) return { source: withNamesOfThis(source), owner: at };
+    const method: unknown = member.value;
+    if (typeof method === 'function') added ??= { source: withNamesOfThis(textOf(unwatched(method))), owner: at };
   }
-  return undefined;
+  return added;
 }
 
 /** Returns the names of the constructor's parameters. */
@@ -81,6 +100,10 @@ export function argumentsAt(source: string, open: number): string {
   return source.slice(open, endOf(source, open));
 }
 
+/** What TypeORM makes of a member: `const runner = this.dataSource.createQueryRunner()`, which writes as `this.dataSource` does. */
+const MADE_OF_TYPEORM =
+  /\b(?:const|let|var)\s+([\w$]+)\s*=\s*this\.([\w$]+)(?:\.[\w$]+)*\.(?:createQueryRunner|getRepository)\((?!\s*['"`]slave)[^()]*\)\s*[;,]/g;
+
 /** Writes `this.orders` for each name that the source gives it: by `const { orders } = this`, or `const list = this.orders`. */
 function withNamesOfThis(source: string): string {
   const aliases: [alias: string, name: string][] = [];
@@ -90,6 +113,7 @@ function withNamesOfThis(source: string): string {
   for (const [, alias, name] of source.matchAll(/\b(?:const|let|var)\s+([\w$]+)\s*=\s*this\.([\w$]+)\s*[;,]/g)) {
     aliases.push([alias, name]);
   }
+  for (const [, alias, name] of source.matchAll(MADE_OF_TYPEORM)) aliases.push([alias, name]);
   return aliases.reduce(
     (text, [alias, name]) =>
       text.replace(new RegExp(`(?<![\\w$.])${alias.replaceAll('$', '\\$')}(?=\\s*[.(])`, 'g'), () => `this.${name}`),

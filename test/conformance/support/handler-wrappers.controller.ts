@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { Res, Controller, type NestInterceptor, Post, StreamableFile, UseInterceptors } from '@nestjs/common';
-import { forkJoin, map, mergeMap, retry, timeout } from 'rxjs';
+import { forkJoin, lastValueFrom, map, mergeMap, of, retry, timeout } from 'rxjs';
 import { randomUUID } from 'node:crypto';
 import { type Execution, Idempotent, IdempotentExecution } from '../../../lib/index.js';
 import { type PlatformResponse, Row, stage as calls } from './retries-and-timeouts.controller.js';
@@ -40,6 +40,12 @@ const doing: NestInterceptor = {
       mergeMap((work: () => Promise<unknown>) => work()),
       retry(2),
     ),
+};
+
+/** Emit the promise of their work, for which Nest waits. */
+const promising: NestInterceptor = { intercept: (_context, next) => of(lastValueFrom(next.handle())) };
+const promisingLater: NestInterceptor = {
+  intercept: (_context, next) => of(Promise.resolve().then(() => lastValueFrom(next.handle()))),
 };
 
 const charge = (execution: Execution) => execution.step('charge', () => ({ charge: ++stage.charges }));
@@ -83,6 +89,16 @@ const committing = async (work: () => Promise<unknown>) => {
   return value;
 };
 
+/** As packages generate the routes of a resource: what decorators make of the descriptor is lost. */
+function Generated(path: string, ...decorators: MethodDecorator[]): ClassDecorator {
+  return ({ prototype }) => {
+    const method = () => call();
+    Object.defineProperty(prototype, path, { value: method, configurable: true, writable: true });
+    for (const decorate of [...decorators, Post(path)]) decorate(method, path, { value: method } as never);
+  };
+}
+
+@Generated('generated', Idempotent(), UseInterceptors(timingOut))
 @Controller('wrapped')
 export class HandlerWrappersController {
   @Post('outcome-async')
@@ -240,6 +256,27 @@ export class HandlerWrappersController {
   @Wrapped()
   @Idempotent({ transactional: true })
   wrappedTransactional(@IdempotentExecution() execution: Execution) {
+    return write(execution);
+  }
+
+  @Post('promised')
+  @UseInterceptors(promising)
+  @Idempotent()
+  promised() {
+    return call();
+  }
+
+  @Post('promised-later')
+  @UseInterceptors(promisingLater)
+  @Idempotent()
+  promisedLater() {
+    return call();
+  }
+
+  @Post('promised-tx')
+  @UseInterceptors(promising)
+  @Idempotent({ transactional: true })
+  promisedTransactional(@IdempotentExecution() execution: Execution) {
     return write(execution);
   }
 

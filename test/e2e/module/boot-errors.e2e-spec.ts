@@ -62,6 +62,36 @@ class MarkedStreamController {
   }
 }
 
+/** As many decorators of retries and locks are written: it knows nothing of what others have put at the method. */
+const Retried: MethodDecorator = (_target, _name, descriptor: PropertyDescriptor) => {
+  const method = descriptor.value as (...args: unknown[]) => unknown;
+  descriptor.value = function (this: unknown, ...args: unknown[]) {
+    return method.apply(this, args);
+  };
+};
+
+abstract class RetryingController {
+  @Post()
+  @Retried
+  @Idempotent()
+  pay() {
+    return { paid: true };
+  }
+}
+
+@Controller('payments')
+class RetriedController extends RetryingController {}
+
+@Controller('payments')
+class OwnController extends RetryingController {
+  @Post()
+  @Idempotent()
+  @Retried
+  override pay() {
+    return { paid: true };
+  }
+}
+
 @Injectable()
 class MarkedService {
   @Idempotent()
@@ -333,6 +363,24 @@ describe('data sources', () => {
     expect(await see({ imports: imports('main') })).toMatchObject({ error: '', status: 201 });
   });
 
+  // As the recipe "SQL (TypeORM)" of Nest's documentation has it.
+  test('the application makes it in a provider', async () => {
+    let made!: DataSource;
+    const provider = {
+      provide: 'DATA_SOURCE',
+      useFactory: () => {
+        made = new DataSource({ ...database.options, entities: [...IDEMPOTENCY_ENTITIES], synchronize: true });
+        return made.initialize();
+      },
+    };
+    @Module({ providers: [provider, { provide: DataSource, useExisting: 'DATA_SOURCE' }], exports: [DataSource] })
+    class DatabaseModule {}
+    const options = { imports: [DatabaseModule], useFactory: () => ({}) };
+    const seen = await see({ imports: [IdempotencyModule.forRootAsync(options)] });
+    await made.destroy();
+    expect(seen).toMatchObject({ error: '', log: '', status: 201 });
+  });
+
   test('one that cannot be opened is reported as that, and not as a missing one', async () => {
     const unreachable = TypeOrmModule.forRoot({
       type: 'postgres',
@@ -407,6 +455,17 @@ describe('@Idempotent() where nothing passes through it', () => {
   test('on a service', async () => {
     const { error } = await see({ imports: imports(), providers: [WhollyMarkedService] });
     expect(error).toBe(message('WhollyMarkedService.pay, WhollyMarkedService.refund'));
+  });
+
+  // Every retry ran. Under `audit: 'off'`, nothing said so.
+  test('below a decorator that replaces the method', async () => {
+    const { error } = await see({ imports: imports(), controllers: [RetriedController] });
+    expect(error).toBe(
+      '@Idempotent() on RetriedController.pay: a decorator above it has replaced the method, and with it what @Idempotent() has put there. ' +
+        'Write @Idempotent() above that decorator',
+    );
+    const mended = await see({ imports: imports(), controllers: [OwnController] });
+    expect(mended).toMatchObject({ error: '', status: 201 });
   });
 
   test("on a controller's helper", async () => {
