@@ -9,7 +9,7 @@ import {
   Req,
   UseInterceptors,
 } from '@nestjs/common';
-import { catchError, concatMap, finalize, map, type Observable } from 'rxjs';
+import { catchError, concatMap, finalize, map, type Observable, tap } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { Idempotent } from '../../lib/index.js';
 import { call } from '../support/http-client.js';
@@ -39,6 +39,24 @@ class QueryRunnerInterceptor implements NestInterceptor {
       }),
       finalize(() => void runner.release()),
     );
+  }
+}
+
+/** The same, as it is often written: nothing waits for its COMMIT. */
+@Injectable()
+class TappingInterceptor implements NestInterceptor {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const request = context.switchToHttp().getRequest<TransactionRequest>();
+    const runner = this.dataSource.createQueryRunner();
+    await runner.startTransaction();
+    request.manager = runner.manager;
+    const commit = async () => {
+      await runner.commitTransaction();
+      await runner.release();
+    };
+    return next.handle().pipe(tap(() => void commit()));
   }
 }
 
@@ -85,6 +103,13 @@ class OrdersController {
   @UseInterceptors(TransactionInterceptor)
   @Idempotent()
   transactionInside(@Req() request: TransactionRequest) {
+    return place(request);
+  }
+
+  @Post('tapped')
+  @UseInterceptors(TappingInterceptor)
+  @Idempotent()
+  tapped(@Req() request: TransactionRequest) {
     return place(request);
   }
 
@@ -159,6 +184,15 @@ describe.each(
       expect(await orders(key)).toBe(1);
     },
   );
+
+  test('a COMMIT that the response does not wait for: the log says what can be lost, and of no other', async () => {
+    for (const path of ['transaction-inside', 'runner-outside', 'tapped', 'tapped']) {
+      expect((await post(path, randomUUID(), randomUUID())).status).toBe(201);
+    }
+    expect(app.log.lines.filter((line) => line.includes('before COMMIT'))).toEqual([
+      expect.stringContaining('POST /orders/tapped: the response is made before COMMIT'),
+    ]);
+  });
 
   test('a failure after the COMMIT does not', async () => {
     const [key, seat] = [randomUUID(), randomUUID()];

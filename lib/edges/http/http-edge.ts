@@ -54,6 +54,7 @@ interface Request {
 /** Admits HTTP requests on Express and Fastify, and runs, replays or refuses them. */
 export class HttpEdge {
   readonly undecidedStreams = new EndpointWarnings();
+  readonly openTransactions = new EndpointWarnings();
   private readonly lostUploads = new EndpointWarnings();
   /** Admissions in flight. Without them, an outer interceptor that subscribes twice would get 409 for its own request. */
   private readonly admitting = new ShortLivedMap<IncomingMessage, Promise<unknown>>();

@@ -39,12 +39,18 @@ import {
 import { isWebResponse, writeWebResponse } from './web-response.js';
 import { writeOutcome, writeProblem } from './write-response.js';
 
+const BEFORE_COMMIT =
+  'the response is made before COMMIT: the handler has written in a transaction that is still open. The outcome is on record before its ' +
+  'COMMIT, and if that fails, the effect is lost: a retry gets the outcome, and does not run. Have the interceptor wait for COMMIT, by ' +
+  'concatMap() instead of tap(), or set `transactional`';
+
 /** How long a run waits for an unlikely response after its client has disconnected. */
 const GRACE_AFTER_CLOSE_MS = 1_000;
 
 export interface HttpRunHost {
   readonly filters: ApplicationFilters;
   readonly undecidedStreams: EndpointWarnings;
+  readonly openTransactions: EndpointWarnings;
 }
 
 /**
@@ -395,6 +401,8 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     if (this.phase === 'recording' || this.phase === 'over') return;
     this.phase = 'recording';
     const { calls } = this.current;
+    if (result.kind === 'store' && calls.openTransactions > 0)
+      this.host.openTransactions.warn(this.operation.endpoint, BEFORE_COMMIT);
     // An inner interceptor may answer first and call the handler afterwards.
     const isExpected = result.kind === 'store' && this.openPasses > 0 && calls.state === 'not begun';
     if (!isExpected) calls.close();
