@@ -2,9 +2,9 @@ import { IS_OURS, wiredInterceptors } from '../handlers/marking.js';
 import type { Route } from '../handlers/routes.js';
 import { methodSource } from './method-source.js';
 
-/** Calls that end a transaction: of TypeORM, Prisma, Knex, MikroORM, Mongoose, and transaction hosts. */
+/** Calls that end a transaction: of TypeORM, Prisma, Knex, MikroORM, Mongoose, transaction hosts, and helpers such as `runInTransaction()`. */
 const COMMITS =
-  /\.\s*(?:commitTransaction|commit|\$?transaction|transactional|withTransaction)\s*\(|\b(?:em|entityManager)\s*\.\s*flush\s*\(/;
+  /\.\s*(?:commit|\$?transaction|transactional)\s*\(|\b(?:commit|with|run|make|execute|do|in)\w*Transaction\)?\s*\(|\b(?:em|entityManager)\s*\.\s*flush\s*\(/;
 
 /**
  * Returns the names of a handler's interceptors that commit a transaction, as far as their source shows it. Such a COMMIT follows the

@@ -2,7 +2,7 @@ import type { Type } from '@nestjs/common';
 import type { Route, Wrapper } from '../handlers/routes.js';
 import { isNative } from '../private-names/nest.js';
 import { followsCallers, isOfTypeOrm, type KnownClient, knownClient, WRITES_OF_TYPEORM } from './known-clients.js';
-import { argumentsAt, type Chain, chainsIn, LEFT_OUT, methodSource, withoutArguments } from './method-source.js';
+import { argumentsAt, type Chain, chainsIn, definitionOf, LEFT_OUT, withoutArguments } from './method-source.js';
 import { type Method, ProviderGraph, read } from './provider-graph.js';
 import { unawaitedCalls } from './unawaited-calls.js';
 
@@ -44,6 +44,8 @@ export interface Finding {
 
 /** A method, and the way to it. */
 interface Call extends Method {
+  /** Where to look for the method: the instance, or for `super.method()` the class above. */
+  readonly from: object;
   readonly levelsLeft: number;
   /** Whether the caller gave it a key. */
   readonly isByKey: boolean;
@@ -75,11 +77,11 @@ export class HandlerEffects {
     const target = this.providers.instanceOf(controller);
     const seen = new Map<object, Set<string>>();
     const calls: Call[] = target
-      ? [{ target, method, levelsLeft: MAX_DEPTH, isByKey: false, isCarried: false, answers }]
+      ? [{ target, from: target, method, levelsLeft: MAX_DEPTH, isByKey: false, isCarried: false, answers }]
       : [];
     for (let call = calls.pop(); call; call = calls.pop()) {
       const methods = seen.get(call.target) ?? new Set();
-      const visit = `${call.method} ${call.isByKey} ${call.isCarried}`;
+      const visit = `${call.from.constructor.name} ${call.method} ${call.isByKey} ${call.isCarried}`;
       if (call.levelsLeft === 0 || methods.has(visit)) continue;
       seen.set(call.target, methods.add(visit));
       for (const finding of this.visit(call, calls)) found.set(`${finding.kind} ${finding.text}`, finding);
@@ -89,15 +91,24 @@ export class HandlerEffects {
 
   /** @param calls receives the methods that this one calls */
   private *visit(call: Call, calls: Call[]): Iterable<Finding> {
-    const { target, method, isByKey, isCarried, answers } = call;
-    const whole = methodSource(target, method);
-    if (whole === undefined) return;
+    const { target, from, method, isByKey, isCarried, answers } = call;
+    const definition = definitionOf(from, method);
+    if (!definition) return;
+    const { source: whole, owner } = definition;
     const place = `in ${target.constructor.name}.${method}`;
     const source = withoutArguments(whole, ON_RECORD);
     const keys = keysIn(source);
     const hasKey = (args: string) =>
       isByKey || BY_KEY.test(args) || (args.match(/[\w$]+/g) ?? []).some((one) => keys.has(one));
     const chooses = isCarried && CHOICE.test(source);
+    const follow = (callee: Pick<Call, 'target' | 'from' | 'method'>, args: string) =>
+      calls.push({
+        ...callee,
+        levelsLeft: call.levelsLeft - 1,
+        isByKey: hasKey(args),
+        isCarried: chooses || CARRIER.test(args),
+        answers,
+      });
     for (const chain of chainsIn(source)) {
       if (chain.args === LEFT_OUT) continue;
       const value = this.providers.member(target, chain.names[0]);
@@ -106,17 +117,12 @@ export class HandlerEffects {
       const isOnRecord = isJoined || hasKey(chain.args);
       yield* this.effectsOf(withText(chain, source), target, isOnRecord, place);
       const callees = this.calleesOf(chain, target, source);
-      for (const callee of callees) {
-        calls.push({
-          ...callee,
-          levelsLeft: call.levelsLeft - 1,
-          isByKey: hasKey(chain.args),
-          isCarried: chooses || CARRIER.test(chain.args),
-          answers,
-        });
-      }
+      for (const callee of callees) follow({ ...callee, from: callee.target }, chain.args);
       if (callees.length === 0) yield* this.emissionOf(chain, target, place);
       yield* this.publicationOf(chain, target, source, place);
+    }
+    for (const { names, args } of chainsIn(source, 'super')) {
+      follow({ target, from: Object.getPrototypeOf(owner) as object, method: names[0] }, args);
     }
     for (const { 0: start, index } of source.matchAll(FETCH)) {
       const args = argumentsAt(source, index + start.length - 1);

@@ -104,7 +104,7 @@ const TYPEORM: KnownClient = {
 
 /** Methods of TypeORM that write. Not all of them are declared `async`. */
 export const WRITES_OF_TYPEORM =
-  /^(save|insert|update\w*|upsert|delete\w*|remove|soft\w+|re(cover|store)|clear\w*|increment|decrement|query|transaction)$/;
+  /^(save|insert|update\w*|upsert|delete\w*|remove|soft\w+|re(cover|store)|clear\w*|increment|decrement|query|transaction|startTransaction)$/;
 
 export function isOfTypeOrm(value: unknown): boolean {
   return value instanceof Repository || value instanceof EntityManager || value instanceof DataSource;

@@ -2,9 +2,9 @@ import { isOfTypeOrm, WRITES_OF_TYPEORM } from './known-clients.js';
 import { argumentsAt, type Chain, chainsIn } from './method-source.js';
 import { isAsync, read } from './provider-graph.js';
 
-/** Timers, and listeners that wait for the end of the response. */
+/** Timers, listeners that wait for the end of the response, and what typeorm-transactional calls after COMMIT. */
 const LATER =
-  /(?:setTimeout|setImmediate|queueMicrotask|process\s*\.\s*nextTick|(?:res|response|reply|raw)\s*\.\s*(?:on|once)(?=\s*\(\s*['"](?:finish|close)))\s*\(/g;
+  /(?:setTimeout|setImmediate|queueMicrotask|(?:\(0,\s*[\w$]+\.)?runOnTransaction(?:Commit|Complete)\)?|process\s*\.\s*nextTick|(?:res|response|reply|raw)\s*\.\s*(?:on|once)(?=\s*\(\s*['"](?:finish|close)))\s*\(/g;
 const UNAWAITED_LOOP = /\.\s*forEach\s*\(\s*async\b/;
 
 /** The loser of a race still runs, often after a time-out has freed the key. */
@@ -27,6 +27,11 @@ export function* unawaitedCalls(source: string, member: (name: string) => unknow
     if (waits === 'waited for') continue;
     const names = chain.names.filter((name) => !/^(then|catch|finally)$/.test(name));
     const isHandled = names.length < chain.names.length;
+    // An Observable begins its work when something subscribes to it.
+    if (names.length > 2 && names.at(-1) === 'subscribe') {
+      yield { text: `this.${names.join('.')}()`, args: chain.args };
+      continue;
+    }
     const owner = member(names[0]);
     const callee = names.slice(1).reduce(read, owner);
     if (typeof callee !== 'function') continue;
@@ -42,7 +47,7 @@ export function* unawaitedCalls(source: string, member: (name: string) => unknow
   for (const { 0: call, index } of source.matchAll(LATER)) {
     const args = argumentsAt(source, index + call.length - 1);
     if (/[;{})]$/.test(source.slice(0, index).trimEnd()) && hasCall(args)) {
-      yield { text: `${call.slice(0, -1).replace(/\s/g, '')}()`, args };
+      yield { text: `${call.slice(0, -1).replace(/\s|^\(0,\s*[\w$]+\.|\)$/g, '')}()`, args };
     }
   }
   if (UNAWAITED_LOOP.test(source)) yield { text: 'forEach() with an async function', args: '' };

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { Body, Controller, Inject, Injectable, Post, Res, Scope, SetMetadata } from '@nestjs/common';
 import { ClientProxy } from '@nestjs/microservices';
-import { InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
+import { getRepositoryToken, InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
 import { FlowProducer, Queue } from 'bullmq';
 import { Pool } from 'pg';
-import { filter, map, type Observable } from 'rxjs';
+import { filter, map, type Observable, of, take } from 'rxjs';
 import { DataSource, Entity, type EntityManager, PrimaryColumn, Repository } from 'typeorm';
+import { runOnTransactionCommit } from 'typeorm-transactional';
 import {
   type Execution,
   Idempotent,
@@ -82,6 +83,9 @@ class Ledger {
 class Mails {
   async send(_to: string) {}
   log(_line: string) {}
+  watch() {
+    return of('sent');
+  }
 }
 
 @Injectable()
@@ -689,4 +693,121 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
   expect(await boot('error', [RepositoriesController], host)).toEqual([]);
   restore.forEach((end) => end());
   expect(await boot('error', [QuietController])).toEqual([]);
+});
+
+/** As applications and packages write the controllers and services of their resources: once. */
+abstract class CrudController {
+  @Inject(getRepositoryToken(Fee)) protected readonly rows!: Repository<Fee>;
+
+  @Post('created')
+  async create(@Body() fee: Fee) {
+    return this.rows.save(fee);
+  }
+}
+
+@Idempotent({ transactional: true })
+@Controller('inherited')
+class InheritedController extends CrudController {
+  @Post('again')
+  async again(@Body() fee: Fee) {
+    return super.create(fee);
+  }
+}
+
+/** As @nestjsx/crud adds methods to a class. */
+const Generated: ClassDecorator = ({ prototype }) => {
+  const methods = prototype as Record<string, unknown>;
+  methods.generated = async function (this: { rows: Repository<Fee> }) {
+    return this.rows.insert({ id: 1 });
+  };
+  Post('generated')(prototype as object, 'generated', Object.getOwnPropertyDescriptor(prototype, 'generated')!);
+};
+
+@Idempotent({ transactional: true })
+@Generated
+@Controller('generated')
+class GeneratedController {
+  constructor(@InjectRepository(Fee) readonly rows: Repository<Fee>) {}
+}
+
+@Controller('runners')
+class RunnersController {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly mails: Mails,
+  ) {}
+
+  @Idempotent({ transactional: true })
+  @Post('begun')
+  async begun() {
+    const runner = this.dataSource.createQueryRunner();
+    await runner.startTransaction();
+    await runner.commitTransaction();
+    await runner.release();
+  }
+
+  @Idempotent({ transactional: true })
+  @Post('written')
+  async written() {
+    const rows = this.dataSource.manager.getRepository(Fee);
+    await rows.insert({ id: 1 });
+  }
+
+  /** What looks like a comment hides no parenthesis: what follows belongs to other methods. */
+  @Idempotent({ transactional: true })
+  @Post('read')
+  async read(@Body() url: string) {
+    const runner = this.dataSource.createQueryRunner();
+    await runner.query('SELECT 1');
+    await runner.release();
+    return url.replace(/^https?:\/\//, '').replace(/["'(]/, '');
+  }
+
+  @NotIdempotent()
+  @Post('other')
+  async other() {
+    await this.dataSource.getRepository(Fee).insert({ id: 1 });
+  }
+
+  @Idempotent()
+  @Post('subscribed')
+  subscribed() {
+    this.mails.watch().pipe(take(1)).subscribe();
+  }
+
+  @Idempotent()
+  @Post('answered')
+  answered(@Res() response: { send(value: unknown): void }) {
+    this.mails.watch().subscribe((value) => response.send(value));
+  }
+
+  @Idempotent()
+  @Post('after COMMIT')
+  committed() {
+    runOnTransactionCommit(() => this.mails.log('committed'));
+  }
+}
+
+// What handlers inherit was not read, nor what a package had added to their class.
+test('effects in base classes, in methods that a decorator adds, and by query runners are named at boot', async () => {
+  const app = await startApp('express', {
+    controllers: [InheritedController, GeneratedController, RunnersController],
+    providers: [Mails],
+    imports: [TypeOrmModule.forFeature([Fee])],
+    options: { audit: 'error' },
+  });
+  await app.close();
+  expect(app.log.lines).toEqual([
+    expect.stringContaining(
+      ': InheritedController.again (TypeORM by this.rows in InheritedController.create), ' +
+        'InheritedController.create (TypeORM by this.rows in InheritedController.create), ' +
+        'GeneratedController.generated (TypeORM by this.rows in GeneratedController.generated), ' +
+        'RunnersController.begun (TypeORM by this.dataSource in RunnersController.begun), ' +
+        'RunnersController.written (TypeORM by this.dataSource in RunnersController.written) Idempotency',
+    ),
+    expect.stringContaining(
+      ': RunnersController.subscribed (this.mails.watch.pipe.subscribe() in RunnersController.subscribed), ' +
+        'RunnersController.committed (runOnTransactionCommit() in RunnersController.committed) Idempotency',
+    ),
+  ]);
 });

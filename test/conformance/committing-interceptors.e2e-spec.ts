@@ -7,7 +7,7 @@ import {
   UseInterceptors,
 } from '@nestjs/common';
 import { APP_INTERCEPTOR } from '@nestjs/core';
-import { concatMap, tap } from 'rxjs';
+import { concatMap, from, lastValueFrom, tap } from 'rxjs';
 import type { DataSource } from 'typeorm';
 import { Idempotent } from '../../lib/index.js';
 import { PLATFORMS, startApp } from './support/app.js';
@@ -18,6 +18,14 @@ class TransactionInterceptor implements NestInterceptor {
     const runner = this.dataSource.createQueryRunner();
     await runner.startTransaction();
     return next.handle().pipe(concatMap((value: unknown) => runner.commitTransaction().then(() => value)));
+  }
+}
+
+/** By a helper, whatever the application calls it. */
+class HelpedInterceptor implements NestInterceptor {
+  private readonly database!: { runInTransaction(work: () => Promise<unknown>): Promise<unknown> };
+  intercept(_context: ExecutionContext, next: CallHandler) {
+    return from(this.database.runInTransaction(() => lastValueFrom(next.handle())));
   }
 }
 
@@ -41,6 +49,11 @@ class PaymentsController {
   @Post('refunds')
   refund() {}
 
+  @Idempotent()
+  @UseInterceptors(HelpedInterceptor)
+  @Post('payouts')
+  payOut() {}
+
   @Idempotent({ audit: 'off' })
   @UseInterceptors(TransactionInterceptor)
   @Post('known')
@@ -60,8 +73,12 @@ async function boot(platform: (typeof PLATFORMS)[number], settings: Partial<Para
 
 describe.each(PLATFORMS)('an interceptor that commits, on %s', (platform) => {
   it('is named at boot, with the handlers that it covers', async () => {
-    expect(await boot(platform)).toEqual(['PaymentsController.pay (TransactionInterceptor)']);
-    const both = 'PaymentsController.pay (TransactionInterceptor), PaymentsController.refund (TransactionInterceptor)';
+    expect(await boot(platform)).toEqual([
+      'PaymentsController.pay (TransactionInterceptor), PaymentsController.payOut (HelpedInterceptor)',
+    ]);
+    const both =
+      'PaymentsController.pay (TransactionInterceptor), PaymentsController.refund (TransactionInterceptor), ' +
+      'PaymentsController.payOut (TransactionInterceptor, HelpedInterceptor)';
     expect(
       await boot(platform, { providers: [{ provide: APP_INTERCEPTOR, useClass: TransactionInterceptor }] }),
     ).toEqual([both]);
