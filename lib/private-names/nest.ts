@@ -51,9 +51,12 @@ export function computedHeadersOf(handler: object): readonly string[] {
   return headers.filter(({ value }) => typeof value === 'function').map(({ name }) => name.toLowerCase());
 }
 
-/** `@UseGuards()`: the library warns of guarded routes whose callers have no principal. */
+/** `@UseGuards()`: the library warns of guarded routes whose callers have no principal. Packages apply it without a guard, too. */
 export function hasGuards(controller: object, handler: object): boolean {
-  return [handler, controller].some((target) => Reflect.hasMetadata('__guards__', target));
+  const guards = [handler, controller].flatMap(
+    (target) => (Reflect.getMetadata('__guards__', target) ?? []) as object[],
+  );
+  return guards.length > 0;
 }
 
 /** `@UseInterceptors()`: names IdempotencyInterceptor where it is wired without `@Idempotent()`. */

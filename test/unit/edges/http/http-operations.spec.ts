@@ -1,15 +1,19 @@
 import 'reflect-metadata';
-import { All, type ExecutionContext, Post } from '@nestjs/common';
+import { All, type CanActivate, type ExecutionContext, Post, UseGuards } from '@nestjs/common';
 import { Idempotent } from '../../../../lib/decorators/idempotent.decorator.js';
 import { HttpOperations } from '../../../../lib/edges/http/http-operations.js';
 import { OperationOptions } from '../../../../lib/handlers/operation-options.js';
 
+const guard: CanActivate = { canActivate: () => true };
+
 class Charges {
   @Idempotent()
+  @UseGuards()
   create() {}
 
   @Idempotent({ operation: 'pay' })
   @Post('pay')
+  @UseGuards(guard)
   pay() {}
 
   @Idempotent({ operation: 'put' })
@@ -52,4 +56,10 @@ it('names an operation with its method only where its route takes several', () =
   expect(of('create', 'POST /charges')).toEqual(unnamed);
   expect(of('pay', 'POST /pay')).toEqual({ named: 'pay\n', route: 'POST /pay', endpoint: 'pay', label: 'pay' });
   expect(of('any', 'PUT /any')).toEqual({ named: 'put\nPUT', route: 'PUT /any', endpoint: 'put', label: 'put' });
+});
+
+// As @nestjs-query generates its mutations: the log asked for a scope, though no guard lets anyone in.
+it('takes @UseGuards() without a guard for none', () => {
+  const guarded = (handler: 'create' | 'pay') => operations().of(contextOf(handler), { endpoint: 'POST /' })!.hasGuards;
+  expect([guarded('create'), guarded('pay')]).toEqual([false, true]);
 });
