@@ -680,8 +680,8 @@ describe('a step', () => {
       let charges = 0;
       const run = (fails: boolean) =>
         service.run({ key, operation: 'cyclic' }, async (execution) => {
-          const cycle: { self?: unknown } = {};
-          cycle.self = cycle;
+          const cycle = new Map<string, unknown>();
+          cycle.set('self', cycle);
           const result = await execution.step('charge', () => (charges++, cycle), {
             verify: verify as never,
           });
@@ -752,9 +752,9 @@ describe('an execution', () => {
     let effects = 0;
     const run = () =>
       service.run({ key, operation: 'cyclic value' }, () => {
-        const cycle: { self?: unknown; effect: number } = { effect: ++effects };
-        cycle.self = cycle;
-        return cycle;
+        const cycle = new Map<string, unknown>();
+        cycle.set('self', cycle);
+        return { effect: ++effects, cycle };
       });
     expect((await run()).effect).toBe(1);
     await expect(run()).rejects.toMatchObject({ code: 'replay-unavailable' });
