@@ -1,7 +1,14 @@
 import type { Type } from '@nestjs/common';
 import type { Route, Wrapper } from '../handlers/routes.js';
 import { isNative } from '../private-names/nest.js';
-import { followsCallers, isOfTypeOrm, type KnownClient, knownClient, WRITES_OF_TYPEORM } from './known-clients.js';
+import {
+  followsCallers,
+  isOfTypeOrm,
+  type KnownClient,
+  knownClient,
+  TYPEORM,
+  WRITES_OF_TYPEORM,
+} from './known-clients.js';
 import { argumentsAt, type Chain, chainsIn, definitionOf, LEFT_OUT, withoutArguments } from './method-source.js';
 import { type Method, ProviderGraph, read } from './provider-graph.js';
 import { unawaitedCalls } from './unawaited-calls.js';
@@ -113,7 +120,8 @@ export class HandlerEffects {
       if (chain.args === LEFT_OUT) continue;
       const value = this.providers.member(target, chain.names[0]);
       const isJoined =
-        (isOfTypeOrm(value) && (chooses || joins(chain))) || (this.hasHost && [value, target].some(followsCallers));
+        ((isOfTypeOrm(value) || isServed(value, chain)) && (chooses || joins(chain))) ||
+        (this.hasHost && (isServed(value, chain) || [value, target].some(followsCallers)));
       const isOnRecord = isJoined || hasKey(chain.args);
       yield* this.effectsOf(withText(chain, source), target, isOnRecord, place);
       const callees = this.calleesOf(chain, target, source);
@@ -141,7 +149,7 @@ export class HandlerEffects {
     if (called !== undefined && EARLY_HOOKS.some((hook) => typeof read(value, hook) === 'function')) {
       yield { kind: 'closes early', text: (value as object).constructor.name };
     }
-    const client = knownClient(value);
+    const client = knownClient(value) ?? (isServed(value, chain) ? TYPEORM : undefined);
     if (client && !isOnRecord && client.acts(chain)) {
       yield { kind: client.kind, text: `${client.name} by this.${name} ${place}` };
     }
@@ -198,6 +206,11 @@ function keysIn(source: string): Set<string> {
     if (BY_KEY.test(value) || (value.match(/[\w$]+/g) ?? []).some((one) => keys.has(one))) keys.add(name);
   }
   return keys;
+}
+
+/** Whether a use is of a repository that a service of the application gives. Under a host, nothing is known of its transaction. */
+function isServed(value: unknown, { names }: Chain): boolean {
+  return !isOfTypeOrm(value) && names.indexOf('getRepository') > 0;
 }
 
 /** Whether a use of TypeORM is given the transaction: `this.orders.within(manager).save()`, or the query runner of a query. */

@@ -96,7 +96,7 @@ const DRIZZLE_KIND = Symbol.for('drizzle:entityKind');
 const DRIZZLE = database('Drizzle');
 
 /** What injected repositories write has a connection of its own, unless they follow a transaction host. */
-const TYPEORM: KnownClient = {
+export const TYPEORM: KnownClient = {
   name: 'TypeORM',
   kind: 'database',
   acts: ({ names, args }) => names.slice(1).some((name) => WRITES_OF_TYPEORM.test(name)) && !READING_SQL.test(args),

@@ -100,9 +100,9 @@ export function argumentsAt(source: string, open: number): string {
   return source.slice(open, endOf(source, open));
 }
 
-/** What TypeORM makes of a member: `const runner = this.dataSource.createQueryRunner()`, which writes as `this.dataSource` does. */
+/** What TypeORM makes of a member: `const runner = this.dataSource.createQueryRunner()`, which writes as that does. */
 const MADE_OF_TYPEORM =
-  /\b(?:const|let|var)\s+([\w$]+)\s*=\s*this\.([\w$]+)(?:\.[\w$]+)*\.(?:createQueryRunner|getRepository)\((?!\s*['"`]slave)[^()]*\)\s*[;,]/g;
+  /\b(?:const|let|var)\s+([\w$]+)\s*=\s*this\.([\w$]+)(?:\.[\w$]+)*\.(createQueryRunner|getRepository)\((?!\s*['"`]slave)[^()]*\)\s*[;,]/g;
 
 /** Writes `this.orders` for each name that the source gives it: by `const { orders } = this`, or `const list = this.orders`. */
 function withNamesOfThis(source: string): string {
@@ -113,7 +113,7 @@ function withNamesOfThis(source: string): string {
   for (const [, alias, name] of source.matchAll(/\b(?:const|let|var)\s+([\w$]+)\s*=\s*this\.([\w$]+)\s*[;,]/g)) {
     aliases.push([alias, name]);
   }
-  for (const [, alias, name] of source.matchAll(MADE_OF_TYPEORM)) aliases.push([alias, name]);
+  for (const [, alias, name, maker] of source.matchAll(MADE_OF_TYPEORM)) aliases.push([alias, `${name}.${maker}`]);
   return aliases.reduce(
     (text, [alias, name]) =>
       text.replace(new RegExp(`(?<![\\w$.])${alias.replaceAll('$', '\\$')}(?=\\s*[.(])`, 'g'), () => `this.${name}`),

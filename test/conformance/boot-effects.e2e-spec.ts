@@ -730,11 +730,22 @@ class GeneratedController {
   constructor(@InjectRepository(Fee) readonly rows: Repository<Fee>) {}
 }
 
+/** As applications write that carry a transaction in a context of their own. */
+@Injectable()
+class Connection {
+  constructor(private readonly dataSource: DataSource) {}
+
+  getRepository(_context: object, entity: typeof Fee) {
+    return this.dataSource.getRepository(entity);
+  }
+}
+
 @Controller('runners')
 class RunnersController {
   constructor(
     private readonly dataSource: DataSource,
     private readonly mails: Mails,
+    private readonly connection: Connection,
   ) {}
 
   @Idempotent({ transactional: true })
@@ -751,6 +762,19 @@ class RunnersController {
   async written() {
     const rows = this.dataSource.manager.getRepository(Fee);
     await rows.insert({ id: 1 });
+  }
+
+  @Idempotent({ transactional: true })
+  @Post('served')
+  async served() {
+    const fees = this.connection.getRepository({}, Fee);
+    await fees.insert({ id: 1 });
+  }
+
+  @Idempotent({ transactional: true })
+  @Post('given')
+  async given(@IdempotentExecution() { manager }: Execution) {
+    await this.connection.getRepository({ manager }, Fee).insert({ id: 1 });
   }
 
   /** What looks like a comment hides no parenthesis: what follows belongs to other methods. */
@@ -792,7 +816,7 @@ class RunnersController {
 test('effects in base classes, in methods that a decorator adds, and by query runners are named at boot', async () => {
   const app = await startApp('express', {
     controllers: [InheritedController, GeneratedController, RunnersController],
-    providers: [Mails],
+    providers: [Mails, Connection],
     imports: [TypeOrmModule.forFeature([Fee])],
     options: { audit: 'error' },
   });
@@ -803,7 +827,8 @@ test('effects in base classes, in methods that a decorator adds, and by query ru
         'InheritedController.create (TypeORM by this.rows in InheritedController.create), ' +
         'GeneratedController.generated (TypeORM by this.rows in GeneratedController.generated), ' +
         'RunnersController.begun (TypeORM by this.dataSource in RunnersController.begun), ' +
-        'RunnersController.written (TypeORM by this.dataSource in RunnersController.written) Idempotency',
+        'RunnersController.written (TypeORM by this.dataSource in RunnersController.written), ' +
+        'RunnersController.served (TypeORM by this.connection in RunnersController.served) Idempotency',
     ),
     expect.stringContaining(
       ': RunnersController.subscribed (this.mails.watch.pipe.subscribe() in RunnersController.subscribed), ' +
