@@ -22,7 +22,7 @@ export interface Chain {
 
 const sources = new WeakMap<object, string>();
 
-/** Returns the text of a class or function without its comments and regular expressions. Empty where the engine has none, as of native functions. */
+/** Returns the text of a class or function without comments and regular expressions. Empty where there is none, as of native functions. */
 function textOf(code: object): string {
   let text = sources.get(code);
   if (text === undefined) {

@@ -52,7 +52,7 @@ export class PipelinePass implements Observer<unknown> {
     private readonly listener: PassListener,
   ) {}
 
-  /** A promise that an interceptor emits, as by `of(promise)`, counts when it has settled: Nest waits for it, and the handler may run behind it. */
+  /** A promise that an interceptor emits counts when it has settled: Nest waits for it, and the handler may run behind it. */
   next(value: unknown): void {
     if (!this.settling && !hasMethod(value, 'then')) return this.listener.onValue(this, value);
     this.settling = Promise.all([value, this.settling]).then(
