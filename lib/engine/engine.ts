@@ -394,7 +394,8 @@ export class IdempotencyEngine implements LeasedExecutionHost {
   private reportFailedClaim(operation: Operation, error: unknown): void {
     const { events } = this;
     if (error instanceof StoreUnavailableError || error instanceof StoreRefusedError) {
-      events.next({ type: 'storeUnavailable', ...inEvents(operation), error: error.cause });
+      const refused = error instanceof StoreRefusedError;
+      events.next({ type: 'storeUnavailable', ...inEvents(operation), error: error.cause, refused });
     } else if (error instanceof LockUnavailableError) {
       events.next({ type: 'lockUnavailable', ...inEvents(operation), reason: error.message });
     }

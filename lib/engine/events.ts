@@ -58,8 +58,8 @@ export type IdempotencyEvent =
       readonly token?: number;
       readonly exhausted?: boolean;
     })
-  /** A request was refused, because the store did not answer or refused the claim. */
-  | (OfRecord & { readonly type: 'storeUnavailable'; readonly error: unknown })
+  /** A request got 503, because the store did not answer. `refused`: it refused the claim, as for a missing table or right, and will again. */
+  | (OfRecord & { readonly type: 'storeUnavailable'; readonly error: unknown; readonly refused: boolean })
   /** No quorum of Redis nodes answered. The database alone decides. */
   | (OfRecord & { readonly type: 'lockDegraded'; readonly reason: string })
   /** No quorum of Redis nodes answered, and the request was refused: `onLockUnavailable: 'reject'`. */

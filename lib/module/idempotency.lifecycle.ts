@@ -109,7 +109,9 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       case 'lockUnavailable':
         return this.warn('lock', `The lock in Redis cannot be taken: ${event.reason}`);
       case 'storeUnavailable':
-        return this.warn('store', `The database cannot be asked: ${explainStore(event.error)}`);
+        this.warn('store', `The database cannot be asked: ${explainStore(event.error)}`);
+        if (event.refused) this.logRefusal(endpoint, event.error);
+        return;
       case 'leaseLost':
         return this.warn('lease', `${endpoint}: an execution has lost its record ${recordId}`);
       case 'overran':
@@ -156,10 +158,20 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
     );
   }
 
+  /** Logs a claim that the database refused, with its stack: a mistake, as a missing table or right, and no outage. */
+  private logRefusal(endpoint: string, error: unknown): void {
+    if (!this.isDue('refusal')) return;
+    this.logger.error(`${endpoint}: ${explainStore(error)}`, (error as Error | undefined)?.stack);
+  }
+
   private warn(kind: string, message: string): void {
+    if (this.isDue(kind)) this.logger.warn(message);
+  }
+
+  private isDue(kind: string): boolean {
     const now = performance.now();
-    if (now - (this.warnedAt.get(kind) ?? -Infinity) < WARN_EVERY_MS) return;
+    if (now - (this.warnedAt.get(kind) ?? -Infinity) < WARN_EVERY_MS) return false;
     this.warnedAt.set(kind, now);
-    this.logger.warn(message);
+    return true;
   }
 }

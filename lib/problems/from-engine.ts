@@ -41,10 +41,11 @@ export function problemOfError(error: unknown, documentation?: string): Error {
     : new problems.IdempotencyStoreUnavailableException({ documentation, cause: error });
 }
 
-/** Returns whether an error of the engine is an outage, and not a mistake. */
-export function isOutage(error: unknown): boolean {
+/** Returns whether an error needs no line in the log for each request: an event of the engine has one line for many of them. */
+export function isReported(error: unknown): boolean {
   return (
     error instanceof StoreUnavailableError ||
+    error instanceof StoreRefusedError ||
     error instanceof LockUnavailableError ||
     error instanceof ShuttingDownError
   );

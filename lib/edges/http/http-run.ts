@@ -426,8 +426,10 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
 
   private answer(recorded: RecordingResult): void {
     const error = this.pass.thrown?.error;
+    const { recordId } = this.leased.operation;
     const replacement =
-      answerInstead(recorded, error, this.operation) ?? (this.failedAfterResponse ? (error as Error) : undefined);
+      answerInstead(recorded, error, this.operation, recordId) ??
+      (this.failedAfterResponse ? (error as Error) : undefined);
     const hasFailed = recorded.kind === 'freed' && (this.pass.thrown || this.current.calls.state === 'failed');
     // A stream that ends properly means success to its client, so a failed one is cut off.
     if ((replacement || hasFailed) && this.capture.abort()) return;

@@ -130,6 +130,7 @@ export function answerInstead(
   recorded: RecordingResult,
   error: unknown,
   { endpoint, documentation, errors, options }: Pick<RunSettings, 'endpoint' | 'documentation' | 'errors' | 'options'>,
+  recordId: string,
 ): StoredOutcome | Error | undefined {
   if (recorded.kind === 'stored') {
     if (recorded.despite !== undefined) {
@@ -143,13 +144,22 @@ export function answerInstead(
   const isRolledBack = recorded.kind === 'freed' && options.policy.transactional && isRetryable(error);
   const end: RecordingResult = isRolledBack ? { kind: 'rolledBack', error } : recorded;
   const instead = insteadOf(end, isRetryable, documentation);
-  if (instead instanceof Error) logInstead(endpoint, instead, 'error' in end ? end.error : error, errors);
+  if (instead instanceof Error) {
+    logInstead({ endpoint, recordId }, instead, 'error' in end ? end.error : error, errors);
+  }
   return instead;
 }
 
-function logInstead(endpoint: string, instead: Error, cause: unknown, errors: StoreErrors): void {
-  if (cause === undefined) logger.warn(`${endpoint}: ${instead.message}`);
-  else if (instead instanceof HttpException) logger.warn(`${endpoint}: ${instead.message} ${errors.explain(cause)}`);
+function logInstead(
+  { endpoint, recordId }: { readonly endpoint: string; readonly recordId: string },
+  instead: Error,
+  cause: unknown,
+  errors: StoreErrors,
+): void {
+  // With the record: what may have happened without an outcome has to be found out, operation by operation.
+  const problem = `${endpoint}: ${instead.message} Record ${recordId}`;
+  if (cause === undefined) logger.warn(problem);
+  else if (instead instanceof HttpException) logger.warn(`${problem}: ${errors.explain(cause)}`);
   else if (cause instanceof TransactionEndedError) logger.error(`${endpoint}: the record is held. ${cause.message}`);
   else logger.error(`${endpoint}: the transaction was rolled back, and the key is free: ${errors.explain(cause)}`);
 }

@@ -150,7 +150,7 @@ export class PipelineRun {
   }
 
   private async answer(recorded: RecordingResult): Promise<void> {
-    const replacement = answerInstead(recorded, this.thrown?.error, this.settings);
+    const replacement = answerInstead(recorded, this.thrown?.error, this.settings, this.leased.operation.recordId);
     if (!replacement) return this.passThrough();
     this.phase = 'passing';
     if (replacement instanceof Error) return this.subscriber.error(replacement);

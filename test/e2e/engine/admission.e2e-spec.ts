@@ -569,7 +569,7 @@ describe('a store that does not answer', () => {
     expect(performance.now() - startedAt).toBeLessThan(5 * SECOND);
     expect(here.count('claim')).toBeGreaterThan(2);
     const { recordId, endpoint } = operation;
-    expect(here.events).toEqual([{ type: 'storeUnavailable', recordId, endpoint, error: cause }]);
+    expect(here.events).toEqual([{ type: 'storeUnavailable', recordId, endpoint, error: cause, refused: false }]);
     here.lose('before claim', 0);
     expect(await here.run(operation)).toEqual({ kind: 'stored' });
   });

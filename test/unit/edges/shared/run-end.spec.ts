@@ -148,12 +148,17 @@ describe('what is answered instead', () => {
     explain: (error: unknown) => `because of ${(error as Error).message}`,
   };
   const answer = (recorded: RecordingResult, error?: unknown, transactional = false) =>
-    answerInstead(recorded, error, {
-      endpoint: 'POST /x',
-      documentation: undefined,
-      errors,
-      options: { policy: { transactional } },
-    } as unknown as RunSettings);
+    answerInstead(
+      recorded,
+      error,
+      {
+        endpoint: 'POST /x',
+        documentation: undefined,
+        errors,
+        options: { policy: { transactional } },
+      } as unknown as RunSettings,
+      'r-1',
+    );
 
   it('of an outcome on record: nothing, and what failed after COMMIT is logged', () => {
     expect([answer({ kind: 'stored' }), lines]).toEqual([undefined, []]);
@@ -173,7 +178,7 @@ describe('what is answered instead', () => {
 
   it('of a record that another execution has: what that made of it', () => {
     expect(answer({ kind: 'lost', recordState: undefined })).toBeInstanceOf(IdempotencyInProgressException);
-    expect(lines).toEqual([['warn', expect.stringMatching(/^POST \/x: .+/)]]);
+    expect(lines).toEqual([['warn', expect.stringMatching(/^POST \/x: .+ Record r-1$/)]]);
     const outcome = { code: 201, head: null, body: null };
     expect(answer({ kind: 'lost', recordState: { status: 'done', outcome } as never })).toBe(outcome);
     expect(lines).toHaveLength(1);
@@ -185,7 +190,7 @@ describe('what is answered instead', () => {
     expect(answer({ kind: 'held' }, new Error('of the handler'))).toBeInstanceOf(IdempotencyOutcomeUnknownException);
     expect(lines).toEqual([
       ['error', `POST /x: the record is held. ${ended.message}`],
-      ['warn', expect.stringMatching(/^POST \/x: .+$/)],
+      ['warn', expect.stringMatching(/^POST \/x: .+ Record r-1$/)],
     ]);
   });
 
@@ -196,7 +201,7 @@ describe('what is answered instead', () => {
     expect(retryable).toBeInstanceOf(HttpException);
     expect(lines).toEqual([
       ['error', 'POST /x: the transaction was rolled back, and the key is free: because of a constraint'],
-      ['warn', `POST /x: ${(retryable as Error).message} because of deadlock`],
+      ['warn', `POST /x: ${(retryable as Error).message} Record r-1: because of deadlock`],
     ]);
   });
 });
