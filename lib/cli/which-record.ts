@@ -1,4 +1,5 @@
 import { digestIdentity } from '../engine/identity.js';
+import { parseRecordId } from '../service/filters.js';
 import type { Invocation, Options } from './command.js';
 import { type CliError, refusal, usageError } from './exit-codes.js';
 
@@ -10,12 +11,6 @@ export const WHICH_RECORD: Options = {
   'host <host>': 'with --key: host of the request, if its controller names one',
   'namespace <name>': "with --key: the application's `namespace`, if it has one",
 };
-
-/** @returns the id in lower case; `undefined` for a text that is no record id */
-export function parseRecordId(text: string): string | undefined {
-  const id = text.toLowerCase();
-  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id) ? id : undefined;
-}
 
 export function recordIdOf({ operand, text }: Invocation): string {
   const [key, endpoint, scope, host, namespace] = ['key', 'endpoint', 'scope', 'host', 'namespace'].map(text);

@@ -1,10 +1,10 @@
 import { Logger } from '@nestjs/common';
 import { headerFault } from '../cli/header-fault.js';
-import { outcomeOf, type Resolution } from '../service/resolution.js';
+import { answersOverHttp, fits, outcomeOf, type Resolution } from '../service/resolution.js';
 import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { DashboardError, invalid } from './dashboard-error.js';
-import { answersOverHttp, type JudgedRecord, recordId, type RecordPages } from './record-pages.js';
+import { type JudgedRecord, recordId, type RecordPages } from './record-pages.js';
 
 /** In characters. A reason is one line of the log. */
 const MAX_REASON_LENGTH = 500;
@@ -110,10 +110,9 @@ function check({ action, resolution, evenIfRunning, token }: Order, judged: Judg
   const { status } = judged.record;
   if (action !== 'forget' && status !== 'held') throw notHeld(status);
   if (token !== undefined && token !== judged.record.token) throw changed();
-  if (typeof resolution === 'object') {
-    const isValue = 'value' in resolution;
-    if (isValue !== answersOverHttp(judged.record)) return;
-    if (isValue) throw invalid('The operation answers over HTTP: `outcome` has to have a `status`');
+  if (resolution !== undefined && !fits(resolution, judged.record)) {
+    if (answersOverHttp(judged.record))
+      throw invalid('The operation answers over HTTP: `outcome` has to have a `status`');
     throw invalid('The operation answers with a value: `outcome` has to have a `value`');
   }
   if (action !== 'forget' || status !== 'processing' || judged.abandoned || evenIfRunning) return;

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { DataSource, SelectQueryBuilder } from 'typeorm';
-import { parseRecordId } from '../cli/which-record.js';
 import type { ScopeDigest } from '../edges/caller/caller-digests.js';
 import type { RecordStatus } from '../engine/ports/record-store.js';
 import { storedLabel } from '../engine/stored-text.js';
+import { parseRecordId } from '../service/filters.js';
 import { neverExpires, RecordView } from '../service/record-view.js';
+import { answersOverHttp } from '../service/resolution.js';
 import { instantsOf, isPast } from '../store/dialects/clock.js';
 import type { IdempotencyRecord } from '../store/entities/index.js';
 import { queryOver } from '../store/entity-query.js';
@@ -288,14 +289,6 @@ export function summaryOf({ record, abandoned, expired }: JudgedRecord): RecordS
     expiresAt: neverExpires(record) ? null : record.expiresAt.toISOString(),
     resolvesWith: answersOverHttp(record) ? 'response' : 'value',
   };
-}
-
-/**
- * Returns whether an operation answers over HTTP: only there do records have routes. Its retries cannot be answered with a value, and
- * those of other operations read the recorded outcome as JSON.
- */
-export function answersOverHttp({ route, endpoint }: IdempotencyRecord): boolean {
-  return route !== null || /^[A-Z]+ \//.test(endpoint);
 }
 
 function compare(a: string, b: string): number {

@@ -4,15 +4,18 @@ import type { RecordStatus } from '../engine/ports/record-store.js';
 export interface ListOptions {
   /** The state in which a request would find the record. `held` includes records whose owner died under `hold`. Default: any. */
   readonly status?: RecordStatus;
-  /** The method and the route template, as in `POST /payments`, or the option `operation`. Default: any. */
+  /** What a record has as its `endpoint`: the method and the route template, as in `POST /payments`, or the option `operation`. Default: any. */
   readonly operation?: string;
   /**
    * The tenant or principal: the id in `request.user`, or the result of the option `scope`. Finds no records from before the migration
    * `KeepRouteAndScope`. Default: any.
    */
   readonly scope?: string;
-  /** Only records created before this time: the last one's of the page before. Default: any. */
-  readonly before?: Date;
+  /**
+   * Only records older than this one: the id of the last record of the page before. Or only those created before a time, which leaves out
+   * records of the same millisecond. Default: any.
+   */
+  readonly before?: string | Date;
   /** Default: 100. */
   readonly limit?: number;
 }
@@ -49,10 +52,20 @@ export function checkListOptions(options: ListOptions): void {
   if (operation !== undefined && (typeof operation !== 'string' || operation === '')) {
     throw wrong('operation', 'a string that is not empty');
   }
-  if (before !== undefined && !(before instanceof Date && !Number.isNaN(before.getTime()))) {
-    throw wrong('before', 'a Date');
+  if (before !== undefined && !(typeof before === 'string' ? parseRecordId(before) !== undefined : isTime(before))) {
+    throw wrong('before', 'the id of a record, or a Date');
   }
   if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) {
     throw wrong('limit', 'a whole number above zero');
   }
+}
+
+function isTime(value: unknown): boolean {
+  return value instanceof Date && !Number.isNaN(value.getTime());
+}
+
+/** @returns the id in lower case; `undefined` for a text that is no record id */
+export function parseRecordId(text: string): string | undefined {
+  const id = text.toLowerCase();
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id) ? id : undefined;
 }

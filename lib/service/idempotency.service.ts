@@ -34,7 +34,7 @@ import type { IdempotencyPolicy } from './policy.js';
 import type { EventStream } from './event-stream.js';
 import { checkFilters, scopeFilter, type ListOptions } from './filters.js';
 import { type RecordStats, RecordView } from './record-view.js';
-import { outcomeOf, type Resolution } from './resolution.js';
+import { answersOverHttp, fits, outcomeOf, type Resolution } from './resolution.js';
 
 /** The pause between two batches of a deletion, in milliseconds. Without it, requests would wait behind the deletion. */
 const BATCH_PAUSE_MS = 20;
@@ -199,6 +199,7 @@ export class IdempotencyService {
    * a table, the list has the records of all of them, unless it is filtered by `scope`.
    *
    * @throws TypeError for a filter that does not exist or has a wrong type
+   * @throws RangeError where `before` is the id of a record that does not exist
    */
   async list(options: ListOptions = {}): Promise<IdempotencyRecord[]> {
     return this.records.list(options);
@@ -245,7 +246,8 @@ export class IdempotencyService {
    * operation's retention from now on, unless `options` set another one.
    *
    * @throws IdempotencyOptionError for a retention that is not a duration
-   * @throws TypeError for a resolution that is none of these
+   * @throws TypeError for a resolution that is none of these, and for an outcome that is not of the operation's kind: retries over HTTP
+   *   cannot be answered with a value
    *
    * @example
    * await idempotency.resolve(record.id, { status: 201, body: JSON.stringify(payment) });
@@ -254,7 +256,13 @@ export class IdempotencyService {
     const retentionMs = onBehalfOf('IdempotencyService.resolve()', () =>
       duration(null, MAX_RETENTION_MS)(options.retention, 'retention'),
     );
-    return this.parts.store.resolveHeld(recordId, outcomeOf(resolution), retentionMs);
+    const outcome = outcomeOf(resolution);
+    const record = outcome && (await this.find(recordId));
+    if (record && !fits(resolution, record)) {
+      const needed = answersOverHttp(record) ? 'over HTTP: { status, headers, body }' : 'with a value: { value }';
+      throw new TypeError(`IdempotencyService.resolve(): ${record.endpoint} answers ${needed}`);
+    }
+    return this.parts.store.resolveHeld(recordId, outcome, retentionMs);
   }
 
   /**

@@ -7,7 +7,7 @@ import { instantsOf, isPast } from '../store/dialects/clock.js';
 import { LEASE_ROW } from '../store/dialects/dialect.js';
 import { IdempotencyRecord, IdempotencyStep } from '../store/entities/index.js';
 import { queryOf } from '../store/entity-query.js';
-import { checkListOptions, type ListOptions } from './filters.js';
+import { checkListOptions, type ListOptions, parseRecordId } from './filters.js';
 
 /** Numbers of the table of records. */
 export interface RecordStats {
@@ -49,16 +49,37 @@ export class RecordView {
     return record ?? null;
   }
 
-  /** @throws TypeError for a filter that does not exist or has a wrong type */
+  /**
+   * @throws TypeError for a filter that does not exist or has a wrong type
+   * @throws RangeError for `before` a record that does not exist
+   */
   async list(options: ListOptions): Promise<IdempotencyRecord[]> {
     checkListOptions(options);
     const { status, operation, scope, before, limit = 100 } = options;
-    const query = this.query().orderBy('r.createdAt', 'DESC').limit(limit);
+    const query = this.query().orderBy('r.createdAt', 'DESC').addOrderBy('r.id', 'DESC').limit(limit);
     if (status) query.andWhere(this.isFoundAs(status), { status });
     if (operation !== undefined) query.andWhere({ endpoint: storedLabel(operation) });
     if (scope !== undefined) query.andWhere({ scopeDigest: In(this.scopes.all(scope)) });
-    if (before) query.andWhere('r.createdAt < :before', { before: instantsOf(this.dataSource).parameter(before) });
+    if (typeof before === 'string') await this.beyond(query, parseRecordId(before)!);
+    else if (before) query.andWhere('r.createdAt < :before', { before: instantsOf(this.dataSource).parameter(before) });
     return this.load(query);
+  }
+
+  /**
+   * Leaves out a record and those that the list has before it. Claims of one batch have the same time, and PostgreSQL's has microseconds
+   * that a `Date` loses: by the time alone, a page would leave out records that are on no other page.
+   */
+  private async beyond(query: SelectQueryBuilder<IdempotencyRecord>, id: string): Promise<void> {
+    const { whole, from } = instantsOf(this.dataSource);
+    const last = await this.query()
+      .select(whole('r.createdAt'), 'at')
+      .where('r.id = :id', { id })
+      .getRawOne<{ at: string | number }>();
+    // Without its time, the list would look as if it had ended.
+    if (!last) throw new RangeError(`There is no record ${id}`);
+    query
+      .andWhere(`(r.createdAt < ${from(':at')} OR (r.createdAt = ${from(':at')} AND r.id < :id))`)
+      .setParameters({ at: last.at, id });
   }
 
   async stats(): Promise<RecordStats> {

@@ -1,6 +1,7 @@
 import { packHead } from '../edges/content/response-head.js';
 import { packAnswer } from '../edges/content/value-outcome.js';
 import type { StoredOutcome } from '../engine/outcome.js';
+import type { IdempotencyRecord } from '../store/entities/index.js';
 
 /** The outcome of a held operation, as an operator has found out. */
 export type Resolution =
@@ -57,4 +58,21 @@ function mediaTypeOf(body: string | Uint8Array): string {
   } catch {
     return 'text/plain; charset=utf-8';
   }
+}
+
+/** Routes of message handlers and mutations. A pattern may begin with a slash, as MQTT's topics do. */
+const OF_VALUES = /^(RPC|EVENT|MUTATION) /;
+
+/**
+ * Returns whether an operation answers over HTTP. Its retries cannot be answered with a value, and those of other operations read the
+ * recorded outcome as JSON.
+ */
+export function answersOverHttp({ route, endpoint }: Pick<IdempotencyRecord, 'route' | 'endpoint'>): boolean {
+  if (route !== null) return !OF_VALUES.test(route);
+  return /^[A-Z]+ [/*]/.test(endpoint) && !OF_VALUES.test(endpoint);
+}
+
+/** Returns whether retries of an operation can be answered with a resolution: a release, or an outcome of its own kind. */
+export function fits(resolution: Resolution, record: Pick<IdempotencyRecord, 'route' | 'endpoint'>): boolean {
+  return resolution === 'release' || 'value' in resolution !== answersOverHttp(record);
 }

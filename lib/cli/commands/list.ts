@@ -1,5 +1,5 @@
 import type { RecordStatus } from '../../engine/ports/record-store.js';
-import { STATUSES } from '../../service/filters.js';
+import { parseRecordId, STATUSES } from '../../service/filters.js';
 import { neverExpires } from '../../service/record-view.js';
 import type { IdempotencyRecord } from '../../store/entities/index.js';
 import type { Command } from '../command.js';
@@ -19,7 +19,7 @@ export const list: Command = {
     held: 'the same as --status held',
     'endpoint <endpoint>': "only of this endpoint: 'POST /payments/:id', or the operation's name",
     ...OF_SCOPE,
-    'before <time>': 'created before this time (ISO 8601): the next page',
+    'before <recordId>': 'only older records than this one: the next page; or a time (ISO 8601)',
     'limit <n>': 'how many records at most; default: 50',
   },
   async run(invocation) {
@@ -29,11 +29,11 @@ export const list: Command = {
       status: statusOf(text('status'), invocation.flag('held')),
       operation: endpointOf(text('endpoint')),
       ...(scope !== undefined && { scope }),
-      before: timeOf(text('before')),
+      before: beforeOf(text('before')),
       limit: wholeNumber('limit', text('limit')) ?? 50,
     };
     const service = scope === undefined ? await invocation.service() : await serviceOfScope(invocation);
-    const records = await service.list(query);
+    const records = await service.list(query).catch(toRefusal);
     if (json) terminal.json(records.map(summaryOf));
     if (records.length === 0) throw refusal('No records found');
     if (json) return ExitCode.fine;
@@ -68,9 +68,17 @@ function endpointOf(given: string | undefined): string | undefined {
   return given;
 }
 
-function timeOf(given: string | undefined): Date | undefined {
+function beforeOf(given: string | undefined): string | Date | undefined {
   if (given === undefined) return undefined;
+  const id = parseRecordId(given);
+  if (id !== undefined) return id;
   const time = new Date(given);
-  if (Number.isNaN(time.getTime())) throw usageError('--before must be a time such as 2026-03-01T12:00:00Z');
+  if (Number.isNaN(time.getTime()))
+    throw usageError('--before must be a record id, or a time such as 2026-03-01T12:00:00Z');
   return time;
+}
+
+/** The record of `--before` may have been deleted since. */
+function toRefusal(error: unknown): never {
+  throw error instanceof RangeError ? refusal(error.message) : error;
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
 import type { IdempotencyService } from '../../service/idempotency.service.js';
-import type { Resolution } from '../../service/resolution.js';
+import { answersOverHttp, fits, type Resolution } from '../../service/resolution.js';
 import type { IdempotencyRecord } from '../../store/entities/index.js';
 import type { Command, Invocation } from '../command.js';
 import { encryptionFrom, isSealed, keysMissing } from '../encryption-keys.js';
@@ -32,6 +32,7 @@ export const resolve: Command = {
     const reading = await invocation.service();
     const record = await reading.find(id);
     if (!record) throw noSuchRecord(id, invocation);
+    assertFits(resolution, record);
     const encryption = resolution === 'release' ? undefined : await sealedLike(record, reading, invocation);
     const writing = await invocation.service({ encryption });
     if (!(await writing.resolve(id, resolution, { retention }))) {
@@ -56,6 +57,16 @@ async function sealedLike(record: IdempotencyRecord, service: IdempotencyService
   const encryption = encryptionFrom(env, 'write');
   if (sealed && !encryption) throw keysMissing();
   return encryption;
+}
+
+/** @throws CliError for an outcome of the other kind, which the operation's retries could not read */
+function assertFits(resolution: Resolution, record: IdempotencyRecord): void {
+  if (fits(resolution, record)) return;
+  throw usageError(
+    answersOverHttp(record)
+      ? 'The operation answers over HTTP: give --status instead of --value'
+      : 'The operation answers with a value: give --value instead of --status',
+  );
 }
 
 async function resolutionOf(invocation: Invocation): Promise<Resolution> {

@@ -15,7 +15,7 @@ export class IdempotencyRecord extends DialectEntity {
   @DialectColumn('id', { name: 'id', primary: true })
   id!: string;
 
-  /** The operation: the option `operation`, or the route, such as `POST /payments/:id`. */
+  /** The operation, as `find()` and `list()` take it: the option `operation`, or the route, such as `POST /payments/:id`. */
   @Column({ name: 'endpoint', type: 'varchar', length: 255 })
   endpoint!: string;
 

@@ -220,6 +220,32 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)('IdempotencySe
     expect(await service.run({ key: 'found', scope: 'me', operation: 'find' }, () => 'new')).toBe('new');
   });
 
+  // By the time of the last record, as a Date, a page left out records that had been claimed in the same batch, or millisecond.
+  test('list: pages of records that were claimed within a millisecond', async () => {
+    const keys = ['a', 'b', 'c', 'd', 'e'];
+    for (const key of keys) await service.run({ key, operation: 'pages' }, () => key);
+    const data = app.get(DataSource);
+    const time = dialect === 'postgres' ? `timestamptz '2026-11-30 10:00:00.000' + attempt * interval '300 us'` : '1';
+    await data.query(`UPDATE idempotency_record SET created_at = ${time} WHERE endpoint = 'pages'`);
+    const [{ id: newest }] = await service.list({ operation: 'pages' });
+    if (dialect === 'postgres') {
+      const later = `created_at + interval '300 us'`;
+      await data.query(`UPDATE idempotency_record SET created_at = ${later} WHERE id = '${newest}'`);
+    }
+    const whole = (await service.list({ operation: 'pages' })).map(({ id }) => id);
+    expect(whole).toHaveLength(5);
+    const paged: string[] = [];
+    for (let page = 1; page <= 3; page++) {
+      const records = await service.list({ operation: 'pages', limit: 2, before: paged.at(-1)?.toUpperCase() });
+      paged.push(...records.map(({ id }) => id));
+    }
+    expect(paged).toEqual(whole);
+    expect(await service.list({ operation: 'pages', before: whole[4] })).toEqual([]);
+    await service.forget(newest);
+    await expect(service.list({ before: newest })).rejects.toThrow(`There is no record ${newest}`);
+    await expect(service.list({ before: 'a' })).rejects.toThrow('`before` as the id of a record, or a Date');
+  });
+
   test('held: as a request would find the record, though no request has come yet', async () => {
     let wake: () => void = () => undefined;
     const silence = new Promise<void>((resolve) => (wake = resolve));
