@@ -2,13 +2,13 @@ import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
-import { StoreUnavailableError } from '../engine/errors.js';
+import { StoreRefusedError, StoreUnavailableError } from '../engine/errors.js';
 import { toMilliseconds } from '../options/duration.js';
 import { isRetryable } from '../store/driver-errors.js';
 import { saysMissingTables } from '../store/missing-tables.js';
 import type { Command, Invocation } from './command.js';
 import { COMMANDS } from './commands/index.js';
-import { connect, disconnect, messageOf, newDataSource, serviceOn } from './database/connection.js';
+import { connect, disconnect, limitStatements, messageOf, newDataSource, serviceOn } from './database/connection.js';
 import type { DatabaseSettings } from './database/data-source-options.js';
 import { redacting } from './database/redact.js';
 import { CliError, ExitCode, noDatabase, usageError } from './exit-codes.js';
@@ -92,7 +92,8 @@ function invocationOf(
     hasDatabase: Boolean(url),
     dataSource,
     unconnected: () => newDataSource(settings()),
-    service: async (more) => serviceOn(await dataSource(), { timeout, ...more }),
+    service: async (more) =>
+      serviceOn(limitStatements(await dataSource(), toMilliseconds(timeout)!), { timeout, ...more }),
   };
 }
 
@@ -137,7 +138,8 @@ function fail(terminal: Terminal, error: unknown, command: Command | undefined):
     if (next !== '') terminal.note(`Type next: ${next}`);
     return error.exitCode;
   }
-  const cause = error instanceof StoreUnavailableError && error.cause ? error.cause : error;
+  const isOfStore = error instanceof StoreUnavailableError || error instanceof StoreRefusedError;
+  const cause = isOfStore && error.cause ? error.cause : error;
   terminal.note(messageOf(cause));
   if (saysMissingTables(cause)) {
     terminal.note(
@@ -146,6 +148,8 @@ function fail(terminal: Terminal, error: unknown, command: Command | undefined):
     );
     terminal.note('Type next: npx nestjs-idempotency migrations run (or migrations print, for the SQL)');
   }
-  const isGone = isRetryable(cause) || messageOf(cause).startsWith('no answer within');
+  const isSilent = messageOf(cause).startsWith('no answer within');
+  if (isSilent) terminal.note('A table that is large, or locked, takes longer: give a longer --timeout, such as 5m');
+  const isGone = isRetryable(cause) || isSilent;
   return isGone ? ExitCode.unreachable : ExitCode.database;
 }

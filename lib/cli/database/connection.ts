@@ -1,4 +1,4 @@
-import { DataSource } from 'typeorm';
+import { DataSource, type QueryRunner } from 'typeorm';
 import { IdempotencyEngine } from '../../engine/engine.js';
 import { settleWithin } from '../../engine/settle-within.js';
 import type { Duration } from '../../options/duration.js';
@@ -6,6 +6,7 @@ import { resolveModuleOptions } from '../../options/resolve-options.js';
 import { EventStream } from '../../service/event-stream.js';
 import { IdempotencyService } from '../../service/idempotency.service.js';
 import { connectorFor } from '../../store/connectors/index.js';
+import { withDeadline } from '../../store/deadline.js';
 import { AesGcmSealer, type EncryptionOptions, noSealer } from '../../store/sealer.js';
 import { SqlRecordStore } from '../../store/sql-record-store.js';
 import { CliError, ExitCode } from '../exit-codes.js';
@@ -44,6 +45,25 @@ export function newDataSource(settings: DatabaseSettings): DataSource {
     const next = `npm install ${driver.package}`;
     throw new CliError(ExitCode.unreachable, 'The driver for this database is not installed', next);
   }
+}
+
+/**
+ * Limits each further statement of TypeORM on a data source. A locked table answers nothing, and drivers wait for it without an end; the
+ * store's own statements have a limit.
+ */
+export function limitStatements(dataSource: DataSource, ms: number): DataSource {
+  if (Object.hasOwn(dataSource, 'createQueryRunner')) return dataSource;
+  const create = dataSource.createQueryRunner.bind(dataSource);
+  dataSource.createQueryRunner = (mode) => {
+    const runner = create(mode);
+    // SQLite has one runner for all.
+    if (Object.hasOwn(runner, 'query')) return runner;
+    const query = runner.query.bind(runner) as QueryRunner['query'];
+    const limited = (...given: Parameters<QueryRunner['query']>) => withDeadline(query(...given), ms);
+    runner.query = limited as QueryRunner['query'];
+    return runner;
+  };
+  return dataSource;
 }
 
 /** How long closing waits for a statement that has no answer yet, in milliseconds. */

@@ -1,8 +1,9 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { IdempotencyRecord, type IdempotencyService } from '../../../lib/index.js';
 import { jest } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { IdempotencyRecord, type IdempotencyService } from '../../../lib/index.js';
 import { packHead } from '../../../lib/edges/content/response-head.js';
 import { packAnswer } from '../../../lib/edges/content/value-outcome.js';
 import { digestIdentity } from '../../../lib/engine/identity.js';
@@ -10,6 +11,7 @@ import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import { serviceOn } from '../../../lib/cli/database/connection.js';
 import { AesGcmSealer, noSealer } from '../../../lib/store/sealer.js';
 import { IDEMPOTENCY_MIGRATIONS } from '../../../lib/store/migrations/index.js';
+import { createDatabase } from '../../support/database.js';
 import { aClaim, again, StoreFixture, HOUR, BACKENDS, ownership } from '../store/support.js';
 import { cli, cliHere, type Ended, installWithout, urlOf } from './support.js';
 
@@ -102,6 +104,13 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(await ids('--status', 'processing')).toEqual([running.recordId]);
     expect(await ids('--status', 'held', '--endpoint', 'POST /faxes')).toEqual([silent.recordId]);
     expect(await ids('--limit', '2')).toHaveLength(2);
+    const [first, ...older] = await ids();
+    expect(await ids('--before', first)).toEqual(older);
+    expect(await ids('--before', '2020-01-01T00:00:00Z')).toEqual([]);
+    expect(await run(['list', '--before', randomUUID()])).toMatchObject({
+      code: REFUSED,
+      stderr: expect.stringMatching(/^There is no record /) as string,
+    });
 
     const forPeople = await run(['list', '--held']);
     expect(forPeople.code).toBe(FINE);
@@ -278,7 +287,12 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   });
 
   test('resolve: a value, and to be run again', async () => {
-    const [valued, rerun] = [await record('hold'), await abandoned()];
+    const [valued, rerun] = [await record('hold', { endpoint: 'payout' }), await abandoned()];
+    const misfit = await run(['resolve', valued.recordId, '--status', '201', '--body', 'sent']);
+    expect([misfit.code, misfit.stderr]).toEqual([
+      USAGE,
+      expect.stringMatching(/^The operation answers with a value: give --value/),
+    ]);
     expect((await run(['resolve', valued.recordId, '--value', '{"sent":true}'])).code).toBe(FINE);
     const { outcome } = await fixture.store().claim(again(valued.claim));
     expect(outcome).toEqual(packAnswer({ values: [{ sent: true }] }, Infinity));
@@ -409,7 +423,7 @@ describe('usage', () => {
     [['list', '--limit'], /^--limit needs a value\nType next: /],
     [['list', '--limit', 'many', '--database-url', 'sqlite:x'], /--limit must be a whole number/],
     [['list', '--status', 'gone', '--database-url', 'sqlite:x'], /--status must be one of/],
-    [['list', '--before', 'noon', '--database-url', 'sqlite:x'], /--before must be a time/],
+    [['list', '--before', 'noon', '--database-url', 'sqlite:x'], /--before must be a record id, or a time/],
     [
       ['list', 'what', '--database-url', 'sqlite:x'],
       /^Too many arguments: what\nType next: npx nestjs-idempotency list --help/,
@@ -464,6 +478,35 @@ describe('a database that cannot be asked', () => {
     const ended = await cli(['list', '--database-url', url.href]);
     expect(ended).toMatchObject({ code: UNREACHABLE, stdout: '', stderr: expect.stringMatching(/denied/i) as string });
     expect(ended.stderr).not.toContain('topsecret');
+  });
+
+  // Commands that write said that "the store refused a statement", and those that read waited without an end.
+  test('what it refuses is said in its own words, and a locked table has a time limit', async () => {
+    const { options, drop } = await createDatabase('postgres');
+    const dataSource = await new DataSource({ ...options, migrations: [...IDEMPOTENCY_MIGRATIONS] }).initialize();
+    try {
+      const run = (...args: string[]) => cliHere(args, { DATABASE_URL: urlOf(options) });
+      for (const args of [['purge'], ['forget', randomUUID()]]) {
+        const { code, stderr } = await run(...args);
+        expect([code, stderr]).toEqual([
+          DATABASE,
+          expect.stringMatching(/^relation "idempotency_record" does not exist\n/),
+        ]);
+      }
+      await dataSource.runMigrations();
+      const runner = dataSource.createQueryRunner();
+      await runner.startTransaction();
+      await runner.query('LOCK TABLE idempotency_record IN ACCESS EXCLUSIVE MODE');
+      for (const args of [['list'], ['stats'], ['show', randomUUID()], ['purge']]) {
+        const { code, stderr } = await run(...args, '--timeout', '200ms');
+        expect([code, stderr]).toEqual([UNREACHABLE, expect.stringMatching(/^no answer within 200 ms\n.*--timeout/)]);
+      }
+      await runner.rollbackTransaction();
+      await runner.release();
+    } finally {
+      await dataSource.destroy();
+      await drop();
+    }
   });
 
   test('an SQLite file that is not there is not made', async () => {

@@ -41,7 +41,7 @@ test('help: by -h, by `help <command>`, and as wide as the terminal', async () =
 
   const lines = await at(80, 'list', '--help');
   expect(Math.max(...lines.filter((line) => line.startsWith(' ')).map(({ length }) => length))).toBeLessThanOrEqual(80);
-  expect(lines).toContain('  --before <time>        created before this time (ISO 8601): the next page');
+  expect(lines).toContain('  --before <recordId>    only older records than this one: the next page; or a');
   expect(lines.join(' ').replace(/\s+/g, ' ')).toContain(
     "only of this caller: the user's id, or what the option `scope` returns --namespace",
   );
