@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import type { OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
 import { ScopeDigest } from '../edges/caller/caller-digests.js';
@@ -10,12 +11,13 @@ import { ContentView, type ContentOptions } from './content.js';
 import type { Activity, Info, RecordDetail, RecordPage, RecordQuery, TimelineEntry } from './contract.js';
 import { DashboardError, invalid } from './dashboard-error.js';
 import { EventStreams } from './event-streams.js';
+import folder from './folder.cjs';
 import { actionsOn, notFound, OperatorActions } from './operator-actions.js';
 import type { ResolvedDashboardOptions } from './options.js';
 import { readPageFiles } from './page-files.js';
 import { type JudgedRecord, type PageQuery, recordId, RecordPages, summaryOf } from './record-pages.js';
 
-const { version } = createRequire(import.meta.url)('../../package.json') as { readonly version: string };
+const { version } = createRequire(join(folder, 'dashboard.js'))('../../package.json') as { readonly version: string };
 
 /** How many searches may run at a time. Each may hold a connection of the application's pool, which requests need. */
 const MAX_SEARCHES = 4;

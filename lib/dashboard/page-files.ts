@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import folder from './folder.cjs';
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -18,11 +18,11 @@ export interface PageFile {
 
 /** Reads the files of the page, once: a name in a request never becomes a path. */
 export function readPageFiles(): Map<string, PageFile> {
-  const folder = fileURLToPath(new URL('./page', import.meta.url));
+  const page = join(folder, 'page');
   const files = new Map<string, PageFile>();
-  for (const name of readdirSync(folder)) {
+  for (const name of readdirSync(page)) {
     const type = TYPES[extname(name)];
-    if (type !== undefined) files.set(name, { type, content: readFileSync(join(folder, name)) });
+    if (type !== undefined) files.set(name, { type, content: readFileSync(join(page, name)) });
   }
   return files;
 }

@@ -190,7 +190,7 @@ describe('what is answered instead', () => {
     expect(answer({ kind: 'held' }, new Error('of the handler'))).toBeInstanceOf(IdempotencyOutcomeUnknownException);
     expect(lines).toEqual([
       ['error', `POST /x: the record is held. ${ended.message}`],
-      ['warn', expect.stringMatching(/^POST \/x: .+ Record r-1$/)],
+      ['warn', expect.stringMatching(/^POST \/x: .+ Record r-1: because of /)],
     ]);
   });
 
