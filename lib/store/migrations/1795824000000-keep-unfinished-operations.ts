@@ -18,11 +18,16 @@ export class KeepUnfinishedOperations1795824000000 implements MigrationInterface
     const dialect = dialectNameOf(connection);
     const record = quotedTable(connection, IdempotencyRecord);
     const step = quotedTable(connection, IdempotencyStep);
-    for (const column of COLUMNS) await runner.query(`ALTER TABLE ${record} ADD COLUMN ${column}`);
-    if (dialect !== 'mysql') return;
+    if (dialect !== 'mysql') {
+      for (const column of COLUMNS) await runner.query(`ALTER TABLE ${record} ADD COLUMN ${column}`);
+      return;
+    }
+    // MySQL commits each statement. What can be repeated comes first, and one statement last: a migration that failed half way, as for a
+    // lock, can be run again.
     await runner.query(
       `ALTER TABLE ${step} MODIFY name varchar(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL`,
     );
+    await runner.query(`ALTER TABLE ${record} ${COLUMNS.map((column) => `ADD COLUMN ${column}`).join(', ')}`);
   }
 
   /**
@@ -33,10 +38,13 @@ export class KeepUnfinishedOperations1795824000000 implements MigrationInterface
     const { connection } = runner;
     const record = quotedTable(connection, IdempotencyRecord);
     const step = quotedTable(connection, IdempotencyStep);
-    if (dialectNameOf(connection) === 'mysql') {
-      await runner.query(`DELETE s FROM ${step} s JOIN ${record} r ON r.id = s.record_id WHERE r.status = 'done'`);
-      await runner.query(`ALTER TABLE ${step} MODIFY name varchar(191) NOT NULL`);
+    const names = COLUMNS.map((column) => column.split(' ')[0]);
+    if (dialectNameOf(connection) !== 'mysql') {
+      for (const name of names) await runner.query(`ALTER TABLE ${record} DROP COLUMN ${name}`);
+      return;
     }
-    for (const column of COLUMNS) await runner.query(`ALTER TABLE ${record} DROP COLUMN ${column.split(' ')[0]}`);
+    await runner.query(`DELETE s FROM ${step} s JOIN ${record} r ON r.id = s.record_id WHERE r.status = 'done'`);
+    await runner.query(`ALTER TABLE ${step} MODIFY name varchar(191) NOT NULL`);
+    await runner.query(`ALTER TABLE ${record} ${names.map((name) => `DROP COLUMN ${name}`).join(', ')}`);
   }
 }

@@ -20,17 +20,25 @@ export class KeepRouteAndScope1796860800000 implements MigrationInterface {
 
   async up(runner: QueryRunner): Promise<void> {
     const { dialect, table, index } = names(runner);
-    for (const [name, type] of Object.entries(COLUMNS[dialect])) {
-      await runner.query(`ALTER TABLE ${table} ADD COLUMN ${name} ${type}`);
+    const added = Object.entries(COLUMNS[dialect]).map(([name, type]) => `ADD COLUMN ${name} ${type}`);
+    if (dialect === 'mysql') {
+      // MySQL commits each statement: a migration that failed between two could not be run again.
+      await runner.query(`ALTER TABLE ${table} ${added.join(', ')}, ADD INDEX ${index} (${COLUMN})`);
+      return;
     }
-    const where = dialect === 'mysql' ? '' : ` WHERE ${WHERE}`;
-    await runner.query(`CREATE INDEX ${index} ON ${table} (${COLUMN})${where}`);
+    for (const column of added) await runner.query(`ALTER TABLE ${table} ${column}`);
+    await runner.query(`CREATE INDEX ${index} ON ${table} (${COLUMN}) WHERE ${WHERE}`);
   }
 
   async down(runner: QueryRunner): Promise<void> {
     const { dialect, table, schema, index } = names(runner);
-    await runner.query(`DROP INDEX ${dialect === 'mysql' ? `${index} ON ${table}` : schema + index}`);
-    for (const name of Object.keys(COLUMNS[dialect])) await runner.query(`ALTER TABLE ${table} DROP COLUMN ${name}`);
+    const dropped = Object.keys(COLUMNS[dialect]).map((name) => `DROP COLUMN ${name}`);
+    if (dialect === 'mysql') {
+      await runner.query(`ALTER TABLE ${table} DROP INDEX ${index}, ${dropped.join(', ')}`);
+      return;
+    }
+    await runner.query(`DROP INDEX ${schema}${index}`);
+    for (const column of dropped) await runner.query(`ALTER TABLE ${table} ${column}`);
   }
 }
 
