@@ -39,7 +39,11 @@ function failingOnce(Migration: new () => MigrationInterface, at: number) {
         if (--left === 0) throw new Error('Lock wait timeout exceeded');
         return query(...given);
       }) as QueryRunner['query'];
-      await new Migration().up(runner);
+      try {
+        await new Migration().up(runner);
+      } finally {
+        runner.query = query;
+      }
     }
 
     async down(): Promise<void> {}
