@@ -80,12 +80,32 @@ function secretsOf({ dataSources }: Watched): string[] {
 }
 
 async function load(path: string, logged: string[]): Promise<INestApplication> {
-  const module = rootModuleOf((await import(pathToFileURL(path).href)) as Record<string, unknown>);
   const { NestFactory } = await import('@nestjs/core');
+  const create = NestFactory.create.bind(NestFactory);
+  // A file that awaits its start is never loaded.
+  const exported = await Promise.race([import(pathToFileURL(path).href), preventedStart(NestFactory)]);
+  const module = rootModuleOf(exported as Record<string, unknown>);
   const ignore = () => undefined;
   const errors = (message: unknown) => void logged.push(String(message).split('\n')[0]);
   const logger = { log: ignore, warn: ignore, debug: ignore, verbose: ignore, error: errors, fatal: errors };
-  return NestFactory.create(module, await adapterFor(path), { logger, abortOnError: false });
+  return create(module, await adapterFor(path), { logger, abortOnError: false });
+}
+
+/**
+ * Prevents the application from starting itself in this process, as `dist/main.js` does when it is loaded: it would listen, take messages
+ * and sweep beside the deployed ones. Returns a promise that rejects when it tries to.
+ */
+function preventedStart(factory: object): Promise<never> {
+  const prevented = new Promise<never>((_, reject) => {
+    const start = () => {
+      reject(new TypeError('it starts the application: name the file of the root module in --app'));
+      return new Promise(() => undefined);
+    };
+    Object.assign(factory, { create: start, createMicroservice: start, createApplicationContext: start });
+  });
+  // It may try later, when nothing waits for that any more.
+  prevented.catch(() => undefined);
+  return prevented;
 }
 
 /** Returns `AppModule`, or else the first module that the file exports. */

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
-import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import { jest } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { build } from '../../support/app-process.js';
@@ -236,6 +238,27 @@ describe('the doctor on PostgreSQL', () => {
       const none = await doctor(url, ['--app', 'package.json'], { run: apart });
       expect(none.of('application').join()).toMatch(/^failure package\.json could not be loaded/);
       expect(none.of('database.writes').join()).toMatch(/^ok /);
+    });
+
+    // The file was imported, and the application served requests beside the deployed one while it was examined.
+    test('that would start itself is not started', async () => {
+      const main = join(dirname(app), 'doctor-main.mjs');
+      const started = join(dirname(app), 'doctor-main.started');
+      await writeFile(
+        main,
+        `import { writeFileSync } from 'node:fs';
+         import { NestFactory } from '@nestjs/core';
+         export class AppModule {}
+         const app = await NestFactory.create(AppModule);
+         await app.listen(0);
+         writeFileSync(${JSON.stringify(started)}, '');`,
+      );
+      const found = await doctor(url, ['--app', main], { run: apart });
+      expect(found.of('application').join()).toMatch(
+        /^failure .*: it starts the application: name the file of the root/,
+      );
+      expect(existsSync(started)).toBe(false);
+      await rm(main);
     });
   });
 
