@@ -54,8 +54,12 @@ function askForNodeNext(ts: TypeScript, { project, manual }: Draft): void {
   const isOld =
     moduleResolution === ModuleResolutionKind.Node10 ||
     (moduleResolution === undefined && (module === undefined || module === ModuleKind.CommonJS));
-  const isNode16 = module === ModuleKind.Node16 && project.manifest.type !== 'module';
-  if (isOld || isNode16) {
+  // TypeScript knows from 5.8 on that Node can require an ES module, and with these two never.
+  const isRefused =
+    module === ModuleKind.Node16 ||
+    (module !== undefined && module === ModuleKind.Node18) ||
+    (module === ModuleKind.NodeNext && Number(ts.versionMajorMinor) < 5.8);
+  if (isOld || (isRefused && project.manifest.type !== 'module')) {
     manual.push({
       where:
         'in "compilerOptions" of tsconfig.json, with TypeScript 5.8 or newer: otherwise TypeScript does not find ' +

@@ -1,5 +1,7 @@
+import ts from 'typescript';
+import { planInit } from '../../../../lib/cli/init/plan-init.js';
 import { unifiedDiff } from '../../../../lib/cli/init/unified-diff.js';
-import { type Files, init, PROJECT } from './project.js';
+import { type Files, init, MemoryFiles, PROJECT } from './project.js';
 
 const without = (path: string): Files => Object.fromEntries(Object.entries(PROJECT).filter(([one]) => one !== path));
 
@@ -142,6 +144,21 @@ test('settings that TypeScript does not find the package with are left to do by 
     { where: expect.stringContaining('tsconfig.json'), lines: '"module": "nodenext",\n"moduleResolution": "nodenext"' },
   ]);
   expect(init(PROJECT).plan.manual).toEqual([]);
+});
+
+// `tsc` then refuses to import the package (TS1479).
+test.each([
+  ['nodenext', '5.7', 1],
+  ['nodenext', '5.8', 0],
+  ['node18', '5.9', 1],
+])('a CommonJS project with "module": "%s" and TypeScript %s', (module, versionMajorMinor, steps) => {
+  const files = {
+    ...PROJECT,
+    'package.json': PROJECT['package.json'].replace('"type":"module",', ''),
+    'tsconfig.json': JSON.stringify({ compilerOptions: { module } }),
+  };
+  const old = { ...ts, versionMajorMinor } as typeof ts;
+  expect(planInit(old, new MemoryFiles(files), { redis: false }).manual).toHaveLength(steps);
 });
 
 describe('a unified diff', () => {
