@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { headerFault } from '../cli/header-fault.js';
 import { answersOverHttp, fits, outcomeOf, type Resolution } from '../service/resolution.js';
 import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
+import { explainStore } from '../store/missing-tables.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
 import { DashboardError, invalid } from './dashboard-error.js';
 import { type JudgedRecord, recordId, type RecordPages } from './record-pages.js';
@@ -218,6 +219,6 @@ export function refusalOf(error: unknown): DashboardError {
     logger.error(`The page could not answer: ${String(error)}`, stack);
     return new DashboardError('failed', 'The page could not answer: the log of the application says why');
   }
-  logger.error(`The database could not be asked: ${String(error)}`, stack);
+  logger.error(`The database could not be asked: ${explainStore(error)}`, stack);
   return new DashboardError('store-unavailable', 'The database could not be asked');
 }

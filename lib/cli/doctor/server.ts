@@ -88,7 +88,8 @@ export async function* tables(subject: Subject): Findings {
   if (executed.length === 0) {
     yield hint(
       'tables.migrations',
-      'No migration of this library is on record: the tables were made by `synchronize` or by hand',
+      'No migration of this library is on record: the tables were made by `synchronize` or by hand, or this user may not read ' +
+        'the table of migrations',
       'Use the migrations in production. Where the table of migrations has another name, give --migrations-table',
     );
   } else if (pending)

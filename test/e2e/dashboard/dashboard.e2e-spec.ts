@@ -314,6 +314,21 @@ describe.each([
     expect(detail.timeline.at(-1)).toMatchObject({ kind: 'released' });
   });
 
+  // The log said that the store refused a statement, and not why.
+  test('logs what the database said of an action that it refuses', async () => {
+    const id = await held('refused');
+    const refuse =
+      dialect === 'mariadb'
+        ? `FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no writes today'`
+        : `BEGIN SELECT RAISE(ABORT, 'no writes today'); END`;
+    const data = app.get(DataSource);
+    await data.query(`CREATE TRIGGER no_writes BEFORE UPDATE ON idempotency_record ${refuse}`);
+    const answer = await post(`/api/records/${id}/release`, { reason: 'x' });
+    await data.query('DROP TRIGGER no_writes');
+    expect(codeOf(answer)).toBe('503 store-unavailable');
+    expect(logs.lines.at(-1)).toMatch(/^ERROR The database could not be asked: no writes today/);
+  });
+
   test('lists by status, operation, age, key and page', async () => {
     const ids = [await record('list-1'), await record('list-2'), await held('list-3')];
     const list = async (query: string) => json<RecordPage>(await get(`/api/records?${query}`));
