@@ -482,10 +482,13 @@ describe('a database that cannot be asked', () => {
 
   // Commands that write said that "the store refused a statement", and those that read waited without an end.
   test('what it refuses is said in its own words, and a locked table has a time limit', async () => {
-    const { options, drop } = await createDatabase('postgres');
-    const dataSource = await new DataSource({ ...options, migrations: [...IDEMPOTENCY_MIGRATIONS] }).initialize();
+    const database = await createDatabase('postgres');
+    const dataSource = await new DataSource({
+      ...database.options,
+      migrations: [...IDEMPOTENCY_MIGRATIONS],
+    }).initialize();
     try {
-      const run = (...args: string[]) => cliHere(args, { DATABASE_URL: urlOf(options) });
+      const run = (...args: string[]) => cliHere(args, { DATABASE_URL: urlOf(database.options) });
       for (const args of [['purge'], ['forget', randomUUID()]]) {
         const { code, stderr } = await run(...args);
         expect([code, stderr]).toEqual([
@@ -505,7 +508,7 @@ describe('a database that cannot be asked', () => {
       await runner.release();
     } finally {
       await dataSource.destroy();
-      await drop();
+      await database.drop();
     }
   });
 
