@@ -31,13 +31,11 @@ export class KeepRouteAndScope1796860800000 implements MigrationInterface {
   }
 
   async down(runner: QueryRunner): Promise<void> {
-    const { dialect, table, schema, index } = names(runner);
+    const { dialect, table, index } = names(runner);
     const dropped = Object.keys(COLUMNS[dialect]).map((name) => `DROP COLUMN ${name}`);
-    if (dialect === 'mysql') {
-      await runner.query(`ALTER TABLE ${table} DROP INDEX ${index}, ${dropped.join(', ')}`);
-      return;
-    }
-    await runner.query(`DROP INDEX ${schema}${index}`);
+    // The index goes with its column, except on SQLite. TypeORM 0.3 and 1 have different names for it.
+    if (dialect === 'sqlite') await runner.query(`DROP INDEX ${index}`);
+    if (dialect === 'mysql') return void (await runner.query(`ALTER TABLE ${table} ${dropped.join(', ')}`));
     for (const column of dropped) await runner.query(`ALTER TABLE ${table} ${column}`);
   }
 }
@@ -45,11 +43,10 @@ export class KeepRouteAndScope1796860800000 implements MigrationInterface {
 /** TypeORM's own schema methods would query the database, which `migrations print` does not have. */
 function names({ connection }: QueryRunner) {
   const path = tablePathOf(connection, IdempotencyRecord);
-  const [name, ...schema] = path.split('.').reverse();
+  const [name] = path.split('.').slice(-1);
   return {
     dialect: dialectNameOf(connection),
     table: quotedPath(connection, path),
-    schema: schema.map((part) => `${connection.driver.escape(part)}.`).join(''),
     /** The name that `synchronize` gives it. */
     index: connection.driver.escape(connection.namingStrategy.indexName(name, [COLUMN], WHERE)),
   };
