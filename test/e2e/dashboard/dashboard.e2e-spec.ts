@@ -287,28 +287,25 @@ describe.each([
     expect(codeOf(await get('/api/records/1'))).toBe('400 bad-request');
   });
 
-  test('a released record whose steps have run has no date of expiry', async () => {
-    const operation = 'settle';
-    const running = app.get(IdempotencyService).run({ key: 'stays', operation }, async (execution) => {
+  /** Returns the id of a record that is released, and has run a step. */
+  const released = async (key: string) => {
+    const running = app.get(IdempotencyService).run({ key, operation: 'settle' }, async (execution) => {
       await execution.step('charge', () => 'ch_1');
       throw new Error('the bank is closed');
     });
     await expect(running).rejects.toThrow('the bank is closed');
-    const [{ id }] = (await lookup({ key: 'stays' }, operation)).records;
-    const detail = json<RecordDetail>(await get(`/api/records/${id}`));
+    return (await lookup({ key }, 'settle')).records[0].id;
+  };
+
+  test('a released record whose steps have run has no date of expiry', async () => {
+    const detail = json<RecordDetail>(await get(`/api/records/${await released('stays')}`));
     expect(detail).toMatchObject({ status: 'failed', expiresAt: null });
     expect(detail.timeline.map(({ kind }) => kind)).not.toContain('expires');
     expect(detail.timeline.at(-1)).toMatchObject({ kind: 'released' });
   });
 
   test('attempts come before their outcome, where the clock of the process is ahead of the database', async () => {
-    const operation = 'ahead';
-    const running = app.get(IdempotencyService).run({ key: 'ahead', operation }, async (execution) => {
-      await execution.step('charge', () => 'ch_1');
-      throw new Error('the bank is closed');
-    });
-    await expect(running).rejects.toThrow('the bank is closed');
-    const [{ id }] = (await lookup({ key: 'ahead' }, operation)).records;
+    const id = await released('ahead');
     await records.update(id, { leaseUntil: new Date(0) });
     const detail = json<RecordDetail>(await get(`/api/records/${id}`));
     expect(detail.timeline.at(-1)).toMatchObject({ kind: 'released' });
