@@ -90,6 +90,8 @@ async function mutated(name, mutate, specs) {
     concurrency: Number(process.env.MUTATION_WORKERS ?? 2),
     maxTestRunnerReuse: 200,
     timeoutMS: 60_000,
+    // The slow specs of a part take longer than the default of five minutes beside other work.
+    dryRunTimeoutMinutes: 30,
     // Not below a folder whose name begins with a dot: Express sends no file from there.
     tempDirName: 'reports/mutation/sandboxes',
     reporters: ['progress-append-only', 'json'],
