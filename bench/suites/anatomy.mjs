@@ -8,7 +8,7 @@ import { Stage } from '../support/stage.mjs';
  * @typedef {Awaited<ReturnType<typeof anatomyOf>>} Found
  */
 
-export const APPS = ['bare', 'floor', 'ours', 'ours with one Redis'];
+export const APPS = ['bare', 'floor', 'ours', 'floor with one Redis', 'ours with one Redis'];
 export const ALL_KINDS = /** @type {Kind[]} */ (Object.keys(KINDS));
 
 const WARM_UP = 4000;
@@ -36,8 +36,9 @@ export function measureAnatomy(platform, { load, node, ...options }) {
     const ours = await stage.place('ours', on);
     const placeOf = async (/** @type {string} */ name) => {
       if (name === 'ours') return ours;
-      if (name === 'ours with one Redis') return stage.place('ours', { ...on, redis: await stage.redis(1) });
-      return stage.place(/** @type {'bare' | 'floor'} */ (name), on);
+      const [app, withRedis] = name.split(' with one ');
+      const redis = withRedis ? await stage.redis(1) : [];
+      return stage.place(/** @type {'bare' | 'floor' | 'ours'} */ (app), { ...on, redis });
     };
     /** @type {[string, Found][]} */
     const found = [];
