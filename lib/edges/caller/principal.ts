@@ -20,7 +20,7 @@ export interface Principal {
 }
 
 /** The members of a user that may identify it. The first one that is set does. */
-const OF_USERS = ['id', 'sub', 'userId', 'uid', '_id', 'user_id'] as const;
+export const OF_USERS = ['id', 'sub', 'userId', 'uid', '_id', 'user_id'] as const;
 /** The same for `request.auth`. Its `id` may be that of a token, and every retry with a refreshed token would run again. */
 const OF_CLAIMS = ['sub', 'userId'] as const;
 
@@ -152,7 +152,7 @@ const LIKE_ENCODED = /^(text:)*(bytes:|iss:\[)/;
  * Returns an id as text; an empty one if several users may have it. Numbers, bigints and texts with the same digits are the same id,
  * because drivers return one column as any of them.
  */
-function textOf(id: unknown): string {
+export function textOf(id: unknown): string {
   switch (typeof id) {
     case 'string':
       return LIKE_ENCODED.test(id) ? `text:${id}` : id;

@@ -12,11 +12,19 @@ describe('An operator', () => {
     [{ id: 17 }, '17'],
     [{ username: 'root (id 1)', id: 17 }, 'root (id 1) (id 17)'],
     [{ email: 'a@b.example', sub: 'auth0|1' }, 'a@b.example (id auth0|1)'],
+    // The members and the forms by which a request's principal is known.
+    [{ user_id: 17 }, '17'],
+    [{ _id: { toHexString: () => '65a1f0' } }, '65a1f0'],
+    [{ id: Buffer.from('01f0', 'hex') }, 'bytes:01f0'],
     [{}, null],
   ])('%j is known as %s', (user, name) => {
     expect(actorOf({ user })).toBe(name);
     expect(actorOf({ auth: user })).toBe(name);
     expect(actorOf({ auth: () => user })).toBe(name);
+  });
+
+  test('known by the claims of express-oauth2-jwt-bearer', () => {
+    expect(actorOf({ auth: { header: {}, payload: { sub: 'auth0|1' }, token: 'e' } })).toBe('auth0|1');
   });
 
   test('no operator where the claims cannot be read', () => {
