@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { text as readAll } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import type { IdempotencyService } from '../../service/idempotency.service.js';
 import { answersOverHttp, fits, type Resolution } from '../../service/resolution.js';
 import type { IdempotencyRecord } from '../../store/entities/index.js';
@@ -100,7 +100,7 @@ async function bodyOf({ text }: Invocation): Promise<string | Buffer | undefined
   const [body, file] = [text('body'), text('body-file')];
   if (body !== undefined && file !== undefined) throw usageError('Give --body or --body-file, not both');
   if (file === undefined) return body;
-  if (file === '-') return readAll(process.stdin);
+  if (file === '-') return buffer(process.stdin);
   return readFile(file).catch((error: Error) => {
     throw usageError(`--body-file: ${error.message}`);
   });

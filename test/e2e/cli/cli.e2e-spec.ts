@@ -58,7 +58,7 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
   const withUrl = (env: Record<string, string>) => ({ DATABASE_URL: urlOf(fixture.options), ...env });
   const run = (args: string[], env: Record<string, string> = {}) => cliHere(args, withUrl(env));
   /** As a process of its own. */
-  const start = (args: string[], input?: string) => cli(args, { env: withUrl({}), input });
+  const start = (args: string[], input?: string | Uint8Array) => cli(args, { env: withUrl({}), input });
 
   const sealed = () => fixture.store({ sealer: new AesGcmSealer({ keys: KEYS, current: '2026-05' }) });
 
@@ -281,8 +281,8 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
       ],
     });
     const stdin = ['resolve', other.recordId, '--status', '200', '--body-file', '-'];
-    expect((await start(stdin, 'piped')).code).toBe(FINE);
-    expect((await fixture.store().claim(again(other.claim))).outcome!.body!.toString()).toBe('piped');
+    expect((await start(stdin, Buffer.from([3, 4, 0xfe]))).code).toBe(FINE);
+    expect((await fixture.store().claim(again(other.claim))).outcome!.body).toEqual(Buffer.from([3, 4, 0xfe]));
     await rm(folder, { recursive: true });
   });
 

@@ -20,7 +20,7 @@ export interface Ended {
 export interface CallOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  readonly input?: string;
+  readonly input?: string | Uint8Array;
   /** Where the package is, if not here. */
   readonly folder?: string;
 }
