@@ -34,30 +34,22 @@ function isRedisLike(value: unknown): value is RedisLike {
   return typeof candidate.status === 'string' && METHODS.every((method) => typeof candidate[method] === 'function');
 }
 
-function invalid(problem: string): Error {
-  return new Error(`IdempotencyModule: option \`redis\` ${problem}`);
-}
-
 /**
- * Checks the `redis` option at boot and returns its nodes.
+ * Returns why clients cannot be the option `redis`, in words that follow its name; `undefined` if they can.
  *
  * An even number is refused: it tolerates no more failures than one node fewer, and votes can be split evenly again and
  * again. The same client twice is refused, because its vote would count twice.
- *
- * @throws Error that names the option
  */
-export function assertRedisNodes(redis: RedisLike | readonly RedisLike[]): readonly RedisLike[] {
-  const nodes: readonly unknown[] = Array.isArray(redis) ? Array.from(redis as readonly unknown[]) : [redis];
-  if (nodes.length === 0) throw invalid('is an empty array; leave it out to run without Redis');
+export function faultOfRedis(redis: unknown): string | undefined {
+  const nodes: readonly unknown[] = Array.isArray(redis) ? redis : [redis];
+  if (nodes.length === 0) return 'is an empty array; leave it out to run without Redis';
   const stranger = nodes.findIndex((node) => !isRedisLike(node));
-  if (stranger !== -1)
-    throw invalid(
-      Array.isArray(redis)
-        ? `has something at index ${stranger} that is not an ioredis client: \`new Redis(url)\` makes one`
-        : 'is not an ioredis client, nor an array of them: `new Redis(url)` makes one',
-    );
-  if (new Set(nodes).size !== nodes.length) throw invalid('lists the same client twice');
-  if (nodes.length % 2 === 0)
-    throw invalid(`lists ${nodes.length} nodes; Redlock needs an odd number of independent ones, such as 1, 3 or 5`);
-  return nodes as readonly RedisLike[];
+  if (stranger !== -1) {
+    return Array.isArray(redis)
+      ? `has something at index ${stranger} that is not an ioredis client: \`new Redis(url)\` makes one`
+      : 'is not an ioredis client, nor an array of them: `new Redis(url)` makes one';
+  }
+  if (new Set(nodes).size !== nodes.length) return 'lists the same client twice';
+  if (nodes.length % 2 === 1) return undefined;
+  return `lists ${nodes.length} nodes; Redlock needs an odd number of independent ones, such as 1, 3 or 5`;
 }

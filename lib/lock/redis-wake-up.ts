@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { outsideRequests } from '../engine/outside-requests.js';
 import type { WakeUp, WakeUpSubscription } from '../engine/ports/wake-up.js';
 import { GuardedClient } from './guarded-client.js';
-import { assertRedisNodes, type RedisLike, type RedisSubscriberLike } from './redis-client.js';
+import type { RedisLike, RedisSubscriberLike } from './redis-client.js';
 import { settleWithin, TIME_IS_UP } from '../engine/settle-within.js';
 
 /** The prefix of the channels' names. The record's id follows. */
@@ -50,8 +50,8 @@ export class RedisWakeUp implements WakeUp {
   constructor(clients: readonly RedisLike[], { timeout = 250, idleTimeout = 30_000 }: RedisWakeUpSettings = {}) {
     this.#timeout = timeout;
     this.#idleTimeout = idleTimeout;
-    this.#clients = assertRedisNodes(clients);
-    this.#publishers = this.#clients.map((client) => new GuardedClient(client, timeout, RETRY_AFTER_MS));
+    this.#clients = clients;
+    this.#publishers = clients.map((client) => new GuardedClient(client, timeout, RETRY_AFTER_MS));
   }
 
   async subscribe(recordId: string, onWake: () => void): Promise<WakeUpSubscription> {

@@ -5,7 +5,7 @@ import Redlock, { ExecutionError, Lock, ResourceLockedError } from 'redlock';
 import type { HeldLock, LockAttempt, RecordLock } from '../engine/ports/record-lock.js';
 import { GuardedClient, NodeFailure } from './guarded-client.js';
 import { LockNode, REDLOCK_SCRIPTS } from './lock-node.js';
-import { assertRedisNodes, type RedisLike } from './redis-client.js';
+import type { RedisLike } from './redis-client.js';
 import { REDLOCK_DEFAULTS, type RedlockSettings } from './redlock-settings.js';
 
 /** The share of an attempt that a node has to answer. The rest is for another vote after a split one. */
@@ -45,14 +45,11 @@ export class RedlockRecordLock implements RecordLock {
   #requests: LockRequest[] = [];
   #closed = false;
 
-  /**
-   * @param clients an odd number of independent nodes
-   * @throws Error that names the option, if the clients are invalid
-   */
+  /** @param clients an odd number of independent nodes */
   constructor(clients: readonly RedisLike[], settings?: RedlockSettings) {
     this.#settings = { ...REDLOCK_DEFAULTS, ...settings };
     const { attemptTimeout, retryAfter, driftFactor } = this.#settings;
-    this.#nodes = assertRedisNodes(clients).map((client) => {
+    this.#nodes = clients.map((client) => {
       const guard = new GuardedClient(client, attemptTimeout * NODE_SHARE, retryAfter);
       return new LockNode(guard, client.isCluster === true);
     });

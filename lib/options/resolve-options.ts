@@ -1,6 +1,6 @@
 import { type DataSource, InstanceChecker } from 'typeorm';
 import { MAX_RETENTION_MS, MAX_TIMER_MS, type Policy } from '../engine/policy.js';
-import { assertRedisNodes, type RedisLike } from '../lock/redis-client.js';
+import { faultOfRedis, type RedisLike } from '../lock/redis-client.js';
 import { REDLOCK_DEFAULTS } from '../lock/redlock-settings.js';
 import type { EncryptionOptions } from '../store/sealer.js';
 import type { TransactionHost } from '../store/transactions/transaction-host.js';
@@ -72,7 +72,7 @@ const REDLOCK = {
 const MODULE = {
   dataSource: dataSourceOrName,
   namespace: check.fitting<string | undefined>('a name that is not empty', isName, undefined),
-  redis: (value: unknown) => (value === undefined ? [] : assertRedisNodes(value as RedisLike)),
+  redis,
   redlock: check.members(REDLOCK),
   onLockUnavailable: check.oneOf(['degrade', 'reject'], 'degrade'),
   header: (value, option) => check.headerName(value ?? 'Idempotency-Key', option),
@@ -213,6 +213,13 @@ function milliseconds(min: number, fallback: number): check.Reader<number> {
 
 function isAtLeast(min: number): (value: unknown) => boolean {
   return (value) => Number.isFinite(value) && (value as number) >= min;
+}
+
+function redis(value: unknown, option: string): readonly RedisLike[] {
+  if (value === undefined) return [];
+  const fault = faultOfRedis(value);
+  if (fault !== undefined) check.refuse(option, fault);
+  return [value].flat() as RedisLike[];
 }
 
 /** Sorts the names: another order in the options must not change the binding of records. */

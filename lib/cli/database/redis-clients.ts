@@ -1,4 +1,4 @@
-import type { RedisLike } from '../../lock/index.js';
+import type { RedisLike } from '../../lock/redis-client.js';
 import { CliError, ExitCode, usageError } from '../exit-codes.js';
 
 /** @throws CliError for anything but URLs of Redis servers */

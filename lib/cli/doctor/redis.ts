@@ -1,4 +1,5 @@
-import { assertRedisNodes, type RedisLike, RedlockRecordLock } from '../../lock/index.js';
+import { faultOfRedis, type RedisLike } from '../../lock/redis-client.js';
+import { RedlockRecordLock } from '../../lock/redlock-record-lock.js';
 import { settleWithin, TIME_IS_UP } from '../../engine/settle-within.js';
 import { failure, type Finding, type Findings, hint, ok, warning } from './finding.js';
 import { skewFinding } from './server.js';
@@ -25,8 +26,17 @@ interface Node {
  * @param isRequired whether they are (`onLockUnavailable: 'reject'`)
  */
 export async function* redis(clients: readonly RedisLike[], isRequired: boolean, timeoutMs: number): Findings {
-  yield count(clients);
-  yield* quorum(clients, isRequired);
+  const fault = faultOfRedis(clients);
+  if (fault === undefined) {
+    yield ok('redis.nodes', count(clients.length));
+    yield* quorum(clients, isRequired);
+  } else {
+    yield failure(
+      'redis.nodes',
+      `The option \`redis\` ${fault}`,
+      'List one node, or three or five that are independent',
+    );
+  }
   const nodes: Node[] = [];
   for (const [index, client] of (clients as readonly InspectedClient[]).entries()) {
     const name = `Redis node ${index + 1}`;
@@ -53,24 +63,13 @@ export async function* redis(clients: readonly RedisLike[], isRequired: boolean,
   yield* independence(nodes);
 }
 
-function count(clients: readonly RedisLike[]): Finding {
-  try {
-    assertRedisNodes(clients);
-  } catch (error) {
-    return failure('redis.nodes', (error as Error).message, 'List one node, or three or five that are independent');
-  }
-  if (clients.length > 1) return ok('redis.nodes', `${clients.length} Redis nodes are listed, an odd number`);
-  return ok('redis.nodes', 'One Redis node is listed: without it, requests go on without the lock');
+function count(nodes: number): string {
+  if (nodes > 1) return `${nodes} Redis nodes are listed, an odd number`;
+  return 'One Redis node is listed: without it, requests go on without the lock';
 }
 
 async function* quorum(clients: readonly RedisLike[], isRequired: boolean): Findings {
-  let lock: RedlockRecordLock;
-  try {
-    lock = new RedlockRecordLock(clients, { attemptTimeout: PROBE_MS });
-  } catch {
-    // The finding about the number of nodes says why.
-    return;
-  }
+  const lock = new RedlockRecordLock(clients, { attemptTimeout: PROBE_MS });
   const { nodes, answering, quorum: needed, failures } = await lock.probe();
   await lock.close();
   const message = `${answering} of ${nodes} Redis nodes take a lock, and ${needed} have to`;

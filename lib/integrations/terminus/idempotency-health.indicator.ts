@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
 import { type HealthIndicatorResult, HealthIndicatorService } from '@nestjs/terminus';
 import { IDEMPOTENCY_LOCK, IDEMPOTENCY_OPTIONS } from '../../module/idempotency.tokens.js';
-import type { RedlockRecordLock } from '../../lock/index.js';
+import type { RedlockRecordLock } from '../../lock/redlock-record-lock.js';
 import { settleWithin, TIME_IS_UP } from '../../engine/settle-within.js';
 import type { ResolvedModuleOptions } from '../../options/resolved-options.js';
 import { NO_OWNER } from '../../store/dialects/dialect.js';

@@ -1,6 +1,6 @@
 import { need, REDIS } from '../../support/binaries.mjs';
 import { makeFolder, Server } from '../../support/servers.mjs';
-import { RedisWakeUp } from '../../../lib/lock/index.js';
+import { RedisWakeUp } from '../../../lib/lock/redis-wake-up.js';
 import { until } from '../../support/until.js';
 import { anId, LockFixture, type Client, type ClusterClient, take, timed, VERSIONS } from './support.js';
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { TcpProxy } from '../../support/proxy.js';
 import { type Server, startRedis } from '../../support/servers.mjs';
-import { RedisWakeUp, type RedisWakeUpSettings } from '../../../lib/lock/index.js';
+import { RedisWakeUp, type RedisWakeUpSettings } from '../../../lib/lock/redis-wake-up.js';
 import { until } from '../../support/until.js';
 import { anId, LockFixture, type Client, median, timed, VERSIONS } from './support.js';
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 
 import { type Server, startRedis } from '../../support/servers.mjs';
-import { RedlockRecordLock } from '../../../lib/lock/index.js';
+import { RedlockRecordLock } from '../../../lib/lock/redlock-record-lock.js';
 import { until } from '../../support/until.js';
 import { anId, LockFixture, type Client, take, takeAndRenew, median, nameOf, timed, VERSIONS } from './support.js';
 

@@ -4,7 +4,8 @@ import { Cluster as Cluster5, Redis as Redis5, type RedisOptions } from 'ioredis
 import { Cluster as Cluster6, Redis as Redis6 } from 'ioredis6';
 
 import type { HeldLock, RecordLock } from '../../../lib/engine/ports/record-lock.js';
-import { type RedlockSettings, RedlockRecordLock } from '../../../lib/lock/index.js';
+import { RedlockRecordLock } from '../../../lib/lock/redlock-record-lock.js';
+import type { RedlockSettings } from '../../../lib/lock/redlock-settings.js';
 import { stopwatch } from '../../support/stopwatch.js';
 import { until } from '../../support/until.js';
 

@@ -5,7 +5,7 @@ import { Controller, Param, Post } from '@nestjs/common';
 import { Heartbeats } from '../../../lib/engine/heartbeats.js';
 import type { WakeUp } from '../../../lib/engine/ports/wake-up.js';
 import { IdempotencyService, Idempotent } from '../../../lib/index.js';
-import { RedisWakeUp } from '../../../lib/lock/index.js';
+import { RedisWakeUp } from '../../../lib/lock/redis-wake-up.js';
 import type { Connector } from '../../../lib/store/connectors/connector.js';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
 import { Deadlines } from '../../../lib/store/deadline.js';

@@ -96,6 +96,7 @@ test.each(badModule)('forRoot() refuses %s: %o', (name, options, problem) => {
 test.each([2, 4])('forRoot() refuses %i Redis nodes', (count) => {
   const redis = Array.from({ length: count }, client);
   expect(() => IdempotencyModule.forRoot({ redis })).toThrow(/option `redis`.*odd number/s);
+  expect(() => IdempotencyModule.forRoot({ redis })).toThrow(IdempotencyOptionError);
 });
 
 test('@Idempotent() distinguishes options that belong to the module from ones that do not exist', () => {
