@@ -180,6 +180,11 @@ export function isCovered(route: Route): route is CoveredRoute {
   return IS_COVERED_BY_CLASS[kind] ? isMutating : isMarkedItself(handler);
 }
 
+/** Returns the name of a route for a line of the log, with its option `operation`. */
+export function labelOf({ name, operation }: Route): string {
+  return operation === undefined ? name : `${name} (${operation})`;
+}
+
 /** Returns whether the interceptor covers a handler without `@Idempotent()`. */
 function isCoveredByHand(handler: object): boolean {
   return isHttpHandler(handler) || isGraphQLHandler(handler);

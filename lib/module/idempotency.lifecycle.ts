@@ -42,7 +42,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       readonly lock: RecordLock | undefined;
       readonly wakeUp: WakeUp | undefined;
       readonly events: EventStream;
-      readonly audit: () => void;
+      readonly audit: (logger: Logger) => void;
       /** Rejects where the store cannot work. */
       readonly check: (logger: Logger) => Promise<void>;
     },
@@ -59,7 +59,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
 
   async onApplicationBootstrap(): Promise<void> {
     if (this.closing) return;
-    this.parts.audit();
+    this.parts.audit(this.logger);
     this.checking = this.parts.check(this.logger);
     await this.checking;
     if (this.closing) return;

@@ -73,20 +73,19 @@ function createParts(
 
   const policy = () => policyOf(options, operations, routes);
   const service = new IdempotencyService({ engine, store, dataSource, options, events, policy });
-  const interceptors = () => globalInterceptorsOf(application);
   const hasHost = options.transactionHost !== undefined;
-  const audit = new BootAudit(routes, operations, options.audit, undefined, interceptors, hasHost);
+  const audit = new BootAudit(routes, operations, () => globalInterceptorsOf(application), hasHost);
   const lifecycle = new IdempotencyLifecycle({
     ...engineParts,
     options,
     engine,
-    audit: () => audit.run(),
+    audit: (logger) => audit.run(options.audit, logger),
     check: (logger) => {
       store.watchWrites(otherDataSources(modules, dataSource));
       return checkAtBoot(dataSource, store, { logger, timeoutMs });
     },
   });
-  return { events, store, lock, engine, operations, routes, edges, service, lifecycle };
+  return { events, store, lock, engine, operations, routes, audit, edges, service, lifecycle };
 }
 
 function globalInterceptorsOf(application: ApplicationConfig): object[] {
@@ -127,6 +126,7 @@ export const PROVIDERS: Provider[] = [
   part(IdempotencyEngine, 'engine'),
   part(OperationOptions, 'operations'),
   part(Routes, 'routes'),
+  part(BootAudit, 'audit'),
   part(IdempotencyEdges, 'edges'),
   part(IdempotencyService, 'service'),
   part(IdempotencyLifecycle, 'lifecycle'),

@@ -1,7 +1,20 @@
-import { Body, Controller, Get, Injectable, Module, type OnModuleInit, Post } from '@nestjs/common';
+import {
+  Body,
+  type CallHandler,
+  Controller,
+  type ExecutionContext,
+  Get,
+  Injectable,
+  Module,
+  type NestInterceptor,
+  type OnModuleInit,
+  Post,
+} from '@nestjs/common';
+import { APP_INTERCEPTOR } from '@nestjs/core';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { Redis } from 'ioredis';
 import { Idempotent, IdempotencyModule, NotIdempotent } from 'nestjs-idempotency';
+import { concatMap } from 'rxjs';
 
 const { DATABASE = '{}', REDIS_PORTS = '', OPTIONS = '{}' } = process.env;
 const redis = REDIS_PORTS.split(',')
@@ -35,6 +48,16 @@ class PaymentsController {
   }
 }
 
+/** Ends the transaction of a request after its handler. */
+@Injectable()
+class UnitOfWork implements NestInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler) {
+    return next.handle().pipe(concatMap((value: unknown) => this.commit().then(() => value)));
+  }
+
+  private async commit(): Promise<void> {}
+}
+
 /** What an application does once it starts, and not when it is examined. */
 @Injectable()
 class Consumer implements OnModuleInit {
@@ -53,6 +76,6 @@ class Consumer implements OnModuleInit {
     IdempotencyModule.forRoot({ ...(redis.length > 0 && { redis }), ...(JSON.parse(OPTIONS) as object) }),
   ],
   controllers: [PaymentsController],
-  providers: [Consumer],
+  providers: [Consumer, { provide: APP_INTERCEPTOR, useClass: UnitOfWork }],
 })
 export class AppModule {}

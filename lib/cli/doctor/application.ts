@@ -170,27 +170,26 @@ function examined(app: INestApplication, file: string, schemas: Watched): Omit<E
         sweeps: options.sweep !== undefined,
       },
     },
-    findings: audit(routes, operations, options),
+    findings: audit(routes, app.get(BootAudit, from), options.audit),
   };
 }
 
 /** Runs the audit that the application runs at boot, and names every handler. */
-function audit(
-  routes: Routes,
-  operations: OperationOptions,
-  { audit: mode, transactionHost }: ResolvedModuleOptions,
-): Finding[] {
+function audit(routes: Routes, ofBoot: BootAudit, mode: ResolvedModuleOptions['audit']): Finding[] {
   const findings: Finding[] = [];
   const remedyFor = (message: string) =>
-    message.startsWith('Mutating routes') ? 'Put @Idempotent() or @NotIdempotent() on each' : undefined;
+    message.startsWith('Mutating routes')
+      ? 'Put @Idempotent() or @NotIdempotent() on each'
+      : "Do as it says, or accept it for a handler by @Idempotent({ audit: 'off' })";
   const report = { warn: (message: string) => findings.push(warning('routes', message, remedyFor(message))) };
   try {
-    new BootAudit(routes, operations, mode === 'off' ? mode : 'list', report, undefined, !!transactionHost).run();
+    ofBoot.run(mode === 'off' ? mode : 'list', report);
   } catch (error) {
     findings.push(failure('routes', (error as Error).message));
   }
-  const mutating = routes.all().filter(({ isMutating }) => isMutating);
-  const covered = routes.all().filter(isCovered);
+  const all = routes.all();
+  const mutating = all.filter(({ isMutating }) => isMutating);
+  const covered = all.filter(isCovered);
   const message = `Routes and mutations that change something: ${mutating.length}; idempotent handlers: ${covered.length}`;
   if (covered.length === 0) findings.push(hint('routes', message, 'Put @Idempotent() on those that may not run twice'));
   else if (findings.length === 0) findings.push(ok('routes', message));

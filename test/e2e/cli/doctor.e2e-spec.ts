@@ -215,6 +215,7 @@ describe('the doctor on PostgreSQL', () => {
       expect(found.of('routes')).toEqual([
         'warning Mutating routes with neither @Idempotent() nor @NotIdempotent(): PaymentsController.refund → ' +
           'Put @Idempotent() or @NotIdempotent() on each',
+        expect.stringMatching(/^warning An interceptor commits .*: PaymentsController.pay \(UnitOfWork\) → /) as string,
       ]);
       expect(found.of('connections').join()).toContain('9 connections (9 each: 7 of the data source, 2 of the store)');
       expect(found.of('redis.quorum')).toEqual(['ok 3 of 3 Redis nodes take a lock, and 2 have to']);
