@@ -25,8 +25,8 @@ export interface FileChange {
 export interface ProjectFiles {
   /** Returns the text of a file; `undefined` if it does not exist. */
   read(path: string): string | undefined;
-  /** Returns the names in a folder; none if it does not exist. */
-  list(folder: string): { readonly files: readonly string[]; readonly folders: readonly string[] };
+  /** Returns the names of the files in a folder; none if it does not exist. */
+  list(folder: string): readonly string[];
 }
 
 export class DiskFiles implements ProjectFiles {
@@ -37,13 +37,10 @@ export class DiskFiles implements ProjectFiles {
     return existsSync(file) && statSync(file).isFile() ? readFileSync(file, 'utf8') : undefined;
   }
 
-  list(folder: string) {
+  list(folder: string): string[] {
     const path = join(this.root, folder);
     const entries = existsSync(path) ? readdirSync(path, { withFileTypes: true }) : [];
-    return {
-      files: entries.filter((entry) => entry.isFile()).map(({ name }) => name),
-      folders: entries.filter((entry) => entry.isDirectory()).map(({ name }) => name),
-    };
+    return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
   }
 
   /** @throws CliError for a file that is not UTF-8: writing its text would change its other bytes */

@@ -37,7 +37,7 @@ function configsOf(draft: Draft): { file: SourceFile; options: ts.Node | undefin
   const usual = folders.flatMap((folder) =>
     files
       .list(folder)
-      .files.filter((name) => /^jest[\w.-]*\.([mc]?[jt]s|json)$/.test(name))
+      .filter((name) => /^jest[\w.-]*\.([mc]?[jt]s|json)$/.test(name))
       .map((name) => posix.join(folder, name)),
   );
   for (const path of new Set([...scripts, ...usual])) {

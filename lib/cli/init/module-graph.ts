@@ -23,10 +23,6 @@ export class SourceFile {
   ) {
     this.editor = new SourceEditor(ts, source);
   }
-
-  lineOf(node: ts.Node): number {
-    return this.source.getLineAndCharacterOfPosition(node.getStart(this.source)).line + 1;
-  }
 }
 
 /** The source files of an application, from its entry file along the imports. */

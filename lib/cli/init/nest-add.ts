@@ -8,7 +8,7 @@ import { typeScriptOf } from './typescript.js';
 interface Tree {
   readText(path: string): string;
   exists(path: string): boolean;
-  getDir(path: string): { readonly subfiles: readonly string[]; readonly subdirs: readonly string[] };
+  getDir(path: string): { readonly subfiles: readonly string[] };
   overwrite(path: string, content: string): void;
 }
 
@@ -16,7 +16,7 @@ interface Context {
   readonly logger: { info(text: string): void; warn(text: string): void };
 }
 
-export interface NestAddOptions {
+interface NestAddOptions {
   readonly sourceRoot?: string;
   readonly project?: string;
   readonly redis?: boolean;
@@ -29,10 +29,7 @@ export function nestAdd({ redis = false, database, ...selection }: NestAddOption
     const name = database !== undefined && Object.hasOwn(DATABASES, database) ? (database as DatabaseName) : undefined;
     const files: ProjectFiles = {
       read: (path) => (tree.exists(path) ? tree.readText(path) : undefined),
-      list: (folder) => {
-        const { subfiles, subdirs } = tree.getDir(folder || '/');
-        return { files: subfiles, folders: subdirs };
-      },
+      list: (folder) => tree.getDir(folder || '/').subfiles,
     };
     const plan = planInit(typeScriptOf(process.cwd()), files, { redis, database: name, ...selection });
     for (const { path, after } of plan.changes) tree.overwrite(path, after);

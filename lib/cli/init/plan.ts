@@ -18,7 +18,7 @@ export interface InitOptions {
 }
 
 /** Lines for the user to add, because `init` is not certain where they belong. */
-export interface ManualStep {
+interface ManualStep {
   readonly where: string;
   readonly lines: string;
 }

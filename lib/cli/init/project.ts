@@ -4,7 +4,7 @@ import { refusal, usageError } from '../exit-codes.js';
 import type { ProjectFiles } from './files.js';
 import type { TypeScript } from './source-editor.js';
 
-export interface Manifest {
+interface Manifest {
   readonly type?: string;
   readonly scripts?: Readonly<Record<string, string>>;
   readonly dependencies?: Readonly<Record<string, string>>;

@@ -3,8 +3,7 @@ import type ts from 'typescript';
 export type TypeScript = typeof ts;
 
 /** A list in brackets: an array, an object, or the names of an import. */
-export type ListNode =
-  ts.ArrayLiteralExpression | ts.ObjectLiteralExpression | ts.NamedImports | ts.JsonObjectExpression;
+type ListNode = ts.ArrayLiteralExpression | ts.ObjectLiteralExpression | ts.NamedImports | ts.JsonObjectExpression;
 
 interface Additions {
   readonly first: string[];

@@ -191,7 +191,7 @@ function dataSources({ files, graph, project }: Draft): Found<ts.NewExpression>[
     folder,
     ...['config', 'database', 'db', 'typeorm'].map((name) => posix.join(folder, name)),
   ]);
-  const listed = folders.flatMap((folder) => files.list(folder).files.map((name) => posix.join(folder, name)));
+  const listed = folders.flatMap((folder) => files.list(folder).map((name) => posix.join(folder, name)));
   const named = Object.values(project.manifest.scripts ?? {}).flatMap((script) =>
     [...script.matchAll(/(?:-d|--dataSource)[ =](\S+\.ts)/g)].map(([, path]) => posix.normalize(path)),
   );

@@ -56,15 +56,12 @@ export class MemoryFiles implements ProjectFiles {
     return this.files[path];
   }
 
-  list(folder: string) {
+  list(folder: string): string[] {
     const prefix = folder === '' || folder === '.' ? '' : `${folder}/`;
-    const below = Object.keys(this.files)
+    return Object.keys(this.files)
       .filter((path) => path.startsWith(prefix))
-      .map((path) => path.slice(prefix.length).split('/'));
-    return {
-      files: below.filter(({ length }) => length === 1).map(([name]) => name),
-      folders: [...new Set(below.filter(({ length }) => length > 1).map(([name]) => name))],
-    };
+      .map((path) => path.slice(prefix.length))
+      .filter((name) => !name.includes('/'));
   }
 }
 
