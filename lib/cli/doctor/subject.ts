@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { resolveModuleOptions, resolveOperationOptions } from '../../options/resolve-options.js';
 import type { SqlRecordStore } from '../../store/sql-record-store.js';
 
 /** The database that is examined, and what the application does with it. */
@@ -17,7 +18,7 @@ export interface ApplicationSettings {
   readonly isKnown: boolean;
   readonly storeConnections: number;
   readonly usesRedis: boolean;
-  /** The largest response that an operation stores. */
+  /** The largest response that an operation stores, in bytes. */
   readonly responseMaxBytes: number;
   /** Whether it creates missing tables when it starts: by `synchronize`, or by running migrations. */
   readonly changesSchema: boolean;
@@ -25,12 +26,14 @@ export interface ApplicationSettings {
   readonly sweeps: boolean;
 }
 
+const { storeConnections, sweep } = resolveModuleOptions({});
+
 /** The library's defaults, for an application that was not loaded. */
 export const DEFAULT_SETTINGS: ApplicationSettings = {
   isKnown: false,
-  storeConnections: 4,
+  storeConnections,
   usesRedis: false,
-  responseMaxBytes: 1_024 ** 2,
+  responseMaxBytes: resolveOperationOptions({}).response.maxBytes,
   changesSchema: false,
-  sweeps: true,
+  sweeps: sweep !== undefined,
 };
