@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { headerFault } from '../cli/header-fault.js';
-import { answersOverHttp, fits, outcomeOf, type Resolution } from '../service/resolution.js';
+import { answersOverHttp, fits, isStatus, outcomeOf, type Resolution } from '../service/resolution.js';
 import { type ActionName, type ActionResult, type BulkResult, type ChangeType, MAX_BULK } from './contract.js';
 import { explainStore } from '../store/missing-tables.js';
 import type { SqlRecordStore } from '../store/sql-record-store.js';
@@ -9,10 +9,6 @@ import { type JudgedRecord, recordId, type RecordPages } from './record-pages.js
 
 /** In characters. A reason is one line of the log. */
 const MAX_REASON_LENGTH = 500;
-
-/** 2xx to 5xx: a client takes any other status for no final response. */
-const MIN_STATUS = 200;
-const MAX_STATUS = 599;
 
 const ACTIONS: readonly ActionName[] = ['resolve', 'release', 'forget'];
 
@@ -31,7 +27,7 @@ interface Order {
   readonly token: number | undefined;
 }
 
-export interface OperatorParts {
+interface OperatorParts {
   readonly store: Pick<SqlRecordStore, 'forget' | 'resolveHeld'>;
   readonly pages: RecordPages;
   readonly onChange: (id: string, operation: string, type: ChangeType) => void;
@@ -154,8 +150,8 @@ function readToken(token: unknown): number | undefined {
 function readOutcome(outcome: unknown): Resolution {
   const { status, headers = {}, body, value } = membersOf(outcome, '`outcome`');
   if (value !== undefined && status === undefined) return { value };
-  if (!Number.isInteger(status) || (status as number) < MIN_STATUS || (status as number) > MAX_STATUS) {
-    throw invalid(`\`outcome\` has to have a \`value\`, or a \`status\` from ${MIN_STATUS} to ${MAX_STATUS}`);
+  if (!isStatus(status)) {
+    throw invalid('`outcome` has to have a `value`, or a `status` from 200 to 599');
   }
   if (body !== undefined && typeof body !== 'string') {
     throw invalid('`outcome.body` has to be a text');
@@ -170,7 +166,7 @@ function readOutcome(outcome: unknown): Resolution {
       throw invalid(`\`outcome.headers\` cannot have \`${name}\`: each replay has its own`);
     }
   }
-  return { status: status as number, headers: given, ...(body !== undefined && { body }) };
+  return { status, headers: given, ...(body !== undefined && { body }) };
 }
 
 function membersOf(value: unknown, what = 'The body'): Partial<Record<string, unknown>> {

@@ -24,7 +24,7 @@ export interface PageQuery {
   readonly cursor?: string;
 }
 
-export interface PageLimits {
+interface PageLimits {
   /** The largest table that is sorted by creation, which no index orders. */
   readonly sorted: number;
   /** How many records of a larger table one statement reads. */

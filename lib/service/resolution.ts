@@ -47,7 +47,8 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-function isStatus(status: unknown): status is number {
+/** Returns whether a status is one of 2xx to 5xx: a client takes any other for no final response. */
+export function isStatus(status: unknown): status is number {
   return Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599;
 }
 
