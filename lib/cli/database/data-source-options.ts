@@ -72,7 +72,7 @@ function mysqlOptions({ hostname, port, username, password, pathname, searchPara
 
 /** Takes `sqlite:file`, `sqlite:./file`, `sqlite:/file` and `sqlite:///file`. */
 function sqliteFile(url: string): string {
-  const file = decodeURIComponent(url.slice('sqlite:'.length).replace(/^\/\/(?=[^/]|\/)/, ''));
+  const file = decodeURIComponent(url.slice('sqlite:'.length).replace(/^\/\/(?=.)/, ''));
   if (file === '') throw usageError('The database URL names no file: sqlite:path/to/file');
   return file;
 }

@@ -1,6 +1,9 @@
 import type { DataSource } from 'typeorm';
 import { IDEMPOTENCY_MIGRATIONS } from '../../store/migrations/index.js';
 
+/** The names of the library's migrations, in their order. */
+export const MIGRATIONS: readonly string[] = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
+
 /** Returns the names of the library's migrations that have run, in that order. */
 export async function executedMigrations(dataSource: DataSource): Promise<string[]> {
   const { migrationsTableName = 'migrations', schema } = dataSource.options as {
@@ -17,8 +20,7 @@ export async function executedMigrations(dataSource: DataSource): Promise<string
       .from(path, 'm')
       .orderBy('m.id', 'ASC')
       .getRawMany<{ name: string }>();
-    const ours = new Set<string>(IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name));
-    return rows.map(({ name }) => name).filter((name) => ours.has(name));
+    return rows.map(({ name }) => name).filter((name) => MIGRATIONS.includes(name));
   } finally {
     await runner.release();
   }

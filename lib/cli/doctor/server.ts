@@ -5,10 +5,9 @@ import { MYSQL_NOW } from '../../store/dialects/clock.js';
 import { type DialectName, dialectNameOf } from '../../store/dialects/dialect-name.js';
 import { lacksRight } from '../../store/driver-errors.js';
 import { IDEMPOTENCY_ENTITIES } from '../../store/entities/index.js';
-import { IDEMPOTENCY_MIGRATIONS } from '../../store/migrations/index.js';
 import { saysMissingTables } from '../../store/missing-tables.js';
 import { versionQuery } from '../../store/server-version.js';
-import { executedMigrations } from '../database/executed-migrations.js';
+import { executedMigrations, MIGRATIONS } from '../database/executed-migrations.js';
 import { failure, type Finding, type Findings, hint, ok, warning } from './finding.js';
 import type { Subject } from './subject.js';
 
@@ -69,8 +68,7 @@ function remedyFor(cause: unknown, subject: Subject): string {
 export async function* tables(subject: Subject): Findings {
   const { dataSource } = subject;
   const executed = await executedMigrations(dataSource);
-  const names: string[] = IDEMPOTENCY_MIGRATIONS.map((migration) => new migration().name);
-  const pending = names.filter((name) => !executed.includes(name)).join(', ');
+  const pending = MIGRATIONS.filter((name) => !executed.includes(name)).join(', ');
   const missing = await missingParts(dataSource);
   if (missing.columns.length > 0) {
     const behind = pending && `; migrations that have not run: ${pending}`;
