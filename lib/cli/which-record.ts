@@ -13,9 +13,9 @@ export const WHICH_RECORD: Options = {
 };
 
 export function recordIdOf({ operand, text }: Invocation): string {
-  const [key, endpoint, scope, host, namespace] = ['key', 'endpoint', 'scope', 'host', 'namespace'].map(text);
+  const named = ['key', 'endpoint', 'scope', 'host', 'namespace'].map(text);
   if (operand !== undefined) {
-    if (key ?? endpoint ?? scope ?? host ?? namespace)
+    if (named.some((one) => one !== undefined))
       throw usageError('Give a record id, or --key with --endpoint, not both');
     const id = parseRecordId(operand);
     if (id !== undefined) return id;
@@ -24,6 +24,7 @@ export function recordIdOf({ operand, text }: Invocation): string {
       "the same command with --key <key> --endpoint 'POST /payments'",
     );
   }
+  const [key, endpoint, scope, host, namespace] = named;
   if (key === undefined || endpoint === undefined) {
     throw usageError(
       'Give a record id, or --key with --endpoint (and --scope, --host and --namespace)',
