@@ -148,7 +148,7 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
   }
 
   /** Logs a held record once: its client may go on retrying. */
-  private logHeld(endpoint: string, recordId: string, exhausted = false): void {
+  private logHeld(endpoint: string, recordId: string, exhausted: boolean | undefined): void {
     if (this.loggedHeld.has(recordId)) return;
     if (this.loggedHeld.size === MAX_LOGGED_HELD) this.loggedHeld.clear();
     this.loggedHeld.add(recordId);

@@ -254,6 +254,7 @@ export interface IdempotencyModuleOptions extends Omit<IdempotentOptions, 'opera
   readonly header?: string;
   /** What identifies a caller without a principal. */
   readonly credentials?: CredentialOptions;
+  /** Which keys are accepted. Default: 1 to 255 visible ASCII characters. */
   readonly keyFormat?: KeyFormat;
   /** Encrypts what records keep of requests and responses, with AES-256-GCM. Default: no encryption. */
   readonly encryption?: EncryptionOptions;

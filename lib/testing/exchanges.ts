@@ -9,7 +9,7 @@ interface Exchange {
 }
 
 /** Called before and after a response leaves. Returns `undefined` where nothing delays the response. */
-export type Reach = (site: Pick<FaultSite, 'point' | 'hangUp'>) => Promise<void> | undefined;
+type Reach = (site: Pick<FaultSite, 'point' | 'hangUp'>) => Promise<void> | undefined;
 
 /** The HTTP requests under way, observed at Node's server before any framework. */
 export class Exchanges {

@@ -40,7 +40,7 @@ export class Life {
     parts: EngineParts,
     private readonly reach: (site: FaultSite, life: Life) => void | Promise<void>,
     wrap: (parts: EngineParts) => EngineParts,
-    isArmed?: (point: FaultPoint) => boolean,
+    isArmed: (point: FaultPoint) => boolean,
   ) {
     const store = new FaultyRecordStore(this.transactionsRollBack(parts.store), (site) => this.pass(site), isArmed);
     this.engine = new IdempotencyEngine(wrap({ ...parts, store, lock: parts.lock && this.watched(parts.lock) }));

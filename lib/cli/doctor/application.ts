@@ -34,7 +34,7 @@ export interface Application {
   readonly settings: ApplicationSettings;
 }
 
-export interface Examined {
+interface Examined {
   readonly application?: Application;
   readonly findings: readonly Finding[];
   /** Passwords and URLs of its data sources and Redis clients: errors may repeat them. */
