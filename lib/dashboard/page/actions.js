@@ -9,9 +9,6 @@ const MAX_NAMED = 4;
 /** The server's limit. */
 const MAX_REASON_LENGTH = 500;
 
-export const bulkActions = () =>
-  Object.entries(ACTIONS).map(([action, { label, risky }]) => ({ action, label, risky }));
-
 /**
  * Asks for a reason, changes the records, and shows the results.
  *
@@ -21,12 +18,10 @@ export const bulkActions = () =>
  */
 export function openDialog(action, records) {
   const dialog = byId('dialog');
-  const { promise, resolve } = Promise.withResolvers?.() ?? withResolvers();
   let isChanged = false;
   dialog.replaceChildren(askingForm());
-  dialog.addEventListener('close', () => resolve(isChanged), { once: true });
   dialog.showModal();
-  return promise;
+  return new Promise((resolve) => dialog.addEventListener('close', () => resolve(isChanged), { once: true }));
 
   function askingForm() {
     const { verb, when, does, risky, onlyHeld } = ACTIONS[action];
@@ -170,12 +165,6 @@ export function openDialog(action, records) {
       h('div.buttons', null, h('button.primary', { type: 'button', onclick: () => dialog.close() }, 'Close')),
     );
   }
-}
-
-function withResolvers() {
-  let resolve;
-  const promise = new Promise((settle) => (resolve = settle));
-  return { promise, resolve };
 }
 
 function named(records) {

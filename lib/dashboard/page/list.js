@@ -1,10 +1,10 @@
 /** The list of records: filters, pages, selection. The hash has the query: see route.js. */
 import { explain, getRecords, isTransient } from './api.js';
-import { bulkActions, openDialog } from './actions.js';
+import { openDialog } from './actions.js';
 import { announce, byId, h, setText, show } from './dom.js';
 import { number, plural, relativeTime, shortId } from './format.js';
 import { listHref, recordHref } from './route.js';
-import { outcomeOf, stateOf, STATUSES } from './words.js';
+import { ACTIONS, outcomeOf, stateOf, STATUSES } from './words.js';
 
 const PAGE_SIZE = 50;
 /** A phone shows each record on two lines, and a longer page would be tedious to scroll. */
@@ -220,8 +220,8 @@ function showPages() {
 function setLink(link, href) {
   if (href === null) link.removeAttribute('href');
   else link.setAttribute('href', href);
-  link.toggleAttribute('aria-disabled', href === null);
   if (href === null) link.setAttribute('aria-disabled', 'true');
+  else link.removeAttribute('aria-disabled');
   link.setAttribute('role', 'link');
 }
 
@@ -384,7 +384,7 @@ async function showHeld(gently) {
 
 /* Selection */
 
-export function showSelection() {
+function showSelection() {
   for (const box of byId('rows').querySelectorAll('input')) box.checked = picked.has(box.dataset.id);
   const all = byId('pick-all');
   all.checked = picked.size > 0 && picked.size === Math.min(records.length, info.maxBulk);
@@ -398,7 +398,7 @@ export function showSelection() {
   const isSame = byId('selection-actions').childElementCount > 0;
   if (isSame) return;
   byId('selection-actions').replaceChildren(
-    ...bulkActions().map(({ action, label, risky }) =>
+    ...Object.entries(ACTIONS).map(([action, { label, risky }]) =>
       h(risky ? 'button.risky' : 'button', { type: 'button', onclick: () => void act(action) }, label),
     ),
     h('button.quiet', { type: 'button', onclick: clearSelection }, 'Clear'),
