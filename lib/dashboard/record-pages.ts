@@ -141,19 +141,14 @@ export class RecordPages extends RecordView {
   }
 
   private async judged(query: SelectQueryBuilder<IdempotencyRecord>, ids: readonly string[]): Promise<JudgedRecord[]> {
-    const records = await this.load(query.where('r.id IN (:...ids)', { ids }));
-    const flag = (condition: string) => `CASE WHEN ${condition} THEN 1 ELSE 0 END`;
-    const rows = await this.query()
-      .select('r.id', 'id')
-      .addSelect(flag(`r.status = 'processing' AND ${this.leaseExpired}`), 'leaseExpired')
-      .addSelect(flag(`r.status IN ('done', 'failed') AND ${isPast(this.dataSource, 'r.expiresAt')}`), 'expired')
-      .where('r.id IN (:...ids)', { ids })
-      .getRawMany<{ id: string; leaseExpired: number | string; expired: number | string }>();
-    const flags = new Map(rows.map((row) => [row.id, row]));
-    return records.map((record) => ({
+    const judged = await this.judge(query.where('r.id IN (:...ids)', { ids }), {
+      leaseExpired: `r.status = 'processing' AND ${this.leaseExpired}`,
+      expired: `r.status IN ('done', 'failed') AND ${isPast(this.dataSource, 'r.expiresAt')}`,
+    });
+    return judged.map(({ record, meets }) => ({
       record,
-      abandoned: record.status === 'processing' && Number(flags.get(record.id)?.leaseExpired) === 1,
-      expired: Number(flags.get(record.id)?.expired) === 1,
+      abandoned: record.status === 'processing' && meets('leaseExpired'),
+      expired: meets('expired'),
     }));
   }
 

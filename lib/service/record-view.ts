@@ -130,11 +130,19 @@ export class RecordView {
     return queryOf(this.dataSource, IdempotencyRecord, 'r', { mayLag }).setParameters({ yes: true });
   }
 
-  protected async load(query: SelectQueryBuilder<IdempotencyRecord>): Promise<IdempotencyRecord[]> {
-    const ownerDied = `CASE WHEN ${this.ownerDied} THEN 1 ELSE 0 END`;
-    const { entities, raw } = await query
-      .addSelect(ownerDied, 'ownerDied')
-      .getRawAndEntities<{ ownerDied: number | string }>();
+  private async load(query: SelectQueryBuilder<IdempotencyRecord>): Promise<IdempotencyRecord[]> {
+    return (await this.judge(query, {})).map(({ record }) => record);
+  }
+
+  /** Loads records, and says of each which of the conditions it meets, by the clock of the database. */
+  protected async judge<Name extends string>(
+    query: SelectQueryBuilder<IdempotencyRecord>,
+    conditions: Readonly<Record<Name, string>>,
+  ): Promise<{ readonly record: IdempotencyRecord; readonly meets: (name: Name) => boolean }[]> {
+    for (const [name, condition] of Object.entries<string>({ ...conditions, ownerDied: this.ownerDied })) {
+      query.addSelect(`CASE WHEN ${condition} THEN 1 ELSE 0 END`, name);
+    }
+    const { entities, raw } = await query.getRawAndEntities<Record<Name | 'ownerDied', number | string>>();
     entities.forEach((record, i) => {
       if (Number(raw[i].ownerDied) === 1) record.status = 'held';
     });
@@ -143,7 +151,7 @@ export class RecordView {
       const record = running.find(({ id }) => id === recordId)!;
       if (token === record.token && updatedAt > record.leaseUntil) record.leaseUntil = updatedAt;
     }
-    return entities;
+    return entities.map((record, i) => ({ record, meets: (name) => Number(raw[i][name]) === 1 }));
   }
 
   private async leaseRowsOf(records: readonly IdempotencyRecord[]): Promise<IdempotencyStep[]> {
