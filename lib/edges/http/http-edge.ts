@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Subscriber } from 'rxjs';
 import type { Admission } from '../../engine/admission.js';
 import type { IdempotencyEngine } from '../../engine/engine.js';
-import { UnreadableRecordError } from '../../engine/errors.js';
+import { ShuttingDownError, UnreadableRecordError } from '../../engine/errors.js';
 import { bindFingerprint, digestIdentity } from '../../engine/identity.js';
 import type { Operation } from '../../engine/operation.js';
 import { ShortLivedMap } from '../../engine/short-lived.js';
@@ -193,6 +193,8 @@ export class HttpEdge {
   private refuse(request: Request, error: unknown): void {
     const { submitted } = request;
     const { documentation } = this.module;
+    // A balancer sends new connections elsewhere. On this one, the retry would come back to the process that is shutting down.
+    if (error instanceof ShuttingDownError) request.exchange.rawResponse.shouldKeepAlive = false;
     this.fail(request, submitted ? admissionError(this.engine, submitted, error, documentation) : error);
   }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { began, Cluster, eventsOf, messageFrom } from '../../support/cluster.js';
-import { call } from '../../support/http-client.js';
+import { type Answer, call } from '../../support/http-client.js';
 import { until } from '../../support/until.js';
 
 describe('shutting down', () => {
@@ -37,6 +37,27 @@ describe('shutting down', () => {
     expect(replay.headers['idempotent-replayed']).toBe('true');
     expect(await cluster.effects('too-late')).toHaveLength(0);
   });
+
+  test.each(['express', 'fastify'])(
+    'a client that is refused asks again over another connection: %s',
+    async (platform) => {
+      const leaving = await cluster.add({ SYNCHRONIZE: 'off', PLATFORM: platform });
+      const name = `keeps-${platform}`;
+      const first = call(`${leaving.url}/plain`, { key: randomUUID(), body: { name, gated: true } });
+      await began(leaving, name);
+      const stopped = leaving.stop('SIGTERM');
+      let answer: Answer | undefined;
+      await until(async () => {
+        answer = await call(`${leaving.url}/plain`, { key: randomUUID(), body: { name: 'early' } });
+        return answer.status === 503;
+      });
+      expect(answer?.headers).toMatchObject({ connection: 'close', 'retry-after': '1' });
+
+      await call(`${leaving.url}/let/${name}`, { method: 'GET' });
+      expect((await first).status).toBe(201);
+      await stopped;
+    },
+  );
 
   test('a request that waits for another process does not keep the one that shuts down', async () => {
     const staying = cluster.apps[1];
