@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { jest } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import {
@@ -191,4 +193,12 @@ test('a handler that closes its application is named', async () => {
     await app.close();
     await database.drop();
   }
+});
+
+test('a worker thread, which gets no signals, is not told to listen to them', async () => {
+  const url = new URL('../../../dist/module/shutdown-signals.js', import.meta.url).href;
+  const look = `import('${url}').then(({ faultOfSignals }) => parentPort.postMessage({ fault: faultOfSignals() }));`;
+  const worker = new Worker(`const { parentPort } = require('node:worker_threads'); ${look}`, { eval: true });
+  expect(await once(worker, 'message')).toEqual([{ fault: undefined }]);
+  await once(worker, 'exit');
 });

@@ -23,6 +23,15 @@ describe('SIGTERM', () => {
     expect(faultOfSignals()).toContain('nothing listens to it: call app.enableShutdownHooks()');
   });
 
+  it('does not come to AWS Lambda while a handler runs', () => {
+    process.env.AWS_LAMBDA_FUNCTION_NAME = 'payments';
+    try {
+      expect(faultOfSignals()).toBeUndefined();
+    } finally {
+      delete process.env.AWS_LAMBDA_FUNCTION_NAME;
+    }
+  });
+
   it.each<NodeJS.SignalsListener>([
     () => void sdk.shutdown().finally(() => process.exit(0)),
     () =>
