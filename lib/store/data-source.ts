@@ -22,8 +22,15 @@ export function initialized(dataSource: DataSource): DataSource {
 export function assertEntities(dataSource: DataSource): void {
   const unknown = IDEMPOTENCY_ENTITIES.find((entity) => !dataSource.hasMetadata(entity));
   if (!unknown) return;
+  const { name } = unknown;
+  if (dataSource.entityMetadatas.some((metadata) => metadata.name === name)) {
+    throw new Error(
+      `IdempotencyModule: the ${name} that the data source knows is not the entity of this package. Two copies of the package are ` +
+        'installed, as `npm ls nestjs-idempotency` shows, or an entity of the application has this name.',
+    );
+  }
   throw new Error(
-    `IdempotencyModule: the data source does not know the entity ${unknown.name}. Set \`autoLoadEntities: true\` in ` +
+    `IdempotencyModule: the data source does not know the entity ${name}. Set \`autoLoadEntities: true\` in ` +
       'TypeOrmModule.forRoot(), or add IDEMPOTENCY_ENTITIES to its `entities`.',
   );
 }

@@ -2,7 +2,7 @@ import { Controller, type INestApplication, Module, type ModuleMetadata, Post } 
 import { NestFactory } from '@nestjs/core';
 import { DocumentBuilder } from '@nestjs/swagger';
 import { getDataSourceToken, TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
-import { DataSource } from 'typeorm';
+import { DataSource, EntitySchema } from 'typeorm';
 import {
   IDEMPOTENCY_ENTITIES,
   Idempotent,
@@ -234,6 +234,17 @@ describe('a DataSource as the option `dataSource`', () => {
     await dataSource.initialize();
     const { app } = await create({ imports: [IdempotencyModule.forRoot({ dataSource })] });
     await expect(app.init()).rejects.toThrow('the data source does not know the entity IdempotencyStep');
+  });
+
+  test('that knows the entities of another copy of the package fails the boot', async () => {
+    const columns = { id: { type: 'varchar', primary: true } } as const;
+    const ofAnotherCopy = new EntitySchema({ name: 'IdempotencyRecord', tableName: 'idempotency_record', columns });
+    const dataSource = await newDataSource('better-sqlite3', { entities: [ofAnotherCopy] });
+    await dataSource.initialize();
+    const { app } = await create({ imports: [IdempotencyModule.forRoot({ dataSource })] });
+    await expect(app.init()).rejects.toThrow(
+      'the IdempotencyRecord that the data source knows is not the entity of this package. Two copies of the package are installed',
+    );
   });
 
   test('options of a data source are refused', () => {
