@@ -17,7 +17,7 @@ import { isClosed } from './http2.js';
 import type { HttpOperation } from './http-operations.js';
 import { type PassListener, PipelinePass } from './pipeline-pass.js';
 import { type CapturedResponse, type CaptureListener, ResponseCapture } from './response-capture.js';
-import { interceptorOf, discardWrites } from './response-interceptor.js';
+import { interceptorOf, discardWrites, onClose } from './response-interceptor.js';
 import { readToEnd } from './read-to-end.js';
 import { keepSource, sourceOf, type StreamEnd, streamError } from './response-stream.js';
 import {
@@ -126,7 +126,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     if (subscriber.closed) return this.end({ kind: 'discard' });
     subscriber.add(this.pass);
     if (isClosed(rawResponse)) this.onClose();
-    else rawResponse.on('close', () => this.onClose());
+    else onClose(rawResponse, () => this.onClose());
     runWithin(this.current, follow, this, this.pass);
   }
 
@@ -263,7 +263,10 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
   /** Sends the operation's own response as it is written, and records the result when it has ended. */
   private async sendUnstorable(captured: CapturedResponse): Promise<void> {
     const { rawResponse } = this.exchange;
-    const sent = new Promise((resolve) => rawResponse.once('finish', resolve).once('close', resolve));
+    const sent = new Promise<void>((resolve) => {
+      rawResponse.once('finish', resolve);
+      onClose(rawResponse, resolve);
+    });
     await this.passThrough();
     await this.settled();
     await sent;

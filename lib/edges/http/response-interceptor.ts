@@ -159,6 +159,17 @@ function interceptRemoveHeader(this: Response, name: string): void {
   if (!handler || handler.mayChangeHeaders()) original.removeHeader.call(this, name);
 }
 
+/**
+ * Calls `listener` when a response is closed. Raises the limit above which node warns of a leak: frameworks and tracers together have
+ * as many listeners as it allows, for a stream on Fastify under Sentry.
+ */
+export function onClose(response: ServerResponse, listener: () => void): void {
+  const limit = response.getMaxListeners();
+  // 0 is no limit.
+  if (limit > 0) response.setMaxListeners(limit + 1);
+  response.on('close', listener);
+}
+
 function noop(this: unknown): void {}
 
 /**
