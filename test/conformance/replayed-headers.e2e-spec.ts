@@ -90,6 +90,27 @@ class ExchangeController {
     reply.send(Buffer.from([0, 255, 10, 13]));
   }
 
+  @Post('native')
+  @Idempotent()
+  async native(@Res() reply: Reply) {
+    ran();
+    reply.send({ id: randomUUID() });
+  }
+
+  @Post('native/unsendable')
+  @Idempotent()
+  async unsendable(@Res() reply: Reply) {
+    ran();
+    reply.send({ id: 1n });
+  }
+
+  @Post('native/broken')
+  @Idempotent()
+  async broken(@Res() reply: Reply) {
+    ran();
+    reply.send(new Error('the handler has failed'));
+  }
+
   @Post('text')
   @Idempotent()
   text() {
@@ -461,6 +482,29 @@ describe('onSend hooks of Fastify', () => {
     const again = await ask({ key });
     expect(isReplay(again)).toBe(true);
     expect(again.body.toString()).toBe(first.body.toString());
+  });
+
+  test.each(['json', 'native'])('that fail after a handler has succeeded do not run it again: %s', async (path) => {
+    const request = { path: `/exchange/${path}`, key: randomUUID() };
+    const before = countRuns();
+    hooks.change = () => {
+      throw new Error('the session store is down');
+    };
+    expect((await send(app.port, request)).status).toBe(500);
+    hooks.change = (payload) => payload;
+    expect(codeOf(await ask(request))).toBe('replay-unavailable');
+    expect(countRuns() - before).toBe(1);
+  });
+
+  test.each([
+    ['what Fastify cannot send, of a handler that has succeeded', 'unsendable', 1, 'replay-unavailable'],
+    ['an error', 'broken', 2, undefined],
+  ])('a native handler sends %s', async (_what, path, runs, code) => {
+    const request = { path: `/exchange/native/${path}`, key: randomUUID() };
+    const before = countRuns();
+    expect((await ask(request)).status).toBe(500);
+    expect(codeOf(await ask(request))).toBe(code);
+    expect(countRuns() - before).toBe(runs);
   });
 
   test('compression is not done twice, and not to bytes that were stored plain', async () => {

@@ -1,6 +1,8 @@
 import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { ExecutionContext } from '@nestjs/common';
 import type { CallerRequest } from '../caller/principal.js';
+import { isStream } from '../shared/run-end.js';
+import { isWebResponse } from './web-response.js';
 import { resetHeaders } from './write-response.js';
 
 /** The members that Express and Fastify requests share. */
@@ -64,6 +66,8 @@ export function isObject(value: unknown): value is object {
 export abstract class Exchange {
   readonly method: string;
   declare readonly reply?: FastifyReply;
+  /** The status with which a handler with a native `@Res()` has given Fastify its value. Hooks and serializers that fail change it later. */
+  declare givenStatus?: number;
 
   constructor(
     readonly request: PlatformRequest,
@@ -81,6 +85,8 @@ export abstract class Exchange {
   abstract resetHeaders(before: OutgoingHttpHeaders): void;
   /** Makes the platform's own reply a no-op, after the response was written to node's `ServerResponse`. */
   abstract suppressFrameworkReply(): void;
+  /** Keeps {@link givenStatus}. On Express, what fails after the handler's call throws into the handler. */
+  watchNativeReply(): void {}
 
   /** Resets status and headers, so that a filter can write another response. */
   reopen(before: OutgoingHttpHeaders): void {
@@ -155,6 +161,16 @@ class FastifyExchange extends Exchange {
     const { rawResponse, reply } = this;
     for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
     for (const [name, value] of Object.entries(rawResponse.getHeaders())) reply.header(name, value);
+  }
+
+  /** An error is no value, and a stream is the handler's own work while it is sent. */
+  override watchNativeReply(): void {
+    const { reply } = this;
+    const { send } = reply;
+    reply.send = (payload) => {
+      if (!(payload instanceof Error) && !isStream(payload) && !isWebResponse(payload)) this.givenStatus ??= this.status;
+      return send.call(reply, payload);
+    };
   }
 
   /** Fastify would log a warning about a reply that was already sent. */

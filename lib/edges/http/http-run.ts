@@ -105,7 +105,10 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     interceptorOf(exchange.rawResponse).run = this;
     this.headersBefore = exchange.headers();
     this.capture = new ResponseCapture(exchange.rawResponse, response, policy.leaseMs, this);
-    if (operation.native) exchange.rawResponse.on('pipe', (source) => this.onPipe(source));
+    if (operation.native) {
+      exchange.rawResponse.on('pipe', (source) => this.onPipe(source));
+      exchange.watchNativeReply();
+    }
   }
 
   start(next: CallHandler, subscriber: Subscriber<unknown>): void {

@@ -231,6 +231,8 @@ function hasHandlerFailed(run: RunState, status: number | undefined): boolean {
   if (run.pass.thrown) return isWorkToBeDone(calls.value);
   if (status === undefined || status < 400) return false;
   if (run.writer === 'interceptor') return isWorkToBeDone(calls.value);
+  // A hook or a serializer of Fastify has failed.
+  if (run.exchange.givenStatus! < 400) return false;
   // Any other status than the handler's comes from a failure after it. ts-rest keeps the handler's status in its value.
   return isNative(run) || status === run.pass.status || status === statusIn(calls.value);
 }
