@@ -168,7 +168,8 @@ class FastifyExchange extends Exchange {
     const { reply } = this;
     const { send } = reply;
     reply.send = (payload) => {
-      if (!(payload instanceof Error) && !isStream(payload) && !isWebResponse(payload)) this.givenStatus ??= this.status;
+      if (!(payload instanceof Error) && !isStream(payload) && !isWebResponse(payload))
+        this.givenStatus ??= this.status;
       return send.call(reply, payload);
     };
   }

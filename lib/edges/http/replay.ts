@@ -3,7 +3,13 @@ import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import type { Subscriber } from 'rxjs';
 import type { StoredOutcome } from '../../engine/outcome.js';
 import type { Exchange, FastifyReply } from './exchange.js';
-import { type ResponseInterceptor, type WriteHandler, interceptorOf, discardWrites, onClose } from './response-interceptor.js';
+import {
+  type ResponseInterceptor,
+  type WriteHandler,
+  interceptorOf,
+  discardWrites,
+  onClose,
+} from './response-interceptor.js';
 import { type HeaderLine, type Headers, lowerCaseOf, type ResponseHead, unpackHead } from '../content/response-head.js';
 import type { StaleNonces } from './stale-nonces.js';
 import { REPLAYED_HEADER, restoreOutcome } from './write-response.js';
