@@ -56,6 +56,7 @@ function createParts(
     sealer: options.encryption ? new AesGcmSealer(options.encryption) : noSealer,
     transactionHost: options.transactionHost,
   });
+  store.watchOpened();
   const lock = redis.length > 0 ? new RedlockRecordLock(redis, redlock) : undefined;
   const wakeUp = redis.length > 0 ? new RedisWakeUp(redis) : connector.wakeUp?.();
   const engineParts = { store, lock, wakeUp, events, onLockUnavailable };

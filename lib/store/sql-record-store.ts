@@ -32,6 +32,7 @@ import {
 import { GroupCommit } from './group-commit.js';
 import { closedConnection, isRetryable, retryingConflicts } from './driver-errors.js';
 import { explainStore } from './missing-tables.js';
+import { onOpened } from './transactions/opened-data-sources.js';
 import { OwnTransactions } from './transactions/own-transactions.js';
 import { RolledBackCalls } from './transactions/rolled-back-calls.js';
 import { fieldOfHead, noSealer, type Sealer } from './sealer.js';
@@ -72,6 +73,7 @@ export class SqlRecordStore implements RecordStore {
   private readonly watch: TransactionWatch;
   private readonly rolledBackCalls = new RolledBackCalls();
   private watched: readonly DataSource[] = [];
+  private stopWatching: (() => void) | undefined;
   /** How long an execution waits for a statement on its own record, in milliseconds. */
   private readonly patienceMs: number;
 
@@ -103,6 +105,11 @@ export class SqlRecordStore implements RecordStore {
     this.watch = new TransactionWatch(connector);
   }
 
+  /** Watches what handlers write to data sources that the application opens from now on, as for a tenant. */
+  watchOpened(): void {
+    this.stopWatching ??= onOpened((dataSource) => void this.subscribeTo(dataSource));
+  }
+
   /**
    * Watches what handlers write. Warns of what transactional ones write to other data sources, which never commits with the outcome.
    *
@@ -118,14 +125,19 @@ export class SqlRecordStore implements RecordStore {
    *   is initialized, after the boot or again.
    */
   private subscribe(duringRequest = false): void {
-    for (const { subscribers } of this.watched) {
-      if (subscribers.includes(this.rolledBackCalls)) continue;
-      if (duringRequest) this.rolledBackCalls.watchWrites();
-      // Transactional operations subscribe to the store's data source themselves.
-      const isOther = subscribers !== this.dataSource.subscribers;
-      if (isOther && !subscribers.includes(this.watch)) subscribers.push(this.watch);
-      subscribers.push(this.rolledBackCalls);
+    for (const dataSource of this.watched) {
+      if (this.subscribeTo(dataSource) && duringRequest) this.rolledBackCalls.watchWrites();
     }
+  }
+
+  /** Returns whether it was not subscribed before. */
+  private subscribeTo({ subscribers }: DataSource): boolean {
+    if (subscribers.includes(this.rolledBackCalls)) return false;
+    // Transactional operations subscribe to the store's data source themselves.
+    const isOther = subscribers !== this.dataSource.subscribers;
+    if (isOther && !subscribers.includes(this.watch)) subscribers.push(this.watch);
+    subscribers.push(this.rolledBackCalls);
+    return true;
   }
 
   claim(claim: Claim, onLate?: (record: RecordState) => void): Promise<RecordState> {
@@ -237,6 +249,7 @@ export class SqlRecordStore implements RecordStore {
 
   /** Closes the store's own connections. Later calls still work: they use the data source's pool. */
   async close(): Promise<void> {
+    this.stopWatching?.();
     for (const { subscribers } of this.watched) {
       const index = subscribers.indexOf(this.rolledBackCalls);
       if (index >= 0) subscribers.splice(index, 1);

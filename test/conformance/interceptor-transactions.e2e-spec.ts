@@ -131,6 +131,31 @@ class CoveredController {
   }
 }
 
+/** A data source that is opened at the first request of a tenant, after the boot. */
+class Tenant {
+  static dataSource: DataSource | undefined;
+}
+
+@Injectable()
+class TenantInterceptor implements NestInterceptor {
+  constructor(private readonly dataSource: DataSource) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    Tenant.dataSource ??= await new DataSource({ ...this.dataSource.options, entities: [] }).initialize();
+    return new TransactionInterceptor(Tenant.dataSource).intercept(context, next);
+  }
+}
+
+@Controller('orders')
+class TenantOrdersController {
+  @Post('tenant')
+  @Idempotent()
+  @UseInterceptors(TenantInterceptor)
+  place(@Req() request: TransactionRequest) {
+    return place(request);
+  }
+}
+
 // TypeORM makes a new list of subscribers for each initialize(), and the library was no longer among them.
 const INITIALIZED = {
   'before the boot': () => undefined,
@@ -152,7 +177,7 @@ describe.each(
     const options = { ...database.options, manualInitialization: when === 'after the boot' };
     app = await startApp(platform, {
       database: { ...database, options },
-      controllers: [OrdersController, CoveredController],
+      controllers: [OrdersController, CoveredController, TenantOrdersController],
     });
     await initialize(app.dataSource);
     await app.dataSource.query(
@@ -160,6 +185,8 @@ describe.each(
     );
   });
   afterAll(async () => {
+    await Tenant.dataSource?.destroy();
+    Tenant.dataSource = undefined;
     await app?.close();
     await database?.drop();
   });
@@ -169,21 +196,25 @@ describe.each(
   const orders = async (key: string) =>
     (await app.dataSource.query('SELECT seat FROM interceptor_order WHERE key = $1', [key])).length as number;
 
-  test.each(['runner-outside', 'runner-inside', 'transaction-outside', 'transaction-inside', 'of-class/transaction'])(
-    '%s: a COMMIT that the database refuses frees the key',
-    async (path) => {
-      const [key, seat] = [randomUUID(), randomUUID()];
-      await app.dataSource.query('INSERT INTO interceptor_order VALUES ($1, $2)', ['another', seat]);
-      expect((await post(path, key, seat)).status).toBe(500);
-      expect((await post(path, key, seat)).status).toBe(500);
-      expect(await orders(key)).toBe(0);
-      await app.dataSource.query('DELETE FROM interceptor_order WHERE seat = $1', [seat]);
-      const second = await post(path, key, seat);
-      expect(second).toMatchObject({ status: 201, body: `{"placed":"${key}"}` });
-      expect((await post(path, key, seat)).headers['idempotent-replayed']).toBe('true');
-      expect(await orders(key)).toBe(1);
-    },
-  );
+  test.each([
+    'runner-outside',
+    'runner-inside',
+    'transaction-outside',
+    'transaction-inside',
+    'of-class/transaction',
+    'tenant',
+  ])('%s: a COMMIT that the database refuses frees the key', async (path) => {
+    const [key, seat] = [randomUUID(), randomUUID()];
+    await app.dataSource.query('INSERT INTO interceptor_order VALUES ($1, $2)', ['another', seat]);
+    expect((await post(path, key, seat)).status).toBe(500);
+    expect((await post(path, key, seat)).status).toBe(500);
+    expect(await orders(key)).toBe(0);
+    await app.dataSource.query('DELETE FROM interceptor_order WHERE seat = $1', [seat]);
+    const second = await post(path, key, seat);
+    expect(second).toMatchObject({ status: 201, body: `{"placed":"${key}"}` });
+    expect((await post(path, key, seat)).headers['idempotent-replayed']).toBe('true');
+    expect(await orders(key)).toBe(1);
+  });
 
   test('a COMMIT that the response does not wait for: the log says what can be lost, and of no other', async () => {
     for (const path of ['transaction-inside', 'runner-outside', 'tapped', 'tapped']) {

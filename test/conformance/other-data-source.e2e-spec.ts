@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Controller, Post } from '@nestjs/common';
 import { InjectDataSource, TypeOrmModule } from '@nestjs/typeorm';
-import type { DataSource } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { type Execution, Idempotent, IdempotentExecution } from '../../lib/index.js';
 import { PLATFORMS, startApp } from './support/app.js';
 import { send } from './support/raw-http.js';
@@ -31,6 +31,19 @@ class EntriesController {
     await this.ledger.query('SELECT * FROM entries');
   }
 
+  /** The data source is opened at the first request of a tenant, as applications do that have a database for each. */
+  @Idempotent({ transactional: true })
+  @Post('tenant')
+  async tenant() {
+    const tenant = await new DataSource({ type: 'better-sqlite3', database: ':memory:' }).initialize();
+    try {
+      await tenant.query('CREATE TABLE entries (id int)');
+      await tenant.query(INSERT);
+    } finally {
+      await tenant.destroy();
+    }
+  }
+
   @Idempotent()
   @Post('plain')
   async plain() {
@@ -47,11 +60,12 @@ test.each(PLATFORMS)(
     });
     try {
       await app.app.get(EntriesController)['ledger'].query('CREATE TABLE entries (id int)');
-      for (const name of ['step', 'read', 'plain', 'written', 'written']) {
+      for (const name of ['step', 'read', 'plain', 'written', 'written', 'tenant']) {
         expect(await send(app.port, { path: `/entries/${name}`, key: randomUUID() })).toMatchObject({ status: 201 });
       }
       expect(app.log.lines).toEqual([
         expect.stringMatching(/^WARN POST \/entries\/written: the handler .* writes through another connection/),
+        expect.stringMatching(/^WARN POST \/entries\/tenant: the handler .* writes through another connection/),
       ]);
     } finally {
       await app.close();
