@@ -13,6 +13,11 @@ import { WatchedTransaction } from './watched-transaction.js';
 /** How often to check whether another's transaction has ended: TypeORM has no event for it. */
 const POLL_EVERY_MS = 2;
 
+/** Of a test, which rolls it back: it is not over before the request is answered, and its COMMIT would not be the operation's. */
+const NOT_ITS_OWN =
+  'The query runner that the data source has made has a transaction open already, as in tests that roll back what they write. ' +
+  'A transactional operation needs a connection of its own: delete the rows after each test instead';
+
 /**
  * The states of a transaction.
  *
@@ -44,6 +49,7 @@ export class OwnTransactions {
    */
   async run<T>(work: (manager: EntityManager, begun: WatchedTransaction | undefined) => Promise<T>): Promise<T> {
     const runner = this.dataSource.createQueryRunner('master');
+    if (runner.isTransactionActive && !this.connector.singleConnection) throw new Error(NOT_ITS_OWN);
     /** BEGIN or COMMIT, whose answer a ROLLBACK has to wait for. */
     let statement: Promise<unknown> | undefined;
     let isWanted = true;
