@@ -1,7 +1,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Dialect } from '../dialects/dialect.js';
 import { isInTransactionAfter, isUncommitted, type MysqlAnswer, type MysqlConnection } from '../dialects/mysql.js';
-import { says } from '../driver-errors.js';
+import { causes, type DriverError, says } from '../driver-errors.js';
 import { type Mysql2Connection, ownMysqlPool, sharedMysqlPool } from './mysql-pool.js';
 import { nestingOf } from './nesting.js';
 import { type Place, PooledConnector } from './pooled-connector.js';
@@ -96,7 +96,9 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
   }
 
   endsTransaction(error: unknown): boolean {
-    return says(error, 'endsTransaction') || (this.server?.rollsBackOnTimeout === true && says(error, 'locked'));
+    return (
+      says(error, 'endsTransaction') || (this.server?.rollsBackOnTimeout === true && causes(error).some(isTimeout))
+    );
   }
 
   protected on(connection: Mysql2Connection, place: Place): MysqlConnection | Promise<MysqlConnection> {
@@ -149,6 +151,11 @@ export class MysqlConnector extends PooledConnector<Mysql2Connection, MysqlConne
       logsStatements: values.get('log_bin') === 'ON' && values.get('binlog_format') === 'STATEMENT',
     });
   }
+}
+
+/** Waited too long for a locked row. Not MySQL's error of NOWAIT, which undoes its statement alone. */
+function isTimeout({ errno }: DriverError): boolean {
+  return errno === 1205;
 }
 
 /** Reads a value as `mysql2` does by itself. */
