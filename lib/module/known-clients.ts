@@ -22,9 +22,9 @@ const WRITES = /^(insert|update|upsert|delete|create|save|bulk|replace|merge)/;
 const READS =
   /^(find(?!\w*(And[A-Z]|OrCreate))\w*|select\w*|count\w*|exists|first|distinct|aggregate|groupBy|sum|avg|min|max|estimatedDocumentCount|\$queryRaw|\$count|\$connect)$/;
 
-/** The arguments of a statement that only reads. */
+/** The arguments of a statement that only reads, also of Slonik's: ``(sql.unsafe`SELECT …`)``. */
 const READING_SQL =
-  /^\(\s*(?:\{\s*(?:text|sql)\s*:\s*)?["'`]\s*(select|with|show)\b(?![^]*\b(insert|update|delete|merge)\b)/i;
+  /^\(\s*(?:\{\s*(?:text|sql)\s*:\s*|sql[\w.]*(?:\([^()]*\))?\s*)?["'`]\s*(select|with|show)\b(?![^]*\b(insert|update|delete|merge)\b)/i;
 
 function writes({ names, args }: Chain): boolean {
   const called = names.slice(1);
@@ -54,6 +54,9 @@ const SIGNS: readonly Sign[] = [
   database('MikroORM', 'getEntityManager', 'nativeUpdate', 'upsert'),
   database('Kysely', 'selectFrom', 'insertInto'),
   database('Knex', 'raw', 'batchInsert', 'migrate'),
+  database('Objection', 'relatedQuery', 'bindKnex'),
+  database('pg-promise', 'oneOrNone', 'manyOrNone', 'taskIf'),
+  database('Slonik', 'manyFirst', 'maybeOneFirst', 'transaction'),
   database('Sequelize', 'define', 'authenticate', 'transaction'),
   database('Sequelize', 'bulkCreate', 'findByPk'),
   database('Mongoose', 'hydrate', 'bulkWrite', 'insertMany'),

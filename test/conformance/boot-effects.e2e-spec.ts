@@ -836,3 +836,65 @@ test('effects in base classes, in methods that a decorator adds, and by query ru
     ),
   ]);
 });
+
+/** Has the members of a package's client, of which all are functions here. */
+const clientWith = (...members: string[]) =>
+  Object.fromEntries(members.map((name) => [name, () => undefined])) as never;
+
+/** Other query builders and drivers, by the members by which their newest versions are known. */
+@Idempotent({ transactional: true })
+@Controller('builders')
+class BuildersController {
+  // Objection 3: the class of a model.
+  private readonly payments: { query(): { insert(row: object): void; findById(id: number): void } } = class {
+    static relatedQuery() {}
+    static bindKnex() {}
+    static query() {
+      return { insert: () => undefined, findById: () => undefined };
+    }
+  };
+  private readonly db: { none(sql: string): void; one(sql: string): void } = clientWith(
+    ...['none', 'one', 'oneOrNone', 'manyOrNone', 'taskIf', 'tx'],
+  );
+  private readonly pool: { query(sql: unknown): void; one(sql: unknown): void } = clientWith(
+    ...['query', 'one', 'many', 'manyFirst', 'maybeOneFirst', 'transaction'],
+  );
+
+  @Post('objection')
+  objection() {
+    this.payments.query().insert({ amount: 1 });
+  }
+
+  @Post('pg-promise')
+  promise() {
+    this.db.none('INSERT INTO payment VALUES (1)');
+  }
+
+  @Post('slonik')
+  slonik() {
+    const sql = { unsafe: String.raw };
+    this.pool.query(sql.unsafe`INSERT INTO payment VALUES (1)`);
+  }
+
+  @Post('reading')
+  reading() {
+    const sql = { unsafe: String.raw, type: (_schema: object) => String.raw };
+    this.payments.query().findById(1);
+    this.db.one('SELECT 1');
+    this.pool.one(sql.unsafe`SELECT 1`);
+    this.pool.one(sql.type({})`
+      SELECT 1`);
+  }
+}
+
+test('writes by Objection, pg-promise and Slonik are named at boot', async () => {
+  const app = await startApp('fastify', { controllers: [BuildersController], options: { audit: 'error' } });
+  await app.close();
+  expect(app.log.lines).toEqual([
+    expect.stringContaining(
+      ': BuildersController.objection (Objection by this.payments in BuildersController.objection), ' +
+        'BuildersController.promise (pg-promise by this.db in BuildersController.promise), ' +
+        'BuildersController.slonik (Slonik by this.pool in BuildersController.slonik) Idempotency',
+    ),
+  ]);
+});
