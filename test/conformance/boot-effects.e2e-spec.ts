@@ -854,10 +854,20 @@ class BuildersController {
     }
   };
   private readonly db: { none(sql: string): void; one(sql: string): void } = clientWith(
-    ...['none', 'one', 'oneOrNone', 'manyOrNone', 'taskIf', 'tx'],
+    'none',
+    'one',
+    'oneOrNone',
+    'manyOrNone',
+    'taskIf',
+    'tx',
   );
   private readonly pool: { query(sql: unknown): void; one(sql: unknown): void } = clientWith(
-    ...['query', 'one', 'many', 'manyFirst', 'maybeOneFirst', 'transaction'],
+    'query',
+    'one',
+    'many',
+    'manyFirst',
+    'maybeOneFirst',
+    'transaction',
   );
 
   @Post('objection')
