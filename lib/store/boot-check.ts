@@ -78,14 +78,22 @@ async function askServer(dataSource: DataSource): Promise<Server> {
 interface DriverConnection {
   readonly execute?: unknown;
   readonly binary?: boolean;
+  readonly release?: unknown;
 }
 
-function unusableDriver(dialect: DialectName, { execute, binary }: DriverConnection): string | undefined {
+function unusableDriver(dialect: DialectName, { execute, binary, release }: DriverConnection): string | undefined {
   // TypeORM 0.3 prefers the package `mysql` where both are installed, and any version takes it as the option `driver`.
   if (dialect === 'mysql' && typeof execute !== 'function') {
     return (
       'uses the package `mysql`, which cannot prepare statements. Install `mysql2`, ' +
       'and remove `mysql`, or `driver` from the options of TypeOrmModule.forRoot()'
+    );
+  }
+  // PGlite: requests would write in the transactions of each other.
+  if (dialect === 'postgres' && typeof release !== 'function') {
+    return (
+      'has a `driver` other than `pg`, whose connections are one session: a rollback would undo the records of other requests. Give tests ' +
+      'SQLite in memory, or a PostgreSQL server'
     );
   }
   // A statement cannot switch it off, and completions then look lost.

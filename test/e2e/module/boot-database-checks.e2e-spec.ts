@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { EventEmitter } from 'node:events';
 import { Controller, type INestApplication, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import mysql2 from 'mysql2';
+import pg from 'pg';
 import { DataSource } from 'typeorm';
 import {
   IDEMPOTENCY_ENTITIES,
@@ -276,6 +278,36 @@ test('binary results of `pg`, as which completions cannot be read, fail the boot
   const { database } = await newDatabase('postgres');
   await expect(boot({ ...database.options, extra: { binary: true } })).rejects.toThrow(
     'IdempotencyModule: the data source sets `binary` of `pg`, which the store cannot read. Remove it from `extra`',
+  );
+});
+
+/** As typeorm-pglite has it: all connections of the pool are one session, which takes statements as text. */
+test('a driver whose connections are one session, in which no record outlives a rollback, fails the boot', async () => {
+  const { database } = await newDatabase('postgres');
+  const { host, port, username, password, database: name } = database.options;
+  class OneSession extends EventEmitter {
+    private readonly client = new pg.Client({
+      host,
+      port,
+      user: username,
+      password,
+      database: name,
+    } as pg.ClientConfig);
+    private readonly connected = this.client.connect();
+    async connect(done: (error: undefined, connection: this, release: () => void) => void) {
+      await this.connected;
+      done(undefined, this, () => undefined);
+    }
+    query(sql: string, values: unknown[], done: (error: Error, result: unknown) => void) {
+      if (typeof sql !== 'string') throw new TypeError('text must be a string');
+      return this.client.query(sql, values, done as never);
+    }
+    end(done: () => void) {
+      void this.client.end().then(done);
+    }
+  }
+  await expect(boot({ ...database.options, driver: { Pool: OneSession } })).rejects.toThrow(
+    'IdempotencyModule: the data source has a `driver` other than `pg`, whose connections are one session',
   );
 });
 
