@@ -1,4 +1,5 @@
 import type { Claim, FencedAnswer } from '../../engine/ports/record-store.js';
+import { bufferOf } from '../entities/transformers.js';
 import { SQLITE_NOW as NOW } from './clock.js';
 import { CLAIM_COLUMNS, claimValues, NOT_HELD, once, toRecord } from './dialect.js';
 import type { CompletionRow, Dialect, StepRow, TableNames, Unchanged } from './dialect.js';
@@ -157,7 +158,8 @@ export function sqliteDialect(tables: TableNames): Dialect<SqliteConnection> {
     },
 
     async loadSteps(on, recordId) {
-      return prepared(on, sql().loadSteps).all(recordId) as unknown as StepRow[];
+      const rows = prepared(on, sql().loadSteps).all(recordId) as unknown as StepRow[];
+      return rows.map((row) => ({ ...row, result: bufferOf(row.result) as Buffer | null }));
     },
 
     async putStep(on, ownership, { name, status, result }) {

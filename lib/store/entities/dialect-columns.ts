@@ -36,8 +36,8 @@ export const NATIVE_TYPES: Record<DialectName, Record<DialectType, NativeType>> 
     id: { type: 'varchar', length: '36' },
     name: { type: 'varchar', length: '191' },
     label: { type: 'varchar', length: '255' },
-    digest: { type: 'blob' },
-    bytes: { type: 'blob' },
+    digest: { type: 'blob', transformer: asBuffer },
+    bytes: { type: 'blob', transformer: asBuffer },
     instant: { type: 'bigint', transformer: asMilliseconds },
   },
 };

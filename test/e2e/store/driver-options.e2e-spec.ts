@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import Database from 'better-sqlite3';
 import pg from 'pg';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import type { TestDialect } from '../../support/database.js';
@@ -52,12 +53,30 @@ const OPTIONS: readonly (readonly [dialect: TestDialect, label: string, options:
     { prepareDatabase: (database: SqliteDatabase) => database.defaultSafeIntegers(true) },
   ],
   ['better-sqlite3', 'no WAL', { enableWAL: false }],
+  ['better-sqlite3', 'a driver that lists bytes as ArrayBuffer', { driver: listingArrayBuffers() }],
   [
     'better-sqlite3',
     'synchronous = FULL',
     { prepareDatabase: (db: SqliteDatabase) => db.pragma('synchronous = FULL') },
   ],
 ];
+
+/** As libsql, which applications give as `driver`: `all()` does not make a Buffer of bytes, and `get()` does. */
+function listingArrayBuffers() {
+  const converted = (value: unknown) =>
+    Buffer.isBuffer(value) ? value.buffer.slice(value.byteOffset, value.byteOffset + value.length) : value;
+  return class extends Database {
+    override prepare(sql: string): never {
+      const statement = super.prepare(sql);
+      const all = statement.all.bind(statement);
+      const list = (...values: unknown[]) =>
+        (all(...values) as object[]).map((row) =>
+          Object.fromEntries(Object.entries(row).map(([name, value]) => [name, converted(value)])),
+        );
+      return Object.assign(statement, { all: list }) as never;
+    }
+  };
+}
 
 /** As of an application that keeps numbers of eight bytes as they are, and times as text. */
 function numbersAsBigInt() {
