@@ -34,7 +34,7 @@ export function rpcRequest(
     header: (name) => headers(name).join(', ') || undefined,
     input: () => payload,
     principal: () => NO_PRINCIPAL,
-    beginsInDrain: isEvent,
+    isEvent,
     serialize: serializers.of(context),
     onRefused: (error) => {
       // Most transports drop what an event handler throws, so the log is the only trace of the refusal.

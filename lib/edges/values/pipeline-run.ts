@@ -42,6 +42,7 @@ export class PipelineRun {
   /**
    * @param subscriber the outer interceptors
    * @param serialize returns what the record keeps of a value, or the promise of it, if it is not the value itself
+   * @param isEvent whether no client asks again for what did not begin
    */
   constructor(
     private readonly leased: LeasedExecution,
@@ -49,6 +50,7 @@ export class PipelineRun {
     private readonly subscriber: Subscriber<unknown>,
     private readonly openTransactions: OpenTransactions,
     private readonly serialize?: (value: unknown) => unknown,
+    private readonly isEvent = false,
   ) {
     this.current = CurrentExecution.of(leased.execution, settings.handler, followStream);
     this.result = new Promise((resolve) => (this.settleResult = resolve));
@@ -83,8 +85,12 @@ export class PipelineRun {
     });
   }
 
-  /** An outer interceptor, such as a timeout, has answered, perhaps before the run began. What had not begun by then does not begin. */
+  /**
+   * An outer interceptor, such as a timeout, has answered, perhaps before the run began. What had not begun by then does not begin, except
+   * an event: where another listener of it fails, Nest unsubscribes from this one, and most brokers do not deliver it again.
+   */
   private onUnsubscribed(): void {
+    if (this.isEvent) return;
     if (this.phase === 'holding' && this.current.calls.state === 'not begun') this.settle({ kind: 'discard' });
   }
 

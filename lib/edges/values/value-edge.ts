@@ -62,8 +62,8 @@ export interface ValueRequest {
   readonly principal: () => Principal;
   /** Called with the problem of a request that does not run, before the caller gets it. */
   readonly onRefused?: (error: unknown) => void;
-  /** See {@link Operation.beginsInDrain}. */
-  readonly beginsInDrain?: boolean;
+  /** Whether its sender does not ask again. It begins during a shutdown, and although nobody waits for its end. */
+  readonly isEvent?: boolean;
   /** Returns what a record keeps of a value, or the promise of it, if it is not the value itself. */
   readonly serialize?: Serialize | undefined;
   /** Classes whose instances a replay restores. */
@@ -139,7 +139,7 @@ export class ValueEdge {
         const handler = watchedBehind(context.getHandler());
         const watched = isWatched(handler);
         const settings = { endpoint, options, documentation, errors, handler, watched, classes };
-        return new PipelineRun(admission.leased, settings, subscriber, this.openTransactions, serialize)
+        return new PipelineRun(admission.leased, settings, subscriber, this.openTransactions, serialize, request.isEvent)
           .run(
             () => next.handle(),
             () => this.running.delete(args),
@@ -179,7 +179,7 @@ export class ValueEdge {
       ...this.callers.bindings.of(identity, credential),
       request: () => requestToKeep({ head: JSON.stringify(head), member: 'input', content: input }, options.request),
       policy,
-      beginsInDrain: request.beginsInDrain ?? false,
+      beginsInDrain: request.isEvent ?? false,
     };
   }
 
