@@ -1,6 +1,17 @@
+import * as nest from '@nestjs/common';
 import { HttpException } from '@nestjs/common';
 import { fromValueJson, toValueJson, type ValueJson } from '../../engine/value-json.js';
+import * as problems from '../../problems/index.js';
 import { extensionsOf, isRpcException, type RpcExceptionLike } from '../../options/error-status.js';
+import { type GrpcEntries, grpcMetadataOf, knowGrpcMetadata } from './grpc-metadata.js';
+
+/** The names of prototypes of Nest and of this library: who catches an error may ask for its class. */
+const NAMES: ReadonlyMap<object, string> = new Map(
+  Object.entries({ ...nest, ...problems } as Record<string, unknown>).flatMap(([name, value]) => {
+    const prototype: unknown = typeof value === 'function' ? value.prototype : undefined;
+    return prototype instanceof HttpException ? [[prototype, name]] : [];
+  }),
+);
 
 /** A stored error: what is needed to throw it again. Its stack is never stored. */
 export interface StoredError {
@@ -9,8 +20,12 @@ export interface StoredError {
   /** Of an HttpException. */
   readonly status?: number;
   readonly response?: string | object;
+  /** The nearest class that all processes know. */
+  readonly class?: string;
   /** What an RpcException sends to the client. */
   readonly payload?: ValueJson;
+  /** Whether `metadata` of the payload is that of gRPC, such as the details of an error. */
+  readonly grpc?: true;
   /** Of a GraphQLError. */
   readonly extensions?: object;
 }
@@ -22,28 +37,59 @@ export function toStoredError(error: unknown): StoredError {
   return {
     name,
     message,
-    ...(error instanceof HttpException && { status: error.getStatus(), response: error.getResponse() }),
-    ...(isRpcException(error) && { payload: payloadOf(error) }),
+    ...(error instanceof HttpException && {
+      status: error.getStatus(),
+      response: error.getResponse(),
+      class: classNameOf(error),
+    }),
+    ...(isRpcException(error) && payloadOf(error)),
     ...(extensions && { extensions }),
   };
 }
 
-export async function toError({ name, message, status, response, payload, extensions }: StoredError): Promise<Error> {
+export async function toError(stored: StoredError): Promise<Error> {
+  const { name, message, status, response, payload, grpc, extensions } = stored;
   const error =
     status !== undefined
-      ? new HttpException(response ?? message, status)
+      ? httpExceptionOf(response ?? message, status, stored.class)
       : payload
-        ? await rpcExceptionOf(fromValueJson(payload), message)
+        ? await rpcExceptionOf(grpc ? withMetadata(fromValueJson(payload)) : fromValueJson(payload), message)
         : new Error(message);
   error.message = message;
   error.name = name;
+  if (error instanceof problems.IdempotencyProblem) {
+    const { code, retryable, retryAfter } = extensions as typeof error.extensions;
+    return Object.assign(error, { code, retryable, retryAfter });
+  }
   return extensions ? Object.assign(error, { extensions }) : error;
 }
 
+function classNameOf(error: HttpException): string | undefined {
+  let prototype = Object.getPrototypeOf(error) as object;
+  while (prototype !== HttpException.prototype && !NAMES.has(prototype)) prototype = Object.getPrototypeOf(prototype);
+  return NAMES.get(prototype);
+}
+
+function httpExceptionOf(response: string | object, status: number, className: string | undefined): HttpException {
+  const error = new HttpException(response, status);
+  for (const [prototype, name] of NAMES) if (name === className) Object.setPrototypeOf(error, prototype);
+  return error;
+}
+
 /** Returns what an RpcException sends. A KafkaRetriableException returns itself, which is no payload. */
-function payloadOf(error: RpcExceptionLike): ValueJson {
+function payloadOf(error: RpcExceptionLike): Pick<StoredError, 'payload' | 'grpc'> {
   const payload = error.getError();
-  return toValueJson(payload === error ? error.message : payload);
+  const { metadata } = (payload ?? {}) as { metadata?: unknown };
+  return {
+    payload: toValueJson(payload === error ? error.message : payload),
+    ...(knowGrpcMetadata(metadata) && { grpc: true }),
+  };
+}
+
+/** With a plain object in the place of metadata, the gRPC server throws where nothing catches it, and the process ends. */
+function withMetadata(payload: unknown): object {
+  const { metadata, ...others } = payload as { metadata: GrpcEntries };
+  return { ...others, metadata: grpcMetadataOf(metadata) };
 }
 
 type RpcExceptionConstructor = new (error: string | object) => RpcExceptionLike;

@@ -1,5 +1,6 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { canonicalJson } from '../content/canonical-json.js';
+import { knowGrpcMetadata } from '../content/grpc-metadata.js';
 import { isEventHandler, isGrpcPattern, messagePatternsOf } from '../../private-names/nest.js';
 import { watchedBehind } from '../../handlers/watch-handler.js';
 
@@ -52,6 +53,8 @@ export function messageOf(context: ExecutionContext): Message {
   const rpc = context.switchToRpc();
   const handler = watchedBehind(context.getHandler());
   const transport = rpc.getContext<TransportContext | undefined>() ?? {};
+  // For replays of errors with metadata, also of inner operations.
+  knowGrpcMetadata(transport);
   const patterns = patternsOf(handler);
   const subject = subjectOf(transport);
   const isEvent = isEventHandler(handler);

@@ -139,7 +139,14 @@ export class ValueEdge {
         const handler = watchedBehind(context.getHandler());
         const watched = isWatched(handler);
         const settings = { endpoint, options, documentation, errors, handler, watched, classes };
-        return new PipelineRun(admission.leased, settings, subscriber, this.openTransactions, serialize, request.isEvent)
+        return new PipelineRun(
+          admission.leased,
+          settings,
+          subscriber,
+          this.openTransactions,
+          serialize,
+          request.isEvent,
+        )
           .run(
             () => next.handle(),
             () => this.running.delete(args),

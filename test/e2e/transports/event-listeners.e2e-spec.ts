@@ -26,9 +26,9 @@ let failed = 0;
 @Controller()
 class MetricsController {
   @EventPattern('order.placed')
-  count() {
+  count({ id }: Placed) {
     failed++;
-    throw new Error('no metrics');
+    throw new Error(`no metrics of ${id}`);
   }
 }
 

@@ -58,6 +58,11 @@ class PaymentsController {
     if (name === 'raced') await gate;
     if (name === 'declined')
       throw new RpcException({ code: status.FAILED_PRECONDITION, message: `declined ${++runs}` });
+    if (name === 'detailed') {
+      const metadata = new Metadata();
+      metadata.set('grpc-status-details-bin', Buffer.from([8, 9]));
+      throw new RpcException({ code: status.FAILED_PRECONDITION, message: `declined ${++runs}`, metadata });
+    }
     if (name === 'away') throw new RpcException({ code: status.UNAVAILABLE, message: `away ${++runs}` });
     return { name, run: ++runs, key: '' };
   }
@@ -165,6 +170,16 @@ describe('gRPC', () => {
     expect((await failed(pay('declined', 'declined'))).details).toBe(declined.details);
     const away = await failed(pay('away', 'away'));
     expect((await failed(pay('away', 'away'))).details).not.toBe(away.details);
+  });
+
+  test('so are their details, in metadata', async () => {
+    const details = async () => {
+      const { code, details, metadata } = await failed(pay('detailed', 'detailed'));
+      return { code, details, bytes: metadata.get('grpc-status-details-bin') };
+    };
+    const first = await details();
+    expect(first).toMatchObject({ code: status.FAILED_PRECONDITION, bytes: [Buffer.from([8, 9])] });
+    expect(await details()).toEqual(first);
   });
 
   test('streams of requests are refused at boot', async () => {

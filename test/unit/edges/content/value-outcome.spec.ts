@@ -1,7 +1,9 @@
-import { HttpException } from '@nestjs/common';
+import { Metadata } from '@grpc/grpc-js';
+import { ConflictException, HttpException, NotFoundException } from '@nestjs/common';
 import { KafkaRetriableException, RpcException } from '@nestjs/microservices';
 import { GraphQLError } from 'graphql';
 import { type Answer, packAnswer, unpackAnswer, unpackValue } from '../../../../lib/edges/content/value-outcome.js';
+import { IdempotencyKeyReusedException } from '../../../../lib/index.js';
 import { UnreadableRecordError } from '../../../../lib/engine/errors.js';
 import { isTombstone, type StoredOutcome, VALUE_CODE } from '../../../../lib/engine/outcome.js';
 
@@ -69,6 +71,46 @@ describe('an error', () => {
     }
     const bare = await unpackAnswer(stored({ kind: 'error', error: { name: 'E', message: 'm', status: 402 } }));
     expect((bare.thrown!.error as HttpException).getResponse()).toBe('m');
+  });
+
+  test('of HTTP is of its class, or of the nearest one that all processes know', async () => {
+    class OutOfStock extends ConflictException {}
+    class Declined extends HttpException {}
+    const classes = async (error: HttpException) => {
+      const { name, constructor } = await thrownAgain(error);
+      return [name, constructor];
+    };
+    expect(await classes(new NotFoundException())).toEqual(['NotFoundException', NotFoundException]);
+    expect(await classes(new OutOfStock())).toEqual(['OutOfStock', ConflictException]);
+    expect(await classes(new Declined('no', 402))).toEqual(['Declined', HttpException]);
+    const refusal = new IdempotencyKeyReusedException({ detail: 'of another order', documentation: 'https://docs' });
+    const replayed = (await thrownAgain(refusal)) as never as IdempotencyKeyReusedException;
+    expect(replayed).toBeInstanceOf(IdempotencyKeyReusedException);
+    expect([replayed.message, replayed.retryable, replayed.code]).toEqual(['of another order', false, 'key-reused']);
+    expect(replayed.extensions).toEqual(refusal.extensions);
+    const unknown = stored({ kind: 'error', error: { name: 'E', message: 'm', status: 402, class: 'Former' } });
+    expect((await unpackAnswer(unknown)).thrown!.error).toBeInstanceOf(HttpException);
+  });
+
+  test('of gRPC has its metadata, once this process has seen any', async () => {
+    const payload = { metadata: { reason: ['x'] }, code: 9 };
+    const outcome = stored({
+      kind: 'error',
+      error: { name: 'E', message: 'm', grpc: true, payload: { json: JSON.stringify(payload) } },
+    });
+    const before = (await unpackAnswer(outcome)).thrown!.error as RpcException;
+    expect(before.getError()).toEqual({ code: 9, metadata: undefined });
+
+    const metadata = new Metadata();
+    metadata.set('grpc-status-details-bin', Buffer.from([1, 2]));
+    metadata.add('reason', 'one');
+    metadata.add('reason', 'two');
+    const replayed = (await thrownAgain(new RpcException({ code: 9, metadata }))) as never as RpcException;
+    const { metadata: again } = replayed.getError() as { metadata: Metadata };
+    expect(again).toBeInstanceOf(Metadata);
+    expect(again.toJSON()).toEqual(metadata.toJSON());
+    const plain = await thrownAgain(new RpcException({ metadata: { reason: 'x' } }));
+    expect((plain as never as RpcException).getError()).toEqual({ metadata: { reason: 'x' } });
   });
 
   test('of a message handler has its payload', async () => {
