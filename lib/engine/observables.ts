@@ -28,3 +28,26 @@ export function noObservable<T>(result: T, of: string): T {
     `${of} returned an Observable, whose work has not begun. Return its promise: lastValueFrom(observable)`,
   );
 }
+
+/**
+ * Returns a result, unless it is a `Nack` of @golevelup/nestjs-rabbitmq, which says that a message was not handled. On record as a result,
+ * it would be a plain object for the next delivery, whose consumer would acknowledge the message: it would be lost.
+ *
+ * @param of who returned it, in the error
+ * @throws TypeError for a Nack
+ */
+export function noNack<T>(result: T, of: string): T {
+  if (!isNack(result)) return result;
+  throw new TypeError(
+    `${of} returned a Nack, and its message is not handled. Throw instead, and return the Nack behind run()`,
+  );
+}
+
+/** By its getter: the library does not depend on the package. */
+function isNack(value: unknown): boolean {
+  try {
+    return typeof (value as { requeue?: unknown } | null)?.requeue === 'boolean' && !Object.hasOwn(value!, 'requeue');
+  } catch {
+    return false;
+  }
+}

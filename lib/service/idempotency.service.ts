@@ -13,7 +13,7 @@ import type { IdempotencyEngine } from '../engine/engine.js';
 import { UnreadableRecordError } from '../engine/errors.js';
 import type { IdempotencyEvent } from '../engine/events.js';
 import { bindFingerprint, digestIdentity, type IdentityDigest } from '../engine/identity.js';
-import { noObservable } from '../engine/observables.js';
+import { noNack, noObservable } from '../engine/observables.js';
 import { MAX_RETENTION_MS } from '../engine/policy.js';
 import { storedLabel } from '../engine/stored-text.js';
 import type { Execution } from '../store/typeorm-execution.js';
@@ -107,7 +107,7 @@ export class IdempotencyService {
    *
    * @throws IdempotencyProblem where the operation neither runs nor has a value, such as 409 `in-progress`
    * @throws TypeError for a missing key or operation: all calls without one would share a record; for an Observable, whose work would never
-   * happen: return its promise
+   * happen: return its promise; for a `Nack`: throw instead
    *
    * @example
    * const receipt = await idempotency.run({ key: job.id, operation: 'settle', input: job.data }, (execution) =>
@@ -149,8 +149,8 @@ export class IdempotencyService {
       case 'run': {
         const { leased } = admission;
         const handle = () => handler(leased.execution as Execution);
-        const call = async () =>
-          current()!.call(handle, (value) => noObservable(value, `run() of ${endpoint}: its handler`));
+        const of = `run() of ${endpoint}: its handler`;
+        const call = async () => current()!.call(handle, (value) => noNack(noObservable(value, of), of));
         const values = new Observable((subscriber) => {
           const run = new PipelineRun(
             leased,

@@ -5,9 +5,11 @@ import {
   Controller,
   type ExecutionContext,
   Get,
+  HttpException,
   Injectable,
   Module,
   type NestInterceptor,
+  NotFoundException,
   Param,
   Post,
   Query,
@@ -29,7 +31,7 @@ import {
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import type { Channel, Message } from 'amqplib';
 import type { MqttClient } from 'mqtt';
-import { lastValueFrom, type Observable, tap } from 'rxjs';
+import { catchError, lastValueFrom, mergeMap, type Observable, tap, throwError, timer } from 'rxjs';
 import { Column, DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm';
 import {
   type Execution,
@@ -52,7 +54,7 @@ interface Task {
   /** Ends the process before this step of it, in the first attempt. */
   dieBefore?: string;
   /** Throws this. */
-  fail?: 'final' | 'once';
+  fail?: 'final' | 'unknown' | 'once' | 'always';
 }
 
 @Entity('effect')
@@ -74,16 +76,23 @@ class AckInterceptor implements NestInterceptor {
     const channel = rmq.getChannelRef() as Channel;
     const message = rmq.getMessage() as unknown as Message;
     return next.handle().pipe(
-      tap({
-        complete: () => channel.ack(message),
-        error: (error: unknown) => channel.nack(message, false, isWorthAnotherTry(error)),
+      tap({ complete: () => channel.ack(message) }),
+      catchError((error: unknown) => {
+        const again = isWorthAnotherTry(error);
+        return timer(again ? 50 : 0).pipe(
+          tap(() => channel.nack(message, false, again)),
+          mergeMap(() => throwError(() => error)),
+        );
       }),
     );
   }
 }
 
 function isWorthAnotherTry(error: unknown): boolean {
-  return error instanceof IdempotencyProblem ? error.retryable : !(error instanceof RpcException);
+  if (error instanceof IdempotencyProblem) return error.retryable;
+  if (error instanceof RpcException) return false;
+  const status = error instanceof HttpException ? error.getStatus() : 500;
+  return status >= 500 || [408, 425, 429].includes(status);
 }
 
 /** Acknowledges a message of QoS 1 once its handler has ended. Takes one message at a time. */
@@ -170,6 +179,8 @@ class TasksController {
     report({ done: task.name });
     await sleep(task.after ?? 0);
     if (task.fail === 'final') throw new RpcException('declined');
+    if (task.fail === 'unknown') throw new NotFoundException('no such order');
+    if (task.fail === 'always') throw new TypeError('a bug');
     if (task.fail === 'once' && execution.attempt === 1) throw new Error('not now');
     return { name: task.name, attempt: execution.attempt };
   }

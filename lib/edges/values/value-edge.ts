@@ -62,7 +62,7 @@ export interface ValueRequest {
   readonly principal: () => Principal;
   /** Called with the problem of a request that does not run, before the caller gets it. */
   readonly onRefused?: (error: unknown) => void;
-  /** Whether its sender does not ask again. It begins during a shutdown, and although nobody waits for its end. */
+  /** Whether its sender does not ask again. It begins during a shutdown, and although no subscriber is left. */
   readonly isEvent?: boolean;
   /** Returns what a record keeps of a value, or the promise of it, if it is not the value itself. */
   readonly serialize?: Serialize | undefined;

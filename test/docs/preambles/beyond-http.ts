@@ -18,6 +18,9 @@ export {
   UseFilters,
   UseInterceptors,
 } from '@nestjs/common';
+export { type ConsumeMessage } from 'amqplib';
+export { RabbitSubscribe } from '@golevelup/nestjs-rabbitmq';
+export { HttpException } from '@nestjs/common';
 export { Args, Mutation } from '@nestjs/graphql';
 export {
   BaseRpcContext,
@@ -32,12 +35,13 @@ export {
   RpcException,
   Server,
   ServerMqtt,
+  Transport,
 } from '@nestjs/microservices';
 export type { ArgumentsHost } from '@nestjs/common';
 export { Cron } from '@nestjs/schedule';
 export type { Job } from 'bullmq';
 export type { MqttClient } from 'mqtt';
-export { lastValueFrom, type Observable, tap } from 'rxjs';
+export { catchError, lastValueFrom, mergeMap, type Observable, tap, throwError, timer } from 'rxjs';
 export {
   type Execution,
   IdempotencyKey,
@@ -87,6 +91,9 @@ export interface Queue {
   consume(deliver: (message: QueueMessage) => Promise<void>): void;
   close(): Promise<void>;
 }
+
+/** Shown for the interceptor, and used again. */
+export declare function isWorthAnotherTry(error: unknown): boolean;
 
 export declare const app: INestApplication;
 export declare const client: ClientProxy;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { Nack } from '@golevelup/nestjs-rabbitmq';
 import { Controller, Post } from '@nestjs/common';
 import { defer, EMPTY, lastValueFrom, of } from 'rxjs';
 import { type Execution, IdempotencyService, Idempotent, IdempotentExecution } from '../../../lib/index.js';
@@ -39,6 +40,19 @@ afterAll(() => app?.close());
 beforeEach(() => (provider = new Provider()));
 
 const logged = (text: string) => app.log.lines.filter((line) => line.includes(text)).length;
+
+describe('a Nack', () => {
+  it('of the handler of run() is refused: its replay would acknowledge the message', async () => {
+    let isThere = false;
+    const run = () =>
+      service.run({ key: 'nack', operation: 'reserve' }, () => (isThere ? { requeue: true } : new Nack(true)));
+    await expect(run()).rejects.toThrow(
+      'run() of reserve: its handler returned a Nack, and its message is not handled. Throw instead, and return the Nack behind run()',
+    );
+    isThere = true;
+    expect(await run()).toEqual({ requeue: true });
+  });
+});
 
 describe('an Observable', () => {
   it.each<[string, () => unknown]>([

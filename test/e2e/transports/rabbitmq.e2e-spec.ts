@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type ClientProxy, ClientProxyFactory, RmqRecordBuilder, Transport } from '@nestjs/microservices';
+import { connect } from 'amqplib';
 import { lastValueFrom, timeout } from 'rxjs';
 import { AppProcess } from '../../support/app-process.js';
 import { began } from '../../support/cluster.js';
@@ -10,6 +11,7 @@ import { until } from '../../support/until.js';
 
 const LEASE = 1_000;
 const QUEUE = 'tasks';
+const DEAD = 'dead tasks';
 
 /** A queue with `noAck: false`, whose consumers acknowledge in an interceptor, as docs/beyond-http.md shows. */
 describe('a RabbitMQ queue', () => {
@@ -17,8 +19,23 @@ describe('a RabbitMQ queue', () => {
   let database: TestDatabase;
   let client: ClientProxy;
   const apps: AppProcess[] = [];
+  let closeAmqp: (() => Promise<void>) | undefined;
 
-  const queue = { urls: [] as string[], queue: QUEUE, queueOptions: { durable: true } };
+  const queue = {
+    urls: [] as string[],
+    queue: QUEUE,
+    queueOptions: {
+      durable: true,
+      arguments: {
+        'x-queue-type': 'quorum',
+        'x-delivery-limit': 2,
+        'x-dead-letter-exchange': '',
+        'x-dead-letter-routing-key': DEAD,
+      },
+    },
+  };
+  /** The ids of the dead letters. */
+  const dead: string[] = [];
 
   async function consume() {
     const app = await AppProcess.start('messages-app', {
@@ -34,12 +51,18 @@ describe('a RabbitMQ queue', () => {
   beforeAll(async () => {
     [broker, database] = await Promise.all([startRabbitmq(), createDatabase('postgres')]);
     queue.urls.push(`amqp://guest:guest@127.0.0.1:${broker.port}`);
+    const amqp = await connect(queue.urls[0]);
+    const channel = await amqp.createChannel();
+    await channel.assertQueue(DEAD);
+    await channel.consume(DEAD, (message) => void dead.push(String(message!.properties.messageId)), { noAck: true });
+    closeAmqp = () => amqp.close();
     client = ClientProxyFactory.create({ transport: Transport.RMQ, options: queue });
     await consume();
   }, 90_000);
 
   afterAll(async () => {
     await client?.close();
+    await closeAmqp?.();
     await Promise.all(apps.map((app) => app.stop()));
     await broker?.dispose();
     await database?.drop();
@@ -85,13 +108,23 @@ describe('a RabbitMQ queue', () => {
     expect(await effects('failed once')).toMatchObject([{ attempt: 2 }]);
   });
 
-  test('an event that was refused for good is not', async () => {
-    await emit({ name: 'refused', fail: 'final' }, messageId());
-    await until(() => timesReported('refused') === 1);
-    await emit({ name: 'after refused' }, messageId());
-    await until(() => timesReported('after refused') === 1);
-    expect(timesReported('refused')).toBe(1);
-    expect(await effects('refused')).toEqual([]);
+  test.each(['final', 'unknown'])(
+    'an event that was refused for good is not, and is a dead letter: %s',
+    async (fail) => {
+      const [name, id] = [`refused ${fail}`, messageId()];
+      await emit({ name, fail }, id);
+      await until(() => dead.includes(id));
+      expect(timesReported(name)).toBe(1);
+      expect(await effects(name)).toEqual([]);
+    },
+  );
+
+  test('an event that fails each time is a dead letter in the end', async () => {
+    const id = messageId();
+    await emit({ name: 'poison', fail: 'always' }, id);
+    await until(() => dead.includes(id));
+    expect(timesReported('poison')).toBe(3);
+    expect(await effects('poison')).toEqual([]);
   });
 
   test('the consumer dies: the broker delivers again, and another takes over', async () => {
