@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type INestApplicationContext, Module } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { type Job, Queue, QueueEvents, Worker, type WorkerOptions } from 'bullmq';
+import { DelayedError, type Job, Queue, QueueEvents, Worker, type WorkerOptions } from 'bullmq';
 import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
 import { type Execution, IdempotencyModule, IdempotencyService } from '../../../lib/index.js';
 import { AppProcess } from '../../support/app-process.js';
@@ -20,6 +20,7 @@ class Invoice {
 interface InvoiceJob {
   readonly customer: string;
   readonly failures?: number;
+  readonly invoiced?: boolean;
   /** Of the operation that has added the job. */
   readonly key?: string;
 }
@@ -70,24 +71,23 @@ describe('BullMQ jobs through IdempotencyService.run()', () => {
   const invoices = (customer: string) => app.get(DataSource).getRepository(Invoice).findBy({ customer });
 
   function work(
-    handler: (job: Job<InvoiceJob>, execution: Execution) => Promise<unknown>,
+    handler: (job: Job<InvoiceJob>, execution: Execution, token: string) => Promise<unknown>,
     options: Partial<WorkerOptions> = {},
     transactional = false,
   ): Worker {
     const service = app.get(IdempotencyService);
     const worker = new Worker<InvoiceJob>(
       queue.name,
-      (job) =>
+      (job, token) =>
         service.run(
           {
             key: job.data.key ?? `${job.id}-${job.timestamp}`,
             operation: queue.name,
-            input: job.data,
             onConflict: 'wait',
             waitTimeout: '20s',
             transactional,
           },
-          (execution) => handler(job, execution),
+          (execution) => handler(job, execution, token!),
         ),
       { connection: connection(), ...options },
     );
@@ -126,6 +126,23 @@ describe('BullMQ jobs through IdempotencyService.run()', () => {
     const job = await queue.add('invoice', { customer: 'ben', failures: 1 }, { attempts: 2 });
     expect(await job.waitUntilFinished(events)).toEqual({ attempt: 2 });
     expect(await invoices('ben')).toHaveLength(1);
+  });
+
+  test('a job that writes its progress into its data, and comes back later, goes on where it was', async () => {
+    const repository = app.get(DataSource).getRepository(Invoice);
+    work(async (job, execution, token) => {
+      const { customer, invoiced } = job.data;
+      await execution.step('invoice', async () => {
+        await repository.insert({ id: randomUUID(), customer });
+      });
+      if (invoiced) return { attempt: execution.attempt };
+      await job.updateData({ customer, invoiced: true });
+      await job.moveToDelayed(Date.now(), token);
+      throw new DelayedError();
+    });
+    const job = await queue.add('invoice', { customer: 'emil' });
+    expect(await job.waitUntilFinished(events)).toEqual({ attempt: 2 });
+    expect(await invoices('emil')).toHaveLength(1);
   });
 
   test('a stalled job, given to another worker while the first still runs, has its effect once', async () => {
