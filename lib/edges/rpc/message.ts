@@ -12,6 +12,11 @@ const SHARED_SUBSCRIPTION = /^\$share\/[^/]+\//;
 
 type Headers = Readonly<Record<string, unknown>>;
 
+interface NatsHeaders {
+  keys(): Iterable<string>;
+  values(name: string): string[];
+}
+
 /** The methods by which contexts of Nest's transports give what a message was sent to, and its headers. Each context has some of them. */
 interface TransportContext {
   getPattern?(): unknown;
@@ -19,9 +24,10 @@ interface TransportContext {
   getChannel?(): unknown;
   getTopic?(): unknown;
   /** NATS */
-  getHeaders?(): { keys(): Iterable<string>; values(name: string): string[] } | undefined;
+  getHeaders?(): NatsHeaders | Headers | undefined;
   /** Kafka, RabbitMQ */
-  getMessage?(): { headers?: Headers; properties?: { headers?: Headers; messageId?: unknown } } | undefined;
+  getMessage?():
+    { headers?: Headers | NatsHeaders; properties?: { headers?: Headers; messageId?: unknown } } | undefined;
   /** MQTT 5 */
   getPacket?(): { properties?: { userProperties?: Headers } } | undefined;
   /** TCP and Redis, from Nest 12 on */
@@ -145,16 +151,26 @@ function textOfValue(value: unknown): string {
 }
 
 function headersOf(context: TransportContext): Headers {
-  const nats = context.getHeaders?.();
-  if (nats) return Object.fromEntries([...nats.keys()].map((name) => [name, nats.values(name)]));
   const message = context.getMessage?.();
   const metadata = context.getMetadata?.();
-  return (
-    message?.properties?.headers ??
-    message?.headers ??
-    context.getPacket?.()?.properties?.userProperties ??
-    (typeof metadata === 'object' && metadata !== null ? (metadata as Headers) : undefined) ??
-    context.getMap?.() ??
-    {}
+  return recordOf(
+    context.getHeaders?.() ??
+      message?.properties?.headers ??
+      message?.headers ??
+      context.getPacket?.()?.properties?.userProperties ??
+      (typeof metadata === 'object' && metadata !== null ? (metadata as Headers) : undefined) ??
+      context.getMap?.() ??
+      {},
   );
+}
+
+/** Returns headers as an object, also those of a message of JetStream, which custom transports hand on. */
+function recordOf(headers: Headers | NatsHeaders): Headers {
+  if (!isOfNats(headers)) return headers;
+  return Object.fromEntries([...headers.keys()].map((name) => [name, headers.values(name)]));
+}
+
+/** A header with such a name is no function. */
+function isOfNats(headers: Headers | NatsHeaders): headers is NatsHeaders {
+  return typeof headers.keys === 'function' && typeof headers.values === 'function';
 }

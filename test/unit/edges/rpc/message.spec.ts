@@ -72,6 +72,13 @@ const missing = { kind: 'missing' };
 describe('the key of a message', () => {
   test.each([
     ['a header of NATS', nats({ 'idempotency-key': ['"abc"'] }), {}, key('abc')],
+    [
+      'one of a message of JetStream',
+      { getMessage: () => ({ headers: nats({ 'idempotency-key': ['abc'] }).getHeaders() }) },
+      {},
+      key('abc'),
+    ],
+    ['one of a custom transport', { getHeaders: () => ({ 'Idempotency-Key': 'abc' }) }, {}, key('abc')],
     ['one of Kafka', kafka({ 'Idempotency-Key': Buffer.from('abc') }), {}, key('abc')],
     ['one of RabbitMQ', rmq({ headers: { 'idempotency-key': 'abc' } }), {}, key('abc')],
     ['a user property of MQTT', mqtt({ 'Idempotency-Key': 'abc' }), {}, key('abc')],
