@@ -23,8 +23,8 @@ export type HandlerResult =
     }
   /** It came to no outcome: the next request runs it again. */
   | { readonly kind: 'release' }
-  /** It never began: the claim leaves no trace. */
-  | { readonly kind: 'discard' }
+  /** It never began: the claim leaves no trace. `refused`: a pipe, for example, has refused the request for good. */
+  | { readonly kind: 'discard'; readonly refused?: boolean }
   /** The edge cannot find out: the record is treated as after a crash. */
   | { readonly kind: 'unknown' };
 
@@ -111,12 +111,19 @@ export class Recorder {
     const failedOnTruncatedInput = result.kind === 'store' && result.failed && input?.isTruncated;
     if (result.kind === 'store' && execution.storable && !failedOnTruncatedInput) {
       // A retry that fails before its first step has not loaded those of earlier attempts.
-      const loading =
-        result.failed && execution.attempt > 1 ? this.owner.steps.load().catch(() => undefined) : undefined;
+      const loading = result.failed && execution.attempt > 1 ? this.loadSteps() : undefined;
       if (!input && !loading) return this.complete(result, undefined);
       return Promise.all([input?.fingerprint(), loading]).then(([fingerprint]) => this.complete(result, fingerprint));
     }
-    return this.free(result.kind === 'discard' ? 'discard' : 'release');
+    if (result.kind !== 'discard') return this.free('release');
+    if (!result.refused || execution.attempt === 1) return this.free('discard');
+    // The client takes the refusal for the outcome, though an earlier attempt may have charged: the log has to say so.
+    return this.loadSteps().then(() => this.free('discard'));
+  }
+
+  /** Loads the steps of earlier attempts, where a report of those that this attempt has not called needs them. */
+  private loadSteps(): Promise<unknown> {
+    return this.owner.steps.load().catch(() => undefined);
   }
 
   private complete(
@@ -185,14 +192,19 @@ export class Recorder {
 
   /** Called when the record is completed, by this recorder or by a transaction that has committed. */
   onCompleted(outcome: StoredOutcome, awaited: boolean, startedAt: number): RecordingResult {
-    const { events, usedSteps } = this.owner;
+    const { events } = this.owner;
     if (events.observed) {
       events.next({ type: 'completed', ...this.owner.inEvents(), takeMs: performance.now() - startedAt });
     }
-    const steps = usedSteps?.unreached;
-    if (steps?.length) events.next({ type: 'unreachedSteps', ...this.owner.inEvents(), steps });
+    this.reportUnreachedSteps();
     this.owner.close(outcome, awaited);
     return STORED;
+  }
+
+  private reportUnreachedSteps(): void {
+    const { events, usedSteps } = this.owner;
+    const steps = usedSteps?.unreached;
+    if (steps?.length) events.next({ type: 'unreachedSteps', ...this.owner.inEvents(), steps });
   }
 
   /**
@@ -240,6 +252,7 @@ export class Recorder {
         : store.discard(ownership));
       if (!answer.held) return this.lost(await this.read());
       if (events.observed) events.next({ type: 'released', ...this.owner.inEvents() });
+      if (how === 'discard') this.reportUnreachedSteps();
       this.owner.close(undefined, answer.awaited);
     } catch (error) {
       // The key stays taken until the lease runs out.

@@ -138,8 +138,8 @@ export class IdempotencyLifecycle implements OnModuleInit, OnApplicationBootstra
       case 'unreachedSteps': {
         const steps = event.steps.map((step) => `"${step}"`).join(', ');
         return this.logger.error(
-          `${endpoint}: record ${recordId} has an outcome of attempt ${event.attempt}, which did not call ${steps} of an earlier attempt. ` +
-            'Find out whether that happened, and undo it if the outcome denies it',
+          `${endpoint}: record ${recordId} was answered by attempt ${event.attempt}, which did not call ${steps} of an earlier attempt. ` +
+            'Find out whether that happened, and undo it if the answer denies it',
         );
       }
       case 'held':

@@ -16,7 +16,12 @@ function final({ status, error, handlerFailed }: OutcomeContext): OutcomeVerdict
   // The handler called another idempotent operation, which may succeed at a retry, or once an operator has resolved it.
   if (error instanceof IdempotencyProblem && (error.retryable || error.code === 'outcome-unknown')) return 'release';
   const decisive = handlerFailed && status < 400 ? statusOfError(error) : status;
-  return decisive < 500 && !TRY_AGAIN.has(decisive) ? 'store' : 'release';
+  return isFinalStatus(decisive) ? 'store' : 'release';
+}
+
+/** Whether a client takes a status for the outcome, and does not ask again. */
+export function isFinalStatus(status: number): boolean {
+  return status < 500 && !TRY_AGAIN.has(status);
 }
 
 function success({ status, handlerFailed }: OutcomeContext): OutcomeVerdict {

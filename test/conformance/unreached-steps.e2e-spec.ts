@@ -1,22 +1,40 @@
 import { randomUUID } from 'node:crypto';
-import { BadGatewayException, Controller, Post, UnprocessableEntityException } from '@nestjs/common';
+import {
+  BadGatewayException,
+  Body,
+  Controller,
+  type HttpException,
+  type PipeTransform,
+  Post,
+  UnprocessableEntityException,
+} from '@nestjs/common';
 import { type Execution, Idempotent, IdempotentExecution } from '../../lib/index.js';
 import { type RunningApp, startApp } from './support/app.js';
+import { until } from '../support/until.js';
 import { send } from './support/raw-http.js';
 
 let handler: (execution: Execution) => unknown = () => undefined;
+
+/** Validates as the release that is deployed now does. */
+let refusal: HttpException | undefined;
+class Validation implements PipeTransform {
+  transform(value: unknown) {
+    if (refusal) throw refusal;
+    return value;
+  }
+}
 
 @Controller('refunds')
 class RefundsController {
   @Idempotent()
   @Post('plain')
-  plain(@IdempotentExecution() execution: Execution) {
+  plain(@IdempotentExecution() execution: Execution, @Body(Validation) _body?: object) {
     return handler(execution);
   }
 
   @Idempotent({ transactional: true })
   @Post('transactional')
-  transactional(@IdempotentExecution() execution: Execution) {
+  transactional(@IdempotentExecution() execution: Execution, @Body(Validation) _body?: object) {
     return handler(execution);
   }
 }
@@ -28,6 +46,7 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
 
     beforeAll(async () => (app = await startApp('express', { dialect, controllers: [RefundsController] })));
     afterAll(() => app?.close());
+    afterEach(() => (refusal = undefined));
 
     const reported = () => app.log.lines.filter((line) => line.includes('of an earlier attempt'));
 
@@ -67,6 +86,44 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
       expect(reported().slice(before)).toEqual([
         expect.stringContaining('which did not call "undo" of an earlier attempt'),
       ]);
+    });
+
+    it.each(['plain', 'transactional'])(
+      'and is refused by a pipe: the log names what has happened (%s)',
+      async (route) => {
+        const request = { path: `/refunds/${route}`, key: randomUUID(), body: {} };
+        handler = async (execution) => {
+          await execution.step('charge', () => ({ id: 7 }));
+          throw new BadGatewayException();
+        };
+        expect((await send(app.port, request)).status).toBe(502);
+        refusal = new UnprocessableEntityException('A stricter release');
+        const before = reported().length;
+        expect((await send(app.port, request)).status).toBe(422);
+        await until(() => reported().length > before);
+        expect(reported().slice(before)).toEqual([
+          expect.stringContaining('was answered by attempt 2, which did not call "charge" of an earlier attempt'),
+        ]);
+        // The operation can still be finished, as after a roll-back of that release.
+        refusal = undefined;
+        handler = (execution) => execution.step('charge', () => ({ id: 8 }));
+        expect(await send(app.port, request)).toMatchObject({ status: 201, body: Buffer.from('{"id":7}') });
+      },
+    );
+
+    it('and is refused for now: nothing is reported', async () => {
+      const request = { path: '/refunds/plain', key: randomUUID(), body: {} };
+      handler = async (execution) => {
+        await execution.step('charge', () => ({ id: 7 }));
+        throw new BadGatewayException();
+      };
+      expect((await send(app.port, request)).status).toBe(502);
+      refusal = new BadGatewayException('The pipe asks a service that is down');
+      const before = reported().length;
+      expect((await send(app.port, request)).status).toBe(502);
+      refusal = undefined;
+      expect((await send(app.port, request)).status).toBe(502); // once its predecessor is recorded
+      expect(reported().slice(before)).toEqual([]);
     });
 
     it('and calls every step again: nothing is reported', async () => {

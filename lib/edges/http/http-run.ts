@@ -7,6 +7,7 @@ import { current, CurrentExecution, runWithin } from '../../engine/current-execu
 import { TooLateError } from '../../engine/handler-calls.js';
 import type { Runner, LeasedExecution } from '../../engine/leased-execution.js';
 import type { HandlerResult, RecordingResult } from '../../engine/recorder.js';
+import { isFinalStatus } from '../../options/outcome-presets.js';
 import { errorOfHandler, problemOfError } from '../../problems/from-engine.js';
 import { IdempotencyProblem } from '../../problems/problem.js';
 import type { EndpointWarnings } from '../shared/endpoint-warnings.js';
@@ -228,7 +229,7 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
     this.onChange();
     switch (sendingOf(this, captured)) {
       case 'unclaimed':
-        return this.end({ kind: 'discard' });
+        return this.end({ kind: 'discard', refused: isFinalStatus(captured.status) });
       case 'foreign':
         return void this.sendForeign(captured.status);
       case 'streamed':

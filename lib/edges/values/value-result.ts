@@ -3,6 +3,7 @@ import type { CurrentExecution } from '../../engine/current-execution.js';
 import type { HandlerResult } from '../../engine/recorder.js';
 import { TOMBSTONE } from '../../engine/outcome.js';
 import { statusOfError } from '../../options/error-status.js';
+import { isFinalStatus } from '../../options/outcome-presets.js';
 import { outcomeToKeep } from '../content/response-to-keep.js';
 import { type Answer, packAnswer } from '../content/value-outcome.js';
 import { isWorkToBeDone, type RunSettings, storedResult, unstoredResult } from '../shared/run-end.js';
@@ -21,7 +22,9 @@ export function resultOf(
 ): HandlerResult {
   const { thrown } = answer;
   const { calls } = current;
-  if (thrown && calls.state === 'not begun') return { kind: 'discard' };
+  if (thrown && calls.state === 'not begun') {
+    return { kind: 'discard', refused: isFinalStatus(statusOfError(thrown.error)) };
+  }
   const handlerFailed =
     calls.state === 'failed' || (thrown !== undefined && (calls.isUndone || isWorkToBeDone(calls.value)));
   const failed = thrown !== undefined || handlerFailed;

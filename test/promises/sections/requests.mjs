@@ -271,8 +271,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/options/outcome-presets.ts',
-            find: 'decisive < 500 && !TRY_AGAIN.has(decisive)',
-            replace: 'decisive < 400 && !TRY_AGAIN.has(decisive)',
+            find: 'status < 500 && !TRY_AGAIN.has(status)',
+            replace: 'status < 400 && !TRY_AGAIN.has(status)',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures' }],
@@ -282,8 +282,8 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/options/outcome-presets.ts',
-            find: 'decisive < 500 && !TRY_AGAIN.has(decisive)',
-            replace: 'decisive < 500 || TRY_AGAIN.has(decisive)',
+            find: 'status < 500 && !TRY_AGAIN.has(status)',
+            replace: 'status < 500 || TRY_AGAIN.has(status)',
           },
         ],
         shownBy: [{ spec: 'test/conformance/failures' }],
@@ -439,11 +439,11 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/recorder.ts',
-            find: "    return this.free(result.kind === 'discard' ? 'discard' : 'release');\n",
+            find: "    if (result.kind !== 'discard') return this.free('release');\n",
             replace: `    if (input && result.kind === 'release') {
       return input.fingerprint().then((read) => this.complete({ code: 503, head: null, body: null }, read));
     }
-    return this.free(result.kind === 'discard' ? 'discard' : 'release');\n`,
+    if (result.kind !== 'discard') return this.free('release');\n`,
           },
         ],
         shownBy: [{ spec: 'test/conformance/streamed-requests', test: 'after a failure, the body of the retry' }],
