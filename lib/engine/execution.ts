@@ -119,7 +119,8 @@ export class Execution<Manager = unknown> {
    *
    * If the process dies inside `fn`, it is unknown whether the effect happened. Then `verify` decides: it returns the result if the step
    * happened, `undefined`, `null` or `false` if it did not. Without `verify`, `afterCrash` decides: `'rerun'` runs the step again, `'hold'`
-   * holds the record. A step whose `fn` threw runs again at the next call, after `verify` where there is one.
+   * holds the record. A step whose `fn` threw runs again at the next call, after `verify` where there is one. If `fn` itself cannot know
+   * whether it had its effect, it throws a `StepUnknownError`, which holds the record.
    *
    * In a transactional operation, use steps for effects elsewhere. Writes of `fn` through `manager` are refused: a rollback would undo
    * them while the step stays recorded.

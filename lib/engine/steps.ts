@@ -35,7 +35,19 @@ export class LeaseLostError extends Error {
   }
 }
 
-/** Whether a step happened, or what it returned, is unknown. The record is held until an operator resolves it. */
+/**
+ * Whether a step happened, or what it returned, is unknown. The record is held until an operator resolves it.
+ *
+ * Throw it inside a step for an answer that did not come, where the other side cannot be asked: any other error frees the key, and a retry
+ * runs the step again. Under `afterCrash: 'hold'` that holds although the database is lost at that moment.
+ *
+ * @example
+ * await execution.step('pay', () =>
+ *   bank.pay(order).catch((cause: unknown) => {
+ *     throw new StepUnknownError('pay', { cause });
+ *   }),
+ * );
+ */
 export class StepUnknownError extends Error {
   override readonly name = 'StepUnknownError';
   constructor(
@@ -80,8 +92,10 @@ interface Step<T> extends StepOptions<T> {
  * Runs the steps of one execution. For each call of the handler, a name is in one of these states:
  *
  * - free: no step has it, or its `fn` threw. Left by a call of `step()`.
- * - running: `fn` runs. Left for done, or for free where `fn` throws: a handler may try a failed step again.
+ * - running: `fn` runs. Left for done, for unknown where `fn` throws a {@link StepUnknownError}, or for free where it throws another error:
+ *   a handler may try a failed step again.
  * - done: final for this call of the handler.
+ * - unknown: final. Every further call throws the same error.
  *
  * A second `step()` of a name that is running or done throws, because two items of a loop would share one record. A further call of
  * the handler, by an interceptor that retries, gets the results of steps that are done, and waits for those that run.
@@ -162,13 +176,14 @@ export class StepRunner {
     used.add(name);
     const { results } = this;
     const run = () => this.runOnce(step);
-    const result = results.get(name)?.catch(run) ?? run();
+    const runAgain = (error: unknown) => (error instanceof StepUnknownError ? Promise.reject(error) : run());
+    const result = results.get(name)?.catch(runAgain) ?? run();
     results.set(name, result);
     try {
       return (await result) as T;
     } catch (error) {
       used.delete(name);
-      if (results.get(name) === result) results.delete(name);
+      if (results.get(name) === result && !(error instanceof StepUnknownError)) results.delete(name);
       throw error;
     }
   }
@@ -195,16 +210,22 @@ export class StepRunner {
   }
 
   private async runFunction<T>({ name, fn, verify }: Step<T>, recordedSteps: Map<string, RecordedStep>): Promise<T> {
+    const begin = () => this.retried(() => this.store.begin(this.ownership, name, this.settings.transaction()));
     // Without these, a later attempt runs the step again whether it began or not.
-    if (verify || this.settings.holdOnCrash) {
-      assertHeld(await this.retried(() => this.store.begin(this.ownership, name, this.settings.transaction())));
-    }
+    const recordsBeginning = verify !== undefined || this.settings.holdOnCrash;
+    if (recordsBeginning) assertHeld(await begin());
     const owns = this.settings.owns();
     if (owns !== true && !(await owns)) throw new LeaseLostError();
     try {
       const transaction = this.settings.transaction();
       return noObservable(await (transaction ? runInStep({ name, transaction }, fn) : fn()), `Step "${name}"`);
     } catch (error) {
+      if (error instanceof StepUnknownError) {
+        this.isUnknown = true;
+        // An operator looks for the step that is `begun`.
+        if (!recordsBeginning) await begin().catch(() => undefined);
+        throw error;
+      }
       recordedSteps.set(name, { name, status: 'failed', result: null });
       // Where this write is lost, the step stays `begun`: a later attempt then asks `verify`, or holds the record.
       await this.end(name, { status: 'failed' }).catch(() => undefined);

@@ -66,7 +66,7 @@ export const REQUESTS = [
         broken: [
           {
             file: 'lib/engine/steps.ts',
-            find: 'const result = results.get(name)?.catch(run) ?? run();',
+            find: 'const result = results.get(name)?.catch(runAgain) ?? run();',
             replace: 'const result = run();',
           },
         ],
