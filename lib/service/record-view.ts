@@ -16,6 +16,8 @@ export interface RecordStats {
   readonly byStatus: Readonly<Record<RecordStatus, number>>;
   /** Of those in `processing`: records whose lease has run out, which the next request takes over. */
   readonly abandoned: number;
+  /** Of those in `failed`: operations with a step that happened, or may have. No retry has finished them, and they do not expire. */
+  readonly unfinished: number;
   /** Past their retention, but not yet deleted. */
   readonly expired: number;
   /** Records that expire within the next hour. */
@@ -93,6 +95,7 @@ export class RecordView {
       failed: `r.status = 'failed'`,
       held,
       abandoned,
+      unfinished: `r.status = 'failed' AND NOT (${isPast(this.dataSource, 'r.expiresAt', MAX_RETENTION_MS / 2)})`,
       expired: `(${ended} OR ${abandoned}) AND ${expired}`,
       expiring: `${ended} AND ${isPast(this.dataSource, 'r.expiresAt', HOUR_MS)} AND NOT (${expired})`,
     };
@@ -118,6 +121,7 @@ export class RecordView {
         held: number('held'),
       },
       abandoned: number('abandoned'),
+      unfinished: number('unfinished'),
       expired: number('expired'),
       expiringWithinAnHour: number('expiring'),
       storedBytes: number('bytes'),

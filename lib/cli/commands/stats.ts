@@ -17,7 +17,7 @@ export const stats: Command = {
       ['records', String(counted.total)],
       ['  processing', `${byStatus.processing}${counted.abandoned ? ` (${counted.abandoned} abandoned)` : ''}`],
       ['  done', String(byStatus.done)],
-      ['  failed', String(byStatus.failed)],
+      ['  failed', `${byStatus.failed}${counted.unfinished ? ` (${counted.unfinished} unfinished)` : ''}`],
       ['  held', terminal.style(byStatus.held ? 'red' : 'reset', String(byStatus.held))],
       ['expired', `${counted.expired}, not deleted yet`],
       ['expiring', `${counted.expiringWithinAnHour} within an hour`],

@@ -17,11 +17,14 @@ export async function* records(subject: Subject): Findings {
   yield* sweeping(subject);
   const rows = await estimatedRows(subject);
   if (rows > MAX_ROWS_TO_COUNT) {
-    const message = `About ${rows} records: held and abandoned ones are not counted, as that reads the whole table`;
+    const message = `About ${rows} records: held, abandoned and unfinished ones are not counted, as that reads the whole table`;
     yield hint('records', message, 'npx nestjs-idempotency stats, at a quiet time');
     return;
   }
-  const { total, byStatus, abandoned } = await new RecordView(subject.dataSource, new ScopeDigest({})).stats();
+  const { total, byStatus, abandoned, unfinished } = await new RecordView(
+    subject.dataSource,
+    new ScopeDigest({}),
+  ).stats();
   if (byStatus.held > 0) {
     yield warning(
       'records.held',
@@ -34,6 +37,13 @@ export async function* records(subject: Subject): Findings {
       'records.abandoned',
       `Executions that died, and no retry has come: ${abandoned}. No client knows their outcome`,
       'npx nestjs-idempotency list --status processing, and compare with the other side',
+    );
+  }
+  if (unfinished > 0) {
+    yield hint(
+      'records.unfinished',
+      `Operations that failed half way, and no retry has finished: ${unfinished}. A step of each has happened, or may have`,
+      'npx nestjs-idempotency list --status failed: those that never expire (docs/operations.md#retention)',
     );
   }
 }

@@ -343,6 +343,10 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(parsed((await run(['stats', '--json'])) as never)).toMatchObject({ total: 0, oldest: null, storedBytes: 0 });
     await record('complete');
     await record('release');
+    // Its client has given up: the customer is charged, and has no order.
+    const charged = ownership(await fixture.store().claim(aClaim({ request: REQUEST })));
+    await fixture.store().steps.end(charged, 'charge', { status: 'done', result: '1' });
+    await fixture.store().release(charged, 86_400_000);
     await record('hold');
     await record('run');
     const oldest = await abandoned();
@@ -354,12 +358,13 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     expect(answer.code).toBe(FINE);
     const stats = parsed<Row>(answer);
     expect(stats).toMatchObject({
-      total: 8,
-      byStatus: { processing: 2, done: 3, failed: 1, held: 2 },
+      total: 9,
+      byStatus: { processing: 2, done: 3, failed: 2, held: 2 },
       abandoned: 1,
+      unfinished: 1,
       expired: 1,
       expiringWithinAnHour: 1,
-      storedBytes: 8 * REQUEST.length + 3 * (RESPONSE.head.length + RESPONSE.body.length),
+      storedBytes: 9 * REQUEST.length + 3 * (RESPONSE.head.length + RESPONSE.body.length),
     });
     for (const time of [stats.oldest, stats.oldestHeld]) {
       expect(Math.abs(Date.parse(time as string) - (Date.now() - 2 * HOUR))).toBeLessThan(60_000);
@@ -367,7 +372,8 @@ describe.each(BACKENDS)('the command line on $name', (backend) => {
     // SQLite keeps all tables in one file.
     expect(Number(stats.bytesOnDisk) > 8_192).toBe(backend.dialect !== 'better-sqlite3');
     const forPeople = await run(['stats']);
-    expect(forPeople.stdout).toMatch(/^records +8\n {2}processing +2 \(1 abandoned\)$/m);
+    expect(forPeople.stdout).toMatch(/^records +9\n {2}processing +2 \(1 abandoned\)$/m);
+    expect(forPeople.stdout).toMatch(/^ {2}failed +2 \(1 unfinished\)$/m);
   });
 
   test('migrations: printed, run, and reverted only on demand', async () => {

@@ -79,6 +79,9 @@ async function heldAndExpired(fixture: StoreFixture): Promise<void> {
   const done = ownership(await store.claim(aClaim()));
   await store.complete(done, { outcome: { code: 200, head: null, body: null }, retentionMs: 1_000 });
   await fixture.expireRecord(done.recordId);
+  const charged = ownership(await store.claim(aClaim()));
+  await store.steps.end(charged, 'charge', { status: 'done', result: '1' });
+  await store.release(charged, 1_000);
 }
 
 describe('the doctor on PostgreSQL', () => {
@@ -346,7 +349,11 @@ test('the doctor on SQLite', async () => {
       'sqlite.journal_mode',
       'records.sweeping',
       'records.held',
+      'records.unfinished',
     ]);
+    expect(found.of('records.unfinished').join()).toMatch(
+      /^note Operations that failed half way.*: 1\..*list --status failed/,
+    );
     expect(found.code).toBe(WARNED);
     await fixture.dataSource.query('PRAGMA journal_mode = wal');
     await fixture.dataSource.query('DELETE FROM idempotency_record');
