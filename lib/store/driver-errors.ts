@@ -19,6 +19,8 @@ interface DriverErrorTable {
   readonly undone: RegExp;
   /** The database always rolls back the whole transaction with this error. The connection is in autocommit then. */
   readonly endsTransaction?: RegExp;
+  /** The server closes the connection with this error, and says why in no other. */
+  readonly closesConnection?: RegExp;
   /** Of the outages: the server refuses a further connection. */
   readonly tooManyConnections?: RegExp;
   /** Of the outages: the server, session or transaction takes no writes. */
@@ -38,6 +40,8 @@ const SQLSTATE: DriverErrorTable = {
   outage: /^(08...|53...|57014|57P0.|58...|XX...|25006|26000|42P05|0A000|40003)$/,
   locked: /^55P03$/,
   undone: /^(40001|40P01)$/,
+  // Of an idle or a long transaction; operator intervention, but for query_canceled.
+  closesConnection: /^(25P03|25P04|57P0.)$/,
   tooManyConnections: /^53300$/,
   readOnly: /^25006$/,
   missingRight: /^42501$/,

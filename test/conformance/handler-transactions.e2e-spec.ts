@@ -367,6 +367,22 @@ describe.each(PLATFORMS)('a database that refuses, on %s', (platform) => {
       expect([await entriesOf(request.key), await statusOf(request)]).toEqual([[], 'failed']);
     });
 
+    // The server reports why it closes the connection where a statement waits for its answer, and not by the connection's own error.
+    it.each(['let through', 'caught'])('a statement of a transaction that took too long, %s', async (how) => {
+      const request = to('run');
+      handler = async ({ manager, key }) => {
+        await manager.query(`SET LOCAL transaction_timeout = '100ms'`);
+        await write(manager, key, 'order');
+        const slow = manager.query('SELECT pg_sleep(60)');
+        await (how === 'caught' ? slow.catch(() => undefined) : slow);
+        return { ok: true };
+      };
+      const answer = await send(app.port, request);
+      expect([answer.status, codeOf(answer)]).toEqual([500, undefined]);
+      expect(warnings('longer than transaction_timeout').at(-1)).toContain('25P04');
+      expect([await entriesOf(request.key), await statusOf(request)]).toEqual([[], 'failed']);
+    });
+
     it('the response: done without it in a plain operation, rolled back in a transactional one', async () => {
       await app.dataSource.query(
         'ALTER TABLE idempotency_record ADD CONSTRAINT short CHECK (octet_length(response_body) < 100)',

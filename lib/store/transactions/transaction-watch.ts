@@ -15,7 +15,7 @@ import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
 import { isInTransactionAfter } from '../dialects/mysql.js';
 import { rolledBackAtCommit } from '../dialects/postgres.js';
-import { kindOf, lacksSavepoint } from '../driver-errors.js';
+import { kindOf, lacksSavepoint, says } from '../driver-errors.js';
 import { JoinedOperation, settle, settleAtRelease } from './joined-operations.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
 import { changesRole, endsSavepoint, endsTransaction, isWrite, resetsSettings, rollsBack } from './statements.js';
@@ -235,6 +235,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
   }
 
   private checkAfter(error: unknown, transaction: WatchedTransaction): Promise<void> | undefined {
+    if (says(error, 'closesConnection')) transaction.lost.error = error;
     noteError(this.connector, transaction.runner!, error);
     if (!this.connector.endsTransaction?.(error)) return this.checkTransaction(transaction, error);
     // Synchronously, because TypeORM before 1.0 does not await this method.

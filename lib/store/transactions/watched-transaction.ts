@@ -7,14 +7,14 @@ export interface RawConnection {
   on?(event: 'error', listener: (error: unknown) => void): void;
 }
 
-/** The error that a connection emitted before it was lost: the server may report there why it closed it. */
+/** Why a connection was lost: the error that it emitted, or that a statement got, where the server reported the reason there. */
 interface LostConnection {
   error?: unknown;
 }
 
 const lostConnections = new WeakMap<RawConnection, LostConnection>();
 
-function watchLoss(connection: RawConnection): Readonly<LostConnection> {
+function watchLoss(connection: RawConnection): LostConnection {
   const known = lostConnections.get(connection);
   // An error of an earlier transaction did not end this one.
   if (known) return Object.assign(known, { error: undefined });
@@ -66,7 +66,7 @@ export class WatchedTransaction {
   runner: QueryRunner | undefined;
   /** The driver's connection. */
   client: RawConnection | undefined;
-  lost: Readonly<LostConnection> = {};
+  lost: LostConnection = {};
   /** The number of operations that share it, as a transaction host joins them. */
   operations = 0;
   /** How many operations have joined it so far. */
