@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { Readable } from 'node:stream';
-import { lastValueFrom, type Observable } from 'rxjs';
+import { EMPTY, lastValueFrom, type Observable } from 'rxjs';
 import { current, type CurrentExecution, runWithin } from '../engine/current-execution.js';
 import type { HandlerCall } from '../engine/handler-calls.js';
 import { isObservable } from '../engine/observables.js';
@@ -111,8 +111,13 @@ function watchValue(value: unknown, execution: CurrentExecution): unknown {
   if (!execution.follow && isIterated(value)) watchIteration(value, execution);
   if (!isObservable(value)) return watchWork(value, execution);
   return runWithin(execution, () =>
-    execution.follow ? execution.follow(value, execution) : lastValueFrom(value as Observable<unknown>),
+    execution.follow ? execution.follow(value, execution) : lastValueOf(value as Observable<unknown>),
   );
+}
+
+/** An Observable that completes without a value has done its work. It stays one: only then does Nest answer as to the handler itself. */
+function lastValueOf(values: Observable<unknown>): Promise<unknown> {
+  return lastValueFrom(values, { defaultValue: EMPTY });
 }
 
 /** Watches functions that a handler returns for an interceptor to call, as ts-rest does: one, or an object of them. */
