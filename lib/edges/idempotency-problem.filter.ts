@@ -29,9 +29,12 @@ export class IdempotencyProblemFilter implements ExceptionFilter<IdempotencyProb
     const transport = valueTransportOf(host);
     if (transport) return transport.sendProblem(problem, host);
     const adapter = this.adapterHost.httpAdapter;
-    const response = host.switchToHttp().getResponse<unknown>();
+    const response = host.switchToHttp().getResponse<{ removeHeader(name: string): unknown }>();
     if (adapter.isHeadersSent(response)) return new BaseExceptionFilter(adapter).catch(problem, host);
-    setProblemHeaders(problem, (name, value) => void adapter.setHeader(response, name, value));
+    setProblemHeaders(problem, {
+      setHeader: (name, value) => void adapter.setHeader(response, name, value),
+      removeHeader: (name) => response.removeHeader(name),
+    });
     // Text, because Nest 11 would set the type of an object to application/json.
     return adapter.reply(response, JSON.stringify(problem.getResponse()), problem.getStatus());
   }

@@ -168,6 +168,21 @@ describe.each(PLATFORMS)('problems, on %s', (platform) => {
       heal();
     });
 
+    test("nothing describes the body of the handler's @Header()", async () => {
+      const request = { path: '/problems/file', key: randomUUID() };
+      expect(valueOf((await post(request)).head, 'content-encoding')).toBe('gzip');
+      const refused = await post({ ...request, body: { another: 1 } });
+      const heal = poison(app, 'complete', (cause) => cause);
+      const lost = await post({ ...request, key: randomUUID() });
+      heal();
+      expect([refused.status, lost.status]).toEqual([422, 503]);
+      for (const { head } of [refused, lost])
+        expect([valueOf(head, 'content-encoding'), valueOf(head, 'content-disposition')]).toEqual([
+          undefined,
+          undefined,
+        ]);
+    });
+
     test('errors of others are left alone', async () => {
       const answer = await post({ path: '/problems/other' });
       expect([answer.status, valueOf(answer.head, 'content-type')?.split(';')[0]]).toEqual([418, 'application/json']);

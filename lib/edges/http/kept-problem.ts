@@ -58,7 +58,7 @@ class KeptProblem implements WriteHandler {
     const { response, problem } = this;
     interceptorOf(response).handler = undefined;
     if ((problem as Filtered)[FILTERED]) return true;
-    for (const name of ['Content-Length', 'Content-Encoding', 'ETag', 'Transfer-Encoding']) response.removeHeader(name);
+    for (const name of ['Content-Length', 'Transfer-Encoding']) response.removeHeader(name);
     writeProblem(response, problem);
     discardWrites(response);
     return false;

@@ -61,17 +61,23 @@ function bodyFor(request: IncomingMessage, headers: Headers, body: Buffer): Buff
   return decoded;
 }
 
+/** Headers of the handler's `@Header()` that would make a problem unreadable, or a file that browsers save. */
+const OF_HANDLERS_BODY = ['Content-Encoding', 'Content-Disposition', 'ETag'];
+
 /** Sets the headers of a problem (RFC 9457). */
-export function setProblemHeaders(problem: IdempotencyProblem, set: (name: string, value: string) => void): void {
-  const { documentation, retryAfter } = problem;
-  set('Content-Type', 'application/problem+json; charset=utf-8');
-  if (retryAfter !== undefined) set('Retry-After', String(retryAfter));
-  if (documentation) set('Link', `<${documentation}>; rel="describedby"`);
+export function setProblemHeaders(
+  { documentation, retryAfter }: IdempotencyProblem,
+  headers: { setHeader(name: string, value: string): unknown; removeHeader(name: string): unknown },
+): void {
+  for (const name of OF_HANDLERS_BODY) headers.removeHeader(name);
+  headers.setHeader('Content-Type', 'application/problem+json; charset=utf-8');
+  if (retryAfter !== undefined) headers.setHeader('Retry-After', String(retryAfter));
+  if (documentation) headers.setHeader('Link', `<${documentation}>; rel="describedby"`);
 }
 
 export function writeProblem(response: ServerResponse, problem: IdempotencyProblem): void {
   response.statusCode = problem.getStatus();
-  setProblemHeaders(problem, (name, value) => response.setHeader(name, value));
+  setProblemHeaders(problem, response);
   const body = JSON.stringify(problem.getResponse());
   // After the length of another body was removed, node sends none by itself, and would close the connection.
   response.setHeader('Content-Length', Buffer.byteLength(body));

@@ -1,13 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
 import {
   type ArgumentsHost,
   Body,
   Catch,
   Controller,
   type ExceptionFilter,
+  Header,
   HttpException,
   Injectable,
   Post,
+  StreamableFile,
 } from '@nestjs/common';
 import { BaseExceptionFilter, HttpAdapterHost } from '@nestjs/core';
 import { Idempotent, IdempotencyKeyMissingException, IdempotencyProblem, NotIdempotent } from '../../../lib/index.js';
@@ -36,6 +39,14 @@ export class ProblemsController {
   tooLarge() {
     ran();
     return { run: randomUUID() };
+  }
+
+  @Post('file')
+  @Header('Content-Encoding', 'gzip')
+  @Header('Content-Disposition', 'attachment; filename="run.json"')
+  file() {
+    ran();
+    return new StreamableFile(gzipSync(JSON.stringify({ run: randomUUID() })), { type: 'application/json' });
   }
 
   @Post('failing')

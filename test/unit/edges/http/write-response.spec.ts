@@ -162,7 +162,7 @@ it('headers go back to what they were', () => {
 it('a problem says when to retry, and where it is explained', () => {
   const headersOf = (problem: IdempotencyProblem) => {
     const headers: Record<string, string> = {};
-    setProblemHeaders(problem, (name, value) => (headers[name] = value));
+    setProblemHeaders(problem, { setHeader: (name, value) => (headers[name] = value), removeHeader: () => undefined });
     return headers;
   };
   const type = { 'Content-Type': 'application/problem+json; charset=utf-8' };
