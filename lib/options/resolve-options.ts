@@ -81,7 +81,7 @@ const MODULE = {
   encryption,
   sweep,
   audit: check.oneOf(['off', 'warn', 'error'], 'warn'),
-  documentation: check.fitting<string | undefined>('an absolute URL', (url) => URL.canParse(url as string), undefined),
+  documentation,
   storeTimeout: check.duration(5 * SECOND_MS, MAX_TIMER_MS),
   storeConnections: check.integer(4, { min: 0 }),
   transactionHost,
@@ -161,6 +161,14 @@ export function checkOperationOptionNames(options: IdempotentOptions): void {
 export function dataSourceOrName(value: unknown): string | DataSource | undefined {
   if (value === undefined || typeof value === 'string' || InstanceChecker.isDataSource(value)) return value;
   check.refuse('dataSource', 'must be a DataSource, or the `name` that TypeOrmModule.forRoot() has, as text');
+}
+
+const absoluteUrl = check.fitting<string | undefined>('an absolute URL', (url) => URL.canParse(url as string), undefined);
+
+/** As headers carry it: with a character that they do not, each refusal would fail with a 500. */
+function documentation(value: unknown, option: string): string | undefined {
+  const url = absoluteUrl(value, option);
+  return url === undefined ? undefined : new URL(url).href;
 }
 
 function isName(value: unknown): boolean {

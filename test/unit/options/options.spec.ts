@@ -55,6 +55,7 @@ const badModule: typeof bad = [
   ['onLockUnavailable', { onLockUnavailable: 'ignore' }, /must be 'degrade' or 'reject'/],
   ['documentation', { documentation: '/docs' }, /absolute URL/],
   ['storeTimeout', { storeTimeout: '-5s' }, /must be milliseconds/],
+  ['isGlobal', { isGlobal: 'false' }, /must be true or false, not "false"/],
   ['storeConnections', { storeConnections: -1 }, /whole number from zero on, not -1/],
   ['transactionHost', { transactionHost: {} }, /method `run`/],
   ['redlock.retryCount', { redlock: { retryCount: 3 } }, /does not exist; there are prefix, attemptTimeout/],
@@ -97,6 +98,14 @@ test.each([2, 4])('forRoot() refuses %i Redis nodes', (count) => {
   const redis = Array.from({ length: count }, client);
   expect(() => IdempotencyModule.forRoot({ redis })).toThrow(/option `redis`.*odd number/s);
   expect(() => IdempotencyModule.forRoot({ redis })).toThrow(IdempotencyOptionError);
+});
+
+// Node refuses headers with such characters: each refusal was a 500.
+test.each([
+  ['https://shop.example/文档', 'https://shop.example/%E6%96%87%E6%A1%A3'],
+  ['https://shop.example/docs/keys\n', 'https://shop.example/docs/keys'],
+])('forRoot() takes a documentation of %j', (documentation, href) => {
+  expect(resolveModuleOptions({ documentation }).documentation).toBe(href);
 });
 
 test('@Idempotent() distinguishes options that belong to the module from ones that do not exist', () => {
