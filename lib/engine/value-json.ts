@@ -25,7 +25,7 @@ export interface ValueClasses {
 
 type Holder = Record<string, unknown>;
 
-const TYPES: Record<TypeName, { encode(value: never): unknown; decode(json: never): unknown }> = {
+const TYPES: Record<TypeName, { encode(value: never, json: never): unknown; decode(json: never): unknown }> = {
   date: {
     encode: (date: Date) => (Number.isNaN(date.getTime()) ? null : date.toISOString()),
     decode: (text: string | null) => new Date(text ?? Number.NaN),
@@ -45,9 +45,9 @@ const TYPES: Record<TypeName, { encode(value: never): unknown; decode(json: neve
     decode: (entries: [unknown, unknown][]) => new Map(entries),
   },
   set: { encode: (set: Set<unknown>) => [...set], decode: (members: unknown[]) => new Set(members) },
-  /** As of `Promise.allSettled()`. Its stack is never stored. */
+  /** As of `Promise.allSettled()`. Its stack is never stored, and of one with a `toJSON()`, as GraphQL's, nothing but that. */
   error: {
-    encode: (error: Error) => Object.assign({}, error, { name: error.name, message: error.message }),
+    encode: (error: Error, json: object) => Object.assign({}, json, { name: error.name, message: error.message }),
     decode: (json: Error) => {
       const { name, message, ...members } = json;
       const error = new Error(message);
@@ -75,8 +75,8 @@ export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
   const places = new Map<unknown, { readonly holder: unknown; readonly name: string }>();
   /** One object for each Map, Set and error: among new ones, JSON would not find that one contains itself, and go round until the stack is full. */
   const encoded = new Map<unknown, unknown>();
-  const encode = (type: TypeName, original: unknown) => {
-    if (!encoded.has(original)) encoded.set(original, TYPES[type].encode(original as never));
+  const encode = (type: TypeName, original: unknown, member: unknown) => {
+    if (!encoded.has(original)) encoded.set(original, TYPES[type].encode(original as never, member as never));
     return encoded.get(original);
   };
 
@@ -99,7 +99,7 @@ export function toValueJson(value: unknown, known?: ValueClasses): ValueJson {
 
   const json = JSON.stringify(value, function (this: Holder, name: string, member: unknown) {
     const type = typeOf(this[name], member, this);
-    const written = type ? encode(type, this[name]) : member;
+    const written = type ? encode(type, this[name], member) : member;
     if (type) types.push([pathOf(this, name), type]);
     if (typeof written !== 'object' || written === null) return written;
     const way = wayUp(written, this);
@@ -179,9 +179,9 @@ function typeOf(original: unknown, member: unknown, holder: Holder): TypeName | 
     case 'object':
       if (original instanceof Date) return 'date';
       if (Buffer.isBuffer(original)) return 'buffer';
+      if (original instanceof Error && typeof member === 'object') return 'error';
       if (original !== member) return undefined;
       if (original instanceof Uint8Array) return 'bytes';
-      if (original instanceof Error) return 'error';
       if (original instanceof Map) return 'map';
       return original instanceof Set ? 'set' : undefined;
     default:

@@ -41,6 +41,8 @@ export function graphqlRequest(context: ExecutionContext, edge: ValueEdge): Valu
     header: (header) => request?.headers[header]?.toString(),
     serialize: settled,
     classes: edge.objectTypes,
+    // GraphQL takes them for errors of the field.
+    failsByValue: true,
     input: () => describedArguments(args(), typeof fingerprint === 'object' ? fingerprint : undefined, endpoint),
     principal: () => {
       if (request) return callers.of(request, { endpoint, hasGuards: hasGuards(controller, handler) });

@@ -29,6 +29,8 @@ export interface RunSettings {
   readonly watched: boolean;
   /** Classes whose instances are restored from stored values. */
   readonly classes?: ValueClasses | undefined;
+  /** Whether an error that the handler returns fails it like one that it throws. */
+  readonly failsByValue?: boolean | undefined;
 }
 
 /** The operation succeeded, and a retry gets `replay-unavailable`. */

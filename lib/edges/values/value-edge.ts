@@ -68,6 +68,8 @@ export interface ValueRequest {
   readonly serialize?: Serialize | undefined;
   /** Classes whose instances a replay restores. */
   readonly classes?: ValueClasses;
+  /** See {@link RunSettings.failsByValue}. */
+  readonly failsByValue?: boolean;
 }
 
 export type Serialize = (value: unknown) => unknown;
@@ -134,11 +136,11 @@ export class ValueEdge {
         );
       case 'run': {
         this.running.set(args, admission.leased.execution);
-        const { endpoint, options, classes, serialize } = request;
+        const { endpoint, options, classes, failsByValue, serialize } = request;
         const { errors } = this;
         const handler = watchedBehind(context.getHandler());
         const watched = isWatched(handler);
-        const settings = { endpoint, options, documentation, errors, handler, watched, classes };
+        const settings = { endpoint, options, documentation, errors, handler, watched, classes, failsByValue };
         return new PipelineRun(
           admission.leased,
           settings,

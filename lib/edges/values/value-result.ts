@@ -17,16 +17,18 @@ const logger = new Logger('Idempotency');
  */
 export function resultOf(
   answer: Answer,
-  settings: Pick<RunSettings, 'endpoint' | 'options' | 'classes'>,
+  settings: Pick<RunSettings, 'endpoint' | 'options' | 'classes' | 'failsByValue'>,
   current: CurrentExecution,
 ): HandlerResult {
-  const { thrown } = answer;
+  const last = settings.failsByValue && answer.values.at(-1);
+  const thrown = answer.thrown ?? (last instanceof Error ? { error: last } : undefined);
   const { calls } = current;
+  const isReturned = settings.failsByValue && calls.value instanceof Error;
   if (thrown && calls.state === 'not begun') {
     return { kind: 'discard', refused: isFinalStatus(statusOfError(thrown.error)) };
   }
   const handlerFailed =
-    calls.state === 'failed' || (thrown !== undefined && (calls.isUndone || isWorkToBeDone(calls.value)));
+    isReturned || calls.state === 'failed' || (thrown !== undefined && (calls.isUndone || isWorkToBeDone(calls.value)));
   const failed = thrown !== undefined || handlerFailed;
   try {
     const error = thrown ? thrown.error : calls.error;

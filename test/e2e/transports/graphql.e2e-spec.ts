@@ -161,6 +161,17 @@ class PaymentsResolver {
     return count;
   }
 
+  /** GraphQL takes an error that a resolver returns for one that it throws. */
+  @Mutation(() => Int)
+  @Idempotent({ transactional: true })
+  async returned(@Args('name') name: string, @IdempotentExecution() execution: Execution) {
+    const count = run(name);
+    await execution.manager.insert(Effect, { id: `${name}-${count}`, name });
+    if (name === 'returned-code')
+      return new GraphQLError(`declined ${count}`, { extensions: { code: 'CARD_DECLINED', run: count } });
+    return count === 1 ? new Error('broken') : count;
+  }
+
   @Mutation(() => Int)
   @Idempotent({ required: false })
   steps(@Args('name') name: string, @IdempotentExecution() execution: Execution | undefined) {
@@ -256,6 +267,19 @@ describe.each([
     expect(await ask(pay('first', 5, 'key'), 'first')).toEqual({ data: { pay: { key: 'first' } } });
     expect(ran('first')).toBe(1);
     expect(await service.find({ key: 'first', operation: 'MUTATION pay' })).toMatchObject({ status: 'done' });
+  });
+
+  test('an error that the handler returns: rolled back, and replayed or run again like one that it throws', async () => {
+    const returned = (name: string) => ask(`mutation { returned(name: "${name}") }`, name);
+    const first = await returned('returned-code');
+    expect(first.errors).toMatchObject([
+      { message: 'declined 1', path: ['returned'], extensions: { code: 'CARD_DECLINED', run: 1 } },
+    ]);
+    expect(await returned('returned-code')).toEqual(first);
+    expect((await returned('returned-error')).errors).toMatchObject([{ message: 'broken' }]);
+    expect(await returned('returned-error')).toEqual({ data: { returned: 2 } });
+    const effects = await app.get(DataSource).getRepository(Effect).find();
+    expect(effects.map(({ id }) => id).filter((id) => id.startsWith('returned'))).toEqual(['returned-error-2']);
   });
 
   test('20 duplicates at once: one run', async () => {
@@ -432,7 +456,7 @@ describe.each([
   test('policy() lists the mutations', () => {
     const { operations } = service.policy();
     expect(operations.map(({ kind, handler }) => `${kind} ${handler}`)).toEqual(
-      ['pay', 'wait', 'takeOut', 'fail', 'transfer', 'steps', 'late', 'lateTurn', 'promised'].map(
+      ['pay', 'wait', 'takeOut', 'fail', 'transfer', 'returned', 'steps', 'late', 'lateTurn', 'promised'].map(
         (name) => `mutation PaymentsResolver.${name}`,
       ),
     );

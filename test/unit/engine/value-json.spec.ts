@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { GraphQLError } from 'graphql';
 import { fromValueJson, toValueJson } from '../../../lib/engine/value-json.js';
 
 const throughJson = (value: unknown) => {
@@ -40,6 +41,16 @@ describe('values as JSON', () => {
     });
     // A transport sends the same of both.
     expect(JSON.stringify(settled.reason)).toBe(JSON.stringify(reason));
+  });
+
+  test('errors with toJSON(), as those of GraphQL and axios: with what that names, and nothing else', () => {
+    const declined = new GraphQLError('declined', { extensions: { code: 'CARD_DECLINED' } });
+    Object.assign(declined, { request: { authorization: 'secret' } });
+    const { json, ...types } = toValueJson([declined]);
+    expect(json).not.toContain('secret');
+    const [error] = fromValueJson({ json, ...types }) as [GraphQLError];
+    expect([error instanceof Error, error.name, error.message]).toEqual([true, 'GraphQLError', 'declined']);
+    expect(error.extensions).toEqual({ code: 'CARD_DECLINED' });
   });
 
   test('an error that names its prototype does not change one', () => {
