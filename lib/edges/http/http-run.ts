@@ -1,4 +1,4 @@
-import type { CallHandler, ExecutionContext } from '@nestjs/common';
+import { type CallHandler, type ExecutionContext, Logger } from '@nestjs/common';
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -44,6 +44,8 @@ const BEFORE_COMMIT =
   'the response is made before COMMIT: the handler has written in a transaction that is still open. The outcome is on record before its ' +
   'COMMIT, and if that fails, the effect is lost: a retry gets the outcome, and does not run. Have the interceptor wait for COMMIT, by ' +
   'concatMap() instead of tap(), or set `transactional`';
+
+const logger = new Logger('Idempotency');
 
 /** How long a run waits for an unlikely response after its client has disconnected. */
 const GRACE_AFTER_CLOSE_MS = 1_000;
@@ -421,8 +423,28 @@ export class HttpRun implements RunState, Runner, PassListener, CaptureListener 
       this.answer(recorded);
       this.phase = 'over';
     } catch (error) {
-      this.onFailure(error);
+      if (!this.capture.hasResponse) return this.onFailure(error);
+      this.phase = 'over';
+      this.closeUnsent(error);
     }
+  }
+
+  /** The pipeline has ended, and takes no error. Without another response, the client would wait in vain. */
+  onUnsent(error: unknown): void {
+    if (!this.capture.hasEnded || this.exchange.rawResponse.headersSent) return this.closeUnsent(error);
+    try {
+      this.exchange.reopen(this.headersBefore);
+      this.host.filters.handle(error, this.context);
+    } catch {
+      // What has thrown throws again.
+      this.closeUnsent(error);
+    }
+  }
+
+  private closeUnsent(error: unknown): void {
+    const stack = (error as Error | undefined)?.stack;
+    logger.error(`${this.operation.endpoint}: the response cannot be sent, and its connection is closed`, stack);
+    this.exchange.rawResponse.destroy();
   }
 
   onFailure(error: unknown): void {

@@ -23,6 +23,8 @@ export interface CaptureListener {
   onResponse(captured: CapturedResponse): void;
   /** Called when the head marks the response as a stream and the option `stream` is not set. */
   onUndecided(): void;
+  /** Called when what sends the response throws: middleware that has wrapped it, or a listener of its head. */
+  onUnsent(error: unknown): void;
 }
 
 /** A response that looks like a stream (by `flushHeaders()` or its type) is stored like any other if it ends within this time. */
@@ -115,7 +117,19 @@ export class ResponseCapture implements WriteHandler {
     if (this.phase === 'open') return;
     const wasStreaming = this.phase === 'streaming';
     this.stopHolding();
-    if (wasStreaming) return this.streaming!.finish();
+    this.sending(() => (wasStreaming ? this.streaming!.finish() : this.sendHeld()));
+    this.chunks = undefined;
+  }
+
+  private sending(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.listener.onUnsent(error);
+    }
+  }
+
+  private sendHeld(): void {
     const { response } = this;
     const { original } = this.interceptor;
     if (this.hasEnded) {
@@ -131,7 +145,6 @@ export class ResponseCapture implements WriteHandler {
       this.runCallbacks();
       response.emit('drain');
     }
-    this.chunks = undefined;
   }
 
   /**
@@ -144,11 +157,13 @@ export class ResponseCapture implements WriteHandler {
     this.streaming = this.optedStream ?? this.openStream({ outlivesClient: false, silenceMs: UNDECIDED_HOLD_MS });
     this.streaming.begin();
     if (this.head) Object.assign(this.response, this.head);
-    if (this.size > 0) this.streaming.write([this.heldBody(), 'utf8']);
-    else original.flushHeaders.call(this.response);
+    this.sending(() => {
+      if (this.size > 0) this.streaming!.write([this.heldBody(), 'utf8']);
+      else original.flushHeaders.call(this.response);
+      this.runCallbacks();
+      this.response.emit('drain');
+    });
     this.chunks = undefined;
-    this.runCallbacks();
-    this.response.emit('drain');
     return this.streaming.ended;
   }
 

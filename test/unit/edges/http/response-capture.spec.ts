@@ -22,6 +22,7 @@ function capturing(
       onResponse(capture);
     },
     onUndecided: () => undefined,
+    onUnsent: () => undefined,
   });
   return { capture, reported };
 }
