@@ -75,6 +75,7 @@ class Run {
       },
       reopen: () => (response.statusCode = 200),
       suppressFrameworkReply: () => {},
+      watchNativeReply: () => {},
     };
     const operation = {
       endpoint: 'POST /a',
