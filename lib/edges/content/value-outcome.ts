@@ -32,8 +32,10 @@ export function packAnswer({ values, thrown }: Answer, maxBytes: number, known?:
  *
  * @throws UnreadableRecordError for a malformed one, which someone else may have written to the table
  */
-export async function unpackAnswer({ head, body }: StoredOutcome, known?: ValueClasses): Promise<Answer> {
+export async function unpackAnswer({ code, head, body }: StoredOutcome, known?: ValueClasses): Promise<Answer> {
   try {
+    // Of a route that has the name of this operation: the body of a refusal would be a value, as if it had succeeded.
+    if (code !== VALUE_CODE) throw new TypeError('a response over HTTP is no value');
     const packed = JSON.parse(head?.toString() ?? '{"kind":"value"}') as Head;
     return await unpacked(packed, body?.toString(), known);
   } catch (error) {

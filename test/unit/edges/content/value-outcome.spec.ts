@@ -48,6 +48,7 @@ describe('an answer', () => {
   test.each([
     ['a head that is no JSON', { ...stored({}), head: Buffer.from('{') }],
     ['several values that are no list', stored({ kind: 'values' }, '{}')],
+    ['a response over HTTP', { ...stored({ headers: [] }, '{"message":"declined"}'), code: 402 }],
     ['a body that is no JSON', stored({ kind: 'value' }, '{')],
   ])('with %s cannot be read', async (_what, outcome) => {
     await expect(unpackAnswer(outcome)).rejects.toThrow(UnreadableRecordError);
