@@ -81,6 +81,17 @@ const SIGNS: readonly Sign[] = [
     // `new SendMessageCommand()`, `new PublishCommand()`: the name of a command says what it does.
     acts: ({ names, args }) => names[1] === 'send' && !READING_COMMAND.test(args),
   },
+  {
+    name: 'pg-boss',
+    kind: 'messenger',
+    members: ['send', 'fetch', 'offWork'],
+    // With the option `db`, the job is in the transaction that this writes in.
+    acts: ({ names, args }) => /^(send|insert|publish)/.test(names[1] ?? '') && !/\bdb\b/.test(args),
+  },
+  messenger('graphile-worker', ['addJob', 'withPgClient'], /^addJobs?$/),
+  messenger('NATS', ['publish', 'request', 'drain'], /^publish/),
+  messenger('JetStream', ['publish', 'jetstreamManager'], /^publish$/),
+  messenger('MQTT', ['publish', 'publishAsync', 'subscribe'], /^publish(Async)?$/),
   messenger('a producer of Kafka', ['send', 'sendBatch', 'transaction'], /^send(Batch)?$/),
   messenger('a channel of AMQP', ['publish', 'sendToQueue'], /^(publish|sendToQueue)$/),
   messenger('RabbitMQ', ['publish', 'createRpc', 'managedChannel'], /^publish$/),

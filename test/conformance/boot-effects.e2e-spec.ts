@@ -48,6 +48,14 @@ class Aws {
 }
 
 class SendMessageCommand {}
+
+/** As pg-boss has it. */
+@Injectable()
+class Boss {
+  async send(_queue: string, _data: object, _options?: object) {}
+  async fetch(_queue: string) {}
+  async offWork(_queue: string) {}
+}
 class GetQueueUrlCommand {}
 
 function Traced(): MethodDecorator {
@@ -114,6 +122,7 @@ class FoundController {
     @Inject(Queue) private readonly queue: Queue,
     @Inject(FlowProducer) private readonly flow: FlowProducer,
     private readonly aws: Aws,
+    private readonly boss: Boss,
   ) {}
 
   @Post('direct')
@@ -154,6 +163,17 @@ class FoundController {
   async cloud() {
     await this.flow.add({ name: 'mail', queueName: 'mails' });
     await this.aws.send(new SendMessageCommand());
+  }
+
+  @Post('queued before COMMIT')
+  async queued() {
+    await this.boss.send('mails', {});
+  }
+
+  @Post('queued in the transaction')
+  async joined(@IdempotentExecution() execution: Execution) {
+    const db = { executeSql: (text: string, values: unknown[]) => execution.manager.query(text, values) };
+    await this.boss.send('mails', {}, { db });
   }
 
   @Post('from the cloud')
@@ -603,6 +623,7 @@ const providers = [
   { provide: ClientProxy, useClass: Client },
   { provide: Pool, useFactory: () => new Pool() },
   Aws,
+  Boss,
   // Connect to nothing.
   { provide: FlowProducer, useFactory: () => Object.create(FlowProducer.prototype) as FlowProducer },
   { provide: Queue, useFactory: () => Object.create(Queue.prototype) as Queue },
@@ -653,7 +674,8 @@ test.each(PLATFORMS)('effects that an operation cannot hold are named at boot, o
         'FoundController.fetched (HTTP in FoundController.fetched), ' +
         'FoundController.published (a ClientProxy by this.client in FoundController.published; ' +
         'a queue by this.queue in FoundController.published), ' +
-        'FoundController.cloud (a flow of queues by this.flow in FoundController.cloud; AWS by this.aws in FoundController.cloud)',
+        'FoundController.cloud (a flow of queues by this.flow in FoundController.cloud; AWS by this.aws in FoundController.cloud), ' +
+        'FoundController.queued (pg-boss by this.boss in FoundController.queued)',
     ],
     [
       'These',
