@@ -166,11 +166,11 @@ class FastifyExchange extends Exchange {
   /** An error is no value, and a stream is the handler's own work while it is sent. */
   override watchNativeReply(): void {
     const { reply } = this;
-    const { send } = reply;
+    const send = reply.send.bind(reply);
     reply.send = (payload) => {
       if (!(payload instanceof Error) && !isStream(payload) && !isWebResponse(payload))
         this.givenStatus ??= this.status;
-      return send.call(reply, payload);
+      return send(payload);
     };
   }
 
