@@ -4,18 +4,17 @@ import type { OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import type { Subscription } from 'rxjs';
 import { ScopeDigest } from '../edges/caller/caller-digests.js';
 import { type IdempotencyService, partsOf } from '../service/idempotency.service.js';
-import { neverExpires } from '../service/record-view.js';
-import type { IdempotencyStep } from '../store/entities/index.js';
 import { ActivityMemory } from './activity.js';
 import { ContentView, type ContentOptions } from './content.js';
-import type { Activity, Info, RecordDetail, RecordPage, RecordQuery, TimelineEntry } from './contract.js';
+import type { Activity, Info, RecordDetail, RecordPage, RecordQuery } from './contract.js';
 import { DashboardError, invalid } from './dashboard-error.js';
 import { EventStreams } from './event-streams.js';
 import folder from './folder.cjs';
 import { actionsOn, notFound, OperatorActions } from './operator-actions.js';
 import type { ResolvedDashboardOptions } from './options.js';
 import { readPageFiles } from './page-files.js';
-import { type JudgedRecord, type PageQuery, recordId, RecordPages, summaryOf } from './record-pages.js';
+import { type PageQuery, recordId, RecordPages, summaryOf } from './record-pages.js';
+import { timelineOf } from './timeline.js';
 
 const { version } = createRequire(join(folder, 'dashboard.js'))('../../package.json') as { readonly version: string };
 
@@ -133,73 +132,4 @@ export class Dashboard implements OnModuleInit, OnModuleDestroy {
     const record = await this.service.find({ key, operation, ...(scope && { scope }), ...(host && { host }) });
     return record?.id;
   }
-}
-
-/** Returns the timeline from the record and its steps, with the events that this process remembers. */
-function timelineOf(
-  { record, abandoned, expired }: JudgedRecord,
-  steps: readonly IdempotencyStep[],
-  view: ContentView,
-  remembered: readonly TimelineEntry[],
-): TimelineEntry[] {
-  const source = 'record';
-  const { status, attempt, responseCode } = record;
-  const end = record.completedAt ?? record.leaseUntil;
-  const timed: TimelineEntry[] = [
-    { kind: 'created', at: record.createdAt.toISOString(), source },
-    ...steps.map((step): TimelineEntry => ({
-      kind: 'step',
-      at: step.updatedAt.toISOString(),
-      source,
-      name: step.name,
-      status: step.status,
-      token: step.token,
-      result: view.step(step),
-    })),
-    // A failed record shows its release itself.
-    ...remembered.filter(({ kind }) => kind !== 'released' || status !== 'failed'),
-  ];
-  timed.sort((a, b) => (a.at! < b.at! ? -1 : a.at! > b.at! ? 1 : 0));
-  const isSeen = timed.some((entry) => entry.kind === 'attempt' && entry.attempt === attempt);
-  if (attempt > 1 && !isSeen) {
-    const takenOver = record.takenFrom === 'processing' || record.takenFrom === 'held';
-    // The record has no time for it: it came before its own steps.
-    const after = timed.findIndex((entry) => entry.kind === 'step' && entry.token === record.token);
-    timed.splice(after === -1 ? timed.length : after, 0, { kind: 'attempt', at: null, source, attempt, takenOver });
-  }
-  const last: TimelineEntry[] = [];
-  if (status === 'done') {
-    last.push({ kind: 'completed', at: end.toISOString(), source, responseCode });
-  } else if (status === 'failed') {
-    last.push({ kind: 'released', at: record.leaseUntil.toISOString(), source, responseCode });
-  } else {
-    const past = status === 'held' || abandoned;
-    last.push({ kind: 'lease', at: record.leaseUntil.toISOString(), source, past });
-    if (status === 'held' && !timed.some(({ kind }) => kind === 'held')) {
-      last.push({ kind: 'held', at: record.leaseUntil.toISOString(), source, responseCode });
-    }
-  }
-  if (!neverExpires(record)) {
-    last.push({ kind: 'expires', at: record.expiresAt.toISOString(), source, past: expired });
-  }
-  return placed(timed, last);
-}
-
-/** What has happened by the time of an outcome. */
-const BEFORE_OUTCOME: readonly TimelineEntry['kind'][] = ['created', 'attempt', 'step'];
-
-/**
- * Inserts entries by their time. Replays come after the outcome that they replay, even at the same millisecond. Attempts come before their
- * outcome, even if this process, which remembers them, is ahead of the database by a millisecond.
- */
-function placed(timed: readonly TimelineEntry[], last: readonly TimelineEntry[]): TimelineEntry[] {
-  const timeline = [...timed];
-  for (const entry of last) {
-    const isOutcome = entry.kind === 'completed' || entry.kind === 'released';
-    const isEarlier = ({ kind, at }: TimelineEntry) =>
-      at === null || at <= entry.at! || (isOutcome && BEFORE_OUTCOME.includes(kind));
-    const after = timeline.findIndex((other) => !isEarlier(other));
-    timeline.splice(after === -1 ? timeline.length : after, 0, entry);
-  }
-  return timeline;
 }

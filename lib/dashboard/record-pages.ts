@@ -286,7 +286,8 @@ export function summaryOf({ record, abandoned, expired }: JudgedRecord): RecordS
   };
 }
 
-function compare(a: string, b: string): number {
+/** Compares for a sort, by code units. */
+export function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
