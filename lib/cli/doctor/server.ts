@@ -1,5 +1,5 @@
 import type { Logger } from '@nestjs/common';
-import type { DataSource } from 'typeorm';
+import type { DataSource, EntityMetadata, Table } from 'typeorm';
 import { checkAtBoot } from '../../store/boot-check.js';
 import { MYSQL_NOW } from '../../store/dialects/clock.js';
 import { type DialectName, dialectNameOf } from '../../store/dialects/dialect-name.js';
@@ -95,32 +95,34 @@ export async function* tables(subject: Subject): Findings {
   else yield ok('tables.migrations', `${executed.length} migrations have run, and none is missing`);
 }
 
-async function missingParts(dataSource: DataSource): Promise<{ columns: string[]; indexes: string[] }> {
-  const columns: string[] = [];
-  const indexes: string[] = [];
+interface MissingParts {
+  readonly columns: readonly string[];
+  readonly indexes: readonly string[];
+}
+
+async function missingParts(dataSource: DataSource): Promise<MissingParts> {
+  const missing: MissingParts[] = [];
   const runner = dataSource.createQueryRunner();
   try {
-    for (const entity of IDEMPOTENCY_ENTITIES) {
-      const metadata = dataSource.getMetadata(entity);
-      const table = await runner.getTable(metadata.tablePath);
-      if (!table) {
-        columns.push(`table ${metadata.tablePath}`);
-        continue;
-      }
-      const known = new Set(table.columns.map(({ name }) => name));
-      for (const { databaseName } of metadata.columns) {
-        if (!known.has(databaseName)) columns.push(`${metadata.tablePath}.${databaseName}`);
-      }
-      for (const { columns: indexed } of metadata.indices) {
-        const [first] = indexed.map(({ databaseName }) => databaseName);
-        if (known.has(first) && !table.indices.some(({ columnNames }) => columnNames[0] === first))
-          indexes.push(`${metadata.tablePath}.${first}`);
-      }
+    for (const metadata of IDEMPOTENCY_ENTITIES.map((entity) => dataSource.getMetadata(entity))) {
+      missing.push(missingIn(await runner.getTable(metadata.tablePath), metadata));
     }
   } finally {
     await runner.release();
   }
-  return { columns, indexes };
+  return { columns: missing.flatMap(({ columns }) => columns), indexes: missing.flatMap(({ indexes }) => indexes) };
+}
+
+function missingIn(table: Table | undefined, { tablePath, columns, indices }: EntityMetadata): MissingParts {
+  if (!table) return { columns: [`table ${tablePath}`], indexes: [] };
+  const known = new Set(table.columns.map(({ name }) => name));
+  const indexed = new Set(table.indices.map(({ columnNames: [first] }) => first));
+  const firstColumns = indices.map(({ columns: [first] }) => first.databaseName);
+  const named = (names: readonly string[]) => names.map((name) => `${tablePath}.${name}`);
+  return {
+    columns: named(columns.map(({ databaseName }) => databaseName).filter((name) => !known.has(name))),
+    indexes: named(firstColumns.filter((name) => known.has(name) && !indexed.has(name))),
+  };
 }
 
 /** The server's time, in milliseconds since 1970. SQLite has no server. */
