@@ -194,19 +194,20 @@ export class LockNode {
       // Without a reply, the command may still have been executed: the locks count as held.
       if (!isReply(error)) throw error;
       if (!this.oneByOne && error.message.startsWith('CROSSSLOT')) {
-        // The server is part of a Cluster, though the client is not a Cluster's. Several locks at once count as refused.
         this.oneByOne = true;
-        for (const request of requests) {
-          const { operation, names, value } = request;
-          if (operation === 'release') for (const name of names) this.#sendRelease(name, value);
-          else if (names.length > 1) this.#settle(request, 0);
-          else this.#send([request]);
-        }
-        return;
+        return requests.forEach((request) => this.#sendAlone(request));
       }
       for (const { operation, value } of requests) if (operation === 'acquire') this.#mayHold.delete(value);
       throw error;
     }
+  }
+
+  /** The server is part of a Cluster, though the client is not a Cluster's. Several locks at once count as refused. */
+  #sendAlone(request: Request): void {
+    const { operation, names, value } = request;
+    if (operation === 'release') for (const name of names) this.#sendRelease(name, value);
+    else if (names.length > 1) this.#settle(request, 0);
+    else this.#send([request]);
   }
 
   #settle(request: Request, done: number): void {
