@@ -13,6 +13,9 @@ const MIB = 1024 * KIB;
 /** Connections that are opened at once. */
 const AT_ONCE = 50;
 
+/** How long what follows the end of requests may take, in milliseconds. */
+const END_WITHIN_MS = 30_000;
+
 /** How long something is waited for, in milliseconds. */
 const PATIENCE_MS = 120_000;
 
@@ -30,13 +33,13 @@ const PATIENCE_MS = 120_000;
 /**
  * @typedef {object} Scenario
  * @property {string} name
- * @property {number} bound bytes that a client may hold beyond the bare handler, at the most
+ * @property {number} bound bytes that a client may hold beyond the bare handler, at most
  * @property {boolean} [isAlike] whether it is the same on both platforms, as node's own response is
  * @property {(app: App, clients: number) => Promise<Measured>} run those that write forever write as many times 256 KiB
  */
 
 /** What a client may leave behind, in bytes: growth of tables and of the heap itself, which the next clients use again. */
-export const MOST_LEFT = 4 * KIB;
+const MOST_LEFT = 4 * KIB;
 
 /** What a response may hold before it passes: the default of `response.maxBytes`. */
 const MOST_HELD = MIB;
@@ -187,7 +190,7 @@ async function refused(app, count) {
 /**
  * @param {string} path
  * @param {string} bare
- * @param {{ most?: number }} [how] at the most so many clients: each has a connection to the database
+ * @param {{ most?: number }} [how] at most so many clients: each has a connection to the database
  * @returns {Scenario['run']}
  */
 function slow(path, bare, { most = Infinity } = {}) {
@@ -277,14 +280,14 @@ async function hold(app, count, { begin, open, isReady, end }) {
  * @param {App} app
  * @returns {Promise<Record<string, number>>}
  */
-export async function whatIsLeft(app, limitMs = 30_000) {
+async function whatIsLeft(app) {
   /** @type {Record<string, number>} */
   let left = {};
   const nothingOf = (/** @type {Record<string, number>} */ counts) => {
     left = Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
     return Object.keys(left).length === 0;
   };
-  const giveUpAt = performance.now() + limitMs;
+  const giveUpAt = performance.now() + END_WITHIN_MS;
   while (performance.now() < giveUpAt) {
     const { exchanges } = nothingOf(await app.ask({ ask: 'kept' })) ? await app.ask({ ask: 'memory' }) : {};
     if (exchanges !== undefined && nothingOf({ exchanges })) break;
@@ -441,11 +444,11 @@ export function broken({ name, bound }, { clients, each, left, kept }) {
 
 /**
  * @param {() => Promise<boolean>} isSo
- * @param {string} [what] is waited for
+ * @param {string} what is waited for
  */
-export async function until(isSo, what = String(isSo), limitMs = PATIENCE_MS) {
-  for (const giveUpAt = performance.now() + limitMs; !(await isSo()); await sleep(20)) {
-    if (performance.now() > giveUpAt) throw new Error(`not within ${limitMs} ms: ${what}`);
+async function until(isSo, what) {
+  for (const giveUpAt = performance.now() + PATIENCE_MS; !(await isSo()); await sleep(20)) {
+    if (performance.now() > giveUpAt) throw new Error(`not within ${PATIENCE_MS} ms: ${what}`);
   }
 }
 
@@ -462,7 +465,7 @@ function multipart(length, sentBytes) {
  * @param {string} path
  * @param {{ type: string, length: number, sent: string, key?: string }} body
  */
-export function request(path, { type, length, sent, key = randomUUID() }) {
+function request(path, { type, length, sent, key = randomUUID() }) {
   return [
     `POST ${path} HTTP/1.1`,
     'Host: 127.0.0.1',
@@ -475,7 +478,7 @@ export function request(path, { type, length, sent, key = randomUUID() }) {
 }
 
 /** A connection with one request. */
-export class Client {
+class Client {
   #socket;
   #text = '';
 
