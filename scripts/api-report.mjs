@@ -2,10 +2,11 @@
  * `npm run api:check`: whether the public types are those of `etc/*.api.md`, one report for each entry of the package's
  * `exports`. `npm run api:update` writes the reports: the diff then shows what changed.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
+import { manifest } from './docs/repository.mjs';
 import { root } from './workspace.mjs';
 
 const update = process.argv.includes('--update');
@@ -13,9 +14,7 @@ const reports = join(root, 'etc');
 // Not in dist, which tests may be packing.
 const temporary = mkdtempSync(join(tmpdir(), 'idempotency-api-'));
 
-/** @type {{ exports: Record<string, string | { types: string }> }} */
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const entries = Object.entries(manifest.exports).flatMap(([path, target]) =>
+const entries = Object.entries(manifest().exports).flatMap(([path, target]) =>
   typeof target === 'string'
     ? []
     : [{ name: path === '.' ? 'index' : path.slice(2).replaceAll('/', '-'), types: target.types }],

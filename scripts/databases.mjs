@@ -59,13 +59,22 @@ async function ensure(requirements, advice) {
   const prefix = aptGetPrefix();
   if (!prefix) return giveUp(missing, requirements, advice);
   if (!(await mayInstall(missing))) return giveUp(missing, requirements, advice);
+  await aptInstall(prefix, missing);
+  if (missingOf(requirements).length > 0) giveUp(missing, requirements, advice);
+}
+
+/**
+ * @param {string[]} prefix
+ * @param {string[]} packages
+ * @returns {Promise<boolean>} whether they are installed
+ */
+export async function aptInstall(prefix, packages) {
   const [command, ...args] = [...prefix, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=300'];
   await run(command, [...args, 'update']);
   // Nothing that the machine already has may be removed for the sake of these tests.
-  const install = [...args, 'install', '--yes', '--no-remove', '--no-install-recommends', ...missing];
+  const install = [...args, 'install', '--yes', '--no-remove', '--no-install-recommends', ...packages];
   console.log(`> ${[command, ...install].join(' ')}`);
-  await succeeds(command, install);
-  if (missingOf(requirements).length > 0) giveUp(missing, requirements, advice);
+  return succeeds(command, install);
 }
 
 /**

@@ -5,7 +5,8 @@
  */
 import { parseArgs } from 'node:util';
 import { ensureDatabases } from './databases.mjs';
-import { install, succeeds } from './workspace.mjs';
+import { jest } from './jest.mjs';
+import { install } from './workspace.mjs';
 
 const TARGETS = ['header', 'fingerprint', 'heads', 'keys', 'values', 'sealer', 'cli', 'dashboard', 'wire'];
 
@@ -39,19 +40,8 @@ process.exit(failed.length === 0 ? 0 : 1);
 async function holds(target, seed) {
   const isWire = target === 'wire';
   if (isWire) await ensureDatabases();
-  const spec = isWire ? 'test/conformance/http-fuzz' : 'test/unit/fuzz';
-  const args = [
-    '--experimental-vm-modules',
-    '--no-warnings',
-    '--import=./test/support/end-with-parent.mjs',
-    'node_modules/jest/bin/jest.js',
-    '--verbose',
-    '--selectProjects',
-    isWire ? 'conformance' : 'unit',
-    '--',
-    spec,
-  ];
-  return succeeds(process.execPath, args, {
-    env: { ...process.env, FUZZ_RUNS: values.runs, FUZZ_SEED: seed, ...(!isWire && { FUZZ_TARGET: target }) },
-  });
+  const [project, spec] = isWire ? ['conformance', 'test/conformance/http-fuzz'] : ['unit', 'test/unit/fuzz'];
+  Object.assign(process.env, { FUZZ_RUNS: values.runs, FUZZ_SEED: seed, FUZZ_TARGET: target });
+  const { passed } = await jest(['--verbose', '--selectProjects', project, '--', spec]);
+  return passed;
 }

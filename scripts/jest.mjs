@@ -7,7 +7,7 @@ import { root, succeeds } from './workspace.mjs';
 
 /**
  * @param {string[]} args
- * @param {number} timeout in milliseconds
+ * @param {number} [timeout] in milliseconds
  * @returns {Promise<{ passed: boolean, failedSpecs: string[] }>} the paths of the spec files that failed, as far as jest got
  */
 export async function jest(args, timeout) {

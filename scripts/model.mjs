@@ -6,8 +6,8 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { aptGetPrefix, mayInstall } from './databases.mjs';
-import { root, run } from './workspace.mjs';
+import { aptGetPrefix, aptInstall, mayInstall } from './databases.mjs';
+import { root } from './workspace.mjs';
 
 const MODEL = join(root, 'test/faults/model/protocol.pml');
 /** The largest takes ten seconds of a processor, which `.ci/run` has to spare in small pieces. */
@@ -135,8 +135,5 @@ async function ensureSpin() {
     );
     process.exit(1);
   }
-  const [command, ...args] = [...prefix, 'apt-get', '-qq', '-o', 'DPkg::Lock::Timeout=300'];
-  await run(command, [...args, 'update']);
-  const packages = missing.includes('gcc') ? [...missing, 'libc6-dev'] : missing;
-  await run(command, [...args, 'install', '--yes', '--no-remove', '--no-install-recommends', ...packages]);
+  if (!(await aptInstall(prefix, missing.includes('gcc') ? [...missing, 'libc6-dev'] : missing))) process.exit(1);
 }

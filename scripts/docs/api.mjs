@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Application } from 'typedoc';
 import { root } from '../workspace.mjs';
+import { manifest } from './repository.mjs';
 
 /** What exported types are made of, and no user names. */
 const INSIDE = ['EngineFactory', 'EventSink', 'FAULT_CALLS', 'OfExecution', 'OfRecord', 'StoredOutcome', 'WakeUp'];
@@ -39,9 +39,7 @@ export async function makeApiReference(folder) {
 
 /** The sources of what package.json exports. */
 function entryPoints() {
-  /** @type {{ exports: Record<string, string | { default: string }> }} */
-  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  return Object.values(exports).flatMap((target) =>
+  return Object.values(manifest().exports).flatMap((target) =>
     typeof target === 'string' ? [] : [join(root, target.default.replace('./dist/', 'lib/').replace(/\.js$/, '.ts'))],
   );
 }

@@ -13,7 +13,7 @@ const PUBLISHED = /^(docs\/.*\.md|CHANGELOG\.md|LICENSE|README\.md)$/;
 
 /**
  * @param {string} text
- * @param {ReturnType<typeof import('./repository.mjs').manifest>} manifest
+ * @param {Pick<import('./repository.mjs').Manifest, 'name' | 'version' | 'repository'>} manifest
  */
 export function packedReadme(text, manifest) {
   const repository = repositoryUrl(manifest);

@@ -3,12 +3,24 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../workspace.mjs';
 
-/** @returns {{ name: string, version: string, description: string, repository?: string | { url: string } }} */
+/**
+ * @typedef {object} Manifest
+ * @property {string} name
+ * @property {string} version
+ * @property {string} description
+ * @property {string | { url: string }} [repository]
+ * @property {Record<string, string | { types: string, default: string }>} exports
+ */
+
+/** @returns {Manifest} */
 export function manifest() {
   return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 }
 
-/** @returns {string | undefined} `https://github.com/owner/name`, once it is known */
+/**
+ * @param {Pick<Manifest, 'repository'>} [of]
+ * @returns {string | undefined} `https://github.com/owner/name`, once it is known
+ */
 export function repositoryUrl({ repository } = manifest()) {
   const url = typeof repository === 'string' ? repository : repository?.url;
   return url
