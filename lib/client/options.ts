@@ -58,6 +58,7 @@ export interface IdempotentResult {
   readonly definitive: boolean;
   /** How often the client sent the request. */
   readonly attempts: number;
+  /** The operation's key, for another call of the same operation. */
   readonly key: string;
   /** The response's problem details, where it is a refusal of the idempotency layer. */
   readonly problem?: IdempotencyProblemDocument;

@@ -1,8 +1,12 @@
 /** A refusal of the idempotency layer: problem details (RFC 9457), with the extension members `code` and `retryable`. */
 export interface IdempotencyProblemDocument {
+  /** A URI that identifies the kind of problem. */
   readonly type?: string;
+  /** A summary that is the same for all problems of a kind. */
   readonly title?: string;
+  /** The HTTP status. */
   readonly status?: number;
+  /** What is wrong with this request, for people. */
   readonly detail?: string;
   /** Such as `in-progress`, `key-reused` or `outcome-unknown`. */
   readonly code: string;

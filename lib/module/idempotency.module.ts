@@ -29,7 +29,11 @@ import { IDEMPOTENCY_OPTIONS } from './idempotency.tokens.js';
 })
 // Does not extend ConfigurableModuleClass, whose instances are `any`: so would be this class to its users.
 export class IdempotencyModule {
-  /** @throws IdempotencyOptionError for an option that cannot be used */
+  /**
+   * Returns the module with its options. Import it once, in the root module: it is global.
+   *
+   * @throws IdempotencyOptionError for an option that cannot be used
+   */
   static forRoot(options: IdempotencyModuleOptions & IdempotencyModuleExtras = {}): DynamicModule {
     assertNoPromise(options);
     const { isGlobal: _, ...given } = options;

@@ -289,13 +289,18 @@ export interface IdempotencyModuleExtras {
 
 /** Creates the options, for `useClass` and `useExisting` of `IdempotencyModule.forRootAsync()`. */
 export interface IdempotencyOptionsFactory {
+  /** Called once, at boot. */
   createIdempotencyOptions(): Promise<IdempotencyModuleOptions> | IdempotencyModuleOptions;
 }
 
 /** Options of `IdempotencyModule.forRootAsync()`: one of `useFactory`, `useClass` and `useExisting`. */
 export interface IdempotencyModuleAsyncOptions extends IdempotencyModuleExtras, Pick<ModuleMetadata, 'imports'> {
+  /** Returns the options, without `isGlobal` and `dataSource`. */
   readonly useFactory?: (...dependencies: never[]) => Promise<IdempotencyModuleOptions> | IdempotencyModuleOptions;
+  /** The providers that `useFactory` gets, in the order of its parameters. Default: none. */
   readonly inject?: (InjectionToken | OptionalFactoryDependency)[];
+  /** A class that Nest creates for this module, to return the options. */
   readonly useClass?: Type<IdempotencyOptionsFactory>;
+  /** A provider of one of `imports` that returns the options. */
   readonly useExisting?: InjectionToken<IdempotencyOptionsFactory>;
 }

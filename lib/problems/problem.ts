@@ -80,9 +80,13 @@ export const PROBLEMS: Readonly<Record<ProblemCode, ProblemKind>> = {
 
 /** Problem details (RFC 9457, section 3), with the extension members `code` and `retryable`. */
 export interface ProblemDocument {
+  /** A URI that identifies the kind: a heading of the option `documentation`, or `urn:nestjs-idempotency:problem:<code>`. */
   readonly type: string;
+  /** A summary that is the same for all problems of a kind. */
   readonly title: string;
+  /** The HTTP status. */
   readonly status: number;
+  /** What is wrong with this request, for people. */
   readonly detail: string;
   readonly code: ProblemCode;
   /** Whether the client may send the same request again, after `Retry-After` where the response has one. */
@@ -111,9 +115,11 @@ export interface ProblemOptions extends ErrorOptions {
  * ```
  */
 export abstract class IdempotencyProblem extends HttpException {
+  /** Whether the client may send the same request again. */
   readonly retryable: boolean;
   /** In seconds; undefined where waiting does not help. */
   readonly retryAfter: number | undefined;
+  /** The option `documentation`. */
   readonly documentation: string | undefined;
 
   /** @internal */

@@ -41,6 +41,7 @@ const BATCH_PAUSE_MS = 20;
 
 /** Identifies a record, within the option `namespace` of the module. */
 export interface RecordIdentity {
+  /** The idempotency key, as the client sent it. */
   readonly key: string;
   /** The tenant or principal. Default: none. */
   readonly scope?: string;

@@ -10,8 +10,11 @@ import type { CoveredRoute, Routes } from '../handlers/routes.js';
 export interface IdempotencyPolicy {
   /** Name of the request header. */
   readonly header: string;
+  /** The option `keyFormat`; `pattern` is the source of a regular expression. */
   readonly key: { readonly minLength: number; readonly maxLength: number; readonly pattern: string };
+  /** The option of this name, if it is set. */
   readonly documentation?: string;
+  /** All handlers that `@Idempotent()` covers. */
   readonly operations: readonly OperationPolicy[];
 }
 
@@ -23,11 +26,13 @@ export interface OperationPolicy {
   readonly operation?: string;
   /** What calls the handler. */
   readonly kind: 'http' | 'message' | 'event' | 'mutation';
+  /** Whether a request without a key is refused. */
   readonly required: boolean;
   /** How long an outcome is replayed from its completion, in seconds. */
   readonly retentionSeconds: number;
-  /** What a duplicate of a running request does. With `wait`, it waits `waitSeconds` at most. */
+  /** What a duplicate of a running request does. */
   readonly onConflict: 'reject' | 'wait';
+  /** The longest wait of a duplicate, in seconds. Only with `wait`. */
   readonly waitSeconds?: number;
   /** What a retry after a crash does. */
   readonly afterCrash: 'rerun' | 'hold';

@@ -11,6 +11,7 @@ import { checkListOptions, type ListOptions, parseRecordId } from './filters.js'
 
 /** Numbers of the table of records. */
 export interface RecordStats {
+  /** All records of the table. */
   readonly total: number;
   /** By the state in which a request would find them: `held` includes records whose owner died under `hold`. */
   readonly byStatus: Readonly<Record<RecordStatus, number>>;
@@ -24,6 +25,7 @@ export interface RecordStats {
   readonly expiringWithinAnHour: number;
   /** The size of stored requests and responses in bytes, without steps and indexes. */
   readonly storedBytes: number;
+  /** When the oldest record was created; `null` in an empty table. */
   readonly oldest: Date | null;
   /** When the oldest held record was created. */
   readonly oldestHeld: Date | null;

@@ -30,7 +30,9 @@ export interface FaultSite {
   readonly point: FaultPoint | (string & {});
   /** Empty where it is unknown, as before the COMMIT of a transaction that completes nothing. */
   readonly recordId: string;
+  /** What the execution claims, at the points of `claim`. */
   readonly claim?: Claim;
+  /** The record, owner and token of a call that only the owner may make. */
   readonly ownership?: Ownership;
   /** The store's answer, after a call. */
   readonly answer?: RecordState | FencedAnswer;

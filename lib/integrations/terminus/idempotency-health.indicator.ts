@@ -29,7 +29,9 @@ export type StoreHealth =
 export interface LockHealth {
   /** `up`: a quorum of nodes answers. */
   readonly status: 'up' | 'degraded' | 'down';
+  /** The number of nodes of the option `redis`. */
   readonly nodes: number;
+  /** The number of nodes that take a lock. */
   readonly answering: number;
   /** The number of nodes that have to answer. */
   readonly quorum: number;
