@@ -17,6 +17,7 @@ interface PgListener extends PgSocketInternals {
   on(event: 'notification', listener: (message: { channel: string; payload?: string }) => void): unknown;
   on(event: 'error' | 'end', listener: () => void): unknown;
   end(): Promise<void>;
+  unref?(): void;
 }
 
 interface PgPool {
@@ -159,6 +160,8 @@ export class PostgresWakeUp implements WakeUp {
       throw error;
     }
     listens = true;
+    // Requests that wait keep the process alive by their timers. After them, a script or a function would end 30 seconds later.
+    client.unref?.();
     return client;
   }
 

@@ -103,6 +103,19 @@ it('listens on one connection for all that wait, and closes it in the end', asyn
   await until(async () => (await listeners()).length === 0);
 });
 
+it('does not keep the process alive once no request waits', async () => {
+  // Those that keep the event loop running, so without idle connections of the store.
+  const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+  const listening = wakeUpOf(direct);
+  await direct.query('SELECT 1');
+  const before = sockets();
+  const subscription = await listening.subscribe(randomUUID(), () => undefined);
+  subscription.close();
+  expect(sockets()).toBeLessThanOrEqual(before);
+  expect(await listeners()).toHaveLength(1);
+  await listening.close();
+});
+
 it('does not come back once it was closed, though a request still waits', async () => {
   await here.subscribe(randomUUID(), () => undefined);
   await here.close();
