@@ -22,6 +22,7 @@ const database: TypeOrmModuleOptions = url
     TypeOrmModule.forFeature([Payment]),
     IdempotencyModule.forRoot({
       sweep: false, // no timers in a process that is frozen between events: see sweep.ts
+      storeConnections: 0, // its own connections would stay open in an idle instance
       lease: '10s', // what a retry waits at the most after an instance was stopped: a little above the time limit
     }),
   ],
