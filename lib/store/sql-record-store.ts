@@ -254,6 +254,7 @@ export class SqlRecordStore implements RecordStore {
       const index = subscribers.indexOf(this.rolledBackCalls);
       if (index >= 0) subscribers.splice(index, 1);
     }
+    this.watch.stop([this.dataSource, ...this.watched]);
     this.watched = [];
     await this.connector.close?.();
   }

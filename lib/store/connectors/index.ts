@@ -8,7 +8,7 @@ import { IdempotencyRecord, IdempotencyStep } from '../entities/index.js';
 import type { Connector } from './connector.js';
 import { MysqlConnector } from './mysql-connector.js';
 import { PostgresConnector } from './postgres-connector.js';
-import { SqliteConnector } from './sqlite-connector.js';
+import { sqliteConnectorOf } from './sqlite-connector.js';
 import { assertEntities } from '../data-source.js';
 import { tableLocationOf, tableOf } from '../table-path.js';
 
@@ -27,7 +27,7 @@ export function connectorFor(dataSource: DataSource, connections = 0): Connector
     case 'mysql':
       return new MysqlConnector(dataSource, mysqlDialect(tables), connections);
     case 'sqlite':
-      return new SqliteConnector(dataSource, sqliteDialect(tables));
+      return sqliteConnectorOf(dataSource, sqliteDialect(tables));
   }
 }
 

@@ -19,6 +19,15 @@ interface OpenTransaction {
 
 const transactions = new AsyncLocalStorage<OpenTransaction>();
 
+const byDataSource = new WeakMap<DataSource, SqliteConnector>();
+
+/** Returns the one instance for a data source, whose manager it patches, and whose transactions take turns in it. */
+export function sqliteConnectorOf(dataSource: DataSource, dialect: Dialect<SqliteConnection>): SqliteConnector {
+  let connector = byDataSource.get(dataSource);
+  if (!connector) byDataSource.set(dataSource, (connector = new SqliteConnector(dataSource, dialect)));
+  return connector;
+}
+
 /**
  * TypeORM keeps a single SQLite connection. A statement of the store that ran while the application's transaction is open
  * would become part of it, and be rolled back with it. So it waits until the transaction has ended, and then runs

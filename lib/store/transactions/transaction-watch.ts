@@ -74,6 +74,8 @@ export class TransactionWatch implements EntitySubscriberInterface {
   /** The watched ones. Not a WeakMap: V8 keeps the values of one until its next major garbage collection. */
   private readonly transactions = new ShortLivedMap<QueryRunner, WatchedTransaction>();
   private readonly warnedOf = new Set<string>();
+  /** Ends {@link watchSingleConnection}. */
+  private leaveSingleConnection: (() => void) | undefined;
 
   constructor(private readonly connector: Connector) {}
 
@@ -146,6 +148,17 @@ export class TransactionWatch implements EntitySubscriberInterface {
     settlements.push(settlement);
     if (operations === 0 && settlements.length === 1) settleAtRelease(transaction);
     return true;
+  }
+
+  /**
+   * Unsubscribes when the application closes: another one may use the data sources, and would call the watches of all before it. Transactions
+   * that go on stay watched.
+   */
+  stop(dataSources: readonly DataSource[]): void {
+    if (this.transactions.size > 0) return;
+    for (const { subscribers } of dataSources)
+      if (subscribers.includes(this)) subscribers.splice(subscribers.indexOf(this), 1);
+    this.leaveSingleConnection?.();
   }
 
   /** Returns the transaction of another operation, if a transaction host joined this one to it. */
@@ -277,16 +290,20 @@ export class TransactionWatch implements EntitySubscriberInterface {
     if (subscribers.includes(this)) return;
     // As the first one: an application may add a subscriber, and remove the last one again.
     subscribers.unshift(this);
-    if (this.connector.singleConnection) this.watchSingleConnection(queryRunner!);
+    if (this.connector.singleConnection) this.leaveSingleConnection ??= this.watchSingleConnection(queryRunner!);
   }
 
   /**
    * SQLite's driver has one query runner for all. A manager that requests it during an operation is not the operation's own,
    * which has it already.
+   *
+   * @returns what ends it
    */
-  private watchSingleConnection({ connection: dataSource }: QueryRunner): void {
+  private watchSingleConnection({ connection: dataSource }: QueryRunner): () => void {
     const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
-    dataSource.createQueryRunner = (mode) => {
+    const property = () => Object.getOwnPropertyDescriptor(dataSource, 'createQueryRunner');
+    const before = property();
+    const watched: typeof createQueryRunner = (mode) => {
       const runner = createQueryRunner(mode);
       if (!current()?.execution.openTransaction) return runner;
       const query = (text: string, ...rest: [parameters?: unknown[]]): Promise<unknown> => {
@@ -296,6 +313,12 @@ export class TransactionWatch implements EntitySubscriberInterface {
       return new Proxy(runner, {
         get: (target, name) => (name === 'query' ? query : Reflect.get(target, name, target)),
       });
+    };
+    dataSource.createQueryRunner = watched;
+    return () => {
+      if (property()?.value !== watched) return;
+      if (before) Object.defineProperty(dataSource, 'createQueryRunner', before);
+      else Reflect.deleteProperty(dataSource, 'createQueryRunner');
     };
   }
 }

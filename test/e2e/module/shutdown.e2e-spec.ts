@@ -18,7 +18,7 @@ import { Test } from '@nestjs/testing';
 import { lastValueFrom } from 'rxjs';
 import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
-import { Idempotent, IdempotencyModule, IdempotencyService } from '../../../lib/index.js';
+import { IDEMPOTENCY_ENTITIES, Idempotent, IdempotencyModule, IdempotencyService } from '../../../lib/index.js';
 import { Sweeper } from '../../../lib/store/sweeper.js';
 import { LogLines } from '../../conformance/support/app.js';
 import { appModule } from '../../support/app-module.js';
@@ -166,6 +166,38 @@ test.each(['before', 'during'])(
 );
 
 // It hung for half a minute, or forever, without a word: a handler that awaits it waits for itself.
+test.each(['better-sqlite3', 'postgres'] as const)(
+  'applications that come and go leave nothing at a data source: %s',
+  async (dialect) => {
+    const database = await createDatabase(dialect);
+    const entities = [...IDEMPOTENCY_ENTITIES];
+    const dataSource = await new DataSource({ ...database.options, entities, synchronize: true }).initialize();
+    const { length } = dataSource.subscribers;
+    const once = async () => {
+      const module = await Test.createTestingModule({ imports: [IdempotencyModule.forRoot({ dataSource })] }).compile();
+      const app = await module.init();
+      const operation = { key: randomUUID(), operation: 'pay', transactional: true } as const;
+      await app.get(IdempotencyService).run(operation, ({ manager }) => manager.query('SELECT 1'));
+      await app.close();
+      const { driver, manager } = dataSource;
+      return [
+        Reflect.get(dataSource, 'createQueryRunner'),
+        Reflect.get(driver, 'obtainMasterConnection'),
+        Reflect.get(manager, 'transaction'),
+      ] as unknown[];
+    };
+    try {
+      const first = await once();
+      expect(dataSource.subscribers.length).toBe(length);
+      const second = await once();
+      expect(second.map((method, i) => method === first[i])).toEqual([true, true, true]);
+    } finally {
+      await dataSource.destroy();
+      await database.drop();
+    }
+  },
+);
+
 test('a handler that closes its application is named', async () => {
   const database = await createDatabase('better-sqlite3');
   const log = new LogLines();
