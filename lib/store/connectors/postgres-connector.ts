@@ -22,6 +22,12 @@ import {
 } from './postgres-pool.js';
 import { beginDirectly, commitDirectly, LastStatement } from './postgres-transactions.js';
 
+/**
+ * The severities of errors with which the server ends a session. Servers translate the word for any other error (`lc_messages`), and in few
+ * languages these: the pool then drops the connection when it finds it closed.
+ */
+const ENDED = new Set(['FATAL', 'PANIC']);
+
 /** PostgreSQL's errors for a prepared statement that is on another connection than the client assumes. */
 const MISPLACED = new Set<unknown>(['26000', '42P05']);
 
@@ -102,7 +108,8 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   }
 
   protected isIntactAfter(error: unknown): boolean {
-    return (error as { severity?: unknown } | undefined)?.severity === 'ERROR';
+    const { severity } = (error ?? {}) as { severity?: string };
+    return severity !== undefined && !ENDED.has(severity);
   }
 
   /** A misplaced statement had no effect. From now on, statements are sent without a name. */

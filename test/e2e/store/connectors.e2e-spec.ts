@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { connectorFor } from '../../../lib/store/connectors/index.js';
@@ -25,6 +26,18 @@ describe('A connection to PostgreSQL', () => {
   afterEach(() => fixture?.close());
 
   it('is used again after an error that the server reported', async () => {
+    const before = await pid();
+    await expect(connector.alone((on) => on.query({ text: 'SELECT nonsense' }))).rejects.toThrow('nonsense');
+    expect(await pid()).toBe(before);
+  });
+
+  it('is used again after an error in the language of the server', async () => {
+    const { master } = fixture.dataSource.driver as unknown as { master: EventEmitter };
+    // As with lc_messages = 'de_DE'.
+    const translated = (error: { severity: string }) => (error.severity = error.severity.replace('ERROR', 'FEHLER'));
+    master.on('acquire', ({ connection }: { connection: EventEmitter }) =>
+      connection.prependListener('errorMessage', translated),
+    );
     const before = await pid();
     await expect(connector.alone((on) => on.query({ text: 'SELECT nonsense' }))).rejects.toThrow('nonsense');
     expect(await pid()).toBe(before);
