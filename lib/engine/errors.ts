@@ -7,14 +7,22 @@ export class StoreUnavailableError extends Error {
 }
 
 /**
- * The store understood a statement and refused it; `cause` is the database's error. It is never retried: the same statement fails again,
- * and the request would hang as long as its lease is renewed.
+ * The store understood a statement and refused it; `cause` is the database's error. It is not retried, unless it `mayPass`: the same
+ * statement fails again, and the request would hang as long as its lease is renewed.
  */
 export class StoreRefusedError extends Error {
   override readonly name = 'StoreRefusedError';
-  constructor(options?: ErrorOptions) {
+  /** Whether it refuses every statement at present, as while a table is restored or a right is missing. */
+  readonly mayPass: boolean;
+  constructor({ mayPass = false, ...options }: ErrorOptions & { mayPass?: boolean } = {}) {
     super('The idempotency store refused a statement', options);
+    this.mayPass = mayPass;
   }
+}
+
+/** Returns whether a statement may succeed later. */
+export function mayPass(error: unknown): boolean {
+  return error instanceof StoreUnavailableError || (error instanceof StoreRefusedError && error.mayPass);
 }
 
 /** The answer to a COMMIT was lost, or something failed after it. The record shows whether it took place. */

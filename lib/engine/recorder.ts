@@ -177,7 +177,7 @@ export class Recorder {
     try {
       return await retryWhileUnavailable(tryAgain, giveUpAt, failure && (await asRefusal(failure)));
     } catch (error) {
-      if (!(error instanceof StoreRefusedError) || isTombstone(outcome)) return this.unrecorded(error);
+      if (!(error instanceof StoreRefusedError) || error.mayPass || isTombstone(outcome)) return this.unrecorded(error);
       // The handler has run: a freed key would run it twice. A tombstone says so, and is small enough for any server.
       events.next({ type: 'notKept', ...this.owner.inEvents(), error: error.cause });
       return this.complete({ outcome: tombstone, tombstone }, fingerprint, leaseEnds);
@@ -265,8 +265,13 @@ export class Recorder {
   async hold(error?: unknown): Promise<RecordingResult> {
     const { lease, ownership, store, events } = this.owner;
     lease.markEnding();
-    const answer = await store.hold(ownership).catch(() => undefined);
-    if (answer && !answer.held) return this.lost(await this.read());
+    try {
+      const { held } = await retryWhileUnavailable(() => store.hold(ownership), lease.ends);
+      if (!held) return this.lost(await this.read());
+    } catch (failure) {
+      // The record is not held, and its lease runs out.
+      return this.unrecorded(failure);
+    }
     if (events.observed) events.next({ type: 'held', ...this.owner.inEvents() });
     return { kind: 'held', error };
   }

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { runInStep } from './current-step.js';
 import { noObservable } from './observables.js';
-import { NestedOperationError, StoreRefusedError, StoreUnavailableError, UnreadableRecordError } from './errors.js';
+import { mayPass, NestedOperationError, StoreRefusedError, UnreadableRecordError } from './errors.js';
 import { retryWhileUnavailable } from './retry.js';
 import type { RecordedStep, RecordState, StepEnd, StepStore, StoreTransaction } from './ports/record-store.js';
 import { storedText } from './stored-text.js';
@@ -301,7 +301,7 @@ export function stepAfterEnd(name: string): Error {
 
 /** Whether the store has not looked at a result: another one would fare no better, and may be recorded in its place. */
 function isUnsent(error: unknown): boolean {
-  return [LeaseLostError, StoreUnavailableError, NestedOperationError].some((kind) => error instanceof kind);
+  return mayPass(error) || error instanceof LeaseLostError || error instanceof NestedOperationError;
 }
 
 function assertHeld({ held }: { held: boolean }): void {

@@ -5,6 +5,7 @@ import {
   ShuttingDownError,
   StoreRefusedError,
   StoreUnavailableError,
+  mayPass,
   UnreadableRecordError,
 } from '../engine/errors.js';
 import type { RecordingResult } from '../engine/recorder.js';
@@ -69,9 +70,7 @@ function errorForClient(error: unknown, documentation?: string): unknown {
   if (error instanceof NestedOperationError && error.poolSize !== undefined) {
     return new problems.IdempotencyStoreUnavailableException({ documentation, cause: error });
   }
-  return error instanceof StoreUnavailableError
-    ? new problems.IdempotencyOutcomeNotRecordedException({ documentation, cause: error })
-    : error;
+  return mayPass(error) ? new problems.IdempotencyOutcomeNotRecordedException({ documentation, cause: error }) : error;
 }
 
 /**

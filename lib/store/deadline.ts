@@ -8,7 +8,8 @@ import {
 import { outsideRequests } from '../engine/outside-requests.js';
 import { lostToStall, settleWithin, TIME_IS_UP } from '../engine/settle-within.js';
 import { ShortLivedMap } from '../engine/short-lived.js';
-import { isRetryable } from './driver-errors.js';
+import { isRetryable, lacksRight } from './driver-errors.js';
+import { saysMissingTables } from './missing-tables.js';
 
 /**
  * Waits for `work` for at most `ms` milliseconds in which this process runs. The work itself cannot be cancelled.
@@ -37,7 +38,8 @@ export function noAnswer(withinMs: number): StoreUnavailableError {
 /** Converts an error of the database to the engine's: StoreUnavailableError if a retry may cure it, or StoreRefusedError. */
 export function storeError(cause: unknown): Error {
   if (OURS.some((ours) => cause instanceof ours)) return cause as Error;
-  return isRetryable(cause) ? new StoreUnavailableError({ cause }) : new StoreRefusedError({ cause });
+  if (isRetryable(cause)) return new StoreUnavailableError({ cause });
+  return new StoreRefusedError({ cause, mayPass: saysMissingTables(cause) || lacksRight(cause) });
 }
 
 /** How early a timer of node may fire. Without it, each expiry would set a second timer for the last millisecond. */

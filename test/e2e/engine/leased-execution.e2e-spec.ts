@@ -37,6 +37,9 @@ const lost = () => new StoreUnavailableError({ cause });
 const closed = () =>
   new StoreUnavailableError({ cause: Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }) });
 
+/** As while a table is restored. */
+const missing = () => new StoreRefusedError({ cause, mayPass: true });
+
 /** Lets another process take the record, as after a long silence of its owner. */
 async function takeAway(operation: Operation): Promise<Process> {
   await fixture.expireLease(operation.recordId);
@@ -115,6 +118,27 @@ describe('an execution', () => {
     });
     expect(recorded).toMatchObject({ kind: 'lost', recordState: { status: 'processing', attempt: 2 } });
     expect(here.typesOfEvents()).toEqual(['claimed', 'leaseLost']);
+  });
+
+  it.each([lost(), missing()])('whose outcome is unknown is held within the lease: %p', async (error) => {
+    const here = new Process(fixture);
+    here.lose('before release', 2, error);
+    const operation = anOperation();
+    const leased = await here.begin(operation);
+    leased.steps.isUnknown = true;
+    expect(await leased.runToEnd(async () => STORE)).toEqual({ kind: 'held' });
+    expect(here.count('release')).toBe(3);
+    expect(await fixture.record(operation.recordId)).toMatchObject({ status: 'held' });
+  });
+
+  // It was reported as held, and its client told to stop, though a retry ran once the lease had run out.
+  it('that cannot be held is unrecorded', async () => {
+    const here = new Process(fixture);
+    here.lose('before release', Infinity, lost());
+    const leased = await here.begin(anOperation({ leaseMs: 600 }));
+    leased.steps.isUnknown = true;
+    expect(await leased.runToEnd(async () => STORE)).toMatchObject({ kind: 'unrecorded' });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded']);
   });
 
   it('has one signal', async () => {
@@ -241,6 +265,7 @@ describe('recording an outcome', () => {
       new StoreUnavailableError({ cause: Object.assign(new Error('could not extend file'), { code: '53100' }) }),
       0,
     ],
+    ['refuses every statement for a moment', missing(), 0],
   ])('keeps its response where the store %s', async (_, error, answersFrom) => {
     const here = new Process(fixture, { observed: false });
     let tries = 0;
@@ -252,6 +277,14 @@ describe('recording an outcome', () => {
     expect(await here.run(operation)).toEqual({ kind: 'stored' });
     expect(here.events).toEqual([]);
     expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ kind: 'replay', outcome: OUTCOME });
+  });
+
+  // It was reported as recorded without its response.
+  it('is not recorded without its response where the store refuses every statement', async () => {
+    const here = new Process(fixture, { observed: false });
+    here.lose('before complete', Infinity, missing());
+    expect(await here.run(anOperation({ leaseMs: 600 }))).toMatchObject({ kind: 'unrecorded' });
+    expect(here.events.map(({ type }) => type)).toEqual(['unrecorded']);
   });
 
   it('ends with the lease, or sooner, where the store refuses every record of it', async () => {
@@ -835,9 +868,9 @@ describe('a step', () => {
     }
   });
 
-  it('is recorded again and again within the lease', async () => {
+  it.each([lost(), missing()])('is recorded again and again within the lease: %p', async (error) => {
     const here = new Process(fixture);
-    here.lose('before step end', 2, lost());
+    here.lose('before step end', 2, error);
     const operation = anOperation();
     const { execution } = await here.begin(operation);
     expect(await execution.step('charge', () => 1)).toBe(1);

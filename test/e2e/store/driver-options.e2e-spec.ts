@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import Database from 'better-sqlite3';
+import { createRequire } from 'node:module';
 import pg from 'pg';
 import type { Claim } from '../../../lib/engine/ports/record-store.js';
 import type { TestDialect } from '../../support/database.js';
@@ -20,6 +20,12 @@ interface SqliteDatabase {
   defaultSafeIntegers(on: boolean): void;
   pragma(text: string): void;
 }
+
+interface Statement {
+  all(...values: unknown[]): object[];
+}
+
+const Database = createRequire(import.meta.url)('better-sqlite3') as new () => { prepare(sql: string): Statement };
 
 /** Options that applications give their drivers, and that change the values that these return. */
 const OPTIONS: readonly (readonly [dialect: TestDialect, label: string, options: object])[] = [
@@ -66,14 +72,14 @@ function listingArrayBuffers() {
   const converted = (value: unknown) =>
     Buffer.isBuffer(value) ? value.buffer.slice(value.byteOffset, value.byteOffset + value.length) : value;
   return class extends Database {
-    override prepare(sql: string): never {
+    override prepare(sql: string) {
       const statement = super.prepare(sql);
       const all = statement.all.bind(statement);
       const list = (...values: unknown[]) =>
-        (all(...values) as object[]).map((row) =>
+        all(...values).map((row) =>
           Object.fromEntries(Object.entries(row).map(([name, value]) => [name, converted(value)])),
         );
-      return Object.assign(statement, { all: list }) as never;
+      return Object.assign(statement, { all: list });
     }
   };
 }

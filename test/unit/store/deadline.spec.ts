@@ -20,6 +20,11 @@ it('rejects as an outage what may pass, and as a refusal what may not, with the 
   expect((error as Error).cause).toBe(cause);
 });
 
+it.each(['42P01', '42501', '23505'])('rejects %s as what may pass, or not', async (code) => {
+  const refused = withDeadline(Promise.reject(Object.assign(new Error('refused'), { code })), LONG);
+  await expect(refused).rejects.toMatchObject({ name: 'StoreRefusedError', mayPass: code !== '23505' });
+});
+
 it.each([
   ['answer', ({ answer }: ReturnType<typeof work>) => answer('late')],
   ['error', ({ fail }: ReturnType<typeof work>) => fail(new Error('late'))],
