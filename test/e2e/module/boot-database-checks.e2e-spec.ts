@@ -302,8 +302,9 @@ test('a driver whose connections are one session, in which no record outlives a 
       if (typeof sql !== 'string') throw new TypeError('text must be a string');
       return this.client.query(sql, values, done as never);
     }
-    end(done: () => void) {
-      void this.client.end().then(done);
+    async end(done: () => void) {
+      await this.client.end();
+      done();
     }
   }
   await expect(boot({ ...database.options, driver: { Pool: OneSession } })).rejects.toThrow(
