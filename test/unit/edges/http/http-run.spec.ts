@@ -285,7 +285,7 @@ describe('a response that is not the operation’s', () => {
       run.response.statusCode = 403;
       run.response.end('forbidden');
     });
-    expect({ status, results }).toEqual({ status: 403, results: [{ kind: 'discard' }] });
+    expect({ status, results }).toEqual({ status: 403, results: [{ kind: 'discard', refused: true }] });
   });
 });
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jest } from '@jest/globals';
-import { Logger } from '@nestjs/common';
-import { defer, map, of, type Observable, Observable as Stream, Subscription } from 'rxjs';
+import { BadRequestException, Logger, ServiceUnavailableException } from '@nestjs/common';
+import { defer, map, of, type Observable, Observable as Stream, Subscription, throwError } from 'rxjs';
 import { current } from '../../../../lib/engine/current-execution.js';
 import { Execution } from '../../../../lib/engine/execution.js';
 import { HandlerCalls } from '../../../../lib/engine/handler-calls.js';
@@ -102,6 +102,17 @@ describe('a value that cannot be read', () => {
     await one.run(value);
     expect(one.result).toMatchObject(TOMBSTONE);
     expect(one.answer).toBe(value);
+  });
+});
+
+describe('a request that a pipe refuses', () => {
+  test.each([
+    ['for good', new BadRequestException(), true],
+    ['for now', new ServiceUnavailableException(), false],
+  ])('%s leaves no trace', async (_, error, refused) => {
+    const one = new Fixture();
+    await one.run('paid', () => throwError(() => error));
+    expect([one.result, one.calls]).toEqual([{ kind: 'discard', refused }, 0]);
   });
 });
 
