@@ -24,7 +24,7 @@ export function story(record) {
   if (status === 'held') {
     return [
       `${operation} began at ${began} and has no outcome on record.`,
-      'Its process may have died before or after the effect, so it is unknown whether it happened. Retries are refused until you decide.',
+      'Its process died, or a step got no answer, so it is unknown whether the effect happened. Retries are refused until you decide.',
     ];
   }
   if (record.abandoned) {
