@@ -266,8 +266,11 @@ export class Recorder {
     const { lease, ownership, store, events } = this.owner;
     lease.markEnding();
     try {
+      // Left in processing, the record would run again after its lease, unless it is held on a crash.
       const { held } = await retryWhileUnavailable(() => store.hold(ownership), lease.ends);
-      if (!held) return this.lost(await this.read());
+      const recordState = held ? undefined : await this.read();
+      // An earlier try may have held it, whose answer was lost.
+      if (!held && !this.isOurs(recordState, 'held')) return this.lost(recordState);
     } catch (failure) {
       // The record is not held, and its lease runs out.
       return this.unrecorded(failure);

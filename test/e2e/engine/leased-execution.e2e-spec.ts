@@ -844,6 +844,26 @@ describe('a step', () => {
     expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ refusal: { reason: 'held' } });
   });
 
+  // A retry after the lease would have run the step again, though its client had read that a person decides.
+  it.each([
+    ['is out of reach', 'before hold'],
+    ['loses its answers', 'after hold'],
+  ])('that says that its outcome is unknown holds the record, though the store %s for a moment', async (_, point) => {
+    const here = new Process(fixture);
+    const operation = anOperation();
+    const leased = await here.begin(operation);
+    here.lose(point, 2, lost());
+    const finish = await leased.runToEnd(async () => {
+      await leased.execution
+        .step('charge', () => Promise.reject(new StepUnknownError('charge')))
+        .catch(() => undefined);
+      return STORE;
+    });
+    expect(finish).toEqual({ kind: 'held' });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'held']);
+    expect(await fixture.record(operation.recordId)).toMatchObject({ status: 'held' });
+  });
+
   it('whose outcome is unknown emits no event where nothing subscribes', async () => {
     const here = new Process(fixture, { observed: false });
     const operation = anOperation(HOLD);
