@@ -34,13 +34,14 @@ type StoredResult = Pick<HandlerResult & { kind: 'store' }, 'outcome' | 'tombsto
 export type RecordingResult =
   /** `despite`: what failed after COMMIT, which it did not undo. */
   | { readonly kind: 'stored'; readonly despite?: unknown }
-  | { readonly kind: 'freed' }
+  /** `isTaken`: that could not be recorded, and the key is taken until the lease runs out. */
+  | { readonly kind: 'freed'; readonly isTaken?: boolean }
   /** Another execution owns the record: `recordState` is what it made of it. */
   | { readonly kind: 'lost'; readonly recordState: RecordState | undefined }
   /** Whether the operation happened is unknown, and an operator has to resolve it. `error`: what ended the transaction. */
   | { readonly kind: 'held'; readonly error?: unknown }
-  /** The database rolled the transaction back, or the steps of an earlier attempt could not be read. The key is free. */
-  | { readonly kind: 'rolledBack'; readonly error: unknown }
+  /** The database rolled the transaction back, or the steps of an earlier attempt could not be read. `isTaken`: as of `freed`. */
+  | { readonly kind: 'rolledBack'; readonly error: unknown; readonly isTaken?: boolean }
   /** The store did not answer until the end of the lease, or refused even a tombstone. */
   | { readonly kind: 'unrecorded'; readonly error: unknown };
 
@@ -240,10 +241,10 @@ export class Recorder {
   async rolledBack(how: 'release' | 'discard', error: unknown): Promise<RecordingResult> {
     if (this.owner.usedSteps?.isUnknown) return this.hold(error);
     const freed = await this.free(how);
-    return freed.kind === 'lost' ? freed : { kind: 'rolledBack', error };
+    return freed.kind === 'lost' ? freed : { ...freed, kind: 'rolledBack', error };
   }
 
-  private async free(how: 'release' | 'discard'): Promise<RecordingResult> {
+  private async free(how: 'release' | 'discard'): Promise<RecordingResult & { kind: 'freed' | 'lost' }> {
     const { execution, lease, ownership, store, events } = this.owner;
     lease.markEnding();
     try {
@@ -255,8 +256,8 @@ export class Recorder {
       if (how === 'discard') this.reportUnreachedSteps();
       this.owner.close(undefined, answer.awaited);
     } catch (error) {
-      // The key stays taken until the lease runs out.
       this.unrecorded(error);
+      return { kind: 'freed', isTaken: true };
     }
     return { kind: 'freed' };
   }
@@ -284,7 +285,7 @@ export class Recorder {
     return { kind: 'unrecorded', error };
   }
 
-  private async lost(recordState: RecordState | undefined): Promise<RecordingResult> {
+  private async lost(recordState: RecordState | undefined): Promise<RecordingResult & { kind: 'lost' }> {
     this.owner.lease.lose();
     const fingerprint = recordState?.outcome && (await this.owner.operation.input?.fingerprint());
     // Another request's outcome must not answer this one: a streamed input is compared only now.

@@ -18,10 +18,7 @@ export const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
     .build();
 
 /** Adds the data source. It decides what Nest injects, and so cannot come from a factory of options. */
-function withExtras(
-  definition: DynamicModule,
-  { isGlobal, dataSource }: IdempotencyModuleExtras,
-): DynamicModule {
+function withExtras(definition: DynamicModule, { isGlobal, dataSource }: IdempotencyModuleExtras): DynamicModule {
   const given = dataSourceOrName(dataSource);
   const global = flag(true)(isGlobal, 'isGlobal');
   const itself = typeof given === 'object' ? given : undefined;

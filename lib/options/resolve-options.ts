@@ -163,7 +163,11 @@ export function dataSourceOrName(value: unknown): string | DataSource | undefine
   check.refuse('dataSource', 'must be a DataSource, or the `name` that TypeOrmModule.forRoot() has, as text');
 }
 
-const absoluteUrl = check.fitting<string | undefined>('an absolute URL', (url) => URL.canParse(url as string), undefined);
+const absoluteUrl = check.fitting<string | undefined>(
+  'an absolute URL',
+  (url) => URL.canParse(url as string),
+  undefined,
+);
 
 /** As headers carry it: with a character that they do not, each refusal would fail with a 500. */
 function documentation(value: unknown, option: string): string | undefined {

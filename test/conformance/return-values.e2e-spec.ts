@@ -43,7 +43,7 @@ const CASES: ReplayCase[] = [
   },
   { name: 'the promise of an Observable', path: 'promised-observable', status: 201, text: /^{"id":"run \d+"}$/ },
   { name: 'a failing Observable', path: 'observable-error', status: 500, again: 'rerun' },
-  // Its work is done, and Nest answers 500 for want of a value.
+  // Its work is done. Nest answers 500, because it has no value to send.
   { name: 'an empty Observable', path: 'observable-empty', status: 500, again: 'carried out' },
   { name: '@Redirect()', path: 'redirect', status: 307, has: { location: '/results/elsewhere' } },
   { name: 'a redirect that the handler chose', path: 'redirect-dynamic', status: 303 },

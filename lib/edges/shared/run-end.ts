@@ -144,16 +144,17 @@ export function answerInstead(
   const isRetryable = (one: unknown) => errors.isRetryable(one);
   // The database ended the handler's transaction, for a deadlock for example. The response that the handler made of it is no outcome.
   const isRolledBack = recorded.kind === 'freed' && options.policy.transactional && isRetryable(error);
-  const end: RecordingResult = isRolledBack ? { kind: 'rolledBack', error } : recorded;
+  const end: RecordingResult = isRolledBack ? { ...recorded, kind: 'rolledBack', error } : recorded;
   const instead = insteadOf(end, isRetryable, documentation);
   if (instead instanceof Error) {
-    logInstead({ endpoint, recordId }, instead, 'error' in end ? end.error : error, errors);
+    const isTaken = 'isTaken' in end && end.isTaken === true;
+    logInstead({ endpoint, recordId, isTaken }, instead, 'error' in end ? end.error : error, errors);
   }
   return instead;
 }
 
 function logInstead(
-  { endpoint, recordId }: { readonly endpoint: string; readonly recordId: string },
+  { endpoint, recordId, isTaken }: Readonly<{ endpoint: string; recordId: string; isTaken: boolean }>,
   instead: Error,
   cause: unknown,
   errors: StoreErrors,
@@ -163,5 +164,6 @@ function logInstead(
   if (cause === undefined) logger.warn(problem);
   else if (instead instanceof HttpException) logger.warn(`${problem}: ${errors.explain(cause)}`);
   else if (cause instanceof TransactionEndedError) logger.error(`${endpoint}: the record is held. ${cause.message}`);
+  else if (isTaken) logger.error(`${endpoint}: the transaction was rolled back: ${errors.explain(cause)}`);
   else logger.error(`${endpoint}: the transaction was rolled back, and the key is free: ${errors.explain(cause)}`);
 }

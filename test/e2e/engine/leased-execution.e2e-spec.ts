@@ -315,7 +315,7 @@ describe('giving a record back', () => {
     const here = new Process(fixture);
     here.lose('before release', Infinity, lost());
     const operation = anOperation();
-    expect(await here.run(operation, ending)).toEqual({ kind: 'freed' });
+    expect(await here.run(operation, ending)).toEqual({ kind: 'freed', isTaken: true });
     expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded']);
     expect(here.engine.isRunning).toBe(false);
     expect(await new Process(fixture).engine.admit(operation)).toMatchObject({ refusal: { reason: 'running' } });
@@ -324,7 +324,7 @@ describe('giving a record back', () => {
   it('does not hide a mistake', async () => {
     const here = new Process(fixture);
     here.lose('before release', Infinity, new TypeError('a mistake'));
-    expect(await here.run(anOperation(), RELEASE)).toEqual({ kind: 'freed' });
+    expect(await here.run(anOperation(), RELEASE)).toEqual({ kind: 'freed', isTaken: true });
     expect(here.events).toMatchObject([{ type: 'claimed' }, { type: 'unrecorded', error: { message: 'a mistake' } }]);
     expect(here.engine.isRunning).toBe(false);
   });
@@ -656,6 +656,18 @@ describe('a transaction', () => {
     expect(await work(here, operation)).toEqual({ kind: 'rolledBack', error: unknown });
     expect(await effectOf(operation)).toBe(0);
     expect((await here.begin(operation)).execution.attempt).toBe(2);
+  });
+
+  it('whose release fails, too, is rolled back, and the key is taken until the lease runs out', async () => {
+    const store = fixture.store();
+    const refusing = Object.create(store, {
+      transaction: { value: () => Promise.reject(new Error('refused')) },
+      discard: { value: () => Promise.reject(new Error('refused, too')) },
+    }) as typeof store;
+    const here = new Process(fixture, { store: refusing });
+    const operation = anOperation(TRANSACTIONAL);
+    expect(await work(here, operation)).toEqual({ kind: 'rolledBack', error: new Error('refused'), isTaken: true });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded']);
   });
 
   it('whose record another has completed meanwhile is lost', async () => {

@@ -197,10 +197,12 @@ describe('what is answered instead', () => {
   it('of a transaction that was rolled back: the error of the application, or that a retry may succeed', () => {
     const refused = new Error('a constraint');
     expect(answer({ kind: 'rolledBack', error: refused })).toBe(refused);
+    expect(answer({ kind: 'rolledBack', error: refused, isTaken: true })).toBe(refused);
     const retryable = answer({ kind: 'rolledBack', error: busy });
     expect(retryable).toBeInstanceOf(HttpException);
     expect(lines).toEqual([
       ['error', 'POST /x: the transaction was rolled back, and the key is free: because of a constraint'],
+      ['error', 'POST /x: the transaction was rolled back: because of a constraint'],
       ['warn', `POST /x: ${(retryable as Error).message} Record r-1: because of deadlock`],
     ]);
   });
