@@ -203,6 +203,7 @@ export class SqlRecordStore implements RecordStore {
       return this.watch
         .during(manager, begun, (watched) => {
           transaction = watched;
+          watched.endpoint ||= endpoint;
           return work(this.storeTransaction(manager, watched));
         })
         .then((answer) => {

@@ -582,6 +582,23 @@ describe('a transactional operation, on MySQL and MariaDB', () => {
     expect(await entriesOf(request.key)).toEqual(['order']);
   });
 
+  // The effect is there once for each attempt, and nothing else says so.
+  it('that writes to a table without transactions: its first ROLLBACK is an error in the log', async () => {
+    await app.dataSource.query('CREATE TABLE audit_trail (what varchar(40)) ENGINE = MyISAM');
+    handler = async ({ manager, key }) => {
+      await write(manager, key, 'order');
+      await manager.query('INSERT INTO audit_trail VALUES (?)', [key]);
+      throw new Error('failed');
+    };
+    for (const request of [to('run'), to('run')]) {
+      expect((await send(app.port, request)).status).toBe(500);
+      expect(await entriesOf(request.key)).toEqual([]);
+    }
+    expect(warnings('ROLLBACK has not undone')).toEqual([
+      expect.stringMatching(/^ERROR POST \/tx\/run: a ROLLBACK has not undone all .*ENGINE = InnoDB/),
+    ]);
+  });
+
   it('whose session the server ends for idleness: 503, and its retry succeeds', async () => {
     const request = to('run');
     handler = async ({ manager, key }) => {

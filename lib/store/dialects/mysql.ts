@@ -46,6 +46,11 @@ export function isInTransactionAfter(result: unknown): boolean | undefined {
   return serverStatus === undefined ? undefined : (serverStatus & IN_TRANSACTION) !== 0;
 }
 
+/** Returns whether a ROLLBACK has left writes, in a table whose engine has no transactions. MySQL warns of nothing else there. */
+export function hasLeftWrites(result: unknown): boolean {
+  return ((result as { warningStatus?: number } | null | undefined)?.warningStatus ?? 0) > 0;
+}
+
 /**
  * Returns whether a statement of the store, which is in no transaction of its own, stays uncommitted: its session has `autocommit`
  * off, or a handler has left a transaction open in it.

@@ -13,7 +13,7 @@ import { StepInTransactionError } from '../../engine/steps.js';
 import { leaveToItsOwner } from '../../private-names/typeorm.js';
 import type { Connector } from '../connectors/connector.js';
 import { discardConnection, isPoisoned, noteError } from '../connectors/discard-connection.js';
-import { isInTransactionAfter } from '../dialects/mysql.js';
+import { hasLeftWrites, isInTransactionAfter } from '../dialects/mysql.js';
 import { rolledBackAtCommit } from '../dialects/postgres.js';
 import { kindOf, lacksSavepoint, says } from '../driver-errors.js';
 import { JoinedOperation, settle, settleAtRelease } from './joined-operations.js';
@@ -76,6 +76,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
   private readonly warnedOf = new Set<string>();
   /** Ends {@link watchSingleConnection}. */
   private leaveSingleConnection: (() => void) | undefined;
+  private readonly leftWritesOf = new Set<string>();
 
   constructor(private readonly connector: Connector) {}
 
@@ -208,6 +209,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     if (transaction?.phase === 'ending' || transaction?.phase === 'committing') {
       return this.checkEnding(transaction, query, { success, rawResults, error });
     }
+    if (transaction && hasLeftWrites(rawResults) && rollsBack(query)) this.warnOfLeftWrites(transaction);
     if (transaction?.phase !== 'open') return undefined;
     if (success) {
       if (resetsSettings(query)) return markAgain(this.connector, transaction);
@@ -266,6 +268,15 @@ export class TransactionWatch implements EntitySubscriberInterface {
     transaction.cause = error;
     // SQLite rolls back at some errors, and every database at a conflict.
     transaction.mayBeCommitted = this.connector.dialect.commitsImplicitly && kindOf(error) !== 'conflict';
+  }
+
+  private warnOfLeftWrites({ endpoint }: WatchedTransaction): void {
+    if (this.leftWritesOf.has(endpoint)) return;
+    this.leftWritesOf.add(endpoint);
+    this.logger.error(
+      `${endpoint}: a ROLLBACK has not undone all that the handler wrote: a table has an engine without transactions, such as MyISAM. ` +
+        'What is there stays, and a retry writes it again. Convert the table: ALTER TABLE <name> ENGINE = InnoDB',
+    );
   }
 
   /** Warns of a write outside of the transaction: after a rollback and a retry, it is there twice. */

@@ -64,6 +64,8 @@ export class WatchedTransaction {
   /** Whether the completion has committed it. */
   isCommitted = false;
   runner: QueryRunner | undefined;
+  /** Of its first operation, for the log. */
+  endpoint = '';
   /** The driver's connection. */
   client: RawConnection | undefined;
   lost: LostConnection = {};
