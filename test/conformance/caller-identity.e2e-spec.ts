@@ -229,9 +229,9 @@ describe.each(PLATFORMS)('callers, on %s', (platform) => {
     test.each([
       [
         { username: 'ann', 'ro\nles': [] },
-        'request.user has "username", "ro\\nles", but none of id, sub, userId, uid, _id, user_id',
+        'request.user has "username", "ro\\nles", but no value in id, sub, userId, uid, _id, user_id',
       ],
-      [{}, 'request.user has no member, but none of'],
+      [{}, 'request.user has no member, but no value in'],
       [{ id: ['ann'] }, 'request.user.id is an array, which several users may have'],
       [{ id: null, userId: 2 ** 60 }, 'request.user.userId is NaN, infinite or beyond 2^53, which'],
       [{ id: 1, iss: {} }, 'request.user.iss is an object without a text of its own, which'],

@@ -100,7 +100,7 @@ function whatIsThere(user: unknown): string {
   const names = Object.keys(user);
   const shown = names.slice(0, MAX_NAMES).map((name) => JSON.stringify(name));
   const found = shown.length === 0 ? 'no member' : shown.join(', ') + (names.length > MAX_NAMES ? ' and more' : '');
-  return `has ${found}, but none of ${OF_USERS.join(', ')}`;
+  return `has ${found}, but no value in ${OF_USERS.join(', ')}`;
 }
 
 function kindOf(value: unknown): string {

@@ -101,10 +101,11 @@ const ofRequest = (request: Partial<PlatformRequest>, sources: { headers?: strin
 
 it('an error names the member, and the first twenty of what is there', () => {
   const many = Object.fromEntries(Array.from({ length: 21 }, (_, n) => [`m${n}`, n]));
-  expect(() => of(many)).toThrow('"m19" and more, but none of');
+  expect(() => of(many)).toThrow('"m19" and more, but no value in');
   expect(() => of(many)).not.toThrow('m20');
   const { m20: _, ...twenty } = many;
-  expect(() => of(twenty)).toThrow('"m19", but none of');
+  expect(() => of(twenty)).toThrow('"m19", but no value in');
+  expect(() => of({ id: '', email: 'a@b' })).toThrow('request.user has "id", "email", but no value in id, sub,');
   expect(() => of({ id: Symbol('a') })).toThrow('request.user.id is a symbol, which several users may have');
   expect(() => of({ id: {} })).toThrow('request.user.id is an object without a text of its own');
   expect(() => ofRequest({ auth: { sub: [] } })).toThrow('request.auth.sub is an array');
