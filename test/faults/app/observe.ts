@@ -9,8 +9,11 @@ const OLDEST = 30_000;
 export class Observer {
   /** When an owner first sent its claim, and when an execution first sent its completion. */
   private readonly firstSent = new Map<string, number>();
-  /** When an owner last sent a renewal. */
-  private readonly renewalSent = new Map<string, number>();
+  /**
+   * When an owner sent the renewals that are not answered, the oldest first. Several are under way where a process was paused behind one. An
+   * answer counts for the oldest: for a later one, it would promise a longer lease than the record may have.
+   */
+  private readonly renewalsSent = new Map<string, number[]>();
 
   constructor(private readonly log: Log) {}
 
@@ -21,11 +24,16 @@ export class Observer {
     if (point === 'before release') {
       this.log.say({ kind: 'engine event', record, token: ownership!.token, event: 'letting go' });
     }
-    if (point === 'before renew') note(this.renewalSent, ownership!.owner);
+    if (point === 'before renew') {
+      const { owner } = ownership!;
+      note(this.renewalsSent, owner, [...(this.renewalsSent.get(owner) ?? []), now()]);
+    }
     if (point === 'after claim') this.claimed(answer as RecordState, claim!.owner);
-    if (point === 'after renew' && (answer as FencedAnswer).held) {
+    if (point === 'after renew') {
       const { owner, token } = ownership!;
-      this.log.say({ kind: 'renewed', record, token, sentAt: this.renewalSent.get(owner)! });
+      const sentAt = this.renewalsSent.get(owner)?.shift();
+      if ((answer as FencedAnswer).held && sentAt !== undefined)
+        this.log.say({ kind: 'renewed', record, token, sentAt });
     }
   };
 
@@ -43,15 +51,15 @@ export class Observer {
   }
 
   private noteFirst(what: string): void {
-    if (!this.firstSent.has(what)) note(this.firstSent, what);
+    if (!this.firstSent.has(what)) note(this.firstSent, what, now());
   }
 }
 
-function note(times: Map<string, number>, what: string): void {
-  times.delete(what);
-  times.set(what, now());
-  for (const [oldest, at] of times) {
-    if (at > now() - OLDEST) return;
-    times.delete(oldest);
+function note<Times extends number | number[]>(notes: Map<string, Times>, what: string, times: Times): void {
+  notes.delete(what);
+  notes.set(what, times);
+  for (const [oldest, noted] of notes) {
+    if ([noted].flat().at(-1)! > now() - OLDEST) return;
+    notes.delete(oldest);
   }
 }
