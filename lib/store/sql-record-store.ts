@@ -10,7 +10,6 @@ import type {
   Ownership,
   RecordStore,
   RecordState,
-  StepStore,
   StoreTransaction,
 } from '../engine/ports/record-store.js';
 import {
@@ -64,7 +63,7 @@ const MAX_COMPLETIONS = 64;
  * the connections the connector's.
  */
 export class SqlRecordStore implements RecordStore {
-  readonly steps: StepStore;
+  readonly steps: SqlStepStore;
   private readonly claims: GroupCommit<Claim, RecordRow, RecordState>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
   /** For the statements of transactions: BEGIN, the completion, COMMIT and ROLLBACK. */
@@ -161,11 +160,13 @@ export class SqlRecordStore implements RecordStore {
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
     const row = this.completionRow(ownership, completion);
     if (!this.connector.sharesPool) return this.completions.add(row);
-    return besideTransaction(this.connector, 'a completion', () => this.completions.add(row), undefined, true);
+    // Until a late completion is recorded, the lease keeps the key.
+    const onLate = () => undefined;
+    return besideTransaction(this.connector, 'a completion', () => this.completions.add(row), undefined, onLate);
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.endLease(on, ownership, 'failed', retentionMs), this.patienceMs);
+    return this.free(ownership, (on) => this.connector.dialect.endLease(on, ownership, 'failed', retentionMs));
   }
 
   /** A retention of 0 does no harm: a held record never expires. */
@@ -174,7 +175,7 @@ export class SqlRecordStore implements RecordStore {
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.discard(on, ownership), this.patienceMs);
+    return this.free(ownership, (on) => this.connector.dialect.discard(on, ownership));
   }
 
   renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
@@ -400,6 +401,13 @@ export class SqlRecordStore implements RecordStore {
 
   private ask<T>(work: Work<T>, patienceMs = this.settings.timeoutMs): Promise<T> {
     return besideTransaction(this.connector, 'a statement of the store', () => ask(this.connector, patienceMs, work));
+  }
+
+  /** Runs `work`, which ends the execution of a record so that a retry may run. */
+  private free({ recordId }: Ownership, work: Work<FencedAnswer>): Promise<FencedAnswer> {
+    return besideTransaction(this.connector, 'a statement of the store', () =>
+      this.steps.afterLate(recordId, () => ask(this.connector, this.patienceMs, work)),
+    );
   }
 
   /** @param what the operation, as errors name it */

@@ -9,6 +9,8 @@ import {
   type IdempotencyModuleOptions,
   IdempotencyService,
 } from '../../lib/index.js';
+import type { Dialect } from '../../lib/store/dialects/dialect.js';
+import { SqlRecordStore } from '../../lib/store/sql-record-store.js';
 import { createDatabase, type TestDatabase, type TestDialect } from '../support/database.js';
 import { PLATFORMS, type Platform, type RunningApp, startApp } from './support/app.js';
 import { codeOf } from './support/cases.js';
@@ -87,12 +89,32 @@ describe.each(['postgres', 'mariadb'] as const satisfies TestDialect[])('On %s',
       while (!(master ? master.waitingCount : pool!._connectionQueue.length)) await new Promise(setImmediate);
     }
 
+    /** Sends steps late, unless a key is freed meanwhile. */
+    function delaySteps(): void {
+      const { dialect } = (app.app.get(SqlRecordStore) as unknown as { connector: { dialect: Dialect } }).connector;
+      const putStep = dialect.putStep.bind(dialect);
+      const endLease = dialect.endLease.bind(dialect);
+      let isFreed = false;
+      Object.assign(dialect, {
+        putStep: async (...given: Parameters<typeof putStep>) => {
+          const until = Date.now() + 300;
+          while (!isFreed && Date.now() < until) await new Promise(setImmediate);
+          return putStep(...given);
+        },
+        endLease: (...given: Parameters<typeof endLease>) => {
+          isFreed = true;
+          return endLease(...given);
+        },
+      });
+    }
+
     // The charge was not on record: once its lease had run out, or at once where it was a step, the retry charged again.
     it.each<[string, (execution: Execution, charge: () => Promise<string>) => Promise<string>]>([
       ['a completion', (execution, charge) => service.run({ key: execution.key, operation: 'charge' }, charge)],
       ['step "charge"', (execution, charge) => execution.step('charge', charge)],
     ])('sends %s all the same, though its handler gives way', async (what, runOnce) => {
       await open(3, { storeConnections: 0 });
+      delaySteps();
       const within = barrier(2);
       const charged = barrier(2);
       const order = transactional('order');
