@@ -136,7 +136,6 @@ export const PARTS = [
       'test/e2e/store/forgotten-connections',
       'test/e2e/store/initialized-again',
       'test/e2e/store/listener-failover',
-      'test/e2e/store/naming-strategies',
       'test/e2e/store/native-driver',
       'test/e2e/store/operator-races',
       'test/e2e/store/released-operations',
@@ -146,7 +145,6 @@ export const PARTS = [
       'test/e2e/store/unresponsive-connections',
       'test/e2e/module/late-database',
       'test/e2e/module/boot-database-checks',
-      'test/e2e/module/transaction-host',
     ],
   },
 ];
