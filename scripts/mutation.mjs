@@ -11,7 +11,7 @@ import { Stryker } from '@stryker-mutator/core';
 import globalSetup from '../test/support/global-setup.mjs';
 import globalTeardown from '../test/support/global-teardown.mjs';
 import { ensureDatabases } from './databases.mjs';
-import { NOTHING_TO_MUTATE, PARTS } from './mutation/plan.mjs';
+import { filesOf, NOTHING_TO_MUTATE, PARTS } from './mutation/plan.mjs';
 import { count, print } from './mutation/table.mjs';
 import { root } from './workspace.mjs';
 
@@ -29,10 +29,7 @@ Object.assign(process.env, { PROPERTY_RUNS: '8', FUZZ_RUNS: '100' });
 try {
   const counts = [];
   for (const part of PARTS) {
-    const mutate =
-      asked.length > 0
-        ? asked.filter((file) => part.folders.some((folder) => file.startsWith(`${folder}/`)))
-        : part.folders.map((folder) => `${folder}/**/*.ts`);
+    const mutate = filesOf(part, asked);
     if (mutate.length === 0) continue;
     counts.push(count(part.name, await measure(part, mutate)));
   }

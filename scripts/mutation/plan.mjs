@@ -50,9 +50,24 @@ const EDGES = {
   ],
 };
 
+/** Of all of the store. */
+const STORE = [
+  'test/unit/store',
+  'test/e2e/store/claims',
+  'test/e2e/store/timestamps',
+  'test/e2e/store/operator-actions',
+  'test/e2e/store/postgres-query-plans',
+  'test/e2e/store/durability',
+  'test/e2e/store/database-clock',
+  'test/e2e/store/mysql-statements',
+  'test/e2e/store/connectors',
+  'test/e2e/store/retention-and-expiry',
+  'test/e2e/store/ownership',
+];
+
 /**
  * What is mutated, and the tests that have to notice: such as run in one process with what they test. What the quick ones
- * do not notice is put to the slow ones.
+ * do not notice is put to the slow ones. A folder within another part's is a part of its own.
  *
  * @typedef {{ name: string, folders: string[], quick: string[], slow: string[] }} Part
  * @type {Part[]}
@@ -80,6 +95,12 @@ export const PARTS = [
       'test/conformance/held-records',
       'test/conformance/streamed-requests',
       'test/conformance/caller-isolation',
+      'test/conformance/generators',
+      'test/conformance/interceptor-transactions',
+      'test/conformance/joined-transactions',
+      'test/conformance/pool-exhaustion',
+      'test/conformance/unreached-steps',
+      'test/e2e/module/shutdown',
     ],
   },
   {
@@ -91,63 +112,100 @@ export const PARTS = [
   {
     name: 'lib/store',
     folders: ['lib/store'],
-    quick: [
-      'test/unit/store',
-      'test/e2e/store/claims',
-      'test/e2e/store/timestamps',
-      'test/e2e/store/operator-actions',
-      'test/e2e/store/postgres-query-plans',
-      'test/e2e/store/durability',
-      'test/e2e/store/database-clock',
-      'test/e2e/store/mysql-statements',
-      'test/e2e/store/connectors',
-      'test/e2e/store/retention-and-expiry',
-      'test/e2e/store/ownership',
-    ],
+    quick: STORE,
     slow: [
-      'test/e2e/store/postgres-wake-up',
       'test/conformance/stored-data',
-      'test/conformance/postgres-round-trip',
-      'test/e2e/module/service',
+      'test/conformance/tenants',
+      'test/conformance/roles',
+      'test/conformance/other-data-source',
+      'test/conformance/handler-transactions',
+      'test/e2e/module/boot-database-checks',
       'test/e2e/module/boot-errors',
+      'test/e2e/module/boot-table-storage',
+      'test/e2e/module/late-database',
+      'test/e2e/module/service',
+      'test/e2e/store/driver-options',
       'test/e2e/store/model-based',
+      'test/e2e/store/postgres-batches',
+      'test/e2e/store/postgres-wake-up',
+      'test/e2e/store/scopes',
       'test/e2e/store/statement-timeouts',
       'test/e2e/store/transactions',
-      'test/e2e/store/migrations',
-      'test/e2e/store/connection-pools',
-      'test/e2e/store/driver-options',
-      'test/e2e/store/completion-with-commit',
-      'test/e2e/store/locked-rows',
-      'test/e2e/store/postgres-batches',
-      'test/conformance/handler-transactions',
-      'test/conformance/transaction-lifecycle',
+    ],
+  },
+  {
+    name: 'lib/store/connectors',
+    folders: ['lib/store/connectors'],
+    quick: STORE,
+    slow: [
       'test/conformance/isolation-levels',
-      'test/conformance/sqlite-single-connection',
       'test/conformance/pool-exhaustion',
       'test/conformance/roles',
-      'test/conformance/autocommit',
-      'test/conformance/tenants',
-      'test/conformance/joined-transactions',
-      'test/conformance/interceptor-transactions',
-      'test/conformance/committing-interceptors',
-      'test/conformance/operator-reads',
-      'test/conformance/other-data-source',
-      'test/e2e/store/completion-timeout',
+      'test/conformance/sqlite-single-connection',
+      'test/e2e/store/connection-pools',
+      'test/e2e/store/driver-options',
       'test/e2e/store/forgotten-connections',
       'test/e2e/store/initialized-again',
-      'test/e2e/store/listener-failover',
+      'test/e2e/store/left-sessions',
       'test/e2e/store/native-driver',
+      'test/e2e/store/session-encodings',
+      'test/e2e/store/statement-timeouts',
+      'test/e2e/store/transactions',
+      'test/e2e/store/unresponsive-connections',
+    ],
+  },
+  {
+    name: 'lib/store/dialects',
+    folders: ['lib/store/dialects'],
+    quick: STORE,
+    slow: [
+      'test/conformance/operator-reads',
+      'test/conformance/postgres-round-trip',
+      'test/conformance/stored-data',
+      'test/e2e/store/lease-renewal',
+      'test/e2e/store/locked-rows',
+      'test/e2e/store/migrations',
+      'test/e2e/store/model-based',
       'test/e2e/store/operator-races',
+      'test/e2e/store/postgres-batches',
       'test/e2e/store/released-operations',
       'test/e2e/store/scopes',
-      'test/e2e/store/session-encodings',
-      'test/e2e/store/streamed-fingerprints',
-      'test/e2e/store/unresponsive-connections',
-      'test/e2e/module/late-database',
-      'test/e2e/module/boot-database-checks',
+      'test/e2e/store/transactions',
+    ],
+  },
+  {
+    name: 'lib/store/transactions',
+    folders: ['lib/store/transactions'],
+    quick: STORE,
+    slow: [
+      'test/conformance/autocommit',
+      'test/conformance/commit-and-rollback',
+      'test/conformance/committing-interceptors',
+      'test/conformance/handler-transactions',
+      'test/conformance/interceptor-transactions',
+      'test/conformance/joined-transactions',
+      'test/conformance/other-data-source',
+      'test/conformance/shared-query-runner',
+      'test/conformance/tenants',
+      'test/conformance/transaction-lifecycle',
+      'test/conformance/transactions',
+      'test/e2e/store/completion-timeout',
+      'test/e2e/store/completion-with-commit',
+      'test/e2e/store/transactions',
     ],
   },
 ];
 
 /** Types alone, or nothing but a list of what is elsewhere. */
 export const NOTHING_TO_MUTATE = ['**/index.ts', 'lib/store/entities/*.entity.ts', 'lib/store/migrations/*.ts'];
+
+/** @param {Part} part @param {string[]} asked paths of files, with lines or without */
+export function filesOf({ folders }, asked) {
+  const others = PARTS.flatMap((part) => part.folders).filter((folder) =>
+    folders.some((own) => folder.startsWith(`${own}/`)),
+  );
+  const isOwn = (/** @type {string} */ file) =>
+    folders.some((folder) => file.startsWith(`${folder}/`)) && !others.some((folder) => file.startsWith(`${folder}/`));
+  if (asked.length > 0) return asked.filter(isOwn);
+  return [...folders.map((folder) => `${folder}/**/*.ts`), ...others.map((folder) => `!${folder}/**`)];
+}

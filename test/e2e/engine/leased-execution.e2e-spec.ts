@@ -60,6 +60,67 @@ describe('an execution', () => {
     expect((await here.begin(operation)).execution.attempt).toBe(2);
   });
 
+  it('whose handler cannot begin leaves the key to the next, and is reported once', async () => {
+    const here = new Process(fixture);
+    const operation = anOperation();
+    const leased = await here.begin(operation);
+    const reported: unknown[] = [];
+    const error = new Error('no such handler');
+    leased.run({
+      begin: () => {
+        throw error;
+      },
+      onRecorded: () => reported.push('recorded'),
+      onFailure: (failure) => reported.push(failure),
+    });
+    await until(() => reported.length > 0);
+    expect(reported).toEqual([error]);
+    expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
+    expect((await here.begin(operation)).execution.attempt).toBe(2);
+  });
+
+  it('that is answered while it waits for its transaction does not begin', async () => {
+    const here = new Process(fixture);
+    const operation = anOperation({ transactional: true });
+    const leased = await here.begin(operation);
+    const reported: unknown[] = [];
+    leased.run({
+      begin: () => reported.push('begun'),
+      onRecorded: (recorded) => reported.push(recorded),
+      onFailure: (failure) => reported.push(failure),
+    });
+    leased.end(DISCARD);
+    // By the answer, and by the transaction.
+    await until(() => here.answered('release') === 2);
+    expect(reported).toEqual([{ kind: 'freed' }]);
+    expect((await here.begin(operation)).execution.attempt).toBe(1);
+  });
+
+  // As on a node of a cluster that lags behind.
+  it('whose transaction does not see its claim is rolled back, and leaves the key to the next', async () => {
+    const store = fixture.store();
+    const lagging = Object.create(store, {
+      transaction: {
+        value: (work: Parameters<typeof store.transaction>[0]) =>
+          store.transaction((transaction) =>
+            work({
+              ...transaction,
+              completeLast: undefined,
+              complete: async () => ({ held: false, awaited: false }),
+            }),
+          ),
+      },
+    }) as typeof store;
+    const here = new Process(fixture, { store: lagging });
+    const operation = anOperation({ transactional: true });
+    expect(await here.run(operation)).toMatchObject({
+      kind: 'rolledBack',
+      error: { name: 'StoreUnavailableError', cause: { name: 'LeaseLostError' } },
+    });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
+    expect((await here.begin(operation)).execution.attempt).toBe(2);
+  });
+
   it('that asks for it is not stored', async () => {
     const here = new Process(fixture);
     const operation = anOperation();
