@@ -100,7 +100,6 @@ export const PARTS = [
       'test/conformance/joined-transactions',
       'test/conformance/pool-exhaustion',
       'test/conformance/unreached-steps',
-      'test/e2e/module/shutdown',
     ],
   },
   {

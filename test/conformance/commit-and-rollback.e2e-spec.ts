@@ -164,6 +164,45 @@ it.each(['interceptor-inside', 'interceptor-outside'])(
   },
 );
 
+describe('SQLite: a statement that rolls back, and whose error is caught', () => {
+  const takeAgain = (manager: EntityManager) =>
+    manager.query("INSERT OR ROLLBACK INTO ledger (id, what) VALUES ('taken', 'order')").catch(() => undefined);
+
+  it.each<[string, Handler]>([
+    [
+      'by a handler that then writes',
+      async (manager, key) => {
+        await manager.insert(Entry, { id: `shipment ${key}`, what: 'shipment' });
+        await takeAgain(manager);
+        return order(manager, key);
+      },
+    ],
+    ['by a handler, at its end', async (manager, key) => (await order(manager, key), await takeAgain(manager), {})],
+  ])('%s: nothing stays, and the key is free', async (_, work) => {
+    await open('better-sqlite3');
+    await app.dataSource.manager.insert(Entry, { id: 'taken', what: 'order' });
+    const request = to('transactional');
+    handler = work;
+    expect((await send(app.port, request)).status).toBe(500);
+    expect(await stateOf(request)).toEqual({ orders: 0, status: 'failed' });
+    expect(await app.dataSource.manager.count(Entry)).toBe(1);
+    handler = order;
+    expect((await send(app.port, request)).status).toBe(201);
+    expect(await stateOf(request)).toEqual({ orders: 1, status: 'done' });
+  });
+
+  it('by a subscriber before COMMIT: nothing stays, and the key is free', async () => {
+    await open('better-sqlite3');
+    await app.dataSource.manager.insert(Entry, { id: 'taken', what: 'order' });
+    const request = to('transactional');
+    const answer = await during({ beforeTransactionCommit: ({ manager }) => takeAgain(manager) }, () =>
+      send(app.port, request),
+    );
+    expect([answer.status, await stateOf(request)]).toEqual([500, { orders: 0, status: 'failed' }]);
+    expect((await send(app.port, request)).status).toBe(201);
+  });
+});
+
 // The connection returned to its pool in the transaction, and what was written next on it was lost. SQLite has no other one.
 it.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
   '%s: a subscriber that throws before ROLLBACK leaves no transaction open',
