@@ -14,7 +14,7 @@ async function initialized(): Promise<DataSource> {
 }
 
 describe('onOpened', () => {
-  it('tells each listener of each data source, once, until it is ended', async () => {
+  it('calls each listener with each data source, once, until it is ended', async () => {
     const heard: Record<'one' | 'other', DataSource[]> = { one: [], other: [] };
     const end = onOpened((dataSource) => heard.one.push(dataSource));
     const endOther = onOpened((dataSource) => heard.other.push(dataSource));
@@ -37,7 +37,7 @@ describe('onOpened', () => {
     endAgain();
   });
 
-  it('tells nobody of one that could not be opened', async () => {
+  it('calls no listener with one that could not be opened', async () => {
     let heard = 0;
     const end = onOpened(() => heard++);
     const prepareDatabase = () => {
