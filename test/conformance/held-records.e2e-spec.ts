@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { BadGatewayException, Body, Controller, Post } from '@nestjs/common';
+import { DataSource } from 'typeorm';
 import {
   type Execution,
   Idempotent,
@@ -80,7 +81,10 @@ function pay(execution: Execution) {
 
 @Controller('payouts')
 class PayoutsController {
-  constructor(private readonly idempotency: IdempotencyService) {}
+  constructor(
+    private readonly idempotency: IdempotencyService,
+    private readonly dataSource: DataSource,
+  ) {}
 
   @Post('plain')
   @Idempotent({ afterCrash: 'hold' })
@@ -98,6 +102,22 @@ class PayoutsController {
   @Idempotent({ afterCrash: 'hold', transactional: true })
   transactional(@IdempotentExecution() execution: Execution) {
     return pay(execution);
+  }
+
+  /** Catches the error, and its transaction ends with its connection. */
+  @Post('disconnected')
+  @Idempotent({ afterCrash: 'hold', transactional: true })
+  async disconnected(@IdempotentExecution() execution: Execution) {
+    const paid = await pay(execution).catch(() => undefined);
+    if (paid) return paid;
+    const { type } = this.dataSource.options;
+    const [session] = (await execution.manager.query(
+      type === 'postgres' ? 'SELECT pg_backend_pid() AS id' : 'SELECT connection_id() AS id',
+    )) as { id: number }[];
+    await this.dataSource.query(
+      type === 'postgres' ? `SELECT pg_terminate_backend(${session!.id})` : `KILL ${session!.id}`,
+    );
+    return { paid };
   }
 
   /** Its own retries, and an error of its own. */
@@ -132,7 +152,8 @@ describe.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
     afterAll(() => app?.close());
     beforeEach(() => Object.assign(bank, { paid: 0, answers: false }));
 
-    test.each(['plain', 'without-hold', 'transactional', 'stubborn', 'job'])(
+    const routes = ['plain', 'without-hold', 'transactional', 'stubborn', 'job'];
+    test.each(dialect === 'better-sqlite3' ? routes : [...routes, 'disconnected'])(
       'holds the record, and does not run again before a person has decided: POST /payouts/%s',
       async (path) => {
         const request = { path: `/payouts/${path}`, key: randomUUID(), body: {} };
