@@ -1,7 +1,8 @@
-import { NestedOperationError, StoreRefusedError } from '../../../lib/engine/errors.js';
+import { jest } from '@jest/globals';
+import { NestedOperationError, StoreRefusedError, UnreadableRecordError } from '../../../lib/engine/errors.js';
 import { LeaseLostError, StepUnknownError } from '../../../lib/engine/steps.js';
 import type { StoreFixture } from '../store/support.js';
-import { anOperation, duplicate, openStoreFixture, Process, STORE } from './support.js';
+import { anOperation, duplicate, openStoreFixture, Process, RELEASE, STORE } from './support.js';
 
 let fixture: StoreFixture;
 let here: Process;
@@ -67,4 +68,47 @@ describe('a step that has happened', () => {
     expect(here.count('step end')).toBe(1);
     expect(here.event('notKept')).toBeUndefined();
   });
+});
+
+describe('the steps of an earlier attempt', () => {
+  /** @param error of the first time that the steps are loaded */
+  async function retryAfter(charge: () => number, error: Error) {
+    const store = fixture.store();
+    here = new Process(fixture, { store });
+    jest.spyOn(store.steps, 'load').mockRejectedValueOnce(error);
+    const operation = anOperation();
+    const first = await here.begin(operation);
+    await first.runToEnd(async () => (await first.execution.step('charge', charge), RELEASE));
+    return here.begin(duplicate(operation));
+  }
+
+  it('are asked for again by the next step, where they could not be loaded', async () => {
+    let charges = 0;
+    const retry = await retryAfter(() => ++charges, refused());
+    const charge = () => retry.execution.step('charge', () => ++charges);
+    await expect(charge()).rejects.toThrow(StoreRefusedError);
+    expect([await charge(), charges]).toEqual([1, 1]);
+  });
+
+  it('that cannot be read leave no outcome, though the handler catches the error', async () => {
+    const retry = await retryAfter(() => 1, new UnreadableRecordError());
+    const recorded = await retry.runToEnd(async () => {
+      await retry.execution.step('charge', () => 2).catch(() => undefined);
+      return STORE;
+    });
+    expect(recorded).toMatchObject({ kind: 'rolledBack', error: expect.any(UnreadableRecordError) });
+    expect((await here.begin(duplicate(retry.operation))).execution.attempt).toBe(3);
+  });
+});
+
+it('a step that a rollback has undone, and that cannot be recorded again, is an event', async () => {
+  const operation = anOperation({ transactional: true, leaseMs: 300 });
+  const leased = await here.begin(operation);
+  const recorded = leased.runToEnd(async () => {
+    await leased.execution.step('charge', () => 1);
+    here.lose('before step end');
+    throw new Error('out of stock');
+  });
+  await expect(recorded).rejects.toThrow('out of stock');
+  expect(here.event('unrecorded')).toMatchObject({ recordId: operation.recordId });
 });
