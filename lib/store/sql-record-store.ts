@@ -166,16 +166,16 @@ export class SqlRecordStore implements RecordStore {
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
-    return this.free(ownership, (on) => this.connector.dialect.endLease(on, ownership, 'failed', retentionMs));
+    return this.end(ownership, (on) => this.connector.dialect.endLease(on, ownership, 'failed', retentionMs));
   }
 
   /** A retention of 0 does no harm: a held record never expires. */
   hold(ownership: Ownership): Promise<FencedAnswer> {
-    return this.ask((on) => this.connector.dialect.endLease(on, ownership, 'held', 0), this.patienceMs);
+    return this.end(ownership, (on) => this.connector.dialect.endLease(on, ownership, 'held', 0));
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
-    return this.free(ownership, (on) => this.connector.dialect.discard(on, ownership));
+    return this.end(ownership, (on) => this.connector.dialect.discard(on, ownership));
   }
 
   renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
@@ -399,12 +399,13 @@ export class SqlRecordStore implements RecordStore {
     return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
   }
 
-  private ask<T>(work: Work<T>, patienceMs = this.settings.timeoutMs): Promise<T> {
-    return besideTransaction(this.connector, 'a statement of the store', () => ask(this.connector, patienceMs, work));
+  private ask<T>(work: Work<T>): Promise<T> {
+    const { connector, settings } = this;
+    return besideTransaction(connector, 'a statement of the store', () => ask(connector, settings.timeoutMs, work));
   }
 
-  /** Runs `work`, which ends the execution of a record so that a retry may run. */
-  private free({ recordId }: Ownership, work: Work<FencedAnswer>): Promise<FencedAnswer> {
+  /** Runs `work`, which ends an execution without an outcome, once its late steps are recorded: they are fenced, too. */
+  private end({ recordId }: Ownership, work: Work<FencedAnswer>): Promise<FencedAnswer> {
     return besideTransaction(this.connector, 'a statement of the store', () =>
       this.steps.afterLate(recordId, () => ask(this.connector, this.patienceMs, work)),
     );

@@ -68,7 +68,7 @@ export class SqlStepStore implements StepStore {
   }
 
   /**
-   * Runs `work`, which frees a record, once its late steps are recorded: a retry would run them again.
+   * Runs `work`, which ends the execution of a record, once its late steps are recorded: a retry would run them again.
    *
    * @throws what the store throws that does not record them
    */
