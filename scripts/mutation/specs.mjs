@@ -58,6 +58,9 @@ export class Specs {
   async run({ only, bail = false, onTest = () => undefined } = {}) {
     this.#onTest = onTest;
     this.#bail = bail;
+    const unknown = [...(only ?? [])].filter((id) => !this.#specs.some(({ tests }) => tests.has(id)));
+    // It would not run, and what it notices would count as survived.
+    if (unknown.length > 0) throw new Error(`Tests have other names in each process: ${unknown.join(', ')}`);
     const results = [];
     for (const spec of this.#specs) {
       const chosen = [...spec.tests].filter(([id]) => !only || only.has(id));

@@ -68,7 +68,7 @@ const SET_UP = [
     'BEGIN SET LOCAL ROLE ${tenant}; END'`,
 ];
 
-const TAKEN = [`SET LOCAL ROLE ${tenant}`, `SET ROLE ${tenant}`, `SELECT set_config('role', '${tenant}', true)`];
+const TAKEN = ['SET LOCAL ROLE tenant', 'SET ROLE tenant', "SELECT set_config('role', 'tenant', true)"];
 
 describe.each([
   { platform: 'express', user: login, storeConnections: 4, taken: TAKEN },
@@ -76,7 +76,7 @@ describe.each([
     platform: 'fastify',
     user: undefined,
     storeConnections: 0,
-    taken: [...TAKEN, `SET SESSION AUTHORIZATION ${tenant}`],
+    taken: [...TAKEN, 'SET SESSION AUTHORIZATION tenant'],
   },
 ] as const)('handlers take a role, with $storeConnections connections of the store', (given) => {
   const { platform, user, storeConnections, taken } = given;
@@ -108,7 +108,8 @@ describe.each([
   const bookings = () => admin.query('SELECT written_by, checked_by FROM bookings');
 
   // The completion was refused (42501), and every operation of such a handler with it.
-  test.each(taken)('%s: the outcome commits with what the tenant wrote', async (takeRole) => {
+  test.each(taken)('%s: the outcome commits with what the tenant wrote', async (taking) => {
+    const takeRole = taking.replace('tenant', tenant);
     const key = randomUUID();
     const calls = [
       { path: '/bookings/transactional', key: randomUUID(), body: { takeRole } },

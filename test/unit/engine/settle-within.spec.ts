@@ -25,10 +25,10 @@ describe('settleWithin', () => {
   const settled = (work: Promise<unknown>) => Promise.race([work, nextTurn('pending')]);
 
   it.each([
-    ['resolves', Promise.resolve(12), { status: 'fulfilled', value: 12 }],
-    ['rejects', Promise.reject(new Error('lost')), { status: 'rejected', reason: new Error('lost') }],
+    ['resolves', () => Promise.resolve(12), { status: 'fulfilled', value: 12 }],
+    ['rejects', () => Promise.reject(new Error('lost')), { status: 'rejected', reason: new Error('lost') }],
   ])('%s as its work, and leaves no timer', async (_, work, expected) => {
-    const [result] = await Promise.allSettled([settleWithin<unknown>(work, 100)]);
+    const [result] = await Promise.allSettled([settleWithin<unknown>(work(), 100)]);
     expect(result).toEqual(expected);
     expect(jest.getTimerCount()).toBe(0);
   });
