@@ -22,7 +22,8 @@ const ROLE_CHANGE =
 const RESET = /^\s*reset\s+all\b/i;
 
 const WRITE = /^(?:insert|update|delete|merge|replace|truncate|call|copy|load\s+data|create|alter|drop)\b/i;
-const WRITE_BEHIND_WITH = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)\b/i;
+/** Without FOR UPDATE, which locks rows of a SELECT. */
+const WRITE_BEHIND_WITH = /\b(?:insert\s+into|(?<!\bfor\s+(?:no\s+key\s+)?)update|delete\s+from|merge\s+into)\b/i;
 
 /** Returns whether a statement would end the transaction that it runs in. */
 export function endsTransaction(sql: string, { commitsImplicitly }: Pick<Dialect, 'commitsImplicitly'>): boolean {
