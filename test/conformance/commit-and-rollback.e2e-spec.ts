@@ -203,6 +203,29 @@ describe('SQLite: a statement that rolls back, and whose error is caught', () =>
   });
 });
 
+it.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
+  '%s: what a subscriber writes before COMMIT commits with it',
+  async (dialect) => {
+    await open(dialect);
+    const subscriber: EntitySubscriberInterface = {
+      beforeTransactionCommit: async ({ manager }) => {
+        await manager.insert(Entry, { id: 'sent', what: 'outbox' });
+        // An error of a statement that the subscriber expects, in a savepoint of its own.
+        await manager.transaction((inner) => inner.query('SELECT * FROM no_such_table')).catch(() => undefined);
+        await manager.update(Entry, { id: 'sent' }, { what: 'sent' });
+      },
+    };
+    const request = to('transactional');
+    const answer = await during(subscriber, () => send(app.port, request));
+    expect([answer.status, await stateOf(request)]).toEqual([201, { orders: 1, status: 'done' }]);
+    expect(await app.dataSource.manager.countBy(Entry, { what: 'sent' })).toBe(1);
+    expect([isReplay(await send(app.port, request)), await stateOf(request)]).toEqual([
+      true,
+      { orders: 1, status: 'done' },
+    ]);
+  },
+);
+
 // The connection returned to its pool in the transaction, and what was written next on it was lost. SQLite has no other one.
 it.each(['postgres', 'mariadb', 'better-sqlite3'] as const)(
   '%s: a subscriber that throws before ROLLBACK leaves no transaction open',
