@@ -2,7 +2,15 @@ import { jest } from '@jest/globals';
 import { runInNewContext } from 'node:vm';
 import { QueryFailedError } from 'typeorm';
 import { CommitUnknownError, StoreUnavailableError } from '../../../lib/engine/errors.js';
-import { isRetryable, kindOf, retryingConflicts, says } from '../../../lib/store/driver-errors.js';
+import {
+  closedConnection,
+  isRetryable,
+  kindOf,
+  lacksSavepoint,
+  reasonOf,
+  retryingConflicts,
+  says,
+} from '../../../lib/store/driver-errors.js';
 
 const withCode = (code: unknown) => Object.assign(new Error('x'), { code });
 const withErrno = (errno: number) => Object.assign(new Error('x'), { errno });
@@ -169,5 +177,50 @@ describe('says', () => {
     );
     expect(says(new Error('wrapped', { cause: errorOf(codes[0]) }), what)).toBe(true);
     expect(says(new Error('no code'), what)).toBe(false);
+  });
+});
+
+describe('closedConnection', () => {
+  it.each<[unknown, boolean]>([
+    [withCode('ECONNRESET'), true],
+    [withCode('EPIPE'), true],
+    [withCode('PROTOCOL_CONNECTION_LOST'), true],
+    [new Error('Connection terminated unexpectedly'), true],
+    [new StoreUnavailableError({ cause: new QueryFailedError('UPDATE', [], withCode('ECONNRESET')) }), true],
+    [withCode('ECONNREFUSED'), false],
+    [withCode('57P01'), false],
+    [new Error('the server says: Connection terminated'), false],
+    [undefined, false],
+  ])('of %s: %s', (error, expected) => {
+    expect(closedConnection(error)).toBe(expected);
+  });
+});
+
+describe('lacksSavepoint', () => {
+  it.each<[unknown, boolean]>([
+    [withCode('3B001'), true],
+    [withErrno(1305), true],
+    [new QueryFailedError('RELEASE', [], new Error('no such savepoint: typeorm_1')), true],
+    [withCode('25P02'), false],
+    [withErrno(1213), false],
+    [new Error('there is no such savepoint'), false],
+  ])('of %s: %s', (error, expected) => {
+    expect(lacksSavepoint(error)).toBe(expected);
+  });
+});
+
+describe('reasonOf', () => {
+  it.each<[unknown, string]>([
+    [new StoreUnavailableError({ cause: withCode('57P01') }), 'x (57P01)'],
+    [withErrno(1213), 'x (1213)'],
+    [new Error('SQLITE_BUSY: locked'), 'SQLITE_BUSY: locked'],
+    [Object.assign(new Error('SQLITE_BUSY: locked'), { code: 'SQLITE_BUSY' }), 'SQLITE_BUSY: locked'],
+    [new Error('one\nof two lines'), 'one'],
+    [new RangeError(''), 'RangeError'],
+    ['out of stock', 'out of stock'],
+    [{ status: 500 }, 'unknown error'],
+    [undefined, 'unknown error'],
+  ])('of %s: %s', (error, expected) => {
+    expect(reasonOf(error)).toBe(expected);
   });
 });
