@@ -96,7 +96,17 @@ export class Recorder {
   /** Records the end of a handler, once its steps have ended. */
   record(result: HandlerResult): Promise<RecordingResult> {
     const closing = this.owner.closeSteps();
-    return closing ? closing.then(() => this.recordNow(result)) : this.recordNow(result);
+    return closing ? closing.then(() => this.recordAll(result)) : this.recordAll(result);
+  }
+
+  private recordAll(result: HandlerResult): Promise<RecordingResult> {
+    const recording = this.recordSteps();
+    return recording ? recording.then(() => this.recordNow(result)) : this.recordNow(result);
+  }
+
+  /** Records the steps whose ends are not on record. Never rejects. Returns `undefined` where all are. */
+  recordSteps(): Promise<unknown> | undefined {
+    return this.owner.usedSteps?.recordAgain()?.catch((lost: unknown) => this.unrecorded(lost));
   }
 
   private recordNow(result: HandlerResult): Promise<RecordingResult> {
@@ -245,8 +255,10 @@ export class Recorder {
   }
 
   private async free(how: 'release' | 'discard'): Promise<RecordingResult & { kind: 'freed' | 'lost' }> {
-    const { execution, lease, ownership, store, events } = this.owner;
+    const { execution, lease, ownership, store, events, usedSteps } = this.owner;
     lease.markEnding();
+    // The lease runs out instead, and meanwhile the store may still record it.
+    if (usedSteps?.hasUnrecorded) return { kind: 'freed', isTaken: true };
     try {
       const answer = await (how === 'release'
         ? store.release(ownership, execution.retentionMs)

@@ -113,8 +113,11 @@ export class StepRunner {
   isUnknown = false;
   /** Set where what an earlier attempt has recorded cannot be read. The operation has no outcome, even where the handler catches the error. */
   unreadable: UnreadableRecordError | undefined;
-  /** What a rollback undoes, on a store that has a single connection. */
-  private inTransaction = new Map<string, StepEnd>();
+  /**
+   * Ends of steps that may not stay on record: a rollback undoes them on a store that has a single connection, and elsewhere no connection
+   * was free for them.
+   */
+  private unrecorded = new Map<string, StepEnd>();
   private running = 0;
   private isClosed = false;
   private isAbandoned = false;
@@ -188,11 +191,34 @@ export class StepRunner {
     }
   }
 
-  /** Records the steps again that a rollback has undone. Their effects elsewhere are there: a retry would repeat them. */
-  async recordAgain(): Promise<void> {
-    const { inTransaction } = this;
-    this.inTransaction = new Map();
-    for (const [name, end] of inTransaction) await this.end(name, end);
+  /**
+   * Records the ends of steps that are not on record. Their effects elsewhere are there, and a retry would repeat them: where this fails,
+   * the record may not be freed.
+   *
+   * @returns `undefined` where all are on record, or the record has to be held already
+   */
+  recordAgain(): Promise<void> | undefined {
+    return this.unrecorded.size > 0 && !this.isUnknown ? this.recordEnds() : undefined;
+  }
+
+  /** Whether {@link recordAgain} has failed. */
+  get hasUnrecorded(): boolean {
+    return this.unrecorded.size > 0;
+  }
+
+  private async recordEnds(): Promise<void> {
+    for (const [name, end] of this.unrecorded) {
+      try {
+        await this.end(name, end);
+      } catch (error) {
+        if (end.status === 'done') {
+          // Without a free connection, the record cannot be held either: its lease runs out.
+          if (!(error instanceof NestedOperationError)) this.isUnknown = true;
+          throw error;
+        }
+      }
+      this.unrecorded.delete(name);
+    }
   }
 
   /** Returns the recorded result of a step. Runs the step where it has none, and `verify` does not find that it happened. */
@@ -266,8 +292,13 @@ export class StepRunner {
 
   private async end(name: string, end: StepEnd): Promise<void> {
     const transaction = this.settings.transaction();
-    assertHeld(await this.retried(() => this.store.end(this.ownership, name, end, transaction)));
-    if (transaction && this.store.joinsTransaction) this.inTransaction.set(name, end);
+    try {
+      assertHeld(await this.retried(() => this.store.end(this.ownership, name, end, transaction)));
+      if (transaction && this.store.joinsTransaction) this.unrecorded.set(name, end);
+    } catch (error) {
+      if (error instanceof NestedOperationError) this.unrecorded.set(name, end);
+      throw error;
+    }
   }
 
   /** The steps of earlier attempts, once they are loaded, that this attempt has not called: their effects elsewhere may be there. */

@@ -88,7 +88,7 @@ export class TransactionalRun {
       this.use(undefined);
       if (attempt.progress.phase === 'beginning' && waitingCall)
         await this.refuseRestart(waitingCall, error, handler());
-      await this.owner.usedSteps?.recordAgain().catch((lost: unknown) => void this.recorder.unrecorded(lost));
+      await this.recorder.recordSteps();
       return this.onNotCommitted(attempt, error);
     }
   }

@@ -10,6 +10,7 @@ import type {
   Ownership,
   RecordStore,
   RecordState,
+  StepStore,
   StoreTransaction,
 } from '../engine/ports/record-store.js';
 import {
@@ -63,7 +64,7 @@ const MAX_COMPLETIONS = 64;
  * the connections the connector's.
  */
 export class SqlRecordStore implements RecordStore {
-  readonly steps: SqlStepStore;
+  readonly steps: StepStore;
   private readonly claims: GroupCommit<Claim, RecordRow, RecordState>;
   private readonly completions: GroupCommit<CompletionRow, FencedAnswer>;
   /** For the statements of transactions: BEGIN, the completion, COMMIT and ROLLBACK. */
@@ -160,22 +161,20 @@ export class SqlRecordStore implements RecordStore {
   complete(ownership: Ownership, completion: Completion): Promise<FencedAnswer> {
     const row = this.completionRow(ownership, completion);
     if (!this.connector.sharesPool) return this.completions.add(row);
-    // Until a late completion is recorded, the lease keeps the key.
-    const onLate = () => undefined;
-    return besideTransaction(this.connector, 'a completion', () => this.completions.add(row), undefined, onLate);
+    return besideTransaction(this.connector, 'a completion', () => this.completions.add(row), undefined, true);
   }
 
   release(ownership: Ownership, retentionMs: number): Promise<FencedAnswer> {
-    return this.end(ownership, (on) => this.connector.dialect.endLease(on, ownership, 'failed', retentionMs));
+    return this.ask((on) => this.connector.dialect.endLease(on, ownership, 'failed', retentionMs), this.patienceMs);
   }
 
   /** A retention of 0 does no harm: a held record never expires. */
   hold(ownership: Ownership): Promise<FencedAnswer> {
-    return this.end(ownership, (on) => this.connector.dialect.endLease(on, ownership, 'held', 0));
+    return this.ask((on) => this.connector.dialect.endLease(on, ownership, 'held', 0), this.patienceMs);
   }
 
   discard(ownership: Ownership): Promise<FencedAnswer> {
-    return this.end(ownership, (on) => this.connector.dialect.discard(on, ownership));
+    return this.ask((on) => this.connector.dialect.discard(on, ownership), this.patienceMs);
   }
 
   renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
@@ -399,16 +398,8 @@ export class SqlRecordStore implements RecordStore {
     return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
   }
 
-  private ask<T>(work: Work<T>): Promise<T> {
-    const { connector, settings } = this;
-    return besideTransaction(connector, 'a statement of the store', () => ask(connector, settings.timeoutMs, work));
-  }
-
-  /** Runs `work`, which ends an execution without an outcome, once its late steps are recorded: they are fenced, too. */
-  private end({ recordId }: Ownership, work: Work<FencedAnswer>): Promise<FencedAnswer> {
-    return besideTransaction(this.connector, 'a statement of the store', () =>
-      this.steps.afterLate(recordId, () => ask(this.connector, this.patienceMs, work)),
-    );
+  private ask<T>(work: Work<T>, patienceMs = this.settings.timeoutMs): Promise<T> {
+    return besideTransaction(this.connector, 'a statement of the store', () => ask(this.connector, patienceMs, work));
   }
 
   /** @param what the operation, as errors name it */

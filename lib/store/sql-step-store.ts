@@ -16,8 +16,6 @@ import { ask, besideTransaction, nestedIn, type Work } from './statements.js';
 /** Keeps the steps of operations in the same database as their records. */
 export class SqlStepStore implements StepStore {
   readonly joinsTransaction: boolean;
-  /** Steps that are recorded after their caller got an error, by the ids of their records. */
-  private readonly late = new Map<string, Promise<unknown>>();
 
   constructor(
     private readonly connector: Connector,
@@ -63,47 +61,21 @@ export class SqlStepStore implements StepStore {
     within: StoreTransaction | undefined,
   ): Promise<FencedAnswer> {
     const put: Work<FencedAnswer> = (on) => this.connector.dialect.putStep(on, ownership, step);
-    const onLate = (recording: Promise<unknown>) => this.addLate(ownership.recordId, recording);
-    return this.ask(`step "${step.name}"`, within, put, step.status === 'begun' ? undefined : onLate);
-  }
-
-  /**
-   * Runs `work`, which ends the execution of a record, once its late steps are recorded: a retry would run them again.
-   *
-   * @throws what the store throws that does not record them
-   */
-  afterLate<T>(recordId: string, work: () => Promise<T>): Promise<T> {
-    const recording = this.late.get(recordId);
-    return recording ? recording.then(work) : work();
-  }
-
-  private addLate(recordId: string, recording: Promise<unknown>): void {
-    const all = Promise.all([this.late.get(recordId), recording]);
-    this.late.set(recordId, all);
-    all
-      .catch(() => undefined)
-      .finally(() => {
-        if (this.late.get(recordId) === all) this.late.delete(recordId);
-      });
+    return this.ask(`step "${step.name}"`, within, put, step.status !== 'begun');
   }
 
   /**
    * A step is recorded on another connection than the handler's transaction: a retry must find it after a rollback. On a
    * single connection, it becomes part of the transaction.
    */
-  private async ask<T>(
-    what: string,
-    within: StoreTransaction | undefined,
-    work: Work<T>,
-    onLate?: (recording: Promise<T>) => void,
-  ): Promise<T> {
+  private async ask<T>(what: string, within: StoreTransaction | undefined, work: Work<T>, records = false): Promise<T> {
     const { connector, patienceMs } = this;
     if (within && this.joinsTransaction) {
       return withDeadline(connector.within(within.manager as EntityManager).then(work), patienceMs);
     }
     const nested = nestedIn(connector, what);
     if (nested) throw nested;
-    return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within, onLate);
+    return besideTransaction(connector, what, () => ask(connector, patienceMs, work), within, records);
   }
 }
 

@@ -25,17 +25,17 @@ export function ask<T>(
  * Runs `work` while the caller's own transaction may hold a connection of the same pool. Throws NestedOperationError
  * where `work` would wait for a connection forever.
  *
- * @param onLate as of {@link Nesting.withSecondConnection}
+ * @param records as of {@link Nesting.withSecondConnection}
  */
 export function besideTransaction<T>(
   connector: Connector,
   what: string,
   work: () => Promise<T>,
   within?: StoreTransaction,
-  onLate?: (recording: Promise<T>) => void,
+  records = false,
 ): Promise<T> {
   const { nesting, sharesPool } = connector;
-  return nesting && sharesPool ? nesting.withSecondConnection(what, work, within?.manager, onLate) : work();
+  return nesting && sharesPool ? nesting.withSecondConnection(what, work, within?.manager, records) : work();
 }
 
 /**

@@ -56,16 +56,11 @@ export class Nesting {
    * Runs `work`, which needs a connection of the pool in addition to the one that the caller's transaction holds.
    *
    * @param manager of that transaction, where it is known
-   * @param onLate takes `work` where it records what has happened: it then waits on behind the error, which frees a connection. A retry
-   *   would repeat what is not on record
+   * @param records whether `work` records what has happened. It then waits on behind the error, which frees a connection: a retry would
+   *   repeat what is not on record
    * @throws NestedOperationError where the wait for the connection would never end
    */
-  withSecondConnection<T>(
-    what: string,
-    work: () => Promise<T>,
-    manager?: unknown,
-    onLate?: (recording: Promise<T>) => void,
-  ): Promise<T> {
+  withSecondConnection<T>(what: string, work: () => Promise<T>, manager?: unknown, records = false): Promise<T> {
     const chain = this.open(manager);
     if (!chain) return work();
     for (const one of chain) this.waiting.set(one, (this.waiting.get(one) ?? 0) + 1);
@@ -78,11 +73,7 @@ export class Nesting {
     };
     if (this.pool.isExhausted && this.waiting.size >= this.pool.size) {
       done();
-      if (onLate) {
-        const recording = work();
-        recording.catch(() => undefined);
-        onLate(recording);
-      }
+      if (records) work().catch(() => undefined);
       return Promise.reject(this.exhausted(what));
     }
     return work().finally(done);

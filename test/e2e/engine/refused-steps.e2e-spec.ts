@@ -1,5 +1,6 @@
 import { jest } from '@jest/globals';
 import { NestedOperationError, StoreRefusedError, UnreadableRecordError } from '../../../lib/engine/errors.js';
+import type { LeasedExecution } from '../../../lib/engine/leased-execution.js';
 import { LeaseLostError, StepUnknownError } from '../../../lib/engine/steps.js';
 import type { StoreFixture } from '../store/support.js';
 import { anOperation, duplicate, openStoreFixture, Process, RELEASE, STORE } from './support.js';
@@ -101,14 +102,64 @@ describe('the steps of an earlier attempt', () => {
   });
 });
 
-it('a step that a rollback has undone, and that cannot be recorded again, is an event', async () => {
-  const operation = anOperation({ transactional: true, leaseMs: 300 });
-  const leased = await here.begin(operation);
-  const recorded = leased.runToEnd(async () => {
-    await leased.execution.step('charge', () => 1);
-    here.lose('before step end');
-    throw new Error('out of stock');
+describe('a step that has happened, and is not on record when its handler fails', () => {
+  const outOfStock = new Error('out of stock');
+
+  async function fail(leased: LeasedExecution, charge: () => number, then: () => void = () => undefined) {
+    const recorded = leased.runToEnd(async () => {
+      await leased.execution.step('charge', charge).catch(() => undefined);
+      then();
+      throw outOfStock;
+    });
+    await expect(recorded).rejects.toBe(outOfStock);
+  }
+
+  it.each([false, true])('is recorded before the key is free (transactional: %s)', async (transactional) => {
+    const operation = anOperation({ transactional });
+    let charges = 0;
+    here.lose('before step end', 1, exhausted());
+    await fail(await here.begin(operation), () => ++charges);
+    expect(here.asked.filter((call) => call === 'step end' || call === 'release')).toEqual([
+      'step end',
+      'step end',
+      'release',
+    ]);
+    const retry = await new Process(fixture).begin(duplicate(operation));
+    expect([await retry.execution.step('charge', () => ++charges), charges]).toEqual([1, 1]);
   });
-  await expect(recorded).rejects.toThrow('out of stock');
-  expect(here.event('unrecorded')).toMatchObject({ recordId: operation.recordId });
+
+  it.each([
+    ['that a rollback has undone', true, () => undefined],
+    ['for which no connection was free', false, () => here.lose('before step end', 1, exhausted())],
+  ])('%s holds the record where the store refuses it', async (_, transactional, before) => {
+    const operation = anOperation({ transactional });
+    const leased = await here.begin(operation);
+    before();
+    await fail(
+      leased,
+      () => 1,
+      () => here.lose('before step end', Infinity, refused()),
+    );
+    expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded', 'held']);
+    expect(await new Process(fixture).admit(duplicate(operation))).toMatchObject({ refusal: { reason: 'held' } });
+  });
+
+  it('keeps its key for the lease where no connection becomes free', async () => {
+    const operation = anOperation();
+    here.lose('before step end', Infinity, exhausted());
+    await fail(await here.begin(operation), () => 1);
+    expect(here.typesOfEvents()).toEqual(['claimed', 'unrecorded']);
+    expect(here.count('release')).toBe(0);
+    expect(await new Process(fixture).admit(duplicate(operation))).toMatchObject({ refusal: { reason: 'running' } });
+  });
+
+  it('is no hindrance where it has failed', async () => {
+    const operation = anOperation();
+    here.lose('before step end', Infinity, exhausted());
+    await fail(await here.begin(operation), () => {
+      throw new Error('card declined');
+    });
+    expect(here.typesOfEvents()).toEqual(['claimed', 'released']);
+    expect((await here.begin(duplicate(operation))).execution.attempt).toBe(2);
+  });
 });

@@ -108,23 +108,23 @@ export const CRASHES = [
         promise: 'a step is recorded though its transaction is rolled back',
         broken: [
           {
-            file: 'lib/engine/transactional-run.ts',
-            find: '      await this.owner.usedSteps?.recordAgain().catch((lost: unknown) => void this.recorder.unrecorded(lost));\n',
-            replace: '',
+            file: 'lib/engine/recorder.ts',
+            find: 'return this.owner.usedSteps?.recordAgain()?.catch((lost: unknown) => this.unrecorded(lost));',
+            replace: 'return undefined;',
           },
         ],
         shownBy: [{ spec: 'test/conformance/handler-transactions', test: 'does not run a step again' }],
       },
       {
-        promise: 'a key is free only when late steps are on record',
+        promise: 'a step for which no connection was free',
         broken: [
           {
-            file: 'lib/store/sql-step-store.ts',
-            find: 'return recording ? recording.then(work) : work();',
-            replace: 'return work();',
+            file: 'lib/engine/steps.ts',
+            find: 'if (error instanceof NestedOperationError) this.unrecorded.set(name, end);',
+            replace: '',
           },
         ],
-        shownBy: [{ spec: 'test/conformance/pool-exhaustion', test: 'On postgres a store that shares' }],
+        shownBy: [{ spec: 'test/e2e/engine/refused-steps', test: 'is recorded before the key is free' }],
       },
       {
         promise: 'a result that cannot be kept',
