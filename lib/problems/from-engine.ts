@@ -95,9 +95,10 @@ export function insteadOf(
         : recordState.outcome;
     }
     case 'held':
-      return recorded.error instanceof Error
+      // Of a lost connection, a client would learn less than that of the record.
+      return recorded.error instanceof Error && !isRetryable(recorded.error)
         ? recorded.error
-        : new problems.IdempotencyOutcomeUnknownException({ documentation });
+        : new problems.IdempotencyOutcomeUnknownException({ documentation, cause: recorded.error });
     case 'rolledBack':
       if (recorded.error instanceof UnreadableRecordError) {
         const detail = 'A step of the operation is on record, but it cannot be read.';
