@@ -105,7 +105,8 @@ export class OuterTransactionError extends Error {
 
 /**
  * An idempotent operation, a step, or a call of `IdempotencyService` inside a transaction would deadlock: the transaction holds SQLite's
- * only connection, or transactions that wait for a second connection hold the whole pool. Nothing was done.
+ * only connection, or transactions that wait for a second connection hold the whole pool. Nothing was done, except that a step may have
+ * happened: it is recorded before its key is free.
  */
 export class NestedOperationError extends Error {
   override readonly name = 'NestedOperationError';

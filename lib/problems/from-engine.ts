@@ -66,7 +66,7 @@ export function errorOfHandler(error: unknown, documentation?: string): unknown 
 }
 
 function errorForClient(error: unknown, documentation?: string): unknown {
-  // Nothing was done, and a retry may find a free connection. On SQLite it is a mistake, which a retry would repeat.
+  // A retry may find a free connection. On SQLite it is a mistake, which a retry would repeat.
   if (error instanceof NestedOperationError && error.poolSize !== undefined) {
     return new problems.IdempotencyStoreUnavailableException({ documentation, cause: error });
   }
