@@ -2,6 +2,7 @@
 import { jestExpect } from '@jest/expect';
 import { ModernFakeTimers } from '@jest/fake-timers';
 import { ModuleMocker } from 'jest-mock';
+import { performance } from 'node:perf_hooks';
 
 const mocker = new ModuleMocker(globalThis);
 const config = /** @type {import('@jest/types').Config.ProjectConfig} */ ({ rootDir: process.cwd(), fakeTimers: {} });
@@ -25,7 +26,9 @@ export const jest = {
 
 /** Takes back what a spec file may have left changed. */
 export function reset() {
-  jest.useRealTimers();
   jest.restoreAllMocks();
+  jest.useRealTimers();
+  // A mock of the fake clock that was restored behind useRealTimers() would leave the fake one, which stands still.
+  Reflect.deleteProperty(performance, 'now');
   Reflect.deleteProperty(globalThis, TIMEOUT);
 }

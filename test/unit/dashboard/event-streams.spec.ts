@@ -6,8 +6,8 @@ import { ActivityMemory } from '../../../lib/dashboard/activity.js';
 import { EventStreams } from '../../../lib/dashboard/event-streams.js';
 
 afterEach(() => {
-  jest.useRealTimers();
   jest.restoreAllMocks();
+  jest.useRealTimers();
 });
 
 // Proxies close idle connections, and the page would ask for everything again each time.
