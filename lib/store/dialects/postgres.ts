@@ -23,11 +23,11 @@ export function rolledBackAtCommit(sql: string, result: unknown): boolean {
 }
 
 /**
- * A condition that is always true, and limits how long its statement waits for a locked row. That is long enough for another
- * process to commit the row. Its connection, and the rows of its batch, must not wait for an operator's open transaction: the
- * caller runs a statement again that has to wait longer. Ends with the statement's transaction.
+ * A condition that is always true, decided once for all rows. It limits how long its statement waits for a locked row. That is
+ * long enough for another process to commit the row. Its connection, and the rows of its batch, must not wait for an operator's
+ * open transaction: the caller runs a statement again that has to wait longer. Ends with the statement's transaction.
  */
-const SHORT_LOCK_WAIT = `set_config('lock_timeout', '50ms', true) <> ''`;
+const SHORT_LOCK_WAIT = `(SELECT set_config('lock_timeout', '50ms', true)) <> ''`;
 
 /** A setting that is local to a transaction: it is gone once the transaction ends, by whatever statement. */
 const MARK_NAME = 'nestjs_idempotency.transaction';
@@ -81,18 +81,29 @@ const expiry = (ms: string) =>
 /** The record's own retention unless `$2` is another one. */
 const OWN_RETENTION = 'coalesce($2::float8, r.retention_ms)';
 
-/** The columns that a statement returns of a record, except its id, its lease and the bytes of its outcome. */
-const RECORD = 'owner, status, token, attempt, taken_from, attempts_left, fingerprint, binding, response_code';
-
 /**
- * The columns of a record. Bytes come in base64: it has two thirds of the size of the hexadecimal digits that `pg` requests,
- * and is decoded in half the time.
+ * The columns of a record. Its small values are one text, as {@link recordOf} reads it: to describe a column costs server and driver
+ * more than the value. Bytes come in base64: it has two thirds of the size of the hexadecimal digits that `pg` requests, and is
+ * decoded in half the time.
  *
  * @param leaseUntil an expression: the end of the lease
+ * @param isFree an expression: whether a claim may take the record
  */
-const columns = (leaseUntil: string) => `r.id, ${RECORD.replace(/\w+/g, 'r.$&')},
-  encode(r.response_head, 'base64') AS response_head, encode(r.response_body, 'base64') AS response_body,
-  extract(epoch FROM ${leaseUntil} - ${NOW})::float8 * 1000 AS lease_left`;
+function columns(leaseUntil: string, isFree = 'false'): string {
+  const names = ['owner', 'status', 'token', 'attempt', 'taken_from', 'attempts_left', 'response_code'];
+  const hashes = ['fingerprint', 'binding'];
+  const values = [
+    ...names.map((name) => `r.${name}`),
+    ...hashes.map((name) => `encode(r.${name}, 'base64')`),
+    `date_part('epoch', ${leaseUntil} - ${NOW}) * 1000`,
+    isFree,
+  ];
+  return `r.id, concat(${values.join(`, '${SEPARATOR}', `)}) AS record,
+    encode(r.response_head, 'base64') AS head, encode(r.response_body, 'base64') AS body`;
+}
+
+/** Is in no value: they are words, numbers, UUIDs and base64. */
+const SEPARATOR = ',';
 
 /** What a claim sends. `lease` and `retention` are in milliseconds. */
 const CLAIM: readonly Column<Claim>[] = [
@@ -130,13 +141,16 @@ function namesOf(columns: readonly Column<never>[]): string {
 }
 
 /**
- * The rows of a batch, however many: each parameter is an array, with the values of a column.
+ * The rows of a batch, however many: each parameter is an array, with the values of a column. They are read by their place in it:
+ * to unnest each array takes the server a scan of its own, which costs a small batch more than its rows.
  *
  * The planner must not see the length of the first array, which is why it is read by a SELECT. It takes any length for ten.
  * A plan for the rows of one batch is then never cheaper than the one that is kept, and the server does not plan each batch.
  */
-function rowsOf([[, first], ...others]: readonly Column<never>[]): string {
-  return `unnest((SELECT $1::${first}[]), ${others.map(([, type], i) => `$${i + 2}::${type}[]`).join(', ')})`;
+function rowsOf([[first, firstType], ...others]: readonly Column<never>[]): string {
+  const values = others.map(([name, type], i) => `($${i + 2}::${type}[])[place] AS ${name}`);
+  return `(SELECT ${first}, ${values.join(', ')}
+    FROM unnest((SELECT $1::${firstType}[])) WITH ORDINALITY AS firsts(${first}, place))`;
 }
 
 /** One row, in a parameter for each value. */
@@ -148,7 +162,7 @@ function rowOf(columns: readonly Column<never>[]): string {
  * A condition that is always true, decided by its first half. It makes each row, and so a scan of the table, expensive to the
  * planner. A connection keeps its plan: one that was made while the table was empty would scan the table after it has grown.
  */
-const byIndex = (r: string) => `(${r}.token > 0 OR (SELECT count(*) FROM generate_series(1, ${r}.token)) < 0)`;
+const byIndex = (r: string) => `(${r}.token > 0 OR cardinality(ARRAY(SELECT generate_series(1, ${r}.token))) < 0)`;
 const BY_INDEX = byIndex('r');
 
 /** Returns the texts of the statements. */
@@ -182,20 +196,22 @@ export function postgresStatements({ record, step }: TableNames) {
    * The claims are inserted in their order, sorted by id, so that concurrent batches cannot deadlock.
    */
   const claim = (andWhere = '') => `
-WITH claims(${namesOf(CLAIM)}) AS MATERIALIZED (SELECT * FROM ${rowsOf(CLAIM)}),
+WITH claims AS MATERIALIZED ${rowsOf(CLAIM)},
 existing AS MATERIALIZED (
-  SELECT ${columns('r.lease_until')}, ${effectIf(`r.lease_until <= ${NOW}`)} <> 'keep' AS is_free
-  FROM claims i CROSS JOIN LATERAL (SELECT * FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0) r
+  SELECT r.* FROM claims i CROSS JOIN LATERAL (
+    SELECT ${columns('r.lease_until', `${effectIf(`r.lease_until <= ${NOW}`)} <> 'keep'`)}
+    FROM ${record} r WHERE r.id = i.id AND ${BY_INDEX} OFFSET 0
+  ) r
 ), claimed AS (
   INSERT INTO ${record} AS r (${CLAIMED}, status, token, attempt, awaited, lease_until, created_at, expires_at, retention_ms)
   SELECT ${CLAIMED}, 'processing', 1, 1, false, ${after('lease')}, ${NOW}, ${expiry('retention')}, retention::bigint
-  FROM claims WHERE id NOT IN (SELECT id FROM existing) AND ${SHORT_LOCK_WAIT} ${andWhere}
+  FROM claims WHERE id <> ALL (ARRAY(SELECT id FROM existing)) AND ${SHORT_LOCK_WAIT} ${andWhere}
   ON CONFLICT (id) DO NOTHING RETURNING r.id
 )
-SELECT * FROM existing UNION ALL SELECT id, ${RECORD.replace(/\w+/g, 'NULL')}, NULL, NULL, NULL, NULL FROM claimed`;
+SELECT * FROM existing UNION ALL SELECT id, NULL, NULL, NULL FROM claimed`;
 
   const takeOver = `
-WITH claims(${namesOf(CLAIM)}) AS MATERIALIZED (SELECT * FROM ${rowsOf(CLAIM)}),
+WITH claims AS MATERIALIZED ${rowsOf(CLAIM)},
 held AS (
   UPDATE ${record} r SET status = 'held' FROM claims i WHERE r.id = i.id AND ${BY_INDEX} AND ${effect} = 'hold'
 )
@@ -474,10 +490,27 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
   };
 }
 
-function recordOf(row: PgRow): RecordRow {
-  row.response_head = bytes(row.response_head);
-  row.response_body = bytes(row.response_body);
-  return toRecord(row);
+/** Reads a row of {@link columns}. */
+function recordOf({ id, record, head, body }: PgRow): RecordRow {
+  const values = (record as string).split(SEPARATOR).map((value) => value || null);
+  const [owner, status, token, attempt, takenFrom, attemptsLeft, code, fingerprint, binding, leaseLeft, isFree] =
+    values;
+  return toRecord({
+    id,
+    owner,
+    status,
+    token,
+    attempt,
+    taken_from: takenFrom,
+    attempts_left: attemptsLeft,
+    response_code: code,
+    fingerprint: bytes(fingerprint),
+    binding: bytes(binding),
+    lease_left: leaseLeft,
+    is_free: isFree === 't',
+    response_head: bytes(head),
+    response_body: bytes(body),
+  });
 }
 
 function answerOf({ rows }: PgAnswer): FencedAnswer {
@@ -490,7 +523,7 @@ function bytes(base64: unknown): Buffer | null {
 
 /** Returns whether a row is a claim that was inserted. The row has an id alone: the rest is known from the claim. */
 function isClaimed(row: PgRow): boolean {
-  return row.status === null;
+  return row.record === null;
 }
 
 function claimed(c: Claim): RecordRow {

@@ -48,7 +48,7 @@ export const RECORDS = [
         broken: [
           {
             file: 'lib/store/dialects/postgres.ts',
-            find: `id NOT IN (SELECT id FROM existing) AND \${SHORT_LOCK_WAIT} \${andWhere}
+            find: `id <> ALL (ARRAY(SELECT id FROM existing)) AND \${SHORT_LOCK_WAIT} \${andWhere}
   ON CONFLICT (id) DO NOTHING RETURNING r.id`,
             replace: `\${SHORT_LOCK_WAIT} \${andWhere}
   ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING r.id`,
