@@ -162,15 +162,21 @@ const CONFLICT_PATIENCE_MS = 1_000;
  * Runs a statement that is a transaction of its own. Runs it again after a deadlock, or after a serialization failure at a
  * default isolation level above READ COMMITTED.
  */
-export async function retryingConflicts<T>(work: () => Promise<T>): Promise<T> {
+export function retryingConflicts<T>(work: () => Promise<T>): Promise<T> {
   const startedAt = performance.now();
+  return work().catch((error: unknown) => retryAfter(error, work, startedAt));
+}
+
+async function retryAfter<T>(error: unknown, work: () => Promise<T>, startedAt: number): Promise<T> {
+  let refusal = error;
   for (let retry = 1; ; retry++) {
+    const tooLong = retry > CONFLICT_RETRIES || performance.now() - startedAt > CONFLICT_PATIENCE_MS;
+    if (tooLong || !says(refusal, 'undone')) throw refusal;
+    await sleep(Math.random() * 5 * 2 ** retry);
     try {
       return await work();
-    } catch (error) {
-      const tooLong = retry > CONFLICT_RETRIES || performance.now() - startedAt > CONFLICT_PATIENCE_MS;
-      if (tooLong || !says(error, 'undone')) throw error;
-      await sleep(Math.random() * 5 * 2 ** retry);
+    } catch (next) {
+      refusal = next;
     }
   }
 }

@@ -110,19 +110,21 @@ export class GroupCommit<Item extends { readonly recordId: string }, Row, Answer
     if (this.batchesInFlight.delete(batch)) outsideRequests(() => this.schedule());
   }
 
-  private async send(batch: readonly Waiting<Item, Answer>[]): Promise<void> {
-    try {
-      const rows = await this.run(batch.map(({ item }) => item));
-      for (let i = 0; i < batch.length; i++) this.answer(batch[i], rows[i]);
-    } catch (error) {
-      const isLocked = says(error, 'locked');
-      if (batch.length === 1 && isLocked) return this.waitForLock(batch[0]);
-      if (batch.length === 1 || (!isLocked && this.settings.isCommon(error))) {
-        for (const waiting of batch) this.fail(waiting, error);
-        return;
-      }
-      for (const waiting of batch) await this.send([waiting]);
+  private send(batch: readonly Waiting<Item, Answer>[]): Promise<void> {
+    return this.run(batch.map(({ item }) => item)).then(
+      (rows) => batch.forEach((waiting, i) => this.answer(waiting, rows[i])),
+      (error: unknown) => this.onRefused(batch, error),
+    );
+  }
+
+  private async onRefused(batch: readonly Waiting<Item, Answer>[], error: unknown): Promise<void> {
+    const isLocked = says(error, 'locked');
+    if (batch.length === 1 && isLocked) return this.waitForLock(batch[0]);
+    if (batch.length === 1 || (!isLocked && this.settings.isCommon(error))) {
+      for (const waiting of batch) this.fail(waiting, error);
+      return;
     }
+    for (const waiting of batch) await this.send([waiting]);
   }
 
   private answer(waiting: Waiting<Item, Answer>, row: Row): void {

@@ -377,11 +377,16 @@ export class SqlRecordStore implements RecordStore {
     return completed;
   }
 
-  private async claimBatch(claims: readonly Claim[]): Promise<readonly RecordRow[]> {
+  private claimBatch(claims: readonly Claim[]): Promise<readonly RecordRow[]> {
     const { connector } = this;
-    const rows = await retryingConflicts(() => connector.alone((on) => connector.dialect.claim(on, claims)));
-    // The common case: every record was claimed, or must be left alone. No map is built.
-    if (rows.every(({ recordId, isFree }, i) => recordId === claims[i].recordId && !isFree)) return rows;
+    return retryingConflicts(() => connector.alone((on) => connector.dialect.claim(on, claims))).then((rows) => {
+      // The common case: every record was claimed, or must be left alone. No map is built.
+      const isEnd = rows.every(({ recordId, isFree }, i) => recordId === claims[i].recordId && !isFree);
+      return isEnd ? rows : this.takeOverFree(claims, rows);
+    });
+  }
+
+  private async takeOverFree(claims: readonly Claim[], rows: readonly RecordRow[]): Promise<readonly RecordRow[]> {
     const byId = new Map(rows.map((row) => [row.recordId, row]));
     const free = claims.filter(({ recordId }) => byId.get(recordId)!.isFree);
     for (const row of free.length > 0 ? await this.takeOver(free) : []) byId.set(row.recordId, row);
@@ -392,10 +397,11 @@ export class SqlRecordStore implements RecordStore {
     return retryingConflicts(() => this.connector.atomically((on) => this.connector.dialect.takeOver!(on, claims)));
   }
 
-  private async completeBatch(rows: readonly CompletionRow[]): Promise<readonly FencedAnswer[]> {
+  private completeBatch(rows: readonly CompletionRow[]): Promise<readonly FencedAnswer[]> {
     const { connector } = this;
-    const answers = await retryingConflicts(() => connector.alone((on) => connector.dialect.complete(on, rows)));
-    return rows.map((row) => answers.get(row.recordId) ?? NOT_HELD);
+    return retryingConflicts(() => connector.alone((on) => connector.dialect.complete(on, rows))).then((answers) =>
+      rows.map((row) => answers.get(row.recordId) ?? NOT_HELD),
+    );
   }
 
   private ask<T>(work: Work<T>, patienceMs = this.settings.timeoutMs): Promise<T> {

@@ -358,27 +358,38 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     return rows.map(recordOf);
   };
 
-  /** Reads again the records whose own lease has expired: a claim does not read lease rows, where it may have been renewed. */
-  const readLeaseRows = async (on: PgConnection, records: readonly RecordRow[]): Promise<readonly RecordRow[]> => {
-    const expired = records.filter(({ isFree, status }) => isFree && status === 'processing');
-    if (expired.length === 0) return [];
-    const found = await readMany(on, expired);
-    return found.map((record) => ({ ...record, isFree: record.status !== 'done' && record.leaseLeftMs <= 0 }));
+  const claim = (on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> => {
+    const name = claims.every((c) => c.asyncCommit) ? 'claimAsync' : 'claim';
+    return runBatch(on, name, claims, CLAIM).then(({ rows }) => {
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      const found = claims.map((c) => {
+        const row = byId.get(c.recordId);
+        return row && (isClaimed(row) ? claimed(c) : recordOf(row));
+      });
+      return found.every((record) => record && !mayBeRenewed(record))
+        ? (found as RecordRow[])
+        : readAgain(on, claims, found);
+    });
   };
 
-  const claim = async (on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> => {
-    const name = claims.every((c) => c.asyncCommit) ? 'claimAsync' : 'claim';
-    const { rows } = await runBatch(on, name, claims, CLAIM);
-    if (rows.length === claims.length && rows.every(isClaimed)) return claims.map(claimed);
-    const existing = rows.filter((row) => !isClaimed(row)).map(recordOf);
-    const byId = new Map(existing.map((record) => [record.recordId, record]));
-    for (const record of await readLeaseRows(on, existing)) byId.set(record.recordId, record);
-    const claimedIds = new Set(rows.filter(isClaimed).map(({ id }) => id));
-    for (const c of claims) if (claimedIds.has(c.recordId)) byId.set(c.recordId, claimed(c));
-    // Others inserted these records while the statement ran. It sees them when it runs again.
-    const missed = claims.filter(({ recordId }) => !byId.has(recordId));
-    for (const record of missed.length > 0 ? await claim(on, missed) : []) byId.set(record.recordId, record);
-    return claims.map(({ recordId }) => byId.get(recordId)!);
+  /**
+   * Reads the lease rows of records whose own lease has expired. Claims again those of which there was no row: others inserted the
+   * records while the statement ran, and it sees them when it runs again.
+   */
+  const readAgain = async (
+    on: PgConnection,
+    claims: readonly Claim[],
+    found: readonly (RecordRow | undefined)[],
+  ): Promise<readonly RecordRow[]> => {
+    const expired = found.filter((record) => record !== undefined).filter(mayBeRenewed);
+    const read = expired.length > 0 ? await readMany(on, expired) : [];
+    const missed = claims.filter((_, i) => !found[i]);
+    const again = [
+      ...read.map((record) => ({ ...record, isFree: record.status !== 'done' && record.leaseLeftMs <= 0 })),
+      ...(missed.length > 0 ? await claim(on, missed) : []),
+    ];
+    const byId = new Map(again.map((record) => [record.recordId, record]));
+    return claims.map(({ recordId }, i) => byId.get(recordId) ?? found[i]!);
   };
 
   /** Deletes steps by a second statement: it sees those that were written until the first one locked the record. */
@@ -408,10 +419,10 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
       return rows.length ? recordOf(rows[0]) : undefined;
     },
 
-    async complete(on, completions) {
-      const { rows } = await runBatch(on, 'complete', completions, COMPLETION);
-      return new Map(rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }]));
-    },
+    complete: (on, completions) =>
+      runBatch(on, 'complete', completions, COMPLETION).then(
+        ({ rows }) => new Map(rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }])),
+      ),
 
     async markTransaction(on, mark) {
       await on.query({ text: markStatement(mark) });
@@ -524,6 +535,11 @@ function bytes(base64: unknown): Buffer | null {
 /** Returns whether a row is a claim that was inserted. The row has an id alone: the rest is known from the claim. */
 function isClaimed(row: PgRow): boolean {
   return row.record === null;
+}
+
+/** Returns whether the lease may have been renewed in the lease row, which a claim does not read. */
+function mayBeRenewed({ isFree, status }: RecordRow): boolean {
+  return isFree === true && status === 'processing';
 }
 
 function claimed(c: Claim): RecordRow {
