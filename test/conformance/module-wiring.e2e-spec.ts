@@ -21,6 +21,7 @@ import {
   PlainController,
   UnprotectedController,
   VersionedController,
+  waiting,
   WiredByHandController,
 } from './support/module-wiring.controllers.js';
 
@@ -91,10 +92,11 @@ describe.each(PLATFORMS)('wiring, on %s', (platform) => {
 
   test('handlers of a base class: covered, and followed to their end', async () => {
     await checkReplay(app, { name: '', path: '/inherited', status: 201, body: {} });
-    const request = { path: '/inherited', key: randomUUID(), body: { ms: 200 } };
+    const request = { path: '/inherited', key: randomUUID(), body: { waits: true } };
     const before = countRuns();
     expect((await send(app.port, request)).status).toBe(408);
     expect(codeOf(await send(app.port, request))).toBe('in-progress');
+    waiting.emit('end');
     expect(countRuns() - before).toBe(1);
     await untouched({ path: '/inherited-too', key: randomUUID(), body: {} });
   });

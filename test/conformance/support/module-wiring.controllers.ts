@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import {
   All,
   Body,
@@ -175,12 +176,15 @@ const within = {
     ),
 };
 
+/** Emits `end` for the requests that wait for it. */
+export const waiting = new EventEmitter();
+
 abstract class CrudController {
   @Post()
   @UseInterceptors(within)
-  async create(@Body() { ms = 0 }: { ms?: number }) {
+  async create(@Body() { waits = false }: { waits?: boolean }) {
     const answered = answer();
-    await new Promise((resolve) => setTimeout(resolve, ms));
+    if (waits) await once(waiting, 'end');
     return answered;
   }
 }

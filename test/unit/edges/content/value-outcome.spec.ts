@@ -1,3 +1,4 @@
+/** @isolated: a test is about what a process has not seen yet. */
 import { Metadata } from '@grpc/grpc-js';
 import { ConflictException, HttpException, NotFoundException } from '@nestjs/common';
 import { KafkaRetriableException, RpcException } from '@nestjs/microservices';
