@@ -20,6 +20,7 @@ import {
   releasePostgres,
   sharedPostgresPool,
 } from './postgres-pool.js';
+import { type PgDone, PreparedQuery, takesQueryObjects } from './postgres-query.js';
 import { beginDirectly, commitDirectly, LastStatement } from './postgres-transactions.js';
 
 /**
@@ -127,17 +128,20 @@ export class PostgresConnector extends PooledConnector<PgClient, PgConnection> {
   private wrap(client: Pick<PgClient, 'query'>, session?: PgSession): PgConnection {
     const parameter = parametersOf(client);
     return {
-      query: ({ name, text, values: given }) =>
+      query: ({ name, text, values: given, columns }) =>
         new Promise((resolve, reject) => {
           const values = given?.map(parameter);
           const prepared = name && this.prepares ? this.nameOf(name, text) : undefined;
+          const statement = { name: prepared, text, values, columns };
           // By callback: with promises, `pg` would create a second one for each statement.
-          client.query({ name: prepared, text, values, types: TYPES }, (error, answer) => {
+          const done: PgDone = (error, answer) => {
             if (session?.status === IN_TRANSACTION) return reject(notCommitted());
             if (!error) return resolve(answer);
             if (isMisplaced(error)) this.stopPreparing();
             reject(error);
-          });
+          };
+          if (columns && takesQueryObjects(client)) client.query(new PreparedQuery(statement, done));
+          else client.query({ ...statement, types: TYPES }, done);
         }),
     };
   }

@@ -1,12 +1,11 @@
 import { QueryFailedError, type QueryRunner } from 'typeorm';
-import type { PgClientInternals, PgWire } from '../../private-names/pg.js';
+import type { PgWire } from '../../private-names/pg.js';
 import { setTransactionState } from '../../private-names/typeorm.js';
-import type { PgAnswer, PgConnection } from '../dialects/postgres.js';
-
-type PgStatement = Parameters<PgConnection['query']>[0];
+import type { PgStatement } from '../dialects/postgres.js';
+import { type PgDone, PreparedQuery, takesQueryObjects } from './postgres-query.js';
 
 /** What the store needs of a `pg` client. */
-interface PgClient extends PgClientInternals {
+interface PgClient {
   query(text: string, done: (error: Error | null) => void): void;
   query(query: ThenCommit): void;
 }
@@ -52,8 +51,6 @@ function failed(runner: QueryRunner, statement: string, error: Error): QueryFail
   return new QueryFailedError(statement, undefined, error);
 }
 
-type Done = (error: Error | null, answer: PgAnswer) => void;
-
 /**
  * Sends the end of a transaction in one round trip: one statement, and COMMIT if it succeeds. When the statement fails, the
  * server skips the rest of the message (PostgreSQL documentation, "Extended Query"), and the transaction is rolled back.
@@ -69,13 +66,11 @@ export class LastStatement {
 
   /** Returns `undefined` where the client cannot send two statements in one message. */
   static of(runner: QueryRunner, client: unknown): LastStatement | undefined {
-    const { connection, pipeline } = client as PgClient;
-    if (pipeline || !connection?.parse || !connection.parsedStatements) return undefined;
-    return new LastStatement(runner, client as PgClient);
+    return takesQueryObjects(client as object) ? new LastStatement(runner, client as PgClient) : undefined;
   }
 
   /** Has the signature of `query()` of `pg`. */
-  query(statement: PgStatement, done: Done): void {
+  query(statement: PgStatement, done: PgDone): void {
     const { logger } = this.runner.connection;
     logger.logQuery('COMMIT', undefined, this.runner);
     const query = new ThenCommit(statement, (error) => {
@@ -92,57 +87,19 @@ export class LastStatement {
   }
 }
 
-/** A query object of `pg`, like a cursor. `pg` calls `submit` and the methods whose names begin with "handle". */
-class ThenCommit implements PgAnswer {
-  /** The name by which `pg` remembers that the connection has prepared the statement. */
-  readonly name: string | undefined;
-  readonly text: string;
-  readonly rows: Record<string, unknown>[] = [];
+/** A statement and its COMMIT. */
+class ThenCommit extends PreparedQuery {
   /** Whether the statement succeeded, and COMMIT is next. */
   isCommitting = false;
-  private readonly values: unknown[];
 
-  constructor(
-    { name, text, values = [] }: PgStatement,
-    /** Public, because `pg` wraps it when the client has a query timeout. */
-    readonly callback: (error: Error | null) => void,
-  ) {
-    this.name = name;
-    this.text = text;
-    this.values = values;
-  }
-
-  submit(wire: PgWire): void {
-    const { name, text, values } = this;
-    wire.stream.cork?.();
-    if (!name || wire.parsedStatements[name] === undefined) wire.parse({ name, text });
-    wire.bind({ statement: name, values: values.map(toWire) });
-    wire.execute({});
+  protected override send(wire: PgWire): void {
+    super.send(wire);
     wire.parse({ text: 'COMMIT' });
     wire.bind({});
     wire.execute({});
-    wire.sync();
-    wire.stream.uncork?.();
   }
 
-  handleDataRow({ fields }: { readonly fields: readonly unknown[] }): void {
-    this.rows.push({ awaited: String(fields[0]) === 't' });
-  }
-
-  handleCommandComplete(): void {
+  override handleCommandComplete(): void {
     this.isCommitting = true;
   }
-
-  handleError(error: Error): void {
-    this.callback(error);
-  }
-
-  handleReadyForQuery(): void {
-    this.callback(null);
-  }
-}
-
-/** Converts a value for the protocol: bytes stay bytes, everything else becomes text. */
-function toWire(value: unknown): unknown {
-  return typeof value === 'number' ? String(value) : value;
 }

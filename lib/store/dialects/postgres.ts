@@ -8,7 +8,15 @@ import { claimEffect, executing, expired, hasStep, unknown } from './predicates.
 
 /** What the dialect needs of a `pg` client. */
 export interface PgConnection {
-  query(statement: { text: string; name?: string; values?: unknown[] }): Promise<PgAnswer>;
+  query(statement: PgStatement): Promise<PgAnswer>;
+}
+
+export interface PgStatement {
+  readonly text: string;
+  readonly name?: string;
+  readonly values?: unknown[];
+  /** The names of the columns, where the caller takes their values as text: they need not be described. A driver may ignore this. */
+  readonly columns?: readonly string[];
 }
 
 export interface PgAnswer {
@@ -102,12 +110,17 @@ function columns(leaseUntil: string, isFree = 'false'): string {
     encode(r.response_head, 'base64') AS head, encode(r.response_body, 'base64') AS body`;
 }
 
+/** The names of {@link columns}. */
+const RECORD = ['id', 'record', 'head', 'body'];
+
 /** Is in no value: they are words, numbers, UUIDs and base64. */
 const SEPARATOR = ',';
 
+const ID: Column<{ readonly recordId: string }> = ['id', 'uuid', ({ recordId }) => recordId];
+
 /** What a claim sends. `lease` and `retention` are in milliseconds. */
 const CLAIM: readonly Column<Claim>[] = [
-  ['id', 'uuid', (c) => c.recordId],
+  ID,
   ['owner', 'uuid', (c) => c.owner],
   ['endpoint', 'text', (c) => c.endpoint],
   ['route', 'text', (c) => c.route],
@@ -126,7 +139,7 @@ const CLAIMED = namesOf(CLAIM.slice(0, -2));
 
 /** What a completion sends. */
 const COMPLETION: readonly Column<CompletionRow>[] = [
-  ['id', 'uuid', (c) => c.recordId],
+  ID,
   ['owner', 'uuid', (c) => c.owner],
   ['token', 'bigint', (c) => c.token],
   ['code', 'smallint', (c) => c.code],
@@ -135,6 +148,9 @@ const COMPLETION: readonly Column<CompletionRow>[] = [
   ['retention', 'float8', (c) => c.retentionMs],
   ['fingerprint', 'bytea', (c) => c.fingerprint],
 ];
+
+/** The columns that a completion returns. */
+const COMPLETED = ['id', 'awaited'];
 
 function namesOf(columns: readonly Column<never>[]): string {
   return columns.map(([name]) => name).join(', ');
@@ -331,20 +347,19 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
   const sql = once(() => postgresStatements(tables));
 
   /** Runs a statement that is prepared by name: to plan it costs more than to execute it. */
-  const run = (on: PgConnection, name: StatementName, values: unknown[]) =>
-    on.query({ name: `nestjs_idempotency_${name}`, text: sql()[name], values });
+  const run = (on: PgConnection, name: StatementName, values: unknown[], columns?: readonly string[]) =>
+    on.query({ name: `nestjs_idempotency_${name}`, text: sql()[name], values, columns });
 
   const runBatch = <Row>(
     on: PgConnection,
     name: 'claim' | 'claimAsync' | 'takeOver' | 'complete',
     rows: readonly Row[],
-    columns: readonly Column<Row>[],
-  ) =>
-    run(
-      on,
-      name,
-      columns.map((column) => new ArrayParameter(rows, column)),
-    );
+    parameters: readonly Column<Row>[],
+    columns: readonly string[],
+  ) => {
+    const values = parameters.map((parameter) => new ArrayParameter(rows, parameter));
+    return run(on, name, values, columns);
+  };
 
   const fenced = async (
     on: PgConnection,
@@ -354,13 +369,13 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
   ) => answerOf(await run(on, name, [recordId, owner, token, ...values]));
 
   const readMany = async (on: PgConnection, records: readonly { recordId: string }[]) => {
-    const { rows } = await run(on, 'readMany', [records.map(({ recordId }) => recordId)]);
+    const { rows } = await run(on, 'readMany', [new ArrayParameter(records, ID)], RECORD);
     return rows.map(recordOf);
   };
 
   const claim = (on: PgConnection, claims: readonly Claim[]): Promise<readonly RecordRow[]> => {
     const name = claims.every((c) => c.asyncCommit) ? 'claimAsync' : 'claim';
-    return runBatch(on, name, claims, CLAIM).then(({ rows }) => {
+    return runBatch(on, name, claims, CLAIM, RECORD).then(({ rows }) => {
       const byId = new Map(rows.map((row) => [row.id, row]));
       const found = claims.map((c) => {
         const row = byId.get(c.recordId);
@@ -408,20 +423,20 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
     /** The lock comes first, by a statement of its own: the next one then sees every heartbeat from before the lock. */
     async takeOver(on, claims) {
       await run(on, 'lock', [claims.map(({ recordId }) => recordId)]);
-      await runBatch(on, 'takeOver', claims, CLAIM);
+      await runBatch(on, 'takeOver', claims, CLAIM, []);
       const found = await readMany(on, claims);
       const deleted = claims.filter(({ recordId }) => !found.some((record) => record.recordId === recordId));
       return deleted.length > 0 ? [...found, ...(await claim(on, deleted))] : found;
     },
 
     async read(on, recordId) {
-      const { rows } = await run(on, 'read', [recordId]);
+      const { rows } = await run(on, 'read', [recordId], RECORD);
       return rows.length ? recordOf(rows[0]) : undefined;
     },
 
     complete: (on, completions) =>
-      runBatch(on, 'complete', completions, COMPLETION).then(
-        ({ rows }) => new Map(rows.map((r) => [r.id as string, { held: true, awaited: r.awaited as boolean }])),
+      runBatch(on, 'complete', completions, COMPLETION, COMPLETED).then(
+        ({ rows }) => new Map(rows.map((r) => [r.id as string, heldBy(r)])),
       ),
 
     async markTransaction(on, mark) {
@@ -430,7 +445,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
 
     async completeWithin(on, mark, c) {
       const answer = answerOf(
-        await run(on, 'completeWithin', [...COMPLETION.map(([, , valueOf]) => valueOf(c)), mark]),
+        await run(on, 'completeWithin', [...COMPLETION.map(([, , valueOf]) => valueOf(c)), mark], COMPLETED),
       );
       if (answer.held) return answer;
       const found = await run(on, 'mark', []);
@@ -448,7 +463,9 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
 
     async completeLast(on, mark, c) {
       try {
-        return answerOf(await run(on, 'completeLast', [...COMPLETION.map(([, , valueOf]) => valueOf(c)), mark]));
+        return answerOf(
+          await run(on, 'completeLast', [...COMPLETION.map(([, , valueOf]) => valueOf(c)), mark], ['awaited']),
+        );
       } catch (error) {
         const { code, message } = error as { code?: unknown; message: string };
         if (code !== NO_BOOLEAN) throw error;
@@ -525,7 +542,12 @@ function recordOf({ id, record, head, body }: PgRow): RecordRow {
 }
 
 function answerOf({ rows }: PgAnswer): FencedAnswer {
-  return rows.length ? { held: true, awaited: rows[0].awaited as boolean } : NOT_HELD;
+  return rows.length ? heldBy(rows[0]) : NOT_HELD;
+}
+
+/** Reads a row of a fenced write. Its boolean may still be text. */
+function heldBy({ awaited }: PgRow): FencedAnswer {
+  return { held: true, awaited: awaited === true || awaited === 't' };
 }
 
 function bytes(base64: unknown): Buffer | null {
