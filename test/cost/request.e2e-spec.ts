@@ -29,6 +29,9 @@ const BYTES: Record<20 | 24, Record<Platform, Record<Kind, number>>> = {
   },
 };
 
+/** The promises of a request that shares no statement with another one, as where few requests come. Nothing varies: they are exact. */
+const PROMISES_ALONE = { fresh: 76, replay: 30 };
+
 const node = Number.parseInt(process.versions.node, 10) < 24 ? 20 : 24;
 const KINDS = Object.keys(COUNTS) as Kind[];
 
@@ -59,6 +62,15 @@ describe.each<Platform>(['fastify', 'express'])('what a request makes on %s', (p
       const { heap: _heap, ...found } = await anatomyOf(app, load, kind, options);
       const bar: Anatomy = { ...COUNTS[kind], bytes: BYTES[node][platform][kind] };
       expect(above(found, bar)).toEqual([]);
+    },
+    120_000,
+  );
+
+  it.each(Object.entries(PROMISES_ALONE) as [keyof typeof PROMISES_ALONE, number][])(
+    'makes no more promises where it shares no statement: %s',
+    async (kind, most) => {
+      const { promises } = await anatomyOf(app, load, kind, { connections: 1, warmUp: 300, requests: 400 });
+      expect(promises).toBeLessThan(most + 0.5);
     },
     120_000,
   );
