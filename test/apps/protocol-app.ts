@@ -13,6 +13,7 @@ import {
   Idempotent,
   type IdempotencyEvent,
   IdempotencyModule,
+  IdempotencyRecord,
   type IdempotencyModuleOptions,
   IdempotencyService,
   IdempotentExecution,
@@ -166,6 +167,12 @@ class TasksController {
   @Get('counts')
   counts() {
     return { statements, posts };
+  }
+
+  /** Returns how many records a request waits for. */
+  @Get('awaited')
+  awaited() {
+    return this.dataSource.manager.countBy(IdempotencyRecord, { awaited: true });
   }
 
   private async perform(task: Task, execution: Execution, manager: EntityManager) {

@@ -22,7 +22,8 @@ describe('shutting down', () => {
     await began(leaving, 'running');
 
     const stopped = leaving.stop('SIGTERM');
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const early = () => call(url, { key: randomUUID(), body: { name: 'early' } });
+    await until(async () => (await early()).status === 503);
     const fresh = await call(url, { key: randomUUID(), body: { name: 'too-late' } });
     expect(fresh.status).toBe(503);
     expect(JSON.parse(fresh.body)).toMatchObject({ code: 'store-unavailable', retryable: true });
@@ -67,10 +68,7 @@ describe('shutting down', () => {
     await began(staying, 'elsewhere');
     const { length } = eventsOf(leaving, 'waited');
     const waiting = call(`${leaving.url}/waiting`, task);
-    await until(
-      async () =>
-        (JSON.parse((await call(`${leaving.url}/counts`, { method: 'GET' })).body) as { posts: number }).posts === 1,
-    );
+    await until(async () => (await call(`${staying.url}/awaited`, { method: 'GET' })).body === '1');
 
     await leaving.stop('SIGTERM');
     const { status, body } = await waiting;
