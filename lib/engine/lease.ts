@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { Beating, Heartbeats } from './heartbeats.js';
 import type { Policy } from './policy.js';
 import type { HeldLock } from './ports/record-lock.js';
-import type { Ownership, RecordStore } from './ports/record-store.js';
+import type { Ownership, RecordStore, StoreTransaction } from './ports/record-store.js';
 
 /**
  * - `'held'`: the execution owns the record, and the lease is renewed after each third of it. Left by the end, by a lost lease, and by
@@ -25,6 +25,8 @@ const MAX_RENEWALS = 2;
 
 /** The execution that has the lease. Each method is called at most once. */
 export interface Leaseholder {
+  /** The transaction of the operation, if it is open. */
+  readonly openTransaction: StoreTransaction | undefined;
   onLeaseLost(): void;
   /** The handler has run for longer than `maxDuration`. The lease ends soon. */
   onOverrun(maxDurationMs: number): void;
@@ -159,7 +161,7 @@ export class Lease implements Beating {
     const { leaseMs, transactional } = this.policy;
     const sentAt = performance.now();
     const renewedAt = Date.now();
-    const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional);
+    const { held } = await this.host.store.renew(this.ownership, leaseMs, transactional, this.holder.openTransaction);
     // The answer to an earlier renewal may come later.
     if (held && sentAt + leaseMs > this.endsAt) {
       this.endsAt = sentAt + leaseMs;

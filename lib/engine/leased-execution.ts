@@ -6,7 +6,7 @@ import { Lease, type Leaseholder, type SentClaim } from './lease.js';
 import type { Operation } from './operation.js';
 import type { StoredOutcome } from './outcome.js';
 import type { HeldLock } from './ports/record-lock.js';
-import type { RecordState, RecordStore } from './ports/record-store.js';
+import type { RecordState, RecordStore, StoreTransaction } from './ports/record-store.js';
 import { type HandlerResult, Recorder, type RecordingResult, type RecordOwner } from './recorder.js';
 import { LeaseLostError, StepRunner } from './steps.js';
 import { TransactionalRun } from './transactional-run.js';
@@ -80,10 +80,15 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
     return this.host.events;
   }
 
+  /** The transaction of the operation, if it is open. */
+  get openTransaction(): StoreTransaction | undefined {
+    return this.transactional?.transaction;
+  }
+
   get steps(): StepRunner {
     return (this.usedSteps ??= new StepRunner(this.store.steps, this.ownership, {
       holdOnCrash: this.operation.policy.afterCrash === 'hold',
-      transaction: () => this.transactional?.transaction,
+      transaction: () => this.openTransaction,
       leaseEnds: () => this.lease.ends,
       owns: () => this.owns(),
       onResultNotKept: (step, error) => this.events.next({ type: 'notKept', ...this.inEvents(), step, error }),
@@ -174,8 +179,6 @@ export class LeasedExecution implements Leaseholder, RecordOwner {
   private owns(): boolean | Promise<boolean> {
     const { lease } = this;
     if (lease.isCurrent || lease.isGivenUp) return lease.isCurrent;
-    // On a single connection, the renewal would wait for the transaction that waits for it.
-    if (this.transactional?.transaction && this.store.steps.joinsTransaction) return true;
     return lease.confirm();
   }
 

@@ -37,9 +37,11 @@ import { OwnTransactions } from './transactions/own-transactions.js';
 import { RolledBackCalls } from './transactions/rolled-back-calls.js';
 import { fieldOfHead, noSealer, type Sealer } from './sealer.js';
 import { SqlStepStore } from './sql-step-store.js';
+import { SqliteConnector } from './connectors/sqlite-connector.js';
 import { ask, besideTransaction, nestedIn, patienceOf, type Work } from './statements.js';
+import { SingleConnectionWrites } from './transactions/single-connection-writes.js';
 import type { TransactionHost } from './transactions/transaction-host.js';
-import { isObserved, TransactionWatch } from './transactions/transaction-watch.js';
+import { hasCodeAtBegin, isObserved, TransactionWatch } from './transactions/transaction-watch.js';
 import type { WatchedTransaction } from './transactions/watched-transaction.js';
 
 export interface SqlRecordStoreSettings {
@@ -71,6 +73,7 @@ export class SqlRecordStore implements RecordStore {
   private readonly timeLimit: TimeLimit;
   private readonly ownTransactions: OwnTransactions;
   private readonly watch: TransactionWatch;
+  private readonly singleConnection: SingleConnectionWrites | undefined;
   private readonly rolledBackCalls = new RolledBackCalls();
   private watched: readonly DataSource[] = [];
   private stopWatching: (() => void) | undefined;
@@ -99,10 +102,11 @@ export class SqlRecordStore implements RecordStore {
       groupSettings(MAX_COMPLETIONS, this.patienceMs),
       (answer) => answer,
     );
-    this.steps = new SqlStepStore(connector, settings.sealer, this.patienceMs);
     this.timeLimit = new TimeLimit(settings.timeoutMs);
     this.ownTransactions = new OwnTransactions(dataSource, connector, this.timeLimit);
     this.watch = new TransactionWatch(connector);
+    if (connector instanceof SqliteConnector) this.singleConnection = new SingleConnectionWrites(connector, this.watch);
+    this.steps = new SqlStepStore(connector, settings.sealer, this.patienceMs, this.singleConnection);
   }
 
   /** Watches what handlers write to data sources that the application opens from now on, as for a tenant. */
@@ -177,11 +181,18 @@ export class SqlRecordStore implements RecordStore {
     return this.ask((on) => this.connector.dialect.discard(on, ownership), this.patienceMs);
   }
 
-  renew(ownership: Ownership, leaseMs: number, transactional = false): Promise<FencedAnswer> {
+  renew(
+    ownership: Ownership,
+    leaseMs: number,
+    transactional = false,
+    within?: StoreTransaction,
+  ): Promise<FencedAnswer> {
+    const { connector, patienceMs, singleConnection } = this;
+    const renew: Work<FencedAnswer> = (on) => connector.dialect.renew(on, ownership, leaseMs, transactional);
+    if (within && singleConnection)
+      return withDeadline(singleConnection.run(within.manager as EntityManager, renew), patienceMs);
     // Not checked for nesting: no handler waits for a heartbeat, so a heartbeat may wait for a connection.
-    return ask(this.connector, this.patienceMs, (on) =>
-      this.connector.dialect.renew(on, ownership, leaseMs, transactional),
-    );
+    return ask(connector, patienceMs, renew);
   }
 
   async markAwaited(recordId: string, transactional = false): Promise<RecordState | undefined> {
@@ -204,6 +215,7 @@ export class SqlRecordStore implements RecordStore {
         .during(manager, begun, (watched) => {
           transaction = watched;
           watched.endpoint ||= endpoint;
+          watched.mayHaveWritten ||= host !== undefined || hasCodeAtBegin(this.dataSource);
           return work(this.storeTransaction(manager, watched));
         })
         .then((answer) => {

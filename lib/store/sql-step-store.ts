@@ -12,6 +12,7 @@ import type { Connector } from './connectors/connector.js';
 import { withDeadline } from './deadline.js';
 import { noSealer, type SealedPlace, type Sealer } from './sealer.js';
 import { ask, besideTransaction, nestedIn, type Work } from './statements.js';
+import type { SingleConnectionWrites } from './transactions/single-connection-writes.js';
 
 /** Keeps the steps of operations in the same database as their records. */
 export class SqlStepStore implements StepStore {
@@ -21,6 +22,7 @@ export class SqlStepStore implements StepStore {
     private readonly connector: Connector,
     private readonly sealer: Sealer,
     private readonly patienceMs: number,
+    private readonly singleConnection: SingleConnectionWrites | undefined,
   ) {
     this.joinsTransaction = connector.singleConnection;
   }
@@ -55,19 +57,22 @@ export class SqlStepStore implements StepStore {
     throw new UnreadableRecordError();
   }
 
+  /**
+   * A step is recorded outside of the handler's transaction: a retry must find it after a rollback, and after a crash. On a single
+   * connection it becomes part of the transaction, once that may have written.
+   */
   private put(
     ownership: Ownership,
     step: { name: string; status: RecordedStep['status']; result: Buffer | null },
     within: StoreTransaction | undefined,
   ): Promise<FencedAnswer> {
     const put: Work<FencedAnswer> = (on) => this.connector.dialect.putStep(on, ownership, step);
+    if (within && this.singleConnection) {
+      return withDeadline(this.singleConnection.run(within.manager as EntityManager, put, step.name), this.patienceMs);
+    }
     return this.ask(`step "${step.name}"`, within, put, step.status !== 'begun');
   }
 
-  /**
-   * A step is recorded on another connection than the handler's transaction: a retry must find it after a rollback. On a
-   * single connection, it becomes part of the transaction.
-   */
   private async ask<T>(what: string, within: StoreTransaction | undefined, work: Work<T>, records = false): Promise<T> {
     const { connector, patienceMs } = this;
     if (within && this.joinsTransaction) {

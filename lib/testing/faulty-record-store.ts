@@ -67,8 +67,13 @@ export class FaultyRecordStore implements RecordStore {
     return this.fenced('release', ownership, () => this.store.hold(ownership));
   }
 
-  renew(ownership: Ownership, leaseMs: number, transactional?: boolean): Promise<FencedAnswer> {
-    return this.fenced('renew', ownership, () => this.store.renew(ownership, leaseMs, transactional));
+  renew(
+    ownership: Ownership,
+    leaseMs: number,
+    transactional?: boolean,
+    within?: StoreTransaction,
+  ): Promise<FencedAnswer> {
+    return this.fenced('renew', ownership, () => this.store.renew(ownership, leaseMs, transactional, within));
   }
 
   markAwaited(recordId: string, transactional?: boolean): Promise<RecordState | undefined> {

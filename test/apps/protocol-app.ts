@@ -135,6 +135,18 @@ class TasksController {
     return this.inSteps(task, execution);
   }
 
+  @Post('transactional-steps')
+  @Idempotent({ transactional: true })
+  transactionalSteps(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.inTransaction(task, execution);
+  }
+
+  @Post('transactional-steps-verified')
+  @Idempotent({ transactional: true })
+  verifiedTransactionalSteps(@Body() task: Task, @IdempotentExecution() execution: Execution) {
+    return this.inTransaction(task, execution, () => 'found');
+  }
+
   @Post('jobs')
   async job(@Body() task: Task & { key: string; input?: unknown }) {
     const { key, input } = task;
@@ -204,6 +216,21 @@ class TasksController {
       ids.push(id);
     }
     return { ids, keys };
+  }
+
+  /** Reads, does a step whose effect is elsewhere, and writes. */
+  private async inTransaction(task: Task, execution: Execution, verify?: () => string) {
+    const { manager } = execution;
+    await manager.countBy(Effect, { name: task.name });
+    const charge = async () => {
+      report({ charged: task.name });
+      await comeTo('late in charge', task, execution);
+      return 'charged';
+    };
+    const result = await execution.step('charge', charge, verify && { verify });
+    await comeTo('before the effect', task, execution);
+    await this.addEffect(manager, task.name, execution);
+    return { result };
   }
 
   private async step(task: Task, step: string, execution: Execution) {

@@ -47,8 +47,14 @@ export interface RecordStore {
    *
    * @param transactional whether the operation may be in a transaction. Then the renewal must not make its completion fail, at any
    *   isolation level, and never shortens the lease
+   * @param within the execution's transaction, if it is open: a store with a single connection may have to write there
    */
-  renew(ownership: Ownership, leaseMs: number, transactional?: boolean): Promise<FencedAnswer>;
+  renew(
+    ownership: Ownership,
+    leaseMs: number,
+    transactional?: boolean,
+    within?: StoreTransaction,
+  ): Promise<FencedAnswer>;
 
   /**
    * Marks the record as awaited, so that its owner announces the completion. Returns the existing record.
@@ -108,10 +114,10 @@ export interface StoreTransaction {
 
 /**
  * The steps of operations. All writes are fenced, and commit at once. `within` is the transaction of the execution, in which a store with
- * a single connection has to write.
+ * a single connection may have to write.
  */
 export interface StepStore {
-  /** Whether a rollback of `within` undoes the recorded steps, because the store has a single connection. */
+  /** Whether a rollback of `within` may undo the recorded steps, because the store has a single connection. */
   readonly joinsTransaction: boolean;
   /** Returns the recorded steps of a record. */
   load(recordId: string, within?: StoreTransaction): Promise<readonly RecordedStep[]>;

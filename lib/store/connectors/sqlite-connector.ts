@@ -87,6 +87,37 @@ export class SqliteConnector implements Connector<SqliteConnection> {
     return this.connection;
   }
 
+  /** Whether nothing that is committed outlives the process. */
+  get isInMemory(): boolean {
+    return this.connection.memory;
+  }
+
+  /**
+   * Runs `work`, which is synchronous, outside of the open transaction: commits that, and begins it again. It may have written nothing.
+   *
+   * @param mark the transaction's
+   * @param hasRead whether the transaction has read
+   * @returns the promise of `work`, and whether another process has written since the transaction has read
+   */
+  outside<T>(
+    mark: string,
+    hasRead: boolean,
+    work: (on: SqliteConnection) => Promise<T>,
+  ): { readonly result: Promise<T>; readonly isStale: boolean } {
+    const on = this.connection;
+    // Changes when another connection commits, and is read only where it matters: to read it locks the database until the transaction ends.
+    const version = () => (hasRead ? on.prepare('PRAGMA data_version').get()!.data_version : undefined);
+    const before = version();
+    on.exec('COMMIT');
+    let result: Promise<T>;
+    try {
+      result = work(on);
+    } finally {
+      on.exec(`BEGIN; SAVEPOINT ${mark}`);
+    }
+    return { result, isStale: version() !== before };
+  }
+
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.lastTransaction.then(async () => {
       await this.untilFree();

@@ -369,7 +369,7 @@ export function postgresDialect(tables: TableNames): Dialect<PgConnection> {
   ) => answerOf(await run(on, name, [recordId, owner, token, ...values]));
 
   const readMany = async (on: PgConnection, records: readonly { recordId: string }[]) => {
-    const { rows } = await run(on, 'readMany', [new ArrayParameter(records, ID)], RECORD);
+    const { rows } = await run(on, 'readMany', [records.map(({ recordId }) => recordId)]);
     return rows.map(recordOf);
   };
 

@@ -11,6 +11,8 @@ export interface SqliteConnection {
   prepare(sql: string): SqliteStatement;
   exec(sql: string): unknown;
   readonly inTransaction: boolean;
+  /** Whether the database is in memory. */
+  readonly memory: boolean;
 }
 
 interface SqliteStatement {

@@ -25,6 +25,9 @@ const WRITE = /^(?:insert|update|delete|merge|replace|truncate|call|copy|load\s+
 /** Without FOR UPDATE, which locks rows of a SELECT. */
 const WRITE_BEHIND_WITH = /\b(?:insert\s+into|(?<!\bfor\s+(?:no\s+key\s+)?)update|delete\s+from|merge\s+into)\b/i;
 
+/** SQLite's. May match a function of a SELECT. */
+const WRITE_WITHIN_WITH = /\b(?:insert|update|delete|replace)\b/i;
+
 /** Returns whether a statement would end the transaction that it runs in. */
 export function endsTransaction(sql: string, { commitsImplicitly }: Pick<Dialect, 'commitsImplicitly'>): boolean {
   const statement = sql.replace(LEADING, '');
@@ -62,6 +65,12 @@ export function isWrite(sql: string, { connection: dataSource }: QueryRunner): b
   const statement = sql.replace(LEADING, '');
   const writes = WRITE.test(statement) || (/^with\b/i.test(statement) && WRITE_BEHIND_WITH.test(statement));
   return writes && !isOfQueryCache(sql, dataSource.options);
+}
+
+/** Returns whether a statement of SQLite reads, and does nothing else: a PRAGMA may change a setting that ends with the transaction. */
+export function onlyReads(sql: string): boolean {
+  const statement = sql.replace(LEADING, '');
+  return /^(?:select|values)\b/i.test(statement) || (/^with\b/i.test(statement) && !WRITE_WITHIN_WITH.test(statement));
 }
 
 function isOfQueryCache(sql: string, { cache }: DataSourceOptions): boolean {

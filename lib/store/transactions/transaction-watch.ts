@@ -18,7 +18,15 @@ import { rolledBackAtCommit } from '../dialects/postgres.js';
 import { kindOf, lacksSavepoint, says } from '../driver-errors.js';
 import { JoinedOperation, settle, settleAtRelease } from './joined-operations.js';
 import { ownRunners, RolledBackCalls } from './rolled-back-calls.js';
-import { changesRole, endsSavepoint, endsTransaction, isWrite, resetsSettings, rollsBack } from './statements.js';
+import {
+  changesRole,
+  endsSavepoint,
+  endsTransaction,
+  isWrite,
+  onlyReads,
+  resetsSettings,
+  rollsBack,
+} from './statements.js';
 import { markAgain, type RawConnection, WatchedTransaction } from './watched-transaction.js';
 
 /**
@@ -59,6 +67,11 @@ const EVENTS = [
 export function isObserved({ subscribers, options }: DataSource): boolean {
   if (options.maxQueryExecutionTime) return true;
   return subscribers.some((one) => !isOwn(one) && EVENTS.some((event) => one[event]));
+}
+
+/** Returns whether the application has code that runs when a transaction begins. */
+export function hasCodeAtBegin({ subscribers }: DataSource): boolean {
+  return subscribers.some((one) => !isOwn(one) && (one.beforeTransactionStart ?? one.afterTransactionStart));
 }
 
 function isOwn(subscriber: EntitySubscriberInterface): boolean {
@@ -168,6 +181,11 @@ export class TransactionWatch implements EntitySubscriberInterface {
     return transaction?.operations === 0 ? undefined : transaction;
   }
 
+  /** Returns the transaction that a manager is in, if it is watched. */
+  transactionOf({ queryRunner }: EntityManager): WatchedTransaction | undefined {
+    return this.transactions.get(queryRunner!);
+  }
+
   private mark(manager: EntityManager): WatchedTransaction {
     const transaction = new WatchedTransaction();
     const mark = async () => {
@@ -201,6 +219,9 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const isOfStep = step && (step.transaction.manager as EntityManager).queryRunner === queryRunner;
     if (isOfStep && isWrite(query, queryRunner)) throw new StepInTransactionError(step.name);
     refuseOfInner(queryRunner, query);
+    if (!this.connector.singleConnection) return;
+    if (onlyReads(query)) transaction.hasRead = true;
+    else transaction.mayHaveWritten = true;
   }
 
   /** Called by TypeORM after each statement of the data source, and awaited before the statement resolves. */

@@ -59,6 +59,10 @@ export class WatchedTransaction {
   marking: Promise<void> | undefined;
   /** Whether the handler took another role, which may have no right to write the store's tables. */
   hasOtherRole = false;
+  /** On a single connection: whether a statement has read in it. */
+  hasRead = false;
+  /** On a single connection: whether a statement may have written in it, or opened a transaction within it. */
+  mayHaveWritten = false;
   /** Whether it was rolled back at its end, as by a subscriber of the application before COMMIT. */
   isRolledBack = false;
   /** Whether the completion has committed it. */
