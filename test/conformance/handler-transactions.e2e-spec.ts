@@ -166,21 +166,25 @@ describe.each(DIALECTS)('a transactional operation, on %s', (dialect) => {
     expect(read).toBe(1);
   });
 
-  it('does not run a step again whose transaction was rolled back', async () => {
-    const key = randomUUID();
-    let charges = 0;
-    const order = (fails: boolean) =>
-      service.run({ key, operation: 'order', transactional: true }, async (execution) => {
-        const charge = await execution.step('charge', () => ({ id: ++charges, at: new Date(0) }));
-        await write(execution.manager, key, 'order');
-        if (fails) throw new Error('out of stock');
-        return charge;
-      });
-    await expect(order(true)).rejects.toThrow('out of stock');
-    expect(await entriesOf(key)).toEqual([]);
-    expect(await order(false)).toEqual({ id: 1, at: new Date(0) });
-    expect([charges, await entriesOf(key)]).toEqual([1, ['order']]);
-  });
+  it.each(['before', 'behind'])(
+    'does not run a step again that was %s a write of a rolled back transaction',
+    async (at) => {
+      const key = randomUUID();
+      let charges = 0;
+      const order = (fails: boolean) =>
+        service.run({ key, operation: 'order', transactional: true }, async (execution) => {
+          if (at === 'behind') await write(execution.manager, key, 'order');
+          const charge = await execution.step('charge', () => ({ id: ++charges, at: new Date(0) }));
+          if (at === 'before') await write(execution.manager, key, 'order');
+          if (fails) throw new Error('out of stock');
+          return charge;
+        });
+      await expect(order(true)).rejects.toThrow('out of stock');
+      expect(await entriesOf(key)).toEqual([]);
+      expect(await order(false)).toEqual({ id: 1, at: new Date(0) });
+      expect([charges, await entriesOf(key)]).toEqual([1, ['order']]);
+    },
+  );
 
   it.each([
     'COMMIT',

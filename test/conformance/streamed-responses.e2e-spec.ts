@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -238,6 +239,33 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
     expect(hints('held')).toEqual([]);
     reader.leave();
   });
+
+  /** Internal to node. Bun has its own. */
+  interface WritesHead extends ServerResponse {
+    _implicitHeader(this: ServerResponse): void;
+  }
+
+  test.each(['native', 'flushed', 'undecided-flush'])(
+    '%s: a runtime may ask for headersSent, as Bun does',
+    async (path) => {
+      const asBun = (_: IncomingMessage, response: WritesHead) => {
+        const { _implicitHeader: implicitHeader } = response;
+        response._implicitHeader = function () {
+          if (!this.headersSent) implicitHeader.call(this);
+        };
+      };
+      const server = app.app.getHttpServer() as Server;
+      server.prependListener('request', asBun);
+      const reader = new Reader(app.port, path);
+      await reader.has('line 0');
+      server.off('request', asBun);
+      await goOn(2);
+      await goOn(3);
+      await until(() => reader.hasEnded);
+      expect(reader.text).toMatch(/^HTTP\/1\.1 201 /);
+      reader.leave();
+    },
+  );
 
   // Last: Nest's logger is that of the application that was started last.
   test('the option of the module is that of operations that have none', async () => {

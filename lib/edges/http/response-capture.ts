@@ -87,6 +87,10 @@ export class ResponseCapture implements WriteHandler {
     if (limits.stream) this.optedStream = this.openStream({ outlivesClient: true, silenceMs: maxMs });
   }
 
+  get isHolding(): boolean {
+    return this.phase === 'holding';
+  }
+
   get hasResponse(): boolean {
     return this.progress !== 'nothing';
   }
@@ -321,14 +325,14 @@ export class ResponseCapture implements WriteHandler {
 }
 
 /**
- * Properties that report a held response as sent, and otherwise ask node. All responses share these getters, and keep them: to
+ * Properties that report a held response as sent, and otherwise ask node. Bun itself reads them while it writes a head. All responses share these getters, and keep them: to
  * remove properties would slow down the response.
  */
 const SENT: PropertyDescriptorMap = {
   headersSent: {
     configurable: true,
     get(this: ServerResponse): unknown {
-      return captureOf(this) !== undefined || valueOfNode(this, 'headersSent');
+      return captureOf(this)?.isHolding || valueOfNode(this, 'headersSent');
     },
   },
   writableEnded: {
