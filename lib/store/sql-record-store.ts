@@ -215,7 +215,7 @@ export class SqlRecordStore implements RecordStore {
         .during(manager, begun, (watched) => {
           transaction = watched;
           watched.endpoint ||= endpoint;
-          watched.mayHaveWritten ||= host !== undefined || hasCodeAtBegin(this.dataSource);
+          this.singleConnection?.onBegun(watched, host !== undefined || hasCodeAtBegin(this.dataSource));
           return work(this.storeTransaction(manager, watched));
         })
         .then((answer) => {

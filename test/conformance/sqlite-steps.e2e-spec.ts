@@ -90,9 +90,17 @@ it('a rollback leaves such a step, and undoes the writes', async () => {
   expect(await attempt(false)).toBe(1);
 });
 
+interface DriverWithConnection {
+  readonly databaseConnection: { exec(sql: string): void };
+}
+
 const WRITES: Record<string, (manager: EntityManager) => Promise<unknown>> = {
   'an INSERT': save,
   'a transaction within this one': (manager) => manager.transaction((inner) => inner.find(Booking)),
+  'an INSERT on the driver’s connection': async () =>
+    (app.dataSource.driver as unknown as DriverWithConnection).databaseConnection.exec(
+      `INSERT INTO booking VALUES ('raw', 1)`,
+    ),
   'a PRAGMA': (manager) => manager.query('PRAGMA defer_foreign_keys = ON'),
 };
 
@@ -117,7 +125,7 @@ it.each(Object.entries(WRITES))('a step after %s commits nothing early, and is w
   expect(await attempt()).toBe(1);
   expect(seen).toEqual([{ name: 'charge', status: 'done' }]);
   expect(warnings()).toEqual([
-    expect.stringContaining('booking: step "charge" comes after a write of its transaction'),
+    expect.stringContaining('booking: step "charge" comes after a write on the only connection'),
   ]);
 });
 
@@ -153,6 +161,20 @@ it('what another process writes behind a read of the handler is a conflict, and 
   expect(errors).toMatchObject([{ name: 'TransactionUndoneError' }]);
   expect(await attempt()).toEqual({ before: 1, charged: 1 });
   expect(await bookingsOnDisk()).toHaveLength(2);
+});
+
+it('a step in a transaction that has met such a conflict is on record before the rollback', async () => {
+  await open();
+  const steps: unknown[] = [];
+  const conflicting = book(async (execution, manager) => {
+    await manager.count(Booking);
+    await other.query('INSERT INTO booking (id, seats) VALUES (?, 1)', [randomUUID()]);
+    await execution.step('first', () => 1);
+    await execution.step('second', () => 2);
+    steps.push(...(await stepsOnDisk()));
+  });
+  await expect(conflicting).rejects.toBeInstanceOf(IdempotencyStoreUnavailableException);
+  expect(steps).toEqual(['first', 'second'].map((name) => ({ name, status: 'done' })));
 });
 
 describe('while the transaction of an operation is open', () => {

@@ -242,7 +242,7 @@ describe.each(PLATFORMS)('streamed responses, on %s', (platform) => {
 
   /** Internal to node. Bun has its own. */
   interface WritesHead extends ServerResponse {
-    _implicitHeader(this: ServerResponse): void;
+    _implicitHeader: (this: ServerResponse) => void;
   }
 
   test.each(['native', 'flushed', 'undecided-flush'])(

@@ -92,12 +92,21 @@ export class SqliteConnector implements Connector<SqliteConnection> {
     return this.connection.memory;
   }
 
+  get isInTransaction(): boolean {
+    return this.connection.inTransaction;
+  }
+
+  /** How many rows were written so far, also by code that uses the driver's connection beside TypeORM. */
+  get changes(): unknown {
+    return this.connection.prepare('SELECT total_changes() AS changes').get()!.changes;
+  }
+
   /**
-   * Runs `work`, which is synchronous, outside of the open transaction: commits that, and begins it again. It may have written nothing.
+   * Runs `work`, which is synchronous, outside of the open transaction: commits that, and begins it again. It must have written nothing.
    *
    * @param mark the transaction's
    * @param hasRead whether the transaction has read
-   * @returns the promise of `work`, and whether another process has written since the transaction has read
+   * @returns the promise of `work`, and whether another connection has written since the transaction has read
    */
   outside<T>(
     mark: string,
@@ -115,7 +124,13 @@ export class SqliteConnector implements Connector<SqliteConnection> {
     } finally {
       on.exec(`BEGIN; SAVEPOINT ${mark}`);
     }
-    return { result, isStale: version() !== before };
+    let isStale = true;
+    try {
+      isStale = version() !== before;
+    } catch {
+      // Locked: another connection writes.
+    }
+    return { result, isStale };
   }
 
   exclusively<T>(work: () => Promise<T>): Promise<T> {

@@ -63,6 +63,8 @@ const EVENTS = [
   'afterTransactionCommit',
 ] as const satisfies (keyof EntitySubscriberInterface)[];
 
+const AT_BEGIN = ['beforeTransactionStart', 'afterTransactionStart'] as const satisfies (typeof EVENTS)[number][];
+
 /** Returns whether the application observes transactions or statements, so that TypeORM must begin and commit. */
 export function isObserved({ subscribers, options }: DataSource): boolean {
   if (options.maxQueryExecutionTime) return true;
@@ -71,7 +73,7 @@ export function isObserved({ subscribers, options }: DataSource): boolean {
 
 /** Returns whether the application has code that runs when a transaction begins. */
 export function hasCodeAtBegin({ subscribers }: DataSource): boolean {
-  return subscribers.some((one) => !isOwn(one) && (one.beforeTransactionStart ?? one.afterTransactionStart));
+  return subscribers.some((one) => !isOwn(one) && AT_BEGIN.some((event) => one[event]));
 }
 
 function isOwn(subscriber: EntitySubscriberInterface): boolean {

@@ -63,6 +63,8 @@ export class WatchedTransaction {
   hasRead = false;
   /** On a single connection: whether a statement may have written in it, or opened a transaction within it. */
   mayHaveWritten = false;
+  /** On a single connection: how many rows it had written before the transaction, or before it was begun again. */
+  changesBefore: unknown;
   /** Whether it was rolled back at its end, as by a subscriber of the application before COMMIT. */
   isRolledBack = false;
   /** Whether the completion has committed it. */

@@ -30,7 +30,7 @@ export const CRASHES = [
         broken: [
           {
             file: 'lib/store/transactions/single-connection-writes.ts',
-            find: 'if (transaction.mayHaveWritten) {',
+            find: 'if (transaction.mayHaveWritten || transaction.changesBefore !== connector.changes) {',
             replace: 'if (transaction.mark) {',
           },
         ],
