@@ -325,8 +325,8 @@ export class ResponseCapture implements WriteHandler {
 }
 
 /**
- * Properties that report a held response as sent, and otherwise ask node. Bun itself reads them while it writes a head. All responses share these getters, and keep them: to
- * remove properties would slow down the response.
+ * Properties that report a held response as sent, and otherwise ask node. Bun itself reads them while it writes a head. All responses
+ * share these getters, and keep them: to remove properties would slow down the response.
  */
 const SENT: PropertyDescriptorMap = {
   headersSent: {

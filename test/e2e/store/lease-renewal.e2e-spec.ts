@@ -2,7 +2,7 @@ import { IdempotencyService } from '../../../lib/service/idempotency.service.js'
 import type { RecordStore } from '../../../lib/engine/ports/record-store.js';
 import type { SqlRecordStore } from '../../../lib/store/sql-record-store.js';
 import type { TransactionHost } from '../../../lib/store/transactions/transaction-host.js';
-import { waitsForLock } from '../../support/lock-waits.js';
+import { waitersForLock } from '../../support/lock-waits.js';
 import { until } from '../../support/until.js';
 import {
   aClaim,
@@ -164,7 +164,12 @@ describe('On PostgreSQL', () => {
     await holder.startTransaction();
     await holder.query('SELECT FROM idempotency_record WHERE id = $1 FOR UPDATE', [claim.recordId]);
     const claiming = rivals.map((rival) => rival.claim(again(claim)));
-    await until(() => waitsForLock(fixture.dataSource, rivals.length));
+    // Not all at the same time: each waits for 50 ms, and then pauses.
+    const waited = new Set<number>();
+    await until(async () => {
+      for (const pid of await waitersForLock(fixture.dataSource)) waited.add(pid);
+      return waited.size >= rivals.length;
+    });
     await holder.commitTransaction();
     await holder.release();
 
