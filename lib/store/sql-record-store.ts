@@ -21,6 +21,7 @@ import {
   UnreadableRecordError,
 } from '../engine/errors.js';
 import type { Connector, RehearsalStep } from './connectors/connector.js';
+import { SqliteConnector } from './connectors/sqlite-connector.js';
 import { TimeLimit, withDeadline } from './deadline.js';
 import {
   type CompletionRow,
@@ -37,7 +38,6 @@ import { OwnTransactions } from './transactions/own-transactions.js';
 import { RolledBackCalls } from './transactions/rolled-back-calls.js';
 import { fieldOfHead, noSealer, type Sealer } from './sealer.js';
 import { SqlStepStore } from './sql-step-store.js';
-import { SqliteConnector } from './connectors/sqlite-connector.js';
 import { ask, besideTransaction, nestedIn, patienceOf, type Work } from './statements.js';
 import { SingleConnectionWrites } from './transactions/single-connection-writes.js';
 import type { TransactionHost } from './transactions/transaction-host.js';

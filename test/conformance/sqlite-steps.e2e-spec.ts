@@ -215,6 +215,17 @@ describe('while the transaction of an operation is open', () => {
   });
 });
 
+/** A booking was written before the handler: a step that left the transaction would commit it. */
+async function expectStepWithinTransaction() {
+  const failing = book(async (execution) => {
+    await execution.step('charge', () => 1);
+    throw new Error('no seats');
+  });
+  await expect(failing).rejects.toThrow('no seats');
+  expect(await bookingsOnDisk()).toEqual([]);
+  expect(warnings()).toHaveLength(1);
+}
+
 it('where a transaction host begins the transaction, a step is part of it', async () => {
   const transactionHost: TransactionHost = {
     run: (dataSource, work) =>
@@ -224,13 +235,7 @@ it('where a transaction host begins the transaction, a step is part of it', asyn
       }),
   };
   await open({ options: { transactionHost } });
-  const failing = book(async (execution) => {
-    await execution.step('charge', () => 1);
-    throw new Error('no seats');
-  });
-  await expect(failing).rejects.toThrow('no seats');
-  expect(await bookingsOnDisk()).toEqual([]);
-  expect(warnings()).toHaveLength(1);
+  await expectStepWithinTransaction();
 });
 
 it('where a subscriber writes as the transaction begins, a step is part of it', async () => {
@@ -240,13 +245,7 @@ it('where a subscriber writes as the transaction begins, a step is part of it', 
   }
   await open();
   app.dataSource.subscribers.push(new Audit());
-  const failing = book(async (execution) => {
-    await execution.step('charge', () => 1);
-    throw new Error('no seats');
-  });
-  await expect(failing).rejects.toThrow('no seats');
-  expect(await bookingsOnDisk()).toEqual([]);
-  expect(warnings()).toHaveLength(1);
+  await expectStepWithinTransaction();
 });
 
 it('in memory, where nothing outlives the process, there is no warning', async () => {

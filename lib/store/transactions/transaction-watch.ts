@@ -63,17 +63,20 @@ const EVENTS = [
   'afterTransactionCommit',
 ] as const satisfies (keyof EntitySubscriberInterface)[];
 
-const AT_BEGIN = ['beforeTransactionStart', 'afterTransactionStart'] as const satisfies (typeof EVENTS)[number][];
+const AT_BEGIN: readonly (typeof EVENTS)[number][] = ['beforeTransactionStart', 'afterTransactionStart'];
 
 /** Returns whether the application observes transactions or statements, so that TypeORM must begin and commit. */
-export function isObserved({ subscribers, options }: DataSource): boolean {
-  if (options.maxQueryExecutionTime) return true;
-  return subscribers.some((one) => !isOwn(one) && EVENTS.some((event) => one[event]));
+export function isObserved(dataSource: DataSource): boolean {
+  return Boolean(dataSource.options.maxQueryExecutionTime) || observesAny(dataSource, EVENTS);
 }
 
 /** Returns whether the application has code that runs when a transaction begins. */
-export function hasCodeAtBegin({ subscribers }: DataSource): boolean {
-  return subscribers.some((one) => !isOwn(one) && AT_BEGIN.some((event) => one[event]));
+export function hasCodeAtBegin(dataSource: DataSource): boolean {
+  return observesAny(dataSource, AT_BEGIN);
+}
+
+function observesAny({ subscribers }: DataSource, events: readonly (typeof EVENTS)[number][]): boolean {
+  return subscribers.some((one) => !isOwn(one) && events.some((event) => one[event]));
 }
 
 function isOwn(subscriber: EntitySubscriberInterface): boolean {
@@ -307,7 +310,7 @@ export class TransactionWatch implements EntitySubscriberInterface {
     const execution = current()?.execution;
     const manager = execution?.openTransaction as EntityManager | undefined;
     if (!manager || currentStep() || !isWrite(query, on)) return;
-    if (this.transactions.get(manager.queryRunner!)?.phase !== 'open') return;
+    if (this.transactionOf(manager)?.phase !== 'open') return;
     const { endpoint } = execution!;
     if (this.warnedOf.has(endpoint)) return;
     this.warnedOf.add(endpoint);
